@@ -1,0 +1,2 @@
+#![forbid(unsafe_code)]
+//! Boards, memory planner, Plan and capsule.

@@ -1,0 +1,2 @@
+#![forbid(unsafe_code)]
+//! Decoders, samples, labels, validation, splits, manifests, baselines.

@@ -1,0 +1,2 @@
+#![forbid(unsafe_code)]
+//! Devices, telemetry, drift alerts, rollouts, signing, federated rounds.

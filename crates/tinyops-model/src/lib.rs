@@ -1,0 +1,2 @@
+#![forbid(unsafe_code)]
+//! A model: front end, graph, labels and baseline.

@@ -1,0 +1,2 @@
+#![forbid(unsafe_code)]
+//! HTTP API, pages and MQTT; turns both loops.

@@ -1,0 +1,2 @@
+#![forbid(unsafe_code)]
+//! Records by entity and artifacts by digest.

@@ -1,0 +1,3 @@
+#![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]
+//! Ids, frames, reports, capsule format.

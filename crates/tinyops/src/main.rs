@@ -1,0 +1,4 @@
+#![forbid(unsafe_code)]
+//! MLOps for TinyML: the one binary.
+
+fn main() {}
