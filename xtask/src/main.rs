@@ -1,3 +1,48 @@
 //! Every chore of the project, in Rust: `cargo xtask test | ci | golden | bench`.
+//!
+//! A chore prints what it does and exits with 1 when its answer is no.
+#![forbid(unsafe_code)]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "chores talk to the person at the terminal"
+)]
 
-fn main() {}
+mod house;
+mod imports;
+mod licences;
+mod steps;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Every chore of the project
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Everything CI runs: install what tests need, static checks, every test
+    Test,
+    /// The static checks: format, lints, import table, house rules, licences, docs
+    Ci,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let answer = match cli.chore {
+        Chore::Test => steps::test(),
+        Chore::Ci => steps::ci(),
+    };
+    match answer {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("error: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The order of `cargo xtask ci` and `cargo xtask test`, with the time that each step took.
+
+use crate::{house, imports, licences};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+/// What a chore answers: a sentence when the answer is no.
+pub(crate) type Answer = Result<(), String>;
+
+/// The root of the workspace, whatever folder the chore was called from.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("xtask lies in the workspace root")
+        .to_path_buf()
+}
+
+/// The static checks, cheapest first.
+pub(crate) fn ci() -> Answer {
+    step("format", || cargo(&["fmt", "--all", "--check"]))?;
+    step("import table", imports::check)?;
+    step("house rules", house::check)?;
+    step("licences", licences::check)?;
+    step("lints", || {
+        cargo(&[
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--quiet",
+            "--",
+            "-D",
+            "warnings",
+        ])
+    })?;
+    step("docs", || {
+        run(Command::new("cargo")
+            .args(["doc", "--workspace", "--no-deps", "--quiet"])
+            .env("RUSTDOCFLAGS", "-D warnings"))
+    })
+}
+
+/// Everything that CI runs.
+pub(crate) fn test() -> Answer {
+    ci()?;
+    step("tests", || {
+        cargo(&["test", "--workspace", "--no-fail-fast"])
+    })
+}
+
+/// Runs one named step and says how long it took.
+pub(crate) fn step(name: &str, work: impl FnOnce() -> Answer) -> Answer {
+    println!("── {name}");
+    let started = Instant::now();
+    let answer = work().map_err(|message| format!("{name}: {message}"));
+    let verdict = if answer.is_ok() { "ok" } else { "FAILED" };
+    println!(
+        "── {name}: {verdict} in {:.1} s",
+        started.elapsed().as_secs_f64()
+    );
+    answer
+}
+
+/// Runs cargo in the workspace root.
+pub(crate) fn cargo(args: &[&str]) -> Answer {
+    run(Command::new("cargo").args(args))
+}
+
+/// Runs a command in the workspace root and turns a bad exit into a sentence.
+pub(crate) fn run(command: &mut Command) -> Answer {
+    let status = command
+        .current_dir(root())
+        .status()
+        .map_err(|error| format!("cannot start {:?}: {error}", command.get_program()))?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(format!("`{}` ended with {status}", shown(command)))
+}
+
+fn shown(command: &Command) -> String {
+    let mut words = vec![command.get_program().to_string_lossy().into_owned()];
+    words.extend(
+        command
+            .get_args()
+            .map(|arg| arg.to_string_lossy().into_owned()),
+    );
+    words.join(" ")
+}
