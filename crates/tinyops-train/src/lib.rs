@@ -1,2 +1,21 @@
-#![forbid(unsafe_code)]
-//! Featurize, train, quantize, evaluate.
+//! Makes models: featurize, train, quantize, evaluate.
+//!
+//! Everything is a function of its arguments: the same windows, spec and seed give the same bytes,
+//! whatever the number of threads. Nothing here prints, reads a file or knows a device.
+//!
+//! Reading order: [`TrainSpec`] says what is wanted, [`progress`] tells how far it has come.
+
+mod error;
+mod front_end;
+pub mod progress;
+mod spec;
+
+pub use error::TrainError;
+pub use front_end::{
+    FlattenSpec, FrontEndSpec, ImageSpec, MfccSpec, MfeSpec, RawSpec, SpectralSpec,
+};
+pub use spec::{
+    AugmentSpec, AutoencoderSpec, ClassWeights, Conv1dSpec, Conv2dSpec, Costs, DenseSpec, Goal,
+    KMeansSpec, MahalanobisSpec, NetworkSpec, QuantizeSpec, Range, ScalerSpec, Short, Template,
+    TrainSpec, WindowSpec,
+};
