@@ -12,6 +12,7 @@ mod house;
 mod imports;
 mod licences;
 mod steps;
+mod tools;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;

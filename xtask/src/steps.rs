@@ -1,6 +1,6 @@
 //! The order of `cargo xtask ci` and `cargo xtask test`, with the time that each step took.
 
-use crate::{house, imports, licences};
+use crate::{house, imports, licences, tools};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -42,6 +42,7 @@ pub(crate) fn ci() -> Answer {
 
 /// Everything that CI runs.
 pub(crate) fn test() -> Answer {
+    step("tools", tools::install)?;
     ci()?;
     step("tests", || {
         cargo(&["test", "--workspace", "--no-fail-fast"])

@@ -1,0 +1,92 @@
+//! Programs that tests need beside the Rust toolchain: found, installed where we may, else named.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+/// A program and the Debian packages that bring it.
+struct Tool {
+    /// What is looked for: a name on the PATH, or a path.
+    program: &'static str,
+    packages: &'static [&'static str],
+    /// What is skipped without it.
+    used_for: &'static str,
+}
+
+const TOOLS: [Tool; 4] = [
+    Tool {
+        program: "qemu-system-arm",
+        packages: &["qemu-system-arm"],
+        used_for: "the emulated smoke test",
+    },
+    Tool {
+        program: "arm-none-eabi-gcc",
+        packages: &["gcc-arm-none-eabi"],
+        used_for: "linking firmware for Cortex-M",
+    },
+    Tool {
+        program: "/usr/lib/postgresql",
+        packages: &["postgresql"],
+        used_for: "the store suite on PostgreSQL",
+    },
+    Tool {
+        program: "/usr/bin/chromium",
+        packages: &["chromium"],
+        used_for: "page tests and screenshots in a real browser",
+    },
+];
+
+/// Installs what is missing where that is possible, and says what stays missing and what it costs.
+///
+/// Never fails: a test that misses its tool says so and skips.
+pub(crate) fn install() -> Result<(), String> {
+    let missing: Vec<&Tool> = TOOLS.iter().filter(|tool| !found(tool.program)).collect();
+    if missing.is_empty() {
+        println!("all there");
+        return Ok(());
+    }
+    let packages: Vec<&str> = missing
+        .iter()
+        .flat_map(|tool| tool.packages.iter().copied())
+        .collect();
+    if found("apt-get") && is_root() {
+        apt(&["update", "-qq"]);
+        let mut arguments = vec!["install", "-y", "-qq", "--no-install-recommends"];
+        arguments.extend(&packages);
+        apt(&arguments);
+    }
+    for tool in missing.iter().filter(|tool| !found(tool.program)) {
+        println!(
+            "missing: {} ({}); get it with: apt-get install {}",
+            tool.program,
+            tool.used_for,
+            tool.packages.join(" ")
+        );
+    }
+    Ok(())
+}
+
+fn found(program: &str) -> bool {
+    if program.starts_with('/') {
+        return PathBuf::from(program).exists();
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+fn is_root() -> bool {
+    let output = Command::new("id").arg("-u").output();
+    output.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}
+
+fn apt(arguments: &[&str]) {
+    let status = Command::new("apt-get")
+        .args(arguments)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .stdout(Stdio::null())
+        .status();
+    match status {
+        Ok(status) if status.success() => {}
+        Ok(status) => println!("apt-get {} ended with {status}", arguments.join(" ")),
+        Err(error) => println!("cannot start apt-get: {error}"),
+    }
+}
