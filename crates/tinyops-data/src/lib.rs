@@ -1,2 +1,18 @@
 #![forbid(unsafe_code)]
-//! Decoders, samples, labels, validation, splits, manifests, baselines.
+//! From bytes of recordings to a dataset: decoders, samples, labels, validation, splits, manifests, windows.
+//!
+//! Pure: files are listed and read by the caller, so this crate opens none, prints nothing and keeps no state.
+//! Bad input is a value: every finding lands in a [`finding::Report`] with file and row, and nothing here panics
+//! on foreign bytes.
+//!
+//! [`ingest::ingest`] is the front door: a [`spec::DataSpec`] and the listed files in, a [`dataset::Dataset`] and a
+//! report out. [`split::split`] and [`window::Windowing`] take it from there.
+
+pub mod dataset;
+pub mod finding;
+pub mod ingest;
+pub mod manifest;
+pub mod sample;
+pub mod spec;
+pub mod split;
+pub mod window;
