@@ -1,0 +1,281 @@
+//! What training saw of each monitored channel, carried in the capsule next to the model.
+
+use core::fmt;
+
+use crate::bytes::{Reader, Writer};
+use crate::{BINS, CHANNELS_MAX, CLASSES_MAX};
+
+const VERSION: u8 = 1;
+const OUTPUT: u16 = u16::MAX;
+const HEADER_BYTES: usize = 8;
+const CHANNEL_BYTES: usize = 2 + 4 * (2 + (BINS - 1) + BINS + 3);
+
+/// What training saw: the reference that every live stream of this model is held against.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Baseline {
+    /// Windows that it was made of.
+    pub window_count: u32,
+    channel_count: usize,
+    channels: [ChannelBaseline; CHANNELS_MAX],
+    class_count: usize,
+    class_prior: [f32; CLASSES_MAX],
+}
+
+/// What training saw of one channel.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ChannelBaseline {
+    /// Where its values come from.
+    pub source: Source,
+    /// Mean, in the unit of the source.
+    pub mean: f32,
+    /// Standard deviation, in the unit of the source; above 0.
+    pub sd: f32,
+    /// `1 / sd`, so that no value costs a division.
+    pub inv_sd: f32,
+    /// Inner edges of the bins, ascending: the octiles. A value belongs to the bin whose index is the number of edges at or below it.
+    pub edges: [f32; BINS - 1],
+    /// Share of the training windows in each bin; sums to 1. Eighths, unless values tie.
+    pub shares: [f32; BINS],
+    /// How much the statistics of this channel move although nothing has changed.
+    pub noise: Noise,
+}
+
+/// How much the statistics of a channel move from one block of stable training windows to the next.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Noise {
+    /// Standard deviation of the block mean, in standard deviations of the channel.
+    pub mean: f32,
+    /// Standard deviation of the natural logarithm of the block's standard deviation.
+    pub ln_sd: f32,
+    /// Mean population stability index of a block against the baseline, in nats.
+    pub psi: f32,
+}
+
+/// Where a monitored channel takes its values from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The feature at this index, as the front end makes it, before scaling.
+    Feature(u16),
+    /// What the model says: the confidence in its class, the anomaly score, or the regressed value.
+    Output,
+}
+
+impl ChannelBaseline {
+    /// A channel by its statistics; a spread of 0 is lifted so that it can divide.
+    pub fn new(source: Source, mean: f32, sd: f32) -> ChannelBaseline {
+        // A constant channel that starts to move must show, whatever its scale.
+        let sd = sd.max(1e-6 * libm::fabsf(mean)).max(1e-12);
+        ChannelBaseline {
+            source,
+            mean,
+            sd,
+            inv_sd: 1.0 / sd,
+            edges: [0.0; BINS - 1],
+            shares: [1.0 / BINS as f32; BINS],
+            noise: Noise::default(),
+        }
+    }
+
+    /// The bin that `value` falls into; one that is not a number falls into the last.
+    pub fn bin(&self, value: f32) -> usize {
+        if value.is_nan() {
+            return BINS - 1;
+        }
+        self.edges.iter().filter(|&&edge| edge <= value).count()
+    }
+
+    fn is_sound(&self) -> bool {
+        let finite = [
+            self.mean,
+            self.inv_sd,
+            self.noise.mean,
+            self.noise.ln_sd,
+            self.noise.psi,
+        ];
+        self.sd > 0.0
+            && self.sd.is_finite()
+            && finite.iter().all(|value| value.is_finite())
+            && self.edges.iter().all(|edge| edge.is_finite())
+            && self.edges.is_sorted()
+            && is_distribution(&self.shares)
+    }
+}
+
+impl Baseline {
+    /// A baseline of these channels and class shares.
+    ///
+    /// # Errors
+    /// [`BaselineError`] for too many of either, or for numbers that no training can have given.
+    pub fn new(
+        window_count: u32,
+        channels: &[ChannelBaseline],
+        class_prior: &[f32],
+    ) -> Result<Baseline, BaselineError> {
+        if channels.len() > CHANNELS_MAX {
+            return Err(BaselineError::Channels);
+        }
+        if class_prior.len() > CLASSES_MAX {
+            return Err(BaselineError::Classes);
+        }
+        if !channels.iter().all(ChannelBaseline::is_sound) {
+            return Err(BaselineError::Number);
+        }
+        if !class_prior.is_empty() && !is_distribution(class_prior) {
+            return Err(BaselineError::Number);
+        }
+        let mut baseline = Baseline {
+            window_count,
+            channel_count: channels.len(),
+            channels: [ChannelBaseline::new(Source::Output, 0.0, 1.0); CHANNELS_MAX],
+            class_count: class_prior.len(),
+            class_prior: [0.0; CLASSES_MAX],
+        };
+        baseline.channels[..channels.len()].copy_from_slice(channels);
+        baseline.class_prior[..class_prior.len()].copy_from_slice(class_prior);
+        Ok(baseline)
+    }
+
+    /// The monitored channels.
+    pub fn channels(&self) -> &[ChannelBaseline] {
+        &self.channels[..self.channel_count]
+    }
+
+    /// Share of each class among the training windows; empty for a model without classes.
+    pub fn class_prior(&self) -> &[f32] {
+        &self.class_prior[..self.class_count]
+    }
+
+    /// Bytes that [`Baseline::encode`] writes.
+    pub fn encoded_len(&self) -> usize {
+        HEADER_BYTES + CHANNEL_BYTES * self.channel_count + 4 * self.class_count
+    }
+
+    /// Writes the bytes of `docs/formats/capsule.md`, section BASELINE; answers how many.
+    ///
+    /// # Errors
+    /// [`BaselineError::Length`] if `out` is shorter than [`Baseline::encoded_len`].
+    pub fn encode(&self, out: &mut [u8]) -> Result<usize, BaselineError> {
+        let mut writer = Writer(out);
+        self.write(&mut writer).ok_or(BaselineError::Length)?;
+        Ok(self.encoded_len())
+    }
+
+    fn write(&self, out: &mut Writer<'_>) -> Option<()> {
+        out.put(&[VERSION, self.channel_count as u8, self.class_count as u8, 0])?;
+        out.put(&self.window_count.to_le_bytes())?;
+        for channel in self.channels() {
+            let source = match channel.source {
+                Source::Feature(index) => index,
+                Source::Output => OUTPUT,
+            };
+            out.put(&source.to_le_bytes())?;
+            let noise = [channel.noise.mean, channel.noise.ln_sd, channel.noise.psi];
+            for number in [channel.mean, channel.sd]
+                .iter()
+                .chain(&channel.edges)
+                .chain(&channel.shares)
+                .chain(&noise)
+            {
+                out.put(&number.to_le_bytes())?;
+            }
+        }
+        self.class_prior()
+            .iter()
+            .try_for_each(|share| out.put(&share.to_le_bytes()))
+    }
+
+    /// Reads what [`Baseline::encode`] wrote, from bytes that may be anything.
+    ///
+    /// # Errors
+    /// [`BaselineError`], never a panic.
+    pub fn decode(bytes: &[u8]) -> Result<Baseline, BaselineError> {
+        let mut reader = Reader(bytes);
+        let [version, channel_count, class_count, _] =
+            reader.array().ok_or(BaselineError::Length)?;
+        if version != VERSION {
+            return Err(BaselineError::Version);
+        }
+        let (channel_count, class_count) = (usize::from(channel_count), usize::from(class_count));
+        let window_count = reader.u32().ok_or(BaselineError::Length)?;
+        let mut channels = [ChannelBaseline::new(Source::Output, 0.0, 1.0); CHANNELS_MAX];
+        let channels = channels
+            .get_mut(..channel_count)
+            .ok_or(BaselineError::Channels)?;
+        for channel in channels.iter_mut() {
+            *channel = read_channel(&mut reader).ok_or(BaselineError::Length)?;
+        }
+        let mut class_prior = [0.0; CLASSES_MAX];
+        let class_prior = class_prior
+            .get_mut(..class_count)
+            .ok_or(BaselineError::Classes)?;
+        for share in class_prior.iter_mut() {
+            *share = reader.f32().ok_or(BaselineError::Length)?;
+        }
+        if !reader.0.is_empty() {
+            return Err(BaselineError::Length);
+        }
+        Baseline::new(window_count, channels, class_prior)
+    }
+}
+
+fn read_channel(reader: &mut Reader<'_>) -> Option<ChannelBaseline> {
+    let source = match reader.u16()? {
+        OUTPUT => Source::Output,
+        index => Source::Feature(index),
+    };
+    let (mean, sd) = (reader.f32()?, reader.f32()?);
+    let mut channel = ChannelBaseline {
+        sd,
+        inv_sd: 1.0 / sd,
+        ..ChannelBaseline::new(source, mean, 1.0)
+    };
+    for edge in &mut channel.edges {
+        *edge = reader.f32()?;
+    }
+    for share in &mut channel.shares {
+        *share = reader.f32()?;
+    }
+    channel.noise = Noise {
+        mean: reader.f32()?,
+        ln_sd: reader.f32()?,
+        psi: reader.f32()?,
+    };
+    Some(channel)
+}
+
+fn is_distribution(shares: &[f32]) -> bool {
+    let sum: f32 = shares.iter().sum();
+    shares.iter().all(|&share| share >= 0.0) && libm::fabsf(sum - 1.0) < 1e-3
+}
+
+/// Why bytes or numbers are not a baseline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BaselineError {
+    /// More than [`CHANNELS_MAX`] channels.
+    Channels,
+    /// More than [`CLASSES_MAX`] classes.
+    Classes,
+    /// Too few bytes, bytes left over, or too little room.
+    Length,
+    /// A spread, edge or share that no training can have given.
+    Number,
+    /// A version that this build does not know.
+    Version,
+}
+
+impl fmt::Display for BaselineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BaselineError::Channels => write!(f, "a baseline has at most {CHANNELS_MAX} channels"),
+            BaselineError::Classes => write!(f, "a baseline has at most {CLASSES_MAX} classes"),
+            BaselineError::Length => write!(f, "the bytes and the baseline differ in length"),
+            BaselineError::Number => {
+                write!(f, "a spread, edge or share that no training can have given")
+            }
+            BaselineError::Version => write!(f, "a baseline of an unknown version"),
+        }
+    }
+}
+
+impl core::error::Error for BaselineError {}
