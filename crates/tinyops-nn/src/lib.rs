@@ -1,3 +1,28 @@
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
-//! Int8 kernels, the executor of a Plan, and last-layer learning from sufficient statistics.
+//! Int8 kernels, the executor of a [`Plan`], and last-layer learning from sufficient statistics.
+//!
+//! Bytes in, bytes out: a plan is read in place from flash, checked once by [`Plan::load`], and
+//! run over an arena that the caller lends. The arithmetic is that of `docs/arithmetic.md`, bit
+//! for bit, on every machine.
+//!
+//! This crate never allocates, never reads a clock, and knows no model file, board or flash.
+
+pub mod plan;
+pub mod record;
+
+mod executor;
+mod fixed;
+mod kernel;
+pub mod lookup;
+pub mod quantize;
+
+pub mod distance;
+pub mod program;
+pub mod statistics;
+
+pub use distance::Distance;
+pub use executor::RunError;
+pub use plan::{Plan, PlanError, TensorView};
+pub use program::{Program, ProgramError};
+pub use quantize::{Multiplier, dequantize, quantize};

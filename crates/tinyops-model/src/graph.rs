@@ -1,0 +1,374 @@
+//! The network as the compiler sees it: tensors and the ops between them.
+
+use std::fmt;
+
+pub use crate::check::GraphError;
+
+/// Which tensor of its graph: an index into [`Graph::tensors`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TensorId(pub u32);
+
+impl fmt::Display for TensorId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "%{}", self.0)
+    }
+}
+
+/// A network: ops in the order of execution, over tensors in `[batch, height, width, channels]`.
+///
+/// A one-dimensional signal has height 1, a vector has height and width 1; the batch is 1.
+/// [`Graph::check`] tells everything that is wrong with a graph.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Graph {
+    /// Activations and constants.
+    pub tensors: Vec<Tensor>,
+    /// Each op reads tensors that are constants, inputs, or results of ops before it.
+    pub ops: Vec<Op>,
+    /// The tensors that the caller fills.
+    pub inputs: Vec<TensorId>,
+    /// The tensors that the caller reads.
+    pub outputs: Vec<TensorId>,
+    /// The input of the last dense layer, kept for learning on the device.
+    pub embedding: Option<TensorId>,
+}
+
+/// One value of the network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor {
+    /// For people; need not be unique.
+    pub name: String,
+    /// Activations `[1, height, width, channels]`; filters as told at [`OpKind`].
+    pub shape: [u16; 4],
+    /// What the numbers mean; `None` for tensors of real numbers.
+    pub quantization: Option<Quantization>,
+    /// The numbers of a constant; `None` for an activation.
+    pub data: Option<Data>,
+}
+
+/// `real = scale * (q - zero_point)`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Quantization {
+    /// One scale, or one for each output channel of a filter or bias.
+    pub scales: Vec<f32>,
+    /// The quantized value of 0; 0 for filters and biases.
+    pub zero_point: i8,
+}
+
+impl Quantization {
+    /// One scale for the whole tensor.
+    #[must_use]
+    pub fn per_tensor(scale: f32, zero_point: i8) -> Quantization {
+        Quantization {
+            scales: vec![scale],
+            zero_point,
+        }
+    }
+
+    /// One scale for each output channel, zero point 0.
+    #[must_use]
+    pub fn per_channel(scales: Vec<f32>) -> Quantization {
+        Quantization {
+            scales,
+            zero_point: 0,
+        }
+    }
+
+    /// The scale of the whole tensor (the first, where there are several).
+    #[must_use]
+    pub fn scale(&self) -> f32 {
+        self.scales.first().copied().unwrap_or(0.0)
+    }
+}
+
+/// The numbers of a constant, in order of memory.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Data {
+    /// Quantized filters.
+    Int8(Vec<i8>),
+    /// Quantized biases.
+    Int32(Vec<i32>),
+    /// Filters and biases before quantization.
+    Float32(Vec<f32>),
+}
+
+impl Data {
+    /// How many numbers.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Data::Int8(values) => values.len(),
+            Data::Int32(values) => values.len(),
+            Data::Float32(values) => values.len(),
+        }
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many bytes the numbers have.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Data::Int8(values) => values.len(),
+            Data::Int32(values) => 4 * values.len(),
+            Data::Float32(values) => 4 * values.len(),
+        }
+    }
+}
+
+/// One step of the network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Op {
+    /// What it does.
+    pub kind: OpKind,
+    /// What it reads, in the order told at [`OpKind`].
+    pub inputs: Vec<TensorId>,
+    /// What it makes.
+    pub output: TensorId,
+}
+
+/// What an op does, and with which constants.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum OpKind {
+    /// Inputs: activation, filter `[out, height, width, in]`, bias `[1, 1, 1, out]` (may be absent).
+    Conv2d(Conv),
+    /// Inputs: activation, filter `[1, height, width, out]` with `out = in × multiplier`, bias (may be absent).
+    DepthwiseConv2d(Conv),
+    /// Inputs: activation (flattened), filter `[out, 1, 1, in]`, bias (may be absent).
+    Dense(Activation),
+    /// The greatest value of each window.
+    MaxPool2d(Pool),
+    /// The average of each window; padding does not count.
+    AveragePool2d(Pool),
+    /// The mean over height and width.
+    Mean,
+    /// The sum of two activations of one shape.
+    Add(Activation),
+    /// `exp(beta · x) / Σ exp(beta · x)` over the channels.
+    Softmax {
+        /// The factor of the exponent, 1 in nearly every network.
+        beta: f32,
+    },
+    /// `1 / (1 + exp(-x))`.
+    Logistic,
+    /// An activation that stands alone; also a change of scale.
+    Activate(Activation),
+    /// The same values under another shape.
+    Reshape,
+    /// Zeros around height and width.
+    Pad(Padding),
+}
+
+impl OpKind {
+    /// The operator's name in the TensorFlow Lite schema.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            OpKind::Conv2d(_) => "CONV_2D",
+            OpKind::DepthwiseConv2d(_) => "DEPTHWISE_CONV_2D",
+            OpKind::Dense(_) => "FULLY_CONNECTED",
+            OpKind::MaxPool2d(_) => "MAX_POOL_2D",
+            OpKind::AveragePool2d(_) => "AVERAGE_POOL_2D",
+            OpKind::Mean => "MEAN",
+            OpKind::Add(_) => "ADD",
+            OpKind::Softmax { .. } => "SOFTMAX",
+            OpKind::Logistic => "LOGISTIC",
+            OpKind::Activate(Activation::None) => "QUANTIZE",
+            OpKind::Activate(Activation::Relu) => "RELU",
+            OpKind::Activate(Activation::Relu6) => "RELU6",
+            OpKind::Reshape => "RESHAPE",
+            OpKind::Pad(_) => "PAD",
+        }
+    }
+}
+
+/// How a filter moves over its input. Pairs are `[height, width]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conv {
+    /// Steps between outputs.
+    pub stride: [u8; 2],
+    /// Steps between the taps of the filter.
+    pub dilation: [u8; 2],
+    /// What lies around the input.
+    pub padding: Padding,
+    /// What follows the sum.
+    pub activation: Activation,
+}
+
+impl Conv {
+    /// Stride 1, no dilation, as large an output as the input.
+    #[must_use]
+    pub fn same(activation: Activation) -> Conv {
+        Conv {
+            stride: [1, 1],
+            dilation: [1, 1],
+            padding: Padding::Same,
+            activation,
+        }
+    }
+
+    /// Stride 1, no dilation, no padding.
+    #[must_use]
+    pub fn valid(activation: Activation) -> Conv {
+        Conv {
+            padding: Padding::Valid,
+            ..Conv::same(activation)
+        }
+    }
+}
+
+/// How a pooling window moves over its input. Pairs are `[height, width]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pool {
+    /// The size of the window.
+    pub window: [u16; 2],
+    /// Steps between windows.
+    pub stride: [u8; 2],
+    /// What lies around the input.
+    pub padding: Padding,
+    /// What follows.
+    pub activation: Activation,
+}
+
+/// What lies around the input of an op.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Padding {
+    /// Zeros so that the output has `ceil(input / stride)` places, the odd one after the last.
+    Same,
+    /// Nothing.
+    Valid,
+    /// So many zeros.
+    Explicit {
+        /// Rows before the first.
+        top: u16,
+        /// Rows after the last.
+        bottom: u16,
+        /// Columns before the first.
+        left: u16,
+        /// Columns after the last.
+        right: u16,
+    },
+}
+
+impl Padding {
+    /// Places before and after the input along one axis (0 height, 1 width).
+    ///
+    /// `extent` is the reach of the dilated filter, `(kernel - 1) · dilation + 1`.
+    #[must_use]
+    pub fn around(&self, axis: usize, input: u16, extent: u32, stride: u8) -> (u32, u32) {
+        match *self {
+            Padding::Valid => (0, 0),
+            Padding::Same => {
+                let stride = u32::from(stride.max(1));
+                let reach = (u32::from(input).div_ceil(stride).max(1) - 1) * stride + extent;
+                let total = reach.saturating_sub(u32::from(input));
+                (total / 2, total - total / 2)
+            }
+            Padding::Explicit { top, bottom, .. } if axis == 0 => {
+                (u32::from(top), u32::from(bottom))
+            }
+            Padding::Explicit { left, right, .. } => (u32::from(left), u32::from(right)),
+        }
+    }
+
+    /// How many places the output has along one axis; 0 if the filter does not fit.
+    #[must_use]
+    pub fn output_len(
+        &self,
+        axis: usize,
+        input: u16,
+        kernel: u16,
+        dilation: u8,
+        stride: u8,
+    ) -> u32 {
+        let extent = (u32::from(kernel).max(1) - 1) * u32::from(dilation) + 1;
+        let (before, after) = self.around(axis, input, extent, stride);
+        (u32::from(input) + before + after)
+            .checked_sub(extent)
+            .map_or(0, |slack| slack / u32::from(stride.max(1)) + 1)
+    }
+}
+
+/// A fused activation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Activation {
+    /// The value as it is.
+    #[default]
+    None,
+    /// `max(x, 0)`.
+    Relu,
+    /// `min(max(x, 0), 6)`.
+    Relu6,
+}
+
+impl Activation {
+    /// The least and greatest quantized value that the activation lets through.
+    #[must_use]
+    pub fn clamp(&self, scale: f32, zero_point: i8) -> [i8; 2] {
+        let quantized = |real: f32| tinyops_nn::quantize(real, scale, zero_point);
+        match self {
+            Activation::None => [-128, 127],
+            Activation::Relu => [quantized(0.0), 127],
+            Activation::Relu6 => [quantized(0.0), quantized(6.0)],
+        }
+    }
+}
+
+impl Graph {
+    /// A tensor of the graph.
+    ///
+    /// # Panics
+    /// If the graph has no such tensor; ask a graph that [`Graph::check`] has passed.
+    #[must_use]
+    pub fn tensor(&self, id: TensorId) -> &Tensor {
+        &self.tensors[id.0 as usize]
+    }
+
+    /// Multiply-accumulate operations of one run.
+    #[must_use]
+    pub fn macs(&self) -> u64 {
+        self.ops.iter().map(|op| self.op_macs(op)).sum()
+    }
+
+    /// Multiply-accumulate operations of one op; 0 for ops without filter.
+    #[must_use]
+    pub fn op_macs(&self, op: &Op) -> u64 {
+        let Some(&filter) = op.inputs.get(1) else {
+            return 0;
+        };
+        let [_, height, width, channels] = self.tensor(filter).shape.map(u64::from);
+        let outputs: u64 = self
+            .tensor(op.output)
+            .shape
+            .iter()
+            .map(|&dim| u64::from(dim))
+            .product();
+        match op.kind {
+            OpKind::Conv2d(_) | OpKind::Dense(_) => outputs * height * width * channels,
+            OpKind::DepthwiseConv2d(_) => outputs * height * width,
+            _ => 0,
+        }
+    }
+
+    /// Bytes of all constants.
+    #[must_use]
+    pub fn constant_bytes(&self) -> usize {
+        self.tensors
+            .iter()
+            .filter_map(|tensor| tensor.data.as_ref())
+            .map(Data::bytes)
+            .sum()
+    }
+
+    /// Whether every activation has a scale and every constant is an integer.
+    #[must_use]
+    pub fn is_quantized(&self) -> bool {
+        self.tensors.iter().all(|tensor| {
+            tensor.quantization.is_some() && !matches!(tensor.data, Some(Data::Float32(_)))
+        })
+    }
+}

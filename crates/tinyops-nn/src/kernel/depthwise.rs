@@ -1,0 +1,101 @@
+//! Depthwise convolution: each output channel sees one input channel.
+
+use super::{Channels, clamp, taps_inside};
+use crate::plan::Plan;
+use crate::record::OpRecord;
+
+/// Channels whose sums are kept at once: two 256-bit or four 128-bit vectors of the host.
+const BLOCK: usize = 16;
+
+/// `out[y][x][c·m + k] = clamp(zp + rescale(bias + Σ (in[…][c] - zp_in) · w[…][c·m + k]))`.
+///
+/// The zero point is folded into the bias for all taps, so a tap in the padding adds
+/// `zp_in · w` to be worth nothing.
+pub(crate) fn convolve(plan: &Plan<'_>, op: &OpRecord, input: &[u8], output: &mut [u8]) {
+    let source = plan.view(op.inputs[0]);
+    let result = plan.view(op.output);
+    let [_, height, width, input_channels] = source.shape.map(usize::from);
+    let [_, output_height, output_width, output_channels] = result.shape.map(usize::from);
+    let [kernel_height, kernel_width] = op.kernel.map(usize::from);
+    let [step_y, step_x] = op.dilation.map(usize::from);
+    let filter = &plan.constants()[op.weights_offset as usize..]
+        [..kernel_height * kernel_width * output_channels];
+    let channels = Channels::of(plan, op, output_channels);
+    let clamp = clamp(op, result.zero_point);
+    let multiplier = output_channels / input_channels;
+    let zero_point = i32::from(source.zero_point);
+
+    let mut pixels = output.chunks_exact_mut(output_channels);
+    for y in 0..output_height {
+        let top = y as i64 * i64::from(op.stride[0]) - i64::from(op.pad[0]);
+        let rows = taps_inside(top, op.kernel[0], op.dilation[0], height);
+        for x in 0..output_width {
+            let Some(pixel) = pixels.next() else { return };
+            let left = x as i64 * i64::from(op.stride[1]) - i64::from(op.pad[1]);
+            let columns = taps_inside(left, op.kernel[1], op.dilation[1], width);
+            for (block, outputs) in pixel.chunks_mut(BLOCK).enumerate() {
+                let first = block * BLOCK;
+                let mut sums = [0i32; BLOCK];
+                for row in 0..kernel_height {
+                    let weights = &filter[row * kernel_width * output_channels..]
+                        [..kernel_width * output_channels];
+                    let taps = weights.chunks_exact(output_channels).enumerate();
+                    if row < rows.0 || row >= rows.1 {
+                        taps.for_each(|(_, tap)| {
+                            add_padding(&mut sums, zero_point, &tap[first..][..outputs.len()])
+                        });
+                        continue;
+                    }
+                    let line_at = (top + (row * step_y) as i64) as usize * width;
+                    for (column, tap) in taps {
+                        let tap = &tap[first..][..outputs.len()];
+                        if column < columns.0 || column >= columns.1 {
+                            add_padding(&mut sums, zero_point, tap);
+                            continue;
+                        }
+                        let at =
+                            (line_at + (left + (column * step_x) as i64) as usize) * input_channels;
+                        if multiplier == 1 {
+                            add_products(&mut sums, &input[at + first..][..outputs.len()], tap);
+                        } else {
+                            let values = &input[at..at + input_channels];
+                            for (index, (sum, &weight)) in sums.iter_mut().zip(tap).enumerate() {
+                                let value = values[(first + index) / multiplier];
+                                *sum = sum
+                                    .wrapping_add(i32::from(value as i8) * i32::from(weight as i8));
+                            }
+                        }
+                    }
+                }
+                for (index, (output, sum)) in outputs.iter_mut().zip(sums).enumerate() {
+                    *output = clamp(channels.rescale(first + index, sum));
+                }
+            }
+        }
+    }
+}
+
+#[inline]
+fn add_products(sums: &mut [i32; BLOCK], values: &[u8], weights: &[u8]) {
+    // A full block has a length that the compiler knows, so it becomes a few vector instructions.
+    if let (Ok(values), Ok(weights)) = (
+        <&[u8; BLOCK]>::try_from(values),
+        <&[u8; BLOCK]>::try_from(weights),
+    ) {
+        for index in 0..BLOCK {
+            let product = i32::from(values[index] as i8) * i32::from(weights[index] as i8);
+            sums[index] = sums[index].wrapping_add(product);
+        }
+        return;
+    }
+    for ((sum, &value), &weight) in sums.iter_mut().zip(values).zip(weights) {
+        *sum = sum.wrapping_add(i32::from(value as i8) * i32::from(weight as i8));
+    }
+}
+
+#[inline]
+fn add_padding(sums: &mut [i32; BLOCK], zero_point: i32, weights: &[u8]) {
+    for (sum, &weight) in sums.iter_mut().zip(weights) {
+        *sum = sum.wrapping_add(zero_point * i32::from(weight as i8));
+    }
+}

@@ -1,0 +1,129 @@
+//! Greatest and average value of a window, and the mean of a whole image.
+
+use super::{clamp, number, taps_inside};
+use crate::plan::Plan;
+use crate::quantize::Multiplier;
+use crate::record::OpRecord;
+
+/// The greatest value of each window; padding does not take part.
+pub(crate) fn max(plan: &Plan<'_>, op: &OpRecord, input: &[u8], output: &mut [u8]) {
+    // Input and output have one scale and zero point here, so no rescaling: the zero point is 0.
+    let clamp = clamp(op, 0);
+    for_each_window(plan, op, output, |pixel, window| {
+        pixel.fill(i8::MIN as u8);
+        window.for_each_value(input, |at, values| {
+            debug_assert!(at <= input.len());
+            for (greatest, &value) in pixel.iter_mut().zip(values) {
+                *greatest = (*greatest as i8).max(value as i8) as u8;
+            }
+        });
+        pixel
+            .iter_mut()
+            .for_each(|value| *value = clamp(i32::from(*value as i8)));
+    });
+}
+
+/// The average of each window, halves away from zero; padding does not count.
+pub(crate) fn average(plan: &Plan<'_>, op: &OpRecord, input: &[u8], output: &mut [u8]) {
+    const BLOCK: usize = 16;
+    let clamp = clamp(op, 0);
+    for_each_window(plan, op, output, |pixel, window| {
+        let count = window.count() as i64;
+        for (block, outputs) in pixel.chunks_mut(BLOCK).enumerate() {
+            let mut sums = [0i32; BLOCK];
+            window.for_each_value(input, |_, values| {
+                for (sum, &value) in sums.iter_mut().zip(&values[block * BLOCK..]) {
+                    *sum = sum.wrapping_add(i32::from(value as i8));
+                }
+            });
+            for (output, sum) in outputs.iter_mut().zip(sums) {
+                *output = clamp(rounded_quotient(i64::from(sum), count));
+            }
+        }
+    });
+}
+
+/// The mean over height and width: `clamp(zp + rescale(Σ in - count · zp_in))`.
+///
+/// The plan's multiplier holds `scale_in / scale_out / count`, its bias `-count · zp_in`.
+pub(crate) fn mean(plan: &Plan<'_>, op: &OpRecord, input: &[u8], output: &mut [u8]) {
+    let bias = number(plan, op, 0);
+    let multiplier = Multiplier {
+        value: number(plan, op, 1),
+        shift: number(plan, op, 2) as i8,
+    };
+    let clamp = clamp(op, plan.view(op.output).zero_point);
+    let channels = output.len();
+    for (channel, output) in output.iter_mut().enumerate() {
+        let sum = input
+            .iter()
+            .skip(channel)
+            .step_by(channels)
+            .fold(bias, |sum, &value| sum.wrapping_add(i32::from(value as i8)));
+        *output = clamp(multiplier.apply(sum));
+    }
+}
+
+fn rounded_quotient(sum: i64, count: i64) -> i32 {
+    if count == 0 {
+        return 0;
+    }
+    let half = if sum > 0 { count / 2 } else { -(count / 2) };
+    ((sum + half) / count) as i32
+}
+
+/// The part of one pooling window that lies inside the input.
+struct Window {
+    rows: core::ops::Range<usize>,
+    columns: core::ops::Range<usize>,
+    width: usize,
+    channels: usize,
+}
+
+impl Window {
+    fn count(&self) -> usize {
+        self.rows.len() * self.columns.len()
+    }
+
+    fn for_each_value<'i>(&self, input: &'i [u8], mut visit: impl FnMut(usize, &'i [u8])) {
+        for y in self.rows.clone() {
+            let at = (y * self.width + self.columns.start) * self.channels;
+            let line = &input[at..at + self.columns.len() * self.channels];
+            for values in line.chunks_exact(self.channels) {
+                visit(at, values);
+            }
+        }
+    }
+}
+
+fn for_each_window(
+    plan: &Plan<'_>,
+    op: &OpRecord,
+    output: &mut [u8],
+    mut visit: impl FnMut(&mut [u8], &Window),
+) {
+    let [_, height, width, channels] = plan.view(op.inputs[0]).shape.map(usize::from);
+    let [_, _, output_width, _] = plan.view(op.output).shape.map(usize::from);
+    for (index, pixel) in output.chunks_exact_mut(channels).enumerate() {
+        let inside = |axis: usize, at: usize, len: usize| {
+            let start = at as i64 * i64::from(op.stride[axis]) - i64::from(op.pad[axis]);
+            let (first, end) = taps_inside(start, op.kernel[axis], 1, len);
+            if first == end {
+                0..0
+            } else {
+                (start + first as i64) as usize..(start + end as i64) as usize
+            }
+        };
+        let rows = inside(0, index / output_width, height);
+        let columns = inside(1, index % output_width, width);
+        visit(
+            pixel,
+            &Window {
+                rows,
+                columns,
+                width,
+                channels,
+            },
+        );
+    }
+}

@@ -1,0 +1,414 @@
+//! The compiled program of a model, read in place and checked once.
+
+use core::ops::Range;
+
+use crate::executor::{self, RunError};
+use crate::record::{
+    CONSTANTS_ALIGN, FLAG_INPUT_KEPT, FLAG_ONE_MULTIPLIER, HEADER_BYTES, Header, NONE, OP_BYTES,
+    OpCode, OpRecord, TENSOR_BYTES, TensorRecord,
+};
+
+/// A plan whose every offset, size and range has been checked.
+///
+/// Whatever the bytes are, once [`Plan::load`] has accepted them no run reads or writes outside
+/// the plan and the arena, and none panics.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan<'a> {
+    header: Header,
+    tensors: &'a [[u8; TENSOR_BYTES]],
+    ops: &'a [[u8; OP_BYTES]],
+    constants: &'a [u8],
+}
+
+/// A tensor of the plan in the arena.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TensorView {
+    /// The first byte in the arena.
+    pub offset: usize,
+    /// How many values, which is how many bytes, it has.
+    pub len: usize,
+    /// `[1, height, width, channels]`.
+    pub shape: [u16; 4],
+    /// `real = scale * (q - zero_point)`.
+    pub scale: f32,
+    /// The quantized value of 0.
+    pub zero_point: i8,
+}
+
+impl TensorView {
+    /// The tensor's place in the arena.
+    #[must_use]
+    pub fn range(&self) -> Range<usize> {
+        self.offset..self.offset + self.len
+    }
+}
+
+/// Why bytes are not a plan. Indexes count from 0 in the plan's own tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// The bytes end before the plan does.
+    Truncated,
+    /// Not a plan, or a version that this crate does not know.
+    Header,
+    /// The header names a tensor that is not there.
+    NoSuchTensor,
+    /// A tensor has an impossible shape, scale or region, or leaves the arena.
+    Tensor(u16),
+    /// An op has an unknown code, a reserved bit, or numbers out of range.
+    Op(u16),
+    /// The shapes of an op's tensors do not fit together.
+    Shapes(u16),
+    /// An op's constants leave the constants section or are out of range.
+    Constants(u16),
+    /// An op would overwrite what it still reads.
+    Overlap(u16),
+}
+
+impl core::fmt::Display for PlanError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            PlanError::Truncated => f.write_str("the bytes end before the plan does"),
+            PlanError::Header => f.write_str("not a plan of a known version"),
+            PlanError::NoSuchTensor => f.write_str("the header names a tensor that is not there"),
+            PlanError::Tensor(index) => {
+                write!(f, "tensor {index} has an impossible shape, scale or place")
+            }
+            PlanError::Op(index) => write!(f, "op {index} is unknown or has numbers out of range"),
+            PlanError::Shapes(index) => write!(f, "the shapes of op {index} do not fit together"),
+            PlanError::Constants(index) => {
+                write!(f, "the constants of op {index} are out of range")
+            }
+            PlanError::Overlap(index) => {
+                write!(f, "op {index} would overwrite what it still reads")
+            }
+        }
+    }
+}
+
+impl core::error::Error for PlanError {}
+
+impl<'a> Plan<'a> {
+    /// Checks a plan and borrows it. Bytes after its end are ignored.
+    ///
+    /// # Errors
+    /// The first [`PlanError`], in the order of the tables.
+    pub fn load(bytes: &'a [u8]) -> Result<Plan<'a>, PlanError> {
+        let header: &[u8; HEADER_BYTES] = bytes.first_chunk().ok_or(PlanError::Truncated)?;
+        let header = Header::from_bytes(header).ok_or(PlanError::Header)?;
+        if header.flags & !FLAG_INPUT_KEPT != 0 {
+            return Err(PlanError::Header);
+        }
+        // The tables are at most 65,535 × 60 bytes, so this cannot overflow 32 bits.
+        let constants_offset = header.constants_offset();
+        let tables = bytes
+            .get(HEADER_BYTES..constants_offset)
+            .ok_or(PlanError::Truncated)?;
+        let (tensors, tables) = tables.split_at(usize::from(header.tensor_count) * TENSOR_BYTES);
+        let (ops, padding) = tables.split_at(usize::from(header.op_count) * OP_BYTES);
+        if padding.iter().any(|&byte| byte != 0) {
+            return Err(PlanError::Header);
+        }
+        let constants = bytes[constants_offset..]
+            .get(..header.constants_bytes as usize)
+            .ok_or(PlanError::Truncated)?;
+        let plan = Plan {
+            header,
+            tensors: tensors.as_chunks().0,
+            ops: ops.as_chunks().0,
+            constants,
+        };
+        plan.check()?;
+        Ok(plan)
+    }
+
+    /// How many bytes of arena a run needs.
+    #[must_use]
+    pub fn arena_bytes(&self) -> usize {
+        self.header.arena_bytes as usize
+    }
+
+    /// How many bytes the plan itself has.
+    #[must_use]
+    pub fn plan_bytes(&self) -> usize {
+        self.header.constants_offset() + self.constants.len()
+    }
+
+    /// Where the caller puts the input.
+    #[must_use]
+    pub fn input(&self) -> TensorView {
+        self.view(self.header.input)
+    }
+
+    /// Where a run leaves the output.
+    #[must_use]
+    pub fn output(&self) -> TensorView {
+        self.view(self.header.output)
+    }
+
+    /// The input of the last dense layer, still valid in the arena after a run.
+    #[must_use]
+    pub fn embedding(&self) -> Option<TensorView> {
+        (self.header.embedding != NONE).then(|| self.view(self.header.embedding))
+    }
+
+    /// Whether the input tensor still holds the input after a run.
+    #[must_use]
+    pub fn input_is_kept(&self) -> bool {
+        self.header.flags & FLAG_INPUT_KEPT != 0
+    }
+
+    /// How many ops a run executes.
+    #[must_use]
+    pub fn op_count(&self) -> usize {
+        self.ops.len()
+    }
+
+    /// One tensor of the plan's table.
+    #[must_use]
+    pub fn tensor(&self, index: u16) -> Option<TensorView> {
+        (usize::from(index) < self.tensors.len()).then(|| self.view(index))
+    }
+
+    /// One op of the plan's table.
+    #[must_use]
+    pub fn op(&self, index: usize) -> Option<OpRecord> {
+        self.ops.get(index).and_then(OpRecord::from_bytes)
+    }
+
+    /// Runs the plan once: input and output lie in the arena at [`Plan::input`] and [`Plan::output`].
+    ///
+    /// # Errors
+    /// [`RunError`] if the arena is too small; the arena is then untouched.
+    pub fn run(&self, arena: &mut [u8]) -> Result<(), RunError> {
+        self.run_observed(arena, |_, _| {})
+    }
+
+    /// [`Plan::run`] that shows the arena after each op, to compare runs layer by layer.
+    ///
+    /// # Errors
+    /// As [`Plan::run`].
+    pub fn run_observed(
+        &self,
+        arena: &mut [u8],
+        mut observe: impl FnMut(usize, &[u8]),
+    ) -> Result<(), RunError> {
+        let needed = self.arena_bytes();
+        let given = arena.len();
+        let arena = arena
+            .get_mut(..needed)
+            .ok_or(RunError::ArenaTooSmall { needed, given })?;
+        for (index, op) in self.ops().enumerate() {
+            executor::execute(self, &op, arena);
+            observe(index, arena);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn constants(&self) -> &'a [u8] {
+        self.constants
+    }
+
+    pub(crate) fn view(&self, index: u16) -> TensorView {
+        let record = self
+            .tensor_record(index)
+            .expect("`load` has read every tensor");
+        TensorView {
+            offset: record.offset as usize,
+            len: record.element_count() as usize,
+            shape: record.shape,
+            scale: record.scale,
+            zero_point: record.zero_point,
+        }
+    }
+
+    fn ops(&self) -> impl Iterator<Item = OpRecord> + 'a {
+        let ops = self.ops;
+        ops.iter()
+            .map(|bytes| OpRecord::from_bytes(bytes).expect("`load` has read every op"))
+    }
+
+    fn tensor_record(&self, index: u16) -> Option<TensorRecord> {
+        self.tensors
+            .get(usize::from(index))
+            .and_then(TensorRecord::from_bytes)
+    }
+
+    fn check(&self) -> Result<(), PlanError> {
+        for index in 0..self.header.tensor_count {
+            let record = self.tensor_record(index).ok_or(PlanError::Tensor(index))?;
+            let end = u64::from(record.offset) + record.element_count();
+            let sound = record.element_count() > 0
+                && record.shape[0] == 1
+                && end <= u64::from(self.header.arena_bytes)
+                && record.scale.is_finite()
+                && record.scale > 0.0
+                && record.region == 0;
+            if !sound {
+                return Err(PlanError::Tensor(index));
+            }
+        }
+        let known = |index: u16| usize::from(index) < self.tensors.len();
+        let Header {
+            input,
+            output,
+            embedding,
+            ..
+        } = self.header;
+        if !known(input) || !known(output) || (embedding != NONE && !known(embedding)) {
+            return Err(PlanError::NoSuchTensor);
+        }
+        for index in 0..self.header.op_count {
+            let record = self.op(usize::from(index)).ok_or(PlanError::Op(index))?;
+            let second = if record.code == OpCode::Add {
+                known(record.inputs[1])
+            } else {
+                record.inputs[1] == NONE
+            };
+            if !known(record.inputs[0]) || !known(record.output) || !second {
+                return Err(PlanError::Op(index));
+            }
+            self.check_op(&record, index)?;
+        }
+        Ok(())
+    }
+
+    fn check_op(&self, op: &OpRecord, index: u16) -> Result<(), PlanError> {
+        let input = self.view(op.inputs[0]);
+        let output = self.view(op.output);
+        let numbers_are_sound = op.clamp[0] <= op.clamp[1]
+            && op.kernel.iter().all(|&n| n > 0)
+            && op.stride.iter().chain(&op.dilation).all(|&n| n > 0)
+            && op.flags & !FLAG_ONE_MULTIPLIER == 0;
+        if !numbers_are_sound {
+            return Err(PlanError::Op(index));
+        }
+        let [_, _, _, input_channels] = input.shape;
+        let [_, output_height, output_width, output_channels] = output.shape;
+        let window = u64::from(op.kernel[0]) * u64::from(op.kernel[1]);
+        let shapes_fit = match op.code {
+            OpCode::Conv2d => true,
+            OpCode::DepthwiseConv2d => output_channels.is_multiple_of(input_channels),
+            OpCode::MaxPool2d | OpCode::AveragePool2d => output_channels == input_channels,
+            OpCode::Mean => {
+                [output_height, output_width, output_channels] == [1, 1, input_channels]
+            }
+            OpCode::Add => {
+                output.shape == input.shape && output.shape == self.view(op.inputs[1]).shape
+            }
+            OpCode::Softmax | OpCode::Lookup => output.shape == input.shape,
+            OpCode::Pad => {
+                let fits = |axis: usize| {
+                    u32::from(op.pad[axis - 1]) + u32::from(input.shape[axis])
+                        <= u32::from(output.shape[axis])
+                };
+                fits(1) && fits(2) && output_channels == input_channels
+            }
+        };
+        if !shapes_fit {
+            return Err(PlanError::Shapes(index));
+        }
+
+        let channels = u64::from(output_channels);
+        let (weights_bytes, channels_bytes) = match op.code {
+            OpCode::Conv2d => (
+                channels * u64::from(input_channels) * window,
+                channel_bytes(op, channels),
+            ),
+            OpCode::DepthwiseConv2d => (channels * window, channel_bytes(op, channels)),
+            OpCode::Mean => (0, MEAN_BYTES),
+            OpCode::Add => (0, ADD_BYTES),
+            OpCode::Softmax => (0, SOFTMAX_BYTES),
+            OpCode::Lookup => (256, 0),
+            OpCode::MaxPool2d | OpCode::AveragePool2d | OpCode::Pad => (0, 0),
+        };
+        let inside = |offset: u32, bytes: u64| {
+            bytes == 0 && offset == 0 || u64::from(offset) + bytes <= self.constants.len() as u64
+        };
+        if !inside(op.weights_offset, weights_bytes) || !inside(op.channels_offset, channels_bytes)
+        {
+            return Err(PlanError::Constants(index));
+        }
+        if op.weights_offset as usize % CONSTANTS_ALIGN != 0 || op.channels_offset % 4 != 0 {
+            return Err(PlanError::Constants(index));
+        }
+        if !self.shifts_are_sound(op, channels) {
+            return Err(PlanError::Constants(index));
+        }
+
+        // Elementwise ops may write over an input they have just read; all others may not.
+        let apart = |a: &Range<usize>, b: &Range<usize>| a.end <= b.start || b.end <= a.start;
+        let elementwise = matches!(op.code, OpCode::Add | OpCode::Lookup | OpCode::Softmax);
+        let inputs = op
+            .inputs
+            .into_iter()
+            .filter(|&input| input != NONE)
+            .map(|input| self.view(input).range());
+        for input in inputs {
+            if !(apart(&input, &output.range()) || elementwise && input == output.range()) {
+                return Err(PlanError::Overlap(index));
+            }
+        }
+        let scratch = op.scratch_bytes(input_channels);
+        let scratch_end = u64::from(op.scratch_offset) + scratch;
+        if scratch == 0 {
+            return Ok(());
+        }
+        if scratch_end > u64::from(self.header.arena_bytes) {
+            return Err(PlanError::Op(index));
+        }
+        let scratch = op.scratch_offset as usize..scratch_end as usize;
+        if apart(&scratch, &input.range()) && apart(&scratch, &output.range()) {
+            Ok(())
+        } else {
+            Err(PlanError::Overlap(index))
+        }
+    }
+
+    /// Whether every shift of the op's multipliers is one that the arithmetic knows.
+    fn shifts_are_sound(&self, op: &OpRecord, channels: u64) -> bool {
+        let sound = |shift: i32| (-31..=30).contains(&shift);
+        let numbers = &self.constants[op.channels_offset as usize..];
+        let number = |index: usize| crate::record::read_i32(numbers, 4 * index);
+        match op.code {
+            OpCode::Conv2d | OpCode::DepthwiseConv2d => {
+                let (biases_and_multipliers, shifts) = channel_parts(op, channels);
+                numbers[biases_and_multipliers..][..shifts]
+                    .iter()
+                    .all(|&shift| sound(i32::from(shift as i8)))
+            }
+            OpCode::Mean => sound(number(2)),
+            OpCode::Add => [1, 3, 5]
+                .into_iter()
+                .all(|index| (-31..=0).contains(&number(index))),
+            OpCode::Softmax => (0..=30).contains(&number(1)),
+            _ => true,
+        }
+    }
+}
+
+/// Bias, multiplier, shift of a `MEAN`, as 32-bit numbers.
+pub(crate) const MEAN_BYTES: u64 = 12;
+/// Multiplier and shift of first input, second input and output of an `ADD`, as 32-bit numbers.
+pub(crate) const ADD_BYTES: u64 = 24;
+/// Multiplier, left shift and least difference of a `SOFTMAX`, as 32-bit numbers.
+pub(crate) const SOFTMAX_BYTES: u64 = 12;
+
+fn channel_bytes(op: &OpRecord, channels: u64) -> u64 {
+    let (biases_and_multipliers, shifts) = channel_parts(op, channels);
+    (biases_and_multipliers + shifts) as u64
+}
+
+/// The bytes of the 32-bit numbers and of the shifts in the channel block of a convolution.
+pub(crate) fn channel_parts(op: &OpRecord, channels: u64) -> (usize, usize) {
+    // At most 65,535 channels, so this fits any `usize`.
+    let multipliers = if op.flags & FLAG_ONE_MULTIPLIER != 0 {
+        1
+    } else {
+        channels
+    };
+    (
+        (4 * (channels + multipliers)) as usize,
+        multipliers as usize,
+    )
+}

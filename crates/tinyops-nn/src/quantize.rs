@@ -1,0 +1,109 @@
+//! Real numbers to int8 and back, and the fixed-point rescaling between them.
+//!
+//! # Source
+//! The TensorFlow Lite 8-bit quantization specification, with the double rounding of
+//! gemmlowp (`SaturatingRoundingDoublingHighMul`, then `RoundingDivideByPOT`), which the
+//! TFLM reference kernels use. See `docs/arithmetic.md`.
+
+/// Quantizes one value: `q = clamp(round(real / scale) + zero_point, -128, 127)`.
+///
+/// Halves round away from zero. A value that is not a number becomes the zero point.
+#[must_use]
+pub fn quantize(real: f32, scale: f32, zero_point: i8) -> i8 {
+    // `as` saturates and maps NaN to 0, so hostile readings cannot leave the range.
+    let steps = libm::roundf(real / scale) as i32;
+    steps.saturating_add(i32::from(zero_point)).clamp(-128, 127) as i8
+}
+
+/// The real value of a quantized one: `real = scale * (q - zero_point)`.
+#[must_use]
+pub fn dequantize(q: i8, scale: f32, zero_point: i8) -> f32 {
+    scale * (i32::from(q) - i32::from(zero_point)) as f32
+}
+
+/// A positive real factor as a 31-bit fraction and a power of two: `real ≈ value / 2^31 * 2^shift`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Multiplier {
+    /// The fraction in `[2^30, 2^31)`, or 0.
+    pub value: i32,
+    /// The exponent; positive shifts left before the multiplication. In `-31..=30`.
+    pub shift: i8,
+}
+
+impl Multiplier {
+    /// The nearest multiplier to a real factor, 0 if it is below `2^-32`, not finite or negative.
+    ///
+    /// # Source
+    /// TensorFlow Lite, `QuantizeMultiplier` in `kernels/internal/quantization_util.cc`.
+    #[must_use]
+    pub fn from_real(real: f64) -> Multiplier {
+        const ZERO: Multiplier = Multiplier { value: 0, shift: 0 };
+        if !real.is_finite() || real <= 0.0 {
+            return ZERO;
+        }
+        let (fraction, mut shift) = libm::frexp(real);
+        let mut value = libm::round(fraction * f64::from(1u32 << 31)) as i64;
+        if value == 1 << 31 {
+            value /= 2;
+            shift += 1;
+        }
+        if shift < -31 {
+            return ZERO;
+        }
+        if shift > 30 {
+            return Multiplier {
+                value: i32::MAX,
+                shift: 30,
+            };
+        }
+        Multiplier {
+            value: value as i32,
+            shift: shift as i8,
+        }
+    }
+
+    /// Rescales an accumulator, rounding twice as the specification's reference kernels do.
+    #[inline]
+    #[must_use]
+    pub fn apply(self, accumulator: i32) -> i32 {
+        let (left, right) = if self.shift > 0 {
+            (self.shift as u32, 0)
+        } else {
+            (0, u32::from(self.shift.unsigned_abs()))
+        };
+        let doubled = doubling_high_mul(accumulator.wrapping_shl(left), self.value);
+        rounding_divide_by_power_of_two(doubled, right)
+    }
+}
+
+/// `round(a * b / 2^31)`, saturating, halves away from zero.
+///
+/// # Source
+/// gemmlowp, `SaturatingRoundingDoublingHighMul` in `fixedpoint/fixedpoint.h`.
+#[inline]
+#[must_use]
+pub fn doubling_high_mul(a: i32, b: i32) -> i32 {
+    if a == i32::MIN && b == i32::MIN {
+        return i32::MAX;
+    }
+    let product = i64::from(a) * i64::from(b);
+    let nudge = if product >= 0 {
+        1i64 << 30
+    } else {
+        1 - (1i64 << 30)
+    };
+    ((product + nudge) / (1i64 << 31)) as i32
+}
+
+/// `round(x / 2^exponent)`, halves away from zero, for an exponent in `0..=31`.
+///
+/// # Source
+/// gemmlowp, `RoundingDivideByPOT` in `fixedpoint/fixedpoint.h`.
+#[inline]
+#[must_use]
+pub fn rounding_divide_by_power_of_two(x: i32, exponent: u32) -> i32 {
+    let mask = ((1i64 << (exponent & 31)) - 1) as i32;
+    let remainder = x & mask;
+    let threshold = (mask >> 1) + i32::from(x < 0);
+    (x >> (exponent & 31)) + i32::from(remainder > threshold)
+}

@@ -1,0 +1,321 @@
+//! The byte layout of a plan's tables, for the one who writes them and the one who reads them.
+//!
+//! ```text
+//! header     32 bytes
+//! tensors    tensor_count × 20 bytes
+//! ops        op_count × 40 bytes
+//! (padding to a multiple of 16)
+//! constants  constants_bytes: weights, biases, multipliers, tables
+//! ```
+//! Every number is little-endian. Reserved bytes are 0, and a reader refuses others, so that a
+//! later version can give them a meaning. `docs/formats/plan.md` tells what each field means.
+
+/// The first four bytes of a plan.
+pub const MAGIC: [u8; 4] = *b"TPLN";
+/// The version that this crate reads and writes.
+pub const VERSION: u16 = 1;
+/// The bytes of the header.
+pub const HEADER_BYTES: usize = 32;
+/// The bytes of one tensor record.
+pub const TENSOR_BYTES: usize = 20;
+/// The bytes of one op record.
+pub const OP_BYTES: usize = 40;
+/// The constants begin at a multiple of this, and so does each weight array within them.
+pub const CONSTANTS_ALIGN: usize = 16;
+/// A tensor index that names no tensor.
+pub const NONE: u16 = u16::MAX;
+/// Header flag: the input tensor still holds the input after a run.
+pub const FLAG_INPUT_KEPT: u16 = 1;
+/// Op flag: one multiplier serves all output channels.
+pub const FLAG_ONE_MULTIPLIER: u8 = 1;
+
+/// The header of a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// [`FLAG_INPUT_KEPT`] or 0.
+    pub flags: u16,
+    /// Bytes of the arena that a run needs.
+    pub arena_bytes: u32,
+    /// Bytes of the constants at the end.
+    pub constants_bytes: u32,
+    /// How many tensor records follow the header.
+    pub tensor_count: u16,
+    /// How many op records follow the tensors.
+    pub op_count: u16,
+    /// The index of the input tensor.
+    pub input: u16,
+    /// The index of the output tensor.
+    pub output: u16,
+    /// The index of the embedding tensor, or [`NONE`].
+    pub embedding: u16,
+}
+
+impl Header {
+    /// Where the constants begin in a plan of these counts.
+    #[must_use]
+    pub fn constants_offset(&self) -> usize {
+        let tables = HEADER_BYTES
+            + usize::from(self.tensor_count) * TENSOR_BYTES
+            + usize::from(self.op_count) * OP_BYTES;
+        tables.next_multiple_of(CONSTANTS_ALIGN)
+    }
+
+    /// The bytes of the header.
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; HEADER_BYTES] {
+        let mut bytes = [0; HEADER_BYTES];
+        let mut out = Cursor {
+            bytes: &mut bytes,
+            at: 0,
+        };
+        out.put(&MAGIC);
+        out.put(&VERSION.to_le_bytes());
+        out.put(&self.flags.to_le_bytes());
+        out.put(&self.arena_bytes.to_le_bytes());
+        out.put(&self.constants_bytes.to_le_bytes());
+        for index in [
+            self.tensor_count,
+            self.op_count,
+            self.input,
+            self.output,
+            self.embedding,
+        ] {
+            out.put(&index.to_le_bytes());
+        }
+        bytes
+    }
+
+    /// Reads a header; `None` if the magic, the version or a reserved byte is another.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8; HEADER_BYTES]) -> Option<Header> {
+        let well_formed = bytes[..4] == MAGIC
+            && read_u16(bytes, 4) == VERSION
+            && bytes[26..].iter().all(|&byte| byte == 0);
+        well_formed.then(|| Header {
+            flags: read_u16(bytes, 6),
+            arena_bytes: read_u32(bytes, 8),
+            constants_bytes: read_u32(bytes, 12),
+            tensor_count: read_u16(bytes, 16),
+            op_count: read_u16(bytes, 18),
+            input: read_u16(bytes, 20),
+            output: read_u16(bytes, 22),
+            embedding: read_u16(bytes, 24),
+        })
+    }
+}
+
+/// One activation tensor: where it lies in the arena and what its bytes mean.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TensorRecord {
+    /// The first byte in the arena.
+    pub offset: u32,
+    /// `[1, height, width, channels]`.
+    pub shape: [u16; 4],
+    /// `real = scale * (q - zero_point)`.
+    pub scale: f32,
+    /// The quantized value of 0.
+    pub zero_point: i8,
+    /// The memory region; version 1 knows region 0, the arena.
+    pub region: u8,
+}
+
+impl TensorRecord {
+    /// The bytes of the record.
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; TENSOR_BYTES] {
+        let mut bytes = [0; TENSOR_BYTES];
+        let mut out = Cursor {
+            bytes: &mut bytes,
+            at: 0,
+        };
+        out.put(&self.offset.to_le_bytes());
+        for dim in self.shape {
+            out.put(&dim.to_le_bytes());
+        }
+        out.put(&self.scale.to_le_bytes());
+        out.put(&self.zero_point.to_le_bytes());
+        out.put(&[self.region]);
+        bytes
+    }
+
+    /// Reads a record; `None` if a reserved byte is set.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8; TENSOR_BYTES]) -> Option<TensorRecord> {
+        (bytes[18..] == [0, 0]).then(|| TensorRecord {
+            offset: read_u32(bytes, 0),
+            shape: core::array::from_fn(|axis| read_u16(bytes, 4 + 2 * axis)),
+            scale: f32::from_bits(read_u32(bytes, 12)),
+            zero_point: bytes[16] as i8,
+            region: bytes[17],
+        })
+    }
+
+    /// How many values, which is how many bytes, the tensor holds.
+    #[must_use]
+    pub fn element_count(&self) -> u64 {
+        // Four 16-bit factors cannot overflow 64 bits.
+        self.shape.iter().map(|&dim| u64::from(dim)).product()
+    }
+}
+
+/// What an op does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum OpCode {
+    /// `CONV_2D`, and `FULLY_CONNECTED` as a convolution of one pixel.
+    Conv2d = 1,
+    /// `DEPTHWISE_CONV_2D`; the multiplier is output channels by input channels.
+    DepthwiseConv2d = 2,
+    /// `MAX_POOL_2D`.
+    MaxPool2d = 3,
+    /// `AVERAGE_POOL_2D`; padding does not count.
+    AveragePool2d = 4,
+    /// `MEAN` over height and width.
+    Mean = 5,
+    /// `ADD` of two tensors of one shape.
+    Add = 6,
+    /// `SOFTMAX` over the channels.
+    Softmax = 7,
+    /// A table of 256 bytes: `LOGISTIC`, `RELU`, `QUANTIZE` and other functions of one value.
+    Lookup = 8,
+    /// `PAD` of height and width with the zero point.
+    Pad = 9,
+}
+
+impl OpCode {
+    fn from_byte(byte: u8) -> Option<OpCode> {
+        use OpCode::*;
+        [
+            Conv2d,
+            DepthwiseConv2d,
+            MaxPool2d,
+            AveragePool2d,
+            Mean,
+            Add,
+            Softmax,
+            Lookup,
+            Pad,
+        ]
+        .into_iter()
+        .find(|&code| code as u8 == byte)
+    }
+}
+
+/// One op: its tensors, its geometry and where its constants lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpRecord {
+    /// What the op does.
+    pub code: OpCode,
+    /// [`FLAG_ONE_MULTIPLIER`] or 0.
+    pub flags: u8,
+    /// Tensor indexes; [`NONE`] for a second input that the op does not have.
+    pub inputs: [u16; 2],
+    /// The tensor index of the result.
+    pub output: u16,
+    /// The fused activation: least and greatest quantized result.
+    pub clamp: [i8; 2],
+    /// Where the op's scratch bytes begin in the arena, see [`OpRecord::scratch_bytes`].
+    pub scratch_offset: u32,
+    /// Window or filter `[height, width]`.
+    pub kernel: [u16; 2],
+    /// Steps `[height, width]` between windows.
+    pub stride: [u8; 2],
+    /// Steps `[height, width]` between the taps of a filter.
+    pub dilation: [u8; 2],
+    /// Padding before the first row and column; what follows the last is implied by the shapes.
+    pub pad: [u16; 2],
+    /// Where the filter (or the table) begins in the constants.
+    pub weights_offset: u32,
+    /// Where biases, multipliers and shifts (or the op's own numbers) begin in the constants.
+    pub channels_offset: u32,
+}
+
+impl OpRecord {
+    /// The bytes of the record.
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; OP_BYTES] {
+        let mut bytes = [0; OP_BYTES];
+        let mut out = Cursor {
+            bytes: &mut bytes,
+            at: 0,
+        };
+        out.put(&[self.code as u8, self.flags]);
+        for index in [self.inputs[0], self.inputs[1], self.output] {
+            out.put(&index.to_le_bytes());
+        }
+        out.put(&[self.clamp[0] as u8, self.clamp[1] as u8, 0, 0]);
+        out.put(&self.scratch_offset.to_le_bytes());
+        out.put(&self.kernel[0].to_le_bytes());
+        out.put(&self.kernel[1].to_le_bytes());
+        out.put(&self.stride);
+        out.put(&self.dilation);
+        out.put(&self.pad[0].to_le_bytes());
+        out.put(&self.pad[1].to_le_bytes());
+        out.put(&self.weights_offset.to_le_bytes());
+        out.put(&self.channels_offset.to_le_bytes());
+        bytes
+    }
+
+    /// Reads a record; `None` if the code is unknown or a reserved byte is set.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8; OP_BYTES]) -> Option<OpRecord> {
+        if bytes[10..12] != [0; 2] || bytes[36..] != [0; 4] {
+            return None;
+        }
+        Some(OpRecord {
+            code: OpCode::from_byte(bytes[0])?,
+            flags: bytes[1],
+            inputs: [read_u16(bytes, 2), read_u16(bytes, 4)],
+            output: read_u16(bytes, 6),
+            clamp: [bytes[8] as i8, bytes[9] as i8],
+            scratch_offset: read_u32(bytes, 12),
+            kernel: [read_u16(bytes, 16), read_u16(bytes, 18)],
+            stride: [bytes[20], bytes[21]],
+            dilation: [bytes[22], bytes[23]],
+            pad: [read_u16(bytes, 24), read_u16(bytes, 26)],
+            weights_offset: read_u32(bytes, 28),
+            channels_offset: read_u32(bytes, 32),
+        })
+    }
+
+    /// How many bytes of arena the op uses beside its tensors.
+    ///
+    /// A convolution gathers one input patch, unless the patch already lies in one piece.
+    #[must_use]
+    pub fn scratch_bytes(&self, input_channels: u16) -> u64 {
+        let [height, width] = self.kernel.map(u64::from);
+        match self.code {
+            OpCode::Conv2d if self.kernel != [1, 1] || self.pad != [0, 0] => {
+                height * width * u64::from(input_channels)
+            }
+            _ => 0,
+        }
+    }
+}
+
+struct Cursor<'a> {
+    bytes: &'a mut [u8],
+    at: usize,
+}
+
+impl Cursor<'_> {
+    fn put(&mut self, part: &[u8]) {
+        self.bytes[self.at..self.at + part.len()].copy_from_slice(part);
+        self.at += part.len();
+    }
+}
+
+#[inline]
+fn read_u16(bytes: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes([bytes[at], bytes[at + 1]])
+}
+
+#[inline]
+pub(crate) fn read_u32(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}
+
+#[inline]
+pub(crate) fn read_i32(bytes: &[u8], at: usize) -> i32 {
+    read_u32(bytes, at) as i32
+}
