@@ -1,2 +1,46 @@
 #![forbid(unsafe_code)]
-//! Records by entity and artifacts by digest.
+//! Records by entity and artifacts by digest: what TinyOps remembers.
+//!
+//! Records live in SQLite or PostgreSQL, chosen by URL; artifacts in a folder, in memory or in an S3-compatible
+//! store. One module per table: the row's type, its SQL, nothing else. This crate never decides anything: it
+//! keeps what it is given, whole or not at all, and an answered commit is on the disk.
+//!
+//! Reading functions take a [`Db`] or a [`Tx`]; writing functions take a [`Tx`].
+
+mod column;
+mod db;
+mod error;
+mod migration;
+#[cfg(feature = "postgres")]
+mod postgres;
+mod sqlite;
+
+mod artifacts;
+
+pub mod audit;
+pub mod capsule;
+pub mod dataset;
+pub mod lineage;
+pub mod model;
+pub mod project;
+pub mod run;
+pub mod step;
+pub mod trigger;
+
+pub mod alert;
+pub mod device;
+pub mod drift;
+pub mod outcome;
+pub mod presence;
+pub mod report;
+pub mod rollout;
+pub mod round;
+pub mod token;
+
+pub use artifacts::Artifacts;
+pub use db::{Db, Read, Tx};
+pub use error::{Cause, StoreError};
+pub use tinyops_wire::id::{DeviceId, Digest, DigestBuilder, ModelId, Timestamp};
+
+/// Free-form details of a record: numbers, texts and lists that nobody queries by.
+pub type Json = serde_json::Value;

@@ -1,0 +1,146 @@
+//! Alerts: drifts and faults that someone should see.
+
+use crate::column::{Row, row_id, values, words};
+use crate::db::{Query as _, Read, touched};
+use crate::drift::Scope;
+use crate::{Json, ModelId, StoreError, Timestamp, Tx};
+
+row_id! {
+    /// The number of an alert.
+    AlertId
+}
+
+words! {
+    /// Whether someone has seen to it.
+    AlertState {
+        /// Nobody has.
+        Open = "open",
+        /// Someone knows.
+        Acknowledged = "acknowledged",
+        /// It is over.
+        Resolved = "resolved",
+    }
+}
+
+/// One alert.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Alert {
+    /// Its number.
+    pub id: AlertId,
+    /// What it is about.
+    pub scope: Scope,
+    /// The model that was running.
+    pub model: ModelId,
+    /// What is advised: `recalibrate`, `re-standardise`, `head-update`, `retrain`, `sensor-fault`.
+    pub advice: String,
+    /// Which signals fired, and how far.
+    pub detail: Json,
+    /// Whether someone has seen to it.
+    pub state: AlertState,
+    /// Who changed the state last.
+    pub actor: String,
+    /// When it was raised.
+    pub opened_at: Timestamp,
+    /// When its state last changed.
+    pub changed_at: Timestamp,
+    /// Counts the changes to this row.
+    pub revision: i64,
+}
+
+/// What is known of an alert before it is numbered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewAlert {
+    /// What it is about.
+    pub scope: Scope,
+    /// The model that was running.
+    pub model: ModelId,
+    /// What is advised.
+    pub advice: String,
+    /// Which signals fired.
+    pub detail: Json,
+}
+
+/// Raises an alert, unless one that is not resolved stands for the same scope and model; says whether it did.
+pub async fn raise(tx: &Tx, new: &NewAlert, now: Timestamp) -> Result<Option<Alert>, StoreError> {
+    let standing =
+        "SELECT id FROM alerts WHERE scope = $1 AND model_id = $2 AND state <> 'resolved' LIMIT 1";
+    if tx
+        .query_one(standing, values![new.scope.key(), new.model])
+        .await?
+        .is_some()
+    {
+        return Ok(None);
+    }
+    let row = tx
+        .query_one(
+            "INSERT INTO alerts (scope, model_id, advice, detail, state, actor, opened_at, changed_at, revision)
+             VALUES ($1, $2, $3, $4, $5, '', $6, $6, 0)
+             RETURNING id, scope, model_id, advice, detail, state, actor, opened_at, changed_at, revision",
+            values![new.scope.key(), new.model, new.advice, new.detail, AlertState::Open, now],
+        )
+        .await?;
+    row.map(read).transpose()
+}
+
+/// Changes the state, advice and detail of an alert.
+///
+/// # Errors
+/// [`StoreError::Conflict`] if another writer changed it since `alert` was read.
+pub async fn put(tx: &Tx, alert: &mut Alert) -> Result<(), StoreError> {
+    let count = tx
+        .execute(
+            "UPDATE alerts SET state = $1, actor = $2, advice = $3, detail = $4, changed_at = $5, revision = revision + 1
+             WHERE id = $6 AND revision = $7",
+            values![
+                alert.state, alert.actor, alert.advice, alert.detail, alert.changed_at, alert.id, alert.revision
+            ],
+        )
+        .await?;
+    touched(count, "alert", alert.id)?;
+    alert.revision += 1;
+    Ok(())
+}
+
+/// One alert.
+pub async fn get(on: &impl Read, id: AlertId) -> Result<Option<Alert>, StoreError> {
+    let sql =
+        "SELECT id, scope, model_id, advice, detail, state, actor, opened_at, changed_at, revision
+               FROM alerts WHERE id = $1";
+    on.query_one(sql, values![id]).await?.map(read).transpose()
+}
+
+/// Alerts that are not resolved, newest first.
+pub async fn standing(on: &impl Read) -> Result<Vec<Alert>, StoreError> {
+    let sql =
+        "SELECT id, scope, model_id, advice, detail, state, actor, opened_at, changed_at, revision
+               FROM alerts WHERE state <> 'resolved' ORDER BY id DESC";
+    on.query(sql, vec![]).await?.into_iter().map(read).collect()
+}
+
+/// The newest alerts in any state, newest first.
+pub async fn list(on: &impl Read, limit: u32) -> Result<Vec<Alert>, StoreError> {
+    let sql =
+        "SELECT id, scope, model_id, advice, detail, state, actor, opened_at, changed_at, revision
+               FROM alerts ORDER BY id DESC LIMIT $1";
+    on.query(sql, values![limit])
+        .await?
+        .into_iter()
+        .map(read)
+        .collect()
+}
+
+fn read(row: Row) -> Result<Alert, StoreError> {
+    let mut row = row.of("alert");
+    Ok(Alert {
+        id: row.take()?,
+        scope: Scope::of_key(row.take()?),
+        model: row.take()?,
+        advice: row.take()?,
+        detail: row.take()?,
+        state: row.take()?,
+        actor: row.take()?,
+        opened_at: row.take()?,
+        changed_at: row.take()?,
+        revision: row.take()?,
+    })
+}

@@ -1,0 +1,253 @@
+//! Artifacts: immutable bytes, named by their digest.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tinyops_wire::id::Digest;
+
+use crate::StoreError;
+
+/// Where artifacts are kept. Cheap to clone; all clones share the place.
+///
+/// Write the artifact first, then the row that points to it: a crash then leaves an unused artifact, never a
+/// row that points nowhere.
+#[derive(Clone, Debug)]
+pub struct Artifacts {
+    place: Arc<Place>,
+}
+
+#[derive(Debug)]
+enum Place {
+    /// `FOLDER/ab/cdef…`: 256 folders keep a million artifacts listable.
+    Folder(PathBuf),
+    Memory(Mutex<BTreeMap<Digest, Arc<[u8]>>>),
+}
+
+/// Makes the names of half-written files differ within this process.
+static TEMPORARY: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+
+const URLS: &str = "a folder, `file:PATH` or `memory:`";
+
+impl Artifacts {
+    /// Opens the artifacts at `url`: a folder (a path or `file:PATH`, made if it is missing), or `memory:`.
+    ///
+    /// # Errors
+    /// [`StoreError::Url`], [`StoreError::Permission`], [`StoreError::Full`].
+    pub async fn open(url: &str) -> Result<Artifacts, StoreError> {
+        let place = match url.split_once(':') {
+            Some(("memory", _)) => Place::Memory(Mutex::default()),
+            Some(("file", path)) => folder(path.strip_prefix("//").unwrap_or(path)).await?,
+            Some((scheme, rest)) if rest.starts_with("//") => {
+                return Err(StoreError::Url {
+                    url: format!("{scheme}://…"),
+                    expected: URLS,
+                });
+            }
+            _ if url.is_empty() => {
+                return Err(StoreError::Url {
+                    url: String::new(),
+                    expected: URLS,
+                });
+            }
+            _ => folder(url).await?,
+        };
+        Ok(Artifacts {
+            place: Arc::new(place),
+        })
+    }
+
+    /// Keeps `bytes` and returns their name; bytes that are there already are not written again.
+    ///
+    /// When it returns, the bytes are on the disk, whole.
+    pub async fn put(&self, bytes: &[u8]) -> Result<Digest, StoreError> {
+        let digest = Digest::of(bytes);
+        match &*self.place {
+            Place::Folder(root) => {
+                let (root, bytes) = (root.clone(), bytes.to_vec());
+                on_blocking_thread(move || write(&root, &digest, &bytes)).await?;
+            }
+            Place::Memory(map) => {
+                map.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .insert(digest, bytes.into());
+            }
+        }
+        Ok(digest)
+    }
+
+    /// The bytes under a name.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`]; [`StoreError::DamagedArtifact`] if the bytes are not those that were put.
+    pub async fn get(&self, digest: &Digest) -> Result<Vec<u8>, StoreError> {
+        let name = *digest;
+        let bytes = match &*self.place {
+            Place::Folder(root) => {
+                let path = path_of(root, digest);
+                on_blocking_thread(move || match std::fs::read(&path) {
+                    Ok(bytes) => Ok(bytes),
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                        Err(missing(&name))
+                    }
+                    Err(error) => Err(StoreError::io(path.display(), "read an artifact", &error)),
+                })
+                .await?
+            }
+            Place::Memory(map) => {
+                let map = map.lock().unwrap_or_else(PoisonError::into_inner);
+                map.get(digest).ok_or_else(|| missing(digest))?.to_vec()
+            }
+        };
+        match Digest::of(&bytes) {
+            found if found == name => Ok(bytes),
+            found => Err(StoreError::DamagedArtifact {
+                digest: name,
+                found,
+            }),
+        }
+    }
+
+    /// Whether there are bytes under a name.
+    pub async fn exists(&self, digest: &Digest) -> Result<bool, StoreError> {
+        match &*self.place {
+            Place::Folder(root) => {
+                let path = path_of(root, digest);
+                on_blocking_thread(move || {
+                    path.try_exists().map_err(|error| {
+                        StoreError::io(path.display(), "look for an artifact", &error)
+                    })
+                })
+                .await
+            }
+            Place::Memory(map) => Ok(map
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .contains_key(digest)),
+        }
+    }
+
+    /// The names of all artifacts, in order.
+    pub async fn list(&self) -> Result<Vec<Digest>, StoreError> {
+        match &*self.place {
+            Place::Folder(root) => {
+                let root = root.clone();
+                on_blocking_thread(move || list(&root)).await
+            }
+            Place::Memory(map) => Ok(map
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .keys()
+                .copied()
+                .collect()),
+        }
+    }
+
+    /// Forgets the bytes under a name; the caller knows that nothing points to them.
+    pub async fn remove(&self, digest: &Digest) -> Result<(), StoreError> {
+        match &*self.place {
+            Place::Folder(root) => {
+                let path = path_of(root, digest);
+                on_blocking_thread(move || match std::fs::remove_file(&path) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                        Err(StoreError::io(path.display(), "remove an artifact", &error))
+                    }
+                    _ => Ok(()),
+                })
+                .await
+            }
+            Place::Memory(map) => {
+                map.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .remove(digest);
+                Ok(())
+            }
+        }
+    }
+}
+
+async fn folder(path: &str) -> Result<Place, StoreError> {
+    let root = PathBuf::from(path);
+    let made = root.clone();
+    on_blocking_thread(move || {
+        std::fs::create_dir_all(&made)
+            .map_err(|error| StoreError::io(made.display(), "make the folder of artifacts", &error))
+    })
+    .await?;
+    Ok(Place::Folder(root))
+}
+
+fn path_of(root: &Path, digest: &Digest) -> PathBuf {
+    let name = digest.to_string();
+    root.join(&name[..2]).join(&name[2..])
+}
+
+/// Writes beside the place, syncs, renames, syncs the folder: a crash leaves the old, the new or a stray
+/// temporary file, never a half one under the name.
+fn write(root: &Path, digest: &Digest, bytes: &[u8]) -> Result<(), StoreError> {
+    use std::io::Write as _;
+    let path = path_of(root, digest);
+    // A name is only there with all its bytes; a shorter file is damage from outside and is written anew.
+    if std::fs::metadata(&path).is_ok_and(|found| found.len() == bytes.len() as u64) {
+        return Ok(());
+    }
+    let folder = path.parent().expect("an artifact lies in a fan-out folder");
+    let explain =
+        |error: std::io::Error| StoreError::io(path.display(), "write an artifact", &error);
+    std::fs::create_dir_all(folder).map_err(explain)?;
+    let count = TEMPORARY.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let temporary = folder.join(format!(
+        ".{}.{}.{count}",
+        &digest.to_string()[2..18],
+        std::process::id()
+    ));
+    let written = (|| {
+        let mut file = std::fs::File::create_new(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&temporary, &path)?;
+        std::fs::File::open(folder)?.sync_all()
+    })();
+    if written.is_err() {
+        // The disk may be full: give back what the half-written file holds.
+        let _ = std::fs::remove_file(&temporary);
+    }
+    written.map_err(explain)
+}
+
+fn list(root: &Path) -> Result<Vec<Digest>, StoreError> {
+    let explain =
+        |error: std::io::Error| StoreError::io(root.display(), "list the artifacts", &error);
+    let mut digests = Vec::new();
+    for folder in std::fs::read_dir(root).map_err(explain)? {
+        let folder = folder.map_err(explain)?;
+        if !folder.file_type().map_err(explain)?.is_dir() {
+            continue;
+        }
+        let head = folder.file_name();
+        for file in std::fs::read_dir(folder.path()).map_err(explain)? {
+            let name = file.map_err(explain)?.file_name();
+            // Temporary files of a killed process do not parse.
+            digests.extend(
+                format!("{}{}", head.to_string_lossy(), name.to_string_lossy()).parse::<Digest>(),
+            );
+        }
+    }
+    digests.sort_unstable();
+    Ok(digests)
+}
+
+fn missing(digest: &Digest) -> StoreError {
+    StoreError::Missing {
+        entity: "artifact",
+        key: digest.to_string(),
+    }
+}
+
+async fn on_blocking_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| StoreError::Closed)?
+}

@@ -1,0 +1,145 @@
+//! The detectors' memory: one state per device, and one per cohort.
+
+use crate::column::{Row, values};
+use crate::db::Read;
+use crate::{DeviceId, ModelId, StoreError, Timestamp, Tx};
+
+/// What a detector watches.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scope {
+    /// One device against its own past.
+    Device(DeviceId),
+    /// A cohort as a whole.
+    Cohort(String),
+}
+
+/// The memory of one detector.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DriftState {
+    /// What it watches.
+    pub scope: Scope,
+    /// The model whose baseline it compares with; another model begins a new memory.
+    pub model: ModelId,
+    /// The memory, versioned by its owner.
+    pub state: Vec<u8>,
+    /// How far the scope is from its baseline: 1 is the alarm threshold.
+    pub score: f64,
+    /// Whether an alarm stands.
+    pub alarmed: bool,
+    /// When it last saw a report.
+    pub updated_at: Timestamp,
+}
+
+/// Writes the memories of many detectors.
+pub async fn put_many(tx: &Tx, states: &[DriftState]) -> Result<(), StoreError> {
+    let rows = states
+        .iter()
+        .map(|s| {
+            let device = match s.scope {
+                Scope::Device(device) => Some(device),
+                Scope::Cohort(_) => None,
+            };
+            values![
+                s.scope.key(),
+                device,
+                s.model,
+                s.state,
+                s.score,
+                s.alarmed,
+                s.updated_at
+            ]
+        })
+        .collect();
+    tx.execute_many(
+        "INSERT INTO drift_states (scope, device, model_id, state, score, alarmed, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)
+         ON CONFLICT (scope) DO UPDATE SET model_id = excluded.model_id, state = excluded.state,
+           score = excluded.score, alarmed = excluded.alarmed, updated_at = excluded.updated_at",
+        rows,
+    )
+    .await?;
+    Ok(())
+}
+
+/// The memories of many detectors, in the order asked for.
+pub async fn get_many(tx: &Tx, scopes: &[Scope]) -> Result<Vec<Option<DriftState>>, StoreError> {
+    let sql = "SELECT scope, model_id, state, score, alarmed, updated_at FROM drift_states WHERE scope = $1";
+    let answers = tx
+        .query_many(
+            sql,
+            scopes.iter().map(|scope| values![scope.key()]).collect(),
+        )
+        .await?;
+    answers
+        .into_iter()
+        .map(|rows| rows.into_iter().next().map(read).transpose())
+        .collect()
+}
+
+/// The memory of one detector.
+pub async fn get(on: &impl Read, scope: &Scope) -> Result<Option<DriftState>, StoreError> {
+    let sql = "SELECT scope, model_id, state, score, alarmed, updated_at FROM drift_states WHERE scope = $1";
+    on.query_one(sql, values![scope.key()])
+        .await?
+        .map(read)
+        .transpose()
+}
+
+/// Up to `limit` detectors, those farthest from their baseline first.
+pub async fn list(on: &impl Read, limit: u32) -> Result<Vec<DriftState>, StoreError> {
+    let sql = "SELECT scope, model_id, state, score, alarmed, updated_at FROM drift_states
+               ORDER BY score DESC, scope LIMIT $1";
+    on.query(sql, values![limit])
+        .await?
+        .into_iter()
+        .map(read)
+        .collect()
+}
+
+/// The scores of the devices of a cohort that run one model.
+pub async fn scores_in_cohort(
+    on: &impl Read,
+    cohort: &str,
+    model: ModelId,
+) -> Result<Vec<(DeviceId, f64)>, StoreError> {
+    let sql = "SELECT s.device, s.score FROM drift_states s JOIN devices d ON d.id = s.device
+               WHERE d.cohort = $1 AND s.model_id = $2 AND d.state = 'active' ORDER BY s.device";
+    let rows = on.query(sql, values![cohort.to_owned(), model]).await?;
+    rows.into_iter()
+        .map(|mut row| Ok((row.take()?, row.take()?)))
+        .collect()
+}
+
+impl Scope {
+    /// How the scope is stored and shown: 16 hex digits, or `cohort:NAME`.
+    pub fn key(&self) -> String {
+        match self {
+            Scope::Device(device) => device.to_string(),
+            Scope::Cohort(cohort) => format!("cohort:{cohort}"),
+        }
+    }
+
+    /// The scope of a stored key.
+    pub fn of_key(key: String) -> Scope {
+        match key.parse() {
+            Ok(device) => Scope::Device(device),
+            Err(_) => Scope::Cohort(
+                key.strip_prefix("cohort:")
+                    .map(str::to_owned)
+                    .unwrap_or(key),
+            ),
+        }
+    }
+}
+
+fn read(row: Row) -> Result<DriftState, StoreError> {
+    let mut row = row.of("drift state");
+    Ok(DriftState {
+        scope: Scope::of_key(row.take()?),
+        model: row.take()?,
+        state: row.take()?,
+        score: row.take()?,
+        alarmed: row.take()?,
+        updated_at: row.take()?,
+    })
+}

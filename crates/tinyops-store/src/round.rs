@@ -1,0 +1,209 @@
+//! Rounds: one gathering of statistics from the fleet. Contributions live only until their round closes.
+
+use crate::column::{Row, row_id, values, words};
+use crate::db::{Query as _, Read, touched};
+use crate::{DeviceId, Digest, Json, ModelId, StoreError, Timestamp, Tx};
+
+row_id! {
+    /// The number of a round.
+    RoundId
+}
+
+words! {
+    /// Where a round stands.
+    RoundState {
+        /// Devices are asked and answer.
+        Gathering = "gathering",
+        /// The sum is made.
+        Closed = "closed",
+        /// Too few answered by the deadline.
+        Abandoned = "abandoned",
+    }
+}
+
+/// One gathering.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Round {
+    /// Its number.
+    pub id: RoundId,
+    /// The capsule whose embeddings are summed: only devices that run it can answer.
+    pub model: ModelId,
+    /// The cohort that is asked; `None` is everyone who runs the capsule.
+    pub cohort: Option<String>,
+    /// Where it stands.
+    pub state: RoundState,
+    /// How many whole contributions make a sum that may be used.
+    pub device_count_min: u32,
+    /// How many were whole when it closed, or are so far.
+    pub device_count: u32,
+    /// When it closes with what has come.
+    pub deadline: Timestamp,
+    /// The sum, an artifact, once it is closed.
+    pub statistics: Option<Digest>,
+    /// Which alert asked for it, counts per class, how many were clipped.
+    pub detail: Json,
+    /// When it was opened.
+    pub created_at: Timestamp,
+    /// Counts the changes to this row.
+    pub revision: i64,
+}
+
+/// What is known of a round before it is numbered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewRound {
+    /// The capsule whose embeddings are summed.
+    pub model: ModelId,
+    /// The cohort that is asked.
+    pub cohort: Option<String>,
+    /// How many whole contributions make a sum.
+    pub device_count_min: u32,
+    /// When it closes.
+    pub deadline: Timestamp,
+    /// Which alert asked for it.
+    pub detail: Json,
+}
+
+/// What one device has sent of its statistics, in the order of the parts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contribution {
+    /// To which round.
+    pub round: RoundId,
+    /// From whom.
+    pub device: DeviceId,
+    /// The parts, put together so far by their receiver.
+    pub bytes: Vec<u8>,
+    /// Whether every part is there.
+    pub whole: bool,
+}
+
+/// Opens a round and numbers it.
+pub async fn add(tx: &Tx, new: &NewRound, now: Timestamp) -> Result<Round, StoreError> {
+    let row = tx
+        .query_one(
+            "INSERT INTO rounds (model_id, cohort, state, device_count_min, device_count, deadline, detail, created_at, revision)
+             VALUES ($1, $2, $3, $4, 0, $5, $6, $7, 0)
+             RETURNING id, model_id, cohort, state, device_count_min, device_count, deadline, statistics, detail,
+                       created_at, revision",
+            values![
+                new.model, new.cohort, RoundState::Gathering, new.device_count_min, new.deadline, new.detail, now
+            ],
+        )
+        .await?;
+    row.map(read).transpose()?.ok_or(StoreError::Closed)
+}
+
+/// Changes everything of a round but its model, its minimum and its deadline.
+///
+/// # Errors
+/// [`StoreError::Conflict`] if another writer changed it since `round` was read.
+pub async fn put(tx: &Tx, round: &mut Round) -> Result<(), StoreError> {
+    let count = tx
+        .execute(
+            "UPDATE rounds SET state = $1, device_count = $2, statistics = $3, detail = $4, revision = revision + 1
+             WHERE id = $5 AND revision = $6",
+            values![round.state, round.device_count, round.statistics, round.detail, round.id, round.revision],
+        )
+        .await?;
+    touched(count, "round", round.id)?;
+    round.revision += 1;
+    Ok(())
+}
+
+/// One round.
+pub async fn get(on: &impl Read, id: RoundId) -> Result<Option<Round>, StoreError> {
+    let sql = "SELECT id, model_id, cohort, state, device_count_min, device_count, deadline, statistics, detail,
+                      created_at, revision FROM rounds WHERE id = $1";
+    on.query_one(sql, values![id]).await?.map(read).transpose()
+}
+
+/// Rounds that gather, oldest first.
+pub async fn gathering(on: &impl Read) -> Result<Vec<Round>, StoreError> {
+    let sql = "SELECT id, model_id, cohort, state, device_count_min, device_count, deadline, statistics, detail,
+                      created_at, revision FROM rounds WHERE state = 'gathering' ORDER BY id";
+    on.query(sql, vec![]).await?.into_iter().map(read).collect()
+}
+
+/// The newest rounds, newest first.
+pub async fn list(on: &impl Read, limit: u32) -> Result<Vec<Round>, StoreError> {
+    let sql = "SELECT id, model_id, cohort, state, device_count_min, device_count, deadline, statistics, detail,
+                      created_at, revision FROM rounds ORDER BY id DESC LIMIT $1";
+    on.query(sql, values![limit])
+        .await?
+        .into_iter()
+        .map(read)
+        .collect()
+}
+
+/// Writes what one device has sent so far.
+pub async fn put_contribution(tx: &Tx, contribution: &Contribution) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO contributions (round_id, device, bytes, whole) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (round_id, device) DO UPDATE SET bytes = excluded.bytes, whole = excluded.whole",
+        values![contribution.round, contribution.device, contribution.bytes, contribution.whole],
+    )
+    .await?;
+    Ok(())
+}
+
+/// What one device has sent so far.
+pub async fn contribution(
+    on: &impl Read,
+    round: RoundId,
+    device: DeviceId,
+) -> Result<Option<Contribution>, StoreError> {
+    let sql = "SELECT round_id, device, bytes, whole FROM contributions WHERE round_id = $1 AND device = $2";
+    on.query_one(sql, values![round, device])
+        .await?
+        .map(read_contribution)
+        .transpose()
+}
+
+/// All contributions to a round, by device.
+pub async fn contributions(
+    on: &impl Read,
+    round: RoundId,
+) -> Result<Vec<Contribution>, StoreError> {
+    let sql = "SELECT round_id, device, bytes, whole FROM contributions WHERE round_id = $1 ORDER BY device";
+    on.query(sql, values![round])
+        .await?
+        .into_iter()
+        .map(read_contribution)
+        .collect()
+}
+
+/// Forgets the contributions to a round, as is due when it is closed.
+pub async fn forget_contributions(tx: &Tx, round: RoundId) -> Result<(), StoreError> {
+    tx.execute(
+        "DELETE FROM contributions WHERE round_id = $1",
+        values![round],
+    )
+    .await?;
+    Ok(())
+}
+
+fn read(row: Row) -> Result<Round, StoreError> {
+    let mut row = row.of("round");
+    Ok(Round {
+        id: row.take()?,
+        model: row.take()?,
+        cohort: row.take()?,
+        state: row.take()?,
+        device_count_min: row.take()?,
+        device_count: row.take()?,
+        deadline: row.take()?,
+        statistics: row.take()?,
+        detail: row.take()?,
+        created_at: row.take()?,
+        revision: row.take()?,
+    })
+}
+
+fn read_contribution(row: Row) -> Result<Contribution, StoreError> {
+    let mut row = row.of("contribution");
+    Ok(Contribution {
+        round: row.take()?,
+        device: row.take()?,
+        bytes: row.take()?,
+        whole: row.take()?,
+    })
+}

@@ -1,0 +1,152 @@
+//! Triggers: what the operating loop asks of the making loop. They meet here and nowhere else.
+
+use crate::column::{Row, row_id, values, words};
+use crate::db::{Query as _, Read, touched};
+use crate::run::RunId;
+use crate::{Digest, Json, StoreError, Timestamp, Tx};
+
+row_id! {
+    /// The number of a trigger.
+    TriggerId
+}
+
+words! {
+    /// How far a trigger is.
+    TriggerState {
+        /// Nobody took it yet.
+        Waiting = "waiting",
+        /// A pipeline took it.
+        Taken = "taken",
+        /// Its run is done.
+        Done = "done",
+        /// Its run failed or was refused.
+        Failed = "failed",
+    }
+}
+
+/// One wish for a pipeline run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trigger {
+    /// Its number.
+    pub id: TriggerId,
+    /// Which pipeline: `train`, `resolve-head`, ….
+    pub kind: String,
+    /// The model family it is about.
+    pub model: String,
+    /// Bytes that the run needs, kept as an artifact (statistics of a round, for `resolve-head`).
+    pub payload: Option<Digest>,
+    /// Why: the alert, the round, the person.
+    pub detail: Json,
+    /// How far it is.
+    pub state: TriggerState,
+    /// The run that answers it.
+    pub run: Option<RunId>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When its state last changed.
+    pub changed_at: Timestamp,
+    /// Counts the changes to this row.
+    pub revision: i64,
+}
+
+/// What is known of a trigger before it is numbered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewTrigger {
+    /// Which pipeline.
+    pub kind: String,
+    /// The model family.
+    pub model: String,
+    /// Bytes that the run needs.
+    pub payload: Option<Digest>,
+    /// Why.
+    pub detail: Json,
+}
+
+/// Adds a waiting trigger and numbers it.
+pub async fn add(tx: &Tx, new: &NewTrigger, now: Timestamp) -> Result<Trigger, StoreError> {
+    let row = tx
+        .query_one(
+            "INSERT INTO triggers (kind, model, payload, detail, state, created_at, changed_at, revision)
+             VALUES ($1, $2, $3, $4, $5, $6, $6, 0)
+             RETURNING id, kind, model, payload, detail, state, run_id, created_at, changed_at, revision",
+            values![new.kind, new.model, new.payload, new.detail, TriggerState::Waiting, now],
+        )
+        .await?;
+    row.map(read).transpose()?.ok_or(StoreError::Closed)
+}
+
+/// Takes the oldest waiting trigger, if there is one: it is `taken` once the transaction commits.
+pub async fn take(tx: &Tx, now: Timestamp) -> Result<Option<Trigger>, StoreError> {
+    let sql =
+        "SELECT id, kind, model, payload, detail, state, run_id, created_at, changed_at, revision
+               FROM triggers WHERE state = 'waiting' ORDER BY id LIMIT 1";
+    let Some(row) = tx.query_one(sql, vec![]).await? else {
+        return Ok(None);
+    };
+    let mut trigger = read(row)?;
+    trigger.state = TriggerState::Taken;
+    trigger.changed_at = now;
+    put(tx, &mut trigger).await?;
+    Ok(Some(trigger))
+}
+
+/// Changes the state and the run of a trigger.
+///
+/// # Errors
+/// [`StoreError::Conflict`] if another writer changed it since `trigger` was read.
+pub async fn put(tx: &Tx, trigger: &mut Trigger) -> Result<(), StoreError> {
+    let count = tx
+        .execute(
+            "UPDATE triggers SET state = $1, run_id = $2, detail = $3, changed_at = $4, revision = revision + 1
+             WHERE id = $5 AND revision = $6",
+            values![trigger.state, trigger.run, trigger.detail, trigger.changed_at, trigger.id, trigger.revision],
+        )
+        .await?;
+    touched(count, "trigger", trigger.id)?;
+    trigger.revision += 1;
+    Ok(())
+}
+
+/// One trigger.
+pub async fn get(on: &impl Read, id: TriggerId) -> Result<Option<Trigger>, StoreError> {
+    let sql =
+        "SELECT id, kind, model, payload, detail, state, run_id, created_at, changed_at, revision
+               FROM triggers WHERE id = $1";
+    on.query_one(sql, values![id]).await?.map(read).transpose()
+}
+
+/// Triggers that are waiting or taken, oldest first.
+pub async fn open(on: &impl Read) -> Result<Vec<Trigger>, StoreError> {
+    let sql =
+        "SELECT id, kind, model, payload, detail, state, run_id, created_at, changed_at, revision
+               FROM triggers WHERE state IN ('waiting', 'taken') ORDER BY id";
+    on.query(sql, vec![]).await?.into_iter().map(read).collect()
+}
+
+/// The newest triggers, newest first.
+pub async fn list(on: &impl Read, limit: u32) -> Result<Vec<Trigger>, StoreError> {
+    let sql =
+        "SELECT id, kind, model, payload, detail, state, run_id, created_at, changed_at, revision
+               FROM triggers ORDER BY id DESC LIMIT $1";
+    on.query(sql, values![limit])
+        .await?
+        .into_iter()
+        .map(read)
+        .collect()
+}
+
+fn read(row: Row) -> Result<Trigger, StoreError> {
+    let mut row = row.of("trigger");
+    Ok(Trigger {
+        id: row.take()?,
+        kind: row.take()?,
+        model: row.take()?,
+        payload: row.take()?,
+        detail: row.take()?,
+        state: row.take()?,
+        run: row.take()?,
+        created_at: row.take()?,
+        changed_at: row.take()?,
+        revision: row.take()?,
+    })
+}
