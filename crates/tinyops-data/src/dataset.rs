@@ -1,7 +1,7 @@
 //! Samples that belong together, at a version.
 
 use crate::manifest::Manifest;
-use crate::sample::{Label, Sample};
+use crate::sample::Sample;
 
 /// Samples in the order of their names, and their classes in the order of the model's outputs.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -42,19 +42,14 @@ impl Dataset {
 
     /// Samples of each class, in the order of the classes; a sample with segments counts for each class in it.
     pub fn class_counts(&self) -> Vec<usize> {
-        let mut counts = vec![0; self.classes.len()];
-        for sample in &self.samples {
-            for (index, class) in self.classes.iter().enumerate() {
-                let has = match &sample.label {
-                    Label::Class(name) => name == class,
-                    Label::Segments(segments) => {
-                        segments.iter().any(|segment| segment.class == *class)
-                    }
-                    Label::None | Label::Value(_) | Label::Values(_) => false,
-                };
-                counts[index] += usize::from(has);
-            }
-        }
-        counts
+        let holds =
+            |sample: &&Sample, class: &str| sample.label.classes().any(|known| known == class);
+        let count = |class: &String| {
+            self.samples
+                .iter()
+                .filter(|sample| holds(sample, class))
+                .count()
+        };
+        self.classes.iter().map(count).collect()
     }
 }

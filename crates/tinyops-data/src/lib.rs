@@ -11,7 +11,10 @@
 pub mod dataset;
 pub mod finding;
 pub mod ingest;
+mod leak;
 pub mod manifest;
+mod natural;
+pub mod pattern;
 pub mod sample;
 pub mod spec;
 pub mod split;

@@ -69,6 +69,19 @@ pub enum Label {
     Values(Vec<f32>),
 }
 
+impl Label {
+    /// The classes in it; one may come more than once.
+    pub fn classes(&self) -> impl Iterator<Item = &str> {
+        let (whole, segments) = match self {
+            Label::Class(class) => (Some(class.as_str()), &[][..]),
+            Label::Segments(segments) => (None, segments.as_slice()),
+            Label::None | Label::Value(_) | Label::Values(_) => (None, &[][..]),
+        };
+        let segments = segments.iter().map(|segment| segment.class.as_str());
+        whole.into_iter().chain(segments)
+    }
+}
+
 /// A span of a sample that is of one class.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Segment {

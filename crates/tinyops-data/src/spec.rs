@@ -82,7 +82,7 @@ pub struct SourceSpec {
     pub group_file: Option<String>,
     /// Fixes the side of the split.
     pub role: Option<Role>,
-    /// Cuts each recording in time and fixes the side of both pieces.
+    /// Cuts each recording in time and fixes the role of each piece.
     pub cut: Option<Cut>,
     /// Rows at the start of a recording to leave out.
     pub rows_skip: u64,
@@ -187,13 +187,16 @@ pub enum Missing {
     Hold,
 }
 
-/// Cuts a recording in time: the first part trains, the rest tests.
+/// Cuts a recording in time: the first part trains, then one validates, the rest tests.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cut {
-    /// Share of the readings that trains, above 0 and below 1.
+    /// Share of the readings that trains.
     pub train: f32,
-    /// Left out between both, in milliseconds.
+    /// Share of the readings that validates.
+    #[serde(default)]
+    pub validation: f32,
+    /// Left out between two pieces, in milliseconds.
     #[serde(default)]
     pub gap_ms: f32,
 }
