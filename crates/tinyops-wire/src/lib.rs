@@ -1,5 +1,35 @@
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
-//! Ids, frames, reports, capsule format.
+//! Ids, frames, envelopes and the capsule: everything in flash or on the air, as bytes.
+//!
+//! Every format carries a version, is written down in `docs/formats/`, and is frozen by a golden
+//! file. Decoders take bytes that may be anything: they answer with an error, never with a panic.
+//! Nothing here sends, receives, stores or allocates; the caller lends the room to write in.
 
 pub mod id;
+pub mod key;
+
+mod bytes;
+pub mod crc;
+
+// Up: what a device tells.
+pub mod envelope;
+pub mod frame;
+pub mod statistics;
+pub mod summary;
+
+// Down: what a device is told and given.
+pub mod block;
+pub mod capsule;
+pub mod downlink;
+pub mod manifest;
+pub mod payload;
+pub mod section;
+
+pub use capsule::Capsule;
+pub use downlink::Downlink;
+pub use envelope::{Envelope, Sealed};
+pub use frame::Frame;
+pub use id::{DeviceId, Digest, ModelId, Timestamp};
+pub use key::{DeviceKey, SigningKey, VerifyingKey};
+pub use manifest::Manifest;

@@ -1,0 +1,39 @@
+//! The checksum of sections and journal records.
+
+/// CRC-32 as in IEEE 802.3 and zlib: reflected polynomial 0xedb88320, four bits at a time.
+pub fn crc32(bytes: &[u8]) -> u32 {
+    const TABLE: [u32; 16] = {
+        let mut table = [0; 16];
+        let mut index = 0;
+        while index < 16 {
+            let mut crc = index as u32;
+            let mut bit = 0;
+            while bit < 4 {
+                crc = if crc & 1 == 1 {
+                    crc >> 1 ^ 0xedb8_8320
+                } else {
+                    crc >> 1
+                };
+                bit += 1;
+            }
+            table[index] = crc;
+            index += 1;
+        }
+        table
+    };
+    let nibble = |crc: u32, bits: u8| crc >> 4 ^ TABLE[usize::from((crc as u8 ^ bits) & 0xf)];
+    !bytes
+        .iter()
+        .fold(!0, |crc, &byte| nibble(nibble(crc, byte), byte >> 4))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_check_value_of_the_catalogue() {
+        assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
+        assert_eq!(crc32(b""), 0);
+    }
+}

@@ -1,0 +1,444 @@
+//! Frames: what a device tells, as the body of an envelope or bare over a link with its own proof.
+//!
+//! The first byte of each is `kind | version << 4`. Specified in `docs/formats/frames.md`.
+
+use core::fmt;
+
+use tinyops_sketch::Direction;
+
+use crate::ModelId;
+use crate::block::BlockRequest;
+use crate::bytes::{Reader, Writer};
+use crate::statistics::StatisticsPart;
+use crate::summary::SummaryFrame;
+
+/// Longest board class, in bytes of UTF-8.
+pub const BOARD_BYTES_MAX: usize = 40;
+
+pub(crate) const VERSION: u8 = 1;
+
+/// The kinds of frames, in the low four bits of their first byte.
+pub(crate) mod kind {
+    pub(crate) const ALARM: u8 = 1;
+    pub(crate) const M6H8: u8 = 2;
+    pub(crate) const M8: u8 = 3;
+    pub(crate) const M4: u8 = 4;
+    pub(crate) const STATISTICS: u8 = 5;
+    pub(crate) const OUTCOME: u8 = 6;
+    pub(crate) const UPDATE: u8 = 7;
+    pub(crate) const BLOCK_REQUEST: u8 = 8;
+    pub(crate) const HELLO: u8 = 9;
+}
+
+/// Anything that a device tells.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Frame<'a> {
+    /// Something moved, or nothing did: three bytes.
+    Alarm(Alarm),
+    /// The summary of a report period.
+    Summary(SummaryFrame<'a>),
+    /// A part of the sums that a head is solved from.
+    Statistics(StatisticsPart<'a>),
+    /// What the model had said of windows whose truth has become known.
+    Outcome(Outcome<'a>),
+    /// How an update goes.
+    Update(Update),
+    /// Blocks of a capsule that the device lacks.
+    BlockRequest(BlockRequest),
+    /// The device has booted.
+    Hello(Hello<'a>),
+}
+
+impl<'a> Frame<'a> {
+    /// Reads a frame from bytes that may be anything.
+    ///
+    /// # Errors
+    /// [`FrameError`], never a panic.
+    pub fn decode(bytes: &'a [u8]) -> Result<Frame<'a>, FrameError> {
+        let &first = bytes.first().ok_or(FrameError::Length)?;
+        if first >> 4 != VERSION {
+            return Err(FrameError::Version { found: first >> 4 });
+        }
+        let mut reader = Reader::new(&bytes[1..]);
+        let kind = first & 0xf;
+        let frame = match kind {
+            kind::ALARM => Alarm::read(&mut reader).map(Frame::Alarm),
+            kind::M6H8 | kind::M8 | kind::M4 => {
+                SummaryFrame::read(kind, &mut reader).map(Frame::Summary)
+            }
+            kind::STATISTICS => StatisticsPart::read(&mut reader).map(Frame::Statistics),
+            kind::OUTCOME => Outcome::read(&mut reader).map(Frame::Outcome),
+            kind::UPDATE => Some(Frame::Update(Update::read(&mut reader)?)),
+            kind::BLOCK_REQUEST => BlockRequest::read(&mut reader).map(Frame::BlockRequest),
+            kind::HELLO => Hello::read(&mut reader).map(Frame::Hello),
+            _ => return Err(FrameError::Kind { found: kind }),
+        };
+        let frame = frame.ok_or(FrameError::Length)?;
+        if reader.rest.is_empty() {
+            Ok(frame)
+        } else {
+            Err(FrameError::Length)
+        }
+    }
+
+    /// Writes the frame; answers how many bytes.
+    ///
+    /// # Errors
+    /// [`FrameError::Length`] if `out` has too little room.
+    pub fn encode(&self, out: &mut [u8]) -> Result<usize, FrameError> {
+        let mut writer = Writer::new(out);
+        let written = match self {
+            Frame::Alarm(alarm) => alarm.write(&mut writer),
+            Frame::Summary(summary) => summary.write(&mut writer),
+            Frame::Statistics(part) => part.write(&mut writer),
+            Frame::Outcome(outcome) => outcome.write(&mut writer),
+            Frame::Update(update) => update.write(&mut writer),
+            Frame::BlockRequest(request) => request.write(&mut writer),
+            Frame::Hello(hello) => hello.write(&mut writer),
+        };
+        written.ok_or(FrameError::Length)?;
+        Ok(writer.written())
+    }
+}
+
+/// Eight facts about a device that fit every frame.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flags(pub u8);
+
+impl Flags {
+    /// Bits that hold the privacy budget class, 0 (plain) to 3.
+    pub const PRIVACY_MASK: u8 = 0b0000_0011;
+    /// The cumulative sum of the model's output has alarmed since the last report.
+    pub const OUTPUT_MOVED: Flags = Flags(1 << 2);
+    /// A reading, feature or output was infinite or not a number since the last report.
+    pub const NOT_FINITE: Flags = Flags(1 << 3);
+    /// Labels have judged windows since the last report.
+    pub const LABELLED: Flags = Flags(1 << 6);
+    /// The battery is low.
+    pub const LOW_BATTERY: Flags = Flags(1 << 7);
+
+    /// Whether every fact of `other` holds.
+    pub fn has(self, other: Flags) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// These facts and those of `other`.
+    #[must_use]
+    pub fn with(self, other: Flags) -> Flags {
+        Flags(self.0 | other.0)
+    }
+}
+
+/// Frame `A`: an alarm of one channel, or a heartbeat. Three bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Alarm {
+    /// Facts about the device.
+    pub flags: Flags,
+    /// Which channel of the baseline moved, and which way; none in a heartbeat.
+    pub moved: Option<(u8, Direction)>,
+}
+
+impl Alarm {
+    const HEARTBEAT: u8 = 0x7f;
+    const DOWN: u8 = 0x80;
+
+    fn read(reader: &mut Reader<'_>) -> Option<Alarm> {
+        let flags = Flags(reader.u8()?);
+        let channel = reader.u8()?;
+        let direction = if channel & Alarm::DOWN == 0 {
+            Direction::Up
+        } else {
+            Direction::Down
+        };
+        let moved = (channel & 0x7f != Alarm::HEARTBEAT).then_some((channel & 0x7f, direction));
+        Some(Alarm { flags, moved })
+    }
+
+    fn write(&self, out: &mut Writer<'_>) -> Option<()> {
+        let channel = match self.moved {
+            None => Alarm::HEARTBEAT,
+            Some((channel, Direction::Up)) => channel & 0x7f,
+            Some((channel, Direction::Down)) => channel & 0x7f | Alarm::DOWN,
+        };
+        out.put(&[kind::ALARM | VERSION << 4, self.flags.0, channel])
+    }
+}
+
+/// What the model had said of windows that were truly of one class: a row of its confusion matrix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome<'a> {
+    /// The class that the windows were of.
+    pub class: u8,
+    counts: Counts<'a>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Counts<'a> {
+    Values(&'a [u16]),
+    Bytes(&'a [u8]),
+}
+
+impl<'a> Outcome<'a> {
+    /// `counts[predicted]` windows of `class` had been given to each class.
+    pub fn new(class: u8, counts: &'a [u16]) -> Outcome<'a> {
+        Outcome {
+            class,
+            counts: Counts::Values(counts),
+        }
+    }
+
+    /// How many windows had been given to each class, by class.
+    pub fn counts(&self) -> impl Iterator<Item = u16> + use<'a> {
+        let (values, bytes): (&[u16], &[u8]) = match self.counts {
+            Counts::Values(values) => (values, &[]),
+            Counts::Bytes(bytes) => (&[], bytes),
+        };
+        let (pairs, _) = bytes.as_chunks();
+        values
+            .iter()
+            .copied()
+            .chain(pairs.iter().map(|pair| u16::from_le_bytes(*pair)))
+    }
+
+    /// How many windows were judged.
+    pub fn judged(&self) -> u32 {
+        self.counts().map(u32::from).sum()
+    }
+
+    /// How many of them the model had right.
+    pub fn correct(&self) -> u32 {
+        self.counts()
+            .nth(usize::from(self.class))
+            .map_or(0, u32::from)
+    }
+
+    fn read(reader: &mut Reader<'a>) -> Option<Outcome<'a>> {
+        let class = reader.u8()?;
+        let class_count = reader.u8()?;
+        let bytes = reader.take(2 * usize::from(class_count))?;
+        Some(Outcome {
+            class,
+            counts: Counts::Bytes(bytes),
+        })
+    }
+
+    fn write(&self, out: &mut Writer<'_>) -> Option<()> {
+        let class_count = u8::try_from(self.counts().count()).ok()?;
+        out.put(&[kind::OUTCOME | VERSION << 4, self.class, class_count])?;
+        self.counts()
+            .try_for_each(|count| out.put(&count.to_le_bytes()))
+    }
+}
+
+/// How an update goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Update {
+    /// What has happened.
+    pub state: UpdateState,
+    /// Why, if it was refused or reverted.
+    pub reason: Reason,
+    /// The model that it happened to; 0 while its manifest is not known.
+    pub model: ModelId,
+    /// The sequence number in its manifest.
+    pub sequence: u32,
+    /// The number that the reason is about: bytes needed, hertz wanted, index of a golden vector.
+    pub detail: u32,
+}
+
+impl Update {
+    fn read(reader: &mut Reader<'_>) -> Result<Update, FrameError> {
+        let state = reader.u8().ok_or(FrameError::Length)?;
+        let reason = reader.u8().ok_or(FrameError::Length)?;
+        let mut number = || reader.u32().ok_or(FrameError::Length);
+        Ok(Update {
+            state: UpdateState::from_code(state).ok_or(FrameError::Code { found: state })?,
+            reason: Reason::from_code(reason).ok_or(FrameError::Code { found: reason })?,
+            model: ModelId(number()?),
+            sequence: number()?,
+            detail: number()?,
+        })
+    }
+
+    fn write(&self, out: &mut Writer<'_>) -> Option<()> {
+        out.put(&[
+            kind::UPDATE | VERSION << 4,
+            self.state as u8,
+            self.reason as u8,
+        ])?;
+        out.put(&self.model.0.to_le_bytes())?;
+        out.put(&self.sequence.to_le_bytes())?;
+        out.put(&self.detail.to_le_bytes())
+    }
+}
+
+/// Makes an enum whose variants are bytes on the wire.
+macro_rules! codes {
+    ($(#[$meta:meta])* pub enum $name:ident { $($(#[$doc:meta])* $variant:ident = $code:literal, $text:literal;)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[non_exhaustive]
+        #[repr(u8)]
+        pub enum $name { $($(#[$doc])* $variant = $code,)* }
+
+        impl $name {
+            /// The variant with this code.
+            pub fn from_code(code: u8) -> Option<$name> {
+                match code { $($code => Some($name::$variant),)* _ => None }
+            }
+
+            /// Its name, for logs, pages and `--json`.
+            pub fn as_str(self) -> &'static str {
+                match self { $($name::$variant => $text,)* }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
+}
+
+codes! {
+    /// Where an update has got to.
+    pub enum UpdateState {
+        /// The offer is newer than what runs, and blocks are being fetched.
+        Downloading = 1, "downloading";
+        /// The capsule is in its slot, whole and authentic; the next boot tries it.
+        Installed = 2, "installed";
+        /// The capsule has passed its trial and stays.
+        Confirmed = 3, "confirmed";
+        /// The trial failed; the model before it runs again.
+        Reverted = 4, "reverted";
+        /// The capsule was turned away before its trial.
+        Refused = 5, "refused";
+    }
+}
+
+codes! {
+    /// Why a capsule was refused or reverted.
+    pub enum Reason {
+        /// It was not.
+        None = 0, "none";
+        /// No key of the device has signed it.
+        Signature = 1, "signature";
+        /// Its bytes are not those of the digest.
+        Digest = 2, "digest";
+        /// It has more bytes than a slot; the detail says how many.
+        SlotTooSmall = 3, "slot-too-small";
+        /// It is not a capsule.
+        Malformed = 4, "malformed";
+        /// It is for another class of boards.
+        Board = 5, "board";
+        /// Its arena is larger than the device's; the detail says how many bytes it needs.
+        Arena = 6, "arena";
+        /// It expects another number of sensor channels, given in the detail.
+        Channels = 7, "channels";
+        /// It expects another sampling rate, given in millihertz in the detail.
+        Rate = 8, "rate";
+        /// Its window, features or working memory are larger than the device's; the detail says how many values it needs.
+        Memory = 9, "memory";
+        /// Its plan, front end, scaler or body is not sound, or they do not fit each other.
+        Plan = 10, "plan";
+        /// A golden vector came out differently; the detail is its index.
+        Golden = 11, "golden";
+        /// Its sequence number is not above that of the last confirmed capsule, given in the detail.
+        Rollback = 12, "rollback";
+        /// It did not get through its trial in the boots that it had.
+        Tries = 13, "tries";
+        /// The flash could not be written.
+        Flash = 14, "flash";
+        /// The server said so.
+        Commanded = 15, "commanded";
+    }
+}
+
+/// The device has booted: what it is and what it runs. The envelope names the model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hello<'a> {
+    /// Boots of the device so far.
+    pub boot_count: u32,
+    /// Sequence number in the manifest of the model that runs; 0 for the factory's or none.
+    pub sequence: u32,
+    /// Arena that the device has for a model, in bytes.
+    pub arena_bytes: u32,
+    /// Room for a capsule in one slot, in bytes.
+    pub slot_bytes: u32,
+    /// Class of the board.
+    pub board: &'a str,
+}
+
+impl<'a> Hello<'a> {
+    fn read(reader: &mut Reader<'a>) -> Option<Hello<'a>> {
+        let (boot_count, sequence) = (reader.u32()?, reader.u32()?);
+        let (arena_bytes, slot_bytes) = (reader.u32()?, reader.u32()?);
+        let board_bytes = usize::from(reader.u8()?);
+        if board_bytes > BOARD_BYTES_MAX {
+            return None;
+        }
+        let board = core::str::from_utf8(reader.take(board_bytes)?).ok()?;
+        Some(Hello {
+            boot_count,
+            sequence,
+            arena_bytes,
+            slot_bytes,
+            board,
+        })
+    }
+
+    fn write(&self, out: &mut Writer<'_>) -> Option<()> {
+        out.put(&[kind::HELLO | VERSION << 4])?;
+        for number in [
+            self.boot_count,
+            self.sequence,
+            self.arena_bytes,
+            self.slot_bytes,
+        ] {
+            out.put(&number.to_le_bytes())?;
+        }
+        let board_bytes = u8::try_from(self.board.len()).ok()?;
+        if usize::from(board_bytes) > BOARD_BYTES_MAX {
+            return None;
+        }
+        out.put(&[board_bytes])?;
+        out.put(self.board.as_bytes())
+    }
+}
+
+/// Why bytes are not a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FrameError {
+    /// A state or reason that this build does not know.
+    Code {
+        /// The code found.
+        found: u8,
+    },
+    /// A kind that this build does not know.
+    Kind {
+        /// The kind found.
+        found: u8,
+    },
+    /// Too few bytes, bytes left over, or too little room.
+    Length,
+    /// A version that this build does not know.
+    Version {
+        /// The version found.
+        found: u8,
+    },
+}
+
+impl fmt::Display for FrameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FrameError::Code { found } => write!(f, "update code {found} is unknown"),
+            FrameError::Kind { found } => write!(f, "frame kind {found} is unknown"),
+            FrameError::Length => write!(f, "the bytes and the frame differ in length"),
+            FrameError::Version { found } => write!(f, "frame version {found} is unknown"),
+        }
+    }
+}
+
+impl core::error::Error for FrameError {}
