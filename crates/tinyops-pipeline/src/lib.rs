@@ -1,2 +1,21 @@
 #![forbid(unsafe_code)]
-//! Steps, cache, lineage, triggers.
+//! Steps, cache, lineage, triggers: from the recordings of a project folder to a registered model.
+//!
+//! [`run`] turns a [`Workshop`] (a folder, its `tinyops.toml`, a store) and a [`Job`] into an
+//! [`Outcome`]. A step whose inputs have not changed is not done again; what a run makes is in the
+//! store whole or not at all. This crate knows no device and no rollout: those are the fleet's.
+
+mod code;
+mod gate;
+mod job;
+mod project;
+mod trigger;
+
+pub use code::code_version;
+pub use gate::{Gate, GateName, Verdict};
+pub use job::{Job, Outcome, Progress, Reporter, RunError, StepName, StepReport, Workshop, run};
+pub use project::{
+    BoardsSection, CostSection, GatesSection, Metric, PrivacySection, Project, ProjectError,
+    ProjectSection, Smoke,
+};
+pub use trigger::{Escalation, Trigger, job_for};

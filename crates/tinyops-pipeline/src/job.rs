@@ -1,0 +1,172 @@
+//! A run: which job, in which workshop, with which outcome.
+
+use std::{fmt, path::PathBuf, sync::Arc};
+
+use serde::Serialize;
+use tinyops_store::{Artifacts, Db, Digest, Timestamp};
+
+use crate::{Gate, Project};
+
+/// Where a pipeline works: a project folder with its settings, and the store it records into.
+#[derive(Clone)]
+pub struct Workshop {
+    /// The folder that holds `tinyops.toml`; the paths of data sources start here.
+    pub root: PathBuf,
+    /// The settings.
+    pub project: Project,
+    /// Records.
+    pub db: Db,
+    /// Bytes by digest.
+    pub artifacts: Artifacts,
+    /// The time of a record; a parameter, so that a simulation can hold it.
+    pub now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+}
+
+/// What to make.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Job {
+    /// Recordings to a registered model, or as far as `until`.
+    Full {
+        /// The last step to do; `None` goes to the end.
+        until: Option<StepName>,
+    },
+    /// A new head for a model, solved from statistics of a fleet's embeddings: no raw window needed.
+    ResolveHead {
+        /// The artifact of the model whose embeddings the fleet counted.
+        model: Digest,
+        /// The artifact of the summed statistics.
+        statistics: Digest,
+    },
+}
+
+/// The steps, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StepName {
+    /// Read the sources into an immutable dataset.
+    Ingest,
+    /// List every finding; stop only at errors.
+    Validate,
+    /// Cut windows and extract features.
+    Featurize,
+    /// Fit the float model.
+    Train,
+    /// Make the int8 model.
+    Quantize,
+    /// Solve a new head from fleet statistics (in place of featurize, train and quantize).
+    Resolve,
+    /// Judge the exact int8 artifact on the test split.
+    Evaluate,
+    /// Plan memory, estimate the fit on each board, write the capsule payload.
+    Compile,
+    /// Replay the golden vectors on the executor and, where its tools are, on the emulated board.
+    Smoke,
+    /// Make the model a version with its lineage, if every gate passed.
+    Register,
+}
+
+impl StepName {
+    /// The steps of a full run.
+    pub const FULL: [Self; 9] = [
+        Self::Ingest,
+        Self::Validate,
+        Self::Featurize,
+        Self::Train,
+        Self::Quantize,
+        Self::Evaluate,
+        Self::Compile,
+        Self::Smoke,
+        Self::Register,
+    ];
+
+    /// The word on the command line and in records.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ingest => "ingest",
+            Self::Validate => "validate",
+            Self::Featurize => "featurize",
+            Self::Train => "train",
+            Self::Quantize => "quantize",
+            Self::Resolve => "resolve",
+            Self::Evaluate => "evaluate",
+            Self::Compile => "compile",
+            Self::Smoke => "smoke",
+            Self::Register => "register",
+        }
+    }
+}
+
+impl fmt::Display for StepName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// What a run says while it works.
+#[derive(Clone, Debug)]
+pub enum Progress {
+    /// A step begins.
+    Begin(StepName),
+    /// A step is `done` of `total` through.
+    At {
+        /// Which step.
+        step: StepName,
+        /// Units done.
+        done: u64,
+        /// Units in all; 0 when unknown.
+        total: u64,
+        /// What it is at, such as `epoch 12, loss 0.031`.
+        note: String,
+    },
+    /// A step ended.
+    End(StepReport),
+}
+
+/// Where progress goes.
+pub type Reporter = Arc<dyn Fn(Progress) + Send + Sync>;
+
+/// What one step did.
+#[derive(Clone, Debug, Serialize)]
+pub struct StepReport {
+    /// Which step.
+    pub step: StepName,
+    /// True when nothing it depends on had changed and its outputs were taken from the store.
+    pub cached: bool,
+    /// Wall time, milliseconds.
+    pub wall_ms: u64,
+    /// The artifacts it made: what, and under which digest.
+    pub outputs: Vec<(String, Digest)>,
+    /// One line for a person.
+    pub summary: String,
+}
+
+/// What a run came to.
+#[derive(Clone, Debug, Serialize)]
+pub struct Outcome {
+    /// The run's id in the store.
+    pub run: i64,
+    /// The steps, in order.
+    pub steps: Vec<StepReport>,
+    /// The gates, in order.
+    pub gates: Vec<Gate>,
+    /// The registered version, when every gate passed and the run went to the end.
+    pub version: Option<u32>,
+}
+
+/// Does a job: every step that is needed, in order, each recorded with its inputs and outputs.
+///
+/// # Errors
+/// [`RunError`]; a gate that fails is no error but an [`Outcome`] without a version.
+pub async fn run(
+    workshop: &Workshop,
+    job: &Job,
+    report: &Reporter,
+) -> Result<Outcome, RunError> {
+    todo!()
+}
+
+/// Why a run could not be finished.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {}

@@ -1,0 +1,252 @@
+//! `tinyops.toml`: what a project is for, and every setting of its steps.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// A project file. Every section may be absent, every key has a default, an unknown key is an error.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Project {
+    /// What the model is for and when it is good enough.
+    pub project: ProjectSection,
+    /// Where it must run.
+    pub boards: BoardsSection,
+    /// What mistakes cost.
+    pub cost: CostSection,
+    /// What may leave a device.
+    pub privacy: PrivacySection,
+    /// What a model must show before it is registered.
+    pub gates: GatesSection,
+}
+
+/// `[project]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ProjectSection {
+    /// The name of the model that the project makes.
+    pub name: String,
+    /// One sentence: who needs which answer.
+    pub goal: String,
+    /// What is measured on the test split.
+    pub metric: Metric,
+    /// The least (for errors such as `rmse`, the most) the metric may be.
+    pub threshold: f64,
+    /// Parts of the test split that must not fall behind: `group`, or names captured from paths.
+    pub slices: Vec<String>,
+}
+
+impl Default for ProjectSection {
+    fn default() -> Self {
+        Self {
+            name: "model".to_owned(),
+            goal: String::new(),
+            metric: Metric::Accuracy,
+            threshold: 0.0,
+            slices: Vec::new(),
+        }
+    }
+}
+
+/// What a project is judged by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Metric {
+    /// Share of windows whose class is right.
+    Accuracy,
+    /// Mean over classes of the F1 score.
+    MacroF1,
+    /// Area under the ROC curve of the anomaly score (or of the positive class).
+    Auc,
+    /// Root mean squared error of a regression, in the unit of the target.
+    Rmse,
+}
+
+impl Metric {
+    /// The word in the project file.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Accuracy => "accuracy",
+            Self::MacroF1 => "macro_f1",
+            Self::Auc => "auc",
+            Self::Rmse => "rmse",
+        }
+    }
+
+    /// Whether `value` is as good as `threshold` or better.
+    #[must_use]
+    pub fn reaches(self, value: f64, threshold: f64) -> bool {
+        match self {
+            Self::Rmse => value <= threshold,
+            Self::Accuracy | Self::MacroF1 | Self::Auc => value >= threshold,
+        }
+    }
+}
+
+/// `[boards]`: targets, and limits tighter than what a board itself leaves.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BoardsSection {
+    /// Board ids; `tinyops boards` lists them. Empty: every board is estimated, none must fit.
+    pub targets: Vec<String>,
+    /// Longest time from a full window to its class, milliseconds.
+    pub latency_ms_max: Option<f32>,
+    /// Most RAM for arena, window and features, bytes.
+    pub ram_bytes_max: Option<u32>,
+    /// Most flash for one capsule, bytes.
+    pub flash_bytes_max: Option<u32>,
+    /// Most energy for one window, millijoules.
+    pub energy_mj_max: Option<f32>,
+}
+
+/// `[cost]`: in whatever unit the project counts, per window.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CostSection {
+    /// A normal window called abnormal.
+    pub false_alarm: f64,
+    /// An abnormal window called normal.
+    pub miss: f64,
+    /// The class that means "nothing is wrong"; empty when the classes are equals.
+    pub normal_class: String,
+}
+
+impl Default for CostSection {
+    fn default() -> Self {
+        Self {
+            false_alarm: 1.0,
+            miss: 1.0,
+            normal_class: String::new(),
+        }
+    }
+}
+
+/// `[privacy]`: what may leave a device, and from how many at once.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PrivacySection {
+    /// Raw windows that one device may ever send.
+    pub raw_windows_max: u32,
+    /// Fewest devices in a sum of statistics before it is used.
+    pub round_devices_min: u32,
+    /// Fewest labelled windows in a sum of statistics before it is used.
+    pub round_labels_min: u64,
+}
+
+impl Default for PrivacySection {
+    fn default() -> Self {
+        Self {
+            raw_windows_max: 0,
+            round_devices_min: 8,
+            round_labels_min: 64,
+        }
+    }
+}
+
+/// `[gates]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GatesSection {
+    /// Most that int8 may lose against float, in the unit of the metric.
+    pub quantization_loss_max: f64,
+    /// Most that a slice may lie behind the whole test split, in the unit of the metric.
+    pub slice_gap_max: f64,
+    /// Fewest windows of a slice that is judged.
+    pub slice_windows_min: u32,
+    /// Whether the emulated board must answer.
+    pub smoke: Smoke,
+}
+
+impl Default for GatesSection {
+    fn default() -> Self {
+        Self {
+            quantization_loss_max: 0.01,
+            slice_gap_max: 0.1,
+            slice_windows_min: 20,
+            smoke: Smoke::WhenAvailable,
+        }
+    }
+}
+
+/// Whether the golden vectors must also be answered by an emulated board.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Smoke {
+    /// Never asked.
+    Off,
+    /// Asked where emulator and compiler are installed; the run says when it was not.
+    WhenAvailable,
+    /// A run without it does not pass.
+    Required,
+}
+
+/// The name of the project file.
+pub const FILE_NAME: &str = "tinyops.toml";
+
+impl Project {
+    /// Reads `tinyops.toml` in `folder`.
+    ///
+    /// # Errors
+    /// [`ProjectError`], with file, line and column where the text is at fault.
+    pub fn load(folder: &Path) -> Result<Self, ProjectError> {
+        let path = folder.join(FILE_NAME);
+        let text = std::fs::read_to_string(&path).map_err(|source| ProjectError::Read {
+            path: path.clone(),
+            source,
+        })?;
+        Self::parse(&text, &path)
+    }
+
+    /// Reads the text of a project file; `path` is only for the words of an error.
+    ///
+    /// # Errors
+    /// [`ProjectError::Syntax`] or [`ProjectError::Value`].
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ProjectError> {
+        let project: Self = toml::from_str(text).map_err(|error| {
+            let offset = error.span().map_or(0, |span| span.start);
+            let (line, column) = position(text, offset);
+            ProjectError::Syntax {
+                path: path.to_path_buf(),
+                line,
+                column,
+                message: error.message().to_owned(),
+            }
+        })?;
+        Ok(project)
+    }
+}
+
+/// Line and column, both from 1, of a byte offset.
+fn position(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..offset).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+    let line = before.matches('\n').count() + 1;
+    (line, before[line_start..].chars().count() + 1)
+}
+
+/// Why a project file cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProjectError {
+    /// The file is not there, or not readable.
+    #[error("cannot read `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Not TOML, an unknown key, or a value of the wrong kind.
+    #[error("{}:{line}:{column}: {message}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Line, from 1.
+        line: usize,
+        /// Column, from 1.
+        column: usize,
+        /// What is wrong there.
+        message: String,
+    },
+}
