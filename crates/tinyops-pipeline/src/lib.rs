@@ -15,7 +15,7 @@ pub use code::code_version;
 pub use gate::{Gate, GateName, Verdict};
 pub use job::{Job, Outcome, Progress, Reporter, RunError, StepName, StepReport, Workshop, run};
 pub use project::{
-    BoardsSection, CostSection, GatesSection, Metric, PrivacySection, Project, ProjectError,
+    BoardsSection, GatesSection, Metric, PrivacySection, Project, ProjectError,
     ProjectSection, Smoke,
 };
-pub use trigger::{Escalation, Trigger, job_for};
+pub use trigger::{Refusal, Trigger, job_for};

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use tinyops_data::spec::DataSpec;
+use tinyops_train::{TrainError, TrainSpec};
 
 /// A project file. Every section may be absent, every key has a default, an unknown key is an error.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -10,10 +12,12 @@ use serde::{Deserialize, Serialize};
 pub struct Project {
     /// What the model is for and when it is good enough.
     pub project: ProjectSection,
+    /// Recordings: sources, windows, split.
+    pub data: DataSpec,
+    /// Front end, network, training, cost of mistakes.
+    pub train: TrainSpec,
     /// Where it must run.
     pub boards: BoardsSection,
-    /// What mistakes cost.
-    pub cost: CostSection,
     /// What may leave a device.
     pub privacy: PrivacySection,
     /// What a model must show before it is registered.
@@ -98,28 +102,6 @@ pub struct BoardsSection {
     pub flash_bytes_max: Option<u32>,
     /// Most energy for one window, millijoules.
     pub energy_mj_max: Option<f32>,
-}
-
-/// `[cost]`: in whatever unit the project counts, per window.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct CostSection {
-    /// A normal window called abnormal.
-    pub false_alarm: f64,
-    /// An abnormal window called normal.
-    pub miss: f64,
-    /// The class that means "nothing is wrong"; empty when the classes are equals.
-    pub normal_class: String,
-}
-
-impl Default for CostSection {
-    fn default() -> Self {
-        Self {
-            false_alarm: 1.0,
-            miss: 1.0,
-            normal_class: String::new(),
-        }
-    }
 }
 
 /// `[privacy]`: what may leave a device, and from how many at once.
@@ -213,8 +195,65 @@ impl Project {
                 message: error.message().to_owned(),
             }
         })?;
+        project.check(text, path)?;
         Ok(project)
     }
+
+    /// Holds the values against each other, which the types alone cannot.
+    fn check(&self, text: &str, path: &Path) -> Result<(), ProjectError> {
+        let refuse = |key: &str, message: String| {
+            let (line, column) = place_of(text, key);
+            Err(ProjectError::Syntax {
+                path: path.to_path_buf(),
+                line,
+                column,
+                message: format!("`{key}` {message}"),
+            })
+        };
+        let name = &self.project.name;
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        if name.is_empty() || name.len() > 32 || !name.chars().all(plain) {
+            return refuse(
+                "project.name",
+                format!("is `{name}`: 1 to 32 letters, digits, `-`, `_` or `.`"),
+            );
+        }
+        for id in &self.boards.targets {
+            if !tinyops_compile::boards().iter().any(|board| board.id == *id) {
+                return refuse(
+                    "boards.targets",
+                    format!("names `{id}`, which `tinyops boards` does not list"),
+                );
+            }
+        }
+        match self.train.check() {
+            Err(TrainError::Setting { key, value, reason }) => {
+                refuse(&key, format!("is {value}: {reason}"))
+            }
+            Err(error) => refuse("train", error.to_string()),
+            Ok(()) => Ok(()),
+        }
+    }
+}
+
+/// Line and column, both from 1, of a dotted key; of its nearest table where the key is not written.
+fn place_of(text: &str, key: &str) -> (usize, usize) {
+    let Ok(document) = toml::de::DeTable::parse(text) else {
+        return (1, 1);
+    };
+    let mut start = 0;
+    let mut table = document.get_ref();
+    for part in key.split('.') {
+        let Some((name, value)) = table.get_key_value(part) else {
+            break;
+        };
+        start = name.span().start;
+        match value.get_ref() {
+            toml::de::DeValue::Table(inner) => table = inner,
+            _ => break,
+        }
+    }
+    position(text, start)
 }
 
 /// Line and column, both from 1, of a byte offset.
@@ -249,4 +288,44 @@ pub enum ProjectError {
         /// What is wrong there.
         message: String,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: &str) {
+        let error = Project::parse(text, Path::new("tinyops.toml")).unwrap_err();
+        assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn every_default_works() {
+        assert_eq!(
+            Project::parse("", Path::new("tinyops.toml")).unwrap(),
+            Project::default()
+        );
+    }
+
+    #[test]
+    fn errors_say_where() {
+        check(
+            "[project]\nname = \"fan\"\nmetrics = \"auc\"\n",
+            "tinyops.toml:3:1: unknown field `metrics`, expected one of `name`, `goal`, `metric`, \
+             `threshold`, `slices`",
+        );
+        check(
+            "[project]\nname = \"my fan\"\n",
+            "tinyops.toml:2:1: `project.name` is `my fan`: 1 to 32 letters, digits, `-`, `_` or `.`",
+        );
+        check(
+            "[train]\nepochs = 0\n",
+            "tinyops.toml:2:1: `train.epochs` is 0: must be 1 to 100000",
+        );
+        check(
+            "[boards]\ntargets = [\"toaster\"]\n",
+            "tinyops.toml:2:1: `boards.targets` names `toaster`, which `tinyops boards` does not list",
+        );
+    }
 }

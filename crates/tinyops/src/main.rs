@@ -1,4 +1,87 @@
 #![forbid(unsafe_code)]
 //! MLOps for TinyML: the one binary.
 
-fn main() {}
+mod cmd;
+mod config;
+mod context;
+mod failure;
+mod fan;
+mod term;
+
+use std::{
+    io::{IsTerminal as _, Write as _},
+    process::ExitCode,
+};
+
+use clap::{CommandFactory as _, Parser as _, error::ErrorKind};
+
+use crate::{cmd::Cli, failure::Failure, term::Terminal};
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
+    let terminal = Terminal::new(cli.output);
+    start_tracing(terminal);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let outcome = match runtime {
+        Ok(runtime) => {
+            let outcome = runtime.block_on(cmd::dispatch(cli, terminal));
+            // A blocking step that was abandoned (Ctrl-C) must not hold the process back.
+            runtime.shutdown_background();
+            outcome
+        }
+        Err(error) => Err(Failure::environment("the system gives no threads").cause(&error)),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if terminal.json {
+                terminal.line(failure.json());
+            } else {
+                let _ = write!(
+                    std::io::stderr().lock(),
+                    "{}",
+                    failure.render(terminal.color())
+                );
+            }
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+/// Answers arguments that clap did not take: help and version are no errors, all else is exit code 2.
+fn refuse(error: &clap::Error) -> ExitCode {
+    let _ = error.print();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
+        _ => ExitCode::from(2),
+    }
+}
+
+/// Traces go to stderr, as much as `TINYOPS_LOG` asks for (warnings by default).
+fn start_tracing(terminal: Terminal) {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("TINYOPS_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(terminal.color() && std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .try_init();
+}
+
+/// The command line, for completions and for the test that holds its help together.
+pub(crate) fn command() -> clap::Command {
+    Cli::command()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::command().debug_assert();
+    }
+}

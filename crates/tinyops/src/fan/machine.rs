@@ -101,7 +101,7 @@ impl Machine {
                 dice.between(0.9, 1.1),
             ],
             noise_g: dice.between(0.004, 0.008),
-            bracket_turn: dice.between(0.5, 0.8),
+            bracket_turn: dice.between(0.75, 1.05),
             phases: std::array::from_fn(|_| dice.unit()),
         }
     }
@@ -200,13 +200,13 @@ impl Fan {
         let mut chipped = 0.0;
         let mut play = 0.0;
         match condition {
-            Condition::Imbalance => unbalance += 0.28 * severity,
+            Condition::Imbalance => unbalance += 0.22 * severity,
             Condition::Blade => {
-                chipped = 0.13 * severity * load;
+                chipped = 0.11 * severity * load;
                 unbalance += 0.04 * severity;
                 blade_pass *= 0.8;
             }
-            Condition::Looseness => play = 0.16 * severity,
+            Condition::Looseness => play = 0.13 * severity,
             Condition::Normal | Condition::Bearing => {}
         }
 
@@ -278,7 +278,7 @@ impl Fan {
         if self.balls >= 1.0 {
             self.balls -= 1.0;
             if condition == Condition::Bearing {
-                let blow = 0.42 * severity * load * (1.0 + 0.15 * self.dice.normal());
+                let blow = 0.34 * severity * load * (1.0 + 0.15 * self.dice.normal());
                 now += blow * angle.sin();
             }
         }
@@ -351,10 +351,11 @@ mod tests {
     }
 
     #[test]
-    fn a_worn_mounting_lets_more_through() {
-        let energy = |readings: &[f32]| readings.iter().map(|v| v * v).sum::<f32>();
-        assert!(
-            energy(&record(Condition::Normal, 1.0)) > 1.5 * energy(&record(Condition::Normal, 0.0))
-        );
+    fn a_worn_mounting_turns_the_bracket() {
+        // The blades push along the axis; a turned bracket shows that on a radial axis.
+        let share = |readings: &[f32]| around(readings, 0, 100.0) / around(readings, 2, 100.0);
+        let fresh = share(&record(Condition::Normal, 0.0));
+        let worn = share(&record(Condition::Normal, 1.0));
+        assert!(worn > 3.0 * fresh, "fresh {fresh}, worn {worn}");
     }
 }

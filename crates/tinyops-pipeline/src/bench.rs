@@ -1,0 +1,287 @@
+//! The workbench of one run: does a step or takes it from the store, and keeps the record of it.
+
+use std::{sync::Arc, time::Instant};
+
+use serde::Serialize;
+use tinyops_store::{
+    Digest, DigestBuilder, Json,
+    lineage::{self, Edge},
+    run::{self, NewRun, Run, RunState},
+    step::{self, Port, Step, StepState},
+    trigger::TriggerId,
+};
+
+use crate::{Progress, Reporter, RunError, StepName, StepReport, Workshop, code_version};
+
+/// What a step made: artifacts by name, figures, and one line for a person.
+pub(crate) struct Made {
+    pub(crate) outputs: Vec<(String, Vec<u8>)>,
+    pub(crate) detail: Json,
+    pub(crate) summary: String,
+}
+
+/// What a step came to, whether done or taken from the store.
+#[derive(Clone)]
+pub(crate) struct Done {
+    pub(crate) outputs: Vec<Port>,
+    pub(crate) detail: Json,
+}
+
+impl Done {
+    /// The digest of one output.
+    pub(crate) fn output(&self, name: &str) -> Result<Digest, RunError> {
+        self.outputs
+            .iter()
+            .find(|port| port.name == name)
+            .map(|port| port.digest)
+            .ok_or_else(|| RunError::Missing {
+                what: name.to_owned(),
+            })
+    }
+
+    /// One output as an input of the next step.
+    pub(crate) fn port(&self, name: &str) -> Result<Port, RunError> {
+        Ok(Port {
+            name: name.to_owned(),
+            digest: self.output(name)?,
+        })
+    }
+}
+
+/// How far a step is, told from the thread that works on it.
+pub(crate) type Tell = Arc<dyn Fn(u64, u64, String) + Send + Sync>;
+
+pub(crate) struct Bench<'a> {
+    pub(crate) workshop: &'a Workshop,
+    pub(crate) run: Run,
+    reporter: Reporter,
+    pub(crate) steps: Vec<StepReport>,
+    edges: Vec<Edge>,
+}
+
+impl<'a> Bench<'a> {
+    /// Opens a run.
+    pub(crate) async fn open(
+        workshop: &'a Workshop,
+        kind: &str,
+        trigger: Option<TriggerId>,
+        reporter: Reporter,
+    ) -> Result<Self, RunError> {
+        let project = &workshop.project;
+        let text = toml::to_string(project).map_err(|_| RunError::Missing {
+            what: "settings that can be written as TOML".to_owned(),
+        })?;
+        let settings = workshop.artifacts.put(text.as_bytes()).await?;
+        let now = (workshop.now)();
+        let new = NewRun {
+            project: project.project.name.clone(),
+            kind: kind.to_owned(),
+            trigger,
+            settings,
+            code: code_version(&workshop.root),
+            seed: project.train.seed,
+        };
+        let record = tinyops_store::project::Project {
+            name: project.project.name.clone(),
+            settings,
+            detail: serde_json::to_value(project).unwrap_or_default(),
+            created_at: now,
+        };
+        let tx = workshop.db.begin("open run").await?;
+        tinyops_store::project::put(&tx, &record).await?;
+        let mut run = run::add(&tx, &new, now).await?;
+        run.state = RunState::Running;
+        run::put(&tx, &mut run).await?;
+        tx.commit().await?;
+        Ok(Self {
+            workshop,
+            run,
+            reporter,
+            steps: Vec::new(),
+            edges: Vec::new(),
+        })
+    }
+
+    /// Does one step on a blocking thread, unless a step with the same settings and inputs is in
+    /// the store with all it made.
+    pub(crate) async fn step(
+        &mut self,
+        name: StepName,
+        settings: &impl Serialize,
+        inputs: Vec<Port>,
+        work: impl FnOnce(Tell) -> Result<Made, RunError> + Send + 'static,
+    ) -> Result<Done, RunError> {
+        (self.reporter)(Progress::Begin(name));
+        let key = key(name, settings, &inputs);
+        let begun = Instant::now();
+        let (done, summary, cached) = match self.kept(&key).await? {
+            Some((done, summary)) => (done, summary, true),
+            None => match self.work(name, work).await {
+                Ok((done, summary)) => (done, summary, false),
+                Err(error) => {
+                    self.record(name, StepState::Failed, key, &inputs, &[], begun, failed(&error))
+                        .await?;
+                    return Err(error);
+                }
+            },
+        };
+        let state = if cached {
+            StepState::Cached
+        } else {
+            StepState::Done
+        };
+        let mut detail = done.detail.clone();
+        if let Some(fields) = detail.as_object_mut() {
+            fields.insert("summary".to_owned(), summary.clone().into());
+        }
+        self.record(name, state, key, &inputs, &done.outputs, begun, detail)
+            .await?;
+        self.link(name, &inputs, &done.outputs);
+        let report = StepReport {
+            step: name,
+            cached,
+            wall_ms: begun.elapsed().as_millis().try_into().unwrap_or(u64::MAX),
+            outputs: done
+                .outputs
+                .iter()
+                .map(|port| (port.name.clone(), port.digest))
+                .collect(),
+            summary,
+        };
+        (self.reporter)(Progress::End(report.clone()));
+        self.steps.push(report);
+        Ok(done)
+    }
+
+    /// The bytes of an artifact.
+    pub(crate) async fn bytes(&self, digest: &Digest) -> Result<Vec<u8>, RunError> {
+        Ok(self.workshop.artifacts.get(digest).await?)
+    }
+
+    /// Ends the run and keeps its lineage, in one transaction with whatever `register` writes.
+    pub(crate) async fn close(
+        &mut self,
+        tx: tinyops_store::Tx,
+        state: RunState,
+        detail: Json,
+    ) -> Result<(), RunError> {
+        lineage::add(&tx, &self.edges).await?;
+        self.run.state = state;
+        self.run.detail = detail;
+        self.run.ended_at = Some((self.workshop.now)());
+        run::put(&tx, &mut self.run).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    async fn kept(&self, key: &Digest) -> Result<Option<(Done, String)>, RunError> {
+        let Some(step) = step::cached(&self.workshop.db, key).await? else {
+            return Ok(None);
+        };
+        for port in &step.outputs {
+            if !self.workshop.artifacts.exists(&port.digest).await? {
+                // Somebody cleaned up: the step is simply done again.
+                return Ok(None);
+            }
+        }
+        let summary = step.detail["summary"].as_str().unwrap_or_default().to_owned();
+        let done = Done {
+            outputs: step.outputs,
+            detail: step.detail,
+        };
+        Ok(Some((done, summary)))
+    }
+
+    async fn work(
+        &self,
+        name: StepName,
+        work: impl FnOnce(Tell) -> Result<Made, RunError> + Send + 'static,
+    ) -> Result<(Done, String), RunError> {
+        let reporter = Arc::clone(&self.reporter);
+        let tell: Tell = Arc::new(move |done, total, note| {
+            reporter(Progress::At {
+                step: name,
+                done,
+                total,
+                note,
+            });
+        });
+        let made = tokio::task::spawn_blocking(move || work(tell))
+            .await
+            .map_err(|_| RunError::Panicked { step: name })??;
+        let mut outputs = Vec::with_capacity(made.outputs.len());
+        for (name, bytes) in made.outputs {
+            let digest = self.workshop.artifacts.put(&bytes).await?;
+            outputs.push(Port { name, digest });
+        }
+        let done = Done {
+            outputs,
+            detail: made.detail,
+        };
+        Ok((done, made.summary))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one argument per column of the row")]
+    async fn record(
+        &self,
+        name: StepName,
+        state: StepState,
+        key: Digest,
+        inputs: &[Port],
+        outputs: &[Port],
+        begun: Instant,
+        detail: Json,
+    ) -> Result<(), RunError> {
+        let row = Step {
+            run: self.run.id,
+            index: u32::try_from(self.steps.len()).unwrap_or(u32::MAX),
+            name: name.word().to_owned(),
+            state,
+            key: Some(key),
+            inputs: inputs.to_vec(),
+            outputs: outputs.to_vec(),
+            seconds: begun.elapsed().as_secs_f64(),
+            detail,
+            changed_at: (self.workshop.now)(),
+        };
+        let tx = self.workshop.db.begin("record step").await?;
+        step::put(&tx, &row).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    fn link(&mut self, name: StepName, inputs: &[Port], outputs: &[Port]) {
+        for output in outputs {
+            for input in inputs {
+                self.edges.push(Edge {
+                    from: input.digest,
+                    to: output.digest,
+                    kind: name.word().to_owned(),
+                    run: Some(self.run.id),
+                });
+            }
+        }
+    }
+}
+
+/// The digest of everything that a step's outputs depend on.
+fn key(name: StepName, settings: &impl Serialize, inputs: &[Port]) -> Digest {
+    let settings = serde_json::to_string(settings).expect("settings have string keys");
+    let mut builder = DigestBuilder::new();
+    let mut line = |text: &str| {
+        builder.update(text.as_bytes());
+        builder.update(b"\n");
+    };
+    line("tinyops step 1");
+    line(env!("CARGO_PKG_VERSION"));
+    line(name.word());
+    line(&settings);
+    for port in inputs {
+        line(&format!("{} {}", port.name, port.digest));
+    }
+    builder.finish()
+}
+
+fn failed(error: &RunError) -> Json {
+    serde_json::json!({ "error": error.to_string() })
+}

@@ -1,0 +1,3 @@
+//! The steps, one file each, in the order of a run.
+
+pub(crate) mod ingest;

@@ -1,0 +1,159 @@
+//! Ingest: the files of the sources become a dataset, named by the digest of its manifest.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::UNIX_EPOCH,
+};
+
+use serde::Serialize;
+use tinyops_data::{
+    dataset::Dataset,
+    finding::{Report, Severity},
+    ingest::{Listing, expand, ingest},
+    spec::DataSpec,
+};
+use walkdir::WalkDir;
+
+use crate::{
+    RunError, StepName,
+    bench::{Bench, Done, Made},
+};
+
+/// The listed files of all sources.
+#[derive(Clone)]
+pub(crate) struct Shelf {
+    spec: DataSpec,
+    roots: Vec<PathBuf>,
+    listings: Vec<Listing>,
+    /// What tells one state of the files from another without reading them.
+    marks: Vec<Mark>,
+}
+
+/// A file is taken as unchanged while path, length and time of change are the same.
+#[derive(Clone, Serialize)]
+struct Mark {
+    source: usize,
+    path: String,
+    bytes: u64,
+    changed_ns: u128,
+}
+
+#[derive(Serialize)]
+struct Settings<'a> {
+    spec: &'a DataSpec,
+    marks: &'a [Mark],
+}
+
+impl Shelf {
+    /// Lists the files below the root of every source. Hidden files and folders are left out.
+    pub(crate) fn list(root: &Path, spec: &DataSpec) -> Result<Self, RunError> {
+        let mut shelf = Self {
+            spec: spec.clone(),
+            roots: Vec::new(),
+            listings: Vec::new(),
+            marks: Vec::new(),
+        };
+        for (source, settings) in spec.source.iter().enumerate() {
+            let lookup = |name: &str| std::env::var(name).ok();
+            let folder = expand(&settings.root, &lookup).map_err(|variable| RunError::Variable {
+                root: settings.root.clone(),
+                variable,
+            })?;
+            let folder = root.join(folder);
+            let files = shelf.list_source(source, &folder)?;
+            shelf.roots.push(folder);
+            shelf.listings.push(Listing { files });
+        }
+        Ok(shelf)
+    }
+
+    fn list_source(&mut self, source: usize, folder: &Path) -> Result<Vec<String>, RunError> {
+        let unreadable = |error: io::Error| RunError::Source {
+            root: folder.to_path_buf(),
+            source: error,
+        };
+        let mut files = Vec::new();
+        let walk = WalkDir::new(folder).follow_links(true).sort_by_file_name();
+        for entry in walk.into_iter().filter_entry(|entry| {
+            entry.depth() == 0 || !entry.file_name().as_encoded_bytes().starts_with(b".")
+        }) {
+            let entry = entry.map_err(|error| unreadable(error.into()))?;
+            if !entry.file_type().is_file() {
+                continue;
+            }
+            let about = entry.metadata().map_err(|error| unreadable(error.into()))?;
+            let below = entry
+                .path()
+                .strip_prefix(folder)
+                .expect("a walk stays below its root");
+            let path = below
+                .components()
+                .map(|part| part.as_os_str().to_string_lossy())
+                .collect::<Vec<_>>()
+                .join("/");
+            let changed_ns = about
+                .modified()
+                .ok()
+                .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
+                .map_or(0, |since| since.as_nanos());
+            self.marks.push(Mark {
+                source,
+                path: path.clone(),
+                bytes: about.len(),
+                changed_ns,
+            });
+            files.push(path);
+        }
+        Ok(files)
+    }
+
+    /// Reads and decodes everything.
+    pub(crate) fn read(&self) -> (Dataset, Report) {
+        let mut report = Report::new();
+        let mut read = |source: usize, path: &str| fs::read(self.roots[source].join(path));
+        let dataset = ingest(&self.spec, &self.listings, &mut read, &mut report);
+        (dataset, report)
+    }
+}
+
+pub(crate) async fn step(bench: &mut Bench<'_>, shelf: &Shelf) -> Result<Done, RunError> {
+    let settings = Settings {
+        spec: &shelf.spec,
+        marks: &shelf.marks,
+    };
+    let work = {
+        let shelf = shelf.clone();
+        move |_| {
+            let (dataset, report) = shelf.read();
+            let summary = format!(
+                "{} recordings, {} classes, {} groups",
+                dataset.samples.len(),
+                dataset.classes.len(),
+                dataset.groups().len()
+            );
+            let detail = serde_json::json!({
+                "samples": dataset.samples.len(),
+                "classes": dataset.classes,
+                "class_counts": dataset.class_counts(),
+                "groups": dataset.groups(),
+                "rate_hz": dataset.rate_hz(),
+                "seconds": dataset.samples.iter().map(|sample| sample.duration_s()).sum::<f64>(),
+                "errors": report.count(Severity::Error),
+                "warnings": report.count(Severity::Warning),
+            });
+            let findings = serde_json::to_vec(&report).expect("a report has string keys");
+            Ok(Made {
+                outputs: vec![
+                    ("dataset".to_owned(), dataset.manifest().encode().into_bytes()),
+                    ("findings".to_owned(), findings),
+                ],
+                detail,
+                summary,
+            })
+        }
+    };
+    bench
+        .step(StepName::Ingest, &settings, Vec::new(), work)
+        .await
+}

@@ -1,0 +1,36 @@
+//! The verbs.
+
+mod config;
+
+use clap::{Parser, Subcommand};
+
+use crate::{
+    context::{Context, PlaceArgs},
+    failure::Failure,
+    term::{OutputArgs, Terminal},
+};
+
+/// MLOps for TinyML: from sensor recordings to a model on a fleet, and kept right there
+#[derive(Debug, Parser)]
+#[command(name = "tinyops", version, about, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+    #[command(flatten)]
+    place: PlaceArgs,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Config(config::Config),
+}
+
+/// Does what the command line asks.
+pub(crate) async fn dispatch(cli: Cli, terminal: Terminal) -> Result<(), Failure> {
+    let context = Context::new(&cli.place, terminal)?;
+    match cli.verb {
+        Verb::Config(args) => config::run(&context, &args),
+    }
+}

@@ -1,0 +1,111 @@
+//! What every command works in: a project folder and the store that belongs to it.
+
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use tinyops_pipeline::{Project, ProjectError, Workshop};
+use tinyops_store::{Artifacts, Db, StoreError, Timestamp};
+
+use crate::{
+    config::Settings,
+    failure::{Exit, Failure},
+    term::Terminal,
+};
+
+/// Flags that say where to work.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct PlaceArgs {
+    /// Project folder, the one with `tinyops.toml`
+    #[arg(long, short = 'C', global = true, value_name = "DIR", default_value = ".")]
+    pub(crate) project: PathBuf,
+    /// Records: `sqlite:PATH` or `postgres://…` [default: sqlite:.tinyops/tinyops.db in the project]
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) db: Option<String>,
+    /// Artifacts: a folder or a URL [default: .tinyops/artifacts in the project]
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) artifacts: Option<String>,
+}
+
+/// What a command was given besides its own arguments.
+#[derive(Clone, Debug)]
+pub(crate) struct Context {
+    pub(crate) terminal: Terminal,
+    pub(crate) settings: Settings,
+    pub(crate) root: PathBuf,
+}
+
+impl Context {
+    /// Settles the settings: flag over environment over file over default.
+    pub(crate) fn new(place: &PlaceArgs, terminal: Terminal) -> Result<Self, Failure> {
+        Ok(Self {
+            terminal,
+            settings: Settings::read(place)?,
+            root: place.project.clone(),
+        })
+    }
+
+    /// The project file, which must be there.
+    pub(crate) fn project(&self) -> Result<Project, Failure> {
+        Project::load(&self.root).map_err(|error| {
+            let failure = Failure::of(Exit::Question, &error);
+            match error {
+                ProjectError::Read { .. } => failure.hint(
+                    "`tinyops init --template vibration` writes one, `--project DIR` looks elsewhere",
+                ),
+                _ => failure,
+            }
+        })
+    }
+
+    /// Records and artifacts; folders are made where they are missing.
+    pub(crate) async fn store(&self) -> Result<(Db, Artifacts), Failure> {
+        let folder = self.root.join(".tinyops");
+        if self.settings.is_local() {
+            std::fs::create_dir_all(&folder).map_err(|error| {
+                Failure::environment(format!("cannot make `{}`", folder.display())).cause(&error)
+            })?;
+        }
+        let db = Db::open(&self.settings.db.value)
+            .await
+            .map_err(|error| store_failure(&error))?;
+        let artifacts = Artifacts::open(&self.settings.artifacts.value)
+            .await
+            .map_err(|error| store_failure(&error))?;
+        Ok((db, artifacts))
+    }
+
+    /// Everything a pipeline needs.
+    pub(crate) async fn workshop(&self) -> Result<Workshop, Failure> {
+        let project = self.project()?;
+        let (db, artifacts) = self.store().await?;
+        Ok(Workshop {
+            root: self.root.clone(),
+            project,
+            db,
+            artifacts,
+            now: Arc::new(now),
+        })
+    }
+}
+
+/// The time by the system's clock.
+pub(crate) fn now() -> Timestamp {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// A store that does not open is the environment's fault, a name that is not there the question's.
+pub(crate) fn store_failure(error: &StoreError) -> Failure {
+    let exit = match error {
+        StoreError::Missing { .. } | StoreError::Exists { .. } | StoreError::Url { .. } => {
+            Exit::Question
+        }
+        _ => Exit::Environment,
+    };
+    Failure::of(exit, error)
+}
