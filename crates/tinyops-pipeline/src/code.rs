@@ -53,8 +53,7 @@ fn packed(text: &str, name: &str) -> Option<String> {
 
 fn commit(text: &str) -> Option<String> {
     let text = text.trim();
-    (text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit()))
-        .then(|| text.to_owned())
+    (text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| text.to_owned())
 }
 
 #[cfg(test)]

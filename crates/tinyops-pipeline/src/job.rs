@@ -2,8 +2,8 @@
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
-use serde::Serialize;
-use tinyops_store::{Artifacts, Db, Digest, Timestamp};
+use serde::{Serialize, Serializer};
+use tinyops_store::{Artifacts, Db, Digest, Timestamp, trigger::TriggerId};
 
 use crate::{Gate, Project};
 
@@ -126,6 +126,20 @@ pub enum Progress {
 /// Where progress goes.
 pub type Reporter = Arc<dyn Fn(Progress) + Send + Sync>;
 
+/// An artifact by its name in a step.
+#[derive(Clone, Debug, Serialize)]
+pub struct Output {
+    /// Such as `dataset`, `model`, `payload/<board>`.
+    pub name: String,
+    /// The name of its bytes.
+    #[serde(serialize_with = "as_text")]
+    pub digest: Digest,
+}
+
+fn as_text<S: Serializer>(digest: &Digest, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(digest)
+}
+
 /// What one step did.
 #[derive(Clone, Debug, Serialize)]
 pub struct StepReport {
@@ -135,8 +149,8 @@ pub struct StepReport {
     pub cached: bool,
     /// Wall time, milliseconds.
     pub wall_ms: u64,
-    /// The artifacts it made: what, and under which digest.
-    pub outputs: Vec<(String, Digest)>,
+    /// The artifacts it made.
+    pub outputs: Vec<Output>,
     /// One line for a person.
     pub summary: String,
 }
@@ -152,6 +166,26 @@ pub struct Outcome {
     pub gates: Vec<Gate>,
     /// The registered version, when every gate passed and the run went to the end.
     pub version: Option<u32>,
+    /// What fleets can sign and ship, one for each board.
+    pub packages: Vec<Package>,
+}
+
+/// What a fleet signs: the payload of a capsule for one board.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Package {
+    /// The board's id.
+    pub board: String,
+    /// The artifact of the payload.
+    #[serde(serialize_with = "as_text")]
+    pub payload: Digest,
+    /// Its size.
+    pub payload_bytes: u32,
+    /// The digest of the plan inside.
+    #[serde(serialize_with = "as_text")]
+    pub plan: Digest,
+    /// The artifact of the monitor baseline inside.
+    #[serde(serialize_with = "as_text")]
+    pub baseline: Digest,
 }
 
 /// Does a job: every step that is needed, in order, each recorded with its inputs and outputs.
@@ -161,8 +195,10 @@ pub struct Outcome {
 pub async fn run(
     workshop: &Workshop,
     job: &Job,
+    trigger: Option<TriggerId>,
     report: &Reporter,
 ) -> Result<Outcome, RunError> {
+    let _ = (workshop, job, trigger, report);
     todo!()
 }
 

@@ -13,9 +13,12 @@ mod trigger;
 
 pub use code::code_version;
 pub use gate::{Gate, GateName, Verdict};
-pub use job::{Job, Outcome, Progress, Reporter, RunError, StepName, StepReport, Workshop, run};
+pub use job::{
+    Job, Outcome, Output, Package, Progress, Reporter, RunError, StepName, StepReport, Workshop,
+    run,
+};
 pub use project::{
-    BoardsSection, GatesSection, Metric, PrivacySection, Project, ProjectError,
+    BoardsSection, FILE_NAME, GatesSection, Metric, PrivacySection, Project, ProjectError,
     ProjectSection, Smoke,
 };
 pub use trigger::{Refusal, Trigger, job_for};

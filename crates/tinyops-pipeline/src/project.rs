@@ -218,14 +218,6 @@ impl Project {
                 format!("is `{name}`: 1 to 32 letters, digits, `-`, `_` or `.`"),
             );
         }
-        for id in &self.boards.targets {
-            if !tinyops_compile::boards().iter().any(|board| board.id == *id) {
-                return refuse(
-                    "boards.targets",
-                    format!("names `{id}`, which `tinyops boards` does not list"),
-                );
-            }
-        }
         match self.train.check() {
             Err(TrainError::Setting { key, value, reason }) => {
                 refuse(&key, format!("is {value}: {reason}"))
@@ -322,10 +314,6 @@ mod tests {
         check(
             "[train]\nepochs = 0\n",
             "tinyops.toml:2:1: `train.epochs` is 0: must be 1 to 100000",
-        );
-        check(
-            "[boards]\ntargets = [\"toaster\"]\n",
-            "tinyops.toml:2:1: `boards.targets` names `toaster`, which `tinyops boards` does not list",
         );
     }
 }

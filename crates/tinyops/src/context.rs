@@ -19,7 +19,13 @@ use crate::{
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct PlaceArgs {
     /// Project folder, the one with `tinyops.toml`
-    #[arg(long, short = 'C', global = true, value_name = "DIR", default_value = ".")]
+    #[arg(
+        long,
+        short = 'C',
+        global = true,
+        value_name = "DIR",
+        default_value = "."
+    )]
     pub(crate) project: PathBuf,
     /// Records: `sqlite:PATH` or `postgres://…` [default: sqlite:.tinyops/tinyops.db in the project]
     #[arg(long, global = true, value_name = "URL")]

@@ -91,9 +91,7 @@ impl Terminal {
     pub(crate) fn reporter(self) -> Reporter {
         let bar: Mutex<Option<(StepName, ProgressBar)>> = Mutex::new(None);
         std::sync::Arc::new(move |progress| {
-            let mut bar = bar
-                .lock()
-                .expect("a report holds no lock when it panics");
+            let mut bar = bar.lock().expect("a report holds no lock when it panics");
             match progress {
                 Progress::Begin(step) => {
                     if self.interactive && !self.quiet {

@@ -58,7 +58,9 @@ impl Dice {
         let sum: u64 = (0..3)
             .map(|_| {
                 let roll = self.roll();
-                (0..4).map(|part| (roll >> (16 * part)) & 0xFFFF).sum::<u64>()
+                (0..4)
+                    .map(|part| (roll >> (16 * part)) & 0xFFFF)
+                    .sum::<u64>()
             })
             .sum();
         sum as f32 / 65_536.0 - 6.0

@@ -347,7 +347,10 @@ mod tests {
 
     #[test]
     fn one_seed_is_one_recording() {
-        assert_eq!(record(Condition::Bearing, 0.5), record(Condition::Bearing, 0.5));
+        assert_eq!(
+            record(Condition::Bearing, 0.5),
+            record(Condition::Bearing, 0.5)
+        );
     }
 
     #[test]
