@@ -23,7 +23,7 @@ pub use baseline::{Baseline, BaselineError, ChannelBaseline, Noise, Source};
 pub use build::{BaselineBuilder, BuildError, NOISE_BLOCK, memory_len};
 pub use cusum::{Cusum, Direction};
 pub use dither::{Dither, Quantizer};
-pub use sketch::{ChannelSketch, Sketch};
+pub use sketch::{ChannelSketch, Observation, Sketch};
 pub use summary::{ChannelDrift, ChannelSummary, Drift, Summary};
 
 /// Bins of a channel's histogram.

@@ -33,6 +33,41 @@ pub struct ChannelSketch {
     pub sum_squares: u64,
 }
 
+/// The values of one window on the monitored channels.
+///
+/// Features are taken before scaling overwrites them, the output once the model has run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Observation {
+    values: [f32; CHANNELS_MAX],
+}
+
+impl Observation {
+    /// The monitored among `features`; one that the window lacks counts as far off.
+    pub fn of(baseline: &Baseline, features: &[f32]) -> Observation {
+        let mut values = [f32::NAN; CHANNELS_MAX];
+        for (value, channel) in values.iter_mut().zip(baseline.channels()) {
+            if let Source::Feature(index) = channel.source {
+                *value = features
+                    .get(usize::from(index))
+                    .copied()
+                    .unwrap_or(f32::NAN);
+            }
+        }
+        Observation { values }
+    }
+
+    /// Adds what the model says of the window: its confidence, score or value.
+    #[must_use]
+    pub fn with_output(mut self, baseline: &Baseline, output: f32) -> Observation {
+        for (value, channel) in self.values.iter_mut().zip(baseline.channels()) {
+            if channel.source == Source::Output {
+                *value = output;
+            }
+        }
+        self
+    }
+}
+
 impl Default for Sketch {
     fn default() -> Sketch {
         Sketch::new()
@@ -53,22 +88,14 @@ impl Sketch {
         }
     }
 
-    /// Counts one window: its features before scaling, what the model said, and its class if it names one.
-    ///
-    /// A feature that the window lacks, or one that is not a number, counts as far off.
-    pub fn push(&mut self, baseline: &Baseline, features: &[f32], output: f32, class: Option<u8>) {
+    /// Counts one window: what it was, and its class if the model names one.
+    pub fn push(&mut self, baseline: &Baseline, window: &Observation, class: Option<u8>) {
         self.count = self.count.saturating_add(1);
         if let Some(count) = class.and_then(|class| self.class_counts.get_mut(usize::from(class))) {
             *count = count.saturating_add(1);
         }
-        for (channel, reference) in self.channels.iter_mut().zip(baseline.channels()) {
-            let value = match reference.source {
-                Source::Feature(index) => features
-                    .get(usize::from(index))
-                    .copied()
-                    .unwrap_or(f32::NAN),
-                Source::Output => output,
-            };
+        let channels = self.channels.iter_mut().zip(baseline.channels());
+        for ((channel, reference), &value) in channels.zip(&window.values) {
             let bin = &mut channel.bins[reference.bin(value)];
             *bin = bin.saturating_add(1);
             let steps = deviation_steps((value - reference.mean) * reference.inv_sd);

@@ -18,9 +18,11 @@ use crate::bytes::{Reader, Writer};
 use crate::{DeviceId, DeviceKey, ModelId};
 
 /// Bytes around a body.
-pub const OVERHEAD: usize = HEADER_BYTES + TAG_BYTES;
+pub const OVERHEAD: usize = BODY_OFFSET + TAG_BYTES;
 
-const HEADER_BYTES: usize = 17;
+/// Where the body begins.
+pub const BODY_OFFSET: usize = 17;
+
 const TAG_BYTES: usize = 8;
 const VERSION: u8 = 1;
 const DOWN: u8 = 0x80;
@@ -55,13 +57,36 @@ impl Envelope<'_> {
     /// # Errors
     /// [`EnvelopeError::Length`] if `out` has no room for the body and [`OVERHEAD`].
     pub fn seal(&self, key: &DeviceKey, out: &mut [u8]) -> Result<usize, EnvelopeError> {
-        let signed = HEADER_BYTES + self.body.len();
-        let mut writer = Writer::new(out);
-        self.write(&mut writer).ok_or(EnvelopeError::Length)?;
-        let (signed, rest) = out.split_at_mut(signed);
-        let tag = rest.get_mut(..TAG_BYTES).ok_or(EnvelopeError::Length)?;
+        let body = out
+            .get_mut(BODY_OFFSET..)
+            .and_then(|rest| rest.get_mut(..self.body.len()));
+        body.ok_or(EnvelopeError::Length)?
+            .copy_from_slice(self.body);
+        self.seal_in_place(self.body.len(), key, out)
+    }
+
+    /// Seals a body that already lies at [`BODY_OFFSET`] in `out`, where there is no room for a copy of it.
+    ///
+    /// The body of the envelope itself is not looked at.
+    ///
+    /// # Errors
+    /// [`EnvelopeError::Length`] if `out` has no room for `body_bytes` and [`OVERHEAD`].
+    pub fn seal_in_place(
+        &self,
+        body_bytes: usize,
+        key: &DeviceKey,
+        out: &mut [u8],
+    ) -> Result<usize, EnvelopeError> {
+        let total = body_bytes
+            .checked_add(OVERHEAD)
+            .ok_or(EnvelopeError::Length)?;
+        let out = out.get_mut(..total).ok_or(EnvelopeError::Length)?;
+        let head = Envelope { body: &[], ..*self };
+        head.write(&mut Writer::new(out))
+            .ok_or(EnvelopeError::Length)?;
+        let (signed, tag) = out.split_at_mut(BODY_OFFSET + body_bytes);
         tag.copy_from_slice(&key.mac(&[signed]).finalize().into_bytes()[..TAG_BYTES]);
-        Ok(OVERHEAD + self.body.len())
+        Ok(total)
     }
 
     fn write(&self, out: &mut Writer<'_>) -> Option<()> {
@@ -73,8 +98,7 @@ impl Envelope<'_> {
         out.put(&[VERSION | down])?;
         out.put(&self.device.0.to_le_bytes())?;
         out.put(&self.model.0.to_le_bytes())?;
-        out.put(&self.sequence.to_le_bytes())?;
-        out.put(self.body)
+        out.put(&self.sequence.to_le_bytes())
     }
 }
 

@@ -10,7 +10,7 @@
 //!  3   class of the board, text of at most 40 bytes
 //!  4   payload digest, 32 bytes
 //!  5   payload size in bytes
-//!  6   plan digest, 32 bytes (all zeros for a body without a plan)
+//!  6   program digest, 32 bytes: of the section PROGRAM
 //!  7   model name, text of at most 40 bytes
 //!  8   model version
 //! ```
@@ -43,8 +43,8 @@ pub struct Manifest<'a> {
     pub payload_digest: Digest,
     /// Size of the payload.
     pub payload_bytes: u32,
-    /// Digest of the plan in it; all zeros for a body without one.
-    pub plan_digest: Digest,
+    /// Digest of the program in it: equal for capsules that differ in thresholds or baseline alone.
+    pub program_digest: Digest,
     /// Name of the model.
     pub name: &'a str,
     /// Version of the model in the registry.
@@ -76,7 +76,7 @@ impl<'a> Manifest<'a> {
         encoder.u8(3)?.str(self.board)?;
         encoder.u8(4)?.bytes(&self.payload_digest.0)?;
         encoder.u8(5)?.u32(self.payload_bytes)?;
-        encoder.u8(6)?.bytes(&self.plan_digest.0)?;
+        encoder.u8(6)?.bytes(&self.program_digest.0)?;
         encoder.u8(7)?.str(self.name)?;
         encoder.u8(8)?.u32(self.version)?;
         Ok(())
@@ -130,7 +130,7 @@ fn read(bytes: &[u8]) -> Result<Manifest<'_>, ManifestError> {
     next(&mut decoder)?;
     let payload_bytes = decoder.u32().map_err(cbor)?;
     next(&mut decoder)?;
-    let plan_digest = digest(&mut decoder)?;
+    let program_digest = digest(&mut decoder)?;
     next(&mut decoder)?;
     let name = decoder.str().map_err(cbor)?;
     next(&mut decoder)?;
@@ -140,7 +140,7 @@ fn read(bytes: &[u8]) -> Result<Manifest<'_>, ManifestError> {
         board,
         payload_digest,
         payload_bytes,
-        plan_digest,
+        program_digest,
         name,
         version,
     })

@@ -31,8 +31,8 @@ const ENTRY_BYTES: usize = 16;
 #[non_exhaustive]
 #[repr(u16)]
 pub enum SectionId {
-    /// The compiled network (`docs/formats/plan.md`).
-    Plan = 1,
+    /// What makes the scores, as `tinyops_nn::Program` reads it: a plan (`docs/formats/plan.md`) or a distance.
+    Program = 1,
     /// Settings of the front end, as `tinyops_dsp::FrontEnd::encode` writes them.
     FrontEnd = 2,
     /// Means and inverse spreads of the features.
@@ -45,8 +45,6 @@ pub enum SectionId {
     Decision = 6,
     /// Inputs with the outputs that the device must reproduce.
     Golden = 7,
-    /// Parameters of a body that is not a network.
-    Body = 8,
 }
 
 /// A payload whose structure has been checked: every section lies inside and has the right CRC.

@@ -24,14 +24,12 @@ pub enum Task {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum BodyKind {
-    /// The plan's output: class scores, or the number.
+    /// The plan's output: the confidence in each class, or the number.
     Network = 0,
     /// Mean squared error of the plan's output against its scaled input.
     Autoencoder = 1,
-    /// Distance to the nearest cluster, less its radius.
-    KMeans = 2,
-    /// Distance from the mean, by the covariance.
-    Mahalanobis = 3,
+    /// Distance of the scaled features from clusters or from a mean.
+    Distance = 2,
 }
 
 /// Section DECISION, 12 bytes: version, task, body, zero, threshold f32, least confidence f32.
@@ -41,7 +39,8 @@ pub struct DecisionSection {
     pub task: Task,
     /// How it comes to the answer.
     pub body: BodyKind,
-    /// Anomaly score above which the device raises an alarm.
+    /// Anomaly: the score above which the device raises an alarm. Two classes: the confidence in the
+    /// second from which it is the answer, 0 for whichever is greater. Otherwise unused.
     pub threshold: f32,
     /// Confidence, 0 to 1, below which the device says that it is not sure.
     pub min_confidence: f32,
@@ -79,8 +78,7 @@ impl DecisionSection {
         let body = match body {
             0 => BodyKind::Network,
             1 => BodyKind::Autoencoder,
-            2 => BodyKind::KMeans,
-            3 => BodyKind::Mahalanobis,
+            2 => BodyKind::Distance,
             _ => return Err(SectionError::Value),
         };
         let threshold = reader.f32().ok_or(SectionError::Length)?;
