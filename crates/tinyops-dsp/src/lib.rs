@@ -8,11 +8,22 @@
 //!
 //! Knows nothing of sensors, models or boards.
 
+pub mod dct;
+pub mod fft;
+pub mod filter;
+pub mod mel;
+pub mod spectrum;
+pub mod speech;
+pub mod statistics;
+pub mod taper;
+
 mod front_end;
+mod real;
 mod scaler;
 
 pub use front_end::{
     Analysis, Bands, Bank, Block, Filter, FilterKind, Flatten, Framing, FrontEnd, FrontEndError,
     Image, Level, MaxHold, Mfcc, Mfe, Normalize, Raw, Shape, Spectral, Taper, Timeline,
 };
+pub use real::{Real, TABLE_LEN};
 pub use scaler::Scaler;
