@@ -8,6 +8,8 @@
     reason = "chores talk to the person at the terminal"
 )]
 
+mod golden;
+mod golden_dsp;
 mod house;
 mod imports;
 mod licences;
@@ -31,6 +33,9 @@ enum Chore {
     Test,
     /// The static checks: format, lints, import table, house rules, licences, docs
     Ci,
+    /// Hold our arithmetic against the reference outputs of other libraries
+    #[command(subcommand)]
+    Golden(golden::Golden),
 }
 
 fn main() -> ExitCode {
@@ -38,6 +43,7 @@ fn main() -> ExitCode {
     let answer = match cli.chore {
         Chore::Test => steps::test(),
         Chore::Ci => steps::ci(),
+        Chore::Golden(golden) => golden.run(),
     };
     match answer {
         Ok(()) => ExitCode::SUCCESS,

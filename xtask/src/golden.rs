@@ -1,0 +1,60 @@
+//! `cargo xtask golden`: reference outputs of other libraries against ours.
+
+use crate::golden_dsp;
+use crate::steps::Answer;
+use std::path::PathBuf;
+
+/// Which references
+#[derive(clap::Subcommand)]
+pub(crate) enum Golden {
+    /// Filters, transforms and speech features: files in the format of the `dsp-golden` data folder
+    ///
+    /// Prints each operation that differs, then `N checked, M differ`; exits with 1 if any does.
+    Dsp {
+        /// Files, or folders whose `.json` files are taken
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
+    },
+}
+
+impl Golden {
+    /// Compares and prints.
+    pub(crate) fn run(self) -> Answer {
+        let Self::Dsp { paths } = self;
+        let mut tally = golden_dsp::Tally::default();
+        let mut unreadable = 0;
+        for path in files_of(paths) {
+            if let Err(error) = golden_dsp::check_file(&path, &mut tally) {
+                eprintln!("error: {error}");
+                unreadable += 1;
+            }
+        }
+        for difference in &tally.differences {
+            println!("{difference}");
+        }
+        println!(
+            "{} checked, {} differ",
+            tally.checked,
+            tally.differences.len()
+        );
+        match (unreadable, tally.differences.len()) {
+            (0, 0) => Ok(()),
+            (0, count) => Err(format!("{count} operations differ from their reference")),
+            (count, _) => Err(format!("{count} files could not be read")),
+        }
+    }
+}
+
+fn files_of(paths: Vec<PathBuf>) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for path in paths {
+        let Ok(folder) = std::fs::read_dir(&path) else {
+            files.push(path);
+            continue;
+        };
+        let inside = folder.filter_map(|entry| Some(entry.ok()?.path()));
+        files.extend(inside.filter(|file| file.extension().is_some_and(|end| end == "json")));
+    }
+    files.sort();
+    files
+}
