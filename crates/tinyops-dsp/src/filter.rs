@@ -118,7 +118,11 @@ impl Roots {
                     .sqrt();
                     roots.gain *= 4.0 * width;
                     for pole in [half.plus(root), half.plus(root.scaled(-1.0))] {
-                        let zero = if roots.pole_count % 2 == 0 { 1.0 } else { -1.0 };
+                        let zero = if roots.pole_count.is_multiple_of(2) {
+                            1.0
+                        } else {
+                            -1.0
+                        };
                         denominator = denominator.times(roots.push(pole, zero));
                     }
                 }
@@ -314,7 +318,7 @@ pub fn sosfiltfilt<T: Real>(sections: &[Section<T>], signal: &mut [T], extended:
     for section in sections {
         let gain = section.steady_gain();
         run_section(section, section.steady_state(level), extended.iter_mut());
-        level = level * gain;
+        level *= gain;
     }
     let mut level = extended[extended.len() - 1];
     for section in sections {
@@ -324,7 +328,7 @@ pub fn sosfiltfilt<T: Real>(sections: &[Section<T>], signal: &mut [T], extended:
             section.steady_state(level),
             extended.iter_mut().rev(),
         );
-        level = level * gain;
+        level *= gain;
     }
     signal.copy_from_slice(&extended[pad..pad + len]);
 }

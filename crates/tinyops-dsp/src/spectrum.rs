@@ -58,7 +58,7 @@ pub fn welch<T: Real>(
     let bins = density.len();
     for (k, x) in density.iter_mut().enumerate() {
         let single = k == 0 || (len.is_multiple_of(2) && k == bins - 1);
-        *x = *x * if single { scale } else { scale * T::of(2.0) };
+        *x *= if single { scale } else { scale * T::of(2.0) };
     }
 }
 

@@ -147,7 +147,7 @@ impl BinBank {
         let power = power_in_place(spectrum);
         let scale = T::ONE / T::of_count(self.fft_len);
         for p in power.iter_mut() {
-            *p = *p * scale;
+            *p *= scale;
         }
         for (index, energy) in energies.iter_mut().enumerate() {
             *energy = lifted(self.triangle(index).energy(power));
@@ -175,7 +175,7 @@ pub fn cepstra<T: Real>(energies: &mut [T], frame_energy: T, lifter: usize, ceps
     }
     dct(DctKind::Two, DctNorm::Orthonormal, energies, cepstra);
     for (n, c) in cepstra.iter_mut().enumerate() {
-        *c = *c * T::of(lifter_weight(n, lifter));
+        *c *= T::of(lifter_weight(n, lifter));
     }
     if let Some(first) = cepstra.first_mut() {
         *first = frame_energy.ln();
