@@ -7,7 +7,9 @@
 
 mod error;
 mod front_end;
+mod net;
 pub mod progress;
+mod rng;
 mod spec;
 
 pub use error::TrainError;
