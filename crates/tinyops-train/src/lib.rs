@@ -11,13 +11,15 @@ mod net;
 pub mod progress;
 mod rng;
 mod spec;
+mod windows;
 
 pub use error::TrainError;
 pub use front_end::{
-    FlattenSpec, FrontEndSpec, ImageSpec, MfccSpec, MfeSpec, RawSpec, SpectralSpec,
+    FilterSpec, FlattenSpec, FrontEndSpec, ImageSpec, MaxHoldSpec, MfccSpec, MfeSpec,
+    NormalizeSpec, RawSpec, SpectralSpec, TimelineSpec,
 };
 pub use spec::{
     AugmentSpec, AutoencoderSpec, ClassWeights, Conv1dSpec, Conv2dSpec, Costs, DenseSpec, Goal,
-    KMeansSpec, MahalanobisSpec, NetworkSpec, QuantizeSpec, Range, ScalerSpec, Short, Template,
-    TrainSpec, WindowSpec,
+    KMeansSpec, MahalanobisSpec, NetworkSpec, QuantizeSpec, Range, ScalerSpec, Template, TrainSpec,
 };
+pub use windows::{Recording, Target, Windows};

@@ -26,12 +26,8 @@ pub struct TrainSpec {
     pub label_smoothing: f32,
     /// Epochs without a better validation loss before training stops; 0 never stops early.
     pub patience: u32,
-    /// Share of the training groups held back for validation where the caller brings none.
-    pub validation: f32,
     /// Weight of each class in the loss.
     pub class_weights: ClassWeights,
-    /// The part of a recording that one prediction looks at.
-    pub window: WindowSpec,
     /// What the signal processing makes of a window.
     pub front_end: FrontEndSpec,
     /// How features are standardised.
@@ -57,44 +53,6 @@ pub enum Goal {
     Regress,
     /// How far a window is from the normal ones; trained on normal windows only.
     Anomaly,
-}
-
-/// The part of a recording that one prediction looks at.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct WindowSpec {
-    /// Readings of each channel in a window; 0 takes the shortest recording's length.
-    pub len: u32,
-    /// Readings from one window's start to the next; 0 is `len`, windows side by side.
-    pub hop: u32,
-    /// What happens to a recording shorter than `len`.
-    pub short: Short,
-    /// Most windows taken from one recording, from its start; 0 takes all.
-    pub per_recording: u32,
-}
-
-impl Default for WindowSpec {
-    fn default() -> Self {
-        Self {
-            len: 0,
-            hop: 0,
-            short: Short::Skip,
-            per_recording: 0,
-        }
-    }
-}
-
-/// What happens to a recording that is shorter than one window.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Short {
-    /// It is left out, and counted.
-    #[default]
-    Skip,
-    /// Zeros follow it up to the window's end.
-    Pad,
-    /// Zeros surround it, so that it lies in the middle of the window.
-    Center,
 }
 
 /// The model's body.
@@ -408,9 +366,7 @@ impl TrainSpec {
             weight_decay: 1e-3,
             label_smoothing: 0.05,
             patience: 0,
-            validation: 0.2,
             class_weights: ClassWeights::Even,
-            window: WindowSpec::default(),
             front_end: FrontEndSpec::default(),
             scaler: ScalerSpec::Auto,
             network: NetworkSpec::Dense(DenseSpec::default()),
@@ -423,10 +379,6 @@ impl TrainSpec {
             Template::Audio => Self {
                 front_end: FrontEndSpec::Mfe(Default::default()),
                 network: NetworkSpec::Conv2d(Conv2dSpec::default()),
-                window: WindowSpec {
-                    short: Short::Center,
-                    ..WindowSpec::default()
-                },
                 ..base
             },
             Template::Image => Self {
@@ -469,7 +421,6 @@ impl TrainSpec {
         within("train.batch", self.batch as f32, 1.0, 8192.0)?;
         within("train.weight_decay", self.weight_decay, 0.0, 10.0)?;
         within("train.label_smoothing", self.label_smoothing, 0.0, 0.9)?;
-        within("train.validation", self.validation, 0.0, 0.9)?;
         within(
             "train.costs.false_alarm",
             self.costs.false_alarm,

@@ -1,0 +1,109 @@
+//! From a body's settings to a network of layers.
+
+use crate::net::{AveragePool, Conv, Dense, Depthwise, Dims, Layer, MaxPool, Network, Norm, Walk};
+use crate::rng::Rng;
+use crate::spec::{AutoencoderSpec, Conv1dSpec, Conv2dSpec, DenseSpec};
+
+/// Fully connected layers with ReLU between, the last of `outputs` units without.
+pub(crate) fn dense(spec: &DenseSpec, input: Dims, outputs: usize, rng: &mut Rng) -> Network {
+    let mut net = Network::new(Dims::vector(input.len()));
+    drop_share(&mut net, spec.input_dropout);
+    for &units in &spec.hidden {
+        let inputs = net.output().len();
+        net.push(Layer::Dense(Dense::new(inputs, units as usize, rng)));
+        net.push(Layer::Relu);
+        drop_share(&mut net, spec.dropout);
+    }
+    let inputs = net.output().len();
+    net.push(Layer::Dense(Dense::new(inputs, outputs, rng)));
+    net
+}
+
+/// As many outputs as inputs, through a bottleneck.
+pub(crate) fn autoencoder(spec: &AutoencoderSpec, input: Dims, rng: &mut Rng) -> Network {
+    let spec = DenseSpec { hidden: spec.hidden.clone(), dropout: 0.0, input_dropout: 0.0 };
+    dense(&spec, input, input.len(), rng)
+}
+
+/// Convolutions along time, written as planes of height 1.
+///
+/// Features of frames × columns are read as `frames` positions of `columns` channels.
+pub(crate) fn conv1d(spec: &Conv1dSpec, input: Dims, outputs: usize, rng: &mut Rng) -> Network {
+    let mut net = Network::new(as_series(input));
+    for &channels in &spec.channels {
+        let kernel = [1, spec.kernel as usize];
+        block(&mut net, channels, kernel, [1, 1], false, rng);
+        pool(&mut net, [1, spec.pool as usize]);
+    }
+    head(&mut net, spec.hidden, spec.dropout, outputs, rng);
+    net
+}
+
+/// Convolutions over a plane.
+pub(crate) fn conv2d(spec: &Conv2dSpec, input: Dims, outputs: usize, rng: &mut Rng) -> Network {
+    let mut net = Network::new(input);
+    for (index, &channels) in spec.channels.iter().enumerate() {
+        let kernel = spec.kernel.map(|k| k as usize);
+        let stride = if index == 0 { spec.stride.map(|s| s as usize) } else { [1, 1] };
+        block(&mut net, channels, kernel, stride, spec.separable && index > 0, rng);
+        if let Some(size) = spec.pool.get(index) {
+            pool(&mut net, size.map(|k| k as usize));
+        }
+    }
+    head(&mut net, spec.hidden, spec.dropout, outputs, rng);
+    net
+}
+
+/// One series of vectors: a plane of one column each row becomes positions with channels.
+fn as_series(input: Dims) -> Dims {
+    if input.height > 1 {
+        Dims { height: 1, width: input.height, channels: input.width * input.channels }
+    } else {
+        input
+    }
+}
+
+fn block(net: &mut Network, channels: u32, kernel: [usize; 2], stride: [usize; 2], separable: bool, rng: &mut Rng) {
+    let walk = Walk { kernel, stride, padded: true };
+    let mut input = net.output();
+    if separable {
+        input = net.push(Layer::Depthwise(Depthwise::new(input, walk, rng)));
+        net.push(Layer::Norm(Norm::new(input.channels)));
+        net.push(Layer::Relu);
+    }
+    let walk = if separable { Walk { kernel: [1, 1], stride: [1, 1], padded: true } } else { walk };
+    let output = net.push(Layer::Conv(Conv::new(input, channels as usize, walk, rng)));
+    net.push(Layer::Norm(Norm::new(output.channels)));
+    net.push(Layer::Relu);
+}
+
+/// Max pooling side by side; a plane smaller than the kernel is pooled whole along that axis.
+fn pool(net: &mut Network, size: [usize; 2]) {
+    let input = net.output();
+    let kernel = [size[0].min(input.height), size[1].min(input.width)];
+    if kernel != [1, 1] {
+        let walk = Walk { kernel, stride: kernel, padded: false };
+        net.push(Layer::MaxPool(MaxPool::new(input, walk)));
+    }
+}
+
+fn head(net: &mut Network, hidden: u32, dropout: f32, outputs: usize, rng: &mut Rng) {
+    let plane = net.output();
+    if plane.positions() > 1 {
+        net.push(Layer::AveragePool(AveragePool::global(plane)));
+    }
+    if hidden > 0 {
+        let inputs = net.output().len();
+        net.push(Layer::Dense(Dense::new(inputs, hidden as usize, rng)));
+        net.push(Layer::Relu);
+    }
+    drop_share(net, dropout);
+    let inputs = net.output().len();
+    net.push(Layer::Dense(Dense::new(inputs, outputs, rng)));
+}
+
+fn drop_share(net: &mut Network, share: f32) {
+    if share > 0.0 {
+        net.push(Layer::Dropout(share, Vec::new()));
+    }
+}

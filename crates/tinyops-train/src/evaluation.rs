@@ -1,0 +1,322 @@
+//! What a model is worth on windows it has not seen.
+
+use serde::{Deserialize, Serialize};
+
+use crate::roc::{Operation, Roc};
+use crate::spec::Costs;
+use crate::Target;
+
+/// What a model said of each window.
+///
+/// # Shapes
+/// `values` is `[window, width]`: class shares (0 to 1), one value to regress, or one anomaly score.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scores {
+    /// Numbers of one window.
+    pub width: usize,
+    /// All of them.
+    pub values: Vec<f32>,
+}
+
+impl Scores {
+    /// The numbers of one window.
+    pub fn row(&self, index: usize) -> &[f32] {
+        &self.values[index * self.width..(index + 1) * self.width]
+    }
+
+    /// How many windows were scored.
+    pub fn count(&self) -> usize {
+        self.values.len() / self.width.max(1)
+    }
+
+    /// The class of the largest share; the first of equals, as on the device.
+    pub fn class(&self, index: usize) -> usize {
+        let row = self.row(index);
+        let mut best = 0;
+        for (class, &share) in row.iter().enumerate() {
+            if share > row[best] {
+                best = class;
+            }
+        }
+        best
+    }
+}
+
+/// How windows are judged.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judgement<'a> {
+    /// Names of the classes, in the order of the model's outputs.
+    pub labels: &'a [String],
+    /// Classes where nothing is wrong; empty where classes are no alarms.
+    pub normal: Vec<usize>,
+    /// What wrong decisions cost.
+    pub costs: &'a Costs,
+    /// The alarm threshold to be judged.
+    pub threshold: f32,
+    /// Name of a way to slice the windows, and the slice of each window.
+    pub slices: Vec<(String, Vec<String>)>,
+}
+
+/// What a model is worth on windows it has not seen.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// Windows that had a target.
+    pub windows: usize,
+    /// Share of windows given their class.
+    pub accuracy: Option<f32>,
+    /// Mean over the classes of their F1.
+    pub macro_f1: Option<f32>,
+    /// Names of the classes.
+    pub classes: Vec<String>,
+    /// `[true class][given class]`, counts of windows.
+    pub confusion: Vec<Vec<u32>>,
+    /// Figures of each class.
+    pub per_class: Vec<ClassFigures>,
+    /// Figures of each slice, smallest first.
+    pub slices: Vec<SliceFigures>,
+    /// The alarm score's curve, where some windows are normal and some are not.
+    pub roc: Option<Roc>,
+    /// What the model's threshold does.
+    pub operation: Option<Operation>,
+    /// Root of the mean squared error of a value.
+    pub rmse: Option<f32>,
+    /// Mean absolute error of a value.
+    pub mean_absolute_error: Option<f32>,
+}
+
+/// How one class fares.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClassFigures {
+    /// Its name.
+    pub label: String,
+    /// Windows that are of it.
+    pub windows: usize,
+    /// Share of right ones among those given it; 0 where none were.
+    pub precision: f32,
+    /// Share of its windows that were given it; 0 where there are none.
+    pub recall: f32,
+    /// Harmonic mean of the two.
+    pub f1: f32,
+    /// Area under the curve of its share, against all other classes.
+    pub auc: Option<f32>,
+}
+
+/// How one slice of the windows fares.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SliceFigures {
+    /// How windows were sliced, such as `group`.
+    pub key: String,
+    /// The slice.
+    pub value: String,
+    /// Its windows.
+    pub windows: usize,
+    /// Accuracy; area under the curve of an anomaly score (where both kinds are there); or root of the
+    /// mean squared error.
+    pub metric: Option<f32>,
+}
+
+impl Evaluation {
+    /// Holds scores against what the windows are.
+    pub fn of(scores: &Scores, targets: &[Target], judgement: &Judgement<'_>) -> Self {
+        let known: Vec<usize> =
+            (0..targets.len().min(scores.count())).filter(|&i| targets[i] != Target::None).collect();
+        let mut evaluation = Self { windows: known.len(), ..Self::default() };
+        let classes: Vec<(usize, usize)> = known
+            .iter()
+            .filter_map(|&i| match targets[i] {
+                Target::Class(class) => Some((i, usize::from(class))),
+                _ => None,
+            })
+            .collect();
+        let values: Vec<(usize, f32)> = known
+            .iter()
+            .filter_map(|&i| match targets[i] {
+                Target::Value(value) => Some((i, value)),
+                _ => None,
+            })
+            .collect();
+        let is_classifier = scores.width == judgement.labels.len() && scores.width > 1;
+        if is_classifier && !classes.is_empty() {
+            evaluation.judge_classes(scores, &classes, judgement);
+        }
+        if !classes.is_empty() && !judgement.normal.is_empty() {
+            let alarms: Vec<f32> = classes.iter().map(|&(i, _)| alarm(scores, i, &judgement.normal)).collect();
+            let faulty: Vec<bool> = classes.iter().map(|(_, class)| !judgement.normal.contains(class)).collect();
+            evaluation.roc = Roc::of(&alarms, &faulty);
+            evaluation.operation = Some(Operation::at(judgement.threshold, &alarms, &faulty, judgement.costs));
+        }
+        if !values.is_empty() && scores.width == 1 {
+            let errors: Vec<f64> = values.iter().map(|&(i, value)| f64::from(scores.row(i)[0] - value)).collect();
+            evaluation.rmse = Some(root_mean_square(&errors));
+            let absolute = errors.iter().map(|error| error.abs()).sum::<f64>();
+            evaluation.mean_absolute_error = Some((absolute / errors.len() as f64) as f32);
+        }
+        evaluation.judge_slices(scores, targets, &known, judgement, is_classifier);
+        evaluation
+    }
+
+    /// The one figure that speaks for the model: accuracy, area under the curve, or minus the error.
+    pub fn metric(&self) -> Option<f32> {
+        self.accuracy.or(self.roc.as_ref().map(|roc| roc.auc)).or(self.rmse.map(|rmse| -rmse))
+    }
+
+    fn judge_classes(&mut self, scores: &Scores, known: &[(usize, usize)], judgement: &Judgement<'_>) {
+        let count = judgement.labels.len();
+        let mut confusion = vec![vec![0u32; count]; count];
+        for &(index, class) in known {
+            confusion[class.min(count - 1)][scores.class(index)] += 1;
+        }
+        let right: u32 = (0..count).map(|class| confusion[class][class]).sum();
+        self.accuracy = Some(right as f32 / known.len() as f32);
+        for (class, label) in judgement.labels.iter().enumerate() {
+            let hit = confusion[class][class];
+            let given: u32 = confusion.iter().map(|row| row[class]).sum();
+            let windows: u32 = confusion[class].iter().sum();
+            let share = |all: u32| if all == 0 { 0.0 } else { hit as f32 / all as f32 };
+            let f1 = if given + windows == 0 { 0.0 } else { 2.0 * hit as f32 / (given + windows) as f32 };
+            let own: Vec<f32> = known.iter().map(|&(i, _)| scores.row(i)[class]).collect();
+            let is: Vec<bool> = known.iter().map(|&(_, truth)| truth == class).collect();
+            self.per_class.push(ClassFigures {
+                label: label.clone(),
+                windows: windows as usize,
+                precision: share(given),
+                recall: share(windows),
+                f1,
+                auc: Roc::of(&own, &is).map(|roc| roc.auc),
+            });
+        }
+        // Classes that neither occur nor are ever given say nothing.
+        let seen: Vec<f32> = (0..count)
+            .filter(|&class| confusion[class].iter().sum::<u32>() > 0 || confusion.iter().any(|row| row[class] > 0))
+            .map(|class| self.per_class[class].f1)
+            .collect();
+        self.macro_f1 = Some(seen.iter().sum::<f32>() / seen.len().max(1) as f32);
+        self.classes = judgement.labels.to_vec();
+        self.confusion = confusion;
+    }
+
+    fn judge_slices(
+        &mut self,
+        scores: &Scores,
+        targets: &[Target],
+        known: &[usize],
+        judgement: &Judgement<'_>,
+        is_classifier: bool,
+    ) {
+        for (key, slices) in &judgement.slices {
+            let mut members: std::collections::BTreeMap<&str, Vec<usize>> = std::collections::BTreeMap::new();
+            for &index in known {
+                if let Some(slice) = slices.get(index) {
+                    members.entry(slice).or_default().push(index);
+                }
+            }
+            let mut figures: Vec<SliceFigures> = members
+                .into_iter()
+                .map(|(value, members)| SliceFigures {
+                    key: key.clone(),
+                    value: value.to_owned(),
+                    windows: members.len(),
+                    metric: slice_metric(scores, targets, &members, judgement, is_classifier),
+                })
+                .collect();
+            figures.sort_by_key(|slice| slice.windows);
+            self.slices.append(&mut figures);
+        }
+    }
+}
+
+fn slice_metric(
+    scores: &Scores,
+    targets: &[Target],
+    members: &[usize],
+    judgement: &Judgement<'_>,
+    is_classifier: bool,
+) -> Option<f32> {
+    let mut right = 0;
+    let mut alarms = (Vec::new(), Vec::new());
+    let mut errors = Vec::new();
+    for &index in members {
+        match targets[index] {
+            Target::Class(class) if is_classifier => {
+                right += usize::from(scores.class(index) == usize::from(class));
+            }
+            Target::Class(class) => {
+                alarms.0.push(alarm(scores, index, &judgement.normal));
+                alarms.1.push(!judgement.normal.contains(&usize::from(class)));
+            }
+            Target::Value(value) => errors.push(f64::from(scores.row(index)[0] - value)),
+            Target::None => {}
+        }
+    }
+    if is_classifier {
+        Some(right as f32 / members.len() as f32)
+    } else if !errors.is_empty() {
+        Some(root_mean_square(&errors))
+    } else {
+        Roc::of(&alarms.0, &alarms.1).map(|roc| roc.auc)
+    }
+}
+
+/// How much a window asks for attention: the anomaly score, or the share of all classes but the normal ones.
+pub(crate) fn alarm(scores: &Scores, index: usize, normal: &[usize]) -> f32 {
+    let row = scores.row(index);
+    if scores.width == 1 {
+        return row[0];
+    }
+    row.iter().enumerate().filter(|(class, _)| !normal.contains(class)).map(|(_, share)| share).sum()
+}
+
+fn root_mean_square(errors: &[f64]) -> f32 {
+    (errors.iter().map(|error| error * error).sum::<f64>() / errors.len().max(1) as f64).sqrt() as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels() -> Vec<String> {
+        ["calm", "worn", "loose"].map(String::from).to_vec()
+    }
+
+    fn judged(values: &[f32], targets: &[Target], normal: Vec<usize>) -> Evaluation {
+        let scores = Scores { width: 3, values: values.to_vec() };
+        let slices = vec![("group".to_owned(), vec!["a".to_owned(), "a".into(), "b".into(), "b".into()])];
+        let labels = labels();
+        let costs = Costs::default();
+        Evaluation::of(&scores, targets, &Judgement { labels: &labels, normal, costs: &costs, threshold: 0.5, slices })
+    }
+
+    #[test]
+    fn a_confusion_and_its_figures() {
+        let values = [0.8, 0.1, 0.1, 0.2, 0.7, 0.1, 0.6, 0.2, 0.2, 0.1, 0.1, 0.8];
+        let truth = [0, 1, 1, 2].map(Target::Class);
+        let evaluation = judged(&values, &truth, vec![0]);
+        assert_eq!(evaluation.confusion, [[1, 0, 0], [1, 1, 0], [0, 0, 1]]);
+        assert_eq!(evaluation.accuracy, Some(0.75));
+        let worn = &evaluation.per_class[1];
+        assert_eq!((worn.precision, worn.recall, worn.windows), (1.0, 0.5, 2));
+        assert!((evaluation.macro_f1.unwrap() - (2.0 / 3.0 + 2.0 / 3.0 + 1.0) / 3.0).abs() < 1e-6);
+        let operation = evaluation.operation.unwrap();
+        assert_eq!((operation.false_alarm_rate, operation.miss_rate), (0.0, 1.0 / 3.0));
+        assert_eq!(evaluation.roc.unwrap().auc, 1.0);
+        let metrics: Vec<_> = evaluation.slices.iter().map(|s| (s.value.as_str(), s.metric)).collect();
+        assert_eq!(metrics, [("a", Some(1.0)), ("b", Some(0.5))]);
+    }
+
+    #[test]
+    fn windows_without_a_target_do_not_count() {
+        let values = [0.8, 0.1, 0.1, 0.2, 0.7, 0.1];
+        let evaluation = judged(&values, &[Target::None, Target::Class(1)], Vec::new());
+        assert_eq!((evaluation.windows, evaluation.accuracy, evaluation.roc), (1, Some(1.0), None));
+    }
+
+    #[test]
+    fn values_have_errors() {
+        let scores = Scores { width: 1, values: vec![1.0, 2.0] };
+        let costs = Costs::default();
+        let judgement = Judgement { labels: &[], normal: vec![], costs: &costs, threshold: 0.0, slices: vec![] };
+        let evaluation = Evaluation::of(&scores, &[Target::Value(0.0), Target::Value(3.0)], &judgement);
+        assert_eq!((evaluation.rmse, evaluation.mean_absolute_error), (Some(1.0), Some(1.0)));
+        assert_eq!(evaluation.metric(), Some(-1.0));
+    }
+}

@@ -1,0 +1,189 @@
+//! Raw windows in one block of memory, with what is known about each.
+
+use std::collections::BTreeMap;
+
+use tinyops_data::dataset::Dataset;
+use tinyops_data::window::{self, Windowing};
+
+use crate::TrainError;
+
+/// Raw windows of one rate, length and number of channels.
+///
+/// # Shapes
+/// `readings` is `[window, reading, channel]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Windows {
+    /// Readings per second and channel; 0 for pictures.
+    pub rate_hz: f32,
+    /// Channels.
+    pub channel_count: u16,
+    /// Readings per window and channel.
+    pub window_len: u32,
+    /// Height and width, where windows are pictures.
+    pub image: Option<[u16; 2]>,
+    /// All windows, one after the other.
+    pub readings: Vec<f32>,
+    /// What each window should be told to be.
+    pub targets: Vec<Target>,
+    /// Index into `recordings` of each window.
+    pub sources: Vec<u32>,
+    /// Where windows come from.
+    pub recordings: Vec<Recording>,
+}
+
+/// What a window should be told to be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Target {
+    /// Nothing is known.
+    None,
+    /// Index of a class.
+    Class(u16),
+    /// A value.
+    Value(f32),
+}
+
+/// What the windows of one recording share.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Recording {
+    /// Its name in the dataset.
+    pub name: String,
+    /// Who or what must not stand on both sides of a split.
+    pub group: String,
+    /// What else is known of it.
+    pub metadata: BTreeMap<String, String>,
+}
+
+impl Windows {
+    /// No windows yet, of this kind.
+    pub fn empty(rate_hz: f32, channel_count: u16, window_len: u32) -> Self {
+        Self {
+            rate_hz,
+            channel_count,
+            window_len,
+            image: None,
+            readings: Vec::new(),
+            targets: Vec::new(),
+            sources: Vec::new(),
+            recordings: Vec::new(),
+        }
+    }
+
+    /// Cuts the samples at these indices into windows, in order.
+    ///
+    /// # Errors
+    /// [`TrainError::Mismatch`] where samples differ in rate or channels;
+    /// [`TrainError::UnknownLabel`] for a label that is not among the dataset's classes.
+    pub fn cut(
+        dataset: &Dataset,
+        samples: &[usize],
+        windowing: &Windowing,
+    ) -> Result<Self, TrainError> {
+        let Some(first) = dataset.samples.first() else {
+            return Err(TrainError::NoWindows {
+                purpose: "cut",
+                reason: "the dataset is empty".into(),
+            });
+        };
+        let channel_count = u16::try_from(first.channels.len())
+            .map_err(|_| TrainError::Mismatch(format!("{} channels", first.channels.len())))?;
+        let window_len = u32::try_from(windowing.len)
+            .map_err(|_| TrainError::Mismatch(format!("{} readings", windowing.len)))?;
+        let mut windows = Self::empty(first.rate_hz, channel_count, window_len);
+        windows.image = first.image.map(|size| [size.height, size.width]);
+        for &index in samples {
+            let sample = &dataset.samples[index];
+            if sample.channels.len() != first.channels.len() || sample.rate_hz != first.rate_hz {
+                return Err(TrainError::Mismatch(format!(
+                    "`{}` has {} channels at {} Hz, `{}` has {} at {} Hz",
+                    sample.name,
+                    sample.channels.len(),
+                    sample.rate_hz,
+                    first.name,
+                    first.channels.len(),
+                    first.rate_hz
+                )));
+            }
+            let source = windows.recordings.len() as u32;
+            windows.recordings.push(Recording {
+                name: sample.name.clone(),
+                group: sample.group.clone(),
+                metadata: sample.metadata.clone(),
+            });
+            for window in windowing.windows(sample) {
+                let target = match window.target {
+                    window::Target::None => Target::None,
+                    window::Target::Value(value) => Target::Value(value),
+                    window::Target::Class(label) => match dataset.class_index(label) {
+                        Some(class) => Target::Class(class as u16),
+                        None => {
+                            return Err(TrainError::UnknownLabel {
+                                label: label.to_owned(),
+                            });
+                        }
+                    },
+                };
+                windows.push(&window.readings, target, source);
+            }
+        }
+        Ok(windows)
+    }
+
+    /// Adds one window of a recording that is (or will be) in `recordings`.
+    ///
+    /// # Panics
+    /// If the window has another length.
+    pub fn push(&mut self, readings: &[f32], target: Target, source: u32) {
+        assert_eq!(
+            readings.len(),
+            self.reading_count(),
+            "windows of one set are equally long"
+        );
+        self.readings.extend_from_slice(readings);
+        self.targets.push(target);
+        self.sources.push(source);
+    }
+
+    /// How many windows there are.
+    pub fn count(&self) -> usize {
+        self.targets.len()
+    }
+
+    /// Readings of one window over all channels.
+    pub fn reading_count(&self) -> usize {
+        self.window_len as usize * usize::from(self.channel_count)
+    }
+
+    /// The readings of one window.
+    pub fn window(&self, index: usize) -> &[f32] {
+        let len = self.reading_count();
+        &self.readings[index * len..(index + 1) * len]
+    }
+
+    /// The slice a window falls in: its group where `key` is `group`, or else that of its recording's metadata;
+    /// empty where nothing is known.
+    pub fn slice(&self, index: usize, key: &str) -> &str {
+        let recording = self
+            .sources
+            .get(index)
+            .and_then(|&s| self.recordings.get(s as usize));
+        match recording {
+            None => "",
+            Some(recording) if key == "group" => &recording.group,
+            Some(recording) => recording.metadata.get(key).map_or("", String::as_str),
+        }
+    }
+
+    /// The windows at these indices.
+    pub fn select(&self, indices: &[usize]) -> Self {
+        let mut chosen = Self {
+            readings: Vec::new(),
+            targets: Vec::new(),
+            sources: Vec::new(),
+            ..self.clone()
+        };
+        for &index in indices {
+            chosen.push(self.window(index), self.targets[index], self.sources[index]);
+        }
+        chosen
+    }
+}
