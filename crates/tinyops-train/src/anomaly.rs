@@ -17,7 +17,12 @@ const RADIUS_SHARE: f32 = 0.95;
 ///
 /// # Source
 /// D. Arthur and S. Vassilvitskii, 2007, "k-means++", for the starts; S. Lloyd, 1982, for the rounds.
-pub(crate) fn k_means(rows: &[f32], width: usize, centres: usize, seed: u64) -> (Vec<f32>, Vec<f32>) {
+pub(crate) fn k_means(
+    rows: &[f32],
+    width: usize,
+    centres: usize,
+    seed: u64,
+) -> (Vec<f32>, Vec<f32>) {
     let count = rows.len() / width;
     let centres = centres.min(count).max(1);
     let mut best: Option<(f64, Vec<f32>, Vec<usize>)> = None;
@@ -45,7 +50,9 @@ pub(crate) fn k_means(rows: &[f32], width: usize, centres: usize, seed: u64) -> 
         }
     }
     let (_, places, owners) = best.expect("there is at least one start");
-    let radii = (0..centres).map(|centre| radius(rows, width, &places, &owners, centre)).collect();
+    let radii = (0..centres)
+        .map(|centre| radius(rows, width, &places, &owners, centre))
+        .collect();
     (places, radii)
 }
 
@@ -53,7 +60,10 @@ fn starts(rows: &[f32], width: usize, centres: usize, rng: &mut Rng) -> Vec<f32>
     let count = rows.len() / width;
     let mut places = rows[rng.below(count) * width..][..width].to_vec();
     while places.len() < centres * width {
-        let squares: Vec<f64> = rows.chunks_exact(width).map(|row| nearest(row, &places).1).collect();
+        let squares: Vec<f64> = rows
+            .chunks_exact(width)
+            .map(|row| nearest(row, &places).1)
+            .collect();
         let mut left = squares.iter().sum::<f64>() * f64::from(rng.uniform());
         let chosen = squares.iter().position(|square| {
             left -= square;
@@ -68,7 +78,11 @@ fn starts(rows: &[f32], width: usize, centres: usize, rng: &mut Rng) -> Vec<f32>
 fn nearest(row: &[f32], places: &[f32]) -> (usize, f64) {
     let mut best = (0, f64::INFINITY);
     for (index, place) in places.chunks_exact(row.len()).enumerate() {
-        let square: f64 = row.iter().zip(place).map(|(x, c)| f64::from(x - c) * f64::from(x - c)).sum();
+        let square: f64 = row
+            .iter()
+            .zip(place)
+            .map(|(x, c)| f64::from(x - c) * f64::from(x - c))
+            .sum();
         if square < best.1 {
             best = (index, square);
         }
@@ -81,12 +95,21 @@ fn average(rows: &[f32], width: usize, owners: &[usize], places: &mut [f32]) {
     for (centre, place) in places.chunks_exact_mut(width).enumerate() {
         let mut sums = vec![0.0f64; width];
         let mut members = 0.0f64;
-        for (row, _) in rows.chunks_exact(width).zip(owners).filter(|&(_, &owner)| owner == centre) {
+        for (row, _) in rows
+            .chunks_exact(width)
+            .zip(owners)
+            .filter(|&(_, &owner)| owner == centre)
+        {
             members += 1.0;
-            sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += f64::from(*x));
+            sums.iter_mut()
+                .zip(row)
+                .for_each(|(sum, x)| *sum += f64::from(*x));
         }
         if members > 0.0 {
-            place.iter_mut().zip(&sums).for_each(|(x, sum)| *x = (sum / members) as f32);
+            place
+                .iter_mut()
+                .zip(&sums)
+                .for_each(|(x, sum)| *x = (sum / members) as f32);
         }
     }
 }
@@ -117,12 +140,18 @@ pub(crate) fn mahalanobis(rows: &[f32], width: usize, shrinkage: f32) -> (Vec<f3
     let count = (rows.len() / width).max(1) as f64;
     let mut mean = vec![0.0f64; width];
     for row in rows.chunks_exact(width) {
-        mean.iter_mut().zip(row).for_each(|(m, x)| *m += f64::from(*x) / count);
+        mean.iter_mut()
+            .zip(row)
+            .for_each(|(m, x)| *m += f64::from(*x) / count);
     }
     let mut covariance = vec![0.0f64; width * width];
     let mut centred = vec![0.0f64; width];
     for row in rows.chunks_exact(width) {
-        centred.iter_mut().zip(row).zip(&mean).for_each(|((c, x), m)| *c = f64::from(*x) - m);
+        centred
+            .iter_mut()
+            .zip(row)
+            .zip(&mean)
+            .for_each(|((c, x), m)| *c = f64::from(*x) - m);
         for i in 0..width {
             let scaled = centred[i] / count;
             for j in 0..=i {
@@ -141,7 +170,10 @@ pub(crate) fn mahalanobis(rows: &[f32], width: usize, shrinkage: f32) -> (Vec<f3
         }
     };
     let triangle = (0..width).flat_map(|i| (i..width).map(move |j| i * width + j));
-    (mean.iter().map(|&m| m as f32).collect(), triangle.map(|at| inverse[at] as f32).collect())
+    (
+        mean.iter().map(|&m| m as f32).collect(),
+        triangle.map(|at| inverse[at] as f32).collect(),
+    )
 }
 
 #[cfg(test)]
@@ -168,10 +200,16 @@ mod tests {
     #[test]
     fn covariance_measures_directions() {
         let mut rng = Rng::new(2, 1);
-        let rows: Vec<f32> = (0..4000).flat_map(|_| [3.0 * rng.normal() + 1.0, 0.5 * rng.normal()]).collect();
+        let rows: Vec<f32> = (0..4000)
+            .flat_map(|_| [3.0 * rng.normal() + 1.0, 0.5 * rng.normal()])
+            .collect();
         let (mean, triangle) = mahalanobis(&rows, 2, 1e-6);
         assert!((mean[0] - 1.0).abs() < 0.2 && mean[1].abs() < 0.05);
-        assert!((triangle[0] - 1.0 / 9.0).abs() < 0.01 && triangle[1].abs() < 0.05 && (triangle[2] - 4.0).abs() < 0.4);
+        assert!(
+            (triangle[0] - 1.0 / 9.0).abs() < 0.01
+                && triangle[1].abs() < 0.05
+                && (triangle[2] - 4.0).abs() < 0.4
+        );
     }
 
     #[test]

@@ -21,7 +21,11 @@ pub(crate) fn dense(spec: &DenseSpec, input: Dims, outputs: usize, rng: &mut Rng
 
 /// As many outputs as inputs, through a bottleneck.
 pub(crate) fn autoencoder(spec: &AutoencoderSpec, input: Dims, rng: &mut Rng) -> Network {
-    let spec = DenseSpec { hidden: spec.hidden.clone(), dropout: 0.0, input_dropout: 0.0 };
+    let spec = DenseSpec {
+        hidden: spec.hidden.clone(),
+        dropout: 0.0,
+        input_dropout: 0.0,
+    };
     dense(&spec, input, input.len(), rng)
 }
 
@@ -44,8 +48,19 @@ pub(crate) fn conv2d(spec: &Conv2dSpec, input: Dims, outputs: usize, rng: &mut R
     let mut net = Network::new(input);
     for (index, &channels) in spec.channels.iter().enumerate() {
         let kernel = spec.kernel.map(|k| k as usize);
-        let stride = if index == 0 { spec.stride.map(|s| s as usize) } else { [1, 1] };
-        block(&mut net, channels, kernel, stride, spec.separable && index > 0, rng);
+        let stride = if index == 0 {
+            spec.stride.map(|s| s as usize)
+        } else {
+            [1, 1]
+        };
+        block(
+            &mut net,
+            channels,
+            kernel,
+            stride,
+            spec.separable && index > 0,
+            rng,
+        );
         if let Some(size) = spec.pool.get(index) {
             pool(&mut net, size.map(|k| k as usize));
         }
@@ -57,21 +72,44 @@ pub(crate) fn conv2d(spec: &Conv2dSpec, input: Dims, outputs: usize, rng: &mut R
 /// One series of vectors: a plane of one column each row becomes positions with channels.
 fn as_series(input: Dims) -> Dims {
     if input.height > 1 {
-        Dims { height: 1, width: input.height, channels: input.width * input.channels }
+        Dims {
+            height: 1,
+            width: input.height,
+            channels: input.width * input.channels,
+        }
     } else {
         input
     }
 }
 
-fn block(net: &mut Network, channels: u32, kernel: [usize; 2], stride: [usize; 2], separable: bool, rng: &mut Rng) {
-    let walk = Walk { kernel, stride, padded: true };
+fn block(
+    net: &mut Network,
+    channels: u32,
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    separable: bool,
+    rng: &mut Rng,
+) {
+    let walk = Walk {
+        kernel,
+        stride,
+        padded: true,
+    };
     let mut input = net.output();
     if separable {
         input = net.push(Layer::Depthwise(Depthwise::new(input, walk, rng)));
         net.push(Layer::Norm(Norm::new(input.channels)));
         net.push(Layer::Relu);
     }
-    let walk = if separable { Walk { kernel: [1, 1], stride: [1, 1], padded: true } } else { walk };
+    let walk = if separable {
+        Walk {
+            kernel: [1, 1],
+            stride: [1, 1],
+            padded: true,
+        }
+    } else {
+        walk
+    };
     let output = net.push(Layer::Conv(Conv::new(input, channels as usize, walk, rng)));
     net.push(Layer::Norm(Norm::new(output.channels)));
     net.push(Layer::Relu);
@@ -82,7 +120,11 @@ fn pool(net: &mut Network, size: [usize; 2]) {
     let input = net.output();
     let kernel = [size[0].min(input.height), size[1].min(input.width)];
     if kernel != [1, 1] {
-        let walk = Walk { kernel, stride: kernel, padded: false };
+        let walk = Walk {
+            kernel,
+            stride: kernel,
+            padded: false,
+        };
         net.push(Layer::MaxPool(MaxPool::new(input, walk)));
     }
 }

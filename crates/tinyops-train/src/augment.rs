@@ -4,7 +4,13 @@ use crate::rng::Rng;
 use crate::spec::AugmentSpec;
 
 /// Writes a changed copy of `window` (`[reading, channel]`) to `out`.
-pub(crate) fn change(spec: &AugmentSpec, channels: usize, window: &[f32], out: &mut Vec<f32>, rng: &mut Rng) {
+pub(crate) fn change(
+    spec: &AugmentSpec,
+    channels: usize,
+    window: &[f32],
+    out: &mut Vec<f32>,
+    rng: &mut Rng,
+) {
     // Every change draws its chance, used or not, so that one setting does not shift the others' draws.
     let speed = 1.0 + rng.within(spec.speed);
     let shift = rng.within(spec.shift);
@@ -23,14 +29,19 @@ pub(crate) fn change(spec: &AugmentSpec, channels: usize, window: &[f32], out: &
     }
     if spec.rotate_degrees > 0.0 {
         for reading in out.chunks_exact_mut(channels) {
-            reading.chunks_exact_mut(3).for_each(|axes| rotation.apply(axes));
+            reading
+                .chunks_exact_mut(3)
+                .for_each(|axes| rotation.apply(axes));
         }
     }
     out.iter_mut().for_each(|x| *x *= scale);
     if spec.noise > 0.0 {
         for channel in 0..channels {
             let deviation = noise * deviation(out.iter().skip(channel).step_by(channels));
-            out.iter_mut().skip(channel).step_by(channels).for_each(|x| *x += deviation * rng.normal());
+            out.iter_mut()
+                .skip(channel)
+                .step_by(channels)
+                .for_each(|x| *x += deviation * rng.normal());
         }
     }
 }
@@ -48,7 +59,11 @@ fn stretch(channels: usize, window: &[f32], speed: f32, out: &mut [f32]) {
         let share = at - from;
         for (channel, x) in reading.iter_mut().enumerate() {
             let read = |place: f32| {
-                if place >= 0.0 && (place as usize) < len { window[place as usize * channels + channel] } else { 0.0 }
+                if place >= 0.0 && (place as usize) < len {
+                    window[place as usize * channels + channel]
+                } else {
+                    0.0
+                }
             };
             *x = read(from) * (1.0 - share) + read(from + 1.0) * share;
         }
@@ -75,9 +90,21 @@ impl Rotation {
         let [x, y, z] = axis;
         let rest = 1.0 - cos;
         Self([
-            [cos + x * x * rest, x * y * rest - z * sin, x * z * rest + y * sin],
-            [y * x * rest + z * sin, cos + y * y * rest, y * z * rest - x * sin],
-            [z * x * rest - y * sin, z * y * rest + x * sin, cos + z * z * rest],
+            [
+                cos + x * x * rest,
+                x * y * rest - z * sin,
+                x * z * rest + y * sin,
+            ],
+            [
+                y * x * rest + z * sin,
+                cos + y * y * rest,
+                y * z * rest - x * sin,
+            ],
+            [
+                z * x * rest - y * sin,
+                z * y * rest + x * sin,
+                cos + z * z * rest,
+            ],
         ])
     }
 
@@ -94,7 +121,14 @@ impl Rotation {
 ///
 /// # Source
 /// D. Park et al., 2019, "SpecAugment".
-pub(crate) fn mask(spec: &AugmentSpec, height: usize, row_len: usize, columns: usize, plane: &mut [f32], rng: &mut Rng) {
+pub(crate) fn mask(
+    spec: &AugmentSpec,
+    height: usize,
+    row_len: usize,
+    columns: usize,
+    plane: &mut [f32],
+    rng: &mut Rng,
+) {
     let span = |most: u32, len: usize, rng: &mut Rng| {
         let hidden = rng.below(most as usize + 1).min(len.saturating_sub(1));
         let start = rng.below(len - hidden + 1);
@@ -132,7 +166,10 @@ mod tests {
     #[test]
     fn a_rotation_keeps_every_length() {
         let window = [0.3, -1.0, 2.0, 1.0, 1.0, 1.0];
-        let spec = AugmentSpec { rotate_degrees: 180.0, ..AugmentSpec::default() };
+        let spec = AugmentSpec {
+            rotate_degrees: 180.0,
+            ..AugmentSpec::default()
+        };
         let turned = changed(&spec, &window, 3);
         assert_ne!(turned, window);
         for (a, b) in turned.chunks(3).zip(window.chunks(3)) {
@@ -144,14 +181,25 @@ mod tests {
     #[test]
     fn a_shift_keeps_readings_together() {
         let window: Vec<f32> = (0..20).map(|i| i as f32).collect();
-        let spec = AugmentSpec { shift: 1.0, ..AugmentSpec::default() };
+        let spec = AugmentSpec {
+            shift: 1.0,
+            ..AugmentSpec::default()
+        };
         let shifted = changed(&spec, &window, 2);
-        assert!(shifted.chunks(2).all(|pair| pair[1] == pair[0] + 1.0 && pair[0] % 2.0 == 0.0));
+        assert!(
+            shifted
+                .chunks(2)
+                .all(|pair| pair[1] == pair[0] + 1.0 && pair[0] % 2.0 == 0.0)
+        );
     }
 
     #[test]
     fn speed_moves_a_tone() {
-        let crossings = |x: &[f32]| x.windows(2).filter(|w| (w[0] < 0.0) != (w[1] < 0.0)).count();
+        let crossings = |x: &[f32]| {
+            x.windows(2)
+                .filter(|w| (w[0] < 0.0) != (w[1] < 0.0))
+                .count()
+        };
         let window: Vec<f32> = (0..400).map(|i| (i as f32 * 0.3 + 0.1).sin()).collect();
         let mut out = window.clone();
         stretch(1, &window, 0.5, &mut out);

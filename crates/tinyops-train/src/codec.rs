@@ -53,7 +53,11 @@ pub(crate) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    pub(crate) fn new(mark: [u8; 8], what: &'static str, bytes: &'a [u8]) -> Result<Self, CodecError> {
+    pub(crate) fn new(
+        mark: [u8; 8],
+        what: &'static str,
+        bytes: &'a [u8],
+    ) -> Result<Self, CodecError> {
         let error = CodecError { what };
         let bytes = bytes.strip_prefix(&mark).ok_or(error)?;
         Ok(Self { bytes, error })
@@ -69,13 +73,19 @@ impl<'a> Reader<'a> {
     /// than they have themselves.
     pub(crate) fn len(&mut self, item_bytes: usize) -> Result<usize, CodecError> {
         let len = usize::try_from(self.u64()?).map_err(|_| self.error)?;
-        let fits = len.checked_mul(item_bytes).is_some_and(|bytes| bytes <= self.bytes.len());
+        let fits = len
+            .checked_mul(item_bytes)
+            .is_some_and(|bytes| bytes <= self.bytes.len());
         if fits { Ok(len) } else { Err(self.error) }
     }
 
     pub(crate) fn size(&mut self) -> Result<usize, CodecError> {
         let value = self.u64()?;
-        if value <= 1 << 24 { Ok(value as usize) } else { Err(self.error) }
+        if value <= 1 << 24 {
+            Ok(value as usize)
+        } else {
+            Err(self.error)
+        }
     }
 
     pub(crate) fn bytes(&mut self) -> Result<&'a [u8], CodecError> {
@@ -99,7 +109,11 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn finish(self) -> Result<(), CodecError> {
-        if self.bytes.is_empty() { Ok(()) } else { Err(self.error) }
+        if self.bytes.is_empty() {
+            Ok(())
+        } else {
+            Err(self.error)
+        }
     }
 
     pub(crate) fn wrong(&self) -> CodecError {

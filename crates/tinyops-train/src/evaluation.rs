@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::Target;
 use crate::roc::{Operation, Roc};
 use crate::spec::Costs;
-use crate::Target;
 
 /// What a model said of each window.
 ///
@@ -118,9 +118,13 @@ pub struct SliceFigures {
 impl Evaluation {
     /// Holds scores against what the windows are.
     pub fn of(scores: &Scores, targets: &[Target], judgement: &Judgement<'_>) -> Self {
-        let known: Vec<usize> =
-            (0..targets.len().min(scores.count())).filter(|&i| targets[i] != Target::None).collect();
-        let mut evaluation = Self { windows: known.len(), ..Self::default() };
+        let known: Vec<usize> = (0..targets.len().min(scores.count()))
+            .filter(|&i| targets[i] != Target::None)
+            .collect();
+        let mut evaluation = Self {
+            windows: known.len(),
+            ..Self::default()
+        };
         let classes: Vec<(usize, usize)> = known
             .iter()
             .filter_map(|&i| match targets[i] {
@@ -140,13 +144,27 @@ impl Evaluation {
             evaluation.judge_classes(scores, &classes, judgement);
         }
         if !classes.is_empty() && !judgement.normal.is_empty() {
-            let alarms: Vec<f32> = classes.iter().map(|&(i, _)| alarm(scores, i, &judgement.normal)).collect();
-            let faulty: Vec<bool> = classes.iter().map(|(_, class)| !judgement.normal.contains(class)).collect();
+            let alarms: Vec<f32> = classes
+                .iter()
+                .map(|&(i, _)| alarm(scores, i, &judgement.normal))
+                .collect();
+            let faulty: Vec<bool> = classes
+                .iter()
+                .map(|(_, class)| !judgement.normal.contains(class))
+                .collect();
             evaluation.roc = Roc::of(&alarms, &faulty);
-            evaluation.operation = Some(Operation::at(judgement.threshold, &alarms, &faulty, judgement.costs));
+            evaluation.operation = Some(Operation::at(
+                judgement.threshold,
+                &alarms,
+                &faulty,
+                judgement.costs,
+            ));
         }
         if !values.is_empty() && scores.width == 1 {
-            let errors: Vec<f64> = values.iter().map(|&(i, value)| f64::from(scores.row(i)[0] - value)).collect();
+            let errors: Vec<f64> = values
+                .iter()
+                .map(|&(i, value)| f64::from(scores.row(i)[0] - value))
+                .collect();
             evaluation.rmse = Some(root_mean_square(&errors));
             let absolute = errors.iter().map(|error| error.abs()).sum::<f64>();
             evaluation.mean_absolute_error = Some((absolute / errors.len() as f64) as f32);
@@ -157,10 +175,43 @@ impl Evaluation {
 
     /// The one figure that speaks for the model: accuracy, area under the curve, or minus the error.
     pub fn metric(&self) -> Option<f32> {
-        self.accuracy.or(self.roc.as_ref().map(|roc| roc.auc)).or(self.rmse.map(|rmse| -rmse))
+        self.accuracy
+            .or(self.roc.as_ref().map(|roc| roc.auc))
+            .or(self.rmse.map(|rmse| -rmse))
     }
 
-    fn judge_classes(&mut self, scores: &Scores, known: &[(usize, usize)], judgement: &Judgement<'_>) {
+    /// A figure by its name: `accuracy`, `macro_f1`, `auc`, `rmse`, `mean_absolute_error`, `expected_cost`,
+    /// `false_alarm_rate`, `miss_rate`, or `recall:LABEL`, `precision:LABEL`, `f1:LABEL`, `auc:LABEL`.
+    pub fn metric_named(&self, name: &str) -> Option<f32> {
+        if let Some((figure, label)) = name.split_once(':') {
+            let class = self.per_class.iter().find(|class| class.label == label)?;
+            return match figure {
+                "recall" => Some(class.recall),
+                "precision" => Some(class.precision),
+                "f1" => Some(class.f1),
+                "auc" => class.auc,
+                _ => None,
+            };
+        }
+        match name {
+            "accuracy" => self.accuracy,
+            "macro_f1" => self.macro_f1,
+            "auc" => self.roc.as_ref().map(|roc| roc.auc),
+            "rmse" => self.rmse,
+            "mean_absolute_error" => self.mean_absolute_error,
+            "expected_cost" => self.operation.map(|operation| operation.expected_cost),
+            "false_alarm_rate" => self.operation.map(|operation| operation.false_alarm_rate),
+            "miss_rate" => self.operation.map(|operation| operation.miss_rate),
+            _ => None,
+        }
+    }
+
+    fn judge_classes(
+        &mut self,
+        scores: &Scores,
+        known: &[(usize, usize)],
+        judgement: &Judgement<'_>,
+    ) {
         let count = judgement.labels.len();
         let mut confusion = vec![vec![0u32; count]; count];
         for &(index, class) in known {
@@ -172,8 +223,18 @@ impl Evaluation {
             let hit = confusion[class][class];
             let given: u32 = confusion.iter().map(|row| row[class]).sum();
             let windows: u32 = confusion[class].iter().sum();
-            let share = |all: u32| if all == 0 { 0.0 } else { hit as f32 / all as f32 };
-            let f1 = if given + windows == 0 { 0.0 } else { 2.0 * hit as f32 / (given + windows) as f32 };
+            let share = |all: u32| {
+                if all == 0 {
+                    0.0
+                } else {
+                    hit as f32 / all as f32
+                }
+            };
+            let f1 = if given + windows == 0 {
+                0.0
+            } else {
+                2.0 * hit as f32 / (given + windows) as f32
+            };
             let own: Vec<f32> = known.iter().map(|&(i, _)| scores.row(i)[class]).collect();
             let is: Vec<bool> = known.iter().map(|&(_, truth)| truth == class).collect();
             self.per_class.push(ClassFigures {
@@ -187,7 +248,10 @@ impl Evaluation {
         }
         // Classes that neither occur nor are ever given say nothing.
         let seen: Vec<f32> = (0..count)
-            .filter(|&class| confusion[class].iter().sum::<u32>() > 0 || confusion.iter().any(|row| row[class] > 0))
+            .filter(|&class| {
+                confusion[class].iter().sum::<u32>() > 0
+                    || confusion.iter().any(|row| row[class] > 0)
+            })
             .map(|class| self.per_class[class].f1)
             .collect();
         self.macro_f1 = Some(seen.iter().sum::<f32>() / seen.len().max(1) as f32);
@@ -204,7 +268,8 @@ impl Evaluation {
         is_classifier: bool,
     ) {
         for (key, slices) in &judgement.slices {
-            let mut members: std::collections::BTreeMap<&str, Vec<usize>> = std::collections::BTreeMap::new();
+            let mut members: std::collections::BTreeMap<&str, Vec<usize>> =
+                std::collections::BTreeMap::new();
             for &index in known {
                 if let Some(slice) = slices.get(index) {
                     members.entry(slice).or_default().push(index);
@@ -242,7 +307,9 @@ fn slice_metric(
             }
             Target::Class(class) => {
                 alarms.0.push(alarm(scores, index, &judgement.normal));
-                alarms.1.push(!judgement.normal.contains(&usize::from(class)));
+                alarms
+                    .1
+                    .push(!judgement.normal.contains(&usize::from(class)));
             }
             Target::Value(value) => errors.push(f64::from(scores.row(index)[0] - value)),
             Target::None => {}
@@ -263,11 +330,16 @@ pub(crate) fn alarm(scores: &Scores, index: usize, normal: &[usize]) -> f32 {
     if scores.width == 1 {
         return row[0];
     }
-    row.iter().enumerate().filter(|(class, _)| !normal.contains(class)).map(|(_, share)| share).sum()
+    row.iter()
+        .enumerate()
+        .filter(|(class, _)| !normal.contains(class))
+        .map(|(_, share)| share)
+        .sum()
 }
 
 fn root_mean_square(errors: &[f64]) -> f32 {
-    (errors.iter().map(|error| error * error).sum::<f64>() / errors.len().max(1) as f64).sqrt() as f32
+    (errors.iter().map(|error| error * error).sum::<f64>() / errors.len().max(1) as f64).sqrt()
+        as f32
 }
 
 #[cfg(test)]
@@ -279,11 +351,27 @@ mod tests {
     }
 
     fn judged(values: &[f32], targets: &[Target], normal: Vec<usize>) -> Evaluation {
-        let scores = Scores { width: 3, values: values.to_vec() };
-        let slices = vec![("group".to_owned(), vec!["a".to_owned(), "a".into(), "b".into(), "b".into()])];
+        let scores = Scores {
+            width: 3,
+            values: values.to_vec(),
+        };
+        let slices = vec![(
+            "group".to_owned(),
+            vec!["a".to_owned(), "a".into(), "b".into(), "b".into()],
+        )];
         let labels = labels();
         let costs = Costs::default();
-        Evaluation::of(&scores, targets, &Judgement { labels: &labels, normal, costs: &costs, threshold: 0.5, slices })
+        Evaluation::of(
+            &scores,
+            targets,
+            &Judgement {
+                labels: &labels,
+                normal,
+                costs: &costs,
+                threshold: 0.5,
+                slices,
+            },
+        )
     }
 
     #[test]
@@ -297,9 +385,16 @@ mod tests {
         assert_eq!((worn.precision, worn.recall, worn.windows), (1.0, 0.5, 2));
         assert!((evaluation.macro_f1.unwrap() - (2.0 / 3.0 + 2.0 / 3.0 + 1.0) / 3.0).abs() < 1e-6);
         let operation = evaluation.operation.unwrap();
-        assert_eq!((operation.false_alarm_rate, operation.miss_rate), (0.0, 1.0 / 3.0));
+        assert_eq!(
+            (operation.false_alarm_rate, operation.miss_rate),
+            (0.0, 1.0 / 3.0)
+        );
         assert_eq!(evaluation.roc.unwrap().auc, 1.0);
-        let metrics: Vec<_> = evaluation.slices.iter().map(|s| (s.value.as_str(), s.metric)).collect();
+        let metrics: Vec<_> = evaluation
+            .slices
+            .iter()
+            .map(|s| (s.value.as_str(), s.metric))
+            .collect();
         assert_eq!(metrics, [("a", Some(1.0)), ("b", Some(0.5))]);
     }
 
@@ -307,16 +402,35 @@ mod tests {
     fn windows_without_a_target_do_not_count() {
         let values = [0.8, 0.1, 0.1, 0.2, 0.7, 0.1];
         let evaluation = judged(&values, &[Target::None, Target::Class(1)], Vec::new());
-        assert_eq!((evaluation.windows, evaluation.accuracy, evaluation.roc), (1, Some(1.0), None));
+        assert_eq!(
+            (evaluation.windows, evaluation.accuracy, evaluation.roc),
+            (1, Some(1.0), None)
+        );
     }
 
     #[test]
     fn values_have_errors() {
-        let scores = Scores { width: 1, values: vec![1.0, 2.0] };
+        let scores = Scores {
+            width: 1,
+            values: vec![1.0, 2.0],
+        };
         let costs = Costs::default();
-        let judgement = Judgement { labels: &[], normal: vec![], costs: &costs, threshold: 0.0, slices: vec![] };
-        let evaluation = Evaluation::of(&scores, &[Target::Value(0.0), Target::Value(3.0)], &judgement);
-        assert_eq!((evaluation.rmse, evaluation.mean_absolute_error), (Some(1.0), Some(1.0)));
+        let judgement = Judgement {
+            labels: &[],
+            normal: vec![],
+            costs: &costs,
+            threshold: 0.0,
+            slices: vec![],
+        };
+        let evaluation = Evaluation::of(
+            &scores,
+            &[Target::Value(0.0), Target::Value(3.0)],
+            &judgement,
+        );
+        assert_eq!(
+            (evaluation.rmse, evaluation.mean_absolute_error),
+            (Some(1.0), Some(1.0))
+        );
         assert_eq!(evaluation.metric(), Some(-1.0));
     }
 }

@@ -6,7 +6,7 @@ use tinyops_dsp::{FrontEnd, Shape};
 use crate::progress::{Flow, Listener, Progress, Stage};
 use crate::rng::Rng;
 use crate::spec::AugmentSpec;
-use crate::{Target, TrainError, Windows, augment};
+use crate::{Origin, Recording, Target, TrainError, Windows, augment};
 
 /// Features of windows, before standardisation.
 ///
@@ -24,6 +24,10 @@ pub struct Features {
     pub values: Vec<f32>,
     /// What each window should be told to be.
     pub targets: Vec<Target>,
+    /// Where each window comes from.
+    pub origins: Vec<Origin>,
+    /// The recordings that origins name.
+    pub recordings: Vec<Recording>,
 }
 
 impl Features {
@@ -32,7 +36,11 @@ impl Features {
     /// # Errors
     /// [`TrainError::Mismatch`] where windows are not what the front end takes;
     /// [`TrainError::NotFinite`] for a reading that is no number.
-    pub fn extract(front_end: &FrontEnd, windows: &Windows, report: Listener<'_>) -> Result<Self, TrainError> {
+    pub fn extract(
+        front_end: &FrontEnd,
+        windows: &Windows,
+        report: Listener<'_>,
+    ) -> Result<Self, TrainError> {
         Self::extract_copies(front_end, windows, &AugmentSpec::default(), 0, report)
     }
 
@@ -47,10 +55,15 @@ impl Features {
         seed: u64,
         report: Listener<'_>,
     ) -> Result<Self, TrainError> {
-        if windows.channel_count != front_end.channel_count || windows.window_len != front_end.window_len {
+        if windows.channel_count != front_end.channel_count
+            || windows.window_len != front_end.window_len
+        {
             return Err(TrainError::Mismatch(format!(
                 "windows hold {} readings of {} channels, the front end takes {} of {}",
-                windows.window_len, windows.channel_count, front_end.window_len, front_end.channel_count
+                windows.window_len,
+                windows.channel_count,
+                front_end.window_len,
+                front_end.channel_count
             )));
         }
         let width = front_end.feature_count();
@@ -61,28 +74,46 @@ impl Features {
         // Blocks keep the listener informed; which thread takes which window changes nothing.
         for (block, rows) in values.chunks_mut(width.max(1) * BLOCK).enumerate() {
             let start = block * BLOCK;
-            rows.par_chunks_exact_mut(width.max(1)).enumerate().try_for_each_init(
-                || (vec![0.0f32; front_end.scratch_len()], Vec::new()),
-                |(scratch, changed), (offset, row)| {
-                    let (copy, index) = ((start + offset) / count, (start + offset) % count);
-                    let window = windows.window(index);
-                    let window = if copy == 0 {
-                        window
-                    } else {
-                        let mut rng = Rng::new(seed, (start + offset) as u64);
-                        augment::change(augment, channels, window, changed, &mut rng);
-                        &changed[..]
-                    };
-                    front_end.extract(window, row, scratch).map_err(|error| located(error, windows, index))
-                },
-            )?;
+            rows.par_chunks_exact_mut(width.max(1))
+                .enumerate()
+                .try_for_each_init(
+                    || (vec![0.0f32; front_end.scratch_len()], Vec::new()),
+                    |(scratch, changed), (offset, row)| {
+                        let (copy, index) = ((start + offset) / count, (start + offset) % count);
+                        let window = windows.window(index);
+                        let window = if copy == 0 {
+                            window
+                        } else {
+                            let mut rng = Rng::new(seed, (start + offset) as u64);
+                            augment::change(augment, channels, window, changed, &mut rng);
+                            &changed[..]
+                        };
+                        front_end
+                            .extract(window, row, scratch)
+                            .map_err(|error| located(error, windows, index))
+                    },
+                )?;
             let done = (start + rows.len() / width.max(1)).min(count * copies);
-            let progress = Progress { stage: Stage::Featurize, done, total: count * copies, loss: None, metric: None };
+            let progress = Progress {
+                stage: Stage::Featurize,
+                done,
+                total: count * copies,
+                loss: None,
+                metric: None,
+            };
             if report(progress) == Flow::Cancel {
                 return Err(TrainError::Cancelled);
             }
         }
-        Ok(Self { front_end: *front_end, shape: front_end.shape(), copies, values, targets: windows.targets.clone() })
+        Ok(Self {
+            front_end: *front_end,
+            shape: front_end.shape(),
+            copies,
+            values,
+            targets: windows.targets.clone(),
+            origins: windows.origins.clone(),
+            recordings: windows.recordings.clone(),
+        })
     }
 
     /// How many windows there are, copies not counted.
@@ -108,10 +139,30 @@ impl Features {
     pub fn select(&self, indices: &[usize]) -> Self {
         Self {
             copies: 1,
-            values: indices.iter().flat_map(|&index| self.row(0, index)).copied().collect(),
+            values: indices
+                .iter()
+                .flat_map(|&index| self.row(0, index))
+                .copied()
+                .collect(),
             targets: indices.iter().map(|&index| self.targets[index]).collect(),
+            origins: indices.iter().map(|&index| self.origins[index]).collect(),
+            recordings: self.recordings.clone(),
             ..*self
         }
+    }
+
+    /// The slice of each window: its recording's group where `key` is `group`, or else that of its metadata;
+    /// empty where nothing is known.
+    pub fn slices(&self, key: &str) -> Vec<String> {
+        let slice = |origin: &Origin| match self.recordings.get(origin.recording as usize) {
+            None => "",
+            Some(recording) if key == "group" => &recording.group,
+            Some(recording) => recording.metadata.get(key).map_or("", String::as_str),
+        };
+        self.origins
+            .iter()
+            .map(|origin| slice(origin).to_owned())
+            .collect()
     }
 }
 
@@ -119,7 +170,10 @@ impl Features {
 const BLOCK: usize = 512;
 
 fn located(error: tinyops_dsp::FrontEndError, windows: &Windows, index: usize) -> TrainError {
-    let recording = windows.sources.get(index).and_then(|&source| windows.recordings.get(source as usize));
+    let recording = windows
+        .origins
+        .get(index)
+        .and_then(|origin| windows.recordings.get(origin.recording as usize));
     let name = recording.map_or("", |recording| &recording.name);
     match error {
         tinyops_dsp::FrontEndError::NotFinite { index: reading } => TrainError::NotFinite {

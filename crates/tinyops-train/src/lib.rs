@@ -5,21 +5,38 @@
 //!
 //! Reading order: [`TrainSpec`] says what is wanted, [`progress`] tells how far it has come.
 
+mod anomaly;
+mod architecture;
+mod augment;
+pub mod codec;
 mod error;
+pub mod evaluation;
+mod feature_set;
+mod features;
 mod front_end;
+mod linalg;
 mod net;
+mod optimise;
 pub mod progress;
 mod rng;
+pub mod roc;
 mod spec;
+mod standard;
+mod trained;
 mod windows;
 
 pub use error::TrainError;
+pub use evaluation::{Evaluation, Scores};
+pub use feature_set::FeatureSet;
+pub use features::Features;
 pub use front_end::{
     FilterSpec, FlattenSpec, FrontEndSpec, ImageSpec, MaxHoldSpec, MfccSpec, MfeSpec,
     NormalizeSpec, RawSpec, SpectralSpec, TimelineSpec,
 };
+pub use optimise::Epoch;
 pub use spec::{
     AugmentSpec, AutoencoderSpec, ClassWeights, Conv1dSpec, Conv2dSpec, Costs, DenseSpec, Goal,
     KMeansSpec, MahalanobisSpec, NetworkSpec, QuantizeSpec, Range, ScalerSpec, Template, TrainSpec,
 };
-pub use windows::{Recording, Target, Windows};
+pub use trained::{Trained, fit};
+pub use windows::{Origin, Recording, Target, Windows};

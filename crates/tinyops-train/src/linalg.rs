@@ -65,6 +65,10 @@ mod tests {
                 assert!((product - f64::from(u8::from(i == j))).abs() < 1e-12);
             }
         }
-        assert_eq!(inverse(&[1.0, 2.0, 2.0, 1.0], 2), None, "not positive definite");
+        assert_eq!(
+            inverse(&[1.0, 2.0, 2.0, 1.0], 2),
+            None,
+            "not positive definite"
+        );
     }
 }

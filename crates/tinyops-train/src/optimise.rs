@@ -69,31 +69,50 @@ pub(crate) fn optimise(
     let count = training.count();
     let batch = (spec.batch as usize).min(count).max(1);
     // A rest of one window would make batch norm divide by nothing: it waits for the next epoch.
-    let steps = if count % batch == 1 && count > batch { count / batch } else { count.div_ceil(batch) };
+    let steps = if count % batch == 1 && count > batch {
+        count / batch
+    } else {
+        count.div_ceil(batch)
+    };
     let epochs = spec.epochs as usize;
     let mut order: Vec<usize> = (0..count).collect();
     let mut shuffling = Rng::new(spec.seed, 2);
     let mut drops = Rng::new(spec.seed, 3);
     let mut step = Batch::default();
-    let mut adam = AdamW { learning_rate: 0.0, weight_decay: spec.weight_decay, step: 0 };
+    let mut adam = AdamW {
+        learning_rate: 0.0,
+        weight_decay: spec.weight_decay,
+        step: 0,
+    };
     let mut history = Vec::with_capacity(epochs);
     let mut best: Option<(f32, Network, usize)> = None;
     for epoch in 0..epochs {
         shuffling.shuffle(&mut order);
         let mut loss_sum = 0.0f64;
         for members in order.chunks(batch).take(steps) {
-            step.fill(net.input.len(), spec, loss, training, members, &mut shuffling);
+            step.fill(
+                net.input.len(),
+                spec,
+                loss,
+                training,
+                members,
+                &mut shuffling,
+            );
             let outputs = net.forward(members.len(), &step.inputs, Some(&mut drops));
             step.grad.resize(outputs.len(), 0.0);
             let value = step.loss(loss, outputs);
             if !value.is_finite() {
-                return Err(TrainError::NotFinite { what: "the loss", at: format!(" (epoch {})", epoch + 1) });
+                return Err(TrainError::NotFinite {
+                    what: "the loss",
+                    at: format!(" (epoch {})", epoch + 1),
+                });
             }
             loss_sum += f64::from(value);
             net.clear_grads();
             net.backward(members.len(), &step.grad);
             adam.step += 1;
-            adam.learning_rate = spec.learning_rate * schedule(adam.step as f32 / (epochs * steps) as f32);
+            adam.learning_rate =
+                spec.learning_rate * schedule(adam.step as f32 / (epochs * steps) as f32);
             clip(net);
             net.params_mut().for_each(|param| adam.update(param));
         }
@@ -119,7 +138,10 @@ pub(crate) fn optimise(
                 Some((least, _, _)) if loss >= *least => {}
                 _ => best = Some((loss, net.clone(), epoch)),
             }
-            if best.as_ref().is_some_and(|&(_, _, at)| epoch - at >= spec.patience as usize) {
+            if best
+                .as_ref()
+                .is_some_and(|&(_, _, at)| epoch - at >= spec.patience as usize)
+            {
                 break;
             }
         }
@@ -141,11 +163,17 @@ fn schedule(progress: f32) -> f32 {
 }
 
 fn clip(net: &mut Network) {
-    let square: f64 = net.params_mut().flat_map(|p| &p.grad).map(|g| f64::from(*g) * f64::from(*g)).sum();
+    let square: f64 = net
+        .params_mut()
+        .flat_map(|p| &p.grad)
+        .map(|g| f64::from(*g) * f64::from(*g))
+        .sum();
     let length = square.sqrt() as f32;
     if length > GRADIENT_LIMIT {
         let factor = GRADIENT_LIMIT / length;
-        net.params_mut().flat_map(|p| &mut p.grad).for_each(|g| *g *= factor);
+        net.params_mut()
+            .flat_map(|p| &mut p.grad)
+            .for_each(|g| *g *= factor);
     }
 }
 
@@ -177,24 +205,32 @@ impl Batch {
         for &index in members {
             let copy = rng.below(examples.copies);
             let start = self.inputs.len();
-            self.inputs.extend_from_slice(examples.row(width, copy, index));
+            self.inputs
+                .extend_from_slice(examples.row(width, copy, index));
             self.weights.push(examples.weights[index]);
             let target = self.targets.len();
             if loss == Loss::Reconstruction {
                 self.targets.extend_from_slice(&self.inputs[start..]);
             } else {
-                self.targets.extend_from_slice(&examples.targets[index * outputs..][..outputs]);
+                self.targets
+                    .extend_from_slice(&examples.targets[index * outputs..][..outputs]);
             }
             if augment.mix > 0.0 && loss != Loss::Reconstruction {
                 let other = members[rng.below(members.len())];
                 let share = rng.uniform() * augment.mix;
                 let mixed = examples.row(width, rng.below(examples.copies), other);
                 blend(&mut self.inputs[start..], mixed, share);
-                blend(&mut self.targets[target..], &examples.targets[other * outputs..][..outputs], share);
+                blend(
+                    &mut self.targets[target..],
+                    &examples.targets[other * outputs..][..outputs],
+                    share,
+                );
             }
             let input = &mut self.inputs[start..];
             if augment.feature_noise > 0.0 {
-                input.iter_mut().for_each(|x| *x += augment.feature_noise * rng.normal());
+                input
+                    .iter_mut()
+                    .for_each(|x| *x += augment.feature_noise * rng.normal());
             }
             if augment.mask_frames > 0 || augment.mask_columns > 0 {
                 augment::mask(augment, height, row_len, columns, input, rng);
@@ -204,7 +240,9 @@ impl Batch {
 
     fn loss(&mut self, loss: Loss, outputs: &[f32]) -> f32 {
         match loss {
-            Loss::CrossEntropy => cross_entropy(outputs, &self.targets, &self.weights, &mut self.grad),
+            Loss::CrossEntropy => {
+                cross_entropy(outputs, &self.targets, &self.weights, &mut self.grad)
+            }
             Loss::SquaredError | Loss::Reconstruction => {
                 squared_error(outputs, &self.targets, &self.weights, &mut self.grad)
             }
@@ -224,12 +262,21 @@ fn check(net: &mut Network, loss: Loss, examples: &Examples) -> (f32, f32) {
     let inputs = &examples.inputs[..count * net.input.len()];
     let outputs = forward_all(net, inputs);
     let mut grad = vec![0.0; outputs.len()];
-    let targets = if loss == Loss::Reconstruction { inputs } else { &examples.targets };
+    let targets = if loss == Loss::Reconstruction {
+        inputs
+    } else {
+        &examples.targets
+    };
     if loss == Loss::CrossEntropy {
         let value = cross_entropy(&outputs, targets, &examples.weights, &mut grad);
         let width = outputs.len() / count;
-        let best = |row: &[f32]| (0..width).fold(0, |best, k| if row[k] > row[best] { k } else { best });
-        let right = outputs.chunks(width).zip(targets.chunks(width)).filter(|(y, t)| best(y) == best(t)).count();
+        let best =
+            |row: &[f32]| (0..width).fold(0, |best, k| if row[k] > row[best] { k } else { best });
+        let right = outputs
+            .chunks(width)
+            .zip(targets.chunks(width))
+            .filter(|(y, t)| best(y) == best(t))
+            .count();
         (value, right as f32 / count as f32)
     } else {
         let value = squared_error(&outputs, targets, &examples.weights, &mut grad);

@@ -38,7 +38,10 @@ impl Roc {
         let mut points = vec![[0.0f32, 0.0]];
         let mut last = [0.0f64; 2];
         for cut in &cuts {
-            let at = [cut.alarms as f64 / normals as f64, cut.hits as f64 / faults as f64];
+            let at = [
+                cut.alarms as f64 / normals as f64,
+                cut.hits as f64 / faults as f64,
+            ];
             area += (at[0] - last[0]) * (at[1] + last[1]) / 2.0;
             last = at;
             points.push(at.map(|x| x as f32));
@@ -49,7 +52,10 @@ impl Roc {
         if thinned.last() != Some(&end) {
             thinned.push(end);
         }
-        Some(Self { auc: area as f32, points: thinned })
+        Some(Self {
+            auc: area as f32,
+            points: thinned,
+        })
     }
 }
 
@@ -58,7 +64,11 @@ impl Operation {
     pub fn at(threshold: f32, scores: &[f32], faulty: &[bool], costs: &Costs) -> Self {
         let (normals, faults) = totals(faulty);
         let above = |kind: bool| {
-            scores.iter().zip(faulty).filter(|&(score, &faulty)| faulty == kind && *score > threshold).count()
+            scores
+                .iter()
+                .zip(faulty)
+                .filter(|&(score, &faulty)| faulty == kind && *score > threshold)
+                .count()
         };
         Self::weighed(threshold, above(false), normals, above(true), faults, costs)
     }
@@ -75,7 +85,9 @@ impl Operation {
         let top = all.first().map_or(0.0, |cut| cut.score);
         let mut best = Self::weighed(top + top.abs().max(1e-6), 0, normals, 0, faults, costs);
         for (index, cut) in all.iter().enumerate() {
-            let below = all.get(index + 1).map_or(cut.score - cut.score.abs().max(1e-6), |next| next.score);
+            let below = all
+                .get(index + 1)
+                .map_or(cut.score - cut.score.abs().max(1e-6), |next| next.score);
             let threshold = below + (cut.score - below) / 2.0;
             let here = Self::weighed(threshold, cut.alarms, normals, cut.hits, faults, costs);
             if here.expected_cost < best.expected_cost {
@@ -85,13 +97,31 @@ impl Operation {
         Some(best)
     }
 
-    fn weighed(threshold: f32, alarms: usize, normals: usize, hits: usize, faults: usize, costs: &Costs) -> Self {
-        let share = |part: usize, all: usize| if all == 0 { 0.0 } else { part as f32 / all as f32 };
+    fn weighed(
+        threshold: f32,
+        alarms: usize,
+        normals: usize,
+        hits: usize,
+        faults: usize,
+        costs: &Costs,
+    ) -> Self {
+        let share = |part: usize, all: usize| {
+            if all == 0 {
+                0.0
+            } else {
+                part as f32 / all as f32
+            }
+        };
         let false_alarm_rate = share(alarms, normals);
         let miss_rate = share(faults - hits, faults);
         let expected_cost = (1.0 - costs.fault_share) * false_alarm_rate * costs.false_alarm
             + costs.fault_share * miss_rate * costs.miss;
-        Self { threshold, false_alarm_rate, miss_rate, expected_cost }
+        Self {
+            threshold,
+            false_alarm_rate,
+            miss_rate,
+            expected_cost,
+        }
     }
 }
 
@@ -114,10 +144,18 @@ fn cuts(scores: &[f32], faulty: &[bool]) -> Vec<Cut> {
     let mut cuts: Vec<Cut> = Vec::new();
     let (mut alarms, mut hits) = (0, 0);
     for index in order {
-        if faulty[index] { hits += 1 } else { alarms += 1 }
+        if faulty[index] {
+            hits += 1
+        } else {
+            alarms += 1
+        }
         match cuts.last_mut() {
             Some(cut) if cut.score == scores[index] => (cut.alarms, cut.hits) = (alarms, hits),
-            _ => cuts.push(Cut { score: scores[index], alarms, hits }),
+            _ => cuts.push(Cut {
+                score: scores[index],
+                alarms,
+                hits,
+            }),
         }
     }
     cuts
@@ -145,12 +183,23 @@ mod tests {
     fn costs_move_the_threshold() {
         let scores = [0.1, 0.2, 0.6, 0.4, 0.8, 0.9];
         let faulty = [false, false, false, true, true, true];
-        let dear = |false_alarm, miss| Costs { false_alarm, miss, fault_share: 0.5, ..Costs::default() };
+        let dear = |false_alarm, miss| Costs {
+            false_alarm,
+            miss,
+            fault_share: 0.5,
+            ..Costs::default()
+        };
         let quiet = Operation::cheapest(&scores, &faulty, &dear(10.0, 1.0)).unwrap();
         assert!(quiet.threshold > 0.6 && quiet.threshold < 0.8, "{quiet:?}");
         let watchful = Operation::cheapest(&scores, &faulty, &dear(1.0, 10.0)).unwrap();
-        assert!(watchful.threshold > 0.2 && watchful.threshold < 0.4, "{watchful:?}");
+        assert!(
+            watchful.threshold > 0.2 && watchful.threshold < 0.4,
+            "{watchful:?}"
+        );
         assert_eq!(watchful.miss_rate, 0.0);
-        assert_eq!(Operation::at(watchful.threshold, &scores, &faulty, &dear(1.0, 10.0)), watchful);
+        assert_eq!(
+            Operation::at(watchful.threshold, &scores, &faulty, &dear(1.0, 10.0)),
+            watchful
+        );
     }
 }

@@ -28,6 +28,8 @@ pub struct TrainSpec {
     pub patience: u32,
     /// Weight of each class in the loss.
     pub class_weights: ClassWeights,
+    /// A class whose share is below this is answered with "unsure"; 0 always answers.
+    pub min_confidence: f32,
     /// What the signal processing makes of a window.
     pub front_end: FrontEndSpec,
     /// How features are standardised.
@@ -367,6 +369,7 @@ impl TrainSpec {
             label_smoothing: 0.05,
             patience: 0,
             class_weights: ClassWeights::Even,
+            min_confidence: 0.0,
             front_end: FrontEndSpec::default(),
             scaler: ScalerSpec::Auto,
             network: NetworkSpec::Dense(DenseSpec::default()),

@@ -14,7 +14,12 @@ pub(crate) fn measure(spec: ScalerSpec, features: &Features, members: &[usize]) 
     let columns = usize::from(features.shape.width) * usize::from(features.shape.channels);
     let is_plane = features.shape.height > 1;
     let groups = match spec {
-        ScalerSpec::Off => return OwnedScaler { mean: vec![0.0], inv_std: vec![1.0] },
+        ScalerSpec::Off => {
+            return OwnedScaler {
+                mean: vec![0.0],
+                inv_std: vec![1.0],
+            };
+        }
         ScalerSpec::Whole => 1,
         ScalerSpec::Column => columns,
         ScalerSpec::Feature => width,
@@ -25,7 +30,8 @@ pub(crate) fn measure(spec: ScalerSpec, features: &Features, members: &[usize]) 
     };
     let mut sums = vec![[0.0f64; 2]; groups];
     let mut largest = vec![0.0f64; groups];
-    let rows = || (0..features.copies).flat_map(|copy| members.iter().map(move |&index| (copy, index)));
+    let rows =
+        || (0..features.copies).flat_map(|copy| members.iter().map(move |&index| (copy, index)));
     let mut count = 0.0;
     for (copy, index) in rows() {
         for part in features.row(copy, index).chunks_exact(groups) {
@@ -48,10 +54,19 @@ pub(crate) fn measure(spec: ScalerSpec, features: &Features, members: &[usize]) 
     let inv_std = sums.iter().zip(&largest).map(|(sum, largest)| {
         let deviation = (sum[1] / count).sqrt();
         // What never moved in training would otherwise shout at its first breath on a device.
-        if deviation > CONSTANT * largest && deviation > 0.0 { (1.0 / deviation) as f32 } else { 0.0 }
+        if deviation > CONSTANT * largest && deviation > 0.0 {
+            (1.0 / deviation) as f32
+        } else {
+            0.0
+        }
     });
-    let inv_std = inv_std.map(|x| if x.is_finite() { x } else { 0.0 }).collect();
-    OwnedScaler { mean: means.iter().map(|&mean| mean as f32).collect(), inv_std }
+    let inv_std = inv_std
+        .map(|x| if x.is_finite() { x } else { 0.0 })
+        .collect();
+    OwnedScaler {
+        mean: means.iter().map(|&mean| mean as f32).collect(),
+        inv_std,
+    }
 }
 
 fn is_raw(features: &Features) -> bool {

@@ -25,10 +25,19 @@ pub struct Windows {
     pub readings: Vec<f32>,
     /// What each window should be told to be.
     pub targets: Vec<Target>,
-    /// Index into `recordings` of each window.
-    pub sources: Vec<u32>,
+    /// Where each window comes from.
+    pub origins: Vec<Origin>,
     /// Where windows come from.
     pub recordings: Vec<Recording>,
+}
+
+/// Where a window comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Index into [`Windows::recordings`].
+    pub recording: u32,
+    /// Its first reading in that recording, counted from 0.
+    pub start: u32,
 }
 
 /// What a window should be told to be.
@@ -63,7 +72,7 @@ impl Windows {
             image: None,
             readings: Vec::new(),
             targets: Vec::new(),
-            sources: Vec::new(),
+            origins: Vec::new(),
             recordings: Vec::new(),
         }
     }
@@ -103,7 +112,7 @@ impl Windows {
                     first.rate_hz
                 )));
             }
-            let source = windows.recordings.len() as u32;
+            let recording = windows.recordings.len() as u32;
             windows.recordings.push(Recording {
                 name: sample.name.clone(),
                 group: sample.group.clone(),
@@ -122,7 +131,11 @@ impl Windows {
                         }
                     },
                 };
-                windows.push(&window.readings, target, source);
+                let origin = Origin {
+                    recording,
+                    start: window.range.start as u32,
+                };
+                windows.push(&window.readings, target, origin);
             }
         }
         Ok(windows)
@@ -132,7 +145,7 @@ impl Windows {
     ///
     /// # Panics
     /// If the window has another length.
-    pub fn push(&mut self, readings: &[f32], target: Target, source: u32) {
+    pub fn push(&mut self, readings: &[f32], target: Target, origin: Origin) {
         assert_eq!(
             readings.len(),
             self.reading_count(),
@@ -140,7 +153,7 @@ impl Windows {
         );
         self.readings.extend_from_slice(readings);
         self.targets.push(target);
-        self.sources.push(source);
+        self.origins.push(origin);
     }
 
     /// How many windows there are.
@@ -159,30 +172,16 @@ impl Windows {
         &self.readings[index * len..(index + 1) * len]
     }
 
-    /// The slice a window falls in: its group where `key` is `group`, or else that of its recording's metadata;
-    /// empty where nothing is known.
-    pub fn slice(&self, index: usize, key: &str) -> &str {
-        let recording = self
-            .sources
-            .get(index)
-            .and_then(|&s| self.recordings.get(s as usize));
-        match recording {
-            None => "",
-            Some(recording) if key == "group" => &recording.group,
-            Some(recording) => recording.metadata.get(key).map_or("", String::as_str),
-        }
-    }
-
     /// The windows at these indices.
     pub fn select(&self, indices: &[usize]) -> Self {
         let mut chosen = Self {
             readings: Vec::new(),
             targets: Vec::new(),
-            sources: Vec::new(),
+            origins: Vec::new(),
             ..self.clone()
         };
         for &index in indices {
-            chosen.push(self.window(index), self.targets[index], self.sources[index]);
+            chosen.push(self.window(index), self.targets[index], self.origins[index]);
         }
         chosen
     }
