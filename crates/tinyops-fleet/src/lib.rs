@@ -1,2 +1,35 @@
 #![forbid(unsafe_code)]
-//! Devices, telemetry, drift alerts, rollouts, signing, federated rounds.
+//! Devices, telemetry, drift alerts, rollouts, signing, federated rounds: what operates a fleet.
+//!
+//! Every decision is a pure function of what is known, tested from tables; around it a thin async function
+//! reads the records, decides, and writes them in one transaction. This crate knows nothing of training: it
+//! asks for a model by a trigger in the store, and finds the answer there as capsules.
+//!
+//! Time, keys and randomness come from the caller.
+
+mod fleet;
+
+// Who may speak, and with what.
+pub mod enrol;
+pub mod sign;
+
+// What they tell.
+pub mod ingest;
+pub mod outcome;
+
+// What it means.
+pub mod detector;
+pub mod diagnosis;
+pub mod watch;
+
+// What to do about it.
+pub mod canary;
+pub mod rollout;
+pub mod round;
+
+// What they are told.
+pub mod owed;
+
+pub use fleet::{Event, Fleet, FleetError, Policy};
+pub use ingest::{Refusal, Uplink, Verdict};
+pub use sign::Signer;

@@ -17,12 +17,12 @@ pub struct Capsule {
     pub version: u32,
     /// The board that it was compiled for.
     pub board: String,
-    /// The signed manifest, as sent in an offer.
-    pub signed_manifest: Vec<u8>,
-    /// The digest of the payload, which is an artifact.
+    /// The digest of the whole capsule, manifest and payload, which is an artifact: what an offer names.
+    pub digest: Digest,
+    /// How big it is.
+    pub bytes: u32,
+    /// The digest of its payload: what the signed manifest names.
     pub payload: Digest,
-    /// How big the payload is.
-    pub payload_bytes: u32,
     /// Counts up with every capsule of a board: devices refuse to go back.
     pub sequence: u32,
     /// The monitor baseline inside, as the fleet's detectors need it.
@@ -41,13 +41,12 @@ pub struct Capsule {
 pub async fn add(tx: &Tx, capsule: &Capsule) -> Result<(), StoreError> {
     let count = tx
         .execute(
-            "INSERT INTO capsules (manifest_digest, model_id, model, version, board, signed_manifest, payload,
-                                   payload_bytes, sequence, baseline, detail, created_at)
+            "INSERT INTO capsules (manifest_digest, model_id, model, version, board, digest, bytes, payload, sequence, baseline, detail, created_at)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
              ON CONFLICT DO NOTHING",
             values![
                 capsule.manifest_digest, capsule.id, capsule.model, capsule.version, capsule.board,
-                capsule.signed_manifest, capsule.payload, capsule.payload_bytes, capsule.sequence,
+                capsule.digest, capsule.bytes, capsule.payload, capsule.sequence,
                 capsule.baseline, capsule.detail, capsule.created_at
             ],
         )
@@ -63,7 +62,7 @@ pub async fn add(tx: &Tx, capsule: &Capsule) -> Result<(), StoreError> {
 
 /// The capsule that a report's model id names.
 pub async fn get(on: &impl Read, id: ModelId) -> Result<Option<Capsule>, StoreError> {
-    let sql = "SELECT manifest_digest, model_id, model, version, board, signed_manifest, payload, payload_bytes,
+    let sql = "SELECT manifest_digest, model_id, model, version, board, digest, bytes, payload,
                       sequence, baseline, detail, created_at
                FROM capsules WHERE model_id = $1";
     on.query_one(sql, values![id]).await?.map(read).transpose()
@@ -71,7 +70,7 @@ pub async fn get(on: &impl Read, id: ModelId) -> Result<Option<Capsule>, StoreEr
 
 /// The capsule whose payload these bytes are; the newest, if it was signed more than once.
 pub async fn by_payload(on: &impl Read, payload: &Digest) -> Result<Option<Capsule>, StoreError> {
-    let sql = "SELECT manifest_digest, model_id, model, version, board, signed_manifest, payload, payload_bytes,
+    let sql = "SELECT manifest_digest, model_id, model, version, board, digest, bytes, payload,
                       sequence, baseline, detail, created_at
                FROM capsules WHERE payload = $1 ORDER BY sequence DESC LIMIT 1";
     on.query_one(sql, values![*payload])
@@ -87,7 +86,7 @@ pub async fn for_board(
     version: u32,
     board: &str,
 ) -> Result<Option<Capsule>, StoreError> {
-    let sql = "SELECT manifest_digest, model_id, model, version, board, signed_manifest, payload, payload_bytes,
+    let sql = "SELECT manifest_digest, model_id, model, version, board, digest, bytes, payload,
                       sequence, baseline, detail, created_at
                FROM capsules WHERE model = $1 AND version = $2 AND board = $3 ORDER BY sequence DESC LIMIT 1";
     on.query_one(sql, values![model.to_owned(), version, board.to_owned()])
@@ -98,7 +97,7 @@ pub async fn for_board(
 
 /// The capsules of a model, newest first.
 pub async fn of_model(on: &impl Read, model: &str) -> Result<Vec<Capsule>, StoreError> {
-    let sql = "SELECT manifest_digest, model_id, model, version, board, signed_manifest, payload, payload_bytes,
+    let sql = "SELECT manifest_digest, model_id, model, version, board, digest, bytes, payload,
                       sequence, baseline, detail, created_at
                FROM capsules WHERE model = $1 ORDER BY version DESC, board, sequence DESC";
     on.query(sql, values![model.to_owned()])
@@ -125,9 +124,9 @@ fn read(row: Row) -> Result<Capsule, StoreError> {
         model: row.take()?,
         version: row.take()?,
         board: row.take()?,
-        signed_manifest: row.take()?,
+        digest: row.take()?,
+        bytes: row.take()?,
         payload: row.take()?,
-        payload_bytes: row.take()?,
         sequence: row.take()?,
         baseline: row.take()?,
         detail: row.take()?,

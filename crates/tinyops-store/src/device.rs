@@ -2,7 +2,7 @@
 
 use crate::column::{Column, Row, Value, row_id, values, words};
 use crate::db::{Read, touched};
-use crate::{DeviceId, StoreError, Timestamp, Tx};
+use crate::{DeviceId, DeviceKey, StoreError, Timestamp, Tx};
 
 row_id! {
     /// Where a page of devices begins: pass the last one's to get the next page.
@@ -16,16 +16,6 @@ words! {
         Active = "active",
         /// Its key is not accepted any more.
         Revoked = "revoked",
-    }
-}
-
-/// The key that a device shares with us alone. Never shown, never logged.
-#[derive(Clone, PartialEq, Eq)]
-pub struct DeviceKey(pub [u8; 32]);
-
-impl std::fmt::Debug for DeviceKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("DeviceKey(…)")
     }
 }
 

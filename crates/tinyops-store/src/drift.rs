@@ -2,7 +2,7 @@
 
 use crate::column::{Row, values};
 use crate::db::Read;
-use crate::{DeviceId, ModelId, StoreError, Timestamp, Tx};
+use crate::{DeviceId, Json, ModelId, StoreError, Timestamp, Tx};
 
 /// What a detector watches.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,6 +28,58 @@ pub struct DriftState {
     pub alarmed: bool,
     /// When it last saw a report.
     pub updated_at: Timestamp,
+}
+
+/// One moment in the history of a detector.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DriftPoint {
+    /// What is watched.
+    pub scope: Scope,
+    /// The model that was running.
+    pub model: ModelId,
+    /// When.
+    pub at: Timestamp,
+    /// How far from the baseline: 1 is the alarm threshold.
+    pub score: f64,
+    /// Scores by signal and channel, live shares of the bins.
+    pub detail: Json,
+}
+
+/// Appends moments to the history.
+pub async fn add_points(tx: &Tx, points: &[DriftPoint]) -> Result<(), StoreError> {
+    let rows = points
+        .iter()
+        .map(|p| values![p.scope.key(), p.model, p.at, p.score, p.detail])
+        .collect();
+    tx.execute_many(
+        "INSERT INTO drift_points (scope, model_id, at, score, detail) VALUES ($1, $2, $3, $4, $5)",
+        rows,
+    )
+    .await?;
+    Ok(())
+}
+
+/// The newest moments of one detector since `since`, oldest first.
+pub async fn history(
+    on: &impl Read,
+    scope: &Scope,
+    since: Timestamp,
+    limit: u32,
+) -> Result<Vec<DriftPoint>, StoreError> {
+    let sql = "SELECT scope, model_id, at, score, detail FROM drift_points
+               WHERE scope = $1 AND at >= $2 ORDER BY id DESC LIMIT $3";
+    let rows = on.query(sql, values![scope.key(), since, limit]).await?;
+    let read = |row: Row| {
+        let mut row = row.of("drift point");
+        Ok(DriftPoint {
+            scope: Scope::of_key(row.take()?),
+            model: row.take()?,
+            at: row.take()?,
+            score: row.take()?,
+            detail: row.take()?,
+        })
+    };
+    rows.into_iter().rev().map(read).collect()
 }
 
 /// Writes the memories of many detectors.

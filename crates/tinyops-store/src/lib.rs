@@ -29,6 +29,7 @@ pub mod trigger;
 
 pub mod alert;
 pub mod device;
+pub mod downlink;
 pub mod drift;
 pub mod outcome;
 pub mod presence;
@@ -41,6 +42,7 @@ pub use artifacts::Artifacts;
 pub use db::{Db, Read, Tx};
 pub use error::{Cause, StoreError};
 pub use tinyops_wire::id::{DeviceId, Digest, DigestBuilder, ModelId, Timestamp};
+pub use tinyops_wire::key::DeviceKey;
 
 /// Free-form details of a record: numbers, texts and lists that nobody queries by.
 pub type Json = serde_json::Value;

@@ -1,27 +1,29 @@
-//! Outcomes: labels that came later, joined to the prediction that they judge.
+//! Outcomes: truths that came later, joined on the device to the predictions that they judge.
 
 use crate::column::{Row, values};
 use crate::db::Read;
 use crate::{DeviceId, ModelId, StoreError, Timestamp, Tx};
 
-/// One judged prediction.
+/// One cell of a confusion matrix: windows of one true class to which the model had given one class.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
     /// Of which device.
     pub device: DeviceId,
-    /// Its number in the device's stream, which makes a repeated outcome harmless.
+    /// The number of the report that told it, which makes a repeated one harmless.
     pub seq: u32,
     /// The model that predicted.
     pub model: ModelId,
-    /// The class that it predicted; `None` if it was unsure.
-    pub predicted: Option<u32>,
+    /// The class that it predicted.
+    pub predicted: u32,
     /// The class that it turned out to be.
     pub actual: u32,
-    /// When the label came.
+    /// How many windows.
+    pub window_count: i64,
+    /// When the report came.
     pub at: Timestamp,
 }
 
-/// How many predictions of one kind turned out how.
+/// One cell of the confusion matrix of a cohort and a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tally {
     /// In which cohort.
@@ -29,22 +31,48 @@ pub struct Tally {
     /// By which model.
     pub model: ModelId,
     /// The class predicted.
-    pub predicted: Option<u32>,
+    pub predicted: u32,
     /// The class that it was.
     pub actual: u32,
-    /// How often.
-    pub count: i64,
+    /// How many windows.
+    pub window_count: i64,
 }
 
-/// Adds outcomes; one with the same device and number stays as it is.
+/// Judged windows of a cohort and a model in one span of time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// When it begins.
+    pub begin: Timestamp,
+    /// In which cohort.
+    pub cohort: String,
+    /// By which model.
+    pub model: ModelId,
+    /// Windows that the model had right.
+    pub right: i64,
+    /// Windows judged.
+    pub judged: i64,
+}
+
+/// Adds outcomes; one with the same device, report and predicted class stays as it is.
 pub async fn add_many(tx: &Tx, outcomes: &[Outcome]) -> Result<(), StoreError> {
     let rows = outcomes
         .iter()
-        .map(|o| values![o.device, o.seq, o.model, o.predicted, o.actual, o.at])
+        .map(|o| {
+            values![
+                o.device,
+                o.seq,
+                o.model,
+                o.predicted,
+                o.actual,
+                o.window_count,
+                o.at
+            ]
+        })
         .collect();
     tx.execute_many(
-        "INSERT INTO outcomes (device, seq, model_id, predicted, actual, at) VALUES ($1, $2, $3, $4, $5, $6)
-         ON CONFLICT (device, seq) DO NOTHING",
+        "INSERT INTO outcomes (device, seq, model_id, predicted, actual, window_count, at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)
+         ON CONFLICT (device, seq, predicted) DO NOTHING",
         rows,
     )
     .await?;
@@ -53,7 +81,8 @@ pub async fn add_many(tx: &Tx, outcomes: &[Outcome]) -> Result<(), StoreError> {
 
 /// The newest outcomes of all devices, newest first.
 pub async fn list(on: &impl Read, limit: u32) -> Result<Vec<Outcome>, StoreError> {
-    let sql = "SELECT device, seq, model_id, predicted, actual, at FROM outcomes ORDER BY at DESC, device, seq LIMIT $1";
+    let sql = "SELECT device, seq, model_id, predicted, actual, window_count, at FROM outcomes
+               ORDER BY at DESC, device, seq, predicted LIMIT $1";
     on.query(sql, values![limit])
         .await?
         .into_iter()
@@ -61,38 +90,68 @@ pub async fn list(on: &impl Read, limit: u32) -> Result<Vec<Outcome>, StoreError
         .collect()
 }
 
-/// Counts of predicted against actual classes since `since`, by cohort and model.
+/// Confusion matrices since `since`, by cohort and model.
 pub async fn tally(on: &impl Read, since: Timestamp) -> Result<Vec<Tally>, StoreError> {
-    let sql = "SELECT d.cohort, o.model_id, o.predicted, o.actual, COUNT(*)
+    let sql =
+        "SELECT d.cohort, o.model_id, o.predicted, o.actual, CAST(SUM(o.window_count) AS BIGINT)
                FROM outcomes o JOIN devices d ON d.id = o.device WHERE o.at >= $1
                GROUP BY d.cohort, o.model_id, o.predicted, o.actual
                ORDER BY d.cohort, o.model_id, o.predicted, o.actual";
     let rows = on.query(sql, values![since]).await?;
-    rows.into_iter()
-        .map(|row| {
-            let mut row = row.of("outcome tally");
-            Ok(Tally {
-                cohort: row.take()?,
-                model: row.take()?,
-                predicted: row.take()?,
-                actual: row.take()?,
-                count: row.take()?,
-            })
+    let read = |row: Row| {
+        let mut row = row.of("outcome tally");
+        Ok(Tally {
+            cohort: row.take()?,
+            model: row.take()?,
+            predicted: row.take()?,
+            actual: row.take()?,
+            window_count: row.take()?,
         })
-        .collect()
+    };
+    rows.into_iter().map(read).collect()
 }
 
-/// Right and judged predictions per device of one model since `since`.
+/// Right and judged windows since `since`, by spans of `span_ms` from the epoch, cohort and model.
+///
+/// # Panics
+/// If `span_ms` is not positive.
+pub async fn over_time(
+    on: &impl Read,
+    since: Timestamp,
+    span_ms: i64,
+) -> Result<Vec<Span>, StoreError> {
+    assert!(span_ms > 0, "a span has a length");
+    let sql = "SELECT (o.at / $1) * $1 AS span, d.cohort, o.model_id,
+                      CAST(SUM(CASE WHEN o.predicted = o.actual THEN o.window_count ELSE 0 END) AS BIGINT),
+                      CAST(SUM(o.window_count) AS BIGINT)
+               FROM outcomes o JOIN devices d ON d.id = o.device WHERE o.at >= $2
+               GROUP BY span, d.cohort, o.model_id ORDER BY span, d.cohort, o.model_id";
+    let rows = on.query(sql, values![span_ms, since]).await?;
+    let read = |row: Row| {
+        let mut row = row.of("outcome span");
+        Ok(Span {
+            begin: row.take()?,
+            cohort: row.take()?,
+            model: row.take()?,
+            right: row.take()?,
+            judged: row.take()?,
+        })
+    };
+    rows.into_iter().map(read).collect()
+}
+
+/// Right and judged windows since `since`, by device and model.
 pub async fn by_device(
     on: &impl Read,
-    model: ModelId,
     since: Timestamp,
-) -> Result<Vec<(DeviceId, i64, i64)>, StoreError> {
-    let sql = "SELECT device, SUM(CASE WHEN predicted = actual THEN 1 ELSE 0 END), COUNT(*)
-               FROM outcomes WHERE model_id = $1 AND at >= $2 GROUP BY device ORDER BY device";
-    let rows = on.query(sql, values![model, since]).await?;
+) -> Result<Vec<(DeviceId, ModelId, i64, i64)>, StoreError> {
+    let sql = "SELECT device, model_id,
+                      CAST(SUM(CASE WHEN predicted = actual THEN window_count ELSE 0 END) AS BIGINT),
+                      CAST(SUM(window_count) AS BIGINT)
+               FROM outcomes WHERE at >= $1 GROUP BY device, model_id ORDER BY device, model_id";
+    let rows = on.query(sql, values![since]).await?;
     rows.into_iter()
-        .map(|mut row| Ok((row.take()?, row.take()?, row.take()?)))
+        .map(|mut row| Ok((row.take()?, row.take()?, row.take()?, row.take()?)))
         .collect()
 }
 
@@ -104,6 +163,7 @@ fn read(row: Row) -> Result<Outcome, StoreError> {
         model: row.take()?,
         predicted: row.take()?,
         actual: row.take()?,
+        window_count: row.take()?,
         at: row.take()?,
     })
 }

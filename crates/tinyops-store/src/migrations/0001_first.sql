@@ -90,9 +90,9 @@ CREATE TABLE capsules (
     model TEXT NOT NULL,
     version BIGINT NOT NULL,
     board TEXT NOT NULL,
-    signed_manifest BYTEA NOT NULL,
+    digest BYTEA NOT NULL,
+    bytes BIGINT NOT NULL,
     payload BYTEA NOT NULL,
-    payload_bytes BIGINT NOT NULL,
     sequence BIGINT NOT NULL,
     baseline BYTEA NOT NULL,
     detail TEXT NOT NULL,
@@ -159,6 +159,19 @@ CREATE TABLE drift_states (
     updated_at BIGINT NOT NULL
 );
 CREATE INDEX drift_states_device ON drift_states (device);
+CREATE TABLE drift_points (
+    id {id},
+    scope TEXT NOT NULL,
+    model_id BIGINT NOT NULL,
+    at BIGINT NOT NULL,
+    score DOUBLE PRECISION NOT NULL,
+    detail TEXT NOT NULL
+);
+CREATE INDEX drift_points_scope ON drift_points (scope, id);
+CREATE TABLE downlinks (
+    device BIGINT PRIMARY KEY,
+    last_seq BIGINT NOT NULL
+);
 CREATE TABLE alerts (
     id {id},
     scope TEXT NOT NULL,
@@ -221,10 +234,11 @@ CREATE TABLE outcomes (
     device BIGINT NOT NULL,
     seq BIGINT NOT NULL,
     model_id BIGINT NOT NULL,
-    predicted BIGINT,
+    predicted BIGINT NOT NULL,
     actual BIGINT NOT NULL,
+    window_count BIGINT NOT NULL,
     at BIGINT NOT NULL,
-    PRIMARY KEY (device, seq)
+    PRIMARY KEY (device, seq, predicted)
 );
 CREATE INDEX outcomes_at ON outcomes (at);
 CREATE INDEX outcomes_model ON outcomes (model_id, at);

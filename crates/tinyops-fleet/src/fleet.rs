@@ -1,0 +1,154 @@
+//! The handle that everything here works through, its policy, its errors, and what it has to tell.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use serde::{Deserialize, Serialize};
+use tinyops_store::alert::Alert;
+use tinyops_store::rollout::{Rollout, RolloutId};
+use tinyops_store::round::Round;
+use tinyops_store::trigger::Trigger;
+use tinyops_store::{Artifacts, Db, DeviceId, Digest, StoreError, Timestamp};
+
+use crate::canary::Plan;
+use crate::detector::DriftPolicy;
+use crate::round::RoundPolicy;
+
+/// One fleet: its records, its artifacts, its policy. Cheap to clone.
+#[derive(Clone)]
+pub struct Fleet {
+    /// The records.
+    pub db: Db,
+    /// The artifacts.
+    pub artifacts: Artifacts,
+    /// How it judges.
+    pub policy: Arc<Policy>,
+    /// Capsules being fetched, so that a thousand devices read one from the disk once.
+    pub(crate) capsules: Arc<Mutex<HashMap<Digest, Arc<[u8]>>>>,
+    /// What each device was last told, so that it is not told again at every turn.
+    pub(crate) told: Arc<Mutex<HashMap<DeviceId, (u64, Timestamp)>>>,
+}
+
+/// How a fleet is judged. Every default is meant to work.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Policy {
+    /// When a stream has drifted.
+    pub drift: DriftPolicy,
+    /// How a new model goes out, unless a rollout brings its own plan.
+    pub rollout: Plan,
+    /// When and how statistics are gathered.
+    pub round: RoundPolicy,
+}
+
+/// Something that a person or a page may want to know.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A device or a cohort has drifted, or a sensor is at fault.
+    AlertRaised(Alert),
+    /// Devices are asked for their statistics.
+    RoundOpened(Round),
+    /// The statistics are summed.
+    RoundClosed {
+        /// The round; it names the sum and how many devices are in it.
+        round: Round,
+        /// Labelled windows in the sum.
+        window_count: i64,
+        /// Bytes that the devices sent for it.
+        bytes: i64,
+    },
+    /// Too few answered.
+    RoundAbandoned(Round),
+    /// A pipeline run is asked for.
+    Triggered(Trigger),
+    /// A rollout has begun.
+    RolloutStarted {
+        /// The rollout.
+        rollout: Rollout,
+        /// Devices that try it first.
+        canary_count: usize,
+    },
+    /// The canaries are well: everyone gets it.
+    WaveDone(Rollout),
+    /// Every device that could be reached has it.
+    RolloutDone(Rollout),
+    /// It made things worse and goes back; the rollout's reason says which metric, and how much.
+    RolloutHalted(Rollout),
+}
+
+/// Why something asked of the fleet was not done.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FleetError {
+    /// The store could not.
+    #[error("the fleet's records could not be used")]
+    Store(#[from] StoreError),
+    /// No such device.
+    #[error("device `{0}` is not registered")]
+    NoDevice(DeviceId),
+    /// No such rollout.
+    #[error("rollout {0} does not exist")]
+    NoRollout(RolloutId),
+    /// The token enrols nobody, or other boards.
+    #[error("the class token is unknown, revoked, or for another board")]
+    Token,
+    /// A name is empty, too long, or has characters that names do not have.
+    #[error("`{0}` is no name: use up to 40 letters, digits, `-`, `_` or `.`")]
+    Name(String),
+    /// Nothing to roll out.
+    #[error("model `{model}@{version}` has no capsule for any device of the cohort")]
+    NoCapsule {
+        /// The model.
+        model: String,
+        /// The version.
+        version: u32,
+    },
+    /// Another rollout of the same model is under way.
+    #[error("rollout {0} of the same model is not finished")]
+    Underway(RolloutId),
+    /// The rollout is past the point where this can be done.
+    #[error("rollout {id} is {state}")]
+    WrongState {
+        /// The rollout.
+        id: RolloutId,
+        /// Where it stands.
+        state: tinyops_store::rollout::RolloutState,
+    },
+    /// The payload or the manifest cannot be signed.
+    #[error("the capsule cannot be made")]
+    Capsule(#[from] tinyops_wire::capsule::CapsuleError),
+    /// A key file could not be read or made.
+    #[error("key file `{path}`: {problem}")]
+    Key {
+        /// Which file.
+        path: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+impl Fleet {
+    /// A fleet over these records and artifacts.
+    pub fn new(db: Db, artifacts: Artifacts, policy: Policy) -> Fleet {
+        Fleet {
+            db,
+            artifacts,
+            policy: Arc::new(policy),
+            capsules: Arc::default(),
+            told: Arc::default(),
+        }
+    }
+
+    /// One turn of the operating loop: rollouts are judged, rounds opened and closed, triggers made.
+    ///
+    /// Call it at every tick; two at once do no harm, one of them finds the work done.
+    ///
+    /// # Errors
+    /// [`FleetError::Store`]; what was decided before it is kept.
+    pub async fn turn(&self, now: Timestamp) -> Result<Vec<Event>, FleetError> {
+        let mut events = self.turn_rollouts(now).await?;
+        events.extend(self.turn_rounds(now).await?);
+        Ok(events)
+    }
+}
