@@ -1,2 +1,26 @@
 #![forbid(unsafe_code)]
-//! Boards, memory planner, Plan and capsule.
+//! From a model to what a board runs: plan, fit and capsule payload.
+//!
+//! [`compile`] lowers the graph of a model to a `Plan` with every tensor placed in one arena,
+//! [`fit`] holds the result against a [`Board`], [`payload`] puts everything that a device needs
+//! into the sections of a capsule. All are functions of their arguments.
+//!
+//! This crate never trains, signs, or runs a process.
+
+mod board;
+mod capsule;
+mod compiled;
+mod constants;
+mod cost;
+mod fit;
+mod lower;
+mod picture;
+mod plan_memory;
+mod replay;
+
+pub use board::{Band, Board, BoardError, Cost, Memory, Reserve, boards};
+pub use capsule::{Golden, PayloadError, payload};
+pub use compiled::{CompileError, Compiled, OpCost, RamUse, compile};
+pub use fit::{Fit, FitError, Limits, fit};
+pub use plan_memory::{ARENA_ALIGN, Lifetime, MemoryPlan, Placed, place};
+pub use replay::{Difference, Replay, ReplayError, replay};

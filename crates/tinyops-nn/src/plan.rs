@@ -287,7 +287,15 @@ impl<'a> Plan<'a> {
         let [_, output_height, output_width, output_channels] = output.shape;
         let window = u64::from(op.kernel[0]) * u64::from(op.kernel[1]);
         let shapes_fit = match op.code {
-            OpCode::Conv2d => true,
+            // A filter of one tap reads its input in place, so each tap must lie inside.
+            OpCode::Conv2d => {
+                op.scratch_bytes(input_channels) > 0
+                    || [0, 1].iter().all(|&axis| {
+                        let last =
+                            (u32::from(output.shape[axis + 1]) - 1) * u32::from(op.stride[axis]);
+                        last < u32::from(input.shape[axis + 1])
+                    })
+            }
             OpCode::DepthwiseConv2d => output_channels.is_multiple_of(input_channels),
             OpCode::MaxPool2d | OpCode::AveragePool2d => output_channels == input_channels,
             OpCode::Mean => {
@@ -329,7 +337,9 @@ impl<'a> Plan<'a> {
         {
             return Err(PlanError::Constants(index));
         }
-        if op.weights_offset as usize % CONSTANTS_ALIGN != 0 || op.channels_offset % 4 != 0 {
+        if !(op.weights_offset as usize).is_multiple_of(CONSTANTS_ALIGN)
+            || !op.channels_offset.is_multiple_of(4)
+        {
             return Err(PlanError::Constants(index));
         }
         if !self.shifts_are_sound(op, channels) {

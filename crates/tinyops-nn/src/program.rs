@@ -5,10 +5,6 @@ use crate::plan::{Plan, PlanError};
 
 /// A network or a distance, told apart by its first bytes.
 #[derive(Clone, Copy, Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "both borrow their bytes; one lives per model"
-)]
 pub enum Program<'a> {
     /// A network: quantize the features into its input, run, read its output.
     Plan(Plan<'a>),

@@ -72,8 +72,6 @@ pub enum StatisticsError {
     Full,
     /// There is nothing to take back.
     Empty,
-    /// The bytes of a part are cut short, or name cells that are not there.
-    Part,
 }
 
 impl core::fmt::Display for StatisticsError {
@@ -84,7 +82,6 @@ impl core::fmt::Display for StatisticsError {
             StatisticsError::Class => "there is no such class",
             StatisticsError::Full => "one more could overflow a sum",
             StatisticsError::Empty => "there is nothing to take back",
-            StatisticsError::Part => "the part is cut short or names cells that are not there",
         })
     }
 }
@@ -203,36 +200,6 @@ impl<C: Cell, S: AsRef<[C]>> ClassStatistics<C, S> {
             && (0..self.embedding_len).all(|index| self.gram(index, index) >= 0)
     }
 
-    /// Writes cells from `first` on as bytes, as many as fit; returns how many bytes were written
-    /// and the cell to go on with (the count of cells when all are out).
-    ///
-    /// Each cell is a zigzag number in groups of 7 bits, least first, so a small sum takes one
-    /// byte. A part says nothing about itself: its carrier tells shape and first cell.
-    pub fn encode_part(&self, first: usize, out: &mut [u8]) -> (usize, usize) {
-        let mut used = 0;
-        for (index, cell) in self.cells().iter().enumerate().skip(first) {
-            let value = cell.get();
-            let mut rest = ((value << 1) ^ (value >> 63)) as u64;
-            let mut number = [0u8; 10];
-            let mut len = 0;
-            loop {
-                let group = (rest & 0x7F) as u8;
-                rest >>= 7;
-                number[len] = group | if rest > 0 { 0x80 } else { 0 };
-                len += 1;
-                if rest == 0 {
-                    break;
-                }
-            }
-            let Some(place) = out.get_mut(used..used + len) else {
-                return (used, index);
-            };
-            place.copy_from_slice(&number[..len]);
-            used += len;
-        }
-        (used, self.cells().len())
-    }
-
     fn triangle(&self) -> &[C] {
         &self.cells()[self.class_count * (1 + self.embedding_len)..]
     }
@@ -318,36 +285,6 @@ impl<C: Cell, S: AsRef<[C]> + AsMut<[C]>> ClassStatistics<C, S> {
         self.cells.as_mut().fill(C::default());
     }
 
-    /// Adds a part that [`ClassStatistics::encode_part`] wrote; returns the cell after it.
-    ///
-    /// Parts of one report may come in any order, each once. Ask
-    /// [`ClassStatistics::is_plausible`] when all have come.
-    ///
-    /// # Errors
-    /// [`StatisticsError::Part`]; then nothing has changed.
-    pub fn merge_part(&mut self, first: usize, bytes: &[u8]) -> Result<usize, StatisticsError> {
-        let cells = self
-            .cells
-            .as_mut()
-            .get_mut(first..)
-            .ok_or(StatisticsError::Part)?;
-        // Once to see that the whole part is sound, once to add it.
-        let mut rest = bytes;
-        let mut count = 0;
-        while !rest.is_empty() {
-            (_, rest) = read_number(rest)?;
-            count += 1;
-        }
-        let cells = cells.get_mut(..count).ok_or(StatisticsError::Part)?;
-        let mut rest = bytes;
-        for cell in cells {
-            let value;
-            (value, rest) = read_number(rest)?;
-            *cell = cell.plus(value);
-        }
-        Ok(first + count)
-    }
-
     fn accumulate(&mut self, class: usize, embedding: &[u8], zero_point: i8, sign: i64) {
         let (class_count, len) = (self.class_count, self.embedding_len);
         let (counts, rest) = self.cells.as_mut().split_at_mut(class_count);
@@ -392,16 +329,4 @@ impl<C: Cell, S: AsRef<[C]> + AsMut<[C]>> ClassStatistics<C, S> {
             Err(StatisticsError::Shape)
         }
     }
-}
-
-fn read_number(bytes: &[u8]) -> Result<(i64, &[u8]), StatisticsError> {
-    let mut value = 0u64;
-    for (index, &byte) in bytes.iter().enumerate().take(10) {
-        value |= u64::from(byte & 0x7F) << (7 * index);
-        if byte & 0x80 == 0 {
-            let value = (value >> 1) as i64 ^ -((value & 1) as i64);
-            return Ok((value, &bytes[index + 1..]));
-        }
-    }
-    Err(StatisticsError::Part)
 }

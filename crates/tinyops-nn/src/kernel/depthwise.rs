@@ -39,15 +39,15 @@ pub(crate) fn convolve(plan: &Plan<'_>, op: &OpRecord, input: &[u8], output: &mu
                 for row in 0..kernel_height {
                     let weights = &filter[row * kernel_width * output_channels..]
                         [..kernel_width * output_channels];
-                    let taps = weights.chunks_exact(output_channels).enumerate();
+                    let taps = weights.chunks_exact(output_channels);
                     if row < rows.0 || row >= rows.1 {
-                        taps.for_each(|(_, tap)| {
+                        taps.for_each(|tap| {
                             add_padding(&mut sums, zero_point, &tap[first..][..outputs.len()])
                         });
                         continue;
                     }
                     let line_at = (top + (row * step_y) as i64) as usize * width;
-                    for (column, tap) in taps {
+                    for (column, tap) in taps.enumerate() {
                         let tap = &tap[first..][..outputs.len()];
                         if column < columns.0 || column >= columns.1 {
                             add_padding(&mut sums, zero_point, tap);

@@ -1,0 +1,181 @@
+//! The payload of a capsule: everything that a device needs of a model, unsigned.
+
+use tinyops_model::{Body, Model, Task};
+use tinyops_wire::payload::{self, SectionId};
+use tinyops_wire::section::{
+    BodyKind, DecisionSection, Golden as WireGolden, GoldenSection, Labels, ScalerSection,
+    SectionError, Task as WireTask,
+};
+
+use crate::compiled::Compiled;
+
+/// A feature block holds more settings than any; its encoder tells how many bytes it took.
+const FRONT_END_BYTES_MAX: usize = 4096;
+
+/// An input and what the device must make of it, exactly, before it trusts a new capsule.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Golden {
+    /// The plan's input and output tensors.
+    Tensor {
+        /// Quantized features.
+        input: Vec<i8>,
+        /// Quantized scores.
+        output: Vec<i8>,
+    },
+    /// A window of readings and the plan's output tensor: also proves the front end.
+    Window {
+        /// Interleaved readings.
+        readings: Vec<f32>,
+        /// Quantized scores.
+        output: Vec<i8>,
+    },
+    /// Features before scaling, and the score of a body without network.
+    Score {
+        /// Features.
+        features: Vec<f32>,
+        /// Score.
+        score: f32,
+    },
+}
+
+/// Why a payload cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PayloadError {
+    /// A section refuses its values.
+    #[error("section {section} refuses its values: {source}")]
+    Section {
+        /// Which section.
+        section: &'static str,
+        /// Why.
+        source: SectionError,
+    },
+    /// The front end does not pass its own check.
+    #[error("the front end's settings are out of range")]
+    FrontEnd,
+    /// The baseline does not encode.
+    #[error("the baseline does not encode")]
+    Baseline,
+    /// The sections do not make a payload.
+    #[error("the sections do not make a payload")]
+    Payload,
+}
+
+/// Writes the payload of a capsule: plan or distance, front end, scaler, labels, baseline,
+/// decision and golden vectors. The same arguments give the same bytes.
+///
+/// # Errors
+/// [`PayloadError`].
+pub fn payload(
+    model: &Model,
+    compiled: &Compiled,
+    golden: &[Golden],
+) -> Result<Vec<u8>, PayloadError> {
+    let mut front_end = vec![0; FRONT_END_BYTES_MAX];
+    let used = model
+        .front_end
+        .encode(&mut front_end)
+        .map_err(|_| PayloadError::FrontEnd)?;
+    front_end.truncate(used);
+
+    let (mean, inv_std) = (&model.scaler.mean, &model.scaler.inv_std);
+    let mut scaler = vec![0; ScalerSection::encoded_len(mean.len())];
+    ScalerSection::encode(mean, inv_std, &mut scaler).map_err(refused("scaler"))?;
+
+    let names: Vec<&str> = model.labels.iter().map(String::as_str).collect();
+    let mut labels = vec![0; Labels::encoded_len(&names)];
+    Labels::encode(&names, &mut labels).map_err(refused("labels"))?;
+
+    let mut baseline = vec![0; model.baseline.encoded_len()];
+    let used = model
+        .baseline
+        .encode(&mut baseline)
+        .map_err(|_| PayloadError::Baseline)?;
+    baseline.truncate(used);
+
+    let decision = decision_section(model).encode();
+    let golden = golden_section(golden)?;
+
+    let sections = [
+        (SectionId::Program, &compiled.program[..]),
+        (SectionId::FrontEnd, &front_end),
+        (SectionId::Scaler, &scaler),
+        (SectionId::Labels, &labels),
+        (SectionId::Baseline, &baseline),
+        (SectionId::Decision, &decision),
+        (SectionId::Golden, &golden),
+    ];
+    let sections: Vec<_> = sections
+        .into_iter()
+        .filter(|(_, bytes)| !bytes.is_empty())
+        .collect();
+    let mut out = vec![0; payload::encoded_len(sections.iter().map(|(_, bytes)| bytes.len()))];
+    let used = payload::encode(&sections, &mut out).map_err(|_| PayloadError::Payload)?;
+    out.truncate(used);
+    Ok(out)
+}
+
+fn decision_section(model: &Model) -> DecisionSection {
+    DecisionSection {
+        task: match model.task {
+            Task::Classify => WireTask::Classify,
+            Task::Regress => WireTask::Regress,
+            Task::Anomaly => WireTask::Anomaly,
+        },
+        body: match model.body {
+            Body::Network(_) => BodyKind::Network,
+            Body::Autoencoder(_) => BodyKind::Autoencoder,
+            Body::KMeans { .. } | Body::Mahalanobis { .. } => BodyKind::Distance,
+        },
+        threshold: model.decision.threshold,
+        min_confidence: model.decision.min_confidence,
+    }
+}
+
+/// Input bytes, input words and output bytes of one golden vector.
+type Buffers = (Vec<u8>, Vec<[u8; 4]>, Vec<u8>);
+
+fn golden_section(golden: &[Golden]) -> Result<Vec<u8>, PayloadError> {
+    if golden.is_empty() {
+        return Ok(Vec::new());
+    }
+    let bytes = |values: &[i8]| values.iter().map(|&value| value as u8).collect::<Vec<u8>>();
+    let words = |values: &[f32]| {
+        values
+            .iter()
+            .map(|value| value.to_le_bytes())
+            .collect::<Vec<_>>()
+    };
+    let buffers: Vec<Buffers> = golden
+        .iter()
+        .map(|golden| match golden {
+            Golden::Tensor { input, output } => (bytes(input), Vec::new(), bytes(output)),
+            Golden::Window { readings, output } => (Vec::new(), words(readings), bytes(output)),
+            Golden::Score { features, .. } => (Vec::new(), words(features), Vec::new()),
+        })
+        .collect();
+    let vectors: Vec<WireGolden<'_>> = golden
+        .iter()
+        .zip(&buffers)
+        .map(|(golden, (input, words, output))| match golden {
+            Golden::Tensor { .. } => WireGolden::Tensor { input, output },
+            Golden::Window { .. } => WireGolden::Window {
+                readings: words,
+                output,
+            },
+            Golden::Score { score, .. } => WireGolden::Score {
+                features: words,
+                score: *score,
+            },
+        })
+        .collect();
+    let len =
+        GoldenSection::HEADER_BYTES + vectors.iter().map(GoldenSection::vector_len).sum::<usize>();
+    let mut out = vec![0; len];
+    GoldenSection::encode(&vectors, &mut out).map_err(refused("golden"))?;
+    Ok(out)
+}
+
+fn refused(section: &'static str) -> impl Fn(SectionError) -> PayloadError {
+    move |source| PayloadError::Section { section, source }
+}

@@ -1,0 +1,253 @@
+//! The result of compiling a model, and why a model cannot be compiled.
+
+use serde::Serialize;
+use tinyops_model::graph::{Graph, OpKind};
+use tinyops_model::{Body, GraphError, Model};
+use tinyops_nn::distance;
+
+use crate::cost;
+use crate::lower::lower;
+use crate::plan_memory::MemoryPlan;
+
+/// What a device runs, and what it takes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Compiled {
+    /// What makes the scores, as [`tinyops_nn::Program`] reads it: a plan, or a distance.
+    pub program: Vec<u8>,
+    /// Bytes of the arena.
+    pub arena_bytes: u32,
+    /// The arena over time.
+    pub memory: MemoryPlan,
+    /// Multiply-accumulate operations of one run.
+    pub macs: u64,
+    /// Floating-point operations of the front end and of a body without network, estimated.
+    pub dsp_operations: u64,
+    /// Bytes of the payload without golden vectors.
+    pub payload_bytes: u32,
+    /// RAM beside the arena.
+    pub ram: RamUse,
+    /// Cost of each op, in order of execution.
+    pub ops: Vec<OpCost>,
+}
+
+/// RAM that one prediction takes, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RamUse {
+    /// The network's tensors.
+    pub arena_bytes: u32,
+    /// The window of readings.
+    pub window_bytes: u32,
+    /// The features.
+    pub features_bytes: u32,
+    /// Scratch of the front end.
+    pub scratch_bytes: u32,
+}
+
+impl RamUse {
+    /// All of it.
+    #[must_use]
+    pub fn total_bytes(&self) -> u32 {
+        [
+            self.arena_bytes,
+            self.window_bytes,
+            self.features_bytes,
+            self.scratch_bytes,
+        ]
+        .into_iter()
+        .fold(0, u32::saturating_add)
+    }
+}
+
+/// What one op costs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OpCost {
+    /// The operator.
+    pub kind: &'static str,
+    /// The name of what it makes.
+    pub output: String,
+    /// Multiply-accumulate operations.
+    pub macs: u64,
+    /// Values made.
+    pub elements: u64,
+    /// Bytes of filter and bias.
+    pub constant_bytes: u64,
+}
+
+/// Why a model cannot be compiled. Ops count from 0.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CompileError {
+    /// The graph does not hold together.
+    #[error("the graph has {} faults, the first: {}", .0.len(), .0[0])]
+    Graph(Vec<GraphError>),
+    /// A tensor holds real numbers.
+    #[error("tensor `{tensor}` is not quantized; quantize the model first")]
+    NotQuantized {
+        /// Its name.
+        tensor: String,
+    },
+    /// A plan has one input and one output.
+    #[error("the network has {inputs} inputs and {outputs} outputs, a plan takes one of each")]
+    InputsOrOutputs {
+        /// How many inputs.
+        inputs: usize,
+        /// How many outputs.
+        outputs: usize,
+    },
+    /// An operator without int8 kernel.
+    #[error("op {op} `{kind}` has no int8 kernel")]
+    NoKernel {
+        /// Which op.
+        op: usize,
+        /// The operator.
+        kind: &'static str,
+    },
+    /// Scales that the fixed-point arithmetic cannot bridge.
+    #[error("op {op} `{kind}`: its scales are too far apart for int8 arithmetic")]
+    Scales {
+        /// Which op.
+        op: usize,
+        /// The operator.
+        kind: &'static str,
+    },
+    /// More than the format can hold.
+    #[error("{what} of {bytes} bytes is more than a plan can hold")]
+    TooLarge {
+        /// What.
+        what: &'static str,
+        /// How large.
+        bytes: u64,
+    },
+    /// Numbers that contradict each other.
+    #[error("the model does not fit together: {0}")]
+    Model(&'static str),
+}
+
+/// Compiles a model: plan (or distance), arena, cost.
+///
+/// # Errors
+/// [`CompileError`].
+pub fn compile(model: &Model) -> Result<Compiled, CompileError> {
+    let features = model.front_end.feature_count();
+    if !model.scaler.mean.is_empty() && !model.scaler.view().suits(features) {
+        return Err(CompileError::Model("the scaler does not suit the features"));
+    }
+    let mut compiled = match &model.body {
+        Body::Network(graph) => compile_graph(graph, false)?,
+        Body::Autoencoder(graph) => compile_graph(graph, true)?,
+        Body::KMeans { centres, radii } => {
+            if radii.is_empty() || centres.len() != radii.len() * features {
+                return Err(CompileError::Model("the clusters do not suit the features"));
+            }
+            let mut bytes = Vec::new();
+            distance::encode_k_means(centres, radii, |part| bytes.extend(part));
+            of_distance(bytes, 3 * centres.len() as u64)
+        }
+        Body::Mahalanobis {
+            mean,
+            inverse_covariance,
+        } => {
+            if mean.len() != features || inverse_covariance.len() != features * (features + 1) / 2 {
+                return Err(CompileError::Model(
+                    "the covariance does not suit the features",
+                ));
+            }
+            let mut bytes = Vec::new();
+            distance::encode_mahalanobis(mean, inverse_covariance, |part| bytes.extend(part));
+            of_distance(bytes, 3 * inverse_covariance.len() as u64)
+        }
+    };
+    if let Some(graph) = model.body.graph() {
+        let values = |shape: [u16; 4]| shape.iter().map(|&dim| usize::from(dim)).product::<usize>();
+        let input = values(graph.tensor(graph.inputs[0]).shape);
+        let output = values(graph.tensor(graph.outputs[0]).shape);
+        if input != features {
+            return Err(CompileError::Model(
+                "the network takes another count of features than the front end makes",
+            ));
+        }
+        if matches!(model.body, Body::Autoencoder(_)) && output != input {
+            return Err(CompileError::Model(
+                "the autoencoder makes another count of features than it takes",
+            ));
+        }
+    }
+    compiled.dsp_operations += cost::front_end_operations(&model.front_end);
+    compiled.ram = RamUse {
+        arena_bytes: compiled.arena_bytes,
+        window_bytes: words(model.front_end.reading_count()),
+        features_bytes: words(features),
+        scratch_bytes: words(model.front_end.scratch_len()),
+    };
+    compiled.payload_bytes = crate::capsule::payload(model, &compiled, &[])
+        .map_err(|_| CompileError::Model("labels, scaler or baseline do not fit a payload"))?
+        .len() as u32;
+    Ok(compiled)
+}
+
+/// Compiles a graph alone, without front end; `keep_input` for an autoencoder.
+pub(crate) fn compile_graph(graph: &Graph, keep_input: bool) -> Result<Compiled, CompileError> {
+    graph.check().map_err(CompileError::Graph)?;
+    if !graph.is_quantized() {
+        let real = graph
+            .tensors
+            .iter()
+            .find(|tensor| tensor.quantization.is_none());
+        let tensor = real.map_or_else(String::new, |tensor| tensor.name.clone());
+        return Err(CompileError::NotQuantized { tensor });
+    }
+    let (plan, memory) = lower(graph, keep_input)?;
+    if let Err(error) = tinyops_nn::Plan::load(&plan) {
+        // Only a fault of this crate can come here; it must not reach a device.
+        unreachable!("the compiler wrote a plan that does not load: {error}");
+    }
+    Ok(Compiled {
+        program: plan,
+        arena_bytes: memory.arena_bytes,
+        memory,
+        macs: graph.macs(),
+        dsp_operations: 0,
+        payload_bytes: 0,
+        ram: RamUse::default(),
+        ops: op_costs(graph),
+    })
+}
+
+fn of_distance(distance: Vec<u8>, dsp_operations: u64) -> Compiled {
+    Compiled {
+        program: distance,
+        arena_bytes: 0,
+        memory: MemoryPlan::default(),
+        macs: 0,
+        dsp_operations,
+        payload_bytes: 0,
+        ram: RamUse::default(),
+        ops: Vec::new(),
+    }
+}
+
+fn op_costs(graph: &Graph) -> Vec<OpCost> {
+    let ops = graph
+        .ops
+        .iter()
+        .filter(|op| !matches!(op.kind, OpKind::Reshape));
+    ops.map(|op| {
+        let output = graph.tensor(op.output);
+        let constants = op
+            .inputs
+            .iter()
+            .filter_map(|&input| graph.tensor(input).data.as_ref());
+        OpCost {
+            kind: op.kind.name(),
+            output: output.name.clone(),
+            macs: graph.op_macs(op),
+            elements: output.shape.iter().map(|&dim| u64::from(dim)).product(),
+            constant_bytes: constants.map(|data| data.bytes() as u64).sum(),
+        }
+    })
+    .collect()
+}
+
+fn words(count: usize) -> u32 {
+    u32::try_from(4 * count as u64).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,162 @@
+//! The constants of a plan: filters, biases, multipliers, tables.
+
+use tinyops_model::graph::{Data, Tensor};
+use tinyops_nn::Multiplier;
+use tinyops_nn::record::{CONSTANTS_ALIGN, FLAG_ONE_MULTIPLIER};
+
+/// The constants section as it grows.
+#[derive(Default)]
+pub(crate) struct Constants {
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Constants {
+    /// Adds an array that kernels read in wide steps.
+    pub(crate) fn put_array(&mut self, array: &[u8]) -> u32 {
+        self.put(array, CONSTANTS_ALIGN)
+    }
+
+    /// Adds 32-bit numbers, such as those of an op.
+    pub(crate) fn put_numbers(&mut self, numbers: &[i32]) -> u32 {
+        let bytes: Vec<u8> = numbers
+            .iter()
+            .flat_map(|number| number.to_le_bytes())
+            .collect();
+        self.put(&bytes, 4)
+    }
+
+    /// Adds biases, multipliers and shifts.
+    pub(crate) fn put_channels(&mut self, channels: &Channels) -> u32 {
+        let words = channels.biases.iter().copied();
+        let words = words.chain(
+            channels
+                .multipliers
+                .iter()
+                .map(|multiplier| multiplier.value),
+        );
+        let mut bytes: Vec<u8> = words.flat_map(i32::to_le_bytes).collect();
+        bytes.extend(
+            channels
+                .multipliers
+                .iter()
+                .map(|multiplier| multiplier.shift as u8),
+        );
+        self.put(&bytes, 4)
+    }
+
+    fn put(&mut self, part: &[u8], align: usize) -> u32 {
+        self.bytes
+            .resize(self.bytes.len().next_multiple_of(align), 0);
+        let offset = self.bytes.len();
+        self.bytes.extend(part);
+        // `compile` refuses a model whose constants pass 2^32 bytes before it writes any.
+        offset as u32
+    }
+}
+
+/// Bias, multiplier and shift of each output channel.
+pub(crate) struct Channels {
+    pub(crate) biases: Vec<i32>,
+    /// One for each channel, or one for all.
+    pub(crate) multipliers: Vec<Multiplier>,
+    pub(crate) flags: u8,
+}
+
+impl Channels {
+    /// The channels of a convolution or dense layer, with the input's zero point folded into the bias:
+    /// `b' = b - zp_in · Σ w`, exact modulo 2^32 as the sum itself is.
+    pub(crate) fn new(
+        input: &Tensor,
+        filter: &Tensor,
+        bias: Option<&Tensor>,
+        output: &Tensor,
+        weight_sums: &[i32],
+        is_dense: bool,
+    ) -> Channels {
+        let (input_scale, zero_point) = quantization(input);
+        let (output_scale, _) = quantization(output);
+        let biases = weight_sums.iter().enumerate().map(|(channel, &sum)| {
+            let bias = match bias.and_then(|bias| bias.data.as_ref()) {
+                Some(Data::Int32(biases)) => biases[channel],
+                _ => 0,
+            };
+            bias.wrapping_sub(sum.wrapping_mul(i32::from(zero_point)))
+        });
+        let scales = filter.quantization.as_ref().map_or(&[][..], |q| &q.scales);
+        let multiplier = |filter_scale: f32| {
+            // The order of roundings is TensorFlow Lite's: a dense layer with one scale multiplies
+            // the two scales in single precision, everything else in double.
+            let product = if is_dense && scales.len() == 1 {
+                f64::from(input_scale * filter_scale)
+            } else {
+                f64::from(input_scale) * f64::from(filter_scale)
+            };
+            Multiplier::from_real(product / f64::from(output_scale))
+        };
+        let biases: Vec<i32> = biases.collect();
+        let one = scales.iter().all(|&scale| scale == scales[0]);
+        let multipliers = if one {
+            vec![multiplier(scales[0])]
+        } else {
+            scales.iter().map(|&s| multiplier(s)).collect()
+        };
+        let flags = if one { FLAG_ONE_MULTIPLIER } else { 0 };
+        Channels {
+            biases,
+            multipliers,
+            flags,
+        }
+    }
+}
+
+/// Scale and zero point of an activation.
+pub(crate) fn quantization(tensor: &Tensor) -> (f32, i8) {
+    tensor
+        .quantization
+        .as_ref()
+        .map_or((1.0, 0), |q| (q.scale(), q.zero_point))
+}
+
+/// The int8 numbers of a filter.
+pub(crate) fn filter_values(filter: &Tensor) -> &[i8] {
+    match &filter.data {
+        Some(Data::Int8(values)) => values,
+        _ => &[],
+    }
+}
+
+/// Multiplier, shift and bias of a mean over `count` values.
+///
+/// # Source
+/// TFLM, `reference_ops::QuantizedMeanOrSum`: the division by the count goes into the multiplier.
+pub(crate) fn mean_numbers(input: (f32, i8), output: (f32, i8), count: u32) -> [i32; 3] {
+    let multiplier = Multiplier::from_real(f64::from(input.0) / f64::from(output.0));
+    let shift = (63 - u64::from(count).leading_zeros()) as i32;
+    let shift = shift.min(32).min(31 + i32::from(multiplier.shift));
+    let value = ((i64::from(multiplier.value) << shift) / i64::from(count)) as i32;
+    let bias = i64::from(count) * -i64::from(input.1);
+    [bias as i32, value, i32::from(multiplier.shift) - shift]
+}
+
+/// Multiplier and shift of first input, second input and output of a sum; `None` if a scale
+/// differs so much that the specification's arithmetic has no answer.
+///
+/// # Source
+/// TensorFlow Lite, `add.cc`: both inputs come to twice the greater scale, 20 bits up.
+pub(crate) fn add_numbers(first: f32, second: f32, output: f32) -> Option<[i32; 6]> {
+    let twice = 2.0 * f64::from(first.max(second));
+    let factors = [
+        f64::from(first) / twice,
+        f64::from(second) / twice,
+        twice / (f64::from(1u32 << 20) * f64::from(output)),
+    ];
+    let mut numbers = [0; 6];
+    for (pair, factor) in numbers.chunks_exact_mut(2).zip(factors) {
+        let multiplier = Multiplier::from_real(factor);
+        if factor >= 1.0 || multiplier.shift > 0 {
+            return None;
+        }
+        pair.copy_from_slice(&[multiplier.value, i32::from(multiplier.shift)]);
+    }
+    Some(numbers)
+}

@@ -1,0 +1,203 @@
+//! Whether a compiled model fits a board, with every reason why not.
+
+use serde::Serialize;
+
+use crate::board::{Band, Board};
+use crate::compiled::Compiled;
+
+/// Room for the manifest, signatures and golden vectors of a capsule.
+const CAPSULE_HEAD_BYTES: u32 = 1024;
+/// Golden vectors that a capsule carries.
+const GOLDEN_COUNT: u32 = 8;
+/// Flash pages are erased whole; 4 KiB is the page of all four boards.
+const PAGE_BYTES: u32 = 4096;
+/// An update lands beside what runs.
+const SLOT_COUNT: u32 = 2;
+
+/// What the user allows, beside what the board has.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Limits {
+    /// Most flash for the capsule slots.
+    pub flash_bytes: Option<u32>,
+    /// Most RAM.
+    pub ram_bytes: Option<u32>,
+    /// Most time of one prediction.
+    pub latency_ms: Option<f64>,
+    /// Most energy of one prediction.
+    pub energy_mj: Option<f64>,
+}
+
+/// What a model takes of a board. Estimates are bands, never one number.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Fit {
+    /// The board's id.
+    pub board: String,
+    /// Flash for two capsule slots.
+    pub flash_bytes: u32,
+    /// Flash that the board leaves, or the limit if that is less.
+    pub flash_free_bytes: u32,
+    /// RAM of one prediction.
+    pub ram_bytes: u32,
+    /// RAM that the board leaves, or the limit if that is less.
+    pub ram_free_bytes: u32,
+    /// Time of one prediction, front end included.
+    pub latency_ms: Band,
+    /// Energy of one prediction, without sensing and radio.
+    pub energy_mj: Band,
+    /// Everything that does not fit; empty if the model does.
+    pub reasons: Vec<FitError>,
+}
+
+impl Fit {
+    /// Whether the model fits.
+    #[must_use]
+    pub fn fits(&self) -> bool {
+        self.reasons.is_empty()
+    }
+}
+
+/// Why a model cannot be placed on a board.
+#[derive(Clone, Debug, PartialEq, Serialize, thiserror::Error)]
+#[serde(tag = "over", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum FitError {
+    /// Not enough flash.
+    #[error("two capsule slots need {needed_bytes} bytes of flash, board leaves {free_bytes}")]
+    Flash {
+        /// What two slots need.
+        needed_bytes: u32,
+        /// What there is.
+        free_bytes: u32,
+    },
+    /// Not enough RAM.
+    #[error(
+        "one prediction needs {needed_bytes} bytes of RAM (arena {arena_bytes}, window and features {window_bytes}), board leaves {free_bytes}"
+    )]
+    Ram {
+        /// What one prediction needs.
+        needed_bytes: u32,
+        /// Of it, the arena.
+        arena_bytes: u32,
+        /// Of it, window, features and scratch of the front end.
+        window_bytes: u32,
+        /// What there is.
+        free_bytes: u32,
+    },
+    /// Too slow.
+    #[error(
+        "one prediction takes about {typical_ms:.1} ms ({low_ms:.1} to {high_ms:.1}), the limit is {limit_ms} ms"
+    )]
+    Latency {
+        /// At best.
+        low_ms: f64,
+        /// Expected.
+        typical_ms: f64,
+        /// At worst.
+        high_ms: f64,
+        /// Allowed.
+        limit_ms: f64,
+    },
+    /// Too hungry.
+    #[error(
+        "one prediction takes about {typical_mj:.3} mJ ({low_mj:.3} to {high_mj:.3}), the limit is {limit_mj} mJ"
+    )]
+    Energy {
+        /// At best.
+        low_mj: f64,
+        /// Expected.
+        typical_mj: f64,
+        /// At worst.
+        high_mj: f64,
+        /// Allowed.
+        limit_mj: f64,
+    },
+}
+
+/// Holds a compiled model against a board and the user's limits.
+///
+/// A limit on time or energy is held against the typical value of the estimate; the band is shown.
+#[must_use]
+pub fn fit(compiled: &Compiled, board: &Board, limits: &Limits) -> Fit {
+    let flash_bytes = SLOT_COUNT.saturating_mul(slot_bytes(compiled));
+    let flash_free_bytes = board
+        .flash_free_bytes()
+        .min(limits.flash_bytes.unwrap_or(u32::MAX));
+    let ram_bytes = compiled.ram.total_bytes();
+    let ram_free_bytes = board
+        .ram_free_bytes()
+        .min(limits.ram_bytes.unwrap_or(u32::MAX));
+
+    let cost = &board.cost;
+    let elements: u64 = compiled.ops.iter().map(|op| op.elements).sum();
+    let cycles = (cost.cycles_per_mac.times(compiled.macs as f64))
+        .plus(cost.cycles_per_element.times(elements as f64))
+        .plus(
+            cost.cycles_per_dsp_operation
+                .times(compiled.dsp_operations as f64),
+        );
+    let latency_ms = cycles.times(1e3 / f64::from(board.clock_hz));
+    let energy_mj = latency_ms.by(cost.active_mw).times(1e-3);
+
+    let mut reasons = Vec::new();
+    if flash_bytes > flash_free_bytes {
+        reasons.push(FitError::Flash {
+            needed_bytes: flash_bytes,
+            free_bytes: flash_free_bytes,
+        });
+    }
+    if ram_bytes > ram_free_bytes {
+        reasons.push(FitError::Ram {
+            needed_bytes: ram_bytes,
+            arena_bytes: compiled.ram.arena_bytes,
+            window_bytes: ram_bytes - compiled.ram.arena_bytes,
+            free_bytes: ram_free_bytes,
+        });
+    }
+    if let Some(limit_ms) = limits
+        .latency_ms
+        .filter(|&limit| latency_ms.typical > limit)
+    {
+        let Band { low, typical, high } = latency_ms;
+        reasons.push(FitError::Latency {
+            low_ms: low,
+            typical_ms: typical,
+            high_ms: high,
+            limit_ms,
+        });
+    }
+    if let Some(limit_mj) = limits.energy_mj.filter(|&limit| energy_mj.typical > limit) {
+        let Band { low, typical, high } = energy_mj;
+        reasons.push(FitError::Energy {
+            low_mj: low,
+            typical_mj: typical,
+            high_mj: high,
+            limit_mj,
+        });
+    }
+    Fit {
+        board: board.id.clone(),
+        flash_bytes,
+        flash_free_bytes,
+        ram_bytes,
+        ram_free_bytes,
+        latency_ms,
+        energy_mj,
+        reasons,
+    }
+}
+
+/// Bytes of one capsule slot, in whole pages.
+fn slot_bytes(compiled: &Compiled) -> u32 {
+    let golden_bytes = match tinyops_nn::Plan::load(&compiled.program) {
+        Ok(plan) => plan.input().len + plan.output().len + 8,
+        Err(_) => compiled.ram.features_bytes as usize + 12,
+    };
+    let golden_bytes = GOLDEN_COUNT.saturating_mul(golden_bytes as u32);
+    let bytes = compiled
+        .payload_bytes
+        .saturating_add(CAPSULE_HEAD_BYTES)
+        .saturating_add(golden_bytes);
+    bytes
+        .checked_next_multiple_of(PAGE_BYTES)
+        .unwrap_or(u32::MAX)
+}

@@ -1,0 +1,116 @@
+//! The arena over time, for people: as text and as SVG.
+
+use std::fmt::Write as _;
+
+use crate::plan_memory::MemoryPlan;
+
+impl MemoryPlan {
+    /// The arena as text: one line for each tensor, one column for each step.
+    ///
+    /// `#` marks the steps in which the bytes are in use.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let name_len = self
+            .placed
+            .iter()
+            .map(|placed| placed.name.chars().count())
+            .max();
+        let name_len = name_len.unwrap_or(0).clamp(6, 40);
+        let mut text = format!(
+            "arena {} bytes, at least {} at one step\n{:<name_len$} {:>8} {:>8}  step 0..{}\n",
+            self.arena_bytes,
+            self.live_bytes_max,
+            "tensor",
+            "offset",
+            "bytes",
+            self.steps.len().saturating_sub(1),
+        );
+        for placed in &self.placed {
+            let name: String = placed.name.chars().take(name_len).collect();
+            let (offset, lifetime) = (placed.offset, placed.lifetime);
+            let steps = (0..self.steps.len() as u32).map(|step| {
+                if (lifetime.first..=lifetime.last).contains(&step) {
+                    '#'
+                } else {
+                    '.'
+                }
+            });
+            let steps: String = steps.collect();
+            let _ = writeln!(
+                text,
+                "{name:<name_len$} {offset:>8} {:>8}  {steps}",
+                lifetime.bytes
+            );
+        }
+        text
+    }
+
+    /// The arena as SVG: steps to the right, bytes upwards, one box for each tensor.
+    #[must_use]
+    pub fn svg(&self) -> String {
+        const STEP_WIDTH: u32 = 56;
+        const HEIGHT: u32 = 360;
+        const MARGIN: u32 = 48;
+        const FILLS: [&str; 6] = [
+            "#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377",
+        ];
+        let steps = self.steps.len().max(1) as u32;
+        let (width, height) = (steps * STEP_WIDTH + 2 * MARGIN, HEIGHT + 2 * MARGIN + 40);
+        let scale = f64::from(HEIGHT) / f64::from(self.arena_bytes.max(1));
+        let mut svg = format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" font-family=\"sans-serif\" font-size=\"11\" role=\"img\">\n\
+             <title>Arena of {} bytes over {steps} steps</title>\n",
+            self.arena_bytes
+        );
+        for (index, placed) in self.placed.iter().enumerate() {
+            let lifetime = placed.lifetime;
+            let x = MARGIN + lifetime.first * STEP_WIDTH;
+            let box_width = (lifetime.last - lifetime.first + 1) * STEP_WIDTH - 4;
+            let box_height = (f64::from(lifetime.bytes) * scale).max(1.0);
+            let y = f64::from(MARGIN + HEIGHT) - f64::from(placed.offset) * scale - box_height;
+            let (name, bytes, end) = (
+                escape(&placed.name),
+                lifetime.bytes,
+                placed.offset + lifetime.bytes,
+            );
+            let _ = writeln!(
+                svg,
+                "<rect x=\"{x}\" y=\"{y:.1}\" width=\"{box_width}\" height=\"{box_height:.1}\" fill=\"{}\" fill-opacity=\"0.75\" stroke=\"#fff\">\
+                 <title>{name}: {bytes} bytes, {} to {end}</title></rect>",
+                FILLS[index % FILLS.len()],
+                placed.offset,
+            );
+            if box_height >= 14.0 {
+                let (text_x, text_y) = (x + 4, y + box_height / 2.0 + 4.0);
+                let _ = writeln!(
+                    svg,
+                    "<text x=\"{text_x}\" y=\"{text_y:.1}\" fill=\"#fff\">{bytes}</text>"
+                );
+            }
+        }
+        let base = MARGIN + HEIGHT;
+        for (step, name) in self.steps.iter().enumerate() {
+            let (x, y) = (MARGIN + step as u32 * STEP_WIDTH + 4, base + 14);
+            let _ = writeln!(
+                svg,
+                "<text x=\"{x}\" y=\"{y}\" transform=\"rotate(35 {x} {y})\" fill=\"#444\">{}</text>",
+                escape(&name.to_lowercase())
+            );
+        }
+        let _ = write!(
+            svg,
+            "<text x=\"4\" y=\"{}\" fill=\"#444\">{} B</text>\n<line x1=\"{MARGIN}\" y1=\"{base}\" x2=\"{}\" y2=\"{base}\" stroke=\"#444\"/>\n</svg>\n",
+            MARGIN - 6,
+            self.arena_bytes,
+            width - MARGIN,
+        );
+        svg
+    }
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+}

@@ -1,0 +1,163 @@
+//! Runs the golden vectors of a finished payload on the host, by the device's own code.
+
+use tinyops_dsp::{FrontEnd, FrontEndError};
+use tinyops_nn::{Plan, Program, ProgramError, quantize};
+use tinyops_wire::payload::{Payload, PayloadError, SectionId};
+use tinyops_wire::section::{Golden, GoldenSection, ScalerSection, SectionError};
+
+/// Scores of distances are floating-point; a part in 10,000 counts as equal.
+const SCORE_TOLERANCE: f32 = 1e-4;
+
+/// What came of running the golden vectors.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Replay {
+    /// How many vectors ran.
+    pub cases: usize,
+    /// Every element that came out otherwise.
+    pub differing: Vec<Difference>,
+}
+
+/// One element that differs from its golden value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Difference {
+    /// Which vector, from 0.
+    pub case: usize,
+    /// Which element of its output, from 0.
+    pub element: usize,
+    /// The golden value: a quantized score, or a distance.
+    pub expected: f32,
+    /// What came out.
+    pub actual: f32,
+}
+
+/// Why the golden vectors of a payload cannot run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReplayError {
+    /// Not a payload.
+    #[error("the payload does not parse: {0}")]
+    Payload(PayloadError),
+    /// A section that is needed is not there.
+    #[error("the payload has no section {0}")]
+    Missing(&'static str),
+    /// A section is damaged.
+    #[error("a section does not parse: {0}")]
+    Section(SectionError),
+    /// The program does not load.
+    #[error("the program does not load: {0}")]
+    Program(ProgramError),
+    /// The front end does not take the golden window.
+    #[error("the front end refuses: {0}")]
+    FrontEnd(FrontEndError),
+    /// A golden vector does not have the lengths of the program.
+    #[error("golden vector {case} does not suit the program")]
+    Vector {
+        /// Which vector, from 0.
+        case: usize,
+    },
+}
+
+/// Parses a payload and runs its golden vectors.
+///
+/// # Errors
+/// [`ReplayError`]; a difference is no error, it is the answer.
+pub fn replay(payload: &[u8]) -> Result<Replay, ReplayError> {
+    let payload = Payload::parse(payload).map_err(ReplayError::Payload)?;
+    let section = |id, name| payload.section(id).ok_or(ReplayError::Missing(name));
+    let program =
+        Program::load(section(SectionId::Program, "PROGRAM")?).map_err(ReplayError::Program)?;
+    let Some(golden) = payload.section(SectionId::Golden) else {
+        return Ok(Replay::default());
+    };
+    let golden = GoldenSection::decode(golden).map_err(ReplayError::Section)?;
+    let scaler = section(SectionId::Scaler, "SCALER")?;
+    let scaler = ScalerSection::decode(scaler).map_err(ReplayError::Section)?;
+
+    let mut arena = vec![0; program.arena_bytes()];
+    let mut replay = Replay::default();
+    for (case, vector) in golden.vectors().enumerate() {
+        replay.cases += 1;
+        let unsuitable = ReplayError::Vector { case };
+        match (vector, &program) {
+            (Golden::Tensor { input, output }, Program::Plan(plan)) => {
+                let place = &mut arena[plan.input().range()];
+                if input.len() != place.len() || output.len() != plan.output().len {
+                    return Err(unsuitable);
+                }
+                place.copy_from_slice(input);
+                replay.run(plan, &mut arena, case, output);
+            }
+            (Golden::Window { readings, output }, Program::Plan(plan)) => {
+                if output.len() != plan.output().len {
+                    return Err(unsuitable);
+                }
+                let front_end = section(SectionId::FrontEnd, "FRONT_END")?;
+                let mut features = extract(front_end, readings)?;
+                scaler.apply(&mut features);
+                let input = plan.input();
+                if features.len() != input.len {
+                    return Err(unsuitable);
+                }
+                for (place, &feature) in arena[input.range()].iter_mut().zip(&features) {
+                    *place = quantize(feature, input.scale, input.zero_point) as u8;
+                }
+                replay.run(plan, &mut arena, case, output);
+            }
+            (Golden::Score { features, score }, Program::Distance(distance)) => {
+                let mut features: Vec<f32> = features
+                    .iter()
+                    .map(|&word| f32::from_le_bytes(word))
+                    .collect();
+                if features.len() != distance.feature_count() {
+                    return Err(unsuitable);
+                }
+                scaler.apply(&mut features);
+                let actual = distance.score(&features);
+                let tolerance = SCORE_TOLERANCE * score.abs().max(1.0);
+                if actual.is_nan() || (actual - score).abs() > tolerance {
+                    replay.differing.push(Difference {
+                        case,
+                        element: 0,
+                        expected: score,
+                        actual,
+                    });
+                }
+            }
+            _ => return Err(unsuitable),
+        }
+    }
+    Ok(replay)
+}
+
+impl Replay {
+    fn run(&mut self, plan: &Plan<'_>, arena: &mut [u8], case: usize, expected: &[u8]) {
+        plan.run(arena)
+            .expect("the arena has the length that the plan asked for");
+        let actual = &arena[plan.output().range()];
+        for (element, (&expected, &actual)) in expected.iter().zip(actual).enumerate() {
+            if expected != actual {
+                let [expected, actual] = [expected, actual].map(|byte| f32::from(byte as i8));
+                self.differing.push(Difference {
+                    case,
+                    element,
+                    expected,
+                    actual,
+                });
+            }
+        }
+    }
+}
+
+fn extract(front_end: &[u8], readings: &[[u8; 4]]) -> Result<Vec<f32>, ReplayError> {
+    let (front_end, _) = FrontEnd::decode(front_end).map_err(ReplayError::FrontEnd)?;
+    let window: Vec<f32> = readings
+        .iter()
+        .map(|&word| f32::from_le_bytes(word))
+        .collect();
+    let mut features = vec![0.0; front_end.feature_count()];
+    let mut scratch = vec![0.0; front_end.scratch_len()];
+    front_end
+        .extract(&window, &mut features, &mut scratch)
+        .map_err(ReplayError::FrontEnd)?;
+    Ok(features)
+}
