@@ -8,6 +8,7 @@
     reason = "chores talk to the person at the terminal"
 )]
 
+mod fuzz;
 mod golden;
 mod golden_dsp;
 mod house;
@@ -36,6 +37,14 @@ enum Chore {
     /// Hold our arithmetic against the reference outputs of other libraries
     #[command(subcommand)]
     Golden(golden::Golden),
+    /// Feed every decoder of foreign bytes with mutated ones (needs nightly and cargo-fuzz)
+    Fuzz {
+        /// One target; all of them without it
+        target: Option<String>,
+        /// Seconds for each target
+        #[arg(long, default_value_t = 600)]
+        seconds: u32,
+    },
 }
 
 fn main() -> ExitCode {
@@ -44,6 +53,7 @@ fn main() -> ExitCode {
         Chore::Test => steps::test(),
         Chore::Ci => steps::ci(),
         Chore::Golden(golden) => golden.run(),
+        Chore::Fuzz { target, seconds } => fuzz::fuzz(target.as_deref(), seconds),
     };
     match answer {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,2 +1,76 @@
 #![forbid(unsafe_code)]
-//! Boots firmware and packages in an emulator and compares with golden vectors.
+//! Boots firmware in an emulator and compares what it computes with golden vectors.
+//!
+//! The only crate that starts processes for a board: cargo for the firmware, QEMU to run it. It
+//! is never needed to make a capsule; where its tools are missing, [`EmulateError::Missing`] says
+//! how to get them and the caller reports that the smoke test was not run.
+
+mod firmware;
+mod machine;
+mod report;
+mod smoke;
+
+pub use firmware::{Firmware, Memory, Toolchain};
+pub use report::{Case, Smoke};
+pub use smoke::smoke;
+
+/// Why no verdict came out of the emulator.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EmulateError {
+    /// A program is not installed, or the firmware's source is not at hand.
+    #[error("{what} is missing; {remedy}")]
+    Missing {
+        /// The program or folder.
+        what: String,
+        /// What brings it.
+        remedy: &'static str,
+    },
+    /// The firmware did not build, most often because it does not fit the board's memory.
+    #[error("the firmware does not build for {flash_bytes} bytes of flash and {ram_bytes} of RAM: {log}")]
+    Build {
+        /// Flash given to the linker.
+        flash_bytes: u32,
+        /// RAM given to the linker.
+        ram_bytes: u32,
+        /// The last lines of what the compiler said.
+        log: String,
+    },
+    /// The machine did not end by itself.
+    #[error("the emulator was stopped after {seconds} s; it had printed: {output}")]
+    Timeout {
+        /// How long it was given.
+        seconds: u64,
+        /// What it had printed until then.
+        output: String,
+    },
+    /// The machine ended without a whole report.
+    #[error("the firmware's report is not whole ({reason}); it printed: {output}")]
+    Report {
+        /// What is wrong with it.
+        reason: String,
+        /// What it printed.
+        output: String,
+    },
+    /// The capsule cannot be run at all: the firmware said why.
+    #[error("the firmware refused the capsule: {reason}")]
+    Refused {
+        /// The firmware's word.
+        reason: String,
+    },
+    /// A file or process could not be used.
+    #[error("{what}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+impl EmulateError {
+    pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Io { what, source }
+    }
+}
