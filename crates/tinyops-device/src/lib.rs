@@ -1,3 +1,26 @@
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
-//! The device agent: window, features, scores, sketch, report; slots and updates.
+//! The device agent: window, features, scores, sketch, report; slots, trials and updates.
+//!
+//! [`Agent::step`] is handed the time and an event and answers with what to do. It reads no clock, no
+//! pin and no link, and allocates nothing: flash and memory are the caller's ([`flash::Flash`],
+//! [`memory::Memory`]). The same code runs on a board and, a thousand times over, in one process.
+
+pub mod flash;
+pub mod memory;
+pub mod sim;
+
+mod agent;
+mod install;
+mod journal;
+mod labels;
+mod model;
+mod monitor;
+mod running;
+mod settings;
+mod slots;
+mod uplink;
+
+pub use agent::{Action, Agent, Counters, Event, Fetch};
+pub use model::{Answer, Limits, Model, Prediction, Refusal, Scorer, Verdict, Workspace};
+pub use settings::{BlockSource, Config, Reporting, Sensor};

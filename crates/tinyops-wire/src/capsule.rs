@@ -115,6 +115,11 @@ impl<'a> Unverified<'a> {
         })
     }
 
+    /// The id that its reports would carry.
+    pub fn model(&self) -> ModelId {
+        ModelId::of(&Digest::of(self.manifest_bytes))
+    }
+
     /// Checks the signature, then the payload's digest, then its sections.
     ///
     /// # Errors

@@ -1,0 +1,656 @@
+//! The agent's state machine: an event in, an action out.
+
+use tinyops_nn::Program;
+use tinyops_sketch::Observation;
+use tinyops_wire::block::BlockRequest;
+use tinyops_wire::downlink::{Command, Downlink, Label, Offer, StatisticsRequest};
+use tinyops_wire::envelope::{Direction, Sealed};
+use tinyops_wire::frame::{Alarm, Flags, Reason, Update, UpdateState};
+use tinyops_wire::{Digest, ModelId};
+
+use crate::flash::Flash;
+use crate::install::{Arrival, Transfer};
+use crate::journal::{Place, Stored};
+use crate::labels::{Judged, Ring};
+use crate::memory::{Lent, Memory};
+use crate::model::{Answer, Limits, Prediction, Refusal, Workspace};
+use crate::monitor::Monitor;
+use crate::running::{Running, claimed};
+use crate::settings::Config;
+use crate::slots::Slots;
+
+/// What happens to a device.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'e> {
+    /// It has been reset; the first event of all, and the answer to [`Action::Reboot`].
+    Boot,
+    /// Nothing but time; also asks for what is left to do.
+    Tick,
+    /// One reading of all channels of its sensor.
+    Reading(&'e [f32]),
+    /// A whole window of readings, interleaved.
+    Window(&'e [f32]),
+    /// An envelope from its server.
+    Downlink(&'e [u8]),
+    /// A block of the capsule being fetched, from the caller.
+    Block {
+        /// Where it belongs.
+        offset: u32,
+        /// The bytes.
+        bytes: &'e [u8],
+    },
+    /// The truth about its newest windows has become known on the spot.
+    Label(Label),
+}
+
+/// What a device is to do.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Action<'a> {
+    /// Nothing is left to do.
+    Idle,
+    /// Act upon what the model says of a window.
+    Predict(Prediction),
+    /// Send this envelope to the server.
+    Send(&'a [u8]),
+    /// Fetch blocks of a capsule, and hand them in as [`Event::Block`].
+    Fetch(Fetch),
+    /// Reset, or hand in [`Event::Boot`].
+    Reboot,
+}
+
+/// Blocks that the caller is to fetch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fetch {
+    /// Digest of the whole capsule.
+    pub digest: Digest,
+    /// Its size, in bytes.
+    pub bytes: u32,
+    /// Which blocks.
+    pub request: BlockRequest,
+}
+
+/// What has happened since the boot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Windows scored.
+    pub windows: u64,
+    /// Windows with a reading that was not a number, or of the wrong length.
+    pub unreadable: u64,
+    /// Envelopes sent.
+    pub sent: u64,
+    /// Their bytes.
+    pub sent_bytes: u64,
+    /// Downlinks that were malformed, not for this device, or sealed with another key.
+    pub malformed: u64,
+    /// Downlinks that had been seen before.
+    pub replayed: u64,
+}
+
+/// A device: flash, memory and a model, moved on by [`Agent::step`].
+pub struct Agent<F, M> {
+    pub(crate) config: Config,
+    pub(crate) memory: M,
+    pub(crate) slots: Slots<F>,
+    pub(crate) running: Option<Running>,
+    /// Windows that a capsule on trial has yet to score.
+    trial_left: Option<u32>,
+    pub(crate) monitor: Monitor,
+    ring: Ring,
+    pub(crate) transfer: Option<Transfer>,
+    /// Readings in the window being filled.
+    filled: usize,
+    /// Readings to let pass before the next window begins.
+    skip: usize,
+    pub(crate) reported_at_ms: u64,
+    pub(crate) pending: Pending,
+    pub(crate) sequence: u32,
+    pub(crate) counters: Counters,
+}
+
+/// What is to be done, in this order; each kind at most once.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Pending {
+    pub(crate) update: Option<Update>,
+    pub(crate) hello: bool,
+    pub(crate) alarm: Option<Alarm>,
+    pub(crate) outcome: Option<Judged>,
+    pub(crate) report: bool,
+    pub(crate) statistics: Option<(StatisticsRequest, u8)>,
+    /// Waits while statistics are being told, so that all their parts are of one state.
+    pub(crate) label: Option<Label>,
+    pub(crate) reboot: bool,
+}
+
+impl<F: Flash, M: Memory> Agent<F, M> {
+    /// A device that has not booted; everything but [`Event::Boot`] leaves it idle.
+    ///
+    /// # Panics
+    /// If there is no release key, the block size is not whole write units, or the flash or the outbox is too small.
+    pub fn new(config: Config, flash: F, mut memory: M) -> Agent<F, M> {
+        assert!(
+            config.release_keys.iter().flatten().count() > 0,
+            "somebody may sign capsules"
+        );
+        assert!(
+            config.block_bytes > 0 && usize::from(config.block_bytes).is_multiple_of(F::WRITE_SIZE),
+            "a block is whole write units"
+        );
+        assert!(
+            memory.lend().outbox.len() >= crate::memory::OUTBOX_BYTES_MIN,
+            "the outbox holds a report"
+        );
+        let slots = Slots::new(flash);
+        Agent {
+            sequence: u32::MAX,
+            config,
+            memory,
+            slots,
+            running: None,
+            trial_left: None,
+            monitor: Monitor::new(),
+            ring: Ring::default(),
+            transfer: None,
+            filled: 0,
+            skip: 0,
+            reported_at_ms: 0,
+            pending: Pending::default(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Moves on: takes one event and answers with one action.
+    ///
+    /// Unless the answer is [`Action::Idle`] more may be left to do: hand in [`Event::Tick`] until it is.
+    /// `now_ms` is any clock that does not run backwards; only differences count.
+    pub fn step(&mut self, now_ms: u64, event: Event<'_>) -> Action<'_> {
+        let prediction = match event {
+            Event::Boot => {
+                self.boot(now_ms);
+                None
+            }
+            Event::Tick => None,
+            Event::Reading(reading) => self.reading(reading),
+            Event::Window(window) => self.window(window),
+            Event::Downlink(bytes) => {
+                self.downlink(bytes, now_ms);
+                None
+            }
+            Event::Block { offset, bytes } => {
+                self.block(None, offset, bytes);
+                None
+            }
+            Event::Label(label) => {
+                self.label(label);
+                None
+            }
+        };
+        self.check_report(now_ms);
+        match prediction {
+            Some(prediction) => Action::Predict(prediction),
+            None => self.next_action(now_ms),
+        }
+    }
+
+    /// The model that runs.
+    pub fn model(&self) -> Option<ModelId> {
+        self.running.as_ref().map(|running| running.model)
+    }
+
+    /// Whether the model that runs has yet to prove itself.
+    pub fn is_on_trial(&self) -> bool {
+        self.trial_left.is_some()
+    }
+
+    /// The name of a class of the model that runs.
+    pub fn class_name(&self, class: u8) -> Option<&str> {
+        let running = self.running.as_ref()?;
+        running.name(self.slots.capsule(running.place), class)
+    }
+
+    /// What has happened since the boot.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// The flash, for a simulator that wants to look at it or to cut its power.
+    pub fn flash_mut(&mut self) -> &mut F {
+        self.slots.flash_mut()
+    }
+
+    /// Takes the agent apart: what is left of a device whose memory is gone.
+    pub fn into_flash(self) -> F {
+        self.slots.into_flash()
+    }
+}
+
+impl<F: Flash, M: Memory> Agent<F, M> {
+    fn boot(&mut self, now_ms: u64) {
+        let begun = self.slots.begin_boot();
+        self.sequence = begun.sequence;
+        self.running = None;
+        self.trial_left = None;
+        self.monitor = Monitor::new();
+        self.ring = Ring::default();
+        (self.filled, self.skip) = (0, 0);
+        self.reported_at_ms = now_ms;
+        self.pending = Pending {
+            hello: true,
+            ..Pending::default()
+        };
+        self.counters = Counters::default();
+        self.memory.lend().statistics.fill(0);
+        if begun.gave_up {
+            self.pending.update = Some(ended(UpdateState::Reverted, Refusal::of(Reason::Tries)));
+        }
+        if let Some(place) = begun.trial {
+            match self.check(place, true) {
+                Ok(running) if running.sequence > self.slots.record().confirmed_sequence => {
+                    self.trial_left = Some(self.config.trial_windows);
+                    self.running = Some(running);
+                    self.confirm_if_proven();
+                }
+                Ok(_) => self.revert_trial(self.rollback()),
+                Err(refusal) => self.revert_trial(refusal),
+            }
+        }
+        if self.running.is_none() {
+            self.run_confirmed();
+        }
+        let blocks = self.memory.lend().blocks;
+        self.transfer = Transfer::resume(&self.slots, blocks, self.config.block_bytes);
+        let is_complete = self
+            .transfer
+            .is_some_and(|transfer| transfer.is_complete(blocks));
+        if is_complete {
+            self.finish_transfer();
+        }
+    }
+
+    /// Runs the active capsule, or what is left if flash has lost it.
+    fn run_confirmed(&mut self) {
+        let active = self.slots.record().active;
+        match self.check(active, false) {
+            Ok(running) => self.running = Some(running),
+            // A new device without a factory's capsule waits for its first.
+            Err(_) if self.slots.capsule(active).is_empty() && active == Place::Factory => {}
+            Err(refusal) => {
+                self.pending.update = Some(ended(UpdateState::Reverted, refusal));
+                if let Some(place) = self.slots.fallback() {
+                    self.running = self.check(place, false).ok();
+                }
+            }
+        }
+    }
+
+    fn check(&mut self, place: Place, with_golden: bool) -> Result<Running, Refusal> {
+        let capsule = self.slots.capsule(place);
+        let (limits, mut workspace) = workspace(self.memory.lend(), &self.config);
+        let golden = with_golden.then_some(&mut workspace);
+        Running::check(capsule, place, &self.config, &limits, golden)
+    }
+
+    fn revert_trial(&mut self, refusal: Refusal) {
+        let Some(place) = self.slots.record().trial else {
+            return;
+        };
+        let (model, sequence) = claimed(self.slots.capsule(place));
+        self.pending.update = Some(Update {
+            model,
+            sequence,
+            ..ended(UpdateState::Reverted, refusal)
+        });
+        // If this cannot be written the tries run out instead.
+        let _ = self.slots.revert_trial(place, refusal);
+    }
+
+    fn rollback(&self) -> Refusal {
+        Refusal {
+            reason: Reason::Rollback,
+            detail: self.slots.record().confirmed_sequence,
+        }
+    }
+
+    fn confirm_if_proven(&mut self) {
+        let (Some(0), Some(running)) = (self.trial_left, &self.running) else {
+            return;
+        };
+        // If the journal cannot be written now, the next window tries again.
+        if self.slots.confirm(running.place, running.sequence).is_ok() {
+            self.trial_left = None;
+            self.pending.update = Some(succeeded(UpdateState::Confirmed, running));
+        }
+    }
+
+    fn reading(&mut self, reading: &[f32]) -> Option<Prediction> {
+        let front_end = self.running.as_ref()?.front_end;
+        let (channel_count, reading_count) = (
+            usize::from(front_end.channel_count),
+            front_end.reading_count(),
+        );
+        if self.skip > 0 {
+            self.skip -= 1;
+            return None;
+        }
+        let lent = self.memory.lend();
+        let window = lent.window.get_mut(..reading_count)?;
+        let place = window.get_mut(self.filled..self.filled + channel_count)?;
+        if reading.len() != channel_count {
+            self.counters.unreadable += 1;
+            return None;
+        }
+        place.copy_from_slice(reading);
+        self.filled += channel_count;
+        if self.filled < reading_count {
+            return None;
+        }
+        let prediction = self.score(None);
+        let hop = match self.config.hop {
+            0 => reading_count,
+            hop => hop as usize * channel_count,
+        };
+        self.memory
+            .lend()
+            .window
+            .copy_within(hop.min(reading_count)..reading_count, 0);
+        self.filled = reading_count.saturating_sub(hop);
+        self.skip = hop.saturating_sub(reading_count) / channel_count;
+        prediction
+    }
+
+    fn window(&mut self, window: &[f32]) -> Option<Prediction> {
+        self.score(Some(window))
+    }
+
+    /// Scores a window from the caller, or the agent's own that has just been filled.
+    fn score(&mut self, window: Option<&[f32]>) -> Option<Prediction> {
+        let running = self.running.as_ref()?;
+        let scorer = running.scorer(self.slots.capsule(running.place))?;
+        let Lent {
+            arena,
+            window: own,
+            features,
+            scratch,
+            ring,
+            ..
+        } = self.memory.lend();
+        let reading_count = running.front_end.reading_count();
+        let window = match window {
+            Some(window) => window,
+            None => own.get(..reading_count)?,
+        };
+        let features = features.get_mut(..running.front_end.feature_count())?;
+        if scorer.extract(window, features, scratch).is_err() {
+            self.counters.unreadable += 1;
+            self.monitor.flags = self.monitor.flags.with(Flags::NOT_FINITE);
+            return None;
+        }
+        let baseline = &running.baseline;
+        let observation = Observation::of(baseline, features);
+        let answer = scorer.answer(features, arena)?;
+        let output = answer.output();
+        let observation = observation.with_output(baseline, output);
+        let alarm = self
+            .monitor
+            .push(baseline, &observation, output, answer.class());
+        if let Some(alarm) = alarm {
+            self.pending.alarm = Some(alarm);
+        }
+        if let Answer::Class { class, .. } = answer {
+            let embedding = match &scorer.program {
+                Program::Plan(plan) => plan.embedding().map(|tensor| &arena[tensor.range()]),
+                Program::Distance(_) => None,
+            };
+            self.ring.push(ring, class, embedding.unwrap_or_default());
+        }
+        let model = running.model;
+        self.counters.windows += 1;
+        if let Some(left) = &mut self.trial_left {
+            *left = left.saturating_sub(u32::from(output.is_finite()));
+        }
+        self.confirm_if_proven();
+        Some(Prediction { model, answer })
+    }
+
+    pub(crate) fn label(&mut self, label: Label) {
+        if self.pending.statistics.is_some() {
+            self.pending.label = Some(label);
+            return;
+        }
+        let Some(running) = &self.running else {
+            return;
+        };
+        let Lent {
+            ring, statistics, ..
+        } = self.memory.lend();
+        let judged = self.ring.judge(ring, statistics, running.labels, label);
+        if let Some(judged) = judged {
+            self.monitor.flags = self.monitor.flags.with(Flags::LABELLED);
+            self.pending.outcome = Some(judged);
+        }
+    }
+
+    fn check_report(&mut self, now_ms: u64) {
+        let reporting = &self.config.reporting;
+        let windows = self.monitor.sketch.count;
+        let is_full = reporting.every_windows > 0 && windows >= reporting.every_windows;
+        let age_ms = now_ms.saturating_sub(self.reported_at_ms);
+        if is_full || (reporting.every_ms > 0 && age_ms >= reporting.every_ms) {
+            self.pending.report = true;
+        }
+    }
+
+    fn downlink(&mut self, bytes: &[u8], now_ms: u64) {
+        let config = &self.config;
+        let opened =
+            Sealed::parse(bytes).and_then(|sealed| sealed.open(&config.key, Direction::Down));
+        let envelope = match opened {
+            Ok(envelope) if envelope.device == config.device => envelope,
+            _ => {
+                self.counters.malformed += 1;
+                return;
+            }
+        };
+        let Ok(message) = Downlink::decode(envelope.body) else {
+            self.counters.malformed += 1;
+            return;
+        };
+        // A block that comes again does no harm, and many may share the moment of their sending.
+        if let Downlink::Block(block) = message {
+            self.block(Some(block.digest), block.offset, block.bytes);
+            return;
+        }
+        if envelope.sequence <= self.slots.downlink_seen {
+            self.counters.replayed += 1;
+            return;
+        }
+        self.slots.downlink_seen = envelope.sequence;
+        match message {
+            Downlink::Offer(offer) => self.offer(offer),
+            Downlink::StatisticsRequest(request) => self.pending.statistics = Some((request, 0)),
+            Downlink::Label(label) => self.label(label),
+            Downlink::Command(command) => self.command(command),
+            Downlink::ReportEvery { windows } => {
+                self.config.reporting.every_windows = windows;
+                self.check_report(now_ms);
+            }
+            // Messages of a later version say nothing to this one.
+            _ => self.counters.malformed += 1,
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::ReportNow => self.pending.report = true,
+            Command::Reboot => self.pending.reboot = true,
+            Command::Revert => self.revert_on_command(),
+            _ => self.counters.malformed += 1,
+        }
+    }
+
+    fn revert_on_command(&mut self) {
+        let refusal = Refusal::of(Reason::Commanded);
+        if self.trial_left.is_some() {
+            self.revert_trial(refusal);
+            self.pending.reboot = true;
+            return;
+        }
+        let (Some(place), Some(running)) = (self.slots.fallback(), &self.running) else {
+            return;
+        };
+        let update = Update {
+            model: running.model,
+            sequence: running.sequence,
+            ..ended(UpdateState::Reverted, refusal)
+        };
+        match self.slots.go_back(place, refusal) {
+            Ok(()) => {
+                self.pending.update = Some(update);
+                self.pending.reboot = true;
+            }
+            Err(refusal) => self.pending.update = Some(ended(UpdateState::Refused, refusal)),
+        }
+    }
+
+    fn offer(&mut self, offer: Offer) {
+        let record = *self.slots.record();
+        let digest: [u8; 8] = offer.digest.prefix();
+        let is_active = self.slots.digest_prefix(record.active) == Some(digest);
+        if record.trial.is_some() {
+            // One trial at a time; the server offers again what it still wants afterwards.
+        } else if let (true, Some(running)) = (is_active, &self.running) {
+            self.pending.update = Some(succeeded(UpdateState::Confirmed, running));
+        } else if let Some((_, refusal)) = record.refused.filter(|(refused, _)| *refused == digest)
+        {
+            self.pending.update = Some(ended(UpdateState::Refused, refusal));
+        } else if self.transfer.is_none_or(|transfer| transfer.offer != offer) {
+            let blocks = self.memory.lend().blocks;
+            let begun = Transfer::begin(&mut self.slots, offer, blocks, self.config.block_bytes);
+            self.pending.update = Some(match begun {
+                Ok(_) => ended(UpdateState::Downloading, Refusal::of(Reason::None)),
+                Err(refusal) => ended(UpdateState::Refused, refusal),
+            });
+            self.transfer = begun.ok();
+        }
+    }
+
+    fn block(&mut self, digest: Option<[u8; 8]>, offset: u32, bytes: &[u8]) {
+        let Some(transfer) = &mut self.transfer else {
+            return;
+        };
+        if digest.is_some_and(|digest| digest != transfer.offer.digest.prefix()) {
+            return;
+        }
+        let blocks = self.memory.lend().blocks;
+        match transfer.accept(&mut self.slots, blocks, offset, bytes) {
+            Ok(Arrival::Complete) => self.finish_transfer(),
+            Ok(Arrival::Stored | Arrival::Ignored) => {}
+            Err(refusal) => self.refuse_transfer(refusal),
+        }
+    }
+
+    /// Every block is there: checks the whole, and lets the next boot try it.
+    fn finish_transfer(&mut self) {
+        let Some(Transfer { place, offer, .. }) = self.transfer else {
+            return;
+        };
+        match self.check_transfer(place, &offer) {
+            Ok(running) => {
+                let stored = Stored {
+                    bytes: offer.bytes,
+                    digest: offer.digest.prefix(),
+                };
+                match self.slots.begin_trial(place, stored, self.config.tries) {
+                    Ok(()) => {
+                        self.transfer = None;
+                        self.pending.update = Some(succeeded(UpdateState::Installed, &running));
+                        self.pending.reboot = true;
+                    }
+                    Err(refusal) => self.refuse_transfer(refusal),
+                }
+            }
+            Err(refusal) => self.refuse_transfer(refusal),
+        }
+    }
+
+    fn check_transfer(&mut self, place: Place, offer: &Offer) -> Result<Running, Refusal> {
+        let slot = place
+            .slot_index()
+            .map_or(&[][..], |index| self.slots.slot(index));
+        let capsule = slot.get(..offer.bytes as usize).unwrap_or_default();
+        if Digest::of(capsule) != offer.digest {
+            return Err(Refusal::of(Reason::Digest));
+        }
+        let (limits, mut workspace) = workspace(self.memory.lend(), &self.config);
+        let golden = Some(&mut workspace);
+        let running = Running::check(capsule, place, &self.config, &limits, golden)?;
+        if running.sequence <= self.slots.record().confirmed_sequence {
+            return Err(self.rollback());
+        }
+        Ok(running)
+    }
+
+    fn refuse_transfer(&mut self, refusal: Refusal) {
+        let Some(Transfer { place, offer, .. }) = self.transfer.take() else {
+            return;
+        };
+        let slot = place
+            .slot_index()
+            .map_or(&[][..], |index| self.slots.slot(index));
+        let (model, sequence) = claimed(slot.get(..offer.bytes as usize).unwrap_or_default());
+        self.pending.update = Some(Update {
+            model,
+            sequence,
+            ..ended(UpdateState::Refused, refusal)
+        });
+        // If this cannot be written, the next boot finds the transfer and turns it away again.
+        let _ = self.slots.refuse_transfer(offer.digest.prefix(), refusal);
+    }
+}
+
+fn workspace<'m>(lent: Lent<'m>, config: &Config) -> (Limits, Workspace<'m>) {
+    let Lent {
+        arena,
+        window,
+        features,
+        scratch,
+        ..
+    } = lent;
+    let limits = Limits {
+        sensor: config.sensor,
+        arena_bytes: arena.len(),
+        window_len: window.len(),
+        features_len: features.len(),
+        scratch_len: scratch.len(),
+    };
+    (
+        limits,
+        Workspace {
+            arena,
+            window,
+            features,
+            scratch,
+        },
+    )
+}
+
+fn succeeded(state: UpdateState, running: &Running) -> Update {
+    Update {
+        state,
+        reason: Reason::None,
+        model: running.model,
+        sequence: running.sequence,
+        detail: 0,
+    }
+}
+
+/// An update of a capsule whose model is not known.
+fn ended(state: UpdateState, refusal: Refusal) -> Update {
+    let Refusal { reason, detail } = refusal;
+    Update {
+        state,
+        reason,
+        model: ModelId::default(),
+        sequence: 0,
+        detail,
+    }
+}

@@ -1,0 +1,153 @@
+//! Fetching a capsule into a slot, block by block, across resets.
+
+use tinyops_wire::block::{BlockMap, BlockRequest};
+use tinyops_wire::downlink::Offer;
+use tinyops_wire::frame::Reason;
+
+use crate::flash::Flash;
+use crate::journal::Place;
+use crate::model::Refusal;
+use crate::slots::Slots;
+
+/// A capsule on its way into a slot. Which blocks have arrived is in memory lent for the step.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Transfer {
+    pub(crate) place: Place,
+    pub(crate) offer: Offer,
+    block_bytes: u16,
+    /// Blocks asked for that have not come.
+    outstanding: u32,
+    asked_at_ms: Option<u64>,
+}
+
+/// What a block did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    /// It belongs elsewhere, or had come before.
+    Ignored,
+    /// It is in the slot.
+    Stored,
+    /// It was the last.
+    Complete,
+}
+
+impl Transfer {
+    /// Begins a transfer in an emptied slot.
+    ///
+    /// # Errors
+    /// [`Reason::SlotTooSmall`], [`Reason::Memory`] or [`Reason::Flash`].
+    pub(crate) fn begin<F: Flash>(
+        slots: &mut Slots<F>,
+        offer: Offer,
+        blocks: &mut [u8],
+        block_bytes: u16,
+    ) -> Result<Transfer, Refusal> {
+        if offer.bytes as usize > slots.slot_bytes() || offer.bytes == 0 {
+            return Err(Refusal {
+                reason: Reason::SlotTooSmall,
+                detail: offer.bytes,
+            });
+        }
+        let transfer = Transfer::new(slots.target(), offer, block_bytes);
+        let map = transfer.map(blocks).ok_or(Refusal::of(Reason::Memory))?;
+        let map_bytes = (map.block_count() as usize).div_ceil(8);
+        blocks[..map_bytes].fill(0);
+        slots.clear(transfer.place)?;
+        slots.write(|record| record.transfer = Some((transfer.place, offer)))?;
+        Ok(transfer)
+    }
+
+    /// Takes up a transfer that a reset interrupted: blocks that are not erased have arrived.
+    ///
+    /// A block that was being written is then taken for whole; the digest tells in the end.
+    pub(crate) fn resume<F: Flash>(
+        slots: &Slots<F>,
+        blocks: &mut [u8],
+        block_bytes: u16,
+    ) -> Option<Transfer> {
+        let (place, offer) = slots.record().transfer?;
+        let slot = slots.slot(place.slot_index()?);
+        let transfer = Transfer::new(place, offer, block_bytes);
+        let bytes = slot.get(..offer.bytes as usize)?;
+        let map_bytes = transfer.map(blocks)?.block_count().div_ceil(8) as usize;
+        blocks[..map_bytes].fill(0);
+        let mut map = transfer.map(blocks)?;
+        for (index, block) in (0..).zip(bytes.chunks(usize::from(block_bytes))) {
+            if block.iter().any(|&byte| byte != 0xff) {
+                map.set(index);
+            }
+        }
+        Some(transfer)
+    }
+
+    fn new(place: Place, offer: Offer, block_bytes: u16) -> Transfer {
+        Transfer {
+            place,
+            offer,
+            block_bytes,
+            outstanding: 0,
+            asked_at_ms: None,
+        }
+    }
+
+    /// Takes a block in.
+    ///
+    /// # Errors
+    /// [`Reason::Flash`].
+    pub(crate) fn accept<F: Flash>(
+        &mut self,
+        slots: &mut Slots<F>,
+        blocks: &mut [u8],
+        offset: u32,
+        bytes: &[u8],
+    ) -> Result<Arrival, Refusal> {
+        let Some(mut map) = self.map(blocks) else {
+            return Ok(Arrival::Ignored);
+        };
+        let Some(index) = map
+            .index_of(offset, bytes.len())
+            .filter(|&index| !map.has(index))
+        else {
+            return Ok(Arrival::Ignored);
+        };
+        slots.write_block(self.place, offset, bytes)?;
+        map.set(index);
+        self.outstanding = self.outstanding.saturating_sub(1);
+        let is_complete = map.request(&self.offer.digest).is_none();
+        Ok(if is_complete {
+            Arrival::Complete
+        } else {
+            Arrival::Stored
+        })
+    }
+
+    /// Whether every block has arrived.
+    pub(crate) fn is_complete(&self, blocks: &mut [u8]) -> bool {
+        self.map(blocks)
+            .is_some_and(|map| map.request(&self.offer.digest).is_none())
+    }
+
+    /// The next blocks to ask for, if none are on their way or they are late.
+    pub(crate) fn request(
+        &mut self,
+        blocks: &mut [u8],
+        now_ms: u64,
+        retry_after_ms: u64,
+    ) -> Option<BlockRequest> {
+        let is_late = match self.asked_at_ms {
+            Some(asked_at_ms) => now_ms.saturating_sub(asked_at_ms) >= retry_after_ms,
+            None => true,
+        };
+        if self.outstanding > 0 && !is_late {
+            return None;
+        }
+        let request = self.map(blocks)?.request(&self.offer.digest)?;
+        self.outstanding = request.wanted.count_ones();
+        self.asked_at_ms = Some(now_ms);
+        Some(request)
+    }
+
+    fn map<'m>(&self, blocks: &'m mut [u8]) -> Option<BlockMap<'m>> {
+        BlockMap::new(blocks, self.offer.bytes, self.block_bytes)
+    }
+}

@@ -1,0 +1,97 @@
+//! Labels that come late: the newest embeddings wait for them, and their sums wait for the server.
+
+use tinyops_nn::statistics::{ClassStatistics, cell_count};
+use tinyops_sketch::CLASSES_MAX;
+use tinyops_wire::downlink::Label;
+
+/// Fewer labelled windows than this are not told: they could be turned back into one.
+pub(crate) const WINDOWS_MIN: i64 = 8;
+
+/// Shape of what is kept for a model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Shape {
+    pub(crate) class_count: usize,
+    /// Width of the embedding; 0 for a model without one.
+    pub(crate) width: usize,
+    pub(crate) zero_point: i8,
+}
+
+impl Shape {
+    pub(crate) fn cells(self) -> usize {
+        if self.width == 0 {
+            0
+        } else {
+            cell_count(self.class_count, self.width)
+        }
+    }
+}
+
+/// The newest windows, each as its predicted class and its embedding, in memory lent for the step.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Ring {
+    /// Entries in it.
+    len: usize,
+    /// Index of the entry that comes next.
+    next: usize,
+}
+
+/// What the model had said of windows that a label has judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Judged {
+    pub(crate) class: u8,
+    pub(crate) counts: [u16; CLASSES_MAX],
+}
+
+impl Ring {
+    pub(crate) fn push(&mut self, memory: &mut [u8], predicted: u8, embedding: &[u8]) {
+        let entry_bytes = 1 + embedding.len();
+        let capacity = memory.len() / entry_bytes;
+        if capacity == 0 {
+            return;
+        }
+        let entry = &mut memory[self.next * entry_bytes..][..entry_bytes];
+        entry[0] = predicted;
+        entry[1..].copy_from_slice(embedding);
+        self.next = (self.next + 1) % capacity;
+        self.len = (self.len + 1).min(capacity);
+    }
+
+    /// Judges the newest windows: their predictions are counted, their embeddings added to the
+    /// statistics if there is memory for those, and they leave the ring, for one label is all they get.
+    pub(crate) fn judge(
+        &mut self,
+        memory: &[u8],
+        cells: &mut [i32],
+        shape: Shape,
+        label: Label,
+    ) -> Option<Judged> {
+        let entry_bytes = 1 + shape.width;
+        let capacity = memory.len() / entry_bytes;
+        if usize::from(label.class) >= shape.class_count || capacity == 0 {
+            return None;
+        }
+        let cells = cells
+            .get_mut(..shape.cells())
+            .filter(|cells| !cells.is_empty());
+        let mut statistics = cells
+            .and_then(|cells| ClassStatistics::new(shape.class_count, shape.width, cells).ok());
+        let mut judged = Judged {
+            class: label.class,
+            counts: [0; CLASSES_MAX],
+        };
+        let count = usize::from(label.windows_back).min(self.len);
+        for _ in 0..count {
+            self.next = (self.next + capacity - 1) % capacity;
+            self.len -= 1;
+            let entry = &memory[self.next * entry_bytes..][..entry_bytes];
+            if let Some(counted) = judged.counts.get_mut(usize::from(entry[0])) {
+                *counted = counted.saturating_add(1);
+            }
+            if let Some(statistics) = &mut statistics {
+                // Full sums stay as they are until the server has fetched them.
+                let _ = statistics.add(usize::from(label.class), &entry[1..], shape.zero_point);
+            }
+        }
+        (count > 0).then_some(judged)
+    }
+}

@@ -1,0 +1,118 @@
+//! The memory that the agent works in, lent by the caller.
+
+/// Memory of one agent. It outlives every step, and its sizes are the device's limits: a model that
+/// needs more is refused.
+pub trait Memory {
+    /// Lends all of it for one step.
+    fn lend(&mut self) -> Lent<'_>;
+}
+
+/// What a [`Memory`] lends.
+#[derive(Debug)]
+pub struct Lent<'m> {
+    /// Tensors of the model.
+    pub arena: &'m mut [u8],
+    /// The window being filled by single readings; may be empty where whole windows come.
+    pub window: &'m mut [f32],
+    /// Features of a window.
+    pub features: &'m mut [f32],
+    /// Working memory of the front end.
+    pub scratch: &'m mut [f32],
+    /// Embeddings of the newest windows, which a label may still judge: `1 + width` bytes each.
+    pub ring: &'m mut [u8],
+    /// Sums of labelled embeddings: `tinyops_nn::statistics::cell_count` cells.
+    pub statistics: &'m mut [i32],
+    /// Which blocks of a capsule have arrived: one bit each.
+    pub blocks: &'m mut [u8],
+    /// The envelope being sent: at least [`OUTBOX_BYTES_MIN`].
+    pub outbox: &'m mut [u8],
+}
+
+/// Room that any report but statistics needs.
+pub const OUTBOX_BYTES_MIN: usize = 128;
+
+/// Memory in arrays, for a `static` of a firmware.
+#[derive(Debug)]
+pub struct Fixed<
+    const ARENA: usize,
+    const WINDOW: usize,
+    const FEATURES: usize,
+    const SCRATCH: usize,
+    const RING: usize,
+    const STATISTICS: usize,
+    const OUTBOX: usize,
+> {
+    arena: [u8; ARENA],
+    window: [f32; WINDOW],
+    features: [f32; FEATURES],
+    scratch: [f32; SCRATCH],
+    ring: [u8; RING],
+    statistics: [i32; STATISTICS],
+    blocks: [u8; 64],
+    outbox: [u8; OUTBOX],
+}
+
+impl<
+    const ARENA: usize,
+    const WINDOW: usize,
+    const FEATURES: usize,
+    const SCRATCH: usize,
+    const RING: usize,
+    const STATISTICS: usize,
+    const OUTBOX: usize,
+> Fixed<ARENA, WINDOW, FEATURES, SCRATCH, RING, STATISTICS, OUTBOX>
+{
+    /// Zeroed memory.
+    pub const fn new() -> Self {
+        const { assert!(OUTBOX >= OUTBOX_BYTES_MIN, "a report needs room") };
+        Fixed {
+            arena: [0; ARENA],
+            window: [0.0; WINDOW],
+            features: [0.0; FEATURES],
+            scratch: [0.0; SCRATCH],
+            ring: [0; RING],
+            statistics: [0; STATISTICS],
+            blocks: [0; 64],
+            outbox: [0; OUTBOX],
+        }
+    }
+}
+
+impl<
+    const ARENA: usize,
+    const WINDOW: usize,
+    const FEATURES: usize,
+    const SCRATCH: usize,
+    const RING: usize,
+    const STATISTICS: usize,
+    const OUTBOX: usize,
+> Default for Fixed<ARENA, WINDOW, FEATURES, SCRATCH, RING, STATISTICS, OUTBOX>
+{
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<
+    const ARENA: usize,
+    const WINDOW: usize,
+    const FEATURES: usize,
+    const SCRATCH: usize,
+    const RING: usize,
+    const STATISTICS: usize,
+    const OUTBOX: usize,
+> Memory for Fixed<ARENA, WINDOW, FEATURES, SCRATCH, RING, STATISTICS, OUTBOX>
+{
+    fn lend(&mut self) -> Lent<'_> {
+        Lent {
+            arena: &mut self.arena,
+            window: &mut self.window,
+            features: &mut self.features,
+            scratch: &mut self.scratch,
+            ring: &mut self.ring,
+            statistics: &mut self.statistics,
+            blocks: &mut self.blocks,
+            outbox: &mut self.outbox,
+        }
+    }
+}

@@ -1,0 +1,470 @@
+//! A capsule's payload as a model: checked once, then window in, answer out.
+
+use core::fmt;
+
+use tinyops_dsp::{FrontEnd, FrontEndError};
+use tinyops_nn::distance::reconstruction_error;
+use tinyops_nn::{Plan, Program, dequantize, quantize};
+use tinyops_sketch::{Baseline, CLASSES_MAX, Source};
+use tinyops_wire::ModelId;
+use tinyops_wire::frame::Reason;
+use tinyops_wire::payload::{Payload, SectionId};
+use tinyops_wire::section::{
+    BodyKind, DecisionSection, Golden, GoldenSection, Labels, ScalerSection, Task,
+};
+
+use crate::settings::Sensor;
+
+/// A model whose parts are sound and fit each other.
+#[derive(Clone, Debug)]
+pub struct Model<'a> {
+    /// From readings to features.
+    pub front_end: FrontEnd,
+    /// From features to standardised features.
+    pub scaler: ScalerSection<'a>,
+    /// From standardised features to scores.
+    pub program: Program<'a>,
+    /// From scores to an answer.
+    pub decision: DecisionSection,
+    /// Names of the classes.
+    pub labels: Labels<'a>,
+    /// What training saw.
+    pub baseline: Baseline,
+    /// Inputs with the outputs that every device must reproduce.
+    pub golden: GoldenSection<'a>,
+}
+
+/// The parts that turn a window into an answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Scorer<'a> {
+    /// From readings to features.
+    pub front_end: FrontEnd,
+    /// From features to standardised features.
+    pub scaler: ScalerSection<'a>,
+    /// From standardised features to scores.
+    pub program: Program<'a>,
+    /// From scores to an answer.
+    pub decision: DecisionSection,
+}
+
+/// Memory that scoring works in.
+#[derive(Debug)]
+pub struct Workspace<'m> {
+    /// Tensors.
+    pub arena: &'m mut [u8],
+    /// A window, for golden vectors that begin with one.
+    pub window: &'m mut [f32],
+    /// Features.
+    pub features: &'m mut [f32],
+    /// Working memory of the front end.
+    pub scratch: &'m mut [f32],
+}
+
+/// What a model made of a window.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Prediction {
+    /// The model that said it.
+    pub model: ModelId,
+    /// What it said.
+    pub answer: Answer,
+}
+
+/// What a model says of a window.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Answer {
+    /// One of its classes.
+    Class {
+        /// Index of the class.
+        class: u8,
+        /// Confidence in it, 0 to 1.
+        confidence: f32,
+        /// Whether the confidence reaches the model's least.
+        is_sure: bool,
+    },
+    /// A number, in the unit of the training labels.
+    Value(f32),
+    /// How unusual the window is.
+    Anomaly {
+        /// The score; greater is stranger.
+        score: f32,
+        /// Whether it exceeds the model's threshold.
+        is_alarm: bool,
+    },
+}
+
+impl Answer {
+    /// The class, if the model names one.
+    pub fn class(&self) -> Option<u8> {
+        match self {
+            Answer::Class { class, .. } => Some(*class),
+            Answer::Value(_) | Answer::Anomaly { .. } => None,
+        }
+    }
+
+    /// What the monitor watches: confidence, score or value.
+    pub fn output(&self) -> f32 {
+        match self {
+            Answer::Class { confidence, .. } => *confidence,
+            Answer::Value(value) => *value,
+            Answer::Anomaly { score, .. } => *score,
+        }
+    }
+}
+
+/// Why a device will not run a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The reason.
+    pub reason: Reason,
+    /// The number that the reason is about; see [`Reason`].
+    pub detail: u32,
+}
+
+impl Refusal {
+    pub(crate) const fn of(reason: Reason) -> Refusal {
+        Refusal { reason, detail: 0 }
+    }
+
+    fn needs(reason: Reason, needed: usize) -> Refusal {
+        Refusal {
+            reason,
+            detail: u32::try_from(needed).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// The reason as a word.
+    pub fn as_str(self) -> &'static str {
+        self.reason.as_str()
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "refused: {} ({})", self.reason, self.detail)
+    }
+}
+
+impl core::error::Error for Refusal {}
+
+/// What a device can run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limits {
+    /// Its sensor.
+    pub sensor: Sensor,
+    /// Its arena, in bytes.
+    pub arena_bytes: usize,
+    /// Readings that its window holds; 0 where whole windows come from outside.
+    pub window_len: usize,
+    /// Features that it has room for.
+    pub features_len: usize,
+    /// Working memory of its front end, in words.
+    pub scratch_len: usize,
+}
+
+/// How a golden vector came out.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Verdict {
+    /// As expected, to the bit (a score: to a part in 10,000).
+    Equal,
+    /// Otherwise.
+    Differs {
+        /// Index of the first output that differs.
+        element: usize,
+        /// What it should be.
+        expected: f32,
+        /// What it is; infinite if the vector could not be run at all.
+        actual: f32,
+    },
+}
+
+impl<'a> Model<'a> {
+    /// Takes a payload apart and checks every part, and that they fit each other.
+    ///
+    /// # Errors
+    /// [`Reason::Malformed`] for a missing or unreadable section, [`Reason::Plan`] for parts that are
+    /// unsound or do not fit.
+    pub fn load(payload: &Payload<'a>) -> Result<Model<'a>, Refusal> {
+        const MALFORMED: Refusal = Refusal::of(Reason::Malformed);
+        const UNSOUND: Refusal = Refusal::of(Reason::Plan);
+        let section = |id| payload.section(id).ok_or(MALFORMED);
+        let front_end_bytes = section(SectionId::FrontEnd)?;
+        let (front_end, read) = FrontEnd::decode(front_end_bytes).map_err(|_| UNSOUND)?;
+        if read != front_end_bytes.len() {
+            return Err(MALFORMED);
+        }
+        let model = Model {
+            front_end,
+            scaler: ScalerSection::decode(section(SectionId::Scaler)?).map_err(|_| MALFORMED)?,
+            program: Program::load(section(SectionId::Program)?).map_err(|_| UNSOUND)?,
+            decision: DecisionSection::decode(section(SectionId::Decision)?)
+                .map_err(|_| MALFORMED)?,
+            labels: Labels::decode(section(SectionId::Labels)?).map_err(|_| MALFORMED)?,
+            baseline: Baseline::decode(section(SectionId::Baseline)?).map_err(|_| MALFORMED)?,
+            golden: GoldenSection::decode(section(SectionId::Golden)?).map_err(|_| MALFORMED)?,
+        };
+        if model.is_coherent() {
+            Ok(model)
+        } else {
+            Err(UNSOUND)
+        }
+    }
+
+    /// Whether a device with these limits can run it.
+    ///
+    /// # Errors
+    /// The first limit that it exceeds.
+    pub fn fits(&self, limits: &Limits) -> Result<(), Refusal> {
+        let front_end = &self.front_end;
+        let channel_count = front_end.channel_count;
+        if channel_count != limits.sensor.channel_count {
+            return Err(Refusal::needs(Reason::Channels, usize::from(channel_count)));
+        }
+        let rate_hz = front_end.rate_hz;
+        // Crystals differ by parts in 10,000; a wrong setting differs by more than one in a thousand.
+        let is_same_rate = (rate_hz - limits.sensor.rate_hz).abs() <= 1e-3 * rate_hz.abs();
+        if !is_same_rate {
+            return Err(Refusal::needs(Reason::Rate, (rate_hz * 1000.0) as usize));
+        }
+        let arena_bytes = self.program.arena_bytes();
+        if arena_bytes > limits.arena_bytes {
+            return Err(Refusal::needs(Reason::Arena, arena_bytes));
+        }
+        let needs = [
+            (front_end.feature_count(), limits.features_len),
+            (front_end.scratch_len(), limits.scratch_len),
+            (
+                if limits.window_len == 0 {
+                    0
+                } else {
+                    front_end.reading_count()
+                },
+                limits.window_len,
+            ),
+        ];
+        match needs.iter().find(|(needed, given)| needed > given) {
+            Some((needed, _)) => Err(Refusal::needs(Reason::Memory, *needed)),
+            None => Ok(()),
+        }
+    }
+
+    /// The parts that turn a window into an answer.
+    pub fn scorer(&self) -> Scorer<'a> {
+        Scorer {
+            front_end: self.front_end,
+            scaler: self.scaler,
+            program: self.program,
+            decision: self.decision,
+        }
+    }
+
+    /// Runs a golden vector; `None` past the last.
+    pub fn golden_case(&self, index: usize, workspace: &mut Workspace<'_>) -> Option<Verdict> {
+        let golden = self.golden.vectors().nth(index)?;
+        let not_run = Verdict::Differs {
+            element: 0,
+            expected: 0.0,
+            actual: f32::INFINITY,
+        };
+        Some(
+            self.scorer()
+                .check_golden(&golden, workspace)
+                .unwrap_or(not_run),
+        )
+    }
+
+    /// Runs every golden vector.
+    ///
+    /// # Errors
+    /// [`Reason::Golden`] with the index of the first that came out otherwise.
+    pub fn check_golden(&self, workspace: &mut Workspace<'_>) -> Result<(), Refusal> {
+        let scorer = self.scorer();
+        for (index, golden) in self.golden.vectors().enumerate() {
+            if scorer.check_golden(&golden, workspace) != Some(Verdict::Equal) {
+                return Err(Refusal::needs(Reason::Golden, index));
+            }
+        }
+        Ok(())
+    }
+
+    fn is_coherent(&self) -> bool {
+        let features = self.front_end.feature_count();
+        let groups = self.scaler.groups();
+        let channels = self.baseline.channels();
+        let is_monitored = channels.iter().all(|channel| match channel.source {
+            Source::Feature(index) => usize::from(index) < features,
+            Source::Output => true,
+        });
+        let is_scaled = groups == 0 || features.is_multiple_of(groups);
+        let classes = self.labels.count();
+        let answers = match (self.decision.task, self.decision.body, &self.program) {
+            (Task::Classify, BodyKind::Network, Program::Plan(plan)) => {
+                classes == plan.output().len
+                    && classes <= CLASSES_MAX
+                    && classes == self.baseline.class_prior().len()
+            }
+            (Task::Regress, BodyKind::Network, Program::Plan(plan)) => plan.output().len == 1,
+            (Task::Anomaly, BodyKind::Autoencoder, Program::Plan(plan)) => {
+                plan.input_is_kept() && plan.input().len == plan.output().len
+            }
+            (Task::Anomaly, BodyKind::Distance, Program::Distance(_)) => true,
+            _ => false,
+        };
+        features == self.program.feature_count() && is_monitored && is_scaled && answers
+    }
+}
+
+impl Scorer<'_> {
+    /// Computes the features of a window, before scaling.
+    ///
+    /// # Errors
+    /// The front end's: a window of the wrong length, or a reading that is not a number.
+    pub fn extract(
+        &self,
+        window: &[f32],
+        features: &mut [f32],
+        scratch: &mut [f32],
+    ) -> Result<(), FrontEndError> {
+        self.front_end.extract(window, features, scratch)
+    }
+
+    /// Scales features in place and says what the model makes of them.
+    ///
+    /// `features` are exactly those of the front end. `None` if the arena is smaller than the model needs.
+    pub fn answer(&self, features: &mut [f32], arena: &mut [u8]) -> Option<Answer> {
+        self.scaler.apply(features);
+        match &self.program {
+            Program::Plan(plan) => {
+                set_input(plan, features, arena)?;
+                plan.run(arena).ok()?;
+                Some(self.read_answer(plan, arena))
+            }
+            Program::Distance(distance) => Some(self.anomaly(distance.score(features))),
+        }
+    }
+
+    fn read_answer(&self, plan: &Plan<'_>, arena: &[u8]) -> Answer {
+        let output = plan.output();
+        let real = |byte: u8| dequantize(byte as i8, output.scale, output.zero_point);
+        let scores = &arena[output.range()];
+        match (self.decision.task, self.decision.body) {
+            (_, BodyKind::Autoencoder | BodyKind::Distance) => {
+                self.anomaly(reconstruction_error(plan, arena))
+            }
+            (Task::Classify, BodyKind::Network) => {
+                let (mut class, mut best) = (0, i8::MIN);
+                for (index, &score) in scores.iter().enumerate() {
+                    // Of equal scores the first wins.
+                    if index == 0 || score as i8 > best {
+                        (class, best) = (index as u8, score as i8);
+                    }
+                }
+                if let (&[first, second], true) = (scores, self.decision.threshold > 0.0) {
+                    let is_second = real(second) >= self.decision.threshold;
+                    (class, best) = if is_second {
+                        (1, second as i8)
+                    } else {
+                        (0, first as i8)
+                    };
+                }
+                let confidence = real(best as u8).clamp(0.0, 1.0);
+                let is_sure = confidence >= self.decision.min_confidence;
+                Answer::Class {
+                    class,
+                    confidence,
+                    is_sure,
+                }
+            }
+            (Task::Regress | Task::Anomaly, BodyKind::Network) => {
+                Answer::Value(scores.first().map_or(0.0, |&score| real(score)))
+            }
+        }
+    }
+
+    fn anomaly(&self, score: f32) -> Answer {
+        Answer::Anomaly {
+            score,
+            is_alarm: score > self.decision.threshold,
+        }
+    }
+
+    /// `None` if the workspace is too small for the vector, or the vector is not one of this model.
+    fn check_golden(&self, golden: &Golden<'_>, workspace: &mut Workspace<'_>) -> Option<Verdict> {
+        let feature_count = self.front_end.feature_count();
+        match (golden, &self.program) {
+            (Golden::Tensor { input, output }, Program::Plan(plan)) => {
+                let tensor = workspace.arena.get_mut(plan.input().range())?;
+                if tensor.len() != input.len() {
+                    return None;
+                }
+                tensor.copy_from_slice(input);
+                plan.run(workspace.arena).ok()?;
+                compare(output, &workspace.arena[plan.output().range()])
+            }
+            (Golden::Window { readings, output }, Program::Plan(plan)) => {
+                let window = workspace.window.get_mut(..readings.len())?;
+                read_numbers(readings, window);
+                let features = workspace.features.get_mut(..feature_count)?;
+                self.extract(window, features, workspace.scratch).ok()?;
+                self.answer(features, workspace.arena)?;
+                compare(output, &workspace.arena[plan.output().range()])
+            }
+            (
+                Golden::Score {
+                    features: given,
+                    score,
+                },
+                Program::Distance(_),
+            ) => {
+                let features = workspace.features.get_mut(..feature_count)?;
+                if given.len() != features.len() {
+                    return None;
+                }
+                read_numbers(given, features);
+                let actual = self.answer(features, workspace.arena)?.output();
+                let is_equal = (actual - score).abs() <= 1e-4 * score.abs().max(1e-3);
+                Some(if is_equal {
+                    Verdict::Equal
+                } else {
+                    Verdict::Differs {
+                        element: 0,
+                        expected: *score,
+                        actual,
+                    }
+                })
+            }
+            _ => None,
+        }
+    }
+}
+
+fn set_input(plan: &Plan<'_>, features: &[f32], arena: &mut [u8]) -> Option<()> {
+    let input = plan.input();
+    let tensor = arena.get_mut(input.range())?;
+    for (byte, &feature) in tensor.iter_mut().zip(features) {
+        *byte = quantize(feature, input.scale, input.zero_point) as u8;
+    }
+    Some(())
+}
+
+fn read_numbers(bytes: &[[u8; 4]], numbers: &mut [f32]) {
+    for (number, bytes) in numbers.iter_mut().zip(bytes) {
+        *number = f32::from_le_bytes(*bytes);
+    }
+}
+
+fn compare(expected: &[u8], actual: &[u8]) -> Option<Verdict> {
+    if expected.len() != actual.len() {
+        return None;
+    }
+    let differing = expected
+        .iter()
+        .zip(actual)
+        .position(|(expected, actual)| expected != actual);
+    Some(
+        differing.map_or(Verdict::Equal, |element| Verdict::Differs {
+            element,
+            expected: f32::from(expected[element] as i8),
+            actual: f32::from(actual[element] as i8),
+        }),
+    )
+}

@@ -1,0 +1,125 @@
+//! The model that runs: found in a capsule, checked once a boot, then read in place window by window.
+
+use core::ops::Range;
+
+use tinyops_dsp::FrontEnd;
+use tinyops_nn::Program;
+use tinyops_sketch::Baseline;
+use tinyops_wire::ModelId;
+use tinyops_wire::capsule::{Capsule, CapsuleError, Unverified};
+use tinyops_wire::frame::Reason;
+use tinyops_wire::payload::SectionId;
+use tinyops_wire::section::{DecisionSection, Labels, ScalerSection, Task};
+
+use crate::journal::Place;
+use crate::labels::Shape;
+use crate::model::{Limits, Model, Refusal, Scorer, Workspace};
+use crate::settings::Config;
+
+/// What a step needs to know of the model, so that no window pays for checking the capsule again.
+#[derive(Clone, Debug)]
+pub(crate) struct Running {
+    pub(crate) place: Place,
+    pub(crate) model: ModelId,
+    /// Sequence number of its manifest.
+    pub(crate) sequence: u32,
+    pub(crate) front_end: FrontEnd,
+    pub(crate) baseline: Baseline,
+    pub(crate) labels: Shape,
+    decision: DecisionSection,
+    program: Range<usize>,
+    scaler: Range<usize>,
+    names: Range<usize>,
+}
+
+impl Running {
+    /// Checks a capsule all the way and finds its parts; with a workspace, its golden vectors too.
+    ///
+    /// # Errors
+    /// The first reason not to run it.
+    pub(crate) fn check(
+        bytes: &[u8],
+        place: Place,
+        config: &Config,
+        limits: &Limits,
+        golden: Option<&mut Workspace<'_>>,
+    ) -> Result<Running, Refusal> {
+        let (keys, key_count) = config.release_keys();
+        let capsule = Capsule::verify(bytes, &keys[..key_count]).map_err(|error| match error {
+            CapsuleError::Signature => Refusal::of(Reason::Signature),
+            CapsuleError::Digest => Refusal::of(Reason::Digest),
+            _ => Refusal::of(Reason::Malformed),
+        })?;
+        if capsule.manifest.board != config.board {
+            return Err(Refusal::of(Reason::Board));
+        }
+        let model = Model::load(&capsule.payload)?;
+        model.fits(limits)?;
+        if let Some(workspace) = golden {
+            model.check_golden(workspace)?;
+        }
+        let range = |id| {
+            let range = capsule.payload.section_range(id).unwrap_or_default();
+            range.start + capsule.payload_offset..range.end + capsule.payload_offset
+        };
+        Ok(Running {
+            place,
+            model: capsule.model(),
+            sequence: capsule.manifest.sequence,
+            front_end: model.front_end,
+            labels: label_shape(&model),
+            decision: model.decision,
+            program: range(SectionId::Program),
+            scaler: range(SectionId::Scaler),
+            names: range(SectionId::Labels),
+            baseline: model.baseline,
+        })
+    }
+
+    /// The parts that score a window, borrowed from the capsule that [`Running::check`] has checked.
+    pub(crate) fn scorer<'c>(&self, capsule: &'c [u8]) -> Option<Scorer<'c>> {
+        Some(Scorer {
+            front_end: self.front_end,
+            scaler: ScalerSection::decode(capsule.get(self.scaler.clone())?).ok()?,
+            program: Program::load(capsule.get(self.program.clone())?).ok()?,
+            decision: self.decision,
+        })
+    }
+
+    /// The name of a class.
+    pub(crate) fn name<'c>(&self, capsule: &'c [u8], class: u8) -> Option<&'c str> {
+        let labels = Labels::decode(capsule.get(self.names.clone())?).ok()?;
+        labels.names().nth(usize::from(class))
+    }
+}
+
+/// What a capsule that nobody has vouched for says that it is: its model id and sequence number.
+pub(crate) fn claimed(bytes: &[u8]) -> (ModelId, u32) {
+    match Unverified::parse(bytes) {
+        Ok(capsule) => (capsule.model(), capsule.manifest.sequence),
+        Err(_) => (ModelId::default(), 0),
+    }
+}
+
+fn label_shape(model: &Model<'_>) -> Shape {
+    if model.decision.task != Task::Classify {
+        return Shape::default();
+    }
+    let class_count = model.labels.count();
+    let embedding = match &model.program {
+        Program::Plan(plan) => plan.embedding(),
+        Program::Distance(_) => None,
+    };
+    match embedding {
+        Some(tensor) => Shape {
+            class_count,
+            width: tensor.len,
+            zero_point: tensor.zero_point,
+        },
+        None => Shape {
+            class_count,
+            width: 0,
+            zero_point: 0,
+        },
+    }
+}

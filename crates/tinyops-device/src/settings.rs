@@ -1,0 +1,73 @@
+//! What the caller decides once for a device.
+
+use tinyops_wire::summary::Format;
+use tinyops_wire::{DeviceId, DeviceKey, VerifyingKey};
+
+/// Identity, board, sensor and habits of a device.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Who it is.
+    pub device: DeviceId,
+    /// The secret that it shares with its server.
+    pub key: DeviceKey,
+    /// Who may sign its models: two keys while one replaces the other.
+    pub release_keys: [Option<VerifyingKey>; 2],
+    /// Class of its board; capsules for another are refused.
+    pub board: &'static str,
+    /// What its sensor delivers; capsules for another are refused.
+    pub sensor: Sensor,
+    /// When it reports.
+    pub reporting: Reporting,
+    /// Readings from the start of one window to the start of the next; 0 for the window's length.
+    pub hop: u32,
+    /// Where blocks of a capsule come from.
+    pub blocks: BlockSource,
+    /// Size of a block, in bytes; a multiple of the flash's write unit.
+    pub block_bytes: u16,
+    /// Time after which blocks that do not come are asked for again, in milliseconds.
+    pub retry_after_ms: u64,
+    /// Boots that a new capsule has to prove itself.
+    pub tries: u8,
+    /// Windows that it must score in one of them.
+    pub trial_windows: u32,
+}
+
+/// What a sensor delivers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sensor {
+    /// Channels of a reading.
+    pub channel_count: u16,
+    /// Readings per second.
+    pub rate_hz: f32,
+}
+
+/// When and how a device reports. A report also goes out when nothing has happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reporting {
+    /// After so many windows; 0 for never.
+    pub every_windows: u32,
+    /// After so many milliseconds; 0 for never.
+    pub every_ms: u64,
+    /// How much it says.
+    pub format: Format,
+}
+
+/// Where blocks of a capsule come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlockSource {
+    /// From the server, asked for in frames and answered in envelopes.
+    Server,
+    /// From the caller, who is told by [`crate::Action::Fetch`]: ranges over HTTP, a file, a gateway.
+    Caller,
+}
+
+impl Config {
+    pub(crate) fn release_keys(&self) -> ([VerifyingKey; 2], usize) {
+        let mut keys = self.release_keys.iter().flatten();
+        match (keys.next(), keys.next()) {
+            (Some(first), Some(second)) => ([*first, *second], 2),
+            (Some(only), None) => ([*only, *only], 1),
+            (None, _) => unreachable!("`Agent::new` has checked that there is a key"),
+        }
+    }
+}

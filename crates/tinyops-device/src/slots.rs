@@ -1,0 +1,299 @@
+//! Two slots, a journal and the factory's capsule: which of them the device boots.
+
+use tinyops_wire::Digest;
+use tinyops_wire::frame::Reason;
+
+use crate::flash::{Flash, Layout};
+use crate::journal::{Journal, Place, Record, Stored};
+use crate::model::Refusal;
+
+/// Uplink sequence numbers reserved by one journal record.
+const SEQUENCE_BATCH: u32 = 256;
+
+/// Flash and what the journal says of it.
+pub(crate) struct Slots<F> {
+    flash: F,
+    layout: Layout,
+    journal: Journal,
+    /// Greatest downlink sequence number seen; goes into the journal with the next record.
+    pub(crate) downlink_seen: u32,
+}
+
+/// How a boot begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Begun {
+    /// The first uplink sequence number that is surely new.
+    pub(crate) sequence: u32,
+    /// What the boot is a trial of.
+    pub(crate) trial: Option<Place>,
+    /// Whether a trial has used up its boots and is over.
+    pub(crate) gave_up: bool,
+}
+
+impl<F: Flash> Slots<F> {
+    pub(crate) fn new(flash: F) -> Slots<F> {
+        let layout = Layout::of(&flash);
+        let journal = Journal::open(&flash);
+        Slots {
+            flash,
+            layout,
+            journal,
+            downlink_seen: journal.record.downlink_seen,
+        }
+    }
+
+    pub(crate) fn flash_mut(&mut self) -> &mut F {
+        &mut self.flash
+    }
+
+    pub(crate) fn into_flash(self) -> F {
+        self.flash
+    }
+
+    pub(crate) fn record(&self) -> &Record {
+        &self.journal.record
+    }
+
+    pub(crate) fn slot_bytes(&self) -> usize {
+        self.layout.slot_bytes
+    }
+
+    /// The bytes of the capsule in a place; empty if it holds none.
+    pub(crate) fn capsule(&self, place: Place) -> &[u8] {
+        let Some(index) = place.slot_index() else {
+            return self.flash.factory();
+        };
+        let bytes = self.record().slots[index].map_or(0, |stored| stored.bytes as usize);
+        self.slot(index).get(..bytes).unwrap_or_default()
+    }
+
+    /// All bytes of a slot, whatever they are.
+    pub(crate) fn slot(&self, index: usize) -> &[u8] {
+        self.flash
+            .mapped()
+            .get(self.layout.slot(index))
+            .unwrap_or_default()
+    }
+
+    /// First eight bytes of the digest of the capsule in a place.
+    pub(crate) fn digest_prefix(&self, place: Place) -> Option<[u8; 8]> {
+        match place.slot_index() {
+            Some(index) => self.record().slots[index].map(|stored| stored.digest),
+            None if self.flash.factory().is_empty() => None,
+            None => Some(Digest::of(self.flash.factory()).prefix()),
+        }
+    }
+
+    /// Writes the journal with a change to its record.
+    ///
+    /// # Errors
+    /// [`Reason::Flash`]; the record is then as before.
+    pub(crate) fn write(&mut self, change: impl FnOnce(&mut Record)) -> Result<(), Refusal> {
+        let mut record = Record {
+            downlink_seen: self.downlink_seen,
+            ..self.journal.record
+        };
+        change(&mut record);
+        self.journal
+            .write(&mut self.flash, record)
+            .map_err(|_| FLASH)
+    }
+
+    /// Reads the journal anew, counts the boot and takes one try of a trial, in one record.
+    ///
+    /// If that record cannot be written there is no trial, for its tries could not be counted.
+    pub(crate) fn begin_boot(&mut self) -> Begun {
+        self.journal = Journal::open(&self.flash);
+        self.downlink_seen = self.record().downlink_seen;
+        let sequence = self.record().uplink_limit;
+        let gave_up = self.record().trial.is_some() && self.record().tries_left == 0;
+        let refused = self
+            .record()
+            .trial
+            .and_then(|place| self.digest_prefix(place));
+        let written = self.write(|record| {
+            record.boot_count = record.boot_count.saturating_add(1);
+            record.uplink_limit = sequence.saturating_add(SEQUENCE_BATCH);
+            record.tries_left = record.tries_left.saturating_sub(1);
+            if gave_up {
+                record.trial = None;
+                record.refused = refused.map(|digest| (digest, Refusal::of(Reason::Tries)));
+            }
+        });
+        let trial = if written.is_ok() {
+            self.record().trial
+        } else {
+            None
+        };
+        Begun {
+            sequence,
+            trial,
+            gave_up: gave_up && written.is_ok(),
+        }
+    }
+
+    /// Reserves more uplink sequence numbers when `next` is the first that is not.
+    ///
+    /// # Errors
+    /// [`Reason::Flash`]; then `next` must not be used.
+    pub(crate) fn reserve_sequence(&mut self, next: u32) -> Result<(), Refusal> {
+        if next < self.record().uplink_limit {
+            return Ok(());
+        }
+        self.write(|record| record.uplink_limit = next.saturating_add(SEQUENCE_BATCH))
+    }
+
+    /// The slot that a new capsule goes to: never the one that boots if all else fails.
+    pub(crate) fn target(&self) -> Place {
+        if self.record().active == Place::SlotA {
+            Place::SlotB
+        } else {
+            Place::SlotA
+        }
+    }
+
+    /// Empties a slot for a transfer.
+    ///
+    /// # Errors
+    /// [`Reason::Flash`].
+    pub(crate) fn clear(&mut self, place: Place) -> Result<(), Refusal> {
+        let Some(index) = place.slot_index() else {
+            return Err(FLASH);
+        };
+        // The journal forgets what the slot held before the slot does.
+        self.write(|record| {
+            record.slots[index] = None;
+            record.transfer = None;
+            if record.previous == Some(place) {
+                record.previous = None;
+            }
+        })?;
+        let range = self.layout.slot(index);
+        self.flash
+            .erase(range.start as u32, range.end as u32)
+            .map_err(|_| FLASH)
+    }
+
+    /// Writes bytes of a capsule at an offset of a slot, padding the last word with ones.
+    ///
+    /// Bytes that are all ones already are what erased flash holds, and stay unwritten: no word is
+    /// written twice when a transfer goes on after a reset.
+    ///
+    /// # Errors
+    /// [`Reason::Flash`].
+    pub(crate) fn write_block(
+        &mut self,
+        place: Place,
+        offset: u32,
+        bytes: &[u8],
+    ) -> Result<(), Refusal> {
+        let index = place.slot_index().ok_or(FLASH)?;
+        if bytes.iter().all(|&byte| byte == 0xff) {
+            return Ok(());
+        }
+        let start = self.layout.slot(index).start as u32 + offset;
+        let (whole, rest) = bytes.split_at(bytes.len() - bytes.len() % F::WRITE_SIZE);
+        if !whole.is_empty() {
+            self.flash.write(start, whole).map_err(|_| FLASH)?;
+        }
+        if !rest.is_empty() {
+            let mut padded = [0xff; crate::flash::WRITE_BYTES_MAX];
+            padded[..rest.len()].copy_from_slice(rest);
+            let at = start + whole.len() as u32;
+            self.flash
+                .write(at, &padded[..F::WRITE_SIZE])
+                .map_err(|_| FLASH)?;
+        }
+        Ok(())
+    }
+
+    /// Notes that a slot holds a whole, checked capsule that the next boots shall try.
+    ///
+    /// # Errors
+    /// [`Reason::Flash`].
+    pub(crate) fn begin_trial(
+        &mut self,
+        place: Place,
+        stored: Stored,
+        tries: u8,
+    ) -> Result<(), Refusal> {
+        self.write(|record| {
+            if let Some(index) = place.slot_index() {
+                record.slots[index] = Some(stored);
+            }
+            record.transfer = None;
+            record.trial = Some(place);
+            record.tries_left = tries;
+        })
+    }
+
+    /// Ends a trial well: its capsule is the one that boots, and no older one may be installed.
+    ///
+    /// # Errors
+    /// [`Reason::Flash`]; the trial then goes on.
+    pub(crate) fn confirm(&mut self, place: Place, sequence: u32) -> Result<(), Refusal> {
+        self.write(|record| {
+            record.previous = Some(record.active);
+            record.active = place;
+            record.trial = None;
+            record.tries_left = 0;
+            record.confirmed_sequence = record.confirmed_sequence.max(sequence);
+        })
+    }
+
+    /// Ends a trial badly, and remembers its capsule so that it is not fetched again.
+    ///
+    /// # Errors
+    /// [`Reason::Flash`]; the trial then ends when its tries are used up.
+    pub(crate) fn revert_trial(&mut self, place: Place, refusal: Refusal) -> Result<(), Refusal> {
+        let digest = self.digest_prefix(place);
+        self.write(|record| {
+            record.trial = None;
+            record.tries_left = 0;
+            record.refused = digest.map(|digest| (digest, refusal));
+        })
+    }
+
+    /// What runs if the active capsule must not: the one before it, or the factory's.
+    pub(crate) fn fallback(&self) -> Option<Place> {
+        let active = self.record().active;
+        let previous = self.record().previous.filter(|place| *place != active);
+        [previous, Some(Place::Factory)]
+            .into_iter()
+            .flatten()
+            .find(|place| *place != active && !self.capsule(*place).is_empty())
+    }
+
+    /// Goes back from the active capsule to another place.
+    ///
+    /// # Errors
+    /// [`Reason::Flash`].
+    pub(crate) fn go_back(&mut self, place: Place, refusal: Refusal) -> Result<(), Refusal> {
+        let digest = self.digest_prefix(self.record().active);
+        self.write(|record| {
+            record.active = place;
+            record.previous = None;
+            record.refused = digest.map(|digest| (digest, refusal));
+        })
+    }
+
+    /// Ends a transfer whose capsule was turned away.
+    ///
+    /// # Errors
+    /// [`Reason::Flash`].
+    pub(crate) fn refuse_transfer(
+        &mut self,
+        digest: [u8; 8],
+        refusal: Refusal,
+    ) -> Result<(), Refusal> {
+        self.write(|record| {
+            record.transfer = None;
+            // A damaged transfer may go well the next time; a bad capsule stays bad.
+            if refusal.reason != Reason::Digest {
+                record.refused = Some((digest, refusal));
+            }
+        })
+    }
+}
+
+const FLASH: Refusal = Refusal::of(Reason::Flash);
