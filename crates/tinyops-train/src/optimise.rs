@@ -293,3 +293,6 @@ pub(crate) fn forward_all(net: &mut Network, inputs: &[f32]) -> Vec<f32> {
     }
     outputs
 }
+
+#[cfg(test)]
+mod tests;
