@@ -8,24 +8,30 @@
 mod anomaly;
 mod architecture;
 mod augment;
+mod baseline;
 pub mod codec;
 mod error;
+mod evaluate;
 pub mod evaluation;
 mod feature_set;
 mod features;
 mod front_end;
+pub mod head;
 mod linalg;
 mod net;
 mod optimise;
 pub mod progress;
+mod quantize;
 mod rng;
 pub mod roc;
+mod score;
 mod spec;
 mod standard;
 mod trained;
 mod windows;
 
 pub use error::TrainError;
+pub use evaluate::{Comparison, evaluate, golden};
 pub use evaluation::{Evaluation, Scores};
 pub use feature_set::FeatureSet;
 pub use features::Features;
@@ -34,6 +40,7 @@ pub use front_end::{
     NormalizeSpec, RawSpec, SpectralSpec, TimelineSpec,
 };
 pub use optimise::Epoch;
+pub use quantize::quantize;
 pub use spec::{
     AugmentSpec, AutoencoderSpec, ClassWeights, Conv1dSpec, Conv2dSpec, Costs, DenseSpec, Goal,
     KMeansSpec, MahalanobisSpec, NetworkSpec, QuantizeSpec, Range, ScalerSpec, Template, TrainSpec,

@@ -113,7 +113,7 @@ pub(crate) fn optimise(
             adam.step += 1;
             adam.learning_rate =
                 spec.learning_rate * schedule(adam.step as f32 / (epochs * steps) as f32);
-            clip(net);
+            clip(net, epoch)?;
             net.params_mut().for_each(|param| adam.update(param));
         }
         let checked = validation.map(|examples| check(net, loss, examples));
@@ -162,19 +162,29 @@ fn schedule(progress: f32) -> f32 {
     }
 }
 
-fn clip(net: &mut Network) {
+/// Shortens a gradient that is too long; one that is no number would spoil every weight in silence,
+/// for ReLU takes NaN for 0.
+fn clip(net: &mut Network, epoch: usize) -> Result<(), TrainError> {
     let square: f64 = net
         .params_mut()
         .flat_map(|p| &p.grad)
         .map(|g| f64::from(*g) * f64::from(*g))
         .sum();
     let length = square.sqrt() as f32;
+    if !length.is_finite() {
+        let at = format!(" (epoch {})", epoch + 1);
+        return Err(TrainError::NotFinite {
+            what: "the gradient",
+            at,
+        });
+    }
     if length > GRADIENT_LIMIT {
         let factor = GRADIENT_LIMIT / length;
         net.params_mut()
             .flat_map(|p| &mut p.grad)
             .for_each(|g| *g *= factor);
     }
+    Ok(())
 }
 
 /// The memory of one step.

@@ -15,7 +15,6 @@ mod shard;
 
 pub(crate) use conv::{Conv, Depthwise};
 pub(crate) use dense::Dense;
-pub(crate) use gemm::{View, multiply};
 pub(crate) use loss::{cross_entropy, squared_error};
 pub(crate) use norm::Norm;
 pub(crate) use param::{AdamW, Param};

@@ -1,0 +1,114 @@
+//! The int8 model, and the float one beside it, on windows neither has seen.
+
+use serde::{Deserialize, Serialize};
+use tinyops_compile::Golden;
+use tinyops_model::Model;
+
+use crate::evaluation::{Evaluation, Judgement};
+use crate::progress::{Flow, Listener, Progress, Stage};
+use crate::score::Scorer;
+use crate::spec::TrainSpec;
+use crate::trained::normal_classes;
+use crate::{Features, TrainError, Trained, Windows};
+
+/// One evaluation of the int8 model, computed exactly as a board does, and one of the float model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// What the device will do.
+    pub int8: Evaluation,
+    /// What rounding took it from; absent where only the int8 model is left.
+    pub float: Option<Evaluation>,
+}
+
+impl Comparison {
+    /// What rounding cost, in the unit of [`Evaluation::metric`]; above 0 is a loss.
+    pub fn drop(&self) -> Option<f32> {
+        Some(self.float.as_ref()?.metric()? - self.int8.metric()?)
+    }
+}
+
+/// Judges a model on features, each slicing by `group` or a key of the recordings' metadata.
+///
+/// `classes` are those of the dataset: an anomaly model has none itself, and is judged by which of them
+/// `[train.costs]` calls normal.
+///
+/// # Errors
+/// [`TrainError::Mismatch`] where the features are not those of the model; [`TrainError::Cancelled`].
+pub fn evaluate(
+    model: &Model,
+    trained: Option<&Trained>,
+    spec: &TrainSpec,
+    classes: &[String],
+    features: &Features,
+    slices: &[&str],
+    report: Listener<'_>,
+) -> Result<Comparison, TrainError> {
+    if features.front_end != model.front_end {
+        return Err(TrainError::Mismatch(
+            "the features are those of another front end".into(),
+        ));
+    }
+    let mut judgement = Judgement {
+        labels: if model.labels.is_empty() {
+            classes
+        } else {
+            &model.labels
+        },
+        normal: normal_classes(spec, classes),
+        costs: &spec.costs,
+        threshold: model.decision.threshold,
+        slices: slices
+            .iter()
+            .map(|key| ((*key).to_owned(), features.slices(key)))
+            .collect(),
+    };
+    let total = features.count();
+    let mut told = |done: usize| {
+        let progress = Progress {
+            stage: Stage::Evaluate,
+            done,
+            total,
+            loss: None,
+            metric: None,
+        };
+        if report(progress) == Flow::Cancel {
+            Err(TrainError::Cancelled)
+        } else {
+            Ok(())
+        }
+    };
+    told(0)?;
+    let scores = Scorer::new(model)?.score(features);
+    let int8 = Evaluation::of(&scores, &features.targets, &judgement);
+    let float = trained.map(|trained| {
+        judgement.threshold = trained.decision.threshold;
+        Evaluation::of(&trained.score(features), &features.targets, &judgement)
+    });
+    told(total)?;
+    Ok(Comparison { int8, float })
+}
+
+/// Readings of the longest window that a capsule carries whole, to prove the front end too: 4 kB.
+const WHOLE_READINGS: usize = 1024;
+
+/// Windows with the answer a device must give, spread over the given ones: a capsule carries them, and a
+/// device that answers otherwise does not take it.
+///
+/// # Errors
+/// [`TrainError::Mismatch`] where the windows are not what the model takes.
+pub fn golden(model: &Model, windows: &Windows, count: usize) -> Result<Vec<Golden>, TrainError> {
+    let all = windows.count();
+    let chosen: Vec<usize> = (0..count.min(all))
+        .map(|place| place * all / count.min(all))
+        .collect();
+    let windows = windows.select(&chosen);
+    let features = Features::extract(&model.front_end, &windows, &mut |_| Flow::Continue)?;
+    let scorer = Scorer::new(model)?;
+    Ok((0..windows.count())
+        .map(|index| {
+            let readings = windows.window(index);
+            let whole = index == 0 && readings.len() <= WHOLE_READINGS;
+            scorer.golden(whole.then_some(readings), features.row(0, index))
+        })
+        .collect())
+}

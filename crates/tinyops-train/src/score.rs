@@ -1,0 +1,130 @@
+//! Scores of the int8 model, computed by the very code that a board runs.
+
+use tinyops_compile::Golden;
+use tinyops_model::{Body, Model};
+use tinyops_nn::{Plan, Program, distance};
+
+use crate::evaluation::Scores;
+use crate::{Features, TrainError};
+
+/// A compiled model, ready to score features.
+pub(crate) struct Scorer<'a> {
+    model: &'a Model,
+    program: Vec<u8>,
+}
+
+impl<'a> Scorer<'a> {
+    pub(crate) fn new(model: &'a Model) -> Result<Self, TrainError> {
+        let compiled = tinyops_compile::compile(model).map_err(|error| {
+            TrainError::Mismatch(format!("the model does not compile: {error}"))
+        })?;
+        Ok(Self {
+            model,
+            program: compiled.program,
+        })
+    }
+
+    /// The plan, where the body is a network.
+    pub(crate) fn plan(&self) -> Option<Plan<'_>> {
+        match self.program() {
+            Program::Plan(plan) => Some(plan),
+            Program::Distance(_) => None,
+        }
+    }
+
+    /// Scores windows as recorded: classes as shares, else one number.
+    pub(crate) fn score(&self, features: &Features) -> Scores {
+        let program = self.program();
+        let mut row = vec![0.0f32; features.width()];
+        let mut arena = vec![0u8; program.arena_bytes()];
+        let mut scores = Scores {
+            width: 1,
+            values: Vec::with_capacity(features.count()),
+        };
+        for index in 0..features.count() {
+            row.copy_from_slice(features.row(0, index));
+            self.model.scaler.view().apply(&mut row);
+            match &program {
+                Program::Distance(distance) => scores.values.push(distance.score(&row)),
+                Program::Plan(plan) => {
+                    run(plan, &row, &mut arena);
+                    if matches!(self.model.body, Body::Autoencoder(_)) {
+                        scores
+                            .values
+                            .push(distance::reconstruction_error(plan, &arena));
+                    } else {
+                        let output = plan.output();
+                        scores.width = output.len;
+                        let outputs = arena[output.range()].iter();
+                        scores.values.extend(outputs.map(|&q| {
+                            tinyops_nn::dequantize(q as i8, output.scale, output.zero_point)
+                        }));
+                    }
+                }
+            }
+        }
+        scores
+    }
+
+    /// What this model makes of one window, as a vector that a device can check.
+    pub(crate) fn golden(&self, readings: Option<&[f32]>, features: &[f32]) -> Golden {
+        let mut row = features.to_vec();
+        self.model.scaler.view().apply(&mut row);
+        match self.program() {
+            Program::Distance(distance) => Golden::Score {
+                features: features.to_vec(),
+                score: distance.score(&row),
+            },
+            Program::Plan(plan) => {
+                let mut arena = vec![0u8; plan.arena_bytes()];
+                let input = quantized(&plan, &row);
+                run(&plan, &row, &mut arena);
+                let output = arena[plan.output().range()]
+                    .iter()
+                    .map(|&byte| byte as i8)
+                    .collect();
+                match readings {
+                    Some(readings) => Golden::Window {
+                        readings: readings.to_vec(),
+                        output,
+                    },
+                    None => Golden::Tensor { input, output },
+                }
+            }
+        }
+    }
+
+    fn program(&self) -> Program<'_> {
+        Program::load(&self.program).expect("what the compiler made, the executor loads")
+    }
+}
+
+/// The embedding of one window's features, as it lies in the arena.
+pub(crate) fn embed(scorer: &Scorer<'_>, plan: &Plan<'_>, features: &[f32]) -> Vec<u8> {
+    let mut row = features.to_vec();
+    scorer.model.scaler.view().apply(&mut row);
+    let mut arena = vec![0u8; plan.arena_bytes()];
+    run(plan, &row, &mut arena);
+    let view = plan
+        .embedding()
+        .expect("asked only of plans with an embedding");
+    arena[view.range()].to_vec()
+}
+
+fn run(plan: &Plan<'_>, standardised: &[f32], arena: &mut [u8]) {
+    let input = quantized(plan, standardised);
+    arena[plan.input().range()]
+        .iter_mut()
+        .zip(input)
+        .for_each(|(byte, q)| *byte = q as u8);
+    plan.run(arena)
+        .expect("the arena is as large as the plan asks");
+}
+
+fn quantized(plan: &Plan<'_>, standardised: &[f32]) -> Vec<i8> {
+    let input = plan.input();
+    standardised
+        .iter()
+        .map(|&x| tinyops_nn::quantize(x, input.scale, input.zero_point))
+        .collect()
+}
