@@ -66,7 +66,7 @@ pub(crate) const fn is_fast(n: usize) -> bool {
 }
 
 /// `(cos, sin)` of `2π k / TABLE_LEN` for `k` up to half a turn.
-fn rotation<T: Real>(k: usize) -> (T, T) {
+pub(crate) fn rotation<T: Real>(k: usize) -> (T, T) {
     const QUARTER: usize = TABLE_LEN / 4;
     let table = T::quarter_wave();
     if k <= QUARTER {

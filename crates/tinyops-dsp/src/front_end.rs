@@ -1,7 +1,11 @@
 //! The front end: settings, shape, and one window in, its features out.
 
 mod code;
+mod flatten;
+mod image;
 mod settings;
+mod sound;
+mod spectral;
 
 pub use settings::{
     Analysis, Bands, Bank, Block, Filter, FilterKind, Flatten, Framing, Image, Level, MaxHold,
@@ -41,6 +45,15 @@ impl Shape {
     pub fn feature_count(&self) -> usize {
         usize::from(self.height) * usize::from(self.width) * usize::from(self.channels)
     }
+
+    /// A single row; one that is too long for a shape comes out empty, which [`FrontEnd::check`] refuses.
+    fn row(feature_count: usize) -> Self {
+        Self {
+            height: 1,
+            width: u16::try_from(feature_count).unwrap_or(0),
+            channels: 1,
+        }
+    }
 }
 
 /// Why a front end cannot be, or cannot do what is asked.
@@ -76,7 +89,7 @@ pub enum FrontEndError {
         /// Words found.
         found: usize,
     },
-    /// A reading is not a finite number.
+    /// A reading is not a number, or beyond 10¹⁵ after scaling, where its square would overflow.
     NotFinite {
         /// Its place in the window.
         index: usize,
@@ -101,12 +114,23 @@ impl core::fmt::Display for FrontEndError {
             Self::ScratchLength { expected, found } => {
                 write!(f, "scratch has {found} words, front end needs {expected}")
             }
-            Self::NotFinite { index } => write!(f, "reading {index} is not a finite number"),
+            Self::NotFinite { index } => {
+                write!(f, "reading {index} is not a number, or beyond 1e15")
+            }
         }
     }
 }
 
 impl core::error::Error for FrontEndError {}
+
+/// Longest window, over all channels: 2²⁴ readings, beyond which a count is no longer exact as `f32`.
+const READING_COUNT_MAX: usize = 1 << 24;
+/// Largest reading after scaling: the power of a full transform of it still fits `f32`.
+const READING_MAX: f32 = 1e15;
+/// Most features of a window.
+const FEATURE_COUNT_MAX: usize = 1 << 20;
+/// Most channels.
+const CHANNEL_COUNT_MAX: u16 = 256;
 
 impl FrontEnd {
     /// Whether every setting is in range; each other method may then be called.
@@ -114,12 +138,50 @@ impl FrontEnd {
     /// # Errors
     /// [`FrontEndError::Setting`] names the first that is not.
     pub fn check(&self) -> Result<(), FrontEndError> {
-        todo!()
+        require(self.rate_hz.is_finite() && self.rate_hz > 0.0, "rate_hz")?;
+        require(
+            (1..=CHANNEL_COUNT_MAX).contains(&self.channel_count),
+            "channel_count",
+        )?;
+        require(self.window_len >= 1, "window_len")?;
+        require(
+            self.window_len as usize <= READING_COUNT_MAX / usize::from(self.channel_count),
+            "window_len",
+        )?;
+        match &self.block {
+            Block::Raw(raw) => {
+                require_finite(raw.scale, "raw.scale")?;
+                require(self.window_len <= u32::from(u16::MAX), "window_len")?;
+            }
+            Block::Flatten(flatten) => flatten.check()?,
+            Block::Spectral(spectral) => spectral.check(self)?,
+            Block::Mfe(mfe) => mfe.check(self)?,
+            Block::Mfcc(mfcc) => mfcc.check(self)?,
+            Block::Image(image) => image.check(self)?,
+        }
+        require(
+            (1..=FEATURE_COUNT_MAX).contains(&self.feature_count()),
+            "feature count",
+        )
     }
 
     /// Extents of the features.
     pub fn shape(&self) -> Shape {
-        todo!()
+        match &self.block {
+            Block::Raw(_) => {
+                let width = u16::try_from(self.window_len).unwrap_or(u16::MAX);
+                Shape {
+                    height: 1,
+                    width,
+                    channels: self.channel_count,
+                }
+            }
+            Block::Flatten(flatten) => Shape::row(flatten.feature_count(self)),
+            Block::Spectral(spectral) => Shape::row(spectral.feature_count(self)),
+            Block::Mfe(mfe) => mfe.shape(self),
+            Block::Mfcc(mfcc) => mfcc.shape(self),
+            Block::Image(image) => image.shape(self),
+        }
     }
 
     /// Number of features.
@@ -134,20 +196,90 @@ impl FrontEnd {
 
     /// Words of scratch memory that [`FrontEnd::extract`] needs.
     pub fn scratch_len(&self) -> usize {
-        todo!()
+        match &self.block {
+            Block::Raw(_) | Block::Image(_) => 0,
+            Block::Flatten(_) => self.window_len as usize,
+            Block::Spectral(spectral) => spectral.scratch_len(self),
+            Block::Mfe(mfe) => mfe.scratch_len(self),
+            Block::Mfcc(mfcc) => mfcc.scratch_len(self),
+        }
     }
 
     /// Computes the features of one window.
     ///
     /// # Errors
-    /// Settings out of range, slices of the wrong length, or a reading that is not finite.
+    /// Settings out of range, slices of the wrong length, or a reading that is no usable number.
     pub fn extract(
         &self,
         window: &[f32],
         features: &mut [f32],
         scratch: &mut [f32],
     ) -> Result<(), FrontEndError> {
-        let _ = (window, features, scratch);
-        todo!()
+        self.check()?;
+        let (expected, found) = (self.reading_count(), window.len());
+        if expected != found {
+            return Err(FrontEndError::WindowLength { expected, found });
+        }
+        let (expected, found) = (self.feature_count(), features.len());
+        if expected != found {
+            return Err(FrontEndError::FeatureLength { expected, found });
+        }
+        let (expected, found) = (self.scratch_len(), scratch.len());
+        let scratch = scratch
+            .get_mut(..expected)
+            .ok_or(FrontEndError::ScratchLength { expected, found })?;
+        let scale = self.scale();
+        let usable = |x: &f32| (x * scale).abs() <= READING_MAX; // False for a NaN too.
+        if let Some(index) = window.iter().position(|x| !usable(x)) {
+            return Err(FrontEndError::NotFinite { index });
+        }
+        match &self.block {
+            Block::Raw(raw) => {
+                for (feature, x) in features.iter_mut().zip(window) {
+                    *feature = x * raw.scale;
+                }
+            }
+            Block::Flatten(flatten) => flatten.extract(self, window, features, scratch),
+            Block::Spectral(spectral) => spectral.extract(self, window, features, scratch),
+            Block::Mfe(mfe) => mfe.extract(self, window, features, scratch),
+            Block::Mfcc(mfcc) => mfcc.extract(self, window, features, scratch),
+            Block::Image(image) => image.extract(window, features),
+        }
+        Ok(())
     }
+
+    /// The factor on every reading.
+    fn scale(&self) -> f32 {
+        match &self.block {
+            Block::Raw(raw) => raw.scale,
+            Block::Flatten(flatten) => flatten.scale,
+            Block::Spectral(spectral) => spectral.scale,
+            Block::Mfe(mfe) => mfe.framing.scale,
+            Block::Mfcc(mfcc) => mfcc.framing.scale,
+            Block::Image(_) => 1.0,
+        }
+    }
+
+    /// Copies a channel out of a window, scaled.
+    fn copy_channel(&self, window: &[f32], channel: usize, scale: f32, into: &mut [f32]) {
+        let readings = window
+            .iter()
+            .skip(channel)
+            .step_by(usize::from(self.channel_count));
+        for (y, x) in into.iter_mut().zip(readings) {
+            *y = x * scale;
+        }
+    }
+}
+
+fn require(holds: bool, setting: &'static str) -> Result<(), FrontEndError> {
+    if holds {
+        Ok(())
+    } else {
+        Err(FrontEndError::Setting(setting))
+    }
+}
+
+fn require_finite(x: f32, setting: &'static str) -> Result<(), FrontEndError> {
+    require(x.is_finite(), setting)
 }

@@ -1,6 +1,7 @@
 //! Tapers ("windows" elsewhere; here a window is a span of a recording).
 
-use crate::real::Real;
+use crate::fft::{is_fast, rotation};
+use crate::real::{Real, TABLE_LEN};
 
 /// A sum of cosines that weighs a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,5 +49,24 @@ impl CosineTaper {
             Self::Hamming => 0.54 - 0.46 * libm::cos(angle),
             Self::Blackman => 0.42 - 0.5 * libm::cos(angle) + 0.08 * libm::cos(2.0 * angle),
         }
+    }
+}
+
+/// Fills `weights` with the periodic Hann taper in single precision; from the table where the length allows.
+pub(crate) fn fill_hann(weights: &mut [f32]) {
+    let len = weights.len();
+    for (t, weight) in weights.iter_mut().enumerate() {
+        *weight = 0.5 - 0.5 * cosine(t, len);
+    }
+}
+
+/// `cos(2π t / period)`.
+pub(crate) fn cosine(t: usize, period: usize) -> f32 {
+    if is_fast(period) {
+        // The second half turn mirrors the first.
+        let t = t.min(period - t);
+        rotation::<f32>(t * (TABLE_LEN / period)).0
+    } else {
+        libm::cosf(core::f32::consts::TAU * (t as f32 / period as f32))
     }
 }

@@ -284,6 +284,8 @@ pub struct MfccSpec {
     pub coefficients: u16,
     /// Coefficient 0 is the frame's log energy.
     pub energy: bool,
+    /// Added to each mel energy before the logarithm, above 0: what lies below it is noise.
+    pub log_floor: f32,
     /// Lifter; 0 is none.
     pub lifter: u16,
     /// Slopes over five frames follow the coefficients.
@@ -310,6 +312,7 @@ impl Default for MfccSpec {
             high_hz: 0.0,
             coefficients: 13,
             energy: false,
+            log_floor: 1e-8,
             lifter: 0,
             delta: true,
             normalize: NormalizeSpec::Mean,
@@ -425,6 +428,7 @@ impl FrontEndSpec {
                 },
                 coefficient_count: spec.coefficients,
                 energy: spec.energy,
+                log_floor: spec.log_floor,
                 lifter: spec.lifter,
                 delta: spec.delta,
                 normalize: normalize(spec.normalize),

@@ -181,7 +181,8 @@ pub enum Taper {
     Hamming,
 }
 
-/// A bank of mel-spaced triangles with peak 1 over the power spectrum (mel = 1127 ln(1 + f / 700)).
+/// A bank of mel-spaced triangles with peak 1 over the power spectrum `|X|² / fft_len` (mel = 1127 ln(1 + f / 700)).
+/// A triangle too narrow to hold a bin reads the spectrum at its peak, between the two nearest bins.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bank {
     /// Triangles, 1 to 128.
@@ -206,7 +207,7 @@ pub enum Level {
         range_db: f32,
     },
     /// `(10 log10(max(energy, 1e-30)) - noise_floor_db) / (12 - noise_floor_db)`, clamped to 0..=1 and rounded to
-    /// 1/256: Edge Impulse's MFE, with its loudest value kept at 255/256 where theirs wraps to 0.
+    /// 1/256: the levels of Edge Impulse's MFE, with the loudest kept at 1 where theirs wraps to 0.
     Quantized {
         /// Level in dB that becomes 0, below 12.
         noise_floor_db: f32,
@@ -279,6 +280,8 @@ pub struct Mfcc {
     pub coefficient_count: u16,
     /// Coefficient 0 is the natural logarithm of the frame's energy in place of the DCT's.
     pub energy: bool,
+    /// Added to each mel energy before the logarithm, above 0: below it lies noise.
+    pub log_floor: f32,
     /// Lifter `1 + lifter/2 sin(π n / lifter)`; 0 is none.
     pub lifter: u16,
     /// Slopes over five frames follow the coefficients.

@@ -1,7 +1,9 @@
-//! What a user of the crate sees, held against the outputs of other libraries.
+//! What a user of the crate sees: reference outputs of other libraries, and the promises of a front end.
 
 // The same check as `cargo xtask golden dsp`, so that a chore and a test cannot disagree.
 #[path = "../../../../xtask/src/golden_dsp.rs"]
 mod golden_dsp;
 
+mod features;
 mod golden;
+mod settings;
