@@ -1,6 +1,7 @@
 //! `cargo xtask golden`: reference outputs of other libraries against ours.
 
 use crate::golden_dsp;
+use crate::golden_tflite;
 use crate::steps::Answer;
 use std::path::PathBuf;
 
@@ -15,33 +16,74 @@ pub(crate) enum Golden {
         #[arg(required = true)]
         paths: Vec<PathBuf>,
     },
+    /// Networks: `*.cases.json` files that name a `.tflite` beside them
+    ///
+    /// Prints each case that differs and each model that cannot be imported, then
+    /// `N checked, M differ, R refused`; exits with 1 if any case differs.
+    Tflite {
+        /// Files, or folders whose `.cases.json` files are taken
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
+    },
 }
 
 impl Golden {
     /// Compares and prints.
     pub(crate) fn run(self) -> Answer {
-        let Self::Dsp { paths } = self;
-        let mut tally = golden_dsp::Tally::default();
-        let mut unreadable = 0;
-        for path in files_of(paths) {
-            if let Err(error) = golden_dsp::check_file(&path, &mut tally) {
-                eprintln!("error: {error}");
-                unreadable += 1;
-            }
+        match self {
+            Self::Dsp { paths } => run_dsp(paths),
+            Self::Tflite { paths } => run_tflite(paths),
         }
-        for difference in &tally.differences {
-            println!("{difference}");
+    }
+}
+
+fn run_dsp(paths: Vec<PathBuf>) -> Answer {
+    let mut tally = golden_dsp::Tally::default();
+    let mut unreadable = 0;
+    for path in files_of(paths) {
+        if let Err(error) = golden_dsp::check_file(&path, &mut tally) {
+            eprintln!("error: {error}");
+            unreadable += 1;
         }
-        println!(
-            "{} checked, {} differ",
-            tally.checked,
-            tally.differences.len()
-        );
-        match (unreadable, tally.differences.len()) {
-            (0, 0) => Ok(()),
-            (0, count) => Err(format!("{count} operations differ from their reference")),
-            (count, _) => Err(format!("{count} files could not be read")),
+    }
+    for difference in &tally.differences {
+        println!("{difference}");
+    }
+    println!(
+        "{} checked, {} differ",
+        tally.checked,
+        tally.differences.len()
+    );
+    match (unreadable, tally.differences.len()) {
+        (0, 0) => Ok(()),
+        (0, count) => Err(format!("{count} operations differ from their reference")),
+        (count, _) => Err(format!("{count} files could not be read")),
+    }
+}
+
+fn run_tflite(paths: Vec<PathBuf>) -> Answer {
+    let mut tally = golden_tflite::Tally::default();
+    let mut unreadable = 0;
+    let mut files = files_of(paths);
+    files.retain(|file| file.to_string_lossy().ends_with(".cases.json"));
+    for path in files {
+        if let Err(error) = golden_tflite::check_file(&path, &mut tally) {
+            eprintln!("error: {error}");
+            unreadable += 1;
         }
+    }
+    for line in tally.refusals.iter().chain(&tally.differences) {
+        println!("{line}");
+    }
+    let differ = tally.differences.len();
+    println!(
+        "{} checked, {differ} differ, {} refused",
+        tally.checked, tally.refused
+    );
+    match (unreadable, differ) {
+        (0, 0) => Ok(()),
+        (0, count) => Err(format!("{count} cases differ from their reference")),
+        (count, _) => Err(format!("{count} files could not be read")),
     }
 }
 

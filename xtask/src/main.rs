@@ -11,6 +11,7 @@
 mod fuzz;
 mod golden;
 mod golden_dsp;
+mod golden_tflite;
 mod house;
 mod imports;
 mod licences;

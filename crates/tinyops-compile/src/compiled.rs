@@ -185,8 +185,11 @@ pub fn compile(model: &Model) -> Result<Compiled, CompileError> {
     Ok(compiled)
 }
 
-/// Compiles a graph alone, without front end; `keep_input` for an autoencoder.
-pub(crate) fn compile_graph(graph: &Graph, keep_input: bool) -> Result<Compiled, CompileError> {
+/// Compiles a graph alone, without front end; `keep_input` keeps the input readable after a run.
+///
+/// # Errors
+/// [`CompileError`].
+pub fn compile_graph(graph: &Graph, keep_input: bool) -> Result<Compiled, CompileError> {
     graph.check().map_err(CompileError::Graph)?;
     if !graph.is_quantized() {
         let real = graph

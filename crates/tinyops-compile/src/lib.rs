@@ -20,7 +20,7 @@ mod replay;
 
 pub use board::{Band, Board, BoardError, Cost, Memory, Reserve, boards};
 pub use capsule::{Golden, PayloadError, payload};
-pub use compiled::{CompileError, Compiled, OpCost, RamUse, compile};
+pub use compiled::{CompileError, Compiled, OpCost, RamUse, compile, compile_graph};
 pub use fit::{Fit, FitError, Limits, fit};
 pub use plan_memory::{ARENA_ALIGN, Lifetime, MemoryPlan, Placed, place};
 pub use replay::{Difference, Replay, ReplayError, replay};

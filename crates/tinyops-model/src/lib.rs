@@ -12,6 +12,7 @@ mod check;
 mod encode;
 pub mod graph;
 mod model;
+pub mod tflite;
 
 pub use build::GraphBuilder;
 pub use check::GraphError;

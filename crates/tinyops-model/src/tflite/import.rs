@@ -1,0 +1,417 @@
+//! From a `.tflite` file to a graph.
+
+use std::collections::HashMap;
+
+use crate::check::GraphError;
+use crate::graph::{Data, Graph, Op, Quantization, Tensor, TensorId};
+use crate::tflite::flatbuffer::{OutOfBytes, Table, Vector};
+use crate::tflite::operator;
+use crate::tflite::schema::{
+    self, IDENTIFIER, INT8, INT32, OPERATORS, TYPES, model, operator as op, operator_code,
+    quantization, subgraph, tensor,
+};
+
+/// Constants that several operators share are copied; a file may not grow by more than this.
+const GROWTH_MAX: usize = 8;
+
+/// Why a file is not imported.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ImportError {
+    /// Another kind of file.
+    #[error("not a .tflite file")]
+    NotTflite,
+    /// A version of the schema that this crate does not know.
+    #[error("schema version {0} is unknown, version 3 is read")]
+    Version(u32),
+    /// An offset leads out of the file.
+    #[error("the file is cut short or its offsets lead out of it")]
+    Truncated,
+    /// A model of several graphs, or of none.
+    #[error("the file holds {0} subgraphs, one is read")]
+    Subgraphs(usize),
+    /// Constants that are shared so often that the graph would be far larger than the file.
+    #[error("constants repeat to more than {GROWTH_MAX} times the file")]
+    TooLarge,
+    /// What cannot be imported, all of it.
+    #[error("{} refusals, the first: {}", .0.len(), .0[0])]
+    Unsupported(Vec<Refusal>),
+    /// The operators are known, but do not fit together.
+    #[error("the graph has {} faults, the first: {}", .0.len(), .0[0])]
+    Graph(Vec<GraphError>),
+}
+
+impl From<OutOfBytes> for ImportError {
+    fn from(_: OutOfBytes) -> ImportError {
+        ImportError::Truncated
+    }
+}
+
+/// One operator that cannot be imported.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("op {op} {operator} (makes `{tensor}`): {why}")]
+pub struct Refusal {
+    /// Which operator of the subgraph, from 0.
+    pub op: usize,
+    /// Its name in the schema.
+    pub operator: String,
+    /// The name of the tensor that it makes.
+    pub tensor: String,
+    /// Why, and what would do instead.
+    pub why: String,
+}
+
+/// Reads the graph of an int8 `.tflite` file.
+///
+/// # Shapes
+/// Dimensions missing in front of `[batch, height, width, channels]` become 1.
+///
+/// # Errors
+/// [`ImportError`]; unsupported operators are told all at once.
+pub fn import(bytes: &[u8]) -> Result<Graph, ImportError> {
+    if bytes.get(4..8) != Some(&IDENTIFIER) {
+        return Err(ImportError::NotTflite);
+    }
+    let file = Table::root(bytes)?;
+    let version = file.scalar(model::VERSION, 0u32)?;
+    if version != schema::VERSION {
+        return Err(ImportError::Version(version));
+    }
+    let subgraphs = file.tables(model::SUBGRAPHS)?;
+    if subgraphs.len() != 1 {
+        return Err(ImportError::Subgraphs(subgraphs.len()));
+    }
+    let subgraph = subgraphs.table(0)?;
+    let mut import = Import {
+        codes: operator_names(&file)?,
+        buffers: file.tables(model::BUFFERS)?,
+        tensors: subgraph.tables(subgraph::TENSORS)?,
+        graph: Graph::default(),
+        activations: HashMap::new(),
+        bytes_left: bytes.len().saturating_mul(GROWTH_MAX),
+    };
+    let mut refusals = Vec::new();
+    for number in subgraph.scalars::<i32>(subgraph::INPUTS)?.scalars() {
+        match import.activation(number)? {
+            Ok(input) => import.graph.inputs.push(input),
+            Err(why) => refusals.push(import.refusal(0, "INPUT", number, why)?),
+        }
+    }
+    let operators = subgraph.tables(subgraph::OPERATORS)?;
+    for index in 0..operators.len() {
+        let operator = operators.table(index)?;
+        let code = operator.scalar(op::CODE_INDEX, 0u32)? as usize;
+        let name = import
+            .codes
+            .get(code)
+            .cloned()
+            .ok_or(ImportError::Truncated)?;
+        let output = operator
+            .scalars::<i32>(op::OUTPUTS)?
+            .scalars()
+            .next()
+            .unwrap_or(-1);
+        match operator::read(&mut import, &operator, &name)? {
+            Ok(op) => import.graph.ops.push(op),
+            Err(why) => refusals.push(import.refusal(index, &name, output, why)?),
+        }
+    }
+    for number in subgraph.scalars::<i32>(subgraph::OUTPUTS)?.scalars() {
+        match import.activation(number)? {
+            Ok(output) => import.graph.outputs.push(output),
+            Err(why) => refusals.push(import.refusal(operators.len(), "OUTPUT", number, why)?),
+        }
+    }
+    if !refusals.is_empty() {
+        return Err(ImportError::Unsupported(refusals));
+    }
+    import.graph.check().map_err(ImportError::Graph)?;
+    Ok(import.graph)
+}
+
+fn operator_names(file: &Table<'_>) -> Result<Vec<String>, ImportError> {
+    let codes = file.tables(model::OPERATOR_CODES)?;
+    let name = |index| {
+        let code = codes.table(index)?;
+        // Codes above 127 do not fit the old field, so whichever is greater holds.
+        let old = i32::from(code.scalar(operator_code::OLD_CODE, 0i8)?);
+        let number = code.scalar(operator_code::CODE, 0i32)?.max(old);
+        let custom = code.text(operator_code::CUSTOM_CODE)?;
+        let name = usize::try_from(number)
+            .ok()
+            .and_then(|number| OPERATORS.get(number));
+        Ok(match name {
+            Some(&"CUSTOM") => format!("CUSTOM `{custom}`"),
+            Some(name) => (*name).to_owned(),
+            None => format!("operator {number}"),
+        })
+    };
+    (0..codes.len()).map(name).collect()
+}
+
+/// What an answer can be beside an unreadable file: a value, or why there is none.
+pub(super) type Answer<T> = Result<Result<T, String>, ImportError>;
+
+/// An import on its way.
+pub(super) struct Import<'a> {
+    codes: Vec<String>,
+    buffers: Vector<'a>,
+    tensors: Vector<'a>,
+    graph: Graph,
+    activations: HashMap<i32, TensorId>,
+    bytes_left: usize,
+}
+
+/// What a tensor of the file says of itself.
+pub(super) struct TensorFacts<'a> {
+    pub(super) name: String,
+    pub(super) dims: Vec<i32>,
+    pub(super) kind: i8,
+    pub(super) scales: Vec<f32>,
+    zero_points: Vec<i64>,
+    pub(super) dimension: i32,
+    /// The bytes of a constant; empty for an activation.
+    pub(super) data: &'a [u8],
+}
+
+impl<'a> Import<'a> {
+    /// The facts of a tensor by its number in the file; an optional input has number -1 and is never asked for.
+    pub(super) fn facts(&self, number: i32) -> Result<TensorFacts<'a>, ImportError> {
+        let index = usize::try_from(number).map_err(|_| ImportError::Truncated)?;
+        let table = self.tensors.table(index)?;
+        let buffer = table.scalar(tensor::BUFFER, 0u32)? as usize;
+        // Buffer 0 is empty by convention; some writers leave the list out altogether.
+        let data = if buffer == 0 {
+            &[]
+        } else {
+            self.buffers
+                .table(buffer)?
+                .scalars::<u8>(schema::BUFFER_DATA)?
+                .raw()
+        };
+        let (scales, zero_points, dimension) = match table.table(tensor::QUANTIZATION)? {
+            None => (Vec::new(), Vec::new(), 0),
+            Some(parameters) => (
+                parameters
+                    .scalars::<f32>(quantization::SCALE)?
+                    .scalars()
+                    .collect(),
+                parameters
+                    .scalars::<i64>(quantization::ZERO_POINT)?
+                    .scalars()
+                    .collect(),
+                parameters.scalar(quantization::DIMENSION, 0i32)?,
+            ),
+        };
+        let is_odd = table.scalar(tensor::IS_VARIABLE, 0u8)? != 0
+            || table.table(tensor::SPARSITY)?.is_some();
+        Ok(TensorFacts {
+            name: table.text(tensor::NAME)?,
+            dims: table
+                .scalars::<i32>(tensor::SHAPE)?
+                .scalars()
+                .take(9)
+                .collect(),
+            kind: if is_odd {
+                -1
+            } else {
+                table.scalar(tensor::TYPE, 0i8)?
+            },
+            scales,
+            zero_points,
+            dimension,
+            data,
+        })
+    }
+
+    /// The graph's tensor for an activation of the file.
+    pub(super) fn activation(&mut self, number: i32) -> Answer<TensorId> {
+        if let Some(&id) = self.activations.get(&number) {
+            return Ok(Ok(id));
+        }
+        let facts = self.facts(number)?;
+        let name = &facts.name;
+        if facts.kind != INT8 {
+            let kind = type_name(facts.kind);
+            return Ok(Err(format!(
+                "tensor `{name}` is {kind}; only int8 activations are read: convert with full integer quantization"
+            )));
+        }
+        let (&[scale], &[zero_point]) = (&facts.scales[..], &facts.zero_points[..]) else {
+            return Ok(Err(format!(
+                "tensor `{name}` needs one scale and one zero point"
+            )));
+        };
+        let Ok(zero_point) = i8::try_from(zero_point) else {
+            return Ok(Err(format!(
+                "tensor `{name}` has a zero point outside int8"
+            )));
+        };
+        let Some(shape) = shape_of(&facts.dims) else {
+            return Ok(Err(format!(
+                "tensor `{name}` has shape {:?}; up to four dimensions from 1 to 65,535 are read",
+                facts.dims
+            )));
+        };
+        let quantization = Some(Quantization::per_tensor(scale, zero_point));
+        let id = self.push(Tensor {
+            name: facts.name,
+            shape,
+            quantization,
+            data: None,
+        });
+        self.activations.insert(number, id);
+        Ok(Ok(id))
+    }
+
+    /// An int8 filter as a constant of the graph; `channel_dimension` is where its scales run.
+    pub(super) fn filter(
+        &mut self,
+        number: i32,
+        shape: [u16; 4],
+        channel_dimension: i32,
+    ) -> Answer<TensorId> {
+        let facts = self.facts(number)?;
+        let name = &facts.name;
+        if facts.kind != INT8 {
+            let kind = type_name(facts.kind);
+            return Ok(Err(format!(
+                "filter `{name}` is {kind}; only int8 filters are read"
+            )));
+        }
+        if facts.data.is_empty() {
+            return Ok(Err(format!("filter `{name}` is no constant")));
+        }
+        if facts.zero_points.iter().any(|&zero_point| zero_point != 0) {
+            return Ok(Err(format!(
+                "filter `{name}` has a zero point other than 0"
+            )));
+        }
+        if facts.scales.len() > 1 && facts.dimension != channel_dimension {
+            return Ok(Err(format!(
+                "filter `{name}` has scales along dimension {}",
+                facts.dimension
+            )));
+        }
+        self.take_bytes(facts.data.len())?;
+        let data = Some(Data::Int8(
+            facts.data.iter().map(|&byte| byte as i8).collect(),
+        ));
+        let quantization = Some(Quantization::per_channel(facts.scales));
+        Ok(Ok(self.push(Tensor {
+            name: facts.name,
+            shape,
+            quantization,
+            data,
+        })))
+    }
+
+    /// An int32 bias as a constant of the graph, with the scales that its op implies.
+    pub(super) fn bias(&mut self, number: i32, scales: Vec<f32>) -> Answer<TensorId> {
+        let facts = self.facts(number)?;
+        let name = &facts.name;
+        if facts.kind != INT32 || facts.data.is_empty() || facts.zero_points.iter().any(|&z| z != 0)
+        {
+            let kind = type_name(facts.kind);
+            return Ok(Err(format!(
+                "bias `{name}` is {kind}; only constant int32 biases are read"
+            )));
+        }
+        let values = int32s(facts.data);
+        let Ok(count) = u16::try_from(values.len()) else {
+            return Ok(Err(format!("bias `{name}` has {} values", values.len())));
+        };
+        self.take_bytes(facts.data.len())?;
+        let quantization = Some(Quantization::per_channel(scales));
+        let data = Some(Data::Int32(values));
+        Ok(Ok(self.push(Tensor {
+            name: facts.name,
+            shape: [1, 1, 1, count],
+            quantization,
+            data,
+        })))
+    }
+
+    /// The numbers of a small int32 constant, such as axes or paddings.
+    pub(super) fn int32_constant(&self, number: i32) -> Answer<Vec<i32>> {
+        let facts = self.facts(number)?;
+        if facts.kind != INT32 || facts.data.is_empty() || facts.data.len() > 1024 {
+            return Ok(Err(format!(
+                "tensor `{}` is no small int32 constant",
+                facts.name
+            )));
+        }
+        Ok(Ok(int32s(facts.data)))
+    }
+
+    pub(super) fn tensor(&self, id: TensorId) -> &Tensor {
+        self.graph.tensor(id)
+    }
+
+    fn push(&mut self, tensor: Tensor) -> TensorId {
+        self.graph.tensors.push(tensor);
+        TensorId(self.graph.tensors.len() as u32 - 1)
+    }
+
+    fn take_bytes(&mut self, count: usize) -> Result<(), ImportError> {
+        self.bytes_left = self
+            .bytes_left
+            .checked_sub(count)
+            .ok_or(ImportError::TooLarge)?;
+        Ok(())
+    }
+
+    fn refusal(
+        &self,
+        op: usize,
+        operator: &str,
+        output: i32,
+        why: String,
+    ) -> Result<Refusal, ImportError> {
+        let tensor = if output < 0 {
+            String::new()
+        } else {
+            self.facts(output)?.name
+        };
+        Ok(Refusal {
+            op,
+            operator: operator.to_owned(),
+            tensor,
+            why,
+        })
+    }
+}
+
+/// `[batch, height, width, channels]` of up to four dimensions; `None` if one is out of range.
+pub(super) fn shape_of(dims: &[i32]) -> Option<[u16; 4]> {
+    let mut shape = [1; 4];
+    let start = 4usize.checked_sub(dims.len())?;
+    for (place, &dim) in shape[start..].iter_mut().zip(dims) {
+        *place = u16::try_from(dim).ok().filter(|&dim| dim > 0)?;
+    }
+    Some(shape)
+}
+
+pub(super) fn type_name(kind: i8) -> &'static str {
+    let name = usize::try_from(kind)
+        .ok()
+        .and_then(|kind| TYPES.get(kind).copied());
+    name.unwrap_or("a variable, sparse or of unknown type")
+}
+
+fn int32s(data: &[u8]) -> Vec<i32> {
+    data.as_chunks()
+        .0
+        .iter()
+        .map(|&word| i32::from_le_bytes(word))
+        .collect()
+}
+
+/// An op that has been read.
+pub(super) fn op_of(kind: crate::graph::OpKind, inputs: Vec<TensorId>, output: TensorId) -> Op {
+    Op {
+        kind,
+        inputs,
+        output,
+    }
+}

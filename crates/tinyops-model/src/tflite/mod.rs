@@ -1,0 +1,12 @@
+//! Reads int8 networks from `.tflite` files.
+//!
+//! [`import`] turns a file into a [`Graph`](crate::Graph), or says everything that stands in the
+//! way: each operator, the tensor it makes, and why. Bytes may be anything: nothing panics, and
+//! no more memory is asked for than a small multiple of the file's length.
+
+mod flatbuffer;
+mod import;
+mod operator;
+mod schema;
+
+pub use import::{ImportError, Refusal, import};

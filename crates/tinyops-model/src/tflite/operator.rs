@@ -1,0 +1,245 @@
+//! One operator of a `.tflite` file as one op of a graph.
+
+use crate::graph::{Activation, Conv, Op, OpKind, Padding, Pool, TensorId};
+use crate::tflite::flatbuffer::{Table, Vector};
+use crate::tflite::import::{Answer, Import, ImportError, op_of, shape_of};
+use crate::tflite::schema::operator as op;
+
+/// Unwraps an [`Answer`], handing a refusal on.
+macro_rules! or_refuse {
+    ($answer:expr) => {
+        match $answer? {
+            Ok(value) => value,
+            Err(why) => return Ok(Err(why)),
+        }
+    };
+}
+
+/// Reads one operator; the inner error says why it cannot be imported.
+pub(super) fn read(import: &mut Import<'_>, operator: &Table<'_>, name: &str) -> Answer<Op> {
+    let inputs: Vec<i32> = take(operator.scalars::<i32>(op::INPUTS)?);
+    let outputs: Vec<i32> = take(operator.scalars::<i32>(op::OUTPUTS)?);
+    let options = Options(operator.table(op::OPTIONS)?);
+    let (&[output], Some(&input)) = (&outputs[..], inputs.first()) else {
+        return Ok(Err("has no input, or not one output".to_owned()));
+    };
+    let weighted = matches!(name, "CONV_2D" | "DEPTHWISE_CONV_2D" | "FULLY_CONNECTED");
+    if weighted && inputs.len() < 2 {
+        return Ok(Err("has no filter".to_owned()));
+    }
+    let reads = if name == "ADD" { 2 } else { 1 };
+    let mut ids = Vec::new();
+    for &input in inputs.iter().take(reads) {
+        if !import.facts(input)?.data.is_empty() {
+            return Ok(Err(
+                "reads a constant where only activations are read".to_owned()
+            ));
+        }
+        ids.push(or_refuse!(import.activation(input)));
+    }
+    let kind = match name {
+        "CONV_2D" => {
+            // Conv2DOptions: padding, stride w, stride h, activation, dilation w, dilation h.
+            let conv = or_refuse!(options.conv([0, 1, 2, 3, 4, 5]));
+            let dims = import.facts(inputs[1])?.dims;
+            let shape = or_refuse!(filter_shape(&dims, 4));
+            or_refuse!(weights(import, &inputs, &mut ids, shape, 0));
+            OpKind::Conv2d(conv)
+        }
+        "DEPTHWISE_CONV_2D" => {
+            // DepthwiseConv2DOptions has the depth multiplier at 3.
+            let conv = or_refuse!(options.conv([0, 1, 2, 4, 5, 6]));
+            let dims = import.facts(inputs[1])?.dims;
+            let shape = or_refuse!(filter_shape(&dims, 4));
+            or_refuse!(weights(import, &inputs, &mut ids, shape, 3));
+            OpKind::DepthwiseConv2d(conv)
+        }
+        "FULLY_CONNECTED" => {
+            let activation = or_refuse!(options.activation(0));
+            if options.byte(1, 0)? != 0 {
+                return Ok(Err(
+                    "has shuffled weights; only the default format is read".to_owned()
+                ));
+            }
+            let dims = import.facts(inputs[1])?.dims;
+            let [_, _, outputs, values] = or_refuse!(filter_shape(&dims, 2));
+            or_refuse!(weights(
+                import,
+                &inputs,
+                &mut ids,
+                [outputs, 1, 1, values],
+                0
+            ));
+            OpKind::Dense(activation)
+        }
+        "AVERAGE_POOL_2D" => OpKind::AveragePool2d(or_refuse!(options.pool())),
+        "MAX_POOL_2D" => OpKind::MaxPool2d(or_refuse!(options.pool())),
+        "ADD" => OpKind::Add(or_refuse!(options.activation(0))),
+        "SOFTMAX" => OpKind::Softmax {
+            beta: options.float(0, 0.0)?,
+        },
+        "LOGISTIC" => OpKind::Logistic,
+        "RELU" => OpKind::Activate(Activation::Relu),
+        "RELU6" => OpKind::Activate(Activation::Relu6),
+        "QUANTIZE" => OpKind::Activate(Activation::None),
+        "RESHAPE" | "SQUEEZE" | "EXPAND_DIMS" => OpKind::Reshape,
+        "MEAN" => {
+            let rank = import.facts(input)?.dims.len() as i32;
+            let Some(&axes) = inputs.get(1) else {
+                return Ok(Err("has no axes".to_owned()));
+            };
+            let mut axes = or_refuse!(import.int32_constant(axes));
+            axes.iter_mut()
+                .filter(|axis| **axis < 0)
+                .for_each(|axis| *axis += rank);
+            axes.sort_unstable();
+            if rank != 4 || axes != [1, 2] {
+                return Ok(Err(
+                    "is read over height and width of four dimensions only".to_owned()
+                ));
+            }
+            OpKind::Mean
+        }
+        "PAD" => {
+            let Some(&paddings) = inputs.get(1) else {
+                return Ok(Err("has no paddings".to_owned()));
+            };
+            let places = or_refuse!(import.int32_constant(paddings));
+            let in_range = places.iter().all(|&places| u16::try_from(places).is_ok());
+            match (&places[..], in_range) {
+                (&[0, 0, top, bottom, left, right, 0, 0], true) => OpKind::Pad(Padding::Explicit {
+                    top: top as u16,
+                    bottom: bottom as u16,
+                    left: left as u16,
+                    right: right as u16,
+                }),
+                _ => {
+                    return Ok(Err(
+                        "is read for height and width of four dimensions only".to_owned()
+                    ));
+                }
+            }
+        }
+        _ => {
+            let why = "has no int8 kernel; `docs/arithmetic.md` lists the operators that have one";
+            return Ok(Err(why.to_owned()));
+        }
+    };
+    let output = or_refuse!(import.activation(output));
+    Ok(Ok(op_of(kind, ids, output)))
+}
+
+/// Adds filter and bias to the inputs of an op.
+fn weights(
+    import: &mut Import<'_>,
+    inputs: &[i32],
+    ids: &mut Vec<TensorId>,
+    shape: [u16; 4],
+    channel_dimension: i32,
+) -> Answer<()> {
+    let filter = or_refuse!(import.filter(inputs[1], shape, channel_dimension));
+    ids.push(filter);
+    if let Some(&bias) = inputs.get(2).filter(|&&bias| bias >= 0) {
+        let scale_of = |id| import.tensor(id).quantization.as_ref();
+        let input_scale = scale_of(ids[0]).map_or(1.0, |quantization| quantization.scale());
+        let filter_scales = scale_of(filter).map_or(&[][..], |quantization| &quantization.scales);
+        let scales = filter_scales
+            .iter()
+            .map(|scale| scale * input_scale)
+            .collect();
+        ids.push(or_refuse!(import.bias(bias, scales)));
+    }
+    Ok(Ok(()))
+}
+
+fn filter_shape(dims: &[i32], rank: usize) -> Answer<[u16; 4]> {
+    let shape = shape_of(dims).filter(|_| dims.len() == rank);
+    Ok(shape.ok_or_else(|| format!("has a filter of shape {dims:?}")))
+}
+
+/// The options of an operator, each with the schema's default where it is left out.
+struct Options<'a>(Option<Table<'a>>);
+
+impl Options<'_> {
+    fn byte(&self, number: usize, default: i8) -> Result<i8, ImportError> {
+        self.0
+            .map_or(Ok(default), |table| Ok(table.scalar(number, default)?))
+    }
+
+    fn int(&self, number: usize, default: i32) -> Result<i32, ImportError> {
+        self.0
+            .map_or(Ok(default), |table| Ok(table.scalar(number, default)?))
+    }
+
+    fn float(&self, number: usize, default: f32) -> Result<f32, ImportError> {
+        self.0
+            .map_or(Ok(default), |table| Ok(table.scalar(number, default)?))
+    }
+
+    fn activation(&self, number: usize) -> Answer<Activation> {
+        Ok(match self.byte(number, 0)? {
+            0 => Ok(Activation::None),
+            1 => Ok(Activation::Relu),
+            3 => Ok(Activation::Relu6),
+            other => Err(format!(
+                "has fused activation {other}; none, RELU and RELU6 are read"
+            )),
+        })
+    }
+
+    fn padding(&self, number: usize) -> Answer<Padding> {
+        Ok(match self.byte(number, 0)? {
+            0 => Ok(Padding::Same),
+            1 => Ok(Padding::Valid),
+            other => Err(format!("has padding {other}")),
+        })
+    }
+
+    /// Fields: padding, stride width and height, activation, dilation width and height.
+    fn conv(&self, fields: [usize; 6]) -> Answer<Conv> {
+        let padding = or_refuse!(self.padding(fields[0]));
+        let activation = or_refuse!(self.activation(fields[3]));
+        let stride = [self.int(fields[2], 0)?, self.int(fields[1], 0)?];
+        let dilation = [self.int(fields[5], 1)?, self.int(fields[4], 1)?];
+        let (Some(stride), Some(dilation)) = (bytes(stride), bytes(dilation)) else {
+            return Ok(Err(format!(
+                "has stride {stride:?}, dilation {dilation:?}; 1 to 255 are read"
+            )));
+        };
+        Ok(Ok(Conv {
+            stride,
+            dilation,
+            padding,
+            activation,
+        }))
+    }
+
+    fn pool(&self) -> Answer<Pool> {
+        // Pool2DOptions: padding, stride w, stride h, filter width, filter height, activation.
+        let padding = or_refuse!(self.padding(0));
+        let activation = or_refuse!(self.activation(5));
+        let stride = [self.int(2, 0)?, self.int(1, 0)?];
+        let window = [self.int(4, 0)?, self.int(3, 0)?];
+        let in_range = |len: i32| u16::try_from(len).ok().filter(|&len| len > 0);
+        let (Some(stride), [Some(height), Some(width)]) = (bytes(stride), window.map(in_range))
+        else {
+            return Ok(Err(format!("has stride {stride:?}, window {window:?}")));
+        };
+        Ok(Ok(Pool {
+            window: [height, width],
+            stride,
+            padding,
+            activation,
+        }))
+    }
+}
+
+fn bytes(pair: [i32; 2]) -> Option<[u8; 2]> {
+    let byte = |value: i32| u8::try_from(value).ok().filter(|&value| value > 0);
+    Some([byte(pair[0])?, byte(pair[1])?])
+}
+
+/// The numbers of a list, at most as many as any operator that is read has.
+fn take(list: Vector<'_>) -> Vec<i32> {
+    list.scalars().take(16).collect()
+}

@@ -1,0 +1,157 @@
+//! Holds the importer, the compiler and the kernels against outputs of TFLM: `cargo xtask golden tflite DIR…`.
+//!
+//! Reads `*.cases.json` files: `{model, tolerance, cases: [{name, inputs: [base64], outputs: [base64]}]}`, where
+//! `model` names the `.tflite` beside it and `tolerance` is the greatest difference that counts as equal.
+
+use serde_json::Value;
+use std::path::Path;
+use tinyops_compile::{Compiled, compile_graph};
+use tinyops_model::tflite::{ImportError, import};
+use tinyops_nn::Plan;
+
+/// What was compared.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    /// Cases compared.
+    pub(crate) checked: usize,
+    /// One line for each case that differs: file, case, first element.
+    pub(crate) differences: Vec<String>,
+    /// One line for each reason why a model cannot run.
+    pub(crate) refusals: Vec<String>,
+    /// Models that cannot run.
+    pub(crate) refused: usize,
+}
+
+/// Runs every case of a file.
+///
+/// # Errors
+/// When the file or its model cannot be read, or the file has another form.
+pub(crate) fn check_file(path: &Path, tally: &mut Tally) -> Result<(), String> {
+    let at = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let text = std::fs::read_to_string(path).map_err(|error| at(&error))?;
+    let file: Value = serde_json::from_str(&text).map_err(|error| at(&error))?;
+    let (Some(model), Some(cases)) = (file["model"].as_str(), file["cases"].as_array()) else {
+        return Err(at(&"holds no `model` and `cases`"));
+    };
+    let tolerance = file["tolerance"].as_u64().unwrap_or(0);
+    let model_path = path.with_file_name(model);
+    let bytes =
+        std::fs::read(&model_path).map_err(|error| format!("{}: {error}", model_path.display()))?;
+    let compiled = match compile_file(&bytes) {
+        Ok(compiled) => compiled,
+        Err(reasons) => {
+            tally.refused += 1;
+            tally.refusals.extend(
+                reasons
+                    .into_iter()
+                    .map(|reason| format!("{model}: {reason}")),
+            );
+            return Ok(());
+        }
+    };
+    let plan = Plan::load(&compiled.program).map_err(|error| at(&error))?;
+    let mut arena = vec![0; plan.arena_bytes()];
+    for case in cases {
+        let name = case["name"].as_str().unwrap_or("?");
+        tally.checked += 1;
+        let input = tensor(&case["inputs"]).ok_or_else(|| at(&format!("{name}: input")))?;
+        let expected = tensor(&case["outputs"]).ok_or_else(|| at(&format!("{name}: output")))?;
+        let place = &mut arena[plan.input().range()];
+        if input.len() != place.len() || expected.len() != plan.output().len {
+            tally
+                .differences
+                .push(format!("{model}: {name}: the shapes differ"));
+            continue;
+        }
+        place.copy_from_slice(&input);
+        plan.run(&mut arena).map_err(|error| at(&error))?;
+        let actual = &arena[plan.output().range()];
+        let pairs = expected
+            .iter()
+            .zip(actual)
+            .map(|(&a, &b)| (a as i8, b as i8));
+        let mut differing = pairs
+            .enumerate()
+            .filter(|(_, (a, b))| u64::from(a.abs_diff(*b)) > tolerance);
+        if let Some((element, (expected, actual))) = differing.next() {
+            let others = differing.count();
+            let line = format!(
+                "{model}: {name}: element {element} is {actual}, not {expected}; {others} others differ"
+            );
+            tally.differences.push(line);
+        }
+    }
+    Ok(())
+}
+
+fn compile_file(bytes: &[u8]) -> Result<Compiled, Vec<String>> {
+    let graph = import(bytes).map_err(|error| match error {
+        ImportError::Unsupported(refusals) => refusals.iter().map(ToString::to_string).collect(),
+        other => vec![other.to_string()],
+    })?;
+    compile_graph(&graph, false).map_err(|error| vec![error.to_string()])
+}
+
+/// The bytes of a list of one tensor in base64.
+fn tensor(list: &Value) -> Option<Vec<u8>> {
+    match list.as_array()?.as_slice() {
+        [one] => base64(one.as_str()?),
+        _ => None,
+    }
+}
+
+fn base64(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
+    let (mut bits, mut bit_count) = (0u32, 0);
+    for symbol in text.bytes().take_while(|&symbol| symbol != b'=') {
+        let value = match symbol {
+            b'A'..=b'Z' => symbol - b'A',
+            b'a'..=b'z' => symbol - b'a' + 26,
+            b'0'..=b'9' => symbol - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        bits = bits << 6 | u32::from(value);
+        bit_count += 6;
+        if bit_count >= 8 {
+            bit_count -= 8;
+            bytes.push((bits >> bit_count) as u8);
+        }
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_decodes() {
+        assert_eq!(base64("AAEC/w==").as_deref(), Some(&[0, 1, 2, 255][..]));
+        assert_eq!(base64("AAE").as_deref(), Some(&[0, 1][..]));
+        assert_eq!(base64("A*=="), None);
+    }
+
+    #[test]
+    fn mlperf_tiny_models_give_the_bytes_of_tflm() {
+        let data = std::env::var("TINYOPS_DATA").unwrap_or_else(|_| {
+            concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data").to_owned()
+        });
+        let folder = Path::new(&data).join("mlperf-tiny");
+        if !folder.is_dir() {
+            println!(
+                "skipped: {} is not there; set TINYOPS_DATA",
+                folder.display()
+            );
+            return;
+        }
+        let mut tally = Tally::default();
+        for key in ["kws", "vww", "ic", "ad", "sww"] {
+            check_file(&folder.join(format!("{key}.cases.json")), &mut tally).expect(key);
+        }
+        assert_eq!(tally.differences, [""; 0]);
+        assert_eq!(tally.refusals, [""; 0]);
+        assert!(tally.checked > 40, "{} cases", tally.checked);
+    }
+}
