@@ -1,2 +1,32 @@
 #![forbid(unsafe_code)]
 //! HTTP API, pages and MQTT; turns both loops.
+//!
+//! [`serve`] listens and turns the loops until its [`Running`] is stopped; [`router`] is the same
+//! HTTP without a socket. Every rule about devices is in `tinyops-fleet`, every rule about models
+//! in `tinyops-pipeline`: here is only who asks them, when, and how the answer looks.
+
+mod app;
+mod event;
+mod serve;
+mod stop;
+
+// The doors.
+mod api;
+mod gate;
+mod mqtt;
+mod page;
+
+// The loops.
+mod loops;
+mod release;
+
+// What doors are made of.
+mod chart;
+mod civil;
+mod metrics;
+mod text;
+
+pub use app::{App, Business, Clock};
+pub use event::Event;
+pub use release::{ReleaseError, release};
+pub use serve::{Config, Loops, Running, ServeError, router, serve};

@@ -1,0 +1,118 @@
+//! What every handler shares: the store, the clock, the connections, the counters.
+
+use std::fmt;
+use std::sync::Arc;
+
+use tinyops_fleet::{Fleet, Signer};
+use tinyops_store::outcome::Outcome;
+use tinyops_store::{Db, DeviceId, Timestamp};
+use tokio::sync::{Notify, broadcast, mpsc};
+
+use crate::event::Event;
+use crate::metrics::Metrics;
+use crate::mqtt::commit::Work;
+use crate::mqtt::session::Sessions;
+
+/// Tells the time of records; a parameter, so that a simulation can run it faster.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// What the project says about its purpose, for the pages.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Business {
+    /// One sentence: who needs which answer.
+    pub purpose: String,
+    /// The accuracy that is good enough.
+    pub goal: Option<f64>,
+    /// The classes where nothing is wrong.
+    pub normal: Vec<String>,
+    /// The cost of an alarm where nothing is wrong.
+    pub false_alarm: f64,
+    /// The cost of no alarm where something is.
+    pub miss: f64,
+}
+
+impl Business {
+    /// What the predictions of one outcome cost: those of a wrong abnormal class count as misses.
+    pub(crate) fn cost_of(&self, outcome: &Outcome, labels: &[String]) -> f64 {
+        let actual = labels.get(outcome.actual as usize);
+        let normal = actual.is_some_and(|label| self.normal.contains(label));
+        let each = match (outcome.actual == outcome.predicted, normal) {
+            (true, _) => 0.0,
+            (false, true) => self.false_alarm,
+            (false, false) => self.miss,
+        };
+        each * outcome.window_count as f64
+    }
+}
+
+/// The server as a handler sees it; clones share everything.
+#[derive(Clone)]
+pub struct App(Arc<Inner>);
+
+/// The parts of an [`App`].
+pub(crate) struct Inner {
+    pub fleet: Fleet,
+    /// The key of the releases that this server makes.
+    pub signer: Signer,
+    pub now: Clock,
+    pub business: Business,
+    pub metrics: Metrics,
+    pub sessions: Arc<Sessions>,
+    pub work: mpsc::Sender<Work>,
+    pub events: broadcast::Sender<Event>,
+    /// Wakes the loops before their next turn.
+    pub wake: Arc<Notify>,
+    /// The token that management calls must show; none where they need none.
+    pub admin_token: Option<String>,
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("App")
+            .field(&self.0.fleet.db.place())
+            .finish()
+    }
+}
+
+impl App {
+    pub(crate) fn new(inner: Inner) -> App {
+        App(Arc::new(inner))
+    }
+
+    /// The time of records.
+    pub fn now(&self) -> Timestamp {
+        (self.0.now)()
+    }
+
+    pub(crate) fn db(&self) -> &Db {
+        &self.0.fleet.db
+    }
+
+    pub(crate) fn fleet(&self) -> &Fleet {
+        &self.0.fleet
+    }
+
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.0
+    }
+
+    pub(crate) fn business(&self) -> &Business {
+        &self.0.business
+    }
+
+    /// One sentence for the head of the overview.
+    pub(crate) fn goal(&self) -> &str {
+        match self.0.business.purpose.as_str() {
+            "" => "How the fleet is, what it runs, and what was done about it.",
+            purpose => purpose,
+        }
+    }
+
+    pub(crate) fn connected_count(&self) -> usize {
+        self.0.sessions.count()
+    }
+
+    pub(crate) fn is_connected(&self, device: DeviceId) -> bool {
+        self.0.sessions.is_connected(device)
+    }
+}

@@ -1,0 +1,92 @@
+//! The fleet behind the endpoint's gate.
+
+use tinyops_fleet::{Fleet, Uplink};
+use tinyops_store::DeviceId;
+use tokio::sync::broadcast;
+use tracing::{info, warn};
+
+use crate::app::Clock;
+use crate::event::Event;
+use crate::metrics::Metrics;
+use crate::mqtt::{Gate, GateError, Verdict};
+
+/// Lets devices in by their keys and hands their reports to the fleet.
+pub(crate) struct FleetGate {
+    pub fleet: Fleet,
+    pub now: Clock,
+    pub events: broadcast::Sender<Event>,
+    pub metrics: Metrics,
+}
+
+impl Gate for FleetGate {
+    async fn admit(&self, device: DeviceId, password: &[u8]) -> Result<bool, GateError> {
+        let Ok(password) = std::str::from_utf8(password) else {
+            return Ok(false);
+        };
+        Ok(self.fleet.admit(device, password).await?)
+    }
+
+    async fn commit(&self, uplinks: &[(DeviceId, &[u8])]) -> Result<Vec<Verdict>, GateError> {
+        let uplinks: Vec<Uplink<'_>> = uplinks
+            .iter()
+            .map(|(device, bytes)| Uplink {
+                from: Some(*device),
+                bytes,
+            })
+            .collect();
+        let (verdicts, events) = self.fleet.ingest_many(&uplinks, (self.now)()).await?;
+        tell(&self.events, events.into_iter().map(Event::Fleet));
+        let verdicts = verdicts.into_iter().zip(&uplinks).map(|(verdict, uplink)| {
+            if let (Some(refusal), true) = (verdict.refusal, verdict.first_offence) {
+                let device = uplink.from.unwrap_or_default();
+                warn!(%device, ?refusal, "report refused; further ones are only counted");
+            }
+            match verdict.refusal {
+                Some(_) => self.metrics.reports_refused.inc(),
+                None => self.metrics.reports_kept.inc(),
+            };
+            Verdict {
+                kept: verdict.refusal.is_none(),
+                down: verdict.down,
+            }
+        });
+        Ok(verdicts.collect())
+    }
+
+    async fn owed(&self, device: DeviceId) -> Result<Vec<Vec<u8>>, GateError> {
+        Ok(self.fleet.owed(device, (self.now)()).await?)
+    }
+}
+
+/// Tells what happened to whoever listens, and to the log.
+pub(crate) fn tell(to: &broadcast::Sender<Event>, events: impl IntoIterator<Item = Event>) {
+    for event in events {
+        match &event {
+            Event::Fleet(event) => info!(event = event_name(event), "fleet"),
+            Event::RunStarted { trigger } => info!(%trigger, "pipeline run begins"),
+            Event::RunEnded {
+                trigger,
+                version,
+                why,
+                ..
+            } => info!(%trigger, ?version, ?why, "pipeline run is over"),
+        }
+        drop(to.send(event)); // Nobody listens: nothing is lost, the store has it all.
+    }
+}
+
+fn event_name(event: &tinyops_fleet::Event) -> &'static str {
+    use tinyops_fleet::Event as Fleet;
+    match event {
+        Fleet::AlertRaised(_) => "alert raised",
+        Fleet::RoundOpened(_) => "round opened",
+        Fleet::RoundClosed { .. } => "round closed",
+        Fleet::RoundAbandoned(_) => "round abandoned",
+        Fleet::Triggered(_) => "run asked for",
+        Fleet::RolloutStarted { .. } => "rollout started",
+        Fleet::WaveDone(_) => "canary is well",
+        Fleet::RolloutDone(_) => "rollout done",
+        Fleet::RolloutHalted(_) => "rollout halted",
+        _ => "other",
+    }
+}

@@ -1,0 +1,230 @@
+//! The background tasks that turn both loops.
+//!
+//! | task | wakes | does |
+//! |---|---|---|
+//! | `operate` | every tick, and when asked | one turn of the fleet; sends what connected devices are owed |
+//! | `make` | every tick, and when a trigger is made | takes a trigger, runs the pipeline, signs the result, starts its rollout |
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tinyops_fleet::FleetError;
+use tinyops_fleet::rollout::Wish;
+use tinyops_pipeline::{Job, Progress, Reporter, Trigger as Cause, Workshop, job_for};
+use tinyops_store::run::RunId;
+use tinyops_store::trigger::{self, Trigger, TriggerState};
+use tinyops_store::{Digest, Json, ModelId, StoreError, capsule, model};
+use tracing::{debug, error, warn};
+
+use crate::app::App;
+use crate::event::Event;
+use crate::gate::tell;
+use crate::release::{ReleaseError, release};
+use crate::stop::Stop;
+
+/// Who is named in the records for what the loops do.
+const ACTOR: &str = "loop";
+
+/// Turns the operating loop until asked to stop.
+pub(crate) async fn operate(app: App, tick: Duration, mut stop: Stop) {
+    let wake = app.inner().wake.clone();
+    loop {
+        tokio::select! {
+            () = stop.asked() => return,
+            () = tokio::time::sleep(tick) => {}
+            () = wake.notified() => {}
+        }
+        if let Err(cause) = turn(&app).await {
+            error!(%cause, source = source(&cause), "a turn of the fleet could not be finished");
+        }
+    }
+}
+
+async fn turn(app: &App) -> Result<(), FleetError> {
+    let inner = app.inner();
+    let events = inner.fleet.turn(app.now()).await?;
+    tell(&inner.events, events.into_iter().map(Event::Fleet));
+    let connected = inner.sessions.devices();
+    for (device, messages) in inner.fleet.owed_many(&connected, app.now()).await? {
+        for message in messages {
+            if !inner.sessions.send(device, &message) {
+                inner.metrics.downlinks_dropped.inc();
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Answers triggers with pipeline runs until asked to stop.
+pub(crate) async fn make(app: App, workshop: Workshop, tick: Duration, mut stop: Stop) {
+    loop {
+        tokio::select! {
+            () = stop.asked() => return,
+            () = tokio::time::sleep(tick) => {}
+        }
+        let taken = tokio::select! {
+            // A run is abandoned at shutdown: the store has its steps, and the next one continues from them.
+            () = stop.asked() => return,
+            taken = answer_next(&app, &workshop) => taken,
+        };
+        if let Err(cause) = taken {
+            error!(%cause, "a trigger could not be answered");
+        }
+    }
+}
+
+/// Takes the oldest waiting trigger, if there is one, and answers it.
+async fn answer_next(app: &App, workshop: &Workshop) -> Result<(), StoreError> {
+    let db = app.db();
+    let tx = db.begin("take a trigger").await?;
+    let Some(mut taken) = trigger::take(&tx, app.now()).await? else {
+        return Ok(());
+    };
+    tx.commit().await?;
+    let events = &app.inner().events;
+    tell(events, [Event::RunStarted { trigger: taken.id }]);
+    app.inner().metrics.runs.inc();
+    let answer = answer(app, workshop, &taken).await;
+    app.inner().metrics.runs.dec();
+    let (run, version, why) = match answer {
+        Ok((run, version, why)) => (Some(run), version, why),
+        Err(cause) => (None, None, Some(chain(&*cause))),
+    };
+    taken.run = run.or(taken.run);
+    taken.state = match version {
+        Some(_) => TriggerState::Done,
+        None => TriggerState::Failed,
+    };
+    taken.changed_at = app.now();
+    if let (Json::Object(detail), Some(why)) = (&mut taken.detail, &why) {
+        detail.insert("failed".to_owned(), Json::String(why.clone()));
+    }
+    let tx = db.begin("close a trigger").await?;
+    trigger::put(&tx, &mut taken).await?;
+    tx.commit().await?;
+    let trigger = taken.id;
+    tell(
+        events,
+        [Event::RunEnded {
+            trigger,
+            run,
+            version,
+            why,
+        }],
+    );
+    app.inner().wake.notify_one();
+    Ok(())
+}
+
+type Answer = (RunId, Option<u32>, Option<String>);
+
+/// Runs the pipeline, and sends out what passed every gate.
+async fn answer(
+    app: &App,
+    workshop: &Workshop,
+    taken: &Trigger,
+) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>> {
+    let cause = cause(app, taken).await?;
+    let job = job_for(&cause, &workshop.project.privacy)?;
+    let outcome = tokio::spawn(run(workshop.clone(), job, taken.clone())).await??;
+    let run = RunId(outcome.run);
+    let Some(version) = outcome.version else {
+        return Ok((run, None, Some("a gate said no".to_owned())));
+    };
+    match send_out(app, &workshop.project.project.name, version).await {
+        Ok(()) => Ok((run, Some(version), None)),
+        // The model is good and registered; that it did not go out is for a person to see.
+        Err(cause) => {
+            warn!(
+                version,
+                cause = chain(&cause),
+                "the new version did not go out"
+            );
+            Ok((run, Some(version), Some(chain(&cause))))
+        }
+    }
+}
+
+async fn run(
+    workshop: Workshop,
+    job: Job,
+    taken: Trigger,
+) -> Result<tinyops_pipeline::Outcome, tinyops_pipeline::RunError> {
+    let report: Reporter = Arc::new(|progress: Progress| debug!(?progress, "pipeline"));
+    tinyops_pipeline::run(&workshop, &job, Some(taken.id), &report).await
+}
+
+/// Signs a version and starts its rollout with the fleet's plan.
+async fn send_out(app: &App, name: &str, version: u32) -> Result<(), ReleaseError> {
+    let inner = app.inner();
+    release(&inner.fleet, &inner.signer, name, version, app.now()).await?;
+    let wish = Wish {
+        model: name,
+        version,
+        cohort: None,
+        plan: None,
+    };
+    let (_, events) = inner.fleet.start_rollout(&wish, ACTOR, app.now()).await?;
+    tell(&inner.events, events.into_iter().map(Event::Fleet));
+    Ok(())
+}
+
+/// Why a trigger's words make no sense.
+#[derive(Debug, thiserror::Error)]
+enum CauseError {
+    #[error("trigger kind `{0}` is unknown")]
+    Kind(String),
+    #[error("the trigger names no statistics")]
+    NoStatistics,
+    #[error("the trigger names no known model")]
+    NoModel,
+    #[error("the store could not be read")]
+    Store(#[from] StoreError),
+}
+
+/// What the pipeline has to know of a trigger.
+async fn cause(app: &App, taken: &Trigger) -> Result<Cause, CauseError> {
+    match taken.kind.as_str() {
+        "train" => Ok(Cause::Asked),
+        "resolve-head" => {
+            let statistics = taken.payload.ok_or(CauseError::NoStatistics)?;
+            let number = |name: &str| taken.detail.get(name).and_then(Json::as_u64).unwrap_or(0);
+            Ok(Cause::RoundClosed {
+                model: counted_model(app, taken).await?,
+                statistics,
+                devices: u32::try_from(number("device_count")).unwrap_or(u32::MAX),
+                labels: number("window_count"),
+            })
+        }
+        other => Err(CauseError::Kind(other.to_owned())),
+    }
+}
+
+/// The model whose embeddings were counted, by the four bytes that its capsule carries.
+async fn counted_model(app: &App, taken: &Trigger) -> Result<Digest, CauseError> {
+    let id = taken.detail.get("model_id").and_then(Json::as_str);
+    let id: ModelId = id
+        .and_then(|text| text.parse().ok())
+        .ok_or(CauseError::NoModel)?;
+    let capsule = capsule::get(app.db(), id)
+        .await?
+        .ok_or(CauseError::NoModel)?;
+    let model = model::get(app.db(), &capsule.model, capsule.version).await?;
+    Ok(model.ok_or(CauseError::NoModel)?.digest)
+}
+
+fn source(error: &dyn std::error::Error) -> Option<String> {
+    error.source().map(chain)
+}
+
+/// An error and what caused it, on one line.
+fn chain(error: &(dyn std::error::Error + '_)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,215 @@
+//! Drift: how far each cohort has moved from what training saw, and in which channels.
+
+use axum::extract::State;
+use axum::response::Response;
+use maud::{Markup, html};
+use tinyops_fleet::watch::{ChannelView, CohortView};
+use tinyops_store::alert::{self, Alert, AlertState};
+use tinyops_store::drift::{self, DriftPoint, DriftState, Scope};
+use tinyops_store::{Json, Timestamp, device, rollout};
+
+use super::figure::Events;
+use super::part::{self, Names};
+use super::{Page, PageError, Place};
+use crate::app::App;
+use crate::chart::{Bar, Bars, Histogram, LineChart, Series, Tone, XAxis, number};
+
+/// Moments of a cohort's history on the chart at most.
+const POINTS_MAX: u32 = 500;
+/// Cohorts drawn in full; the table lists the rest.
+const COHORTS_MAX: usize = 6;
+
+pub(super) async fn show(State(app): State<App>) -> Result<Response, PageError> {
+    let db = app.db();
+    let mut histories = Vec::new();
+    let mut views = Vec::new();
+    for (cohort, _) in device::cohorts(db).await?.into_iter().take(COHORTS_MAX) {
+        let scope = Scope::Cohort(cohort.clone());
+        histories.push((
+            cohort.clone(),
+            drift::history(db, &scope, Timestamp(0), POINTS_MAX).await?,
+        ));
+        views.extend(app.fleet().cohort_view(&cohort).await?);
+    }
+    let alerts = alert::list(db, 50).await?;
+    let rollouts = rollout::list(db, 20).await?;
+    let detectors = drift::list(db, 200).await?;
+    let names = Names::load(db).await?;
+    let now = app.now();
+    let events = Events {
+        alerts: &alerts,
+        rollouts: &rollouts,
+    };
+    let body = html! {
+        div.grid {
+            (part::chart_card("w8", over_time(&histories, &events)))
+            (part::card("w4", "Farthest from their own past", None, farthest(&detectors, now)))
+            (part::card("", "Alerts", None, alerts_table(&alerts, &names, now)))
+            @for view in &views { (cohort(view)) }
+        }
+    };
+    Ok(Page {
+        place: Place::Drift,
+        title: "Drift".to_owned(),
+        lead: html! { "How far the summaries that devices send have moved from their baseline. A score of 1 is the threshold of an alarm, calibrated so that a stable device crosses it in fewer than 1 of 100 months." },
+        body,
+    }
+    .framed(&app))
+}
+
+fn over_time(histories: &[(String, Vec<DriftPoint>)], events: &Events<'_>) -> Markup {
+    let line = |(index, (cohort, points)): (usize, &(String, Vec<DriftPoint>))| Series {
+        name: cohort.clone(),
+        points: points
+            .iter()
+            .map(|point| (point.at.0 as f64, point.score))
+            .collect(),
+        tone: Tone::Series(index),
+        dashed: false,
+    };
+    let ends = histories.iter().filter_map(|(_, points)| points.last());
+    let until = ends.map(|point| point.at.0).max().unwrap_or(0) as f64;
+    LineChart {
+        title: "Drift by cohort",
+        note: Some("distance of the merged summaries from their baseline, in thresholds"),
+        x: XAxis::Time,
+        y: "score",
+        y_range: None,
+        series: histories.iter().enumerate().map(line).collect(),
+        markers: events.markers(),
+        spans: events.spans(until),
+        threshold: Some((1.0, "alarm at")),
+        height: 290.0,
+        empty: "No cohort is judged yet: a device needs 14 reports to know its own normal. \
+                `tinyops fleet simulate` sends them faster than real devices do.",
+    }
+    .draw()
+}
+
+fn farthest(detectors: &[DriftState], now: Timestamp) -> Markup {
+    let devices: Vec<&DriftState> = detectors
+        .iter()
+        .filter(|state| matches!(state.scope, Scope::Device(_)))
+        .take(10)
+        .collect();
+    if devices.is_empty() {
+        return part::empty(html! { "No device has reported enough to be judged." });
+    }
+    html! {
+        table {
+            thead { tr { th { "device" } th.num { "score" } th { "last report" } } }
+            @for state in devices {
+                tr {
+                    td { (super::overview::scope(&state.scope)) }
+                    td.num { strong.bad[state.alarmed] { (number(state.score)) } }
+                    td { (part::ago(state.updated_at, now)) }
+                }
+            }
+        }
+    }
+}
+
+fn alerts_table(alerts: &[Alert], names: &Names, now: Timestamp) -> Markup {
+    if alerts.is_empty() {
+        return part::empty(html! { "No alert was ever raised." });
+    }
+    html! {
+        div.tablewrap { table {
+            thead { tr { th { "alert" } th { "what" } th { "model" } th { "advice" } th { "signals" } th { "state" } th { "opened" } th { "last change" } } }
+            @for alert in alerts.iter().take(20) {
+                tr {
+                    td { "#" (alert.id) }
+                    td { (super::overview::scope(&alert.scope)) }
+                    td { (names.link(Some(alert.model))) }
+                    td { (alert.advice) }
+                    td.muted { (signals(&alert.detail)) }
+                    td { (part::alert_state(alert.state)) @if alert.state != AlertState::Open { " " span.muted { (alert.actor) } } }
+                    td { (part::ago(alert.opened_at, now)) }
+                    td { (part::ago(alert.changed_at, now)) }
+                }
+            }
+        } }
+    }
+}
+
+/// The details of an alert in one line.
+fn signals(detail: &Json) -> Markup {
+    let fields = detail.as_object().into_iter().flatten();
+    html! {
+        @for (name, value) in fields {
+            @match value {
+                Json::Number(value) => { (name.replace('_', " ")) " " (number(value.as_f64().unwrap_or(f64::NAN))) " " }
+                Json::String(value) => { (name.replace('_', " ")) " " (value) " " }
+                _ => {}
+            }
+        }
+    }
+}
+
+fn cohort(view: &CohortView) -> Markup {
+    let title = format!("Cohort {}: channels", view.cohort);
+    let bars = Bars {
+        title: &title,
+        note: Some("which of the watched channels moved"),
+        unit: "score, 1 = alarm",
+        bars: view
+            .channels
+            .iter()
+            .map(|channel| Bar {
+                name: channel.name.clone(),
+                value: channel.score,
+                tone: if channel.score > 1.0 {
+                    Tone::Bad
+                } else {
+                    Tone::Series(0)
+                },
+            })
+            .collect(),
+        full: None,
+        threshold: Some((1.0, "alarm at")),
+        empty: "This cohort sends no summaries yet.",
+    };
+    let mut channels: Vec<&ChannelView> = view.channels.iter().collect();
+    channels.sort_by(|a, b| b.score.total_cmp(&a.score));
+    html! {
+        (part::chart_card("w6", html! {
+            (bars.draw())
+            p.muted style="margin:6px 0 0" {
+                (view.alarmed_count) " of " (view.watched_count) " judged devices alarm."
+            }
+        }))
+        (part::card("w6", &format!("Cohort {}: what moved most", view.cohort), None, html! {
+            div.grid {
+                @for channel in channels.into_iter().take(2) {
+                    div.w6 { (histogram(channel)) }
+                }
+            }
+        }))
+    }
+}
+
+fn histogram(channel: &ChannelView) -> Markup {
+    let shares = |shares: &[f32; 8]| shares.iter().map(|share| f64::from(*share)).collect();
+    let note = format!(
+        "mean {} σ, spread × {}",
+        signed(channel.mean),
+        number(channel.ln_sd.exp())
+    );
+    Histogram {
+        title: &channel.name,
+        note: Some(&note),
+        x: "bins at the octiles of training",
+        edges: Vec::new(),
+        baseline: shares(&channel.baseline),
+        live: shares(&channel.live),
+        empty: "No summary yet.",
+    }
+    .draw()
+}
+
+fn signed(value: f64) -> String {
+    match value < 0.0 {
+        true => number(value).replace('-', "−"),
+        false => format!("+{}", number(value)),
+    }
+}

@@ -1,0 +1,338 @@
+//! Runs: what the pipeline did, step by step, and how good its result is.
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+use maud::{Markup, html};
+use tinyops_store::run::{self, Run, RunId};
+use tinyops_store::step::{self, Step};
+use tinyops_store::{Json, Timestamp};
+
+use super::part::{self, float};
+use super::{Page, PageError, Place};
+use crate::app::App;
+use crate::chart::{Bar, Bars, Confusion, LineChart, Series, Tone, XAxis, number};
+use crate::civil::{self, Moment};
+use crate::text::Text;
+
+pub(super) async fn list(State(app): State<App>) -> Result<Response, PageError> {
+    let runs = run::list(app.db(), 100).await?;
+    Ok(Page {
+        place: Place::Runs,
+        title: "Runs".to_owned(),
+        lead: html! { "Every execution of the pipeline: started by a person, a schedule, or a drift that the fleet reported." },
+        body: html! { section.card { (table(&runs, app.now())) } },
+    }
+    .framed(&app))
+}
+
+pub(super) fn table(runs: &[Run], now: Timestamp) -> Markup {
+    if runs.is_empty() {
+        return part::empty(
+            html! { "No run yet. " code { "tinyops run" } " in a project folder starts the first." },
+        );
+    }
+    html! {
+        div.tablewrap { table {
+            thead { tr { th { "run" } th { "pipeline" } th { "state" } th.num { "accuracy" } th { "started" } th.num { "took" } th { "because of" } } }
+            @for run in runs {
+                tr {
+                    td { a href=(format!("/runs/{}", run.id)) { "#" (run.id) } }
+                    td { (run.kind) }
+                    td { (part::run_state(run.state)) }
+                    td.num { (run_metric(run).map_or("–".to_owned(), part::percent)) }
+                    td { (part::ago(run.started_at, now)) }
+                    td.num { (run.ended_at.map_or("–".to_owned(), |end| civil::duration(end.ms_since(run.started_at)))) }
+                    td { @match run.trigger { Some(trigger) => { "trigger " (trigger) } None => span.muted { "a person" } } }
+                }
+            }
+        } }
+    }
+}
+
+fn run_metric(run: &Run) -> Option<f64> {
+    run.detail
+        .get("metrics")
+        .and_then(|metrics| float(metrics, "accuracy"))
+}
+
+pub(super) async fn show(
+    State(app): State<App>,
+    Path(Text(id)): Path<Text<RunId>>,
+) -> Result<Response, PageError> {
+    let db = app.db();
+    let run = run::get(db, id)
+        .await?
+        .ok_or_else(|| PageError::Missing(format!("Run {id}")))?;
+    let steps = step::of_run(db, id).await?;
+    let detail = |name: &str| {
+        steps
+            .iter()
+            .find(|step| step.name == name)
+            .map(|step| &step.detail)
+    };
+    let evaluation = detail("evaluate");
+    let body = html! {
+        div.grid {
+            (part::card("w7", "Steps", None, steps_table(&steps)))
+            (part::card("w5", "Facts", None, facts(&run)))
+            @if let Some(gates) = run.detail.get("gates").and_then(Json::as_array) {
+                (part::card("w5", "Gates", None, gates_table(gates)))
+            }
+            @if let Some(evaluation) = evaluation { (judgement(evaluation)) }
+            @if let Some(history) = detail("train").and_then(|d| d.get("history")).and_then(Json::as_array) {
+                (part::chart_card("w6", losses(history)))
+            }
+        }
+    };
+    Ok(Page {
+        place: Place::Runs,
+        title: format!("Run {id}"),
+        lead: html! { (run.kind) " of project " strong { (run.project) } " " (part::run_state(run.state)) },
+        body,
+    }
+    .framed(&app))
+}
+
+fn facts(run: &Run) -> Markup {
+    html! {
+        dl.facts {
+            dt { "started" } dd { (Moment::of_ms(run.started_at.0).full()) " UTC" }
+            dt { "took" } dd { (run.ended_at.map_or("not over yet".to_owned(), |end| civil::duration(end.ms_since(run.started_at)))) }
+            dt { "because of" } dd { @match run.trigger { Some(trigger) => { "trigger " (trigger) } None => "a person" } }
+            dt { "code" } dd { code { (run.code) } }
+            dt { "seed" } dd { code { (run.seed) } }
+            dt { "settings" } dd { (part::digest(&run.settings)) }
+            @if let Some(error) = run.detail.get("error").and_then(Json::as_str) {
+                dt { "error" } dd.bad { (error) }
+            }
+        }
+    }
+}
+
+fn steps_table(steps: &[Step]) -> Markup {
+    if steps.is_empty() {
+        return part::empty(html! { "No step has begun." });
+    }
+    html! {
+        div.tablewrap { table {
+            thead { tr { th { "step" } th { "state" } th.num { "took" } th { "result" } th { "made" } } }
+            @for step in steps {
+                tr {
+                    td { strong { (step.name) } }
+                    td { (part::step_state(step.state)) }
+                    td.num { (civil::duration((step.seconds * 1000.0) as i64)) }
+                    td.wide { (step.detail.get("summary").and_then(Json::as_str).unwrap_or("")) }
+                    td { @for port in &step.outputs { div { span.muted { (port.name) " " } (part::digest(&port.digest)) } } }
+                }
+            }
+        } }
+    }
+}
+
+fn gates_table(gates: &[Json]) -> Markup {
+    let text = |gate: &Json, name: &str| {
+        gate.get(name)
+            .and_then(Json::as_str)
+            .unwrap_or("")
+            .to_owned()
+    };
+    html! {
+        table {
+            thead { tr { th { "gate" } th { "passed" } th.num { "is" } th.num { "wants" } th { "" } } }
+            @for gate in gates {
+                tr {
+                    td { (text(gate, "gate")) }
+                    td { @match gate.get("passed").and_then(Json::as_bool) {
+                        Some(true) => (part::pill("yes", Tone::Good)),
+                        Some(false) => (part::pill("no", Tone::Bad)),
+                        None => (part::pill("not asked", Tone::Quiet)),
+                    } }
+                    td.num { (float(gate, "is").map_or("–".to_owned(), number)) }
+                    td.num { (float(gate, "wants").map_or("–".to_owned(), number)) }
+                    td.muted { (text(gate, "why")) }
+                }
+            }
+        }
+    }
+}
+
+/// Everything the evaluation of the exact int8 artifact says, next to the float model.
+pub(super) fn judgement(detail: &Json) -> Markup {
+    let int8 = detail.get("int8").unwrap_or(&Json::Null);
+    let float_model = detail.get("float").unwrap_or(&Json::Null);
+    let labels: Vec<String> = strings(int8.get("classes"));
+    let counts: Vec<Vec<u64>> = int8
+        .get("confusion")
+        .and_then(Json::as_array)
+        .into_iter()
+        .flatten()
+        .map(|row| {
+            row.as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(Json::as_u64)
+                .collect()
+        })
+        .collect();
+    let confusion = Confusion {
+        title: "Confusion of classes",
+        note: Some("int8 on the test split, counts of windows"),
+        labels: &labels,
+        counts: &counts,
+        empty: "This model has no classes; see its figures.",
+    };
+    let roc = points(int8.get("roc"), "points");
+    html! {
+        (part::card("w5", "Float and int8", None, side_by_side(int8, float_model)))
+        @if !labels.is_empty() { (part::chart_card("w6", confusion.draw())) }
+        @if !labels.is_empty() { (part::chart_card("w6", recalls(int8))) }
+        @if roc.len() > 1 { (part::chart_card("w6", roc_curve(roc))) }
+    }
+}
+
+fn strings(list: Option<&Json>) -> Vec<String> {
+    let list = list.and_then(Json::as_array).into_iter().flatten();
+    list.filter_map(Json::as_str).map(str::to_owned).collect()
+}
+
+fn side_by_side(int8: &Json, float_model: &Json) -> Markup {
+    const FIGURES: [(&str, &str); 6] = [
+        ("accuracy", "accuracy"),
+        ("macro_f1", "macro F1"),
+        ("rmse", "RMSE"),
+        ("mean_absolute_error", "mean absolute error"),
+        ("/roc/auc", "anomaly AUC"),
+        ("/operation/expected_cost", "expected cost per window"),
+    ];
+    let read = |from: &Json, name: &str| match name.starts_with('/') {
+        true => from.pointer(name).and_then(Json::as_f64),
+        false => float(from, name),
+    };
+    let text = |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.4}"));
+    html! {
+        table {
+            thead { tr { th { "figure" } th.num { "int8" } th.num { "float" } th.num { "loss" } } }
+            @for (name, shown) in FIGURES {
+                @let (quantized, exact) = (read(int8, name), read(float_model, name));
+                @if quantized.is_some() {
+                    tr {
+                        td { (shown) }
+                        td.num { strong { (text(quantized)) } }
+                        td.num { (text(exact)) }
+                        td.num.muted { (text(exact.zip(quantized).map(|(exact, quantized)| exact - quantized))) }
+                    }
+                }
+            }
+            tr { td { "windows judged" } td.num { (number(float(int8, "windows").unwrap_or(f64::NAN))) } td {} td {} }
+        }
+    }
+}
+
+fn recalls(int8: &Json) -> Markup {
+    let classes = int8
+        .get("per_class")
+        .and_then(Json::as_array)
+        .into_iter()
+        .flatten();
+    Bars {
+        title: "F1 by class",
+        note: Some("harmonic mean of precision and recall, int8"),
+        unit: "F1",
+        bars: classes
+            .map(|class| Bar {
+                name: class
+                    .get("label")
+                    .and_then(Json::as_str)
+                    .unwrap_or("?")
+                    .to_owned(),
+                value: float(class, "f1").unwrap_or(f64::NAN),
+                tone: Tone::Series(0),
+            })
+            .collect(),
+        full: Some(1.0),
+        threshold: None,
+        empty: "No class was judged.",
+    }
+    .draw()
+}
+
+/// The points of a curve, as pairs or as objects with `false_alarm_rate` and `hit_rate`.
+fn points(curve: Option<&Json>, name: &str) -> Vec<(f64, f64)> {
+    let points = curve
+        .and_then(|curve| curve.get(name))
+        .and_then(Json::as_array);
+    let pair = |point: &Json| match point.as_array() {
+        Some(pair) => Some((pair.first()?.as_f64()?, pair.get(1)?.as_f64()?)),
+        None => Some((float(point, "false_alarm_rate")?, float(point, "hit_rate")?)),
+    };
+    points.into_iter().flatten().filter_map(pair).collect()
+}
+
+fn roc_curve(points: Vec<(f64, f64)>) -> Markup {
+    LineChart {
+        title: "Alarms found against false alarms",
+        note: Some("ROC of the int8 score; up and left is better"),
+        x: XAxis::Number("share of normal windows that alarm"),
+        y: "share of faulty windows found",
+        y_range: Some((0.0, 1.0)),
+        series: vec![
+            Series {
+                name: "model".to_owned(),
+                points,
+                tone: Tone::Series(0),
+                dashed: false,
+            },
+            Series {
+                name: "guessing".to_owned(),
+                points: vec![(0.0, 0.0), (1.0, 1.0)],
+                tone: Tone::Quiet,
+                dashed: true,
+            },
+        ],
+        markers: Vec::new(),
+        spans: Vec::new(),
+        threshold: None,
+        height: 280.0,
+        empty: "No curve: the test split has windows of one kind only.",
+    }
+    .draw()
+}
+
+fn losses(history: &[Json]) -> Markup {
+    let line = |name: &str, shown: &str, tone: Tone| {
+        let points: Vec<(f64, f64)> = history
+            .iter()
+            .enumerate()
+            .filter_map(|(index, epoch)| {
+                Some((
+                    float(epoch, "epoch").unwrap_or(index as f64 + 1.0),
+                    float(epoch, name)?,
+                ))
+            })
+            .collect();
+        (!points.is_empty()).then(|| Series {
+            name: shown.to_owned(),
+            points,
+            tone,
+            dashed: false,
+        })
+    };
+    let series = [
+        line("loss", "training", Tone::Series(0)),
+        line("validation_loss", "validation", Tone::Series(1)),
+    ];
+    LineChart {
+        title: "Loss by epoch",
+        note: None,
+        x: XAxis::Number("epoch"),
+        y: "loss",
+        y_range: None,
+        series: series.into_iter().flatten().collect(),
+        markers: Vec::new(),
+        spans: Vec::new(),
+        threshold: None,
+        height: 240.0,
+        empty: "Training left no history: the step was taken from the cache of an older version.",
+    }
+    .draw()
+}

@@ -1,0 +1,314 @@
+//! Starting and stopping: listeners, background tasks, and who owns them.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use tinyops_fleet::enrol::Entropy;
+use tinyops_fleet::{Fleet, Policy, Signer};
+use tinyops_pipeline::{Metric, Workshop};
+use tokio::net::TcpListener;
+use tokio::sync::broadcast;
+use tokio::task::JoinHandle;
+use tracing::{info, warn};
+
+use crate::app::{App, Business, Inner};
+use crate::event::Event;
+use crate::gate::FleetGate;
+use crate::metrics::Metrics;
+use crate::mqtt::session::Sessions;
+use crate::mqtt::{self, Limits, Shared, commit};
+use crate::stop::{self, Stop, Stopper};
+use crate::{api, loops, page};
+
+/// Events that a slow listener may fall behind by before it misses some.
+const EVENTS_MAX: usize = 1024;
+/// How long a task may take to end before it is cut off.
+const STOP_WITHIN: Duration = Duration::from_secs(3);
+
+/// What a server needs.
+#[derive(Clone)]
+pub struct Config {
+    /// Where HTTP listens; port 0 takes any free one.
+    pub http: SocketAddr,
+    /// Where MQTT listens, if it does.
+    pub mqtt: Option<SocketAddr>,
+    /// The project, its store and the clock: pipeline runs work in it.
+    pub workshop: Workshop,
+    /// How the fleet is judged.
+    pub policy: Policy,
+    /// The key of the releases that this server makes.
+    pub signer: Signer,
+    /// The file with the token that management calls must show when HTTP is not on loopback;
+    /// it is made when it is missing.
+    pub admin_token: PathBuf,
+    /// The background loops.
+    pub loops: Loops,
+}
+
+/// How the background loops turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Loops {
+    /// Off, the server only listens: rollouts stand still and triggers wait.
+    pub enabled: bool,
+    /// Real time between two turns.
+    pub tick: Duration,
+}
+
+impl Default for Loops {
+    fn default() -> Loops {
+        Loops {
+            enabled: true,
+            tick: Duration::from_secs(1),
+        }
+    }
+}
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The address is taken, or not ours.
+    #[error("cannot listen on {address} for {protocol}: choose another port, or stop what uses it")]
+    Listen {
+        /// For whom.
+        protocol: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The token file cannot be read or made.
+    #[error("token file `{path}` cannot be used")]
+    AdminToken {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// A server at work. Dropping it stops it without waiting.
+#[derive(Debug)]
+pub struct Running {
+    /// Where HTTP listens.
+    pub http: SocketAddr,
+    /// Where MQTT listens.
+    pub mqtt: Option<SocketAddr>,
+    app: App,
+    stopper: Stopper,
+    /// In the order in which they end: what feeds others comes first.
+    tasks: Vec<(&'static str, JoinHandle<()>)>,
+}
+
+/// Starts the listeners and the loops.
+///
+/// # Errors
+/// [`ServeError`]; nothing is left running then.
+pub async fn serve(config: Config) -> Result<Running, ServeError> {
+    let http = bind("HTTP", config.http).await?;
+    let http_address = address("HTTP", config.http, &http)?;
+    let mqtt = match config.mqtt {
+        Some(wanted) => {
+            let listener = bind("MQTT", wanted).await?;
+            let taken = address("MQTT", wanted, &listener)?;
+            Some((listener, taken))
+        }
+        None => None,
+    };
+    let admin_token = match http_address.ip().is_loopback() {
+        true => None,
+        false => Some(admin_token(&config.admin_token)?),
+    };
+    let (stopper, stop) = stop::pair();
+    let (app, gate, queue) = assemble(&config, admin_token);
+    let mut tasks = Vec::new();
+    if config.loops.enabled {
+        let tick = config.loops.tick;
+        let make = loops::make(app.clone(), config.workshop.clone(), tick, stop.clone());
+        tasks.push(("make", tokio::spawn(make)));
+        let operate = loops::operate(app.clone(), tick, stop.clone());
+        tasks.push(("operate", tokio::spawn(operate)));
+    }
+    let mqtt_address = mqtt.as_ref().map(|(_, address)| *address);
+    if let Some((listener, _)) = mqtt {
+        let shared = Arc::new(Shared {
+            gate: gate.clone(),
+            sessions: app.inner().sessions.clone(),
+            work: app.inner().work.clone(),
+            limits: Limits::default(),
+            metrics: app.inner().metrics.clone(),
+        });
+        let listen = mqtt::listen(listener, shared, stop.clone());
+        tasks.push(("mqtt", tokio::spawn(listen)));
+    }
+    tasks.push((
+        "http",
+        tokio::spawn(answer(http, app.clone(), stop.clone())),
+    ));
+    let commit = commit::run(gate, queue, app.inner().metrics.clone(), stop);
+    tasks.push(("commit", tokio::spawn(commit)));
+    info!(http = %http_address, mqtt = ?mqtt_address, "ready");
+    Ok(Running {
+        http: http_address,
+        mqtt: mqtt_address,
+        app,
+        stopper,
+        tasks,
+    })
+}
+
+/// Every route: pages, API, health, metrics.
+pub fn router(app: App) -> Router {
+    let routes = page::routes().merge(api::routes());
+    api::framed(routes, &app).with_state(app)
+}
+
+impl Running {
+    /// What happens from now on; a listener that falls far behind misses some.
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        self.app.inner().events.subscribe()
+    }
+
+    /// The server as its handlers see it.
+    pub fn app(&self) -> &App {
+        &self.app
+    }
+
+    /// Lets every task finish what it has begun, in order; what was acknowledged is stored.
+    pub async fn stop(self) {
+        self.stopper.stop();
+        for (name, task) in self.tasks {
+            let abort = task.abort_handle();
+            if tokio::time::timeout(STOP_WITHIN, task).await.is_err() {
+                warn!(task = name, "cut off, since it did not end in time");
+                abort.abort();
+            }
+        }
+    }
+}
+
+type Parts = (
+    App,
+    Arc<FleetGate>,
+    tokio::sync::mpsc::Receiver<commit::Work>,
+);
+
+/// Puts the shared parts together; nothing runs yet.
+pub(crate) fn assemble(config: &Config, admin_token: Option<String>) -> Parts {
+    let workshop = &config.workshop;
+    let fleet = Fleet::new(
+        workshop.db.clone(),
+        workshop.artifacts.clone(),
+        config.policy.clone(),
+    );
+    let metrics = Metrics::new();
+    let (events, _) = broadcast::channel(EVENTS_MAX);
+    let (work, queue) = commit::queue();
+    let gate = Arc::new(FleetGate {
+        fleet: fleet.clone(),
+        now: workshop.now.clone(),
+        events: events.clone(),
+        metrics: metrics.clone(),
+    });
+    let app = App::new(Inner {
+        fleet,
+        signer: config.signer.clone(),
+        now: workshop.now.clone(),
+        business: business(workshop),
+        metrics,
+        sessions: Arc::new(Sessions::default()),
+        work,
+        events,
+        wake: Arc::default(),
+        admin_token,
+    });
+    (app, gate, queue)
+}
+
+fn business(workshop: &Workshop) -> Business {
+    let project = &workshop.project.project;
+    let costs = &workshop.project.train.costs;
+    Business {
+        purpose: project.goal.clone(),
+        goal: (project.metric == Metric::Accuracy && project.threshold > 0.0)
+            .then_some(project.threshold),
+        normal: costs.normal.clone(),
+        false_alarm: costs.false_alarm.into(),
+        miss: costs.miss.into(),
+    }
+}
+
+async fn bind(protocol: &'static str, wanted: SocketAddr) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(wanted)
+        .await
+        .map_err(|source| listen_error(protocol, wanted, source))
+}
+
+fn address(
+    protocol: &'static str,
+    wanted: SocketAddr,
+    listener: &TcpListener,
+) -> Result<SocketAddr, ServeError> {
+    let taken = listener.local_addr();
+    taken.map_err(|source| listen_error(protocol, wanted, source))
+}
+
+fn listen_error(protocol: &'static str, address: SocketAddr, source: io::Error) -> ServeError {
+    ServeError::Listen {
+        protocol,
+        address,
+        source,
+    }
+}
+
+async fn answer(listener: TcpListener, app: App, mut stop: Stop) {
+    let mut asked = stop.clone();
+    let server = axum::serve(listener, router(app))
+        .with_graceful_shutdown(async move { asked.asked().await });
+    let cut_off = async {
+        stop.asked().await;
+        tokio::time::sleep(Duration::from_secs(1)).await; // A page that polls keeps its connection open.
+    };
+    tokio::select! {
+        ended = server => {
+            if let Err(cause) = ended {
+                warn!(%cause, "HTTP ended");
+            }
+        }
+        () = cut_off => {}
+    }
+}
+
+/// Reads the token, or makes one that only the owner can read.
+fn admin_token(path: &Path) -> Result<String, ServeError> {
+    let wrong = |source| ServeError::AdminToken {
+        path: path.to_owned(),
+        source,
+    };
+    match std::fs::read_to_string(path) {
+        Ok(text) if text.trim().len() >= 32 => return Ok(text.trim().to_owned()),
+        Ok(_) => {
+            let problem = "shorter than 32 characters: remove it to have one made";
+            return Err(wrong(io::Error::new(io::ErrorKind::InvalidData, problem)));
+        }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(wrong(error)),
+        Err(_) => {}
+    }
+    let random = Entropy::from_system().0;
+    let token: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(wrong)?;
+    }
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path).map_err(wrong)?;
+    io::Write::write_all(&mut file, token.as_bytes()).map_err(wrong)?;
+    info!(path = %path.display(), "made a token for management calls");
+    Ok(token)
+}
