@@ -483,6 +483,10 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             Command::ReportNow => self.pending.report = true,
             Command::Reboot => self.pending.reboot = true,
             Command::Revert => self.revert_on_command(),
+            Command::Forget => {
+                self.ring = Ring::default();
+                self.memory.lend().statistics.fill(0);
+            }
             _ => self.counters.malformed += 1,
         }
     }

@@ -89,6 +89,8 @@ pub enum Command {
     Revert = 2,
     /// Boot.
     Reboot = 3,
+    /// Forget the labelled embeddings gathered so far, so that the next statistics are of what comes.
+    Forget = 4,
 }
 
 impl<'a> Downlink<'a> {
@@ -206,6 +208,7 @@ fn read_command(reader: &mut Reader<'_>) -> Result<Option<Command>, DownlinkErro
         1 => Command::ReportNow,
         2 => Command::Revert,
         3 => Command::Reboot,
+        4 => Command::Forget,
         found => return Err(DownlinkError::Command { found }),
     }))
 }
