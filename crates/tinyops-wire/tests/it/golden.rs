@@ -1,0 +1,99 @@
+//! The formats as frozen in `testdata/golden/wire`: a changed byte is a changed promise.
+//!
+//! `TINYOPS_BLESS=1 cargo test -p tinyops-wire` writes the files anew, for a new version of a format.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use tinyops_wire::envelope::Direction;
+use tinyops_wire::payload::SectionId;
+use tinyops_wire::section::{DecisionSection, Golden, GoldenSection, Labels, ScalerSection};
+use tinyops_wire::{Capsule, Downlink, Frame, Sealed};
+
+use crate::samples;
+
+#[test]
+fn frames_are_as_frozen() {
+    check("frames.txt", &samples::frames());
+    for (name, bytes) in samples::frames() {
+        let frame = Frame::decode(&bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(samples::frame(&frame), bytes, "{name}");
+    }
+}
+
+#[test]
+fn downlinks_are_as_frozen() {
+    check("downlinks.txt", &samples::downlinks());
+    for (name, bytes) in samples::downlinks() {
+        let message = Downlink::decode(&bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(samples::downlink(&message), bytes, "{name}");
+    }
+}
+
+#[test]
+fn envelopes_are_as_frozen() {
+    let up = samples::envelope(Direction::Up, b"frame");
+    let down = samples::envelope(Direction::Down, b"message");
+    check("envelopes.txt", &[("up", up.clone()), ("down", down)]);
+    let sealed = Sealed::parse(&up).expect("an envelope");
+    assert_eq!(sealed.device(), samples::DEVICE);
+    let opened = sealed.open(&samples::KEY, Direction::Up).expect("its key");
+    assert_eq!(
+        (opened.model, opened.sequence),
+        (samples::MODEL, samples::SEQUENCE)
+    );
+    assert_eq!(opened.body, b"frame");
+}
+
+#[test]
+fn capsules_are_as_frozen() {
+    let capsule = samples::capsule();
+    check(
+        "capsules.txt",
+        &[
+            ("payload", samples::payload()),
+            ("capsule", capsule.clone()),
+        ],
+    );
+    let keys = [samples::signing_key().verifying_key()];
+    let capsule = Capsule::verify(&capsule, &keys).expect("a sound capsule");
+    assert_eq!(capsule.manifest.name, "fan-condition");
+    let section = |id| capsule.payload.section(id).expect("a section");
+    assert_eq!(section(SectionId::Program), b"program");
+    let scaler = ScalerSection::decode(section(SectionId::Scaler)).expect("a scaler");
+    let mut features = [2.0, 2.5, 1.0, 2.0];
+    scaler.apply(&mut features);
+    assert_eq!(features, [0.5, 2.0, 0.0, 0.0]);
+    let labels = Labels::decode(section(SectionId::Labels)).expect("labels");
+    assert_eq!(labels.names().collect::<Vec<_>>(), ["idle", "läuft"]);
+    let decision = DecisionSection::decode(section(SectionId::Decision)).expect("a decision");
+    assert_eq!(decision.min_confidence, 0.6);
+    let golden = GoldenSection::decode(section(SectionId::Golden)).expect("golden vectors");
+    let expected = Golden::Tensor {
+        input: &[1, 2, 255],
+        output: &[128, 127],
+    };
+    assert_eq!(golden.vectors().collect::<Vec<_>>(), [expected]);
+    assert_eq!(capsule.payload.section(SectionId::Baseline), None);
+}
+
+/// Holds lines of `name hex` against the file of that name.
+#[track_caller]
+fn check(file: &str, entries: &[(&str, Vec<u8>)]) {
+    let mut actual = String::new();
+    for (name, bytes) in entries {
+        write!(actual, "{name} ").expect("a string grows");
+        bytes
+            .iter()
+            .for_each(|byte| write!(actual, "{byte:02x}").expect("a string grows"));
+        actual.push('\n');
+    }
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/golden/wire");
+    let path = folder.join(file);
+    if std::env::var_os("TINYOPS_BLESS").is_some() {
+        std::fs::create_dir_all(&folder).expect("a folder");
+        std::fs::write(&path, &actual).expect("a file");
+    }
+    let expected = std::fs::read_to_string(&path).expect("the golden file is in the repository");
+    assert_eq!(actual, expected, "{}", path.display());
+}

@@ -1,0 +1,8 @@
+//! What users of the crate see: frozen bytes, hostile bytes, lost blocks.
+
+mod attacks;
+mod golden;
+mod properties;
+mod samples;
+mod sizes;
+mod transfer;

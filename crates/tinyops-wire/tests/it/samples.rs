@@ -1,0 +1,233 @@
+//! One of everything, the same in every test.
+
+use tinyops_sketch::{ChannelSummary, Direction, Summary};
+use tinyops_wire::block::BlockRequest;
+use tinyops_wire::capsule;
+use tinyops_wire::downlink::{Block, Command, Label, Offer, StatisticsRequest};
+use tinyops_wire::envelope;
+use tinyops_wire::frame::{Alarm, Flags, Hello, Outcome, Reason, Update, UpdateState};
+use tinyops_wire::payload::{self, SectionId};
+use tinyops_wire::section::{
+    BodyKind, DecisionSection, Golden, GoldenSection, Labels, ScalerSection, Task,
+};
+use tinyops_wire::statistics::{Shape, encode_part, plan_parts};
+use tinyops_wire::summary::{Format, Header, SummaryFrame};
+use tinyops_wire::{
+    DeviceId, DeviceKey, Digest, Downlink, Envelope, Frame, Manifest, ModelId, SigningKey,
+};
+
+pub(crate) const MODEL: ModelId = ModelId(0x0403_0201);
+pub(crate) const KEY: DeviceKey = DeviceKey([7; 32]);
+pub(crate) const DEVICE: DeviceId = DeviceId(0x0123_4567_89ab_cdef);
+pub(crate) const SEQUENCE: u32 = 1000;
+
+/// Nine channels and four classes, as the sizes of the design are counted.
+pub(crate) fn summary() -> Summary {
+    let channels: Vec<ChannelSummary> = (0..9_u8)
+        .map(|index| {
+            let part = f32::from(index) / 8.0;
+            let mut shares = [0.125; 8];
+            shares[usize::from(index) % 8] = 0.2;
+            shares[(usize::from(index) + 1) % 8] = 0.05;
+            ChannelSummary {
+                mean: 2.0 * part - 1.0,
+                ln_sd: 0.5 - part,
+                shares: Some(shares),
+            }
+        })
+        .collect();
+    Summary::new(288.0, &channels, &[0.5, 0.25, 0.125, 0.125])
+}
+
+pub(crate) fn dither() -> (u64, u32) {
+    (KEY.dither_seed(), SEQUENCE)
+}
+
+pub(crate) fn summary_frame(format: Format) -> Vec<u8> {
+    let header = Header {
+        model: MODEL.0 as u16,
+        epoch: 3,
+        count_code: 0,
+        flags: Flags::LABELLED,
+    };
+    write(|out| SummaryFrame::encode(format, header, &summary(), dither(), out).expect("room"))
+}
+
+pub(crate) fn frame(frame: &Frame<'_>) -> Vec<u8> {
+    write(|out| frame.encode(out).expect("room"))
+}
+
+pub(crate) fn downlink(message: &Downlink<'_>) -> Vec<u8> {
+    write(|out| message.encode(out).expect("room"))
+}
+
+pub(crate) fn envelope(direction: envelope::Direction, body: &[u8]) -> Vec<u8> {
+    let envelope = Envelope {
+        direction,
+        device: DEVICE,
+        model: MODEL,
+        sequence: SEQUENCE,
+        body,
+    };
+    write(|out| envelope.seal(&KEY, out).expect("room"))
+}
+
+pub(crate) fn statistics_part() -> Vec<u8> {
+    let values = [3, 5, -1, 255, 1000, 0, 65_025, 130_050, 7];
+    let shape = Shape {
+        round: 4,
+        class_count: 2,
+        width: 2,
+        window_count: 8,
+    };
+    let cut = plan_parts(values.into_iter(), 200, 0)
+        .expect("fits")
+        .expect("a part");
+    write(|out| encode_part(shape, 0, cut, values.into_iter(), out).expect("room"))
+}
+
+pub(crate) fn frames() -> Vec<(&'static str, Vec<u8>)> {
+    let flags = Flags::OUTPUT_MOVED;
+    let update = Update {
+        state: UpdateState::Refused,
+        reason: Reason::Arena,
+        model: MODEL,
+        sequence: 12,
+        detail: 72_912,
+    };
+    let request = BlockRequest {
+        digest: [1, 2, 3, 4, 5, 6, 7, 8],
+        offset: 4096,
+        block_bytes: 1024,
+        wanted: 0b1011,
+    };
+    let hello = Hello {
+        boot_count: 2,
+        sequence: 11,
+        arena_bytes: 40_960,
+        slot_bytes: 65_536,
+        board: "esp-eye",
+    };
+    vec![
+        (
+            "alarm",
+            frame(&Frame::Alarm(Alarm {
+                flags,
+                moved: Some((8, Direction::Down)),
+            })),
+        ),
+        (
+            "heartbeat",
+            frame(&Frame::Alarm(Alarm {
+                flags: Flags::default(),
+                moved: None,
+            })),
+        ),
+        ("m6h8", summary_frame(Format::M6H8)),
+        ("m8", summary_frame(Format::M8)),
+        ("m4", summary_frame(Format::M4)),
+        ("statistics", statistics_part()),
+        (
+            "outcome",
+            frame(&Frame::Outcome(Outcome::new(1, &[2, 40, 0, 300]))),
+        ),
+        ("update", frame(&Frame::Update(update))),
+        ("block-request", frame(&Frame::BlockRequest(request))),
+        ("hello", frame(&Frame::Hello(hello))),
+    ]
+}
+
+pub(crate) fn downlinks() -> Vec<(&'static str, Vec<u8>)> {
+    let digest = Digest::of(b"capsule");
+    let messages = [
+        (
+            "offer",
+            Downlink::Offer(Offer {
+                digest,
+                bytes: 20_000,
+            }),
+        ),
+        (
+            "block",
+            Downlink::Block(Block {
+                digest: digest.prefix(),
+                offset: 64,
+                bytes: b"bytes",
+            }),
+        ),
+        (
+            "statistics-request",
+            Downlink::StatisticsRequest(StatisticsRequest {
+                round: 4,
+                frame_bytes: 200,
+                forget: true,
+            }),
+        ),
+        (
+            "label",
+            Downlink::Label(Label {
+                class: 2,
+                windows_back: 48,
+            }),
+        ),
+        ("command", Downlink::Command(Command::Revert)),
+        ("report-every", Downlink::ReportEvery { windows: 288 }),
+    ];
+    messages
+        .into_iter()
+        .map(|(name, message)| (name, downlink(&message)))
+        .collect()
+}
+
+pub(crate) fn payload() -> Vec<u8> {
+    let decision = DecisionSection {
+        task: Task::Classify,
+        body: BodyKind::Network,
+        threshold: 0.0,
+        min_confidence: 0.6,
+    };
+    let scaler = write(|out| ScalerSection::encode(&[1.0, 2.0], &[0.5, 4.0], out).expect("room"));
+    let labels = write(|out| Labels::encode(&["idle", "läuft"], out).expect("room"));
+    let vectors = [Golden::Tensor {
+        input: &[1, 2, 255],
+        output: &[128, 127],
+    }];
+    let golden = write(|out| GoldenSection::encode(&vectors, out).expect("room"));
+    let decision = decision.encode();
+    let sections: [(SectionId, &[u8]); 5] = [
+        (SectionId::Program, b"program"),
+        (SectionId::Scaler, &scaler),
+        (SectionId::Labels, &labels),
+        (SectionId::Decision, &decision),
+        (SectionId::Golden, &golden),
+    ];
+    write(|out| payload::encode(&sections, out).expect("room"))
+}
+
+pub(crate) fn signing_key() -> SigningKey {
+    SigningKey::from_seed(&[42; 32])
+}
+
+pub(crate) fn capsule() -> Vec<u8> {
+    capsule_signed_by(&signing_key())
+}
+
+pub(crate) fn capsule_signed_by(key: &SigningKey) -> Vec<u8> {
+    let manifest = Manifest {
+        sequence: 7,
+        board: "arduino-nano-33-ble-sense",
+        payload_digest: Digest([0; 32]),
+        payload_bytes: 0,
+        program_digest: Digest::of(b"program"),
+        name: "fan-condition",
+        version: 3,
+    };
+    write(|out| capsule::encode(&manifest, &payload(), key, out).expect("room"))
+}
+
+pub(crate) fn write(encode: impl FnOnce(&mut [u8]) -> usize) -> Vec<u8> {
+    let mut out = vec![0xee; 4096];
+    let written = encode(&mut out);
+    out.truncate(written);
+    out
+}
