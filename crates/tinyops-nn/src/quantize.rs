@@ -2,8 +2,8 @@
 //!
 //! # Source
 //! The TensorFlow Lite 8-bit quantization specification, with the double rounding of
-//! gemmlowp (`SaturatingRoundingDoublingHighMul`, then `RoundingDivideByPOT`), which the
-//! TFLM reference kernels use. See `docs/arithmetic.md`.
+//! gemmlowp (`SaturatingRoundingDoublingHighMul`, then `RoundingDivideByPOT`), which the TFLM
+//! reference kernels use. See `docs/arithmetic.md`.
 
 /// Quantizes one value: `q = clamp(round(real / scale) + zero_point, -128, 127)`.
 ///
@@ -76,23 +76,17 @@ impl Multiplier {
     }
 }
 
-/// `round(a * b / 2^31)`, saturating, halves away from zero.
+/// `floor(a * b / 2^31 + 1/2)`: the nearest, halves upwards; saturating.
 ///
 /// # Source
-/// gemmlowp, `SaturatingRoundingDoublingHighMul` in `fixedpoint/fixedpoint.h`.
+/// gemmlowp, `SaturatingRoundingDoublingHighMul` in `fixedpoint/fixedpoint.h`, whose signed nudge
+/// and truncating division come to the same.
 #[inline]
 #[must_use]
 pub fn doubling_high_mul(a: i32, b: i32) -> i32 {
-    if a == i32::MIN && b == i32::MIN {
-        return i32::MAX;
-    }
     let product = i64::from(a) * i64::from(b);
-    let nudge = if product >= 0 {
-        1i64 << 30
-    } else {
-        1 - (1i64 << 30)
-    };
-    ((product + nudge) / (1i64 << 31)) as i32
+    // Only the product of the two least numbers passes the greatest.
+    ((product + (1 << 30)) >> 31).min(i64::from(i32::MAX)) as i32
 }
 
 /// `round(x / 2^exponent)`, halves away from zero, for an exponent in `0..=31`.

@@ -1,0 +1,185 @@
+//! Whatever the bytes: loading answers, and what loads runs without leaving its memory.
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+use tinyops_nn::record::OpCode;
+use tinyops_nn::{Multiplier, Plan, PlanError, RunError, lookup};
+
+use crate::plans::{Activation, OneOp};
+
+fn sound_plans() -> Vec<OneOp> {
+    let tensor = |shape| Activation {
+        shape,
+        scale: 0.1,
+        zero_point: -3,
+    };
+    let half = [Multiplier::from_real(0.01)];
+    let mut conv = OneOp::new(OpCode::Conv2d, &[tensor([5, 6, 3])], tensor([5, 6, 4])).with_filter(
+        &[7; 4 * 27],
+        &[1; 4],
+        &half,
+    );
+    conv.record.kernel = [3, 3];
+    conv.record.pad = [1, 1];
+    let pointwise = OneOp::new(OpCode::Conv2d, &[tensor([5, 6, 3])], tensor([3, 3, 5]))
+        .with_filter(&[7; 15], &[1; 5], &[half[0]; 5]);
+    let pointwise = OneOp {
+        record: tinyops_nn::record::OpRecord {
+            stride: [2, 2],
+            ..pointwise.record
+        },
+        ..pointwise
+    };
+    let mut depthwise = OneOp::new(
+        OpCode::DepthwiseConv2d,
+        &[tensor([5, 6, 3])],
+        tensor([5, 6, 6]),
+    )
+    .with_filter(&[7; 6 * 9], &[1; 6], &[half[0]; 6]);
+    depthwise.record.kernel = [3, 3];
+    depthwise.record.pad = [1, 1];
+    let mut pool = OneOp::new(OpCode::MaxPool2d, &[tensor([4, 4, 3])], tensor([2, 2, 3]));
+    pool.record.kernel = [2, 2];
+    pool.record.stride = [2, 2];
+    let mut average = pool.clone();
+    average.record.code = OpCode::AveragePool2d;
+    let mean = OneOp::new(OpCode::Mean, &[tensor([4, 4, 3])], tensor([1, 1, 3])).with_numbers(&[
+        48,
+        half[0].value,
+        i32::from(half[0].shift),
+    ]);
+    let pair = [half[0].value, i32::from(half[0].shift)];
+    let add = OneOp::new(OpCode::Add, &[tensor([4, 4, 3]); 2], tensor([4, 4, 3]))
+        .with_numbers(&[pair, pair, pair].concat());
+    let (scale, least) = lookup::softmax_numbers(0.1, 1.0);
+    let softmax = OneOp::new(OpCode::Softmax, &[tensor([1, 2, 10])], tensor([1, 2, 10]))
+        .with_numbers(&[scale.value, i32::from(scale.shift), least]);
+    let table = OneOp::new(OpCode::Lookup, &[tensor([4, 4, 3])], tensor([4, 4, 3]))
+        .with_table(&lookup::logistic(0.1, -3));
+    let mut pad = OneOp::new(OpCode::Pad, &[tensor([4, 4, 3])], tensor([6, 7, 3]));
+    pad.record.pad = [1, 2];
+    vec![
+        conv, pointwise, depthwise, pool, average, mean, add, softmax, table, pad,
+    ]
+}
+
+/// Loads, and runs what loads in an arena of exactly its size.
+fn load_and_run(bytes: &[u8]) -> Result<(), PlanError> {
+    let plan = Plan::load(bytes)?;
+    // A plan may ask for any arena; a device that has not that much refuses it. So does this test.
+    if plan.arena_bytes() <= 1 << 16 {
+        let mut arena = vec![0x7F; plan.arena_bytes()];
+        plan.run(&mut arena)
+            .expect("the arena is as large as asked");
+    }
+    Ok(())
+}
+
+#[test]
+fn sound_plans_load() {
+    for one in sound_plans() {
+        assert_eq!(load_and_run(&one.bytes()), Ok(()), "{:?}", one.record.code);
+    }
+}
+
+#[test]
+fn a_plan_cut_short_anywhere_does_not_load() {
+    for one in sound_plans() {
+        let bytes = one.bytes();
+        for len in 0..bytes.len() {
+            assert!(
+                Plan::load(&bytes[..len]).is_err(),
+                "{:?} cut at {len}",
+                one.record.code
+            );
+        }
+    }
+}
+
+#[test]
+fn any_one_byte_may_be_any_other() {
+    for one in sound_plans() {
+        let sound = one.bytes();
+        // Header, tables and numbers; weights are data and cannot be wrong.
+        let tables = sound.len() - one.weights.len();
+        for index in (0..tables).chain(sound.len() - one.numbers.len()..sound.len()) {
+            for value in [
+                0,
+                1,
+                2,
+                3,
+                0x7F,
+                0x80,
+                0xFE,
+                0xFF,
+                sound[index] ^ 1,
+                sound[index] ^ 0x10,
+            ] {
+                let mut bytes = sound.clone();
+                bytes[index] = value;
+                let _ = load_and_run(&bytes);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_small_arena_is_an_error() {
+    let bytes = sound_plans()[0].bytes();
+    let plan = Plan::load(&bytes).expect("sound");
+    let needed = plan.arena_bytes();
+    let mut arena = vec![0; needed - 1];
+    assert_eq!(
+        plan.run(&mut arena),
+        Err(RunError::ArenaTooSmall {
+            needed,
+            given: needed - 1
+        })
+    );
+}
+
+#[test]
+fn an_op_may_not_write_over_what_it_reads() {
+    for one in sound_plans() {
+        let mut bytes = one.bytes();
+        // The output's tensor record: give it the offset of the first input, plus one.
+        let output_at = 32 + 20 * one.inputs.len();
+        bytes[output_at..output_at + 4].copy_from_slice(&1u32.to_le_bytes());
+        assert_eq!(
+            load_and_run(&bytes),
+            Err(PlanError::Overlap(0)),
+            "{:?}",
+            one.record.code
+        );
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(3000))]
+
+    #[test]
+    fn mutated_plans_never_leave_their_memory(
+        which: Index, changes in prop::collection::vec((any::<Index>(), prop_oneof![
+            any::<u32>(), 0u32..64, Just(u32::MAX), Just(0x8000_0000), Just(0xFFFF),
+        ], 1usize..5), 1..6),
+    ) {
+        let plans = sound_plans();
+        let mut bytes = which.get(&plans).bytes();
+        for (index, value, width) in changes {
+            let at = index.index(bytes.len());
+            for (place, byte) in bytes[at..].iter_mut().zip(value.to_le_bytes()).take(width) {
+                *place = byte;
+            }
+        }
+        let _ = load_and_run(&bytes);
+    }
+
+    #[test]
+    fn any_bytes_after_a_header_are_answered(mut bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        let head = [b'T', b'P', b'L', b'N', 1, 0, 0, 0];
+        for (place, byte) in bytes.iter_mut().zip(head) {
+            *place = byte;
+        }
+        let _ = load_and_run(&bytes);
+    }
+}

@@ -1,0 +1,9 @@
+//! What a user of the crate sees: plans in, scores out, whatever the bytes.
+
+mod arithmetic;
+mod distance;
+mod hostile;
+mod kernels;
+mod plans;
+mod reference;
+mod statistics;

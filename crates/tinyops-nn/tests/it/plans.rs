@@ -1,0 +1,151 @@
+//! Plans of one op for the tests, and the activations that go through them.
+
+use tinyops_nn::record::{FLAG_ONE_MULTIPLIER, Header, NONE, OpCode, OpRecord, TensorRecord};
+use tinyops_nn::{Multiplier, Plan};
+
+/// An activation: shape and quantization.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Activation {
+    pub(crate) shape: [u16; 3],
+    pub(crate) scale: f32,
+    pub(crate) zero_point: i8,
+}
+
+impl Activation {
+    pub(crate) fn len(&self) -> usize {
+        self.shape.iter().map(|&dim| usize::from(dim)).product()
+    }
+}
+
+/// An op over one or two inputs, with its constants.
+#[derive(Clone, Debug)]
+pub(crate) struct OneOp {
+    pub(crate) inputs: Vec<Activation>,
+    pub(crate) output: Activation,
+    pub(crate) record: OpRecord,
+    pub(crate) weights: Vec<u8>,
+    pub(crate) numbers: Vec<u8>,
+}
+
+impl OneOp {
+    pub(crate) fn new(code: OpCode, inputs: &[Activation], output: Activation) -> OneOp {
+        let record = OpRecord {
+            code,
+            flags: 0,
+            inputs: [0, if inputs.len() > 1 { 1 } else { NONE }],
+            output: inputs.len() as u16,
+            clamp: [-128, 127],
+            scratch_offset: 0,
+            kernel: [1, 1],
+            stride: [1, 1],
+            dilation: [1, 1],
+            pad: [0, 0],
+            weights_offset: 0,
+            channels_offset: 0,
+        };
+        OneOp {
+            inputs: inputs.to_vec(),
+            output,
+            record,
+            weights: vec![],
+            numbers: vec![],
+        }
+    }
+
+    /// Biases must have the zero point folded in already.
+    pub(crate) fn with_filter(
+        mut self,
+        weights: &[i8],
+        biases: &[i32],
+        multipliers: &[Multiplier],
+    ) -> OneOp {
+        self.weights = weights.iter().map(|&weight| weight as u8).collect();
+        self.record.flags = if multipliers.len() == 1 {
+            FLAG_ONE_MULTIPLIER
+        } else {
+            0
+        };
+        let words = biases
+            .iter()
+            .copied()
+            .chain(multipliers.iter().map(|multiplier| multiplier.value));
+        self.numbers = words.flat_map(i32::to_le_bytes).collect();
+        self.numbers
+            .extend(multipliers.iter().map(|multiplier| multiplier.shift as u8));
+        self
+    }
+
+    pub(crate) fn with_numbers(mut self, numbers: &[i32]) -> OneOp {
+        self.numbers = numbers
+            .iter()
+            .flat_map(|number| number.to_le_bytes())
+            .collect();
+        self
+    }
+
+    pub(crate) fn with_table(mut self, table: &[u8]) -> OneOp {
+        self.weights = table.to_vec();
+        self
+    }
+
+    /// The bytes of the plan: inputs, output and scratch one after another in the arena.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let mut tensors = Vec::new();
+        let mut arena_bytes = 0;
+        for activation in self.inputs.iter().chain([&self.output]) {
+            let [height, width, channels] = activation.shape;
+            tensors.push(TensorRecord {
+                offset: arena_bytes,
+                shape: [1, height, width, channels],
+                scale: activation.scale,
+                zero_point: activation.zero_point,
+                region: 0,
+            });
+            arena_bytes += activation.len() as u32;
+        }
+        let mut record = self.record;
+        let scratch_bytes = record.scratch_bytes(self.inputs[0].shape[2]) as u32;
+        if scratch_bytes > 0 {
+            record.scratch_offset = arena_bytes;
+            arena_bytes += scratch_bytes;
+        }
+        let mut constants = self.weights.clone();
+        constants.resize(constants.len().next_multiple_of(4), 0);
+        record.channels_offset = constants.len() as u32;
+        constants.extend(&self.numbers);
+        let header = Header {
+            flags: 0,
+            arena_bytes,
+            constants_bytes: constants.len() as u32,
+            tensor_count: tensors.len() as u16,
+            op_count: 1,
+            input: 0,
+            output: tensors.len() as u16 - 1,
+            embedding: NONE,
+        };
+        let mut bytes = header.to_bytes().to_vec();
+        tensors
+            .iter()
+            .for_each(|tensor| bytes.extend(tensor.to_bytes()));
+        bytes.extend(record.to_bytes());
+        bytes.resize(header.constants_offset(), 0);
+        bytes.extend(constants);
+        bytes
+    }
+
+    /// Runs the op over its inputs, one after another in `values`.
+    pub(crate) fn run(&self, values: &[i8]) -> Vec<i8> {
+        let bytes = self.bytes();
+        let plan = Plan::load(&bytes).expect("the test writes sound plans");
+        let mut arena = vec![0x5A; plan.arena_bytes()];
+        for (place, &value) in arena.iter_mut().zip(values) {
+            *place = value as u8;
+        }
+        plan.run(&mut arena)
+            .expect("the arena is as large as asked");
+        arena[plan.output().range()]
+            .iter()
+            .map(|&byte| byte as i8)
+            .collect()
+    }
+}
