@@ -1,6 +1,7 @@
 //! The discrete cosine transform.
 
 use crate::real::Real;
+use crate::taper::cosine;
 
 /// Which of the cosine transforms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,8 +59,8 @@ fn factor(kind: DctKind, norm: DctNorm, row: usize, n: usize) -> f64 {
 /// `table` holds `n + 1` numbers.
 pub(crate) fn fill_table(table: &mut [f32]) {
     let n = table.len() - 1;
-    for (j, cosine) in table.iter_mut().enumerate() {
-        *cosine = libm::cosf(core::f32::consts::FRAC_PI_2 * j as f32 / n as f32);
+    for (j, entry) in table.iter_mut().enumerate() {
+        *entry = cosine(j, 4 * n);
     }
 }
 

@@ -65,29 +65,39 @@ pub(crate) const fn is_fast(n: usize) -> bool {
     n >= 2 && n <= FAST_LEN_MAX && n.is_power_of_two()
 }
 
-/// `(cos, sin)` of `2π k / TABLE_LEN` for `k` up to half a turn.
-pub(crate) fn rotation<T: Real>(k: usize) -> (T, T) {
-    const QUARTER: usize = TABLE_LEN / 4;
+/// `(cos, sin)` of `2π k / TABLE_LEN` for `k` up to a quarter turn.
+fn rotation<T: Real>(k: usize) -> (T, T) {
     let table = T::quarter_wave();
-    if k <= QUARTER {
-        (table[QUARTER - k], table[k])
-    } else {
-        (-table[k - QUARTER], table[2 * QUARTER - k])
-    }
+    (table[TABLE_LEN / 4 - k], table[k])
 }
 
 /// The complex transform of interleaved pairs.
 fn complex_in_place<T: Real>(pairs: &mut [T]) {
     let count = pairs.len() / 2;
     reverse_bits(pairs, count);
-    for four in pairs.chunks_exact_mut(4) {
-        let (ar, ai, br, bi) = (four[0], four[1], four[2], four[3]);
-        four[0] = ar + br;
-        four[1] = ai + bi;
-        four[2] = ar - br;
-        four[3] = ai - bi;
+    // The first two stages turn by quarters only: no products.
+    for four in pairs.chunks_exact_mut(8) {
+        let point = |k: usize| (four[2 * k], four[2 * k + 1]);
+        let [(ar, ai), (br, bi), (cr, ci), (dr, di)] = [point(0), point(1), point(2), point(3)];
+        let [(sr, si), (tr, ti)] = [(ar + br, ai + bi), (ar - br, ai - bi)];
+        let [(ur, ui), (vr, vi)] = [(cr + dr, ci + di), (cr - dr, ci - di)];
+        let turned = [
+            sr + ur,
+            si + ui,
+            tr + vi,
+            ti - vr,
+            sr - ur,
+            si - ui,
+            tr - vi,
+            ti + vr,
+        ];
+        four.copy_from_slice(&turned);
     }
-    let mut half = 2;
+    if count == 2 {
+        let [ar, ai, br, bi] = [pairs[0], pairs[1], pairs[2], pairs[3]];
+        pairs.copy_from_slice(&[ar + br, ai + bi, ar - br, ai - bi]);
+    }
+    let mut half = 4;
     while half < count {
         let step = TABLE_LEN / (2 * half);
         for block in pairs.chunks_exact_mut(4 * half) {

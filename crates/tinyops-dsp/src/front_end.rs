@@ -262,9 +262,8 @@ impl FrontEnd {
 
     /// Copies a channel out of a window, scaled.
     fn copy_channel(&self, window: &[f32], channel: usize, scale: f32, into: &mut [f32]) {
-        let readings = window
+        let readings = window[channel..]
             .iter()
-            .skip(channel)
             .step_by(usize::from(self.channel_count));
         for (y, x) in into.iter_mut().zip(readings) {
             *y = x * scale;

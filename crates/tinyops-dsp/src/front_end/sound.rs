@@ -482,11 +482,12 @@ impl Bank {
     }
 
     fn fill_edges(&self, end: &FrontEnd, framing: &Framing, edges: &mut [f32]) {
-        let (low, high) = (f64::from(self.low_hz), f64::from(self.high_hz(end)));
+        let mel = |hz: f32| MelScale::Natural.mel(f64::from(hz));
+        let (low, high) = (mel(self.low_hz), mel(self.high_hz(end)));
+        let step = (high - low) / f64::from(self.filter_count + 1);
         let bins_per_hz = f64::from(framing.fft_len) / f64::from(end.rate_hz);
         for (index, edge) in edges.iter_mut().enumerate() {
-            let hz = MelScale::Natural.edge_hz(low, high, usize::from(self.filter_count), index);
-            *edge = (hz * bins_per_hz) as f32;
+            *edge = (MelScale::Natural.hz(low + step * index as f64) * bins_per_hz) as f32;
         }
     }
 }
