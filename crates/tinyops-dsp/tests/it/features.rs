@@ -428,3 +428,93 @@ fn pictures_shrink_by_averaging() {
         [1.5, -0.5, -0.5]
     );
 }
+
+/// The bits of the features of a fixed window, folded.
+#[track_caller]
+fn check_bits(block: Block, channel_count: u16, window_len: u32, rate_hz: f32, expected: u32) {
+    let end = FrontEnd {
+        rate_hz,
+        channel_count,
+        window_len,
+        block,
+    };
+    let window: Vec<f32> = (0..end.reading_count())
+        .map(|i| libm::sinf(i as f32 * 0.37) + (i * 7919 % 1000) as f32 * 1e-3)
+        .collect();
+    let fold = |hash: u32, x: &f32| hash.rotate_left(5) ^ x.to_bits();
+    let found = features_of(&end, &window).iter().fold(0, fold);
+    assert_eq!(
+        found, expected,
+        "{found:08x}: other bits need another version of the settings"
+    );
+}
+
+/// What a board computes, frozen: these numbers were seen on an emulated Cortex-M4F (QEMU `mps2-an386`) and on x86-64.
+#[test]
+fn features_keep_their_bits() {
+    let plain = Bands {
+        log_floor: 1e-9,
+        ..bands(8)
+    };
+    let all = Bands {
+        shape: true,
+        percentiles: true,
+        magnitude: true,
+        cross: true,
+        ..plain
+    };
+    let spectral = |filter, bands| {
+        Block::Spectral(Spectral {
+            scale: 1.0,
+            filter,
+            analysis: Analysis::Bands(bands),
+        })
+    };
+    let low = Filter {
+        kind: FilterKind::Low,
+        cutoff_hz: 20.0,
+        order: 4,
+    };
+    check_bits(spectral(NO_FILTER, plain), 3, 190, 200.0, 0xfbf1_ac19);
+    check_bits(spectral(NO_FILTER, plain), 3, 128, 200.0, 0x769e_2020);
+    check_bits(spectral(low, plain), 3, 128, 200.0, 0x6588_af7a);
+    check_bits(spectral(NO_FILTER, all), 9, 128, 50.0, 0xa863_8db1);
+    check_bits(spectral(NO_FILTER, all), 1, 1024, 12_000.0, 0x53b1_2762);
+    let framing = Framing {
+        scale: 1.0,
+        frame_len: 256,
+        stride: 128,
+        fft_len: 256,
+        taper: Taper::Hann,
+        pre_emphasis: 0.97,
+    };
+    let bank = Bank {
+        filter_count: 32,
+        low_hz: 80.0,
+        high_hz: 0.0,
+    };
+    let mfcc = Mfcc {
+        framing,
+        bank,
+        coefficient_count: 13,
+        energy: false,
+        log_floor: 1e-8,
+        lifter: 0,
+        delta: true,
+        normalize: Normalize::Mean,
+        timeline: Timeline::Stretches {
+            count: 16,
+            trim_db: 30.0,
+        },
+    };
+    check_bits(Block::Mfcc(mfcc), 1, 8000, 8000.0, 0x3f8a_d0b4);
+    let level = Level::Decibel { range_db: 80.0 };
+    let mfe = Mfe {
+        framing,
+        bank,
+        level,
+        normalize: Normalize::Mean,
+        timeline: Timeline::Frames,
+    };
+    check_bits(Block::Mfe(mfe), 1, 8000, 8000.0, 0x7406_5096);
+}
