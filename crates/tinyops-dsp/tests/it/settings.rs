@@ -233,7 +233,9 @@ proptest! {
 
     #[test]
     fn settings_in_range_give_finite_features(end in front_end(), kind in 0_u8..6) {
-        prop_assume!(end.check().is_ok());
+        if end.check().is_err() {
+            return Ok(());
+        }
         let window: Vec<f32> = (0..end.reading_count()).map(|index| reading(kind, index)).collect();
         let mut features = vec![f32::NAN; end.feature_count()];
         let mut scratch = vec![f32::NAN; end.scratch_len()];
