@@ -1,6 +1,18 @@
 //! When a stream has left its own past: pure arithmetic over summaries.
+//!
+//! A device's first reports are its baseline: their mean is its reference, and how they scatter around it,
+//! pooled over the cohort, is the noise. Later reports are smoothed (an exponentially weighted mean of their
+//! deviations) and held against what that noise alone would give. One signal per channel is its mean, one its
+//! spread, one the shape of its histogram; one more is the predicted classes. A signal's score is its distance
+//! in units of the threshold, so 1 alarms.
+//!
+//! # Source
+//! `docs/monitoring.md`; the smoothing is Roberts, 1959, "Control chart tests based on geometric moving averages".
 
 use serde::{Deserialize, Serialize};
+use tinyops_sketch::{BINS, Summary};
+
+use crate::normal::{normal_of_chi_square, normal_of_student, normal_quantile};
 
 /// When a stream has drifted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -10,13 +22,15 @@ pub struct DriftPolicy {
     pub baseline_reports: u32,
     /// Weight of the newest report in the smoothed stream.
     pub lambda: f64,
-    /// Chance that a stable device alarms within 30 reports; 0.6 % keeps the realised rate below 1 %.
+    /// Chance that a stable device alarms within [`HORIZON`] reports; 0.6 % keeps the realised rate below 1 %.
     pub false_alarm_share: f64,
     /// Reports of fewer windows are kept and not judged.
     pub window_count_min: u32,
     /// How far the whole cohort moves together without drift (weather, season), as a share of how far one
     /// device's reports move by themselves.
     pub common_share: f64,
+    /// Score below which a standing alarm falls again.
+    pub calm_score: f64,
 }
 
 impl Default for DriftPolicy {
@@ -27,6 +41,574 @@ impl Default for DriftPolicy {
             false_alarm_share: 0.006,
             window_count_min: 4,
             common_share: 0.15,
+            calm_score: 0.6,
         }
+    }
+}
+
+/// Reports within which [`DriftPolicy::false_alarm_share`] is counted.
+pub const HORIZON: u32 = 30;
+
+/// Independent looks that [`HORIZON`] smoothed, overlapping ones amount to at the threshold: measured by the
+/// test `stable_devices_alarm_at_the_design_rate`.
+const SMOOTHED_LOOKS: f64 = 12.0;
+
+/// Part of the false alarms that the rule for sudden jumps may spend; the smoothed rule spends the rest.
+const JUMP_PART: f64 = 0.15;
+
+/// Degrees of freedom that eight bins amount to: a shift within the day moves neighbours together.
+const SHAPE_FREEDOM: f64 = 3.0;
+
+/// How many reports the quantisation and sampling noise weighs against those seen.
+const PRIOR_FREEDOM: f64 = 4.0;
+
+/// Which numbers a report gives: reports of another layout begin a new baseline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Monitored channels.
+    pub channel_count: u8,
+    /// Whether each has a histogram.
+    pub has_shares: bool,
+    /// Classes.
+    pub class_count: u8,
+}
+
+/// What of a stream is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Signal {
+    /// The mean of a channel.
+    Mean(u8),
+    /// The spread of a channel.
+    Spread(u8),
+    /// The histogram of a channel.
+    Shape(u8),
+    /// The predicted classes.
+    Classes,
+}
+
+/// One report as numbers that scatter alike: per channel mean, logarithm of the spread, and roots of the bin
+/// shares; then roots of the class shares.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Point {
+    /// Which numbers.
+    pub layout: Layout,
+    /// The numbers.
+    pub values: Vec<f32>,
+    /// Windows that they stand for.
+    pub window_count: f32,
+}
+
+/// What is remembered of one device.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Memory {
+    /// Its first reports, until there are enough.
+    Learning(Vec<Point>),
+    /// What is normal for it, and where it is now.
+    Watching(Watching),
+}
+
+/// A device whose baseline is known.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Watching {
+    /// Mean of the baseline's reports.
+    pub reference: Point,
+    /// Reports that made it.
+    pub baseline_count: u32,
+    /// Smoothed deviation from it.
+    pub smoothed: Vec<f32>,
+    /// Reports since.
+    pub step_count: u32,
+}
+
+/// How reports of one cohort scatter around their own device's mean, and the cohort as one stream.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pool {
+    /// Which numbers.
+    pub layout: Layout,
+    /// Sums of squared residuals of the baselines' reports.
+    pub squares: Vec<f64>,
+    /// Degrees of freedom in them.
+    pub freedom: f64,
+    /// The cohort's current window: standardised residuals, added up.
+    pub sums: Vec<f64>,
+    /// The values themselves, added up.
+    pub levels: Vec<f64>,
+    /// Devices in the current window, and their scores.
+    pub members: Vec<(u64, f32)>,
+    /// Smoothed merged residuals.
+    pub smoothed: Vec<f64>,
+    /// Closed windows.
+    pub step_count: u32,
+    /// Mean values of the last closed window.
+    pub last_levels: Vec<f32>,
+    /// Devices in it.
+    pub last_member_count: u32,
+    /// Mean of the highest tenth of the scores, over the first windows: count, sum, sum of squares.
+    pub top: [f64; 3],
+}
+
+/// What a report, or a closed window of a cohort, says.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Judgement {
+    /// The largest score.
+    pub score: f64,
+    /// Each signal's score, largest first.
+    pub signals: Vec<(Signal, f64)>,
+    /// Of a cohort: how far its most extreme tenth is out, in units of the threshold.
+    pub top_score: f64,
+    /// Of a cohort: devices in the window.
+    pub member_count: u32,
+}
+
+impl Layout {
+    /// The layout of a summary.
+    pub fn of(summary: &Summary) -> Layout {
+        Layout {
+            channel_count: summary.channels().len() as u8,
+            has_shares: summary
+                .channels()
+                .iter()
+                .all(|channel| channel.shares.is_some()),
+            class_count: summary.class_shares().len() as u8,
+        }
+    }
+
+    /// How many numbers there are.
+    pub fn len(self) -> usize {
+        usize::from(self.channel_count) * self.stride() + usize::from(self.class_count)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
+    /// Where a channel's numbers begin: its mean, then its spread, then its bins.
+    pub fn channel(self, index: u8) -> usize {
+        usize::from(index) * self.stride()
+    }
+
+    /// Where the classes begin.
+    pub fn classes(self) -> usize {
+        usize::from(self.channel_count) * self.stride()
+    }
+
+    fn stride(self) -> usize {
+        2 + if self.has_shares { BINS } else { 0 }
+    }
+
+    fn signal_count(self) -> usize {
+        usize::from(self.channel_count) * (2 + usize::from(self.has_shares))
+            + usize::from(self.class_count > 1)
+    }
+
+    /// Variance that quantisation and sampling alone give each number, so that one that never moved has some.
+    fn floors(self, window_count: f32) -> Vec<f64> {
+        let sampling = 1.0 / f64::from(window_count.max(1.0));
+        let step = |width: f64, codes: f64| (width / codes).powi(2) / 12.0;
+        // The steps of frame M6H8, the coarsest that has histograms (`docs/formats/frames.md`).
+        let (mean, spread) = (step(4.0, 63.0) + sampling, step(2.0, 63.0) + sampling / 2.0);
+        let bin = step(std::f64::consts::FRAC_1_SQRT_2, 7.0) + sampling / 4.0;
+        let class = step(1.0, 63.0) + sampling / 4.0;
+        let mut floors = Vec::with_capacity(self.len());
+        for _ in 0..self.channel_count {
+            floors.extend([mean, spread]);
+            floors.extend(std::iter::repeat_n(bin, self.stride() - 2));
+        }
+        floors.extend(std::iter::repeat_n(class, usize::from(self.class_count)));
+        floors
+    }
+}
+
+impl Point {
+    /// The numbers of a summary.
+    pub fn of(summary: &Summary) -> Point {
+        let layout = Layout::of(summary);
+        let mut values = Vec::with_capacity(layout.len());
+        for channel in summary.channels() {
+            values.extend([channel.mean, channel.ln_sd]);
+            if layout.has_shares {
+                values.extend(
+                    channel
+                        .shares
+                        .unwrap_or_default()
+                        .map(|share| share.max(0.0).sqrt()),
+                );
+            }
+        }
+        values.extend(
+            summary
+                .class_shares()
+                .iter()
+                .map(|share| share.max(0.0).sqrt()),
+        );
+        // What no summary should hold is taken for "as trained", so that one number cannot spoil the rest.
+        values
+            .iter_mut()
+            .filter(|value| !value.is_finite())
+            .for_each(|value| *value = 0.0);
+        Point {
+            layout,
+            values,
+            window_count: summary.count.clamp(0.0, 1e9),
+        }
+    }
+}
+
+impl Memory {
+    /// Nothing yet.
+    pub fn new() -> Memory {
+        Memory::Learning(Vec::new())
+    }
+
+    /// Takes a report: it joins the baseline, or is judged. `pool` gives and takes the cohort's noise.
+    pub fn push(
+        &mut self,
+        device: u64,
+        point: &Point,
+        pool: &mut Pool,
+        policy: &DriftPolicy,
+    ) -> Option<Judgement> {
+        match self {
+            Memory::Learning(points) => {
+                if points
+                    .first()
+                    .is_some_and(|first| first.layout != point.layout)
+                {
+                    points.clear();
+                }
+                points.push(point.clone());
+                if points.len() >= policy.baseline_reports.max(2) as usize {
+                    *self = Memory::Watching(pool.learn(points));
+                }
+                None
+            }
+            Memory::Watching(watching) if watching.reference.layout != point.layout => {
+                *self = Memory::Learning(vec![point.clone()]);
+                None
+            }
+            Memory::Watching(watching) => Some(watching.push(device, point, pool, policy)),
+        }
+    }
+
+    /// The mean deviation of a channel from training, in its standard deviations, as far as it is known.
+    pub fn level(&self, channel: u8) -> Option<f32> {
+        match self {
+            Memory::Learning(points) => {
+                let first = points.first()?;
+                let index = (channel < first.layout.channel_count)
+                    .then(|| first.layout.channel(channel))?;
+                Some(
+                    points.iter().map(|point| point.values[index]).sum::<f32>()
+                        / points.len() as f32,
+                )
+            }
+            Memory::Watching(watching) => {
+                let layout = watching.reference.layout;
+                let index = (channel < layout.channel_count).then(|| layout.channel(channel))?;
+                Some(watching.reference.values[index] + watching.smoothed[index])
+            }
+        }
+    }
+
+    /// Reports taken so far.
+    pub fn report_count(&self) -> u32 {
+        match self {
+            Memory::Learning(points) => points.len() as u32,
+            Memory::Watching(watching) => watching.baseline_count + watching.step_count,
+        }
+    }
+}
+
+impl Default for Memory {
+    fn default() -> Memory {
+        Memory::new()
+    }
+}
+
+impl Watching {
+    fn push(
+        &mut self,
+        device: u64,
+        point: &Point,
+        pool: &mut Pool,
+        policy: &DriftPolicy,
+    ) -> Judgement {
+        let lambda = policy.lambda;
+        self.step_count += 1;
+        let variances = pool.variances(self.reference.window_count);
+        let freedom = pool.freedom + PRIOR_FREEDOM;
+        let baseline = f64::from(self.baseline_count);
+        let jump_variance = 1.0 + 1.0 / baseline;
+        let smoothed_variance = smoothed_variance(lambda, self.step_count, 1.0, 1.0 / baseline);
+        let mut jumps = Vec::with_capacity(variances.len());
+        let mut drifts = Vec::with_capacity(variances.len());
+        for (index, variance) in variances.iter().enumerate() {
+            let deviation = f64::from(point.values[index] - self.reference.values[index]);
+            let smoothed = &mut self.smoothed[index];
+            *smoothed += (lambda * (deviation - f64::from(*smoothed))) as f32;
+            jumps.push(deviation / (variance * jump_variance).sqrt());
+            drifts.push(f64::from(*smoothed) / (variance * smoothed_variance).sqrt());
+        }
+        let layout = self.reference.layout;
+        let thresholds = Thresholds::new(layout, policy);
+        let mut signals = score(layout, &drifts, freedom, thresholds.smoothed);
+        for (slow, fast) in signals
+            .iter_mut()
+            .zip(score(layout, &jumps, freedom, thresholds.jump))
+        {
+            slow.1 = slow.1.max(fast.1);
+        }
+        let judgement = Judgement::of(signals);
+        pool.join(device, &jumps, point, judgement.score);
+        judgement
+    }
+}
+
+/// Variance of a smoothed deviation after `steps`, in units of the noise of one report: that of the reports
+/// themselves, and that of the reference, which does not average out.
+fn smoothed_variance(lambda: f64, steps: u32, of_reports: f64, of_reference: f64) -> f64 {
+    let left = (1.0 - lambda).powi(steps.min(10_000) as i32);
+    of_reports * lambda / (2.0 - lambda) * (1.0 - left * left) + of_reference * (1.0 - left).powi(2)
+}
+
+impl Pool {
+    /// Knows nothing of how reports of this layout scatter.
+    pub fn new(layout: Layout) -> Pool {
+        let len = layout.len();
+        Pool {
+            layout,
+            squares: vec![0.0; len],
+            freedom: 0.0,
+            sums: vec![0.0; len],
+            levels: vec![0.0; len],
+            members: Vec::new(),
+            smoothed: vec![0.0; len],
+            step_count: 0,
+            last_levels: Vec::new(),
+            last_member_count: 0,
+            top: [0.0; 3],
+        }
+    }
+
+    /// Makes a baseline of a device's first reports, and adds how they scatter to the cohort's noise.
+    fn learn(&mut self, points: &[Point]) -> Watching {
+        let layout = points[0].layout;
+        if self.layout != layout {
+            *self = Pool::new(layout);
+        }
+        let count = points.len() as f64;
+        let mut reference = points[0].clone();
+        for index in 0..layout.len() {
+            let value = |point: &Point| f64::from(point.values[index]);
+            let mean = points.iter().map(value).sum::<f64>() / count;
+            self.squares[index] += points
+                .iter()
+                .map(|point| (value(point) - mean).powi(2))
+                .sum::<f64>();
+            reference.values[index] = mean as f32;
+        }
+        reference.window_count =
+            points.iter().map(|point| point.window_count).sum::<f32>() / count as f32;
+        self.freedom += count - 1.0;
+        Watching {
+            smoothed: vec![0.0; layout.len()],
+            reference,
+            baseline_count: points.len() as u32,
+            step_count: 0,
+        }
+    }
+
+    /// Variance of each number of a report around its device's mean.
+    fn variances(&self, window_count: f32) -> Vec<f64> {
+        let floors = self.layout.floors(window_count);
+        let mix = |(floor, squares): (f64, &f64)| {
+            (PRIOR_FREEDOM * floor + squares) / (PRIOR_FREEDOM + self.freedom)
+        };
+        floors.into_iter().zip(&self.squares).map(mix).collect()
+    }
+
+    /// Adds a judged report to the cohort's current window.
+    fn join(&mut self, device: u64, residuals: &[f64], point: &Point, score: f64) {
+        if self.sums.len() != residuals.len() {
+            return; // Another layout: the cohort is of the majority, which came first.
+        }
+        self.members.push((device, score as f32));
+        for (index, residual) in residuals.iter().enumerate() {
+            self.sums[index] += residual;
+            self.levels[index] += f64::from(point.values[index]);
+        }
+    }
+
+    /// Closes the current window if `device` is in it already, so that each device is in each window once.
+    ///
+    /// Call it before the device's report is pushed. Windows of fewer than three devices say nothing of a cohort.
+    pub fn close_before(&mut self, device: u64, policy: &DriftPolicy) -> Option<Judgement> {
+        if !self.members.iter().any(|(member, _)| *member == device) {
+            return None;
+        }
+        let members = std::mem::take(&mut self.members);
+        let count = members.len() as f64;
+        let merged: Vec<f64> = self
+            .sums
+            .iter_mut()
+            .map(|sum| std::mem::take(sum) / count.sqrt())
+            .collect();
+        self.last_levels = self
+            .levels
+            .iter_mut()
+            .map(|level| (std::mem::take(level) / count) as f32)
+            .collect();
+        self.last_member_count = members.len() as u32;
+        if members.len() < 3 {
+            return None;
+        }
+        self.step_count += 1;
+        // The devices' references err independently, so that part of the variance is as for one device.
+        let baseline = f64::from(policy.baseline_reports.max(2));
+        let own = baseline / (baseline + 1.0);
+        let common = 1.0 + count * policy.common_share.powi(2);
+        let variance = smoothed_variance(policy.lambda, self.step_count, own, 1.0 - own) * common;
+        let mut drifts = Vec::with_capacity(merged.len());
+        let mut jumps = Vec::with_capacity(merged.len());
+        for (smoothed, merged) in self.smoothed.iter_mut().zip(&merged) {
+            *smoothed += policy.lambda * (merged - *smoothed);
+            drifts.push(*smoothed / variance.sqrt());
+            jumps.push(merged / common.sqrt());
+        }
+        let freedom = self.freedom + PRIOR_FREEDOM;
+        let thresholds = Thresholds::new(self.layout, policy);
+        let mut signals = score(self.layout, &drifts, freedom, thresholds.smoothed);
+        for (slow, fast) in
+            signals
+                .iter_mut()
+                .zip(score(self.layout, &jumps, freedom, thresholds.jump))
+        {
+            slow.1 = slow.1.max(fast.1);
+        }
+        let mut judgement = Judgement::of(signals);
+        judgement.member_count = members.len() as u32;
+        judgement.top_score = self.judge_top(members, policy);
+        judgement.score = judgement.score.max(judgement.top_score);
+        Some(judgement)
+    }
+
+    /// Logarithms of the spreads over training's in the last closed window, by channel.
+    pub fn last_ln_sds(&self) -> Vec<f32> {
+        let spread = |channel: u8| {
+            self.last_levels
+                .get(self.layout.channel(channel) + 1)
+                .copied()
+        };
+        (0..self.layout.channel_count).filter_map(spread).collect()
+    }
+
+    /// How far the mean of the highest tenth of the scores is above what it was in the cohort's first windows.
+    fn judge_top(&mut self, mut members: Vec<(u64, f32)>, policy: &DriftPolicy) -> f64 {
+        members.sort_unstable_by(|a, b| b.1.total_cmp(&a.1));
+        let tenth = members.len().div_ceil(10);
+        let mean = members[..tenth]
+            .iter()
+            .map(|(_, score)| f64::from(*score))
+            .sum::<f64>()
+            / tenth as f64;
+        let [count, sum, squares] = &mut self.top;
+        if *count < f64::from(policy.baseline_reports.max(3)) {
+            *count += 1.0;
+            *sum += mean;
+            *squares += mean * mean;
+            return 0.0;
+        }
+        let freedom = *count - 1.0;
+        let center = *sum / *count;
+        let variance = ((*squares - *sum * center) / freedom).max(1e-4);
+        let student = (mean - center) / (variance * (1.0 + 1.0 / *count)).sqrt();
+        // Consecutive windows share most of their smoothed scores, so these looks are few as well.
+        let threshold = normal_quantile(1.0 - policy.false_alarm_share / SMOOTHED_LOOKS);
+        (normal_of_student(student, freedom) / threshold).max(0.0)
+    }
+}
+
+/// Standard normal values that alarm.
+#[derive(Clone, Copy)]
+struct Thresholds {
+    smoothed: [f64; 2],
+    jump: [f64; 2],
+}
+
+impl Thresholds {
+    fn new(layout: Layout, policy: &DriftPolicy) -> Thresholds {
+        let share = policy.false_alarm_share.clamp(1e-9, 0.5) / layout.signal_count().max(1) as f64;
+        let of = |share: f64| {
+            [
+                normal_quantile(1.0 - share / 2.0),
+                normal_quantile(1.0 - share),
+            ]
+        };
+        Thresholds {
+            smoothed: of(share * (1.0 - JUMP_PART) / SMOOTHED_LOOKS),
+            jump: of(share * JUMP_PART / f64::from(HORIZON)),
+        }
+    }
+}
+
+/// Each signal's score from standardised deviations; `thresholds` are two-sided and one-sided.
+fn score(
+    layout: Layout,
+    deviations: &[f64],
+    freedom: f64,
+    thresholds: [f64; 2],
+) -> Vec<(Signal, f64)> {
+    let [two_sided, one_sided] = thresholds;
+    let alone = |index: usize| normal_of_student(deviations[index], freedom).abs() / two_sided;
+    let together = |range: std::ops::Range<usize>, own_freedom: f64| {
+        let count = range.len() as f64;
+        let squares: f64 = deviations[range]
+            .iter()
+            .map(|deviation| deviation * deviation)
+            .sum();
+        // Scaled so that the mean is that of the fewer degrees of freedom it really has.
+        let square = squares * own_freedom / count;
+        (normal_of_chi_square(square, own_freedom, freedom) / one_sided).max(0.0)
+    };
+    let mut signals = Vec::with_capacity(layout.signal_count());
+    for channel in 0..layout.channel_count {
+        let first = layout.channel(channel);
+        signals.push((Signal::Mean(channel), alone(first)));
+        signals.push((Signal::Spread(channel), alone(first + 1)));
+        if layout.has_shares {
+            signals.push((
+                Signal::Shape(channel),
+                together(first + 2..first + 2 + BINS, SHAPE_FREEDOM),
+            ));
+        }
+    }
+    if layout.class_count > 1 {
+        let freedom = f64::from(layout.class_count - 1).min(SHAPE_FREEDOM);
+        signals.push((
+            Signal::Classes,
+            together(layout.classes()..layout.len(), freedom),
+        ));
+    }
+    signals
+}
+
+impl Judgement {
+    fn of(mut signals: Vec<(Signal, f64)>) -> Judgement {
+        signals.sort_by(|a, b| b.1.total_cmp(&a.1));
+        let score = signals.first().map_or(0.0, |(_, score)| *score);
+        Judgement {
+            score,
+            signals,
+            ..Judgement::default()
+        }
+    }
+
+    /// The signals that alarm.
+    pub fn fired(&self) -> impl Iterator<Item = Signal> + '_ {
+        self.signals
+            .iter()
+            .filter(|(_, score)| *score >= 1.0)
+            .map(|(signal, _)| *signal)
     }
 }

@@ -1,18 +1,23 @@
 //! The handle that everything here works through, its policy, its errors, and what it has to tell.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
+use tinyops_sketch::Baseline;
 use tinyops_store::alert::Alert;
 use tinyops_store::rollout::{Rollout, RolloutId};
 use tinyops_store::round::Round;
 use tinyops_store::trigger::Trigger;
-use tinyops_store::{Artifacts, Db, DeviceId, Digest, StoreError, Timestamp};
+use tinyops_store::{Artifacts, Db, DeviceId, Digest, ModelId, StoreError, Timestamp};
 
 use crate::canary::Plan;
 use crate::detector::DriftPolicy;
+use crate::owed::OwedPolicy;
 use crate::round::RoundPolicy;
+
+/// Baselines and capsules kept in memory at most.
+pub(crate) const CACHED_MAX: usize = 64;
 
 /// One fleet: its records, its artifacts, its policy. Cheap to clone.
 #[derive(Clone)]
@@ -25,6 +30,8 @@ pub struct Fleet {
     pub policy: Arc<Policy>,
     /// Capsules being fetched, so that a thousand devices read one from the disk once.
     pub(crate) capsules: Arc<Mutex<HashMap<Digest, Arc<[u8]>>>>,
+    /// Baselines of the models that report.
+    pub(crate) baselines: Arc<Mutex<HashMap<ModelId, Arc<Baseline>>>>,
     /// What each device was last told, so that it is not told again at every turn.
     pub(crate) told: Arc<Mutex<HashMap<DeviceId, (u64, Timestamp)>>>,
 }
@@ -39,6 +46,8 @@ pub struct Policy {
     pub rollout: Plan,
     /// When and how statistics are gathered.
     pub round: RoundPolicy,
+    /// How devices are told what they are owed.
+    pub owed: OwedPolicy,
 }
 
 /// Something that a person or a page may want to know.
@@ -136,8 +145,23 @@ impl Fleet {
             artifacts,
             policy: Arc::new(policy),
             capsules: Arc::default(),
+            baselines: Arc::default(),
             told: Arc::default(),
         }
+    }
+
+    pub(crate) fn cached_baseline(&self, model: ModelId) -> Option<Arc<Baseline>> {
+        lock(&self.baselines).get(&model).cloned()
+    }
+
+    pub(crate) fn cache_baseline(&self, model: ModelId, baseline: Baseline) -> Arc<Baseline> {
+        let baseline = Arc::new(baseline);
+        let mut baselines = lock(&self.baselines);
+        if baselines.len() >= CACHED_MAX {
+            baselines.clear();
+        }
+        baselines.insert(model, baseline.clone());
+        baseline
     }
 
     /// One turn of the operating loop: rollouts are judged, rounds opened and closed, triggers made.
@@ -151,4 +175,9 @@ impl Fleet {
         events.extend(self.turn_rounds(now).await?);
         Ok(events)
     }
+}
+
+/// A poisoned lock guards nothing half-changed here: every critical section is one look-up or insertion.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

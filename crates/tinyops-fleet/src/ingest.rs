@@ -1,7 +1,17 @@
 //! Taking in what devices tell: checked, stored once, judged. Nothing that a device sends stops anything.
 
-use tinyops_store::{DeviceId, Timestamp};
+use std::collections::HashMap;
 
+use tinyops_store::device::{Device, DeviceState};
+use tinyops_store::outcome::Outcome;
+use tinyops_store::presence::Presence;
+use tinyops_store::report::Report;
+use tinyops_store::{DeviceId, Timestamp, Tx, device, outcome, presence, report};
+use tinyops_wire::block::BlockRequest;
+use tinyops_wire::envelope::Direction;
+use tinyops_wire::{Envelope, Frame, Sealed};
+
+use crate::watch::Observation;
 use crate::{Event, Fleet, FleetError};
 
 /// An envelope as it came.
@@ -42,14 +52,30 @@ pub enum Refusal {
     Tag,
     /// There is no known frame in it.
     Frame,
-    /// It came before, or is older than what came before, and is of no use now.
-    Replay,
 }
+
+impl Refusal {
+    /// Its name, for logs and metrics.
+    pub fn word(self) -> &'static str {
+        match self {
+            Refusal::Envelope => "envelope",
+            Refusal::UnknownDevice => "unknown-device",
+            Refusal::Revoked => "revoked",
+            Refusal::OtherDevice => "other-device",
+            Refusal::Tag => "tag",
+            Refusal::Frame => "frame",
+        }
+    }
+}
+
+/// How often a transaction is begun again after another writer got in its way.
+const TRIES: u32 = 5;
 
 impl Fleet {
     /// Takes in any number of envelopes in one transaction; one verdict for each, in order.
     ///
-    /// When it returns, everything that was not refused is on the disk: acknowledge it.
+    /// When it returns, everything that was not refused is on the disk: acknowledge it. A repeated envelope is
+    /// stored once and not judged again; one that comes late, after a newer one, is stored and not judged.
     ///
     /// # Errors
     /// [`FleetError::Store`] only: then nothing was stored, and the devices will send again.
@@ -58,7 +84,265 @@ impl Fleet {
         uplinks: &[Uplink<'_>],
         now: Timestamp,
     ) -> Result<(Vec<Verdict>, Vec<Event>), FleetError> {
-        let _ = (uplinks, now);
-        todo!()
+        if uplinks.is_empty() {
+            return Ok((Vec::new(), Vec::new()));
+        }
+        let mut tries = 1;
+        loop {
+            match self.try_ingest(uplinks, now).await {
+                Err(FleetError::Store(error)) if error.is_conflict() && tries < TRIES => tries += 1,
+                done => return done,
+            }
+        }
+    }
+
+    async fn try_ingest(
+        &self,
+        uplinks: &[Uplink<'_>],
+        now: Timestamp,
+    ) -> Result<(Vec<Verdict>, Vec<Event>), FleetError> {
+        let tx = self.db.begin("ingest").await?;
+        let mut batch = Batch::read(&tx, uplinks).await?;
+        let mut verdicts = Vec::with_capacity(uplinks.len());
+        for uplink in uplinks {
+            verdicts.push(batch.take(uplink, now));
+        }
+        let is_new = report::add_many(&tx, &batch.reports).await?;
+        for ((report, fresh), is_new) in batch.reports.iter().zip(&batch.reports_fresh).zip(is_new)
+        {
+            if let Some(entry) = batch.entries.get_mut(&report.device) {
+                entry.count_report(is_new, *fresh, report.frame.len());
+            }
+        }
+        outcome::add_many(&tx, &batch.outcomes).await?;
+        let mut events = self.judge(&tx, &batch.observations, now).await?;
+        self.follow_updates(&tx, &batch.observations, now).await?;
+        events.extend(self.collect(&tx, &batch.observations, now).await?);
+        self.answer_requests(&tx, &batch, &mut verdicts).await?;
+        let presences: Vec<Presence> = batch
+            .entries
+            .values()
+            .map(|entry| entry.presence.clone())
+            .collect();
+        presence::put_many(&tx, &presences).await?;
+        tx.commit().await?;
+        for verdict in &verdicts {
+            if let (Some(refusal), true, Some(device)) =
+                (verdict.refusal, verdict.first_offence, verdict.device)
+            {
+                tracing::warn!(%device, refusal = refusal.word(), "envelope dropped, further ones are only counted");
+            }
+        }
+        Ok((verdicts, events))
+    }
+
+    /// Cuts the blocks that devices asked for out of the capsules that they should run.
+    async fn answer_requests(
+        &self,
+        tx: &Tx,
+        batch: &Batch<'_>,
+        verdicts: &mut [Verdict],
+    ) -> Result<(), FleetError> {
+        for (index, device, request) in &batch.requests {
+            let Some(entry) = batch.entries.get(device) else {
+                continue;
+            };
+            let Some(capsule) = self.capsule_for(tx, *device, request).await? else {
+                continue;
+            };
+            verdicts[*index].down = self
+                .seal_blocks(tx, &entry.device, request, &capsule)
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+/// What one batch reads, and what it will write.
+struct Batch<'a> {
+    entries: HashMap<DeviceId, Entry>,
+    reports: Vec<Report>,
+    reports_fresh: Vec<bool>,
+    outcomes: Vec<Outcome>,
+    /// Authentic frames that came in order, with their devices as they were read.
+    observations: Vec<Observation<'a>>,
+    requests: Vec<(usize, DeviceId, BlockRequest)>,
+    taken: usize,
+}
+
+/// One device of a batch.
+struct Entry {
+    device: Device,
+    presence: Presence,
+}
+
+impl<'a> Batch<'a> {
+    async fn read(tx: &Tx, uplinks: &[Uplink<'_>]) -> Result<Batch<'a>, FleetError> {
+        let named = |uplink: &Uplink<'_>| {
+            Sealed::parse(uplink.bytes)
+                .ok()
+                .map(|sealed| sealed.device())
+        };
+        let mut ids: Vec<DeviceId> = uplinks.iter().filter_map(named).collect();
+        ids.extend(uplinks.iter().filter_map(|uplink| uplink.from));
+        ids.sort_unstable();
+        ids.dedup();
+        let devices: Vec<Device> = device::get_many(tx, &ids)
+            .await?
+            .into_iter()
+            .flatten()
+            .collect();
+        let known: Vec<DeviceId> = devices.iter().map(|device| device.id).collect();
+        let presences = presence::get_many(tx, &known).await?;
+        let entry =
+            |(device, presence): (Device, Presence)| (device.id, Entry { device, presence });
+        Ok(Batch {
+            entries: devices.into_iter().zip(presences).map(entry).collect(),
+            reports: Vec::new(),
+            reports_fresh: Vec::new(),
+            outcomes: Vec::new(),
+            observations: Vec::new(),
+            requests: Vec::new(),
+            taken: 0,
+        })
+    }
+
+    /// Checks one envelope and notes what it says.
+    fn take(&mut self, uplink: &Uplink<'a>, now: Timestamp) -> Verdict {
+        let index = self.taken;
+        self.taken += 1;
+        let blamed = match self.open(uplink) {
+            Ok(envelope) => match Frame::decode(envelope.body) {
+                Ok(frame) => {
+                    self.note(index, &envelope, frame, now);
+                    return Verdict {
+                        device: Some(envelope.device),
+                        ..Verdict::default()
+                    };
+                }
+                Err(_) => (Refusal::Frame, Some(envelope.device)),
+            },
+            Err(blamed) => blamed,
+        };
+        let (refusal, device) = blamed;
+        // Whoever sent it, it came in this device's name or over its connection.
+        let offender = device.or(uplink.from);
+        let entry = offender.and_then(|device| self.entries.get_mut(&device));
+        let first_offence = entry.is_some_and(|entry| {
+            entry.presence.malformed_count += 1;
+            entry.presence.malformed_count == 1
+        });
+        Verdict {
+            refusal: Some(refusal),
+            first_offence,
+            device: offender,
+            down: Vec::new(),
+        }
+    }
+
+    fn open(&self, uplink: &Uplink<'a>) -> Result<Envelope<'a>, (Refusal, Option<DeviceId>)> {
+        let sealed = Sealed::parse(uplink.bytes).map_err(|_| (Refusal::Envelope, None))?;
+        let device = sealed.device();
+        if uplink.from.is_some_and(|from| from != device) {
+            return Err((Refusal::OtherDevice, uplink.from));
+        }
+        let entry = self
+            .entries
+            .get(&device)
+            .ok_or((Refusal::UnknownDevice, None))?;
+        if entry.device.state != DeviceState::Active {
+            return Err((Refusal::Revoked, Some(device)));
+        }
+        sealed
+            .open(&entry.device.key, Direction::Up)
+            .map_err(|_| (Refusal::Tag, Some(device)))
+    }
+
+    fn note(&mut self, index: usize, envelope: &Envelope<'a>, frame: Frame<'a>, now: Timestamp) {
+        let Some(entry) = self.entries.get_mut(&envelope.device) else {
+            return;
+        };
+        let fresh = entry.presence.follow(envelope, now);
+        match frame {
+            // Neither is history: blocks are asked for again, and statistics live in their round alone.
+            Frame::BlockRequest(request) if fresh => {
+                self.requests.push((index, envelope.device, request))
+            }
+            Frame::BlockRequest(_) | Frame::Statistics(_) if !fresh => {
+                entry.presence.duplicate_count += 1
+            }
+            Frame::BlockRequest(_) | Frame::Statistics(_) => {}
+            _ => {
+                self.reports.push(Report {
+                    device: envelope.device,
+                    seq: envelope.sequence,
+                    model: envelope.model,
+                    received_at: now,
+                    frame: envelope.body.to_vec(),
+                });
+                self.reports_fresh.push(fresh);
+            }
+        }
+        if let Frame::Outcome(judged) = frame {
+            // Their key is the report's number, so a late or repeated one counts once.
+            let cells = judged.counts().zip(0..).filter(|(count, _)| *count > 0);
+            self.outcomes
+                .extend(cells.map(|(count, predicted)| Outcome {
+                    device: envelope.device,
+                    seq: envelope.sequence,
+                    model: envelope.model,
+                    predicted,
+                    actual: u32::from(judged.class),
+                    window_count: i64::from(count),
+                    at: now,
+                }));
+        }
+        if fresh {
+            self.observations.push(Observation {
+                device: envelope.device,
+                cohort: entry.device.cohort.clone(),
+                dither_seed: entry.device.key.dither_seed(),
+                model: envelope.model,
+                sequence: envelope.sequence,
+                byte_count: envelope.body.len(),
+                frame,
+            });
+        }
+    }
+}
+
+/// What of a presence follows from one envelope or report.
+trait Follow {
+    fn follow(&mut self, envelope: &Envelope<'_>, now: Timestamp) -> bool;
+}
+
+impl Follow for Presence {
+    /// Notes an authentic envelope; says whether it is newer than all before.
+    fn follow(&mut self, envelope: &Envelope<'_>, now: Timestamp) -> bool {
+        self.last_seen = Some(now);
+        if self.last_seq.is_some_and(|last| envelope.sequence <= last) {
+            return false;
+        }
+        // Before the first one, nothing is known to be missing.
+        let missing = self.last_seq.map_or(0, |last| envelope.sequence - last - 1);
+        self.missing_count += i64::from(missing);
+        self.last_seq = Some(envelope.sequence);
+        self.model = Some(envelope.model);
+        true
+    }
+}
+
+impl Entry {
+    fn count_report(&mut self, is_new: bool, fresh: bool, frame_bytes: usize) {
+        let presence = &mut self.presence;
+        if !is_new {
+            presence.duplicate_count += 1;
+            return;
+        }
+        presence.report_count += 1;
+        presence.byte_count += (frame_bytes + tinyops_wire::envelope::OVERHEAD) as i64;
+        if !fresh {
+            presence.missing_count = (presence.missing_count - 1).max(0);
+        }
     }
 }

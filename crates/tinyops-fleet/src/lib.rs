@@ -20,12 +20,15 @@ pub mod outcome;
 // What it means.
 pub mod detector;
 pub mod diagnosis;
+mod memory;
+mod normal;
 pub mod watch;
 
 // What to do about it.
 pub mod canary;
 pub mod rollout;
 pub mod round;
+pub mod sums;
 
 // What they are told.
 pub mod owed;

@@ -1,26 +1,337 @@
-//! What devices are owed: an offer of what they should run, a request for statistics, a way back.
+//! What devices are owed: an offer of what they should run, a way back, a request for statistics.
 
-use tinyops_store::{DeviceId, Timestamp};
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+use tinyops_store::device::{Device, DeviceState};
+use tinyops_store::presence::Presence;
+use tinyops_store::rollout::{Delivery, Member, RolloutState};
+use tinyops_store::round::{Round, RoundState};
+use tinyops_store::{
+    DeviceId, ModelId, Timestamp, Tx, capsule, device, downlink, presence, rollout, round,
+};
+use tinyops_wire::block::BlockRequest;
+use tinyops_wire::downlink::{Block, Command, Offer, StatisticsRequest};
+use tinyops_wire::envelope::{Direction, OVERHEAD};
+use tinyops_wire::{Downlink, Envelope};
+
+use crate::fleet::{CACHED_MAX, lock};
+use crate::round::wire_round;
 use crate::{Fleet, FleetError};
+
+/// How devices are told what they are owed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OwedPolicy {
+    /// How long after telling a connected device it is told the same again.
+    pub again_after_ms: i64,
+}
+
+impl Default for OwedPolicy {
+    fn default() -> OwedPolicy {
+        OwedPolicy {
+            again_after_ms: 15 * 60_000,
+        }
+    }
+}
+
+/// One thing that a device should be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Debt {
+    Offer(ModelId),
+    Revert(ModelId),
+    Statistics {
+        round: u16,
+        frame_bytes: u16,
+        forget: bool,
+    },
+}
 
 impl Fleet {
     /// Sealed envelopes for one device, as it connects or asks: told anew, whatever it was told before.
     ///
     /// # Errors
-    /// [`FleetError::NoDevice`].
-    pub async fn owed(&self, device: DeviceId, now: Timestamp) -> Result<Vec<Vec<u8>>, FleetError> {
-        let _ = (device, now);
-        todo!()
+    /// [`FleetError::NoDevice`] if it is not registered, or revoked.
+    pub async fn owed(&self, id: DeviceId, now: Timestamp) -> Result<Vec<Vec<u8>>, FleetError> {
+        lock(&self.told).remove(&id);
+        let told = self.owed_many(&[id], now).await?;
+        if told.is_empty() {
+            let device = device::get(&self.db, id).await?;
+            let is_active = device.is_some_and(|device| device.state == DeviceState::Active);
+            return if is_active {
+                Ok(Vec::new())
+            } else {
+                Err(FleetError::NoDevice(id))
+            };
+        }
+        Ok(told
+            .into_iter()
+            .flat_map(|(_, envelopes)| envelopes)
+            .collect())
     }
 
     /// Sealed envelopes for those of `connected` that are owed something they were not told lately.
+    ///
+    /// One or two reads when nobody is owed anything.
     pub async fn owed_many(
         &self,
         connected: &[DeviceId],
         now: Timestamp,
     ) -> Result<Vec<(DeviceId, Vec<Vec<u8>>)>, FleetError> {
-        let _ = (connected, now);
-        todo!()
+        let mut debts = self.debts(connected).await?;
+        {
+            let mut told = lock(&self.told);
+            debts.retain(|(device, debts)| {
+                let key = hash_of(debts);
+                let fresh = told.get(device).is_some_and(|(last, at)| {
+                    *last == key && now.ms_since(*at) < self.policy.owed.again_after_ms
+                });
+                if !fresh {
+                    told.insert(*device, (key, now));
+                }
+                !fresh
+            });
+        }
+        if debts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let tx = self.db.begin("tell devices what they are owed").await?;
+        let ids: Vec<DeviceId> = debts.iter().map(|(device, _)| *device).collect();
+        let devices = device::get_many(&tx, &ids).await?;
+        let mut owed = Vec::new();
+        for ((id, debts), device) in debts.into_iter().zip(devices) {
+            let Some(device) = device.filter(|device| device.state == DeviceState::Active) else {
+                continue;
+            };
+            let mut messages = Vec::new();
+            for debt in debts {
+                messages.extend(message_of(&tx, debt).await?);
+            }
+            owed.push((id, seal(&tx, &device, &messages).await?));
+        }
+        tx.commit().await?;
+        Ok(owed)
     }
+
+    /// What each of `connected` is owed, by the records alone.
+    async fn debts(
+        &self,
+        connected: &[DeviceId],
+    ) -> Result<Vec<(DeviceId, Vec<Debt>)>, FleetError> {
+        let wanted: HashSet<DeviceId> = connected.iter().copied().collect();
+        let mut debts: HashMap<DeviceId, Vec<Debt>> = HashMap::new();
+        let mut states = HashMap::new();
+        for member in rollout::outstanding(&self.db).await? {
+            if !wanted.contains(&member.device) {
+                continue;
+            }
+            let state = match states.get(&member.rollout) {
+                Some(state) => *state,
+                None => {
+                    let rollout = rollout::get(&self.db, member.rollout).await?;
+                    let state = rollout.map_or(RolloutState::Halted, |rollout| rollout.state);
+                    states.insert(member.rollout, state);
+                    state
+                }
+            };
+            if let Some(debt) = self.debt_of(&member, state).await? {
+                debts.entry(member.device).or_default().push(debt);
+            }
+        }
+        for round in round::open(&self.db).await? {
+            for device in self.unanswered(&round).await? {
+                if wanted.contains(&device) {
+                    let (round_id, forget) = wire_round(&round);
+                    let frame_bytes = self.policy.round.frame_bytes;
+                    let debt = Debt::Statistics {
+                        round: round_id,
+                        frame_bytes,
+                        forget,
+                    };
+                    debts.entry(device).or_default().push(debt);
+                }
+            }
+        }
+        let mut debts: Vec<(DeviceId, Vec<Debt>)> = debts.into_iter().collect();
+        debts.sort_unstable_by_key(|(device, _)| *device);
+        Ok(debts)
+    }
+
+    async fn debt_of(
+        &self,
+        member: &Member,
+        state: RolloutState,
+    ) -> Result<Option<Debt>, FleetError> {
+        let Some(target) = member.target else {
+            return Ok(None);
+        };
+        Ok(match (member.delivery, state) {
+            (_, RolloutState::Paused) | (Delivery::Failed | Delivery::Reverted, _) => None,
+            (Delivery::Recalled, _) => {
+                // Only what this rollout brought is taken back; a device that went on to something else is let be.
+                let bad: Option<ModelId> = member.detail["capsule"]
+                    .as_str()
+                    .and_then(|text| text.parse().ok());
+                let running = presence::get(&self.db, member.device)
+                    .await?
+                    .and_then(|presence| presence.model);
+                (running.is_some() && running == bad).then_some(Debt::Revert(target))
+            }
+            (_, RolloutState::Halted) => None,
+            _ => Some(Debt::Offer(target)),
+        })
+    }
+
+    /// Devices that run a round's model and have not done their part.
+    pub(crate) async fn unanswered(&self, round: &Round) -> Result<Vec<DeviceId>, FleetError> {
+        let contributions = round::contributions(&self.db, round.id).await?;
+        let done: HashSet<DeviceId> = contributions
+            .iter()
+            .filter(|part| part.whole)
+            .map(|part| part.device)
+            .collect();
+        let cleared: HashSet<DeviceId> = contributions.iter().map(|part| part.device).collect();
+        let running = presence::running(&self.db, round.model).await?;
+        let asked = running
+            .into_iter()
+            .filter(|(_, cohort)| round.cohort.as_ref().is_none_or(|name| name == cohort));
+        // One that was never cleared would answer with the world as it was.
+        let may_answer = |device: &DeviceId| match round.state {
+            RoundState::Gathering => {
+                cleared.contains(device) || round.gather_at <= round.created_at
+            }
+            _ => true,
+        };
+        Ok(asked
+            .map(|(device, _)| device)
+            .filter(|device| !done.contains(device) && may_answer(device))
+            .collect())
+    }
+
+    /// The capsule that a device asks blocks of, if it is one that it was ever to run.
+    pub(crate) async fn capsule_for(
+        &self,
+        tx: &Tx,
+        device: DeviceId,
+        request: &BlockRequest,
+    ) -> Result<Option<Arc<[u8]>>, FleetError> {
+        let cached = lock(&self.capsules)
+            .iter()
+            .find(|(digest, _)| request.is_of(digest))
+            .map(|(_, bytes)| bytes.clone());
+        if cached.is_some() {
+            return Ok(cached);
+        }
+        for member in rollout::of_device(tx, device).await? {
+            let Some(target) = member.target else {
+                continue;
+            };
+            let Some(row) = capsule::get(tx, target).await? else {
+                continue;
+            };
+            if request.is_of(&row.digest) {
+                let bytes: Arc<[u8]> = self.artifacts.get(&row.digest).await?.into();
+                let mut capsules = lock(&self.capsules);
+                if capsules.len() >= CACHED_MAX {
+                    capsules.clear();
+                }
+                capsules.insert(row.digest, bytes.clone());
+                return Ok(Some(bytes));
+            }
+        }
+        Ok(None)
+    }
+
+    pub(crate) async fn seal_blocks(
+        &self,
+        tx: &Tx,
+        device: &Device,
+        request: &BlockRequest,
+        capsule: &[u8],
+    ) -> Result<Vec<Vec<u8>>, FleetError> {
+        let block = |(offset, bytes)| {
+            Downlink::Block(Block {
+                digest: request.digest,
+                offset,
+                bytes,
+            })
+        };
+        let blocks: Vec<Downlink<'_>> = request.cut(capsule).map(block).collect();
+        seal(tx, device, &blocks).await
+    }
+}
+
+async fn message_of(tx: &Tx, debt: Debt) -> Result<Option<Downlink<'static>>, FleetError> {
+    Ok(match debt {
+        Debt::Offer(target) => {
+            let capsule = capsule::get(tx, target).await?;
+            capsule.map(|capsule| {
+                Downlink::Offer(Offer {
+                    digest: capsule.digest,
+                    bytes: capsule.bytes,
+                })
+            })
+        }
+        Debt::Revert(_) => Some(Downlink::Command(Command::Revert)),
+        Debt::Statistics {
+            round,
+            frame_bytes,
+            forget,
+        } => Some(Downlink::StatisticsRequest(StatisticsRequest {
+            round,
+            frame_bytes,
+            forget,
+        })),
+    })
+}
+
+/// Seals messages with the device's next numbers.
+async fn seal(
+    tx: &Tx,
+    device: &Device,
+    messages: &[Downlink<'_>],
+) -> Result<Vec<Vec<u8>>, FleetError> {
+    if messages.is_empty() {
+        return Ok(Vec::new());
+    }
+    let firsts = downlink::reserve_many(tx, &[(device.id, messages.len() as u32)]).await?;
+    let mut sealed = Vec::with_capacity(messages.len());
+    for (sequence, message) in (firsts[0]..).zip(messages) {
+        let room = match message {
+            Downlink::Block(block) => block.bytes.len(),
+            _ => 0,
+        };
+        let mut body = vec![0; room + 64];
+        let len = message.encode(&mut body).expect("64 bytes hold every head");
+        let body = &body[..len];
+        let envelope = Envelope {
+            direction: Direction::Down,
+            device: device.id,
+            model: ModelId(0),
+            sequence,
+            body,
+        };
+        let mut out = vec![0; len + OVERHEAD];
+        envelope
+            .seal(&device.key, &mut out)
+            .expect("the room is the body's and the overhead");
+        sealed.push(out);
+    }
+    Ok(sealed)
+}
+
+fn hash_of(debts: &[Debt]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    debts.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// What a device runs, as far as it is known.
+#[must_use]
+pub fn running(presence: Option<&Presence>) -> Option<ModelId> {
+    presence
+        .and_then(|presence| presence.model)
+        .filter(|model| *model != ModelId(0))
 }

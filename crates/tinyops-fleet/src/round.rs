@@ -1,9 +1,24 @@
 //! Rounds: the fleet's statistics, asked for, clipped, summed and handed to the pipeline.
+//!
+//! A device sums its labelled embeddings from the day that its model was installed, so at an alert its sums are
+//! almost all of the world before the drift. A round therefore first clears the devices, lets labels come, and
+//! then gathers.
 
 use serde::{Deserialize, Serialize};
-use tinyops_store::round::Round;
-use tinyops_store::{ModelId, Timestamp};
+use serde_json::json;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use tinyops_store::alert::Alert;
+use tinyops_store::drift::Scope;
+use tinyops_store::round::{Contribution, NewRound, Round, RoundId, RoundState};
+use tinyops_store::trigger::{NewTrigger, Trigger};
+use tinyops_store::{DeviceId, ModelId, Timestamp, Tx, alert, capsule, presence, round, trigger};
+use tinyops_wire::Frame;
+use tinyops_wire::statistics::StatisticsPart;
 
+use crate::diagnosis::Advice;
+use crate::enrol::note;
+use crate::sums::{Gathering, Sums, clipped_sum};
+use crate::watch::{Observation, cohort_of};
 use crate::{Event, Fleet, FleetError};
 
 /// When and how statistics are gathered.
@@ -14,15 +29,17 @@ pub struct RoundPolicy {
     pub open_on_alert: bool,
     /// Share of the devices of a model that must have alarmed, unless their cohort has.
     pub alarmed_share_min: f64,
+    /// How long labels are awaited between clearing the devices and gathering; 0 gathers all there is at once.
+    pub gather_ms: i64,
     /// Whole contributions below which no sum is made: one device's sums say too much of it.
     pub device_count_min: u32,
     /// Labelled windows below which a device's contribution is not used.
     pub window_count_min: u32,
     /// Labelled windows of all devices together that a sum needs.
     pub total_window_count_min: i64,
-    /// How long devices may take to answer.
+    /// How long devices may take to answer once they are asked for their sums.
     pub within_ms: i64,
-    /// How long after the first whole answers the round closes at the earliest, so that more can join.
+    /// How long after that asking a round closes at the earliest, unless everyone has answered.
     pub settle_ms: i64,
     /// How long after a round the next one may be opened for the same model.
     pub again_after_ms: i64,
@@ -37,20 +54,31 @@ impl Default for RoundPolicy {
         RoundPolicy {
             open_on_alert: true,
             alarmed_share_min: 0.1,
+            gather_ms: 2 * 24 * 3_600_000,
             device_count_min: 8,
             window_count_min: 8,
             total_window_count_min: 100,
             within_ms: 2 * 24 * 3_600_000,
-            settle_ms: 0,
+            settle_ms: 3_600_000,
             again_after_ms: 24 * 3_600_000,
             frame_bytes: 1024,
-            clip: 3.0,
+            clip: 1.0,
         }
     }
 }
 
+/// The number that devices know a round by, and whether they are to begin anew once they have answered.
+///
+/// Clearing and gathering have numbers of their own, so that a late answer to the one is none to the other.
+pub(crate) fn wire_round(round: &Round) -> (u16, bool) {
+    match round.state {
+        RoundState::Clearing => ((round.id.0 * 2) as u16, true),
+        _ => ((round.id.0 * 2 + 1) as u16, false),
+    }
+}
+
 impl Fleet {
-    /// Asks the devices that run `model` for their statistics.
+    /// Asks the devices that run `model` for their statistics: first to begin anew, later for what they have.
     pub async fn open_round(
         &self,
         model: ModelId,
@@ -58,12 +86,360 @@ impl Fleet {
         why: &str,
         now: Timestamp,
     ) -> Result<Round, FleetError> {
-        let _ = (model, cohort, why, now);
-        todo!()
+        let policy = &self.policy.round;
+        let gather_at = now.plus_ms(policy.gather_ms.max(0));
+        let new = NewRound {
+            model,
+            cohort: cohort.map(str::to_owned),
+            device_count_min: policy.device_count_min,
+            gather_at,
+            deadline: gather_at.plus_ms(policy.within_ms.max(0)),
+            detail: json!({ "why": why }),
+        };
+        let tx = self.db.begin("open a round").await?;
+        let mut round = round::add(&tx, &new, now).await?;
+        if policy.gather_ms <= 0 {
+            round.state = RoundState::Gathering;
+            round::put(&tx, &mut round).await?;
+        }
+        note(
+            &tx,
+            now,
+            "fleet",
+            "round.open",
+            round.id,
+            &json!({ "why": why, "model": model.to_string() }),
+        )
+        .await?;
+        tx.commit().await?;
+        Ok(round)
+    }
+
+    /// Puts the statistics of a batch where they belong.
+    pub(crate) async fn collect(
+        &self,
+        tx: &Tx,
+        observations: &[Observation<'_>],
+        _now: Timestamp,
+    ) -> Result<Vec<Event>, FleetError> {
+        let mut open: Option<Vec<Round>> = None;
+        for observation in observations {
+            let Frame::Statistics(part) = observation.frame else {
+                continue;
+            };
+            if open.is_none() {
+                open = Some(round::open(tx).await?);
+            }
+            let rounds = open.iter_mut().flatten();
+            for round in rounds.filter(|round| round.model == observation.model) {
+                take_part(tx, round, observation, &part).await?;
+            }
+        }
+        Ok(Vec::new())
     }
 
     pub(crate) async fn turn_rounds(&self, now: Timestamp) -> Result<Vec<Event>, FleetError> {
-        let _ = now;
-        todo!()
+        let mut events = Vec::new();
+        let open = round::open(&self.db).await?;
+        for round in &open {
+            match self.turn_round(round.id, now).await {
+                Ok(more) => events.extend(more),
+                Err(FleetError::Store(error)) if error.is_conflict() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if self.policy.round.open_on_alert {
+            events.extend(self.answer_alerts(&open, now).await?);
+        }
+        Ok(events)
     }
+
+    /// Opens a round, or asks for training, where standing alerts call for it.
+    async fn answer_alerts(
+        &self,
+        open: &[Round],
+        now: Timestamp,
+    ) -> Result<Vec<Event>, FleetError> {
+        let mut by_model: BTreeMap<ModelId, Vec<Alert>> = BTreeMap::new();
+        for alert in alert::standing(&self.db).await? {
+            by_model.entry(alert.model).or_default().push(alert);
+        }
+        let mut events = Vec::new();
+        for (model, alerts) in by_model {
+            let running = presence::running(&self.db, model).await?;
+            if open.iter().any(|round| round.model == model) || running.is_empty() {
+                continue;
+            }
+            let advises = |advice: Advice| alerts.iter().any(|alert| alert.advice == advice.word());
+            let calling: Vec<&Alert> = alerts
+                .iter()
+                .filter(|alert| {
+                    Advice::of_word(&alert.advice).is_some_and(Advice::calls_for_statistics)
+                })
+                .collect();
+            let devices = calling
+                .iter()
+                .filter(|alert| matches!(alert.scope, Scope::Device(_)))
+                .count();
+            let of_cohort = calling.iter().find_map(|alert| cohort_of(&alert.scope));
+            let share = devices as f64 / running.len() as f64;
+            let enough =
+                of_cohort.is_some() || devices > 0 && share >= self.policy.round.alarmed_share_min;
+            if enough && !self.had_round_lately(model, now).await? {
+                let why = match of_cohort {
+                    Some(cohort) => format!("cohort {cohort} has drifted"),
+                    None => format!("{devices} of {} devices have drifted", running.len()),
+                };
+                events.push(Event::RoundOpened(
+                    self.open_round(model, None, &why, now).await?,
+                ));
+            } else if advises(Advice::Retrain) {
+                events.extend(self.ask_for_training(model, now).await?);
+            }
+        }
+        Ok(events)
+    }
+
+    async fn had_round_lately(&self, model: ModelId, now: Timestamp) -> Result<bool, FleetError> {
+        let lately = |round: &Round| {
+            let ended = if round.state == RoundState::Abandoned {
+                round.deadline
+            } else {
+                round.gather_at
+            };
+            round.model == model && now.ms_since(ended) < self.policy.round.again_after_ms
+        };
+        Ok(round::list(&self.db, 100).await?.iter().any(lately))
+    }
+
+    async fn ask_for_training(
+        &self,
+        model: ModelId,
+        now: Timestamp,
+    ) -> Result<Option<Event>, FleetError> {
+        let Some(capsule) = capsule::get(&self.db, model).await? else {
+            return Ok(None);
+        };
+        let asked = |trigger: &Trigger| {
+            trigger.kind == "train"
+                && trigger.model == capsule.model
+                && trigger.detail["model_id"] == model.to_string()
+        };
+        if trigger::list(&self.db, 100).await?.iter().any(asked) {
+            return Ok(None);
+        }
+        let new = NewTrigger {
+            kind: "train".to_owned(),
+            model: capsule.model.clone(),
+            payload: None,
+            detail: json!({ "why": "a new head did not repair it", "model_id": model.to_string(), "version": capsule.version }),
+        };
+        let tx = self.db.begin("ask for training").await?;
+        let trigger = trigger::add(&tx, &new, now).await?;
+        note(
+            &tx,
+            now,
+            "fleet",
+            "trigger.train",
+            trigger.id,
+            &trigger.detail,
+        )
+        .await?;
+        tx.commit().await?;
+        Ok(Some(Event::Triggered(trigger)))
+    }
+
+    async fn turn_round(&self, id: RoundId, now: Timestamp) -> Result<Vec<Event>, FleetError> {
+        let tx = self.db.begin("turn a round").await?;
+        let Some(mut round) = round::get(&tx, id).await? else {
+            return Ok(Vec::new());
+        };
+        if round.state == RoundState::Clearing {
+            if now < round.gather_at {
+                return Ok(Vec::new());
+            }
+            // Who has begun anew is asked for what came since.
+            for part in round::contributions(&tx, id).await? {
+                round::put_contribution(
+                    &tx,
+                    &Contribution {
+                        whole: false,
+                        ..part
+                    },
+                )
+                .await?;
+            }
+            round.state = RoundState::Gathering;
+            round::put(&tx, &mut round).await?;
+            tx.commit().await?;
+            return Ok(Vec::new());
+        }
+        let parts = round::contributions(&tx, id).await?;
+        let policy = &self.policy.round;
+        let whole = parts
+            .iter()
+            .filter(|part| part.whole)
+            .filter_map(|part| Sums::decode(&part.bytes));
+        let usable: Vec<Sums> = whole
+            .filter(|sums| sums.window_count() >= i64::from(policy.window_count_min))
+            .collect();
+        let windows: i64 = usable.iter().map(Sums::window_count).sum();
+        let enough = usable.len() >= round.device_count_min as usize
+            && windows >= policy.total_window_count_min;
+        let answered: HashSet<DeviceId> = parts
+            .iter()
+            .filter(|part| part.whole)
+            .map(|part| part.device)
+            .collect();
+        let asked = self.asked(&tx, &round, &parts).await?;
+        let everyone = asked.iter().all(|device| answered.contains(device));
+        let is_late = now >= round.deadline;
+        let may_close = everyone || is_late || now.ms_since(round.gather_at) >= policy.settle_ms;
+        if !(enough && may_close || is_late) {
+            if round.device_count != answered.len() as u32 {
+                round.device_count = answered.len() as u32;
+                round::put(&tx, &mut round).await?;
+                tx.commit().await?;
+            }
+            return Ok(Vec::new());
+        }
+        round.device_count = usable.len() as u32;
+        let bytes: i64 = parts
+            .iter()
+            .map(|part| Gathering::received_bytes(&part.bytes))
+            .sum();
+        round.detail["bytes"] = json!(bytes);
+        round.detail["windows"] = json!(windows);
+        round::forget_contributions(&tx, id).await?;
+        let events = if enough {
+            self.close(&tx, &mut round, &usable, bytes, now).await?
+        } else {
+            round.state = RoundState::Abandoned;
+            round::put(&tx, &mut round).await?;
+            note(&tx, now, "fleet", "round.abandon", id, &round.detail).await?;
+            vec![Event::RoundAbandoned(round)]
+        };
+        tx.commit().await?;
+        Ok(events)
+    }
+
+    /// Devices whose answer a round still counts on.
+    async fn asked(
+        &self,
+        tx: &Tx,
+        round: &Round,
+        parts: &[Contribution],
+    ) -> Result<Vec<DeviceId>, FleetError> {
+        let cleared: HashSet<DeviceId> = parts.iter().map(|part| part.device).collect();
+        let all = round.gather_at <= round.created_at;
+        let running = presence::running(tx, round.model).await?;
+        Ok(running
+            .into_iter()
+            .filter(|(_, cohort)| round.cohort.as_ref().is_none_or(|name| name == cohort))
+            .map(|(device, _)| device)
+            .filter(|device| all || cleared.contains(device))
+            .collect())
+    }
+
+    /// Sums up, keeps the sum as an artifact, and asks the pipeline for a new head.
+    async fn close(
+        &self,
+        tx: &Tx,
+        round: &mut Round,
+        usable: &[Sums],
+        bytes: i64,
+        now: Timestamp,
+    ) -> Result<Vec<Event>, FleetError> {
+        let Some((sum, clipped_count)) = clipped_sum(usable, self.policy.round.clip) else {
+            return Ok(Vec::new());
+        };
+        let capsule = capsule::get(tx, round.model).await?;
+        let (model, version) = capsule.map_or((String::new(), 0), |capsule| {
+            (capsule.model, capsule.version)
+        });
+        let artifact = json!({
+            "format": "tinyops-statistics", "version": 1, "model": model, "model_version": version,
+            "model_id": round.model.to_string(), "class_count": sum.class_count, "width": sum.width,
+            "devices": usable.len(), "clipped": clipped_count, "windows": sum.window_count(), "values": sum.values,
+        });
+        let digest = self.artifacts.put(artifact.to_string().as_bytes()).await?;
+        round.state = RoundState::Closed;
+        round.statistics = Some(digest);
+        round.detail["clipped"] = json!(clipped_count);
+        for (class, count) in sum.values.iter().take(sum.class_count).enumerate() {
+            round.detail[format!("windows of class {class}")] = json!(count);
+        }
+        round::put(tx, round).await?;
+        let detail = json!({
+            "why": round.detail["why"], "round": round.id.0, "model_id": round.model.to_string(), "version": version,
+            "devices": usable.len(), "labels": sum.window_count(), "device_count": usable.len(),
+            "window_count": sum.window_count(), "class_count": sum.class_count, "width": sum.width,
+        });
+        let new = NewTrigger {
+            kind: "resolve-head".to_owned(),
+            model,
+            payload: Some(digest),
+            detail,
+        };
+        let trigger = trigger::add(tx, &new, now).await?;
+        note(tx, now, "fleet", "round.close", round.id, &round.detail).await?;
+        let closed = Event::RoundClosed {
+            round: round.clone(),
+            window_count: sum.window_count(),
+            bytes,
+        };
+        Ok(vec![closed, Event::Triggered(trigger)])
+    }
+}
+
+/// Adds one part of an answer to what its device has sent.
+async fn take_part(
+    tx: &Tx,
+    round: &Round,
+    observation: &Observation<'_>,
+    part: &StatisticsPart<'_>,
+) -> Result<(), FleetError> {
+    let clearing = (round.id.0 * 2) as u16;
+    let is_clearing = part.shape.round == clearing;
+    if !is_clearing
+        && (part.shape.round != clearing.wrapping_add(1) || round.state != RoundState::Gathering)
+    {
+        return Ok(());
+    }
+    let found = round::contribution(tx, round.id, observation.device).await?;
+    let is_known = found
+        .as_ref()
+        .is_some_and(|found| found.whole || round.state == RoundState::Gathering);
+    if found.as_ref().is_some_and(|found| found.whole) || is_clearing && is_known {
+        return Ok(());
+    }
+    let bytes = found.map(|found| found.bytes).unwrap_or_default();
+    let mut gathering = Gathering::decode(&bytes);
+    gathering.received += observation.byte_count as i64;
+    let mut whole = false;
+    if is_clearing {
+        // What it had belongs to the world before; that its last part has come means that it begins anew.
+        whole = round.state == RoundState::Clearing && part.part + 1 == part.part_count;
+    } else if let Err(problem) = gathering.take(part) {
+        tracing::warn!(device = %observation.device, round = %round.id, problem, "statistics dropped");
+        gathering.sums = None;
+    } else {
+        whole = gathering.is_whole();
+    }
+    let contribution = Contribution {
+        round: round.id,
+        device: observation.device,
+        bytes: gathering.encode(),
+        whole,
+    };
+    round::put_contribution(tx, &contribution).await?;
+    Ok(())
+}
+
+/// Devices by how many windows they labelled, for pages.
+pub fn by_device(contributions: &[Contribution]) -> HashMap<DeviceId, i64> {
+    let windows = |part: &Contribution| {
+        Sums::decode(&part.bytes).map(|sums| (part.device, sums.window_count()))
+    };
+    contributions.iter().filter_map(windows).collect()
 }

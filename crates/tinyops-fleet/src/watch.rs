@@ -1,9 +1,34 @@
-//! Watching devices and cohorts: alerts as people handle them, and views for pages.
+//! Watching devices and cohorts: judging what they report, alerts as people handle them, views for pages.
 
-use tinyops_store::Timestamp;
-use tinyops_store::alert::{Alert, AlertId};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
-use crate::{Fleet, FleetError};
+use serde_json::json;
+use tinyops_sketch::{Baseline, Source};
+use tinyops_store::alert::{Alert, AlertId, AlertState, NewAlert};
+use tinyops_store::drift::{DriftPoint, DriftState, Scope};
+use tinyops_store::{
+    DeviceId, Json, ModelId, StoreError, Timestamp, Tx, alert, capsule, drift, model,
+};
+use tinyops_wire::Frame;
+use tinyops_wire::frame::Flags;
+
+use crate::detector::{Judgement, Layout, Memory, Point, Pool, Signal};
+use crate::diagnosis::{Symptoms, diagnose};
+use crate::enrol::note;
+use crate::{Event, Fleet, FleetError};
+
+/// An authentic frame that came in order.
+#[derive(Clone, Debug)]
+pub(crate) struct Observation<'a> {
+    pub(crate) device: DeviceId,
+    pub(crate) cohort: String,
+    pub(crate) dither_seed: u64,
+    pub(crate) model: ModelId,
+    pub(crate) sequence: u32,
+    pub(crate) byte_count: usize,
+    pub(crate) frame: Frame<'a>,
+}
 
 /// One monitored channel of a cohort next to its baseline.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,15 +43,17 @@ pub struct ChannelView {
     pub ln_sd: f64,
     /// Share of each bin in training.
     pub baseline: [f32; 8],
-    /// Share of each bin now.
+    /// Share of each bin now; training's for reports without histograms.
     pub live: [f32; 8],
 }
 
-/// A cohort as it is now, for each model that its devices run.
+/// A cohort as it is now, by the model that most of its devices run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CohortView {
     /// Which cohort.
     pub cohort: String,
+    /// Which model.
+    pub model: ModelId,
     /// Devices whose baseline is known and that are judged.
     pub watched_count: usize,
     /// Devices with an alarm.
@@ -41,32 +68,598 @@ pub struct CohortView {
     pub class_shares: Vec<f32>,
 }
 
+/// Repairs of the head in a row after which training anew is advised.
+const HEAD_REPAIRS_MAX: usize = 3;
+
 impl Fleet {
+    /// Judges the summaries of a batch; raises alerts and keeps the detectors' memories.
+    pub(crate) async fn judge(
+        &self,
+        tx: &Tx,
+        observations: &[Observation<'_>],
+        now: Timestamp,
+    ) -> Result<Vec<Event>, FleetError> {
+        let mut desk = Desk::read(self, tx, observations).await?;
+        let mut events = Vec::new();
+        for observation in observations {
+            let Some(baseline) = desk.baselines.get(&observation.model).cloned() else {
+                continue;
+            };
+            let wishes = match observation.frame {
+                Frame::Summary(frame) => {
+                    let shape = (baseline.channels().len(), baseline.class_prior().len());
+                    let dither = (observation.dither_seed, observation.sequence);
+                    let Ok(summary) = frame.decode(shape.0, shape.1, dither) else {
+                        tracing::debug!(device = %observation.device, "summary of another shape than its model's");
+                        continue;
+                    };
+                    let not_finite = frame.header.flags.has(Flags::NOT_FINITE);
+                    desk.judge(
+                        observation,
+                        &Point::of(&summary),
+                        not_finite,
+                        &baseline,
+                        self,
+                        now,
+                    )
+                }
+                Frame::Alarm(alarm) => desk.hear_alarm(observation, alarm, &baseline),
+                _ => Vec::new(),
+            };
+            for (scope, symptoms, score) in wishes {
+                if let Some(alert) = self
+                    .raise(
+                        tx,
+                        scope,
+                        observation.model,
+                        symptoms,
+                        score,
+                        &baseline,
+                        now,
+                    )
+                    .await?
+                {
+                    events.push(Event::AlertRaised(alert));
+                }
+            }
+        }
+        desk.write(tx, now).await?;
+        Ok(events)
+    }
+
+    /// Raises an alert unless one stands.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one caller, and each is a fact of the alert"
+    )]
+    async fn raise(
+        &self,
+        tx: &Tx,
+        scope: Scope,
+        model: ModelId,
+        mut symptoms: Symptoms,
+        score: f64,
+        baseline: &Baseline,
+        now: Timestamp,
+    ) -> Result<Option<Alert>, FleetError> {
+        symptoms.repaired_before = self.head_repairs(tx, model).await? >= HEAD_REPAIRS_MAX;
+        let advice = diagnose(&symptoms, baseline);
+        let mut detail = json!({ "score": round3(score) });
+        for signal in &symptoms.fired {
+            detail[name_of(*signal, baseline)] = json!(true);
+        }
+        if symptoms.not_finite {
+            detail["reading not finite"] = json!(true);
+        }
+        let new = NewAlert {
+            scope,
+            model,
+            advice: advice.word().to_owned(),
+            detail,
+        };
+        let raised = alert::raise(tx, &new, now).await?;
+        if let Some(alert) = &raised {
+            note(
+                tx,
+                now,
+                "fleet",
+                "alert.raise",
+                alert.scope.key(),
+                &alert.detail,
+            )
+            .await?;
+        }
+        Ok(raised)
+    }
+
+    /// How many times in a row the model's head was solved anew since it was trained.
+    async fn head_repairs(&self, tx: &Tx, id: ModelId) -> Result<usize, FleetError> {
+        let Some(capsule) = capsule::get(tx, id).await? else {
+            return Ok(0);
+        };
+        let mut version = capsule.version;
+        for repairs in 0..HEAD_REPAIRS_MAX {
+            match model::get(tx, &capsule.model, version)
+                .await?
+                .and_then(|model| model.parent)
+            {
+                Some(parent) => version = parent,
+                None => return Ok(repairs),
+            }
+        }
+        Ok(HEAD_REPAIRS_MAX)
+    }
+
+    /// The baseline that a model's capsule carries; `None` for a model that is not ours.
+    pub(crate) async fn baseline(
+        &self,
+        on: &impl tinyops_store::Read,
+        model: ModelId,
+    ) -> Result<Option<Arc<Baseline>>, FleetError> {
+        if let Some(baseline) = self.cached_baseline(model) {
+            return Ok(Some(baseline));
+        }
+        let Some(capsule) = capsule::get(on, model).await? else {
+            return Ok(None);
+        };
+        let Ok(baseline) = Baseline::decode(&capsule.baseline) else {
+            return Ok(None);
+        };
+        Ok(Some(self.cache_baseline(model, baseline)))
+    }
+
     /// A cohort next to the baseline of the model that most of its devices run; `None` before any report.
     pub async fn cohort_view(&self, cohort: &str) -> Result<Option<CohortView>, FleetError> {
-        let _ = cohort;
-        todo!()
+        let mut found: Option<(DriftState, Pool, Vec<DriftState>)> = None;
+        for state in drift::of_cohorts(&self.db).await? {
+            if state.scope != cohort_scope(cohort, state.model) {
+                continue;
+            }
+            let Some(pool) = Pool::decode(&state.state) else {
+                continue;
+            };
+            let devices = drift::in_cohort(&self.db, cohort, state.model).await?;
+            if found
+                .as_ref()
+                .is_none_or(|(_, _, most)| most.len() < devices.len())
+            {
+                found = Some((state, pool, devices));
+            }
+        }
+        let Some((state, pool, devices)) = found else {
+            return Ok(None);
+        };
+        let Some(baseline) = self.baseline(&self.db, state.model).await? else {
+            return Ok(None);
+        };
+        let memories: Vec<Memory> = devices
+            .iter()
+            .filter_map(|device| Memory::decode(&device.state))
+            .collect();
+        let is_watching = |memory: &&Memory| matches!(memory, Memory::Watching(_));
+        let scores = drift::history(&self.db, &state.scope, Timestamp(i64::MIN), 1).await?;
+        let scores = scores
+            .last()
+            .map(|point| point.detail.clone())
+            .unwrap_or_default();
+        Ok(Some(CohortView {
+            cohort: cohort.to_owned(),
+            model: state.model,
+            watched_count: memories.iter().filter(is_watching).count(),
+            alarmed_count: devices.iter().filter(|device| device.alarmed).count(),
+            score: state.score,
+            channels: channel_views(&baseline, &pool, &scores),
+            class_prior: baseline.class_prior().to_vec(),
+            class_shares: class_shares(&pool),
+        }))
     }
 
     /// Says that someone knows of an alert.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`].
     pub async fn acknowledge(
         &self,
         id: AlertId,
         actor: &str,
         now: Timestamp,
     ) -> Result<Alert, FleetError> {
-        let _ = (id, actor, now);
-        todo!()
+        self.put_alert(
+            id,
+            AlertState::Acknowledged,
+            "alert.acknowledge",
+            actor,
+            now,
+        )
+        .await
     }
 
     /// Says that an alert is over.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`].
     pub async fn resolve(
         &self,
         id: AlertId,
         actor: &str,
         now: Timestamp,
     ) -> Result<Alert, FleetError> {
-        let _ = (id, actor, now);
-        todo!()
+        self.put_alert(id, AlertState::Resolved, "alert.resolve", actor, now)
+            .await
     }
+
+    async fn put_alert(
+        &self,
+        id: AlertId,
+        state: AlertState,
+        action: &str,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<Alert, FleetError> {
+        let tx = self.db.begin("handle an alert").await?;
+        let missing = StoreError::Missing {
+            entity: "alert",
+            key: id.to_string(),
+        };
+        let mut alert = alert::get(&tx, id).await?.ok_or(missing)?;
+        alert.state = state;
+        actor.clone_into(&mut alert.actor);
+        alert.changed_at = now;
+        alert::put(&tx, &mut alert).await?;
+        note(&tx, now, actor, action, id, &Json::Null).await?;
+        tx.commit().await?;
+        Ok(alert)
+    }
+}
+
+/// The memories that a batch touches.
+struct Desk {
+    baselines: HashMap<ModelId, Arc<Baseline>>,
+    memories: HashMap<(DeviceId, ModelId), Record<Memory>>,
+    pools: HashMap<(String, ModelId), Record<Pool>>,
+    points: Vec<DriftPoint>,
+    /// Devices whose memory of this model is new: what stands of other models is over.
+    newcomers: HashSet<(DeviceId, ModelId)>,
+}
+
+struct Record<T> {
+    memory: T,
+    score: f64,
+    alarmed: bool,
+    touched: bool,
+}
+
+/// Something to raise an alert for.
+type Wish = (Scope, Symptoms, f64);
+
+impl Desk {
+    async fn read(
+        fleet: &Fleet,
+        tx: &Tx,
+        observations: &[Observation<'_>],
+    ) -> Result<Desk, FleetError> {
+        let heard = |o: &&Observation<'_>| matches!(o.frame, Frame::Summary(_) | Frame::Alarm(_));
+        let mut desk = Desk {
+            baselines: HashMap::new(),
+            memories: HashMap::new(),
+            pools: HashMap::new(),
+            points: Vec::new(),
+            newcomers: HashSet::new(),
+        };
+        let mut wanted: Vec<(Scope, ModelId)> = Vec::new();
+        let mut seen = HashSet::new();
+        for observation in observations.iter().filter(heard) {
+            let model = observation.model;
+            if !desk.baselines.contains_key(&model) {
+                let Some(baseline) = fleet.baseline(tx, model).await? else {
+                    continue;
+                };
+                desk.baselines.insert(model, baseline);
+            }
+            if seen.insert((Some(observation.device), String::new(), model)) {
+                wanted.push((Scope::Device(observation.device), model));
+            }
+            if seen.insert((None, observation.cohort.clone(), model)) {
+                wanted.push((cohort_scope(&observation.cohort, model), model));
+            }
+        }
+        for ((scope, model), state) in wanted.iter().zip(drift::get_many(tx, &wanted).await?) {
+            let (score, alarmed) = state
+                .as_ref()
+                .map_or((0.0, false), |state| (state.score, state.alarmed));
+            let bytes = state.map(|state| state.state).unwrap_or_default();
+            match scope {
+                Scope::Device(device) => {
+                    let memory = Memory::decode(&bytes).unwrap_or_default();
+                    if memory.report_count() == 0 {
+                        desk.newcomers.insert((*device, *model));
+                    }
+                    let record = Record {
+                        memory,
+                        score,
+                        alarmed,
+                        touched: false,
+                    };
+                    desk.memories.insert((*device, *model), record);
+                }
+                Scope::Cohort(name) => {
+                    let nothing = Layout {
+                        channel_count: 0,
+                        has_shares: false,
+                        class_count: 0,
+                    };
+                    let memory = Pool::decode(&bytes).unwrap_or_else(|| Pool::new(nothing));
+                    let record = Record {
+                        memory,
+                        score,
+                        alarmed,
+                        touched: false,
+                    };
+                    desk.pools.insert((name.clone(), *model), record);
+                }
+            }
+        }
+        Ok(desk)
+    }
+
+    fn judge(
+        &mut self,
+        observation: &Observation<'_>,
+        point: &Point,
+        not_finite: bool,
+        baseline: &Baseline,
+        fleet: &Fleet,
+        now: Timestamp,
+    ) -> Vec<Wish> {
+        let policy = &fleet.policy.drift;
+        let (device, model) = (observation.device, observation.model);
+        let Scope::Cohort(name) = cohort_scope(&observation.cohort, model) else {
+            return Vec::new();
+        };
+        let (Some(pool), Some(record)) = (
+            self.pools.get_mut(&(name.clone(), model)),
+            self.memories.get_mut(&(device, model)),
+        ) else {
+            return Vec::new();
+        };
+        let mut wishes = Vec::new();
+        if point.window_count < policy.window_count_min as f32 {
+            return wishes;
+        }
+        if let Some(judgement) = pool.memory.close_before(device.0, policy) {
+            let was = pool.settle(judgement.score, policy.calm_score);
+            let scope = Scope::Cohort(name);
+            self.points.push(DriftPoint {
+                scope: scope.clone(),
+                model,
+                at: now,
+                score: judgement.score,
+                detail: history_of(&judgement, baseline),
+            });
+            if pool.alarmed && !was {
+                wishes.push((
+                    scope,
+                    symptoms_of(&judgement, pool.memory.last_ln_sds()),
+                    judgement.score,
+                ));
+            }
+        }
+        record.touched = true;
+        pool.touched = true;
+        let judgement = record
+            .memory
+            .push(device.0, point, &mut pool.memory, policy);
+        if let Some(judgement) = judgement {
+            let was = record.settle(judgement.score, policy.calm_score);
+            if record.alarmed && !was {
+                let mut symptoms = symptoms_of(&judgement, ln_sds(point));
+                symptoms.not_finite = not_finite;
+                wishes.push((Scope::Device(device), symptoms, judgement.score));
+            }
+        }
+        if not_finite && !record.alarmed {
+            record.alarmed = true;
+            let symptoms = Symptoms {
+                not_finite,
+                ..Symptoms::default()
+            };
+            wishes.push((Scope::Device(device), symptoms, record.score));
+        }
+        wishes
+    }
+
+    /// An alarm of the device itself counts where its reports have begun to say the same.
+    fn hear_alarm(
+        &mut self,
+        observation: &Observation<'_>,
+        alarm: tinyops_wire::frame::Alarm,
+        baseline: &Baseline,
+    ) -> Vec<Wish> {
+        let Some(record) = self
+            .memories
+            .get_mut(&(observation.device, observation.model))
+        else {
+            return Vec::new();
+        };
+        let not_finite = alarm.flags.has(Flags::NOT_FINITE);
+        let moved = alarm
+            .moved
+            .filter(|(channel, _)| usize::from(*channel) < baseline.channels().len());
+        let confirmed = moved.is_some() && record.score >= 0.5;
+        if record.alarmed || !(confirmed || not_finite) {
+            return Vec::new();
+        }
+        record.alarmed = true;
+        record.touched = true;
+        let fired = moved
+            .map(|(channel, _)| Signal::Mean(channel))
+            .into_iter()
+            .collect();
+        let symptoms = Symptoms {
+            fired,
+            not_finite,
+            ..Symptoms::default()
+        };
+        vec![(Scope::Device(observation.device), symptoms, record.score)]
+    }
+
+    async fn write(self, tx: &Tx, now: Timestamp) -> Result<(), FleetError> {
+        for (device, model) in &self.newcomers {
+            let scope = Scope::Device(*device);
+            drift::forget_others(tx, &scope, *model).await?;
+            alert::resolve_others(tx, &scope, *model, "fleet", now).await?;
+        }
+        let mut states = Vec::new();
+        for ((device, model), record) in self.memories {
+            states.extend(record.state(Scope::Device(device), model, now, Memory::encode));
+        }
+        for ((name, model), record) in self.pools {
+            states.extend(record.state(Scope::Cohort(name), model, now, Pool::encode));
+        }
+        drift::put_many(tx, &states).await?;
+        drift::add_points(tx, &self.points).await?;
+        Ok(())
+    }
+}
+
+impl<T> Record<T> {
+    /// Takes a new score; answers whether the alarm stood before. It falls again only well below the threshold.
+    fn settle(&mut self, score: f64, calm: f64) -> bool {
+        let was = self.alarmed;
+        self.score = score;
+        self.alarmed = score >= 1.0 || was && score >= calm;
+        was
+    }
+
+    fn state(
+        self,
+        scope: Scope,
+        model: ModelId,
+        now: Timestamp,
+        encode: impl Fn(&T) -> Vec<u8>,
+    ) -> Option<DriftState> {
+        let state = |record: Record<T>| DriftState {
+            scope,
+            model,
+            state: encode(&record.memory),
+            score: record.score,
+            alarmed: record.alarmed,
+            updated_at: now,
+        };
+        self.touched.then(|| state(self))
+    }
+}
+
+/// A cohort is judged for each model that its devices run.
+pub(crate) fn cohort_scope(cohort: &str, model: ModelId) -> Scope {
+    Scope::Cohort(format!("{cohort}@{model}"))
+}
+
+/// The cohort of a scope that [`cohort_scope`] made.
+pub fn cohort_of(scope: &Scope) -> Option<&str> {
+    match scope {
+        Scope::Cohort(name) => name.rsplit_once('@').map(|(cohort, _)| cohort),
+        Scope::Device(_) => None,
+    }
+}
+
+fn symptoms_of(judgement: &Judgement, ln_sds: Vec<f32>) -> Symptoms {
+    let mut fired: Vec<Signal> = judgement.fired().collect();
+    if fired.is_empty() {
+        // A cohort's extreme tenth alarms without any signal of the whole; the strongest one names it.
+        fired.extend(judgement.signals.first().map(|(signal, _)| *signal));
+    }
+    Symptoms {
+        fired,
+        ln_sds,
+        ..Symptoms::default()
+    }
+}
+
+fn ln_sds(point: &Point) -> Vec<f32> {
+    (0..point.layout.channel_count)
+        .map(|channel| point.values[point.layout.channel(channel) + 1])
+        .collect()
+}
+
+/// `{"mean of feature 3": 0.42, …}`, and what the extreme tenth and the devices in the window were.
+fn history_of(judgement: &Judgement, baseline: &Baseline) -> Json {
+    let mut detail =
+        json!({ "top": round3(judgement.top_score), "devices": judgement.member_count });
+    for (signal, score) in &judgement.signals {
+        detail[name_of(*signal, baseline)] = json!(round3(*score));
+    }
+    detail
+}
+
+/// What a signal is called on pages and in alerts.
+pub fn name_of(signal: Signal, baseline: &Baseline) -> String {
+    match signal {
+        Signal::Mean(channel) => format!("mean of {}", channel_name(channel, baseline)),
+        Signal::Spread(channel) => format!("spread of {}", channel_name(channel, baseline)),
+        Signal::Shape(channel) => format!("shape of {}", channel_name(channel, baseline)),
+        Signal::Classes => "classes".to_owned(),
+    }
+}
+
+fn channel_name(channel: u8, baseline: &Baseline) -> String {
+    match baseline
+        .channels()
+        .get(usize::from(channel))
+        .map(|channel| channel.source)
+    {
+        Some(Source::Feature(index)) => format!("feature {index}"),
+        _ => "output".to_owned(),
+    }
+}
+
+fn channel_views(baseline: &Baseline, pool: &Pool, scores: &Json) -> Vec<ChannelView> {
+    let views = (0_u8..).zip(baseline.channels()).map(|(index, channel)| {
+        let signals = [
+            Signal::Mean(index),
+            Signal::Spread(index),
+            Signal::Shape(index),
+        ];
+        let score_of = |signal: &Signal| scores[name_of(*signal, baseline)].as_f64().unwrap_or(0.0);
+        let first = pool.layout.channel(index);
+        let level = |offset: usize| pool.last_levels.get(first + offset).copied().unwrap_or(0.0);
+        let known = index < pool.layout.channel_count
+            && pool.layout.has_shares
+            && !pool.last_levels.is_empty();
+        let roots: [f32; 8] = std::array::from_fn(|bin| level(2 + bin));
+        ChannelView {
+            name: channel_name(index, baseline),
+            score: signals.iter().map(score_of).fold(0.0, f64::max),
+            mean: f64::from(level(0)),
+            ln_sd: f64::from(level(1)),
+            baseline: channel.shares,
+            live: if known {
+                shares_of(roots)
+            } else {
+                channel.shares
+            },
+        }
+    });
+    views.collect()
+}
+
+fn class_shares(pool: &Pool) -> Vec<f32> {
+    let roots = pool
+        .last_levels
+        .get(pool.layout.classes()..)
+        .unwrap_or_default();
+    let sum: f32 = roots.iter().map(|root| root * root).sum();
+    roots
+        .iter()
+        .map(|root| root * root / sum.max(f32::MIN_POSITIVE))
+        .collect()
+}
+
+fn shares_of(roots: [f32; 8]) -> [f32; 8] {
+    let sum: f32 = roots.iter().map(|root| root * root).sum();
+    roots.map(|root| root * root / sum.max(f32::MIN_POSITIVE))
+}
+
+fn round3(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
 }

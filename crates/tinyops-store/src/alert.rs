@@ -101,6 +101,23 @@ pub async fn put(tx: &Tx, alert: &mut Alert) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Resolves what stands of a scope about other models than the one it runs now.
+pub async fn resolve_others(
+    tx: &Tx,
+    scope: &Scope,
+    model: ModelId,
+    actor: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE alerts SET state = 'resolved', actor = $1, changed_at = $2, revision = revision + 1
+         WHERE scope = $3 AND model_id <> $4 AND state <> 'resolved'",
+        values![actor.to_owned(), now, scope.key(), model],
+    )
+    .await?;
+    Ok(())
+}
+
 /// One alert.
 pub async fn get(on: &impl Read, id: AlertId) -> Result<Option<Alert>, StoreError> {
     let sql =

@@ -105,7 +105,7 @@ pub async fn put_many(tx: &Tx, states: &[DriftState]) -> Result<(), StoreError> 
     tx.execute_many(
         "INSERT INTO drift_states (scope, device, model_id, state, score, alarmed, updated_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7)
-         ON CONFLICT (scope) DO UPDATE SET model_id = excluded.model_id, state = excluded.state,
+         ON CONFLICT (scope, model_id) DO UPDATE SET state = excluded.state,
            score = excluded.score, alarmed = excluded.alarmed, updated_at = excluded.updated_at",
         rows,
     )
@@ -113,28 +113,60 @@ pub async fn put_many(tx: &Tx, states: &[DriftState]) -> Result<(), StoreError> 
     Ok(())
 }
 
-/// The memories of many detectors, in the order asked for.
-pub async fn get_many(tx: &Tx, scopes: &[Scope]) -> Result<Vec<Option<DriftState>>, StoreError> {
-    let sql = "SELECT scope, model_id, state, score, alarmed, updated_at FROM drift_states WHERE scope = $1";
-    let answers = tx
-        .query_many(
-            sql,
-            scopes.iter().map(|scope| values![scope.key()]).collect(),
-        )
-        .await?;
+/// The memories of many detectors, each of one model, in the order asked for.
+pub async fn get_many(
+    tx: &Tx,
+    wanted: &[(Scope, ModelId)],
+) -> Result<Vec<Option<DriftState>>, StoreError> {
+    let sql = "SELECT scope, model_id, state, score, alarmed, updated_at FROM drift_states
+               WHERE scope = $1 AND model_id = $2";
+    let rows = wanted
+        .iter()
+        .map(|(scope, model)| values![scope.key(), *model])
+        .collect();
+    let answers = tx.query_many(sql, rows).await?;
     answers
         .into_iter()
         .map(|rows| rows.into_iter().next().map(read).transpose())
         .collect()
 }
 
-/// The memory of one detector.
+/// The newest memory of one scope.
 pub async fn get(on: &impl Read, scope: &Scope) -> Result<Option<DriftState>, StoreError> {
-    let sql = "SELECT scope, model_id, state, score, alarmed, updated_at FROM drift_states WHERE scope = $1";
+    let sql = "SELECT scope, model_id, state, score, alarmed, updated_at FROM drift_states
+               WHERE scope = $1 ORDER BY updated_at DESC, model_id LIMIT 1";
     on.query_one(sql, values![scope.key()])
         .await?
         .map(read)
         .transpose()
+}
+
+/// The memories of one scope, the newest first: a scope has one for each model that it runs.
+pub async fn of_scope(on: &impl Read, scope: &Scope) -> Result<Vec<DriftState>, StoreError> {
+    let sql = "SELECT scope, model_id, state, score, alarmed, updated_at FROM drift_states
+               WHERE scope = $1 ORDER BY updated_at DESC, model_id";
+    on.query(sql, values![scope.key()])
+        .await?
+        .into_iter()
+        .map(read)
+        .collect()
+}
+
+/// The memories of all cohorts, the newest first.
+pub async fn of_cohorts(on: &impl Read) -> Result<Vec<DriftState>, StoreError> {
+    let sql = "SELECT scope, model_id, state, score, alarmed, updated_at FROM drift_states
+               WHERE device IS NULL ORDER BY updated_at DESC, scope";
+    on.query(sql, vec![]).await?.into_iter().map(read).collect()
+}
+
+/// Forgets what a scope remembers of all models but one.
+pub async fn forget_others(tx: &Tx, scope: &Scope, model: ModelId) -> Result<(), StoreError> {
+    tx.execute(
+        "DELETE FROM drift_states WHERE scope = $1 AND model_id <> $2",
+        values![scope.key(), model],
+    )
+    .await?;
+    Ok(())
 }
 
 /// Up to `limit` detectors, those farthest from their baseline first.
@@ -148,17 +180,19 @@ pub async fn list(on: &impl Read, limit: u32) -> Result<Vec<DriftState>, StoreEr
         .collect()
 }
 
-/// The scores of the devices of a cohort that run one model.
-pub async fn scores_in_cohort(
+/// The memories of the active devices of a cohort that run one model.
+pub async fn in_cohort(
     on: &impl Read,
     cohort: &str,
     model: ModelId,
-) -> Result<Vec<(DeviceId, f64)>, StoreError> {
-    let sql = "SELECT s.device, s.score FROM drift_states s JOIN devices d ON d.id = s.device
+) -> Result<Vec<DriftState>, StoreError> {
+    let sql = "SELECT s.scope, s.model_id, s.state, s.score, s.alarmed, s.updated_at
+               FROM drift_states s JOIN devices d ON d.id = s.device
                WHERE d.cohort = $1 AND s.model_id = $2 AND d.state = 'active' ORDER BY s.device";
-    let rows = on.query(sql, values![cohort.to_owned(), model]).await?;
-    rows.into_iter()
-        .map(|mut row| Ok((row.take()?, row.take()?)))
+    on.query(sql, values![cohort.to_owned(), model])
+        .await?
+        .into_iter()
+        .map(read)
         .collect()
 }
 

@@ -88,6 +88,20 @@ pub async fn get_many(tx: &Tx, devices: &[DeviceId]) -> Result<Vec<Presence>, St
     answers.into_iter().zip(devices).map(read_or_new).collect()
 }
 
+/// All active devices whose newest report carries one model, with their cohorts.
+pub async fn running(
+    on: &impl Read,
+    model: ModelId,
+) -> Result<Vec<(DeviceId, String)>, StoreError> {
+    let sql = "SELECT d.id, d.cohort FROM devices d JOIN presences p ON p.device = d.id
+               WHERE p.model_id = $1 AND d.state = 'active' ORDER BY d.id";
+    on.query(sql, values![model])
+        .await?
+        .into_iter()
+        .map(|mut row| Ok((row.take()?, row.take()?)))
+        .collect()
+}
+
 /// All devices that ever spoke, newest first.
 pub async fn list(on: &impl Read, limit: u32) -> Result<Vec<Presence>, StoreError> {
     let sql = "SELECT device, model_id, last_seq, last_seen, report_count, byte_count, missing_count,

@@ -231,6 +231,34 @@ pub async fn target(on: &impl Read, device: DeviceId) -> Result<Option<Member>, 
         .transpose()
 }
 
+/// Members that do not run what they should: their newest target is not the model they last reported.
+pub async fn outstanding(on: &impl Read) -> Result<Vec<Member>, StoreError> {
+    let sql = "SELECT m.rollout_id, m.device, m.delivery, m.target, m.changed_at, m.detail
+               FROM rollout_members m LEFT JOIN presences p ON p.device = m.device
+               WHERE m.target IS NOT NULL AND (p.model_id IS NULL OR p.model_id <> m.target)
+                 AND m.rollout_id = (SELECT MAX(n.rollout_id) FROM rollout_members n
+                                     WHERE n.device = m.device AND n.target IS NOT NULL)
+               ORDER BY m.device";
+    on.query(sql, vec![])
+        .await?
+        .into_iter()
+        .map(read_member)
+        .collect()
+}
+
+/// The newest memberships with a target of many devices, in the order asked for.
+pub async fn targets(tx: &Tx, devices: &[DeviceId]) -> Result<Vec<Option<Member>>, StoreError> {
+    let sql = "SELECT rollout_id, device, delivery, target, changed_at, detail FROM rollout_members
+               WHERE device = $1 AND target IS NOT NULL ORDER BY rollout_id DESC LIMIT 1";
+    let answers = tx
+        .query_many(sql, devices.iter().map(|id| values![*id]).collect())
+        .await?;
+    answers
+        .into_iter()
+        .map(|rows| rows.into_iter().next().map(read_member).transpose())
+        .collect()
+}
+
 fn read(row: Row) -> Result<Rollout, StoreError> {
     let mut row = row.of("rollout");
     Ok(Rollout {

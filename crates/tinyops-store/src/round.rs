@@ -12,7 +12,9 @@ row_id! {
 words! {
     /// Where a round stands.
     RoundState {
-        /// Devices are asked and answer.
+        /// Devices are asked to begin their sums anew, so that they are of the world as it is now.
+        Clearing = "clearing",
+        /// Devices are asked for their sums and answer.
         Gathering = "gathering",
         /// The sum is made.
         Closed = "closed",
@@ -36,6 +38,8 @@ pub struct Round {
     pub device_count_min: u32,
     /// How many were whole when it closed, or are so far.
     pub device_count: u32,
+    /// When devices are asked for their sums; until then they are cleared.
+    pub gather_at: Timestamp,
     /// When it closes with what has come.
     pub deadline: Timestamp,
     /// The sum, an artifact, once it is closed.
@@ -57,6 +61,8 @@ pub struct NewRound {
     pub cohort: Option<String>,
     /// How many whole contributions make a sum.
     pub device_count_min: u32,
+    /// When devices are asked for their sums; until then they are cleared.
+    pub gather_at: Timestamp,
     /// When it closes.
     pub deadline: Timestamp,
     /// Which alert asked for it.
@@ -80,12 +86,14 @@ pub struct Contribution {
 pub async fn add(tx: &Tx, new: &NewRound, now: Timestamp) -> Result<Round, StoreError> {
     let row = tx
         .query_one(
-            "INSERT INTO rounds (model_id, cohort, state, device_count_min, device_count, deadline, detail, created_at, revision)
-             VALUES ($1, $2, $3, $4, 0, $5, $6, $7, 0)
-             RETURNING id, model_id, cohort, state, device_count_min, device_count, deadline, statistics, detail,
-                       created_at, revision",
+            "INSERT INTO rounds (model_id, cohort, state, device_count_min, device_count, gather_at, deadline, detail,
+                                 created_at, revision)
+             VALUES ($1, $2, $3, $4, 0, $5, $6, $7, $8, 0)
+             RETURNING id, model_id, cohort, state, device_count_min, device_count, gather_at, deadline, statistics,
+                       detail, created_at, revision",
             values![
-                new.model, new.cohort, RoundState::Gathering, new.device_count_min, new.deadline, new.detail, now
+                new.model, new.cohort, RoundState::Clearing, new.device_count_min, new.gather_at, new.deadline,
+                new.detail, now
             ],
         )
         .await?;
@@ -111,21 +119,21 @@ pub async fn put(tx: &Tx, round: &mut Round) -> Result<(), StoreError> {
 
 /// One round.
 pub async fn get(on: &impl Read, id: RoundId) -> Result<Option<Round>, StoreError> {
-    let sql = "SELECT id, model_id, cohort, state, device_count_min, device_count, deadline, statistics, detail,
+    let sql = "SELECT id, model_id, cohort, state, device_count_min, device_count, gather_at, deadline, statistics, detail,
                       created_at, revision FROM rounds WHERE id = $1";
     on.query_one(sql, values![id]).await?.map(read).transpose()
 }
 
-/// Rounds that gather, oldest first.
-pub async fn gathering(on: &impl Read) -> Result<Vec<Round>, StoreError> {
-    let sql = "SELECT id, model_id, cohort, state, device_count_min, device_count, deadline, statistics, detail,
-                      created_at, revision FROM rounds WHERE state = 'gathering' ORDER BY id";
+/// Rounds that are not over, oldest first.
+pub async fn open(on: &impl Read) -> Result<Vec<Round>, StoreError> {
+    let sql = "SELECT id, model_id, cohort, state, device_count_min, device_count, gather_at, deadline, statistics, detail,
+                      created_at, revision FROM rounds WHERE state IN ('clearing', 'gathering') ORDER BY id";
     on.query(sql, vec![]).await?.into_iter().map(read).collect()
 }
 
 /// The newest rounds, newest first.
 pub async fn list(on: &impl Read, limit: u32) -> Result<Vec<Round>, StoreError> {
-    let sql = "SELECT id, model_id, cohort, state, device_count_min, device_count, deadline, statistics, detail,
+    let sql = "SELECT id, model_id, cohort, state, device_count_min, device_count, gather_at, deadline, statistics, detail,
                       created_at, revision FROM rounds ORDER BY id DESC LIMIT $1";
     on.query(sql, values![limit])
         .await?
@@ -190,6 +198,7 @@ fn read(row: Row) -> Result<Round, StoreError> {
         state: row.take()?,
         device_count_min: row.take()?,
         device_count: row.take()?,
+        gather_at: row.take()?,
         deadline: row.take()?,
         statistics: row.take()?,
         detail: row.take()?,

@@ -150,13 +150,14 @@ CREATE TABLE reports (
     UNIQUE (device, seq)
 );
 CREATE TABLE drift_states (
-    scope TEXT PRIMARY KEY,
+    scope TEXT NOT NULL,
     device BIGINT,
     model_id BIGINT NOT NULL,
     state BYTEA NOT NULL,
     score DOUBLE PRECISION NOT NULL,
     alarmed BIGINT NOT NULL,
-    updated_at BIGINT NOT NULL
+    updated_at BIGINT NOT NULL,
+    PRIMARY KEY (scope, model_id)
 );
 CREATE INDEX drift_states_device ON drift_states (device);
 CREATE TABLE drift_points (
@@ -216,6 +217,7 @@ CREATE TABLE rounds (
     state TEXT NOT NULL,
     device_count_min BIGINT NOT NULL,
     device_count BIGINT NOT NULL,
+    gather_at BIGINT NOT NULL,
     deadline BIGINT NOT NULL,
     statistics BYTEA,
     detail TEXT NOT NULL,
