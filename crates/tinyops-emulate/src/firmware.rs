@@ -63,7 +63,10 @@ impl Firmware {
     ///
     /// # Errors
     /// [`EmulateError::Missing`] when there is no such workspace.
-    pub fn at(source: impl Into<PathBuf>, builds: impl Into<PathBuf>) -> Result<Self, EmulateError> {
+    pub fn at(
+        source: impl Into<PathBuf>,
+        builds: impl Into<PathBuf>,
+    ) -> Result<Self, EmulateError> {
         let source = source.into();
         if !source.join("qemu-mps2/Cargo.toml").is_file() {
             return Err(EmulateError::Missing {
@@ -71,7 +74,10 @@ impl Firmware {
                 remedy: "run from a checkout of TinyOps, or point TINYOPS_FIRMWARE at its `firmware` folder",
             });
         }
-        Ok(Self { source, builds: builds.into() })
+        Ok(Self {
+            source,
+            builds: builds.into(),
+        })
     }
 
     /// The firmware of the checkout that this program was built from, or of `$TINYOPS_FIRMWARE`.
@@ -94,17 +100,28 @@ impl Firmware {
     /// compile or does not fit.
     pub fn build(&self, memory: Memory) -> Result<PathBuf, EmulateError> {
         let toolchain = Toolchain::find()?;
-        std::fs::create_dir_all(&self.builds)
-            .map_err(EmulateError::io(format!("cannot make {}", self.builds.display())))?;
+        std::fs::create_dir_all(&self.builds).map_err(EmulateError::io(format!(
+            "cannot make {}",
+            self.builds.display()
+        )))?;
         let mut command = command(&toolchain)?;
         command
-            .args(["build", "--release", "--package", "qemu-mps2", "--target", TARGET])
+            .args([
+                "build",
+                "--release",
+                "--package",
+                "qemu-mps2",
+                "--target",
+                TARGET,
+            ])
             .current_dir(&self.source)
             .env("CARGO_TARGET_DIR", &self.builds)
             .env("TINYOPS_FLASH_BYTES", memory.flash_bytes.to_string())
             .env("TINYOPS_RAM_BYTES", memory.ram_bytes.to_string())
             .stdin(Stdio::null());
-        let output = command.output().map_err(EmulateError::io("cannot start cargo"))?;
+        let output = command
+            .output()
+            .map_err(EmulateError::io("cannot start cargo"))?;
         if !output.status.success() {
             return Err(EmulateError::Build {
                 flash_bytes: memory.flash_bytes,
@@ -114,9 +131,10 @@ impl Firmware {
         }
         let built = self.builds.join(TARGET).join("release/qemu-mps2");
         // The next board's build overwrites the program, so each board keeps its own copy.
-        let kept = self
-            .builds
-            .join(format!("qemu-mps2-{}-{}", memory.flash_bytes, memory.ram_bytes));
+        let kept = self.builds.join(format!(
+            "qemu-mps2-{}-{}",
+            memory.flash_bytes, memory.ram_bytes
+        ));
         std::fs::copy(&built, &kept)
             .map_err(EmulateError::io(format!("cannot copy {}", built.display())))?;
         Ok(kept)
@@ -143,7 +161,13 @@ fn command(toolchain: &Toolchain) -> Result<Command, EmulateError> {
         }
     };
     // A calling cargo's own settings (its rustc, its flags) must not leak into this build.
-    for name in ["RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "CARGO_ENCODED_RUSTFLAGS", "RUSTUP_TOOLCHAIN", "CARGO"] {
+    for name in [
+        "RUSTC_WRAPPER",
+        "RUSTC_WORKSPACE_WRAPPER",
+        "CARGO_ENCODED_RUSTFLAGS",
+        "RUSTUP_TOOLCHAIN",
+        "CARGO",
+    ] {
         command.env_remove(name);
     }
     command.env("RUSTFLAGS", flags);
@@ -153,7 +177,11 @@ fn command(toolchain: &Toolchain) -> Result<Command, EmulateError> {
 /// `rust-lld` of the rustup toolchain, else the Arm GCC as linker.
 fn linker() -> Result<(PathBuf, &'static str), EmulateError> {
     if let Some(root) = sysroot() {
-        for host in std::fs::read_dir(root.join("lib/rustlib")).into_iter().flatten().flatten() {
+        for host in std::fs::read_dir(root.join("lib/rustlib"))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
             let lld = host.path().join("bin/rust-lld");
             if lld.is_file() {
                 return Ok((lld, "ld.lld"));
@@ -173,7 +201,10 @@ fn linker() -> Result<(PathBuf, &'static str), EmulateError> {
 }
 
 fn sysroot() -> Option<PathBuf> {
-    let output = Command::new("rustc").args(["--print", "sysroot"]).output().ok()?;
+    let output = Command::new("rustc")
+        .args(["--print", "sysroot"])
+        .output()
+        .ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     output.status.success().then(|| PathBuf::from(text.trim()))
 }

@@ -27,7 +27,9 @@ pub enum EmulateError {
         remedy: &'static str,
     },
     /// The firmware did not build, most often because it does not fit the board's memory.
-    #[error("the firmware does not build for {flash_bytes} bytes of flash and {ram_bytes} of RAM: {log}")]
+    #[error(
+        "the firmware does not build for {flash_bytes} bytes of flash and {ram_bytes} of RAM: {log}"
+    )]
     Build {
         /// Flash given to the linker.
         flash_bytes: u32,

@@ -24,12 +24,29 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// the firmware's own timer counts instructions.
 pub(crate) fn run(program: &Path, payload: &Path) -> Result<String, EmulateError> {
     let child = Command::new(QEMU)
-        .args(["-M", "mps2-an386", "-icount", "shift=0", "-display", "none", "-monitor", "none"])
-        .args(["-serial", "stdio", "-semihosting-config", "enable=on,target=native"])
+        .args([
+            "-M",
+            "mps2-an386",
+            "-icount",
+            "shift=0",
+            "-display",
+            "none",
+            "-monitor",
+            "none",
+        ])
+        .args([
+            "-serial",
+            "stdio",
+            "-semihosting-config",
+            "enable=on,target=native",
+        ])
         .arg("-kernel")
         .arg(program)
         .arg("-device")
-        .arg(format!("loader,file={},addr={PAYLOAD_ADDRESS:#x},force-raw=on", payload.display()))
+        .arg(format!(
+            "loader,file={},addr={PAYLOAD_ADDRESS:#x},force-raw=on",
+            payload.display()
+        ))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -48,7 +65,10 @@ pub(crate) fn run(program: &Path, payload: &Path) -> Result<String, EmulateError
     let ended = wait(&mut child, PATIENCE)?;
     let output = reader.join().unwrap_or_default();
     if !ended {
-        return Err(EmulateError::Timeout { seconds: PATIENCE.as_secs(), output });
+        return Err(EmulateError::Timeout {
+            seconds: PATIENCE.as_secs(),
+            output,
+        });
     }
     Ok(output)
 }
@@ -56,8 +76,18 @@ pub(crate) fn run(program: &Path, payload: &Path) -> Result<String, EmulateError
 /// Drains the child's output, so that a full pipe never stops it.
 fn read_all(child: &mut Child) -> std::thread::JoinHandle<String> {
     let mut pipes: Vec<Box<dyn Read + Send>> = Vec::new();
-    pipes.extend(child.stdout.take().map(|pipe| Box::new(pipe) as Box<dyn Read + Send>));
-    pipes.extend(child.stderr.take().map(|pipe| Box::new(pipe) as Box<dyn Read + Send>));
+    pipes.extend(
+        child
+            .stdout
+            .take()
+            .map(|pipe| Box::new(pipe) as Box<dyn Read + Send>),
+    );
+    pipes.extend(
+        child
+            .stderr
+            .take()
+            .map(|pipe| Box::new(pipe) as Box<dyn Read + Send>),
+    );
     std::thread::spawn(move || {
         let mut bytes = Vec::new();
         for mut pipe in pipes {
@@ -72,12 +102,20 @@ fn read_all(child: &mut Child) -> std::thread::JoinHandle<String> {
 fn wait(child: &mut Child, patience: Duration) -> Result<bool, EmulateError> {
     let started = Instant::now();
     loop {
-        if child.try_wait().map_err(EmulateError::io("cannot wait for the emulator"))?.is_some() {
+        if child
+            .try_wait()
+            .map_err(EmulateError::io("cannot wait for the emulator"))?
+            .is_some()
+        {
             return Ok(true);
         }
         if started.elapsed() > patience {
-            child.kill().map_err(EmulateError::io("cannot stop the emulator"))?;
-            child.wait().map_err(EmulateError::io("cannot wait for the emulator"))?;
+            child
+                .kill()
+                .map_err(EmulateError::io("cannot stop the emulator"))?;
+            child
+                .wait()
+                .map_err(EmulateError::io("cannot wait for the emulator"))?;
             return Ok(false);
         }
         std::thread::sleep(Duration::from_millis(5));

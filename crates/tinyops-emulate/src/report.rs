@@ -40,7 +40,11 @@ impl Smoke {
 
     /// The most instructions that one window took.
     pub fn instructions_max(&self) -> u64 {
-        self.cases.iter().map(|case| case.instructions).max().unwrap_or(0)
+        self.cases
+            .iter()
+            .map(|case| case.instructions)
+            .max()
+            .unwrap_or(0)
     }
 
     /// Reads the firmware's report.
@@ -53,7 +57,11 @@ impl Smoke {
         if lines.next() != Some("tinyops-smoke 1") {
             return Err(fault("no greeting"));
         }
-        let mut smoke = Self { cases: Vec::new(), arena_bytes: 0, stack_bytes: 0 };
+        let mut smoke = Self {
+            cases: Vec::new(),
+            arena_bytes: 0,
+            stack_bytes: 0,
+        };
         for line in lines {
             let words: Vec<&str> = line.split(' ').collect();
             match words.as_slice() {
@@ -65,7 +73,9 @@ impl Smoke {
                 ["arena", bytes] => smoke.arena_bytes = bytes.parse().map_err(|_| fault(line))?,
                 ["stack", bytes] => smoke.stack_bytes = bytes.parse().map_err(|_| fault(line))?,
                 ["case", index, rest @ ..] if index.parse() == Ok(smoke.cases.len()) => {
-                    smoke.cases.push(parse_case(rest).ok_or_else(|| fault(line))?);
+                    smoke
+                        .cases
+                        .push(parse_case(rest).ok_or_else(|| fault(line))?);
                 }
                 _ => return Err(fault(line)),
             }
@@ -82,7 +92,11 @@ fn parse_case(words: &[&str]) -> Option<Case> {
         }),
         ["differs", instructions, element, expected, actual] => Some(Case {
             instructions: instructions.parse().ok()?,
-            difference: Some((element.parse().ok()?, expected.parse().ok()?, actual.parse().ok()?)),
+            difference: Some((
+                element.parse().ok()?,
+                expected.parse().ok()?,
+                actual.parse().ok()?,
+            )),
         }),
         _ => None,
     }
@@ -110,8 +124,15 @@ mod tests {
 
     #[test]
     fn a_torn_report_is_an_error() {
-        for text in ["", "tinyops-smoke 1\narena 5\n", "tinyops-smoke 1\ncase 1 equal 5\nend\n"] {
-            assert!(matches!(Smoke::parse(text), Err(EmulateError::Report { .. })), "{text}");
+        for text in [
+            "",
+            "tinyops-smoke 1\narena 5\n",
+            "tinyops-smoke 1\ncase 1 equal 5\nend\n",
+        ] {
+            assert!(
+                matches!(Smoke::parse(text), Err(EmulateError::Report { .. })),
+                "{text}"
+            );
         }
     }
 

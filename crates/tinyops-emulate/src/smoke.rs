@@ -13,7 +13,10 @@ use std::io::Write;
 pub fn smoke(firmware: &Firmware, payload: &[u8], memory: Memory) -> Result<Smoke, EmulateError> {
     if payload.len() > PAYLOAD_BYTES_MAX {
         return Err(EmulateError::Refused {
-            reason: format!("{} bytes do not fit the emulated flash ({PAYLOAD_BYTES_MAX})", payload.len()),
+            reason: format!(
+                "{} bytes do not fit the emulated flash ({PAYLOAD_BYTES_MAX})",
+                payload.len()
+            ),
         });
     }
     let program = firmware.build(memory)?;
@@ -24,6 +27,8 @@ pub fn smoke(firmware: &Firmware, payload: &[u8], memory: Memory) -> Result<Smok
     let length = u32::try_from(payload.len()).expect("PAYLOAD_BYTES_MAX fits u32");
     file.write_all(&length.to_le_bytes())
         .and_then(|()| file.write_all(payload))
-        .map_err(EmulateError::io("cannot write the payload for the emulator"))?;
+        .map_err(EmulateError::io(
+            "cannot write the payload for the emulator",
+        ))?;
     Smoke::parse(&machine::run(&program, file.path())?)
 }

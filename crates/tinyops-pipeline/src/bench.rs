@@ -4,14 +4,16 @@ use std::{sync::Arc, time::Instant};
 
 use serde::Serialize;
 use tinyops_store::{
-    Digest, DigestBuilder, Json,
+    Digest, DigestBuilder, Json, Tx,
     lineage::{self, Edge},
     run::{self, NewRun, Run, RunState},
     step::{self, Port, Step, StepState},
     trigger::TriggerId,
 };
 
-use crate::{Progress, Reporter, RunError, StepName, StepReport, Workshop, code_version};
+use tinyops_train::progress::Flow;
+
+use crate::{Output, Progress, Reporter, RunError, StepName, StepReport, Workshop, code_version};
 
 /// What a step made: artifacts by name, figures, and one line for a person.
 pub(crate) struct Made {
@@ -119,8 +121,16 @@ impl<'a> Bench<'a> {
             None => match self.work(name, work).await {
                 Ok((done, summary)) => (done, summary, false),
                 Err(error) => {
-                    self.record(name, StepState::Failed, key, &inputs, &[], begun, failed(&error))
-                        .await?;
+                    self.record(
+                        name,
+                        StepState::Failed,
+                        key,
+                        &inputs,
+                        &[],
+                        begun,
+                        failed(&error),
+                    )
+                    .await?;
                     return Err(error);
                 }
             },
@@ -144,12 +154,14 @@ impl<'a> Bench<'a> {
             outputs: done
                 .outputs
                 .iter()
-                .map(|port| (port.name.clone(), port.digest))
+                .map(|port| Output {
+                    name: port.name.clone(),
+                    digest: port.digest,
+                })
                 .collect(),
             summary,
         };
-        (self.reporter)(Progress::End(report.clone()));
-        self.steps.push(report);
+        self.end(report);
         Ok(done)
     }
 
@@ -158,20 +170,44 @@ impl<'a> Bench<'a> {
         Ok(self.workshop.artifacts.get(digest).await?)
     }
 
-    /// Ends the run and keeps its lineage, in one transaction with whatever `register` writes.
-    pub(crate) async fn close(
+    /// Ends the run and keeps its lineage.
+    pub(crate) async fn close(&mut self, state: RunState, detail: Json) -> Result<(), RunError> {
+        let tx = self.workshop.db.begin("close run").await?;
+        self.close_in(tx, state, detail).await
+    }
+
+    /// Ends the run in one transaction with what the caller has written in it.
+    pub(crate) async fn close_in(
         &mut self,
-        tx: tinyops_store::Tx,
+        tx: Tx,
         state: RunState,
         detail: Json,
     ) -> Result<(), RunError> {
+        let mut run = self.run.clone();
+        run.state = state;
+        run.detail = detail;
+        run.ended_at = Some((self.workshop.now)());
         lineage::add(&tx, &self.edges).await?;
-        self.run.state = state;
-        self.run.detail = detail;
-        self.run.ended_at = Some((self.workshop.now)());
-        run::put(&tx, &mut self.run).await?;
+        run::put(&tx, &mut run).await?;
         tx.commit().await?;
+        self.run = run;
         Ok(())
+    }
+
+    /// Ends the run as failed.
+    pub(crate) async fn fail(&mut self, error: &RunError) -> Result<(), RunError> {
+        self.close(RunState::Failed, failed(error)).await
+    }
+
+    /// Tells that a step begins which the bench does not do itself.
+    pub(crate) fn begin(&self, name: StepName) {
+        (self.reporter)(Progress::Begin(name));
+    }
+
+    /// Tells, and remembers, that a step ended which the bench did not do itself.
+    pub(crate) fn end(&mut self, report: StepReport) {
+        (self.reporter)(Progress::End(report.clone()));
+        self.steps.push(report);
     }
 
     async fn kept(&self, key: &Digest) -> Result<Option<(Done, String)>, RunError> {
@@ -184,7 +220,10 @@ impl<'a> Bench<'a> {
                 return Ok(None);
             }
         }
-        let summary = step.detail["summary"].as_str().unwrap_or_default().to_owned();
+        let summary = step.detail["summary"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
         let done = Done {
             outputs: step.outputs,
             detail: step.detail,
@@ -221,7 +260,10 @@ impl<'a> Bench<'a> {
         Ok((done, made.summary))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one argument per column of the row")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one argument per column of the row"
+    )]
     async fn record(
         &self,
         name: StepName,
@@ -252,7 +294,8 @@ impl<'a> Bench<'a> {
 
     fn link(&mut self, name: StepName, inputs: &[Port], outputs: &[Port]) {
         for output in outputs {
-            for input in inputs {
+            // A step may pass on the very bytes it got.
+            for input in inputs.iter().filter(|input| input.digest != output.digest) {
                 self.edges.push(Edge {
                     from: input.digest,
                     to: output.digest,
@@ -284,4 +327,18 @@ fn key(name: StepName, settings: &impl Serialize, inputs: &[Port]) -> Digest {
 
 fn failed(error: &RunError) -> Json {
     serde_json::json!({ "error": error.to_string() })
+}
+
+/// A listener for `tinyops-train` that tells the bench.
+pub(crate) fn listener(tell: Tell) -> impl FnMut(tinyops_train::progress::Progress) -> Flow {
+    move |progress| {
+        let note = progress.loss.map_or_else(String::new, |loss| {
+            progress.metric.map_or_else(
+                || format!("loss {loss:.4}"),
+                |metric| format!("loss {loss:.4}, validation {metric:.3}"),
+            )
+        });
+        tell(progress.done as u64, progress.total as u64, note);
+        Flow::Continue
+    }
 }

@@ -2,10 +2,16 @@
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use tinyops_data::finding::Report;
 use tinyops_store::{Artifacts, Db, Digest, Timestamp, trigger::TriggerId};
+use tinyops_train::Comparison;
 
-use crate::{Gate, Project};
+use crate::{
+    BoardFit, Gate, Project, RunError,
+    bench::Bench,
+    flow::{full, resolve_head},
+};
 
 /// Where a pipeline works: a project folder with its settings, and the store it records into.
 #[derive(Clone)]
@@ -37,6 +43,16 @@ pub enum Job {
         /// The artifact of the summed statistics.
         statistics: Digest,
     },
+}
+
+impl Job {
+    /// The word in records.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Full { .. } => "train",
+            Self::ResolveHead { .. } => "resolve-head",
+        }
+    }
 }
 
 /// The steps, in order.
@@ -136,8 +152,14 @@ pub struct Output {
     pub digest: Digest,
 }
 
-fn as_text<S: Serializer>(digest: &Digest, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(digest)
+fn as_text<S: Serializer>(value: &impl fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+fn from_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Digest, D::Error> {
+    String::deserialize(deserializer)?
+        .parse()
+        .map_err(D::Error::custom)
 }
 
 /// What one step did.
@@ -162,8 +184,14 @@ pub struct Outcome {
     pub run: i64,
     /// The steps, in order.
     pub steps: Vec<StepReport>,
+    /// Everything found about the recordings.
+    pub report: Report,
+    /// What the model is worth on the test split.
+    pub evaluation: Option<Comparison>,
     /// The gates, in order.
     pub gates: Vec<Gate>,
+    /// What the model takes of each board.
+    pub fits: Vec<BoardFit>,
     /// The registered version, when every gate passed and the run went to the end.
     pub version: Option<u32>,
     /// What fleets can sign and ship, one for each board.
@@ -171,20 +199,20 @@ pub struct Outcome {
 }
 
 /// What a fleet signs: the payload of a capsule for one board.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Package {
     /// The board's id.
     pub board: String,
     /// The artifact of the payload.
-    #[serde(serialize_with = "as_text")]
+    #[serde(serialize_with = "as_text", deserialize_with = "from_text")]
     pub payload: Digest,
     /// Its size.
     pub payload_bytes: u32,
     /// The digest of the plan inside.
-    #[serde(serialize_with = "as_text")]
+    #[serde(serialize_with = "as_text", deserialize_with = "from_text")]
     pub plan: Digest,
     /// The artifact of the monitor baseline inside.
-    #[serde(serialize_with = "as_text")]
+    #[serde(serialize_with = "as_text", deserialize_with = "from_text")]
     pub baseline: Digest,
 }
 
@@ -196,13 +224,19 @@ pub async fn run(
     workshop: &Workshop,
     job: &Job,
     trigger: Option<TriggerId>,
-    report: &Reporter,
+    reporter: &Reporter,
 ) -> Result<Outcome, RunError> {
-    let _ = (workshop, job, trigger, report);
-    todo!()
+    let mut bench = Bench::open(workshop, job.kind(), trigger, Arc::clone(reporter)).await?;
+    let made = match job {
+        Job::Full { until } => full(&mut bench, *until).await,
+        Job::ResolveHead { model, statistics } => resolve_head(&mut bench, model, statistics).await,
+    };
+    match made {
+        Ok(outcome) => Ok(outcome),
+        Err(error) => {
+            // The record of the failure must not hide the failure itself.
+            let _ = bench.fail(&error).await;
+            Err(error)
+        }
+    }
 }
-
-/// Why a run could not be finished.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RunError {}

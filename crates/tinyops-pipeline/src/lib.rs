@@ -5,20 +5,26 @@
 //! [`Outcome`]. A step whose inputs have not changed is not done again; what a run makes is in the
 //! store whole or not at all. This crate knows no device and no rollout: those are the fleet's.
 
+mod bench;
 mod code;
+mod error;
+mod flow;
 mod gate;
 mod job;
+mod judged;
 mod project;
+mod step;
 mod trigger;
 
 pub use code::code_version;
+pub use error::RunError;
 pub use gate::{Gate, GateName, Verdict};
 pub use job::{
-    Job, Outcome, Output, Package, Progress, Reporter, RunError, StepName, StepReport, Workshop,
-    run,
+    Job, Outcome, Output, Package, Progress, Reporter, StepName, StepReport, Workshop, run,
 };
 pub use project::{
     BoardsSection, FILE_NAME, GatesSection, Metric, PrivacySection, Project, ProjectError,
     ProjectSection, Smoke,
 };
+pub use step::compile::{BoardFit, CompileReport};
 pub use trigger::{Refusal, Trigger, job_for};

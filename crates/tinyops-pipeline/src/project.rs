@@ -95,13 +95,13 @@ pub struct BoardsSection {
     /// Board ids; `tinyops boards` lists them. Empty: every board is estimated, none must fit.
     pub targets: Vec<String>,
     /// Longest time from a full window to its class, milliseconds.
-    pub latency_ms_max: Option<f32>,
+    pub latency_ms_max: Option<f64>,
     /// Most RAM for arena, window and features, bytes.
     pub ram_bytes_max: Option<u32>,
     /// Most flash for one capsule, bytes.
     pub flash_bytes_max: Option<u32>,
     /// Most energy for one window, millijoules.
-    pub energy_mj_max: Option<f32>,
+    pub energy_mj_max: Option<f64>,
 }
 
 /// `[privacy]`: what may leave a device, and from how many at once.
@@ -218,6 +218,17 @@ impl Project {
                 format!("is `{name}`: 1 to 32 letters, digits, `-`, `_` or `.`"),
             );
         }
+        for id in &self.boards.targets {
+            if !tinyops_compile::boards()
+                .iter()
+                .any(|board| board.id == *id)
+            {
+                return refuse(
+                    "boards.targets",
+                    format!("names `{id}`, which `tinyops boards` does not list"),
+                );
+            }
+        }
         match self.train.check() {
             Err(TrainError::Setting { key, value, reason }) => {
                 refuse(&key, format!("is {value}: {reason}"))
@@ -314,6 +325,10 @@ mod tests {
         check(
             "[train]\nepochs = 0\n",
             "tinyops.toml:2:1: `train.epochs` is 0: must be 1 to 100000",
+        );
+        check(
+            "[boards]\ntargets = [\"toaster\"]\n",
+            "tinyops.toml:2:1: `boards.targets` names `toaster`, which `tinyops boards` does not list",
         );
     }
 }

@@ -69,6 +69,13 @@ impl Failure {
         self.chain(error.source())
     }
 
+    /// Adds a cause in words.
+    #[must_use]
+    pub(crate) fn because(mut self, cause: impl Into<String>) -> Self {
+        self.causes.push(cause.into());
+        self
+    }
+
     /// Adds a way out.
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {

@@ -6,6 +6,7 @@ mod config;
 mod context;
 mod failure;
 mod fan;
+mod table;
 mod term;
 
 use std::{

@@ -3,6 +3,7 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
     time::UNIX_EPOCH,
 };
 
@@ -13,6 +14,7 @@ use tinyops_data::{
     ingest::{Listing, expand, ingest},
     spec::DataSpec,
 };
+use tinyops_store::Digest;
 use walkdir::WalkDir;
 
 use crate::{
@@ -28,6 +30,8 @@ pub(crate) struct Shelf {
     listings: Vec<Listing>,
     /// What tells one state of the files from another without reading them.
     marks: Vec<Mark>,
+    /// Decoded once in a run, and only if a step needs it.
+    decoded: Arc<OnceLock<(Dataset, Report)>>,
 }
 
 /// A file is taken as unchanged while path, length and time of change are the same.
@@ -53,13 +57,15 @@ impl Shelf {
             roots: Vec::new(),
             listings: Vec::new(),
             marks: Vec::new(),
+            decoded: Arc::default(),
         };
         for (source, settings) in spec.source.iter().enumerate() {
             let lookup = |name: &str| std::env::var(name).ok();
-            let folder = expand(&settings.root, &lookup).map_err(|variable| RunError::Variable {
-                root: settings.root.clone(),
-                variable,
-            })?;
+            let folder =
+                expand(&settings.root, &lookup).map_err(|variable| RunError::Variable {
+                    root: settings.root.clone(),
+                    variable,
+                })?;
             let folder = root.join(folder);
             let files = shelf.list_source(source, &folder)?;
             shelf.roots.push(folder);
@@ -108,12 +114,27 @@ impl Shelf {
         Ok(files)
     }
 
-    /// Reads and decodes everything.
-    pub(crate) fn read(&self) -> (Dataset, Report) {
-        let mut report = Report::new();
-        let mut read = |source: usize, path: &str| fs::read(self.roots[source].join(path));
-        let dataset = ingest(&self.spec, &self.listings, &mut read, &mut report);
-        (dataset, report)
+    /// Everything, read and decoded, with what was found on the way.
+    pub(crate) fn decoded(&self) -> &(Dataset, Report) {
+        self.decoded.get_or_init(|| {
+            let mut report = Report::new();
+            let mut read = |source: usize, path: &str| fs::read(self.roots[source].join(path));
+            let dataset = ingest(&self.spec, &self.listings, &mut read, &mut report);
+            (dataset, report)
+        })
+    }
+
+    /// The dataset under the name that ingest gave it.
+    ///
+    /// # Errors
+    /// [`RunError::Changed`] if the files are no longer what they were then.
+    pub(crate) fn dataset(&self, version: &Digest) -> Result<&Dataset, RunError> {
+        let (dataset, _) = self.decoded();
+        if dataset.manifest().digest() == *version {
+            Ok(dataset)
+        } else {
+            Err(RunError::Changed)
+        }
     }
 }
 
@@ -125,7 +146,7 @@ pub(crate) async fn step(bench: &mut Bench<'_>, shelf: &Shelf) -> Result<Done, R
     let work = {
         let shelf = shelf.clone();
         move |_| {
-            let (dataset, report) = shelf.read();
+            let (dataset, report) = shelf.decoded();
             let summary = format!(
                 "{} recordings, {} classes, {} groups",
                 dataset.samples.len(),
@@ -142,10 +163,13 @@ pub(crate) async fn step(bench: &mut Bench<'_>, shelf: &Shelf) -> Result<Done, R
                 "errors": report.count(Severity::Error),
                 "warnings": report.count(Severity::Warning),
             });
-            let findings = serde_json::to_vec(&report).expect("a report has string keys");
+            let findings = serde_json::to_vec(report).expect("a report has string keys");
             Ok(Made {
                 outputs: vec![
-                    ("dataset".to_owned(), dataset.manifest().encode().into_bytes()),
+                    (
+                        "dataset".to_owned(),
+                        dataset.manifest().encode().into_bytes(),
+                    ),
                     ("findings".to_owned(), findings),
                 ],
                 detail,

@@ -1,0 +1,93 @@
+//! Why a run could not be finished.
+
+use std::{io, path::PathBuf};
+
+use tinyops_data::{
+    finding::{Report, Severity},
+    window::WindowError,
+};
+use tinyops_store::StoreError;
+use tinyops_train::TrainError;
+
+use crate::StepName;
+
+/// Why a run could not be finished.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The project names no recordings.
+    #[error("the project has no `[[data.source]]`")]
+    NoSource,
+    /// The folder of a source cannot be listed.
+    #[error("cannot list the recordings below `{}`", root.display())]
+    Source {
+        /// The folder.
+        root: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The folder of a source names a variable that is not set.
+    #[error("`{variable}` in `root = \"{root}\"` is not set")]
+    Variable {
+        /// The setting.
+        root: String,
+        /// The variable.
+        variable: String,
+    },
+    /// The recordings have errors; all of them are in the report.
+    #[error("the recordings have {} errors", report.count(Severity::Error))]
+    Findings {
+        /// Everything found.
+        report: Box<Report>,
+    },
+    /// The files changed while the run was at work.
+    #[error("the recordings changed during the run")]
+    Changed,
+    /// The window settings do not fit the recordings.
+    #[error(transparent)]
+    Window(#[from] WindowError),
+    /// Featurizing, training, quantizing or evaluating was not possible.
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    /// Records or artifacts could not be kept or found.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// An artifact of an earlier step does not read back.
+    #[error("an artifact is no {what}")]
+    Artifact {
+        /// What it should be.
+        what: &'static str,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+    /// An artifact of an earlier step does not read back.
+    #[error(transparent)]
+    Codec(#[from] tinyops_train::codec::CodecError),
+    /// The model of an earlier step does not read back.
+    #[error("the model does not read back")]
+    Model(#[source] tinyops_model::DecodeError),
+    /// The model cannot be compiled.
+    #[error(transparent)]
+    Compile(#[from] tinyops_compile::CompileError),
+    /// The capsule's payload cannot be written, or does not read back.
+    #[error(transparent)]
+    Payload(#[from] tinyops_compile::PayloadError),
+    /// The payload that was just written cannot be replayed.
+    #[error("the payload cannot be replayed: {0}")]
+    Replay(String),
+    /// The fleet's sums do not belong to the model.
+    #[error("the fleet's statistics cannot be used: {0}")]
+    Statistics(String),
+    /// Something a step needs is not there.
+    #[error("{what} is missing")]
+    Missing {
+        /// What.
+        what: String,
+    },
+    /// A step panicked: a bug of ours, of which the trace on stderr tells more.
+    #[error("step `{step}` stopped at a bug")]
+    Panicked {
+        /// Which step.
+        step: StepName,
+    },
+}

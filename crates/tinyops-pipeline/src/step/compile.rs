@@ -1,0 +1,244 @@
+//! Compile: plan the arena, hold the result against the boards, write the payload of each capsule.
+
+use serde::{Deserialize, Serialize};
+use tinyops_compile::{Band, Fit, Limits, boards, compile, fit, payload};
+use tinyops_data::window::Windowing;
+use tinyops_store::step::Port;
+use tinyops_train::{Windows, golden};
+
+use crate::{
+    BoardsSection, Gate, GateName, Package, RunError, StepName,
+    bench::{Bench, Done, Made},
+    flow::Origin,
+    step::{
+        evaluate::read_model,
+        validate::{NamedSplit, parsed},
+    },
+};
+
+/// Golden vectors in a capsule: enough to meet every class of a small model, few enough for flash.
+const GOLDEN_COUNT: usize = 8;
+
+/// What a model takes of one board.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BoardFit {
+    /// The board's id.
+    pub board: String,
+    /// Whether the project asks for this board.
+    pub is_target: bool,
+    /// Whether the model fits.
+    pub fits: bool,
+    /// Flash of two capsule slots, and what the board leaves for them.
+    pub flash_bytes: u32,
+    /// Flash that the board leaves.
+    pub flash_free_bytes: u32,
+    /// RAM of one prediction.
+    pub ram_bytes: u32,
+    /// RAM that the board leaves.
+    pub ram_free_bytes: u32,
+    /// Milliseconds of one prediction: low, typical, high.
+    pub latency_ms: [f64; 3],
+    /// Millijoules of one prediction: low, typical, high.
+    pub energy_mj: [f64; 3],
+    /// Everything that does not fit.
+    pub reasons: Vec<String>,
+}
+
+impl BoardFit {
+    fn of(fit: &Fit, is_target: bool) -> Self {
+        let band = |band: Band| [band.low, band.typical, band.high];
+        Self {
+            board: fit.board.clone(),
+            is_target,
+            fits: fit.fits(),
+            flash_bytes: fit.flash_bytes,
+            flash_free_bytes: fit.flash_free_bytes,
+            ram_bytes: fit.ram_bytes,
+            ram_free_bytes: fit.ram_free_bytes,
+            latency_ms: band(fit.latency_ms),
+            energy_mj: band(fit.energy_mj),
+            reasons: fit.reasons.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+/// What the compile step found, kept with its record.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CompileReport {
+    /// Multiply-accumulate operations of one prediction.
+    pub macs: u64,
+    /// Bytes of the plan, or of the distances of a body without network.
+    pub program_bytes: usize,
+    /// Bytes of the arena.
+    pub arena_bytes: u32,
+    /// Bytes of the capsule's payload.
+    pub payload_bytes: usize,
+    /// The boards, targets first.
+    #[serde(rename = "boards")]
+    pub fits: Vec<BoardFit>,
+}
+
+impl CompileReport {
+    /// The boards that get a capsule: those asked for, or all where none is, as far as the model fits.
+    fn packaged(&self) -> impl Iterator<Item = &str> {
+        let any = self.fits.iter().all(|fit| !fit.is_target);
+        self.fits
+            .iter()
+            .filter(move |fit| fit.fits && (any || fit.is_target))
+            .map(|fit| fit.board.as_str())
+    }
+}
+
+pub(crate) async fn step(
+    bench: &mut Bench<'_>,
+    origin: &Origin,
+    model: &Port,
+) -> Result<(Done, CompileReport), RunError> {
+    let project = bench.workshop.project.clone();
+    let version = origin.ingested.output("dataset")?;
+    let split = origin.validated.port("split")?;
+    let inputs = vec![
+        model.clone(),
+        origin.ingested.port("dataset")?,
+        split.clone(),
+    ];
+    let model = bench.bytes(&model.digest).await?;
+    let split: NamedSplit = parsed(&bench.bytes(&split.digest).await?)?;
+    let settings = (
+        project.boards.clone(),
+        project.data.window.clone(),
+        GOLDEN_COUNT,
+    );
+    let work = {
+        let shelf = origin.shelf.clone();
+        move |_| {
+            let model = read_model(&model)?;
+            let dataset = shelf.dataset(&version)?;
+            let windowing = Windowing::new(&project.data.window, dataset)?;
+            let windows = Windows::cut(dataset, &split.in_dataset(dataset).test, &windowing)?;
+            let compiled = compile(&model)?;
+            let vectors = golden(&model, &windows, GOLDEN_COUNT)?;
+            let payload = payload(&model, &compiled, &vectors)?;
+            let mut baseline = vec![0; model.baseline.encoded_len()];
+            let used = model
+                .baseline
+                .encode(&mut baseline)
+                .map_err(|_| RunError::Missing {
+                    what: "a baseline that encodes".to_owned(),
+                })?;
+            baseline.truncate(used);
+            let report = CompileReport {
+                macs: compiled.macs,
+                program_bytes: compiled.program.len(),
+                arena_bytes: compiled.arena_bytes,
+                payload_bytes: payload.len(),
+                fits: fits(&compiled, &project.boards),
+            };
+            let fitting = report.fits.iter().filter(|fit| fit.fits).count();
+            let summary = format!(
+                "program {} B, arena {} B, {} MACs, payload {} B; fits {fitting} of {} boards",
+                report.program_bytes,
+                report.arena_bytes,
+                report.macs,
+                report.payload_bytes,
+                report.fits.len()
+            );
+            let mut outputs = vec![
+                ("program".to_owned(), compiled.program),
+                ("baseline".to_owned(), baseline),
+            ];
+            // The payload is the same for every board; who may install it, the manifest says.
+            let wanted = report.packaged();
+            outputs.extend(wanted.map(|board| (format!("payload/{board}"), payload.clone())));
+            Ok(Made {
+                detail: serde_json::to_value(&report).expect("reports have string keys"),
+                outputs,
+                summary,
+            })
+        }
+    };
+    let done = bench
+        .step(StepName::Compile, &settings, inputs, work)
+        .await?;
+    let report = CompileReport::deserialize(&done.detail).map_err(|source| RunError::Artifact {
+        what: "compile report",
+        source,
+    })?;
+    Ok((done, report))
+}
+
+fn fits(compiled: &tinyops_compile::Compiled, settings: &BoardsSection) -> Vec<BoardFit> {
+    let limits = Limits {
+        flash_bytes: settings.flash_bytes_max,
+        ram_bytes: settings.ram_bytes_max,
+        latency_ms: settings.latency_ms_max,
+        energy_mj: settings.energy_mj_max,
+    };
+    let mut fits: Vec<BoardFit> = boards()
+        .iter()
+        .map(|board| {
+            let is_target = settings.targets.contains(&board.id);
+            BoardFit::of(&fit(compiled, board, &limits), is_target)
+        })
+        .collect();
+    fits.sort_by_key(|fit| !fit.is_target);
+    fits
+}
+
+/// Each target must fit; without targets, one board at least.
+pub(crate) fn gates(report: &CompileReport) -> Vec<Gate> {
+    let targets: Vec<&BoardFit> = report.fits.iter().filter(|fit| fit.is_target).collect();
+    let gate = |fit: &BoardFit| {
+        let name = GateName::Fit {
+            board: fit.board.clone(),
+        };
+        let reason = if fit.fits {
+            format!(
+                "RAM {} of {} B, flash {} of {} B, {:.1} ms",
+                fit.ram_bytes,
+                fit.ram_free_bytes,
+                fit.flash_bytes,
+                fit.flash_free_bytes,
+                fit.latency_ms[1]
+            )
+        } else {
+            fit.reasons.join("; ")
+        };
+        Gate::new(name, fit.fits, reason)
+    };
+    if !targets.is_empty() {
+        return targets.into_iter().map(gate).collect();
+    }
+    let fitting: Vec<&str> = report
+        .fits
+        .iter()
+        .filter(|fit| fit.fits)
+        .map(|fit| fit.board.as_str())
+        .collect();
+    let name = GateName::Fit {
+        board: "any".to_owned(),
+    };
+    let reason = if fitting.is_empty() {
+        "no board has room for it".to_owned()
+    } else {
+        format!("fits {}", fitting.join(", "))
+    };
+    vec![Gate::new(name, !fitting.is_empty(), reason)]
+}
+
+/// What fleets can sign: one package for each board that the model fits and the project asks for.
+pub(crate) fn packages(compiled: &Done, report: &CompileReport) -> Result<Vec<Package>, RunError> {
+    let (plan, baseline) = (compiled.output("program")?, compiled.output("baseline")?);
+    report
+        .packaged()
+        .map(|board| {
+            Ok(Package {
+                board: board.to_owned(),
+                payload: compiled.output(&format!("payload/{board}"))?,
+                payload_bytes: u32::try_from(report.payload_bytes).unwrap_or(u32::MAX),
+                plan,
+                baseline,
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,45 @@
+//! Train: a model in floating point.
+
+use tinyops_train::{FeatureSet, QuantizeSpec, TrainSpec, Trained, fit};
+
+use crate::{
+    RunError, StepName,
+    bench::{Bench, Done, Made, listener},
+};
+
+pub(crate) async fn step(bench: &mut Bench<'_>, featurized: &Done) -> Result<Done, RunError> {
+    let spec = bench.workshop.project.train.clone();
+    // How it is rounded is the next step's, and changes nothing here.
+    let settings = TrainSpec {
+        quantize: QuantizeSpec::default(),
+        ..spec.clone()
+    };
+    let features = bench.bytes(&featurized.output("features")?).await?;
+    let work = move |tell| {
+        let set = FeatureSet::decode(&features)?;
+        let mut report = listener(tell);
+        let trained: Trained = fit(&spec, &set, &mut report)?;
+        let summary = match trained.history.last() {
+            Some(last) => format!(
+                "{} epochs, last loss {:.4}",
+                trained.history.len(),
+                last.loss
+            ),
+            None => "solved in one pass".to_owned(),
+        };
+        let losses: Vec<f32> = trained.history.iter().map(|epoch| epoch.loss).collect();
+        Ok(Made {
+            detail: serde_json::json!({ "losses": losses }),
+            outputs: vec![("trained".to_owned(), trained.encode())],
+            summary,
+        })
+    };
+    bench
+        .step(
+            StepName::Train,
+            &settings,
+            vec![featurized.port("features")?],
+            work,
+        )
+        .await
+}

@@ -1,0 +1,131 @@
+//! Validate: every finding about the recordings, and the split that training and test keep to.
+
+use serde::{Deserialize, Serialize};
+use tinyops_data::{
+    dataset::Dataset,
+    finding::{Code, Report, Severity},
+    spec::SplitSpec,
+    split::{Split, split},
+};
+
+use crate::{
+    RunError, StepName,
+    bench::{Bench, Done, Made},
+    step::ingest::Shelf,
+};
+
+/// A split by the names of its samples, as it is kept.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct NamedSplit {
+    train: Vec<String>,
+    validation: Vec<String>,
+    test: Vec<String>,
+}
+
+impl NamedSplit {
+    fn of(split: &Split, dataset: &Dataset) -> Self {
+        let names = |part: &[usize]| {
+            part.iter()
+                .map(|&index| dataset.samples[index].name.clone())
+                .collect()
+        };
+        Self {
+            train: names(&split.train),
+            validation: names(&split.validation),
+            test: names(&split.test),
+        }
+    }
+
+    /// The same split by index; names that the dataset lacks are left out.
+    pub(crate) fn in_dataset(&self, dataset: &Dataset) -> Split {
+        let indices = |names: &[String]| {
+            names
+                .iter()
+                .filter_map(|name| {
+                    dataset
+                        .samples
+                        .binary_search_by(|sample| sample.name.as_str().cmp(name))
+                        .ok()
+                })
+                .collect()
+        };
+        Split {
+            train: indices(&self.train),
+            validation: indices(&self.validation),
+            test: indices(&self.test),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Settings<'a> {
+    split: &'a SplitSpec,
+    accept: &'a [Code],
+}
+
+/// Splits, and gives the whole report of ingest and split.
+pub(crate) async fn step(
+    bench: &mut Bench<'_>,
+    shelf: &Shelf,
+    ingested: &Done,
+) -> Result<(Done, Report), RunError> {
+    let spec = bench.workshop.project.data.clone();
+    let version = ingested.output("dataset")?;
+    let findings: Report = parsed(&bench.bytes(&ingested.output("findings")?).await?)?;
+    let settings = Settings {
+        split: &spec.split,
+        accept: &spec.accept,
+    };
+    let inputs = vec![ingested.port("dataset")?, ingested.port("findings")?];
+    let work = {
+        let (shelf, spec) = (shelf.clone(), spec.clone());
+        move |_| {
+            let dataset = shelf.dataset(&version)?;
+            let mut report = Report::new();
+            report.append(findings);
+            let split = split(dataset, &spec.split, &mut report);
+            report.accept(&spec.accept);
+            let summary = format!(
+                "{} train, {} validation, {} test recordings; {} errors, {} warnings",
+                split.train.len(),
+                split.validation.len(),
+                split.test.len(),
+                report.count(Severity::Error),
+                report.count(Severity::Warning),
+            );
+            let named = NamedSplit::of(&split, dataset);
+            Ok(Made {
+                outputs: vec![
+                    ("split".to_owned(), json(&named)),
+                    ("report".to_owned(), json(&report)),
+                ],
+                detail: serde_json::json!({
+                    "train": split.train.len(),
+                    "validation": split.validation.len(),
+                    "test": split.test.len(),
+                    "errors": report.count(Severity::Error),
+                    "warnings": report.count(Severity::Warning),
+                }),
+                summary,
+            })
+        }
+    };
+    let done = bench
+        .step(StepName::Validate, &settings, inputs, work)
+        .await?;
+    let report = parsed(&bench.bytes(&done.output("report")?).await?)?;
+    Ok((done, report))
+}
+
+/// A value as the bytes of an artifact.
+pub(crate) fn json(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("artifacts have string keys")
+}
+
+/// A value from the bytes of an artifact.
+pub(crate) fn parsed<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, RunError> {
+    serde_json::from_slice(bytes).map_err(|source| RunError::Artifact {
+        what: std::any::type_name::<T>(),
+        source,
+    })
+}

@@ -1,0 +1,290 @@
+use std::fmt::Write as _;
+
+use serde::Serialize;
+use tinyops_data::finding::{Report, Severity};
+use tinyops_pipeline::{
+    BoardFit, Gate, Job, Outcome, RunError, StepName, StepReport, Verdict, run as run_pipeline,
+};
+use tinyops_train::{Comparison, Evaluation};
+
+use crate::{
+    context::{Context, store_failure},
+    failure::{Exit, Failure},
+    table::Table,
+};
+
+/// Run the pipeline: recordings in, a registered model out
+///
+/// Steps whose inputs have not changed are taken from the store. Exits with 1 if a gate says no, with 2 if
+/// settings or recordings are at fault.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: tinyops run --project examples/fan-esp32")]
+pub(crate) struct Run {
+    /// The last step to do
+    #[arg(value_enum)]
+    step: Option<Step>,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Step {
+    Ingest,
+    Validate,
+    Featurize,
+    Train,
+    Quantize,
+    Evaluate,
+    Compile,
+    Smoke,
+    Register,
+}
+
+impl Step {
+    fn name(self) -> StepName {
+        match self {
+            Self::Ingest => StepName::Ingest,
+            Self::Validate => StepName::Validate,
+            Self::Featurize => StepName::Featurize,
+            Self::Train => StepName::Train,
+            Self::Quantize => StepName::Quantize,
+            Self::Evaluate => StepName::Evaluate,
+            Self::Compile => StepName::Compile,
+            Self::Smoke => StepName::Smoke,
+            Self::Register => StepName::Register,
+        }
+    }
+}
+
+/// `tinyops run --json`
+#[derive(Serialize)]
+struct View<'a> {
+    run: String,
+    project: &'a str,
+    version: Option<u32>,
+    passed: bool,
+    steps: &'a [StepReport],
+    gates: &'a [Gate],
+    evaluation: Option<&'a Comparison>,
+    fits: &'a [BoardFit],
+    findings: &'a Report,
+}
+
+pub(crate) async fn run(context: &Context, args: &Run) -> Result<(), Failure> {
+    let terminal = context.terminal;
+    let workshop = context.workshop().await?;
+    let name = workshop.project.project.name.clone();
+    terminal.note(format_args!("{name}: {}", workshop.project.project.goal));
+    let job = Job::Full {
+        until: args.step.map(Step::name),
+    };
+    let outcome = run_pipeline(&workshop, &job, None, &terminal.reporter())
+        .await
+        .map_err(|error| run_failure(context, error))?;
+    warn_of(context, &outcome.report);
+    let refused: Vec<&Gate> = outcome
+        .gates
+        .iter()
+        .filter(|gate| gate.verdict == Verdict::Fail)
+        .collect();
+    let view = View {
+        run: outcome.run.to_string(),
+        project: &name,
+        version: outcome.version,
+        passed: refused.is_empty(),
+        steps: &outcome.steps,
+        gates: &outcome.gates,
+        evaluation: outcome.evaluation.as_ref(),
+        fits: &outcome.fits,
+        findings: &outcome.report,
+    };
+    terminal.answer(&view, || text(&name, &outcome));
+    match refused.first() {
+        None => Ok(()),
+        Some(first) => Err(Failure::no(format!(
+            "{} of {} gates refuse run {}",
+            refused.len(),
+            outcome.gates.len(),
+            outcome.run
+        ))
+        .because(format!("{}: {}", first.name, first.reason))
+        .hint("nothing was registered; `[project] threshold` and `[gates]` say what is asked")),
+    }
+}
+
+/// What a run that could not be finished looks like to a person.
+pub(crate) fn run_failure(context: &Context, error: RunError) -> Failure {
+    match &error {
+        RunError::Findings { report } => {
+            if !context.terminal.json {
+                context.terminal.warn(report);
+            }
+            Failure::of(Exit::Question, &error).hint(
+                "`tinyops data validate` shows the report again; fix the files or exclude them",
+            )
+        }
+        RunError::Store(store) => store_failure(store),
+        RunError::NoSource => Failure::of(Exit::Question, &error)
+            .hint("add `[[data.source]]` with `root` and `files` to tinyops.toml"),
+        RunError::Source { .. } => Failure::of(Exit::Question, &error)
+            .hint("`root` of the source starts at the project folder; is the data there?"),
+        RunError::Variable { .. } => {
+            Failure::of(Exit::Environment, &error).hint("set it, or write `${NAME:-otherwise}`")
+        }
+        RunError::Changed => Failure::of(Exit::Question, &error).hint("run again"),
+        RunError::Panicked { .. } => Failure::of(Exit::Environment, &error)
+            .hint("this is a bug in tinyops; the trace above belongs into its report"),
+        _ => Failure::of(Exit::Question, &error),
+    }
+}
+
+/// Warnings that a person should see even when all gates pass, such as leaks.
+pub(crate) fn warn_of(context: &Context, report: &Report) {
+    if context.terminal.json {
+        return;
+    }
+    for finding in &report.findings {
+        if finding.severity == Severity::Warning {
+            context.terminal.note(finding);
+        }
+    }
+}
+
+fn text(name: &str, outcome: &Outcome) -> String {
+    let mut out = String::new();
+    if let Some(comparison) = &outcome.evaluation {
+        out += &evaluation_text(comparison);
+    }
+    if !outcome.fits.is_empty() {
+        out += "\n";
+        out += &fits_text(&outcome.fits);
+    }
+    if !outcome.gates.is_empty() {
+        out += "\nGates\n";
+    }
+    for gate in &outcome.gates {
+        let word = match gate.verdict {
+            Verdict::Pass => "pass",
+            Verdict::Fail => "FAIL",
+            Verdict::NotRun => "–",
+        };
+        let _ = writeln!(out, "  {word:<5} {}: {}", gate.name, gate.reason);
+    }
+    match outcome.version {
+        Some(version) => {
+            let _ = writeln!(out, "\nRegistered {name}@{version} (run {})", outcome.run);
+        }
+        None => {
+            let _ = writeln!(out, "\nRun {} registered nothing", outcome.run);
+        }
+    }
+    out
+}
+
+/// The figures of a model: int8 and float side by side, confusion matrix, classes, slices.
+pub(crate) fn evaluation_text(comparison: &Comparison) -> String {
+    let int8 = &comparison.int8;
+    let mut out = format!("\nTest split, {} windows\n", int8.windows);
+    let mut table = Table::new(["", "int8", "float"]);
+    let mut row = |name: &str, figure: &dyn Fn(&Evaluation) -> Option<f32>| {
+        let Some(value) = figure(int8) else { return };
+        let float = comparison.float.as_ref().and_then(figure);
+        let float = float.map_or_else(|| "–".to_owned(), |value| format!("{value:.4}"));
+        table.row([name.to_owned(), format!("{value:.4}"), float]);
+    };
+    row("accuracy", &|evaluation| evaluation.accuracy);
+    row("macro F1", &|evaluation| evaluation.macro_f1);
+    row("AUC", &|evaluation| Some(evaluation.roc.as_ref()?.auc));
+    row("RMSE", &|evaluation| evaluation.rmse);
+    row("mean absolute error", &|evaluation| {
+        evaluation.mean_absolute_error
+    });
+    row("false alarm rate", &|evaluation| {
+        Some(evaluation.operation.as_ref()?.false_alarm_rate)
+    });
+    row("miss rate", &|evaluation| {
+        Some(evaluation.operation.as_ref()?.miss_rate)
+    });
+    row("expected cost", &|evaluation| {
+        Some(evaluation.operation.as_ref()?.expected_cost)
+    });
+    out += &table.text();
+    if !int8.confusion.is_empty() {
+        out += "\nConfusion (rows are the truth), precision, recall, F1 of each class\n";
+        out += &confusion_text(int8);
+    }
+    let behind = int8.slices.iter().take(5);
+    let mut table = Table::new(["slice", "windows", "metric"]);
+    for slice in behind {
+        let metric = slice
+            .metric
+            .map_or_else(|| "–".to_owned(), |value| format!("{value:.4}"));
+        table.row([
+            format!("{}={}", slice.key, slice.value),
+            slice.windows.to_string(),
+            metric,
+        ]);
+    }
+    if !table.is_empty() {
+        out += "\nSlices, smallest metric first\n";
+        out += &table.text();
+    }
+    out
+}
+
+fn confusion_text(evaluation: &Evaluation) -> String {
+    let mut head = vec![String::new()];
+    head.extend((0..evaluation.classes.len()).map(|index| format!("{}", index + 1)));
+    head.extend(["prec.", "recall", "F1"].map(str::to_owned));
+    let mut table = Table::new(head);
+    for (index, (counts, figures)) in evaluation
+        .confusion
+        .iter()
+        .zip(&evaluation.per_class)
+        .enumerate()
+    {
+        let mut row = vec![format!("{} {}", index + 1, figures.label)];
+        row.extend(counts.iter().map(|&count| match count {
+            0 => "·".to_owned(),
+            count => count.to_string(),
+        }));
+        row.extend(
+            [figures.precision, figures.recall, figures.f1].map(|value| format!("{value:.3}")),
+        );
+        table.row(row);
+    }
+    table.text()
+}
+
+/// What the model takes of each board.
+pub(crate) fn fits_text(fits: &[BoardFit]) -> String {
+    let mut table = Table::new(["board", "fits", "RAM", "flash", "latency", "energy"]);
+    for fit in fits {
+        let of = |used: u32, free: u32| format!("{:.1} of {:.1} KiB", kib(used), kib(free));
+        let star = if fit.is_target { " *" } else { "" };
+        table.row([
+            format!("{}{star}", fit.board),
+            if fit.fits { "yes" } else { "NO" }.to_owned(),
+            of(fit.ram_bytes, fit.ram_free_bytes),
+            of(fit.flash_bytes, fit.flash_free_bytes),
+            band(fit.latency_ms, "ms"),
+            band(fit.energy_mj, "mJ"),
+        ]);
+    }
+    let mut out = table.text();
+    for fit in fits.iter().filter(|fit| !fit.fits) {
+        for reason in &fit.reasons {
+            let _ = writeln!(out, "  {}: {reason}", fit.board);
+        }
+    }
+    if fits.iter().any(|fit| fit.is_target) {
+        out += "  * asked for by the project; flash is two slots, times and energy are estimates\n";
+    }
+    out
+}
+
+fn kib(bytes: u32) -> f64 {
+    f64::from(bytes) / 1024.0
+}
+
+fn band([low, typical, high]: [f64; 3], unit: &str) -> String {
+    format!("{typical:.2} {unit} ({low:.2}–{high:.2})")
+}
