@@ -464,6 +464,11 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             return;
         }
         self.slots.downlink_seen = envelope.sequence;
+        // An offer or a pace may come twice; anything else must not, not even across a reset.
+        let is_idempotent = matches!(message, Downlink::Offer(_) | Downlink::ReportEvery { .. });
+        if !is_idempotent && self.slots.write(|_| {}).is_err() {
+            return;
+        }
         match message {
             Downlink::Offer(offer) => self.offer(offer),
             Downlink::StatisticsRequest(request) => self.pending.statistics = Some((request, 0)),

@@ -302,7 +302,7 @@ impl<'a> Model<'a> {
                     && classes <= CLASSES_MAX
                     && classes == self.baseline.class_prior().len()
             }
-            (Task::Regress, BodyKind::Network, Program::Plan(plan)) => plan.output().len == 1,
+            (Task::Regress, BodyKind::Network, Program::Plan(_)) => true,
             (Task::Anomaly, BodyKind::Autoencoder, Program::Plan(plan)) => {
                 plan.input_is_kept() && plan.input().len == plan.output().len
             }

@@ -1,0 +1,516 @@
+//! Small capsules, a device to run them, and a server of a few lines.
+
+use std::collections::BTreeMap;
+
+use tinyops_device::memory::{Lent, Memory};
+use tinyops_device::sim::RamFlash;
+use tinyops_device::{
+    Action, Agent, Answer, BlockSource, Config, Event, Fetch, Prediction, Reporting, Sensor,
+};
+use tinyops_dsp::{Block, FrontEnd};
+use tinyops_nn::record::{
+    FLAG_INPUT_KEPT, FLAG_ONE_MULTIPLIER, Header, NONE, OpCode, OpRecord, TensorRecord,
+};
+use tinyops_nn::{Multiplier, distance};
+use tinyops_sketch::{BaselineBuilder, Source, memory_len};
+use tinyops_wire::capsule;
+use tinyops_wire::downlink::Offer;
+use tinyops_wire::envelope::Direction;
+use tinyops_wire::frame::{Frame, Update, UpdateState};
+use tinyops_wire::payload::{self, SectionId};
+use tinyops_wire::section::{
+    BodyKind, DecisionSection, Golden, GoldenSection, Labels, ScalerSection, Task,
+};
+use tinyops_wire::summary::Format;
+use tinyops_wire::{
+    DeviceId, DeviceKey, Digest, Downlink, Envelope, Manifest, ModelId, Sealed, SigningKey,
+};
+
+pub(crate) const DEVICE: DeviceId = DeviceId(0xd0);
+pub(crate) const BOARD: &str = "virtual";
+pub(crate) const WINDOW: usize = 4;
+pub(crate) const CLASSES: usize = 3;
+
+pub(crate) fn key() -> DeviceKey {
+    DeviceKey([5; 32])
+}
+
+/// How a capsule is made; the default is sound.
+#[derive(Clone)]
+pub(crate) struct Recipe {
+    pub(crate) sequence: u32,
+    pub(crate) board: &'static str,
+    pub(crate) signer: u8,
+    pub(crate) rate_hz: f32,
+    pub(crate) channels: u16,
+    pub(crate) arena_bytes: u32,
+    pub(crate) body: BodyKind,
+    pub(crate) golden_output: Option<[u8; CLASSES]>,
+    /// Bytes of weights that nothing reads, to make the capsule larger.
+    pub(crate) ballast: usize,
+}
+
+impl Default for Recipe {
+    fn default() -> Recipe {
+        Recipe {
+            sequence: 1,
+            board: BOARD,
+            signer: 1,
+            rate_hz: 10.0,
+            channels: 1,
+            arena_bytes: 8,
+            body: BodyKind::Network,
+            golden_output: None,
+            ballast: 0,
+        }
+    }
+}
+
+impl Recipe {
+    pub(crate) fn numbered(sequence: u32) -> Recipe {
+        Recipe {
+            sequence,
+            ..Recipe::default()
+        }
+    }
+
+    pub(crate) fn front_end(&self) -> FrontEnd {
+        FrontEnd {
+            rate_hz: self.rate_hz,
+            channel_count: self.channels,
+            window_len: WINDOW as u32 / u32::from(self.channels),
+            block: Block::Raw(tinyops_dsp::Raw { scale: 1.0 }),
+        }
+    }
+
+    pub(crate) fn capsule(&self) -> Vec<u8> {
+        let mut front_end = vec![0; 1024];
+        let front_end_bytes = self.front_end().encode(&mut front_end).expect("room");
+        front_end.truncate(front_end_bytes);
+        let is_network = self.body == BodyKind::Network;
+        let mut program = if is_network { self.plan() } else { clusters() };
+        program.extend(vec![0xa5; self.ballast]);
+        let decision = DecisionSection {
+            task: if is_network {
+                Task::Classify
+            } else {
+                Task::Anomaly
+            },
+            body: self.body,
+            threshold: if is_network { 0.0 } else { 1.0 },
+            min_confidence: 0.4,
+        };
+        let names: &[&str] = if is_network {
+            &["still", "slow", "fast"]
+        } else {
+            &[]
+        };
+        let input = [16, 0, 0, 0];
+        let output = self.golden_output.unwrap_or([0, 128, 128]);
+        let features = [2.0_f32.to_le_bytes(), [0; 4], [0; 4], [0; 4]];
+        let golden = if is_network {
+            Golden::Tensor {
+                input: &input,
+                output: &output,
+            }
+        } else {
+            Golden::Score {
+                features: &features,
+                score: 1.5,
+            }
+        };
+        let scaler = write(|out| ScalerSection::encode(&[0.0; 4], &[1.0; 4], out).expect("room"));
+        let labels = write(|out| Labels::encode(names, out).expect("room"));
+        let baseline = baseline(is_network);
+        let golden = write(|out| GoldenSection::encode(&[golden], out).expect("room"));
+        let decision = decision.encode();
+        let sections: [(SectionId, &[u8]); 7] = [
+            (SectionId::Program, &program),
+            (SectionId::FrontEnd, &front_end),
+            (SectionId::Scaler, &scaler),
+            (SectionId::Labels, &labels),
+            (SectionId::Baseline, &baseline),
+            (SectionId::Decision, &decision),
+            (SectionId::Golden, &golden),
+        ];
+        let payload = write(|out| payload::encode(&sections, out).expect("room"));
+        let manifest = Manifest {
+            sequence: self.sequence,
+            board: self.board,
+            payload_digest: Digest([0; 32]),
+            payload_bytes: 0,
+            program_digest: Digest::of(&program),
+            name: "test",
+            version: self.sequence,
+        };
+        let key = SigningKey::from_seed(&[self.signer; 32]);
+        write(|out| capsule::encode(&manifest, &payload, &key, out).expect("room"))
+    }
+
+    /// Three classes, each the greater the greater its feature is; the input is the embedding.
+    fn plan(&self) -> Vec<u8> {
+        let constants = {
+            let mut bytes: Vec<u8> = (0..CLASSES * WINDOW)
+                .map(|index| {
+                    if index / WINDOW == index % WINDOW {
+                        64
+                    } else {
+                        0
+                    }
+                })
+                .collect();
+            bytes.resize(16, 0);
+            bytes.extend([0; 4 * CLASSES]);
+            let multiplier = Multiplier::from_real(0.125);
+            bytes.extend(multiplier.value.to_le_bytes());
+            bytes.push(multiplier.shift as u8);
+            bytes.resize(bytes.len().next_multiple_of(16), 0);
+            bytes
+        };
+        let header = Header {
+            flags: FLAG_INPUT_KEPT,
+            arena_bytes: self.arena_bytes,
+            constants_bytes: constants.len() as u32,
+            tensor_count: 2,
+            op_count: 1,
+            input: 0,
+            output: 1,
+            embedding: 0,
+        };
+        let input = TensorRecord {
+            offset: 0,
+            shape: [1, 1, 1, WINDOW as u16],
+            scale: 1.0 / 16.0,
+            zero_point: 0,
+            region: 0,
+        };
+        let output = TensorRecord {
+            offset: WINDOW as u32,
+            shape: [1, 1, 1, CLASSES as u16],
+            scale: 1.0 / 256.0,
+            zero_point: -128,
+            region: 0,
+        };
+        let dense = OpRecord {
+            code: OpCode::Conv2d,
+            flags: FLAG_ONE_MULTIPLIER,
+            inputs: [0, NONE],
+            output: 1,
+            clamp: [-128, 127],
+            scratch_offset: 0,
+            kernel: [1, 1],
+            stride: [1, 1],
+            dilation: [1, 1],
+            pad: [0, 0],
+            weights_offset: 0,
+            channels_offset: 16,
+        };
+        let mut bytes = header.to_bytes().to_vec();
+        bytes.extend(input.to_bytes());
+        bytes.extend(output.to_bytes());
+        bytes.extend(dense.to_bytes());
+        bytes.resize(header.constants_offset(), 0);
+        bytes.extend(constants);
+        bytes
+    }
+}
+
+/// One cluster at the origin with a radius of a half.
+fn clusters() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    distance::encode_k_means(&[0.0; WINDOW], &[0.5], |part| bytes.extend_from_slice(part));
+    bytes
+}
+
+fn baseline(is_network: bool) -> Vec<u8> {
+    let sources = [Source::Feature(0), Source::Feature(1), Source::Output];
+    let mut memory = vec![0.0; memory_len(64, sources.len())];
+    let classes = if is_network { CLASSES } else { 0 };
+    let mut builder = BaselineBuilder::new(&sources, classes, &mut memory).expect("few channels");
+    for index in 0..64_u8 {
+        let x = f32::from(index % 8) / 8.0;
+        let class = is_network.then_some(index % 3);
+        builder
+            .push(&[x, 1.0 - x], 0.5 + x / 16.0, class)
+            .expect("room");
+    }
+    let baseline = builder.finish().expect("windows");
+    write(|out| baseline.encode(out).expect("room"))
+}
+
+pub(crate) fn write(encode: impl FnOnce(&mut [u8]) -> usize) -> Vec<u8> {
+    let mut out = vec![0; 32_768];
+    let written = encode(&mut out);
+    out.truncate(written);
+    out
+}
+
+/// Memory of a test's device.
+pub(crate) struct Buffers {
+    pub(crate) arena: Vec<u8>,
+    pub(crate) window: Vec<f32>,
+    pub(crate) features: Vec<f32>,
+    pub(crate) scratch: Vec<f32>,
+    pub(crate) ring: Vec<u8>,
+    pub(crate) statistics: Vec<i32>,
+    pub(crate) blocks: Vec<u8>,
+    pub(crate) outbox: Vec<u8>,
+}
+
+impl Default for Buffers {
+    fn default() -> Buffers {
+        Buffers {
+            arena: vec![0; 64],
+            window: vec![0.0; WINDOW],
+            features: vec![0.0; WINDOW],
+            scratch: vec![0.0; 64],
+            ring: vec![0; 32 * (1 + WINDOW)],
+            statistics: vec![0; tinyops_nn::statistics::cell_count(CLASSES, WINDOW)],
+            blocks: vec![0; 8],
+            outbox: vec![0; 128],
+        }
+    }
+}
+
+impl Memory for Buffers {
+    fn lend(&mut self) -> Lent<'_> {
+        Lent {
+            arena: &mut self.arena,
+            window: &mut self.window,
+            features: &mut self.features,
+            scratch: &mut self.scratch,
+            ring: &mut self.ring,
+            statistics: &mut self.statistics,
+            blocks: &mut self.blocks,
+            outbox: &mut self.outbox,
+        }
+    }
+}
+
+pub(crate) type Flash = RamFlash<Vec<u8>, Vec<u8>, 512>;
+
+pub(crate) fn config() -> Config {
+    let release_key = SigningKey::from_seed(&[1; 32]).verifying_key();
+    Config {
+        device: DEVICE,
+        key: key(),
+        release_keys: [Some(release_key), None],
+        board: BOARD,
+        sensor: Sensor {
+            channel_count: 1,
+            rate_hz: 10.0,
+        },
+        reporting: Reporting {
+            every_windows: 0,
+            every_ms: 0,
+            format: Format::M6H8,
+        },
+        hop: 0,
+        blocks: BlockSource::Caller,
+        block_bytes: 256,
+        retry_after_ms: 1000,
+        tries: 3,
+        trial_windows: 2,
+    }
+}
+
+pub(crate) fn blank_flash(factory: Vec<u8>) -> Flash {
+    Flash::new(vec![0xff; Flash::bytes_for(4096)], factory)
+}
+
+/// A frame as the server sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Report {
+    pub(crate) model: ModelId,
+    pub(crate) sequence: u32,
+    pub(crate) body: Vec<u8>,
+}
+
+/// A device, its server, and the link between them.
+pub(crate) struct Bench {
+    pub(crate) agent: Agent<Flash, Buffers>,
+    pub(crate) capsules: BTreeMap<Digest, Vec<u8>>,
+    pub(crate) reports: Vec<Report>,
+    pub(crate) predictions: Vec<Prediction>,
+    pub(crate) reboots: usize,
+    pub(crate) now_ms: u64,
+    downlink_sequence: u32,
+}
+
+impl Bench {
+    /// A device that has booted.
+    pub(crate) fn new(config: Config, flash: Flash) -> Bench {
+        Bench::with_memory(config, flash, Buffers::default())
+    }
+
+    pub(crate) fn with_memory(config: Config, flash: Flash, memory: Buffers) -> Bench {
+        let mut bench = Bench {
+            agent: Agent::new(config, flash, memory),
+            capsules: BTreeMap::new(),
+            reports: Vec::new(),
+            predictions: Vec::new(),
+            reboots: 0,
+            now_ms: 0,
+            downlink_sequence: 0,
+        };
+        bench.run(Event::Boot);
+        bench
+    }
+
+    /// A device without a factory's capsule.
+    pub(crate) fn blank() -> Bench {
+        Bench::new(config(), blank_flash(Vec::new()))
+    }
+
+    /// Hands in an event and does all that follows; stops when the power goes.
+    pub(crate) fn run(&mut self, event: Event<'_>) {
+        let mut blocks: Vec<(u32, Vec<u8>)> = Vec::new();
+        let mut action = own(self.agent.step(self.now_ms, event));
+        for _ in 0..10_000 {
+            match action {
+                Owned::Idle => match blocks.pop() {
+                    None => return,
+                    Some((offset, bytes)) => {
+                        let event = Event::Block {
+                            offset,
+                            bytes: &bytes,
+                        };
+                        action = own(self.agent.step(self.now_ms, event));
+                        continue;
+                    }
+                },
+                Owned::Predict(prediction) => self.predictions.push(prediction),
+                Owned::Send(bytes) => self.receive(&bytes),
+                Owned::Fetch(fetch) => {
+                    if let Some(capsule) = self.capsules.get(&fetch.digest) {
+                        let cut = fetch.request.cut(capsule);
+                        blocks.extend(cut.map(|(offset, bytes)| (offset, bytes.to_vec())));
+                    }
+                }
+                Owned::Reboot => {
+                    self.reboots += 1;
+                    blocks.clear();
+                    action = own(self.agent.step(self.now_ms, Event::Boot));
+                    continue;
+                }
+            }
+            action = own(self.agent.step(self.now_ms, Event::Tick));
+        }
+        panic!("the device does not come to rest");
+    }
+
+    pub(crate) fn boot(&mut self) {
+        self.run(Event::Boot);
+    }
+
+    pub(crate) fn window(&mut self, window: [f32; WINDOW]) {
+        self.run(Event::Window(&window));
+    }
+
+    pub(crate) fn send(&mut self, message: &Downlink<'_>) {
+        self.downlink_sequence += 1;
+        let bytes = downlink(message, self.downlink_sequence);
+        self.run(Event::Downlink(&bytes));
+    }
+
+    /// Offers a capsule and serves its blocks.
+    pub(crate) fn offer(&mut self, capsule: &[u8]) {
+        let digest = Digest::of(capsule);
+        self.capsules.insert(digest, capsule.to_vec());
+        self.send(&Downlink::Offer(Offer {
+            digest,
+            bytes: capsule.len() as u32,
+        }));
+    }
+
+    /// Installs a capsule and lets it prove itself.
+    pub(crate) fn install(&mut self, capsule: &[u8]) {
+        self.offer(capsule);
+        self.window([1.0, 0.0, 0.0, 0.0]);
+        self.window([0.0, 1.0, 0.0, 0.0]);
+    }
+
+    pub(crate) fn updates(&self) -> Vec<Update> {
+        let updates = self
+            .reports
+            .iter()
+            .filter_map(|report| match Frame::decode(&report.body) {
+                Ok(Frame::Update(update)) => Some(update),
+                _ => None,
+            });
+        updates.collect()
+    }
+
+    pub(crate) fn states(&self) -> Vec<UpdateState> {
+        self.updates().iter().map(|update| update.state).collect()
+    }
+
+    pub(crate) fn last_update(&self) -> Update {
+        *self.updates().last().expect("an update")
+    }
+
+    pub(crate) fn answers(&self) -> Vec<Answer> {
+        self.predictions
+            .iter()
+            .map(|prediction| prediction.answer)
+            .collect()
+    }
+
+    fn receive(&mut self, bytes: &[u8]) {
+        let sealed = Sealed::parse(bytes).expect("an envelope");
+        assert_eq!(sealed.device(), DEVICE);
+        let envelope = sealed.open(&key(), Direction::Up).expect("authentic");
+        Frame::decode(envelope.body).expect("a frame");
+        let Envelope {
+            model,
+            sequence,
+            body,
+            ..
+        } = envelope;
+        self.reports.push(Report {
+            model,
+            sequence,
+            body: body.to_vec(),
+        });
+    }
+}
+
+pub(crate) fn downlink(message: &Downlink<'_>, sequence: u32) -> Vec<u8> {
+    let body = write(|out| message.encode(out).expect("room"));
+    let model = ModelId(0);
+    let envelope = Envelope {
+        direction: Direction::Down,
+        device: DEVICE,
+        model,
+        sequence,
+        body: &body,
+    };
+    write(|out| envelope.seal(&key(), out).expect("room"))
+}
+
+/// The id that the reports of a capsule carry.
+pub(crate) fn model_of(capsule: &[u8]) -> ModelId {
+    let keys = [SigningKey::from_seed(&[1; 32]).verifying_key()];
+    tinyops_wire::Capsule::verify(capsule, &keys)
+        .expect("a sound capsule")
+        .model()
+}
+
+/// An action that no longer borrows from the agent.
+enum Owned {
+    Idle,
+    Predict(Prediction),
+    Send(Vec<u8>),
+    Fetch(Fetch),
+    Reboot,
+}
+
+fn own(action: Action<'_>) -> Owned {
+    match action {
+        Action::Idle => Owned::Idle,
+        Action::Predict(prediction) => Owned::Predict(prediction),
+        Action::Send(bytes) => Owned::Send(bytes.to_vec()),
+        Action::Fetch(fetch) => Owned::Fetch(fetch),
+        Action::Reboot => Owned::Reboot,
+    }
+}

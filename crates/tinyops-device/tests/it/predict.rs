@@ -1,0 +1,120 @@
+//! Windows in, answers out.
+
+use tinyops_device::{Answer, Event, Model, Verdict, Workspace};
+use tinyops_wire::payload::Payload;
+use tinyops_wire::section::BodyKind;
+use tinyops_wire::{Capsule, SigningKey};
+
+use crate::fixture::{Bench, Buffers, Recipe, WINDOW, blank_flash, config, model_of};
+use tinyops_device::memory::Memory as _;
+
+#[test]
+fn a_device_without_a_model_waits() {
+    let mut bench = Bench::blank();
+    bench.window([1.0; WINDOW]);
+    assert_eq!(bench.predictions, []);
+    assert_eq!(bench.agent.model(), None);
+    assert_eq!(bench.reports.len(), 1, "it says hello");
+}
+
+#[test]
+fn the_factory_model_answers_at_once() {
+    let capsule = Recipe::default().capsule();
+    let mut bench = Bench::new(config(), blank_flash(capsule.clone()));
+    assert_eq!(bench.agent.model(), Some(model_of(&capsule)));
+    bench.window([0.0, 1.0, 0.5, 0.0]);
+    bench.window([0.0, 0.5, 0.75, 0.0]);
+    let class = |class, confidence, is_sure| Answer::Class {
+        class,
+        confidence,
+        is_sure,
+    };
+    assert_eq!(
+        bench.answers(),
+        [class(1, 0.5, true), class(2, 0.375, false)]
+    );
+    assert_eq!(bench.agent.class_name(1), Some("slow"));
+    assert_eq!(bench.agent.class_name(3), None);
+}
+
+#[test]
+fn an_anomaly_is_scored_by_distance() {
+    let recipe = Recipe {
+        body: BodyKind::Distance,
+        ..Recipe::default()
+    };
+    let mut bench = Bench::new(config(), blank_flash(recipe.capsule()));
+    bench.window([1.0, 0.0, 0.0, 0.0]);
+    bench.window([0.0, 0.0, 0.0, 2.5]);
+    let anomaly = |score, is_alarm| Answer::Anomaly { score, is_alarm };
+    assert_eq!(bench.answers(), [anomaly(0.5, false), anomaly(2.0, true)]);
+}
+
+#[test]
+fn single_readings_make_windows_that_overlap_or_leave_gaps() {
+    for (hop, expected) in [
+        (0, vec![0, 1, 2]),
+        (2, vec![0, 0, 1, 1, 2]),
+        (8, vec![0, 2]),
+    ] {
+        let mut config = config();
+        config.hop = hop;
+        let mut bench = Bench::new(config, blank_flash(Recipe::default().capsule()));
+        for window in [
+            [1.5, 0.0, 0.0, 0.0],
+            [0.0, 1.5, 0.0, 0.0],
+            [0.0, 0.0, 1.5, 0.0],
+        ] {
+            for reading in window {
+                bench.run(Event::Reading(&[reading]));
+            }
+        }
+        let classes: Vec<u8> = bench.answers().iter().filter_map(Answer::class).collect();
+        assert_eq!(classes.len(), expected.len(), "hop {hop}: {classes:?}");
+        if hop != 2 {
+            assert_eq!(classes, expected, "hop {hop}");
+        }
+    }
+}
+
+#[test]
+fn a_reading_that_is_not_a_number_is_counted_and_costs_only_its_window() {
+    let mut bench = Bench::new(config(), blank_flash(Recipe::default().capsule()));
+    bench.window([f32::NAN, 0.0, 0.0, 0.0]);
+    bench.run(Event::Window(&[1.0, 2.0]));
+    assert_eq!(bench.predictions, []);
+    assert_eq!(bench.agent.counters().unreadable, 2);
+    bench.window([1.0, 0.0, 0.0, 0.0]);
+    assert_eq!(bench.predictions.len(), 1);
+}
+
+#[test]
+fn golden_vectors_tell_which_element_differs() {
+    let check = |golden_output| {
+        let capsule = Recipe {
+            golden_output,
+            ..Recipe::default()
+        }
+        .capsule();
+        let keys = [SigningKey::from_seed(&[1; 32]).verifying_key()];
+        let payload: Payload<'_> = Capsule::verify(&capsule, &keys).expect("sound").payload;
+        let model = Model::load(&payload).expect("sound parts");
+        let mut buffers = Buffers::default();
+        let lent = buffers.lend();
+        let mut workspace = Workspace {
+            arena: lent.arena,
+            window: lent.window,
+            features: lent.features,
+            scratch: lent.scratch,
+        };
+        assert_eq!(model.golden_case(1, &mut workspace), None);
+        model.golden_case(0, &mut workspace).expect("one vector")
+    };
+    assert_eq!(check(None), Verdict::Equal);
+    let differs = Verdict::Differs {
+        element: 2,
+        expected: -127.0,
+        actual: -128.0,
+    };
+    assert_eq!(check(Some([0, 128, 129])), differs);
+}
