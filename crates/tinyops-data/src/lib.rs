@@ -9,6 +9,7 @@
 //! report out. [`split::split`] and [`window::Windowing`] take it from there.
 
 pub mod dataset;
+pub mod decode;
 pub mod finding;
 pub mod ingest;
 mod leak;
