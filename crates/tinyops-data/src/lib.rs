@@ -8,6 +8,7 @@
 //! [`ingest::ingest`] is the front door: a [`spec::DataSpec`] and the listed files in, a [`dataset::Dataset`] and a
 //! report out. [`split::split`] and [`window::Windowing`] take it from there.
 
+mod annotate;
 pub mod dataset;
 pub mod decode;
 pub mod finding;
@@ -16,7 +17,9 @@ mod leak;
 pub mod manifest;
 mod natural;
 pub mod pattern;
+mod resample;
 pub mod sample;
 pub mod spec;
 pub mod split;
+mod validate;
 pub mod window;

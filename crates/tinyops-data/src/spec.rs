@@ -48,8 +48,10 @@ pub struct SourceSpec {
     pub channels: Vec<String>,
     /// One unit for all channels, or one for each; empty takes what the file says.
     pub units: Vec<String>,
-    /// Factor on every reading, such as 0.001 from mg to g; applied before `units` is believed.
+    /// Factor on every reading, such as 0.001 from mg to g.
     pub scale: f32,
+    /// Height and width, if a row of [`Format::Lines`] is an image.
+    pub image: Option<[u16; 2]>,
     /// Names of all columns of a table without a header.
     pub columns: Vec<String>,
     /// Whether the first row is a header; absent looks for itself.
@@ -65,7 +67,7 @@ pub struct SourceSpec {
     /// Label of every file, with captures of the pattern: `"{label}"`, `"{fault}{diameter}"`, `"normal"`. Absent takes
     /// the capture named `label`, if there is one.
     pub label: Option<String>,
-    /// Column with the label of a row.
+    /// Column with the label of a row; its index for [`Format::Lines`].
     pub label_column: Option<String>,
     /// Side file with labels: one a line for formats with one sample a line, `info.labels` or `path,label` otherwise.
     pub label_file: Option<String>,
@@ -84,9 +86,9 @@ pub struct SourceSpec {
     pub role: Option<Role>,
     /// Cuts each recording in time and fixes the role of each piece.
     pub cut: Option<Cut>,
-    /// Rows at the start of a recording to leave out.
+    /// Rows at the start of a file to leave out: readings, or samples if a row is one.
     pub rows_skip: u64,
-    /// Rows of a recording to read at most, after `rows_skip`.
+    /// Rows of a file to read at most, after `rows_skip`.
     pub rows_max: Option<u64>,
     /// Files to read at most, in natural order of their names.
     pub files_max: Option<usize>,
@@ -111,6 +113,7 @@ impl Default for SourceSpec {
             channels: Vec::new(),
             units: Vec::new(),
             scale: 1.0,
+            image: None,
             columns: Vec::new(),
             header: None,
             delimiter: None,

@@ -5,10 +5,25 @@
 use super::text::{self, Dialect};
 use super::{Findings, Recording};
 use crate::finding::{Code, Finding};
-use crate::sample::Channel;
+use crate::sample::{Channel, Label};
+use crate::spec::SourceSpec;
 
-/// Decodes one file for each channel: names of channels and text.
-pub fn decode(files: &[(String, Vec<u8>)], findings: &mut Findings<'_>) -> Vec<Recording> {
+/// Decodes one file for each channel: names of channels and text. The cell at the index `label_column`, if it is set, is
+/// the label of its row.
+pub fn decode(
+    files: &[(String, Vec<u8>)],
+    spec: &SourceSpec,
+    findings: &mut Findings<'_>,
+) -> Vec<Recording> {
+    let label_index = match spec.label_column.as_deref().map(str::parse::<usize>) {
+        None => None,
+        Some(Ok(index)) => Some(index),
+        Some(Err(_)) => {
+            let message = "`label_column` is not an index, and rows that are samples have no names";
+            findings.push(Finding::error(Code::Setting, message).hint("count columns from 0"));
+            return Vec::new();
+        }
+    };
     if let Some(finding) = files.iter().find_map(|(_, bytes)| text::not_text(bytes)) {
         findings.push(finding);
         return Vec::new();
@@ -39,6 +54,7 @@ pub fn decode(files: &[(String, Vec<u8>)], findings: &mut Findings<'_>) -> Vec<R
         let mut row = 0;
         let mut ended = 0;
         let mut broken = false;
+        let mut label = Label::None;
         for (((dialect, lines), column), channel) in
             streams.iter_mut().zip(&mut columns).zip(&channels)
         {
@@ -48,7 +64,11 @@ pub fn decode(files: &[(String, Vec<u8>)], findings: &mut Findings<'_>) -> Vec<R
                 continue;
             };
             row = line_row;
-            for cell in dialect.cells(line) {
+            for (index, cell) in dialect.cells(line).enumerate() {
+                if Some(index) == label_index {
+                    label = Label::Class(text::text(cell));
+                    continue;
+                }
                 let number = number(*dialect, cell, row, &channel.name, findings);
                 broken |= number.is_none();
                 column.push(number.unwrap_or(f64::NAN) as f32);
@@ -91,6 +111,7 @@ pub fn decode(files: &[(String, Vec<u8>)], findings: &mut Findings<'_>) -> Vec<R
             row,
             channels: channels.clone(),
             readings,
+            label,
             ..Recording::default()
         });
     }

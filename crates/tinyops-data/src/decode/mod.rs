@@ -133,7 +133,7 @@ pub fn decode(
         return Vec::new();
     }
     match format {
-        Format::Lines => lines::decode(files, findings),
+        Format::Lines => lines::decode(files, spec, findings),
         Format::Auto | Format::Table => table::decode(bytes, spec, findings),
         Format::Wav => wav::decode(bytes, findings).into_iter().collect(),
         Format::Mat => mat::decode(bytes, &spec.channels, findings)

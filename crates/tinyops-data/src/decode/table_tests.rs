@@ -50,10 +50,9 @@ fn with_and_without_header() {
     assert_eq!(names(&one("1 2\n3 4\n", &named)), "a b");
     let second = SourceSpec {
         channels: vec!["1".into()],
-        scale: 0.5,
         ..SourceSpec::default()
     };
-    assert_eq!(one("1\t2\n3\t4\n", &second).readings, [1.0, 2.0]);
+    assert_eq!(one("1\t2\n3\t4\n", &second).readings, [2.0, 4.0]);
 }
 
 #[test]

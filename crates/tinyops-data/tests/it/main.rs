@@ -1,0 +1,3 @@
+//! The crate as its callers see it: real recordings, and recordings with something wrong.
+
+mod real;
