@@ -215,8 +215,7 @@ impl<'s> Table<'s> {
     fn read_row(&self, cells: &[&[u8]], row: u64, part: &mut Part, findings: &mut Findings<'_>) {
         for (index, name) in &self.channels {
             let reading = self.number(cells[*index], name, row, findings);
-            part.readings
-                .push((reading * f64::from(self.spec.scale)) as f32);
+            part.readings.push(reading as f32);
         }
         if let Some((index, name)) = &self.time {
             let time = self.number(cells[*index], name, row, findings);
