@@ -110,6 +110,12 @@ pub fn free_ram(stack_reserve_bytes: usize) -> &'static mut [u8] {
     unsafe { core::slice::from_raw_parts_mut(start as *mut u8, end.saturating_sub(start)) }
 }
 
+/// RAM as words of floating point, less the bytes that alignment costs.
+pub fn as_words(ram: &mut [u8]) -> &mut [f32] {
+    // SAFETY: every bit pattern is an `f32`, and `align_to_mut` hands out the aligned middle only.
+    unsafe { ram.align_to_mut::<f32>().1 }
+}
+
 /// Paints the unused part of the stack's reserve.
 pub fn paint_stack(stack_reserve_bytes: usize) {
     let (mut at, top) = (stack_bottom(stack_reserve_bytes), stack_pointer() - 256);
