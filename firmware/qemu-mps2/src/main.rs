@@ -13,7 +13,7 @@ use core::fmt::Write;
 use core::panic::PanicInfo;
 use cortex_m_rt::entry;
 use machine::{Counter, Serial};
-use tinyops_device::model::{Model, Verdict, Workspace};
+use tinyops_device::{Model, Verdict, Workspace};
 use tinyops_wire::payload::Payload;
 
 /// RAM kept for the stack, in bytes; the report says how much of it was used.
