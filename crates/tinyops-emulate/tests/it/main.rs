@@ -1,0 +1,154 @@
+//! Trained models on the emulated board: the bytes of the host, or a verdict that says otherwise.
+//!
+//! Needs QEMU and a Rust target for Cortex-M; `cargo xtask test` installs them. Without them the
+//! test prints what is missing and stops there.
+#![expect(clippy::print_stderr, reason = "a skipped test says why")]
+
+use tinyops_compile::{Golden, compile, payload};
+use tinyops_emulate::{EmulateError, Firmware, Memory, smoke};
+use tinyops_train::progress::Flow;
+use tinyops_train::{
+    Conv1dSpec, FeatureSet, FrontEndSpec, NetworkSpec, Origin, RawSpec, Recording, Target,
+    Template, TrainSpec, Windows, fit, golden, quantize,
+};
+
+/// What an Arduino Nano 33 BLE Sense leaves.
+const NANO_33: Memory = Memory {
+    flash_bytes: 960 * 1024,
+    ram_bytes: 190 * 1024,
+};
+
+/// Two classes of three-axis windows: a slow and a fast oscillation, in noise from a linear
+/// congruential generator.
+fn windows(count: usize) -> Windows {
+    let mut windows = Windows::empty(100.0, 3, 128);
+    windows.recordings.push(Recording::default());
+    let mut state = 12_345_u32;
+    for index in 0..count {
+        let class = u16::from(index % 2 == 1);
+        let hz = if class == 0 { 3.0 } else { 11.0 };
+        let readings: Vec<f32> = (0..128)
+            .flat_map(|reading| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                let noise = (state >> 8) as f32 / 16_777_216.0 - 0.5;
+                let phase = reading as f32 / 100.0 * hz * std::f32::consts::TAU;
+                [phase.sin() + noise, phase.cos() + noise, 1.0 + 0.1 * noise]
+            })
+            .collect();
+        let origin = Origin {
+            recording: 0,
+            start: (index * 128) as u32,
+        };
+        windows.push(&readings, Target::Class(class), origin);
+    }
+    windows
+}
+
+/// A trained int8 model as a capsule payload, with its golden vectors changed by `spoil`.
+fn trained_payload(spec: &TrainSpec, spoil: impl FnOnce(&mut Vec<Golden>)) -> Vec<u8> {
+    let parts = [windows(64), windows(16), windows(16)];
+    let classes = ["slow".to_owned(), "fast".to_owned()];
+    let set = FeatureSet::of_windows(spec, &classes, &parts, &mut |_| Flow::Continue).unwrap();
+    let trained = fit(spec, &set, &mut |_| Flow::Continue).unwrap();
+    let model = quantize("wave", spec, &trained, &set, &mut |_| Flow::Continue).unwrap();
+    let mut vectors = golden(&model, &parts[2], 4).unwrap();
+    spoil(&mut vectors);
+    payload(&model, &compile(&model).unwrap(), &vectors).unwrap()
+}
+
+/// The firmware, unless tools are missing, which is said.
+fn firmware() -> Option<Firmware> {
+    match Firmware::find().and_then(|firmware| firmware.build(NANO_33).map(|_| firmware)) {
+        Ok(firmware) => Some(firmware),
+        Err(EmulateError::Missing { what, remedy }) => {
+            eprintln!("skipped: {what} is missing; {remedy}");
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn run(
+    firmware: &Firmware,
+    payload: &[u8],
+) -> Option<Result<tinyops_emulate::Smoke, EmulateError>> {
+    match smoke(firmware, payload, NANO_33) {
+        Err(EmulateError::Missing { what, remedy }) => {
+            eprintln!("skipped: {what} is missing; {remedy}");
+            None
+        }
+        answer => Some(answer),
+    }
+}
+
+#[track_caller]
+fn check_equal(firmware: &Firmware, spec: &TrainSpec) {
+    let Some(answer) = run(firmware, &trained_payload(spec, |_| ())) else {
+        return;
+    };
+    let smoke = answer.unwrap();
+    assert!(smoke.passed(), "{smoke:?}");
+    assert_eq!(smoke.cases.len(), 4);
+    assert!(smoke.instructions_max() > 10_000, "{smoke:?}");
+    assert!(
+        smoke.stack_bytes > 500 && smoke.stack_bytes < 16_000,
+        "{smoke:?}"
+    );
+}
+
+// One test, since the builds share a folder and a machine has few cores.
+#[test]
+fn the_board_gives_the_bytes_of_the_host() {
+    let Some(firmware) = firmware() else { return };
+    let spectral = TrainSpec {
+        epochs: 3,
+        ..TrainSpec::template(Template::Motion)
+    };
+    let raw = TrainSpec {
+        front_end: FrontEndSpec::Raw(RawSpec::default()),
+        network: NetworkSpec::Conv1d(Conv1dSpec::default()),
+        ..spectral.clone()
+    };
+    check_equal(&firmware, &spectral);
+    check_equal(&firmware, &raw);
+
+    let spoiled = trained_payload(&spectral, |vectors| match &mut vectors[1] {
+        Golden::Tensor { output, .. } | Golden::Window { output, .. } => output[0] ^= 1,
+        Golden::Score { score, .. } => *score += 1.0,
+    });
+    if let Some(answer) = run(&firmware, &spoiled) {
+        let smoke = answer.unwrap();
+        assert!(!smoke.passed());
+        assert!(smoke.cases[0].difference.is_none());
+        assert!(smoke.cases[1].difference.is_some());
+    }
+
+    if let Some(answer) = run(&firmware, b"not a payload") {
+        assert!(
+            matches!(answer, Err(EmulateError::Refused { .. })),
+            "{answer:?}"
+        );
+    }
+}
+
+#[test]
+fn a_firmware_that_does_not_fit_is_named() {
+    let Ok(firmware) = Firmware::find() else {
+        return;
+    };
+    let tiny = Memory {
+        flash_bytes: 4096,
+        ram_bytes: 190 * 1024,
+    };
+    match firmware.build(tiny) {
+        Err(EmulateError::Build {
+            flash_bytes: 4096,
+            log,
+            ..
+        }) => {
+            assert!(log.contains("FLASH"), "{log}");
+        }
+        Err(EmulateError::Missing { .. }) => {}
+        answer => panic!("{answer:?}"),
+    }
+}
