@@ -278,11 +278,11 @@ pub enum Golden<'a> {
     },
 }
 
-/// Section GOLDEN: version u8, kind u8, number of vectors u16; per vector input length u32 and output
-/// length u32 in bytes, input, output. Kinds: 0 tensor, 1 window, 2 score (its output is an f32).
+/// Section GOLDEN: version u8, reserved u8 (0), number of vectors u16; per vector input length u24, kind u8
+/// and output length u32, lengths in bytes, then input, output. Kinds: 0 tensor, 1 window, 2 score (its
+/// output is an f32). Vectors of different kinds may stand together.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct GoldenSection<'a> {
-    kind: u8,
     count: u16,
     vectors: &'a [u8],
 }
@@ -300,42 +300,34 @@ impl<'a> GoldenSection<'a> {
         }
     }
 
-    /// Writes a section of vectors that are all of one kind; answers how many bytes.
+    /// Writes a section; answers how many bytes.
     ///
     /// # Errors
-    /// [`SectionError::Value`] if kinds differ, [`SectionError::Length`] for too many or too little room.
+    /// [`SectionError::Length`] for too many or too long vectors, or too little room.
     pub fn encode(vectors: &[Golden<'_>], out: &mut [u8]) -> Result<usize, SectionError> {
-        let kind_of = |golden: &Golden<'_>| match golden {
-            Golden::Tensor { .. } => 0,
-            Golden::Window { .. } => 1,
-            Golden::Score { .. } => 2,
-        };
-        let kind = vectors.first().map_or(0, kind_of);
-        if vectors.iter().any(|golden| kind_of(golden) != kind) {
-            return Err(SectionError::Value);
-        }
         let count = u16::try_from(vectors.len()).map_err(|_| SectionError::Length)?;
         let mut writer = Writer::new(out);
         let mut put = |bytes: &[u8]| writer.put(bytes).ok_or(SectionError::Length);
-        put(&[VERSION, kind])?;
+        put(&[VERSION, 0])?;
         put(&count.to_le_bytes())?;
         for golden in vectors {
             let score;
-            let (input, output) = match golden {
-                Golden::Tensor { input, output } => (*input, *output),
-                Golden::Window { readings, output } => (readings.as_flattened(), *output),
+            let (kind, input, output) = match golden {
+                Golden::Tensor { input, output } => (0, *input, *output),
+                Golden::Window { readings, output } => (1, readings.as_flattened(), *output),
                 Golden::Score {
                     features,
                     score: value,
                 } => {
                     score = value.to_le_bytes();
-                    (features.as_flattened(), &score[..])
+                    (2, features.as_flattened(), &score[..])
                 }
             };
-            for part in [input, output] {
-                let length = u32::try_from(part.len()).map_err(|_| SectionError::Length)?;
-                put(&length.to_le_bytes())?;
-            }
+            let [low, middle, high, 0] = byte_len(input)? else {
+                return Err(SectionError::Length);
+            };
+            put(&[low, middle, high, kind])?;
+            put(&byte_len(output)?)?;
             put(input)?;
             put(output)?;
         }
@@ -348,16 +340,18 @@ impl<'a> GoldenSection<'a> {
     /// [`SectionError`], never a panic.
     pub fn decode(bytes: &'a [u8]) -> Result<GoldenSection<'a>, SectionError> {
         let mut reader = Reader::new(bytes);
-        let [version, kind] = reader.array().ok_or(SectionError::Length)?;
+        let [version, reserved] = reader.array().ok_or(SectionError::Length)?;
         check_version(version)?;
+        if reserved != 0 {
+            return Err(SectionError::Value);
+        }
         let count = reader.u16().ok_or(SectionError::Length)?;
         let section = GoldenSection {
-            kind,
             count,
             vectors: reader.rest,
         };
         for _ in 0..count {
-            next_vector(kind, &mut reader).ok_or(SectionError::Value)?;
+            next_vector(&mut reader).ok_or(SectionError::Value)?;
         }
         if reader.rest.is_empty() {
             Ok(section)
@@ -369,8 +363,7 @@ impl<'a> GoldenSection<'a> {
     /// The vectors.
     pub fn vectors(&self) -> impl Iterator<Item = Golden<'a>> + use<'a> {
         let mut reader = Reader::new(self.vectors);
-        let kind = self.kind;
-        core::iter::from_fn(move || next_vector(kind, &mut reader))
+        core::iter::from_fn(move || next_vector(&mut reader))
     }
 
     /// How many vectors.
@@ -379,8 +372,15 @@ impl<'a> GoldenSection<'a> {
     }
 }
 
-fn next_vector<'a>(kind: u8, reader: &mut Reader<'a>) -> Option<Golden<'a>> {
-    let (input_bytes, output_bytes) = (reader.u32()? as usize, reader.u32()? as usize);
+fn byte_len(bytes: &[u8]) -> Result<[u8; 4], SectionError> {
+    let length = u32::try_from(bytes.len()).map_err(|_| SectionError::Length)?;
+    Ok(length.to_le_bytes())
+}
+
+fn next_vector<'a>(reader: &mut Reader<'a>) -> Option<Golden<'a>> {
+    let [low, middle, high, kind] = reader.array()?;
+    let input_bytes = u32::from_le_bytes([low, middle, high, 0]) as usize;
+    let output_bytes = reader.u32()? as usize;
     let (input, output) = (reader.take(input_bytes)?, reader.take(output_bytes)?);
     let numbers = || {
         let (numbers, rest) = input.as_chunks();

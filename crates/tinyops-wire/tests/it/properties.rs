@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use tinyops_wire::payload::Payload;
-use tinyops_wire::section::{DecisionSection, GoldenSection, Labels, ScalerSection};
+use tinyops_wire::section::{DecisionSection, Golden, GoldenSection, Labels, ScalerSection};
 use tinyops_wire::statistics::{PART_HEADER_BYTES, Shape, encode_part, plan_parts, value_count};
 use tinyops_wire::{Downlink, Frame, Manifest};
 
@@ -129,4 +129,26 @@ proptest! {
         }
         prop_assert_eq!(sums.to_vec(), values.into_iter().map(Some).collect::<Vec<_>>());
     }
+}
+
+#[test]
+fn golden_vectors_of_different_kinds_stand_together() {
+    let vectors = [
+        Golden::Window {
+            readings: &[[0, 0, 128, 63], [0, 0, 0, 0]],
+            output: &[1, 2],
+        },
+        Golden::Tensor {
+            input: &[3],
+            output: &[4, 5],
+        },
+        Golden::Score {
+            features: &[[0, 0, 0, 64]],
+            score: 0.5,
+        },
+    ];
+    let mut bytes = [0; 64];
+    let len = GoldenSection::encode(&vectors, &mut bytes).expect("room");
+    let section = GoldenSection::decode(&bytes[..len]).expect("what was written");
+    assert_eq!(section.vectors().collect::<Vec<_>>(), vectors);
 }
