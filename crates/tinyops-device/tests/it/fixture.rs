@@ -44,6 +44,7 @@ pub(crate) struct Recipe {
     pub(crate) rate_hz: f32,
     pub(crate) channels: u16,
     pub(crate) arena_bytes: u32,
+    pub(crate) task: Task,
     pub(crate) body: BodyKind,
     pub(crate) golden_output: Option<[u8; CLASSES]>,
     /// Bytes of weights that nothing reads, to make the capsule larger.
@@ -59,6 +60,7 @@ impl Default for Recipe {
             rate_hz: 10.0,
             channels: 1,
             arena_bytes: 8,
+            task: Task::Classify,
             body: BodyKind::Network,
             golden_output: None,
             ballast: 0,
@@ -87,20 +89,20 @@ impl Recipe {
         let mut front_end = vec![0; 1024];
         let front_end_bytes = self.front_end().encode(&mut front_end).expect("room");
         front_end.truncate(front_end_bytes);
-        let is_network = self.body == BodyKind::Network;
-        let mut program = if is_network { self.plan() } else { clusters() };
+        let is_classifier = self.task == Task::Classify;
+        let mut program = match self.body {
+            BodyKind::Network => self.plan(CLASSES, 0.125, (1.0 / 256.0, -128)),
+            BodyKind::Autoencoder => self.plan(WINDOW, 1.0 / 64.0, (1.0 / 16.0, 0)),
+            BodyKind::Distance => clusters(),
+        };
         program.extend(vec![0xa5; self.ballast]);
         let decision = DecisionSection {
-            task: if is_network {
-                Task::Classify
-            } else {
-                Task::Anomaly
-            },
+            task: self.task,
             body: self.body,
-            threshold: if is_network { 0.0 } else { 1.0 },
+            threshold: if is_classifier { 0.0 } else { 1.0 },
             min_confidence: 0.4,
         };
-        let names: &[&str] = if is_network {
+        let names: &[&str] = if is_classifier {
             &["still", "slow", "fast"]
         } else {
             &[]
@@ -108,20 +110,23 @@ impl Recipe {
         let input = [16, 0, 0, 0];
         let output = self.golden_output.unwrap_or([0, 128, 128]);
         let features = [2.0_f32.to_le_bytes(), [0; 4], [0; 4], [0; 4]];
-        let golden = if is_network {
-            Golden::Tensor {
+        let golden = match self.body {
+            BodyKind::Network => Golden::Tensor {
                 input: &input,
                 output: &output,
-            }
-        } else {
-            Golden::Score {
+            },
+            BodyKind::Autoencoder => Golden::Tensor {
+                input: &input,
+                output: &input,
+            },
+            BodyKind::Distance => Golden::Score {
                 features: &features,
                 score: 1.5,
-            }
+            },
         };
         let scaler = write(|out| ScalerSection::encode(&[0.0; 4], &[1.0; 4], out).expect("room"));
         let labels = write(|out| Labels::encode(names, out).expect("room"));
-        let baseline = baseline(is_network);
+        let baseline = baseline(is_classifier);
         let golden = write(|out| GoldenSection::encode(&[golden], out).expect("room"));
         let decision = decision.encode();
         let sections: [(SectionId, &[u8]); 7] = [
@@ -147,21 +152,14 @@ impl Recipe {
         write(|out| capsule::encode(&manifest, &payload, &key, out).expect("room"))
     }
 
-    /// Three classes, each the greater the greater its feature is; the input is the embedding.
-    fn plan(&self) -> Vec<u8> {
+    /// Outputs that follow the first three features, and nothing else; the input is the embedding.
+    fn plan(&self, outputs: usize, factor: f64, (scale, zero_point): (f32, i8)) -> Vec<u8> {
         let constants = {
-            let mut bytes: Vec<u8> = (0..CLASSES * WINDOW)
-                .map(|index| {
-                    if index / WINDOW == index % WINDOW {
-                        64
-                    } else {
-                        0
-                    }
-                })
-                .collect();
+            let mut bytes = vec![0; outputs * WINDOW];
+            (0..3).for_each(|index| bytes[index * WINDOW + index] = 64);
             bytes.resize(16, 0);
-            bytes.extend([0; 4 * CLASSES]);
-            let multiplier = Multiplier::from_real(0.125);
+            bytes.extend(vec![0; 4 * outputs]);
+            let multiplier = Multiplier::from_real(factor);
             bytes.extend(multiplier.value.to_le_bytes());
             bytes.push(multiplier.shift as u8);
             bytes.resize(bytes.len().next_multiple_of(16), 0);
@@ -186,9 +184,9 @@ impl Recipe {
         };
         let output = TensorRecord {
             offset: WINDOW as u32,
-            shape: [1, 1, 1, CLASSES as u16],
-            scale: 1.0 / 256.0,
-            zero_point: -128,
+            shape: [1, 1, 1, outputs as u16],
+            scale,
+            zero_point,
             region: 0,
         };
         let dense = OpRecord {
@@ -222,14 +220,14 @@ fn clusters() -> Vec<u8> {
     bytes
 }
 
-fn baseline(is_network: bool) -> Vec<u8> {
+fn baseline(is_classifier: bool) -> Vec<u8> {
     let sources = [Source::Feature(0), Source::Feature(1), Source::Output];
     let mut memory = vec![0.0; memory_len(64, sources.len())];
-    let classes = if is_network { CLASSES } else { 0 };
+    let classes = if is_classifier { CLASSES } else { 0 };
     let mut builder = BaselineBuilder::new(&sources, classes, &mut memory).expect("few channels");
     for index in 0..64_u8 {
         let x = f32::from(index % 8) / 8.0;
-        let class = is_network.then_some(index % 3);
+        let class = is_classifier.then_some(index % 3);
         builder
             .push(&[x, 1.0 - x], 0.5 + x / 16.0, class)
             .expect("room");

@@ -1,8 +1,9 @@
 //! Windows in, answers out.
 
-use tinyops_device::{Answer, Event, Model, Verdict, Workspace};
+use tinyops_device::memory::Fixed;
+use tinyops_device::{Action, Agent, Answer, Event, Model, Verdict, Workspace};
 use tinyops_wire::payload::Payload;
-use tinyops_wire::section::BodyKind;
+use tinyops_wire::section::{BodyKind, Task};
 use tinyops_wire::{Capsule, SigningKey};
 
 use crate::fixture::{Bench, Buffers, Recipe, WINDOW, blank_flash, config, model_of};
@@ -40,6 +41,7 @@ fn the_factory_model_answers_at_once() {
 #[test]
 fn an_anomaly_is_scored_by_distance() {
     let recipe = Recipe {
+        task: Task::Anomaly,
         body: BodyKind::Distance,
         ..Recipe::default()
     };
@@ -48,6 +50,41 @@ fn an_anomaly_is_scored_by_distance() {
     bench.window([0.0, 0.0, 0.0, 2.5]);
     let anomaly = |score, is_alarm| Answer::Anomaly { score, is_alarm };
     assert_eq!(bench.answers(), [anomaly(0.5, false), anomaly(2.0, true)]);
+}
+
+#[test]
+fn an_anomaly_is_scored_by_what_cannot_be_reconstructed() {
+    let recipe = Recipe {
+        task: Task::Anomaly,
+        body: BodyKind::Autoencoder,
+        ..Recipe::default()
+    };
+    let mut bench = Bench::new(config(), blank_flash(recipe.capsule()));
+    bench.window([1.0, 3.0, 0.5, 0.0]);
+    bench.window([1.0, 3.0, 0.5, 4.0]);
+    let anomaly = |score, is_alarm| Answer::Anomaly { score, is_alarm };
+    assert_eq!(bench.answers(), [anomaly(0.0, false), anomaly(4.0, true)]);
+}
+
+#[test]
+fn a_regressor_answers_with_its_number() {
+    let recipe = Recipe {
+        task: Task::Regress,
+        ..Recipe::default()
+    };
+    let mut bench = Bench::new(config(), blank_flash(recipe.capsule()));
+    bench.window([1.0, 0.0, 0.0, 0.0]);
+    assert_eq!(bench.answers(), [Answer::Value(0.5)]);
+}
+
+#[test]
+fn a_device_runs_in_memory_of_fixed_size() {
+    let flash = blank_flash(Recipe::default().capsule());
+    let memory = Fixed::<16, 4, 4, 16, 64, 64, 128>::new();
+    let mut agent = Agent::new(config(), flash, memory);
+    assert!(matches!(agent.step(0, Event::Boot), Action::Send(_)));
+    let action = agent.step(0, Event::Window(&[0.0, 1.0, 0.0, 0.0]));
+    assert!(matches!(action, Action::Predict(_)), "{action:?}");
 }
 
 #[test]
