@@ -118,6 +118,9 @@ pub enum CompileError {
         /// How large.
         bytes: u64,
     },
+    /// The device would refuse the plan: sizes beyond what its format can hold.
+    #[error("the device would refuse the plan: {0}")]
+    Plan(tinyops_nn::PlanError),
     /// Numbers that contradict each other.
     #[error("the model does not fit together: {0}")]
     Model(&'static str),
@@ -200,10 +203,7 @@ pub fn compile_graph(graph: &Graph, keep_input: bool) -> Result<Compiled, Compil
         return Err(CompileError::NotQuantized { tensor });
     }
     let (plan, memory) = lower(graph, keep_input)?;
-    if let Err(error) = tinyops_nn::Plan::load(&plan) {
-        // Only a fault of this crate can come here; it must not reach a device.
-        unreachable!("the compiler wrote a plan that does not load: {error}");
-    }
+    tinyops_nn::Plan::load(&plan).map_err(CompileError::Plan)?;
     Ok(Compiled {
         program: plan,
         arena_bytes: memory.arena_bytes,

@@ -116,7 +116,8 @@ impl Lowering<'_> {
         plan.resize(header.constants_offset(), 0);
         plan.extend(&self.constants.bytes);
 
-        let steps = std::iter::once("input").chain(graph.ops.iter().map(|op| op.kind.name()));
+        let kinds = graph.ops.iter().map(|op| op.kind.name());
+        let steps = std::iter::once("input").chain(kinds).chain(["output"]);
         let placed = self
             .storages
             .iter()
@@ -138,7 +139,8 @@ impl Lowering<'_> {
     /// Decides which tensors share bytes, and how long each share of bytes is needed.
     fn find_storages(&mut self, input: TensorId, keep_input: bool) -> Result<(), CompileError> {
         let graph = self.graph;
-        let end = graph.ops.len() as u32;
+        // What must outlive the last op is needed in a step of its own, so that op cannot write over it.
+        let end = graph.ops.len() as u32 + 1;
         let mut last_read: HashMap<TensorId, u32> = HashMap::new();
         for (index, op) in graph.ops.iter().enumerate() {
             for &input in &op.inputs {
@@ -352,8 +354,9 @@ impl Lowering<'_> {
                 });
             }
         }
-        let scratch_bytes =
-            record.scratch_bytes(self.tensors[usize::from(record.inputs[0])].shape[3]);
+        let [reads, makes] =
+            [record.inputs[0], record.output].map(|index| self.tensors[usize::from(index)].shape);
+        let scratch_bytes = record.scratch_bytes(reads, makes);
         let scratch = (scratch_bytes > 0).then(|| {
             let step = index as u32 + 1;
             let name = format!("scratch of {}", output.name);

@@ -42,7 +42,7 @@ pub struct MemoryPlan {
     pub arena_bytes: u32,
     /// What no plan without overlaps can go below: the most that is alive at one step.
     pub live_bytes_max: u32,
-    /// The operator of each step; step 0 fills the input.
+    /// The operator of each step; the first step fills the input, the last reads the output.
     pub steps: Vec<String>,
     /// What lies where, in the order of the graph.
     pub placed: Vec<Placed>,
@@ -51,7 +51,8 @@ pub struct MemoryPlan {
 /// Finds an offset for each lifetime so that no two that meet overlap; returns offsets and arena bytes.
 ///
 /// Greedy: the next one goes to the lowest gap that takes it. Several orders are tried (largest
-/// first, longest-lived first, widest step first), and the smallest arena wins.
+/// first, longest-lived first, widest step first, in time), and the smallest arena wins. One more
+/// way grows from both ends: it is the best there is for a chain, which most networks are.
 ///
 /// # Source
 /// Pisarchyk and Lee, 2020, "Efficient memory management for deep neural net inference",
@@ -88,14 +89,16 @@ pub fn place(lifetimes: &[Lifetime]) -> (Vec<u32>, u32) {
     let mut by_time = by_size.clone();
     by_time.sort_by_key(|&index| lifetimes[index].first);
 
+    let both_ends = place_at_both_ends(lifetimes, &by_time);
     [by_size, by_breadth, by_duration, by_time]
         .into_iter()
         .map(|order| place_in_order(lifetimes, &order))
+        .chain(both_ends)
         .min_by_key(|(_, arena_bytes)| *arena_bytes)
         .unwrap_or_default()
 }
 
-/// The most bytes alive at one step, each tensor rounded up to the alignment.
+/// The most bytes alive at one step.
 pub(crate) fn live_bytes_max(lifetimes: &[Lifetime]) -> u32 {
     let live = |step: u32| {
         let alive = lifetimes
@@ -136,6 +139,50 @@ fn place_in_order(lifetimes: &[Lifetime], order: &[usize]) -> (Vec<u32>, u32) {
         placed.insert(at, index);
     }
     (offsets, arena_bytes)
+}
+
+/// Places in order of time at the bottom if that is free, else at the top of the least possible
+/// arena, else in any gap; `None` if one does not fit.
+fn place_at_both_ends(lifetimes: &[Lifetime], order: &[usize]) -> Option<(Vec<u32>, u32)> {
+    let rounded = |bytes: u32| bytes.checked_next_multiple_of(ARENA_ALIGN);
+    let whole: Option<Vec<Lifetime>> = lifetimes
+        .iter()
+        .map(|lifetime| {
+            Some(Lifetime {
+                bytes: rounded(lifetime.bytes)?,
+                ..*lifetime
+            })
+        })
+        .collect();
+    let whole = whole?;
+    let arena_bytes = live_bytes_max(&whole);
+    let mut offsets = vec![0; lifetimes.len()];
+    for (count, &index) in order.iter().enumerate() {
+        let lifetime = &whole[index];
+        let neighbours = order[..count]
+            .iter()
+            .filter(|&&other| whole[other].meets(lifetime));
+        let mut taken: Vec<(u32, u32)> = neighbours
+            .map(|&other| (offsets[other], offsets[other] + whole[other].bytes))
+            .collect();
+        taken.sort_unstable();
+        let is_free = |offset: u32| {
+            let apart =
+                |&(start, end): &(u32, u32)| offset + lifetime.bytes <= start || end <= offset;
+            offset + lifetime.bytes <= arena_bytes && taken.iter().all(apart)
+        };
+        let top = arena_bytes - lifetime.bytes;
+        let mut places = [0, top]
+            .into_iter()
+            .chain(taken.iter().map(|&(_, end)| end));
+        offsets[index] = places.find(|&offset| is_free(offset))?;
+    }
+    let ends = offsets
+        .iter()
+        .zip(lifetimes)
+        .map(|(offset, lifetime)| offset + lifetime.bytes);
+    let arena_bytes = ends.max().unwrap_or(0);
+    Some((offsets, arena_bytes))
 }
 
 #[cfg(test)]

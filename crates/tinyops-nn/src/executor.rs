@@ -39,7 +39,7 @@ pub(crate) fn execute(plan: &Plan<'_>, op: &OpRecord, arena: &mut [u8]) {
     let output = plan.view(op.output);
     match op.code {
         OpCode::Conv2d => {
-            let scratch = op.scratch_bytes(input.shape[3]) as usize;
+            let scratch = op.scratch_bytes(input.shape, output.shape) as usize;
             if scratch == 0 {
                 let [source, result] = disjoint(arena, [input.range(), output.range()]);
                 kernel::conv::convolve(plan, op, source, result, &mut []);

@@ -287,15 +287,7 @@ impl<'a> Plan<'a> {
         let [_, output_height, output_width, output_channels] = output.shape;
         let window = u64::from(op.kernel[0]) * u64::from(op.kernel[1]);
         let shapes_fit = match op.code {
-            // A filter of one tap reads its input in place, so each tap must lie inside.
-            OpCode::Conv2d => {
-                op.scratch_bytes(input_channels) > 0
-                    || [0, 1].iter().all(|&axis| {
-                        let last =
-                            (u32::from(output.shape[axis + 1]) - 1) * u32::from(op.stride[axis]);
-                        last < u32::from(input.shape[axis + 1])
-                    })
-            }
+            OpCode::Conv2d => true,
             OpCode::DepthwiseConv2d => output_channels.is_multiple_of(input_channels),
             OpCode::MaxPool2d | OpCode::AveragePool2d => output_channels == input_channels,
             OpCode::Mean => {
@@ -359,7 +351,7 @@ impl<'a> Plan<'a> {
                 return Err(PlanError::Overlap(index));
             }
         }
-        let scratch = op.scratch_bytes(input_channels);
+        let scratch = op.scratch_bytes(input.shape, output.shape);
         let scratch_end = u64::from(op.scratch_offset) + scratch;
         if scratch == 0 {
             return Ok(());

@@ -278,18 +278,21 @@ impl OpRecord {
         })
     }
 
-    /// How many bytes of arena the op uses beside its tensors.
+    /// How many bytes of arena the op uses beside its tensors, which have these shapes.
     ///
-    /// A convolution gathers one input patch, unless the patch already lies in one piece.
+    /// A convolution gathers one input patch, unless each patch already lies in one piece: a
+    /// filter of one tap that never leaves the input.
     #[must_use]
-    pub fn scratch_bytes(&self, input_channels: u16) -> u64 {
-        let [height, width] = self.kernel.map(u64::from);
-        match self.code {
-            OpCode::Conv2d if self.kernel != [1, 1] || self.pad != [0, 0] => {
-                height * width * u64::from(input_channels)
-            }
-            _ => 0,
+    pub fn scratch_bytes(&self, input: [u16; 4], output: [u16; 4]) -> u64 {
+        let stays_inside = |axis: usize| {
+            let last = (u32::from(output[axis + 1]).max(1) - 1) * u32::from(self.stride[axis]);
+            self.kernel[axis] == 1 && self.pad[axis] == 0 && last < u32::from(input[axis + 1])
+        };
+        if self.code != OpCode::Conv2d || (stays_inside(0) && stays_inside(1)) {
+            return 0;
         }
+        let [height, width] = self.kernel.map(u64::from);
+        height * width * u64::from(input[3])
     }
 }
 

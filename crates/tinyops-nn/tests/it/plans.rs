@@ -17,6 +17,11 @@ impl Activation {
     }
 }
 
+fn shape_of(activation: &Activation) -> [u16; 4] {
+    let [height, width, channels] = activation.shape;
+    [1, height, width, channels]
+}
+
 /// An op over one or two inputs, with its constants.
 #[derive(Clone, Debug)]
 pub(crate) struct OneOp {
@@ -104,7 +109,8 @@ impl OneOp {
             arena_bytes += activation.len() as u32;
         }
         let mut record = self.record;
-        let scratch_bytes = record.scratch_bytes(self.inputs[0].shape[2]) as u32;
+        let scratch_bytes =
+            record.scratch_bytes(shape_of(&self.inputs[0]), shape_of(&self.output)) as u32;
         if scratch_bytes > 0 {
             record.scratch_offset = arena_bytes;
             arena_bytes += scratch_bytes;

@@ -1,0 +1,155 @@
+//! A compiled network gives what its ops give one by one, each with memory of its own.
+
+use proptest::prelude::*;
+use tinyops_compile::{ARENA_ALIGN, compile_graph};
+use tinyops_model::{Activation, Graph, Op, OpKind, Quantization, Tensor, TensorId};
+use tinyops_nn::{Multiplier, Plan};
+
+use crate::networks::{Random, network};
+
+/// The values of every activation, op by op.
+fn op_by_op(graph: &Graph, input: &[i8]) -> Vec<Vec<i8>> {
+    let mut values = vec![Vec::new(); graph.tensors.len()];
+    values[graph.inputs[0].0 as usize] = input.to_vec();
+    for op in &graph.ops {
+        let reads = &values[op.inputs[0].0 as usize];
+        let made = match op.kind {
+            OpKind::Add(activation) => {
+                let second = &values[op.inputs[1].0 as usize];
+                let tensors = [op.inputs[0], op.inputs[1], op.output].map(|id| graph.tensor(id));
+                add(tensors, reads, second, activation)
+            }
+            OpKind::Reshape => reads.clone(),
+            _ => alone(graph, op, reads),
+        };
+        values[op.output.0 as usize] = made;
+    }
+    values
+}
+
+/// One op as a network of its own.
+fn alone(graph: &Graph, op: &Op, input: &[i8]) -> Vec<i8> {
+    let graph = Graph {
+        tensors: graph.tensors.clone(),
+        ops: vec![op.clone()],
+        inputs: vec![op.inputs[0]],
+        outputs: vec![op.output],
+        embedding: None,
+    };
+    let compiled = compile_graph(&graph, true).expect("the op compiled within its network");
+    let (_, output) = run(&compiled.program, input);
+    output
+}
+
+fn add(
+    [first, second, output]: [&Tensor; 3],
+    a: &[i8],
+    b: &[i8],
+    activation: Activation,
+) -> Vec<i8> {
+    let of = |tensor: &Tensor| tensor.quantization.clone().expect("quantized");
+    let (first, second, output) = (of(first), of(second), of(output));
+    let twice = 2.0 * f64::from(first.scale().max(second.scale()));
+    let lifted = |value: i8, tensor: &Quantization| {
+        let multiplier = Multiplier::from_real(f64::from(tensor.scale()) / twice);
+        multiplier.apply((i32::from(value) - i32::from(tensor.zero_point)) << 20)
+    };
+    let result = Multiplier::from_real(twice / f64::from(1 << 20) / f64::from(output.scale()));
+    let [least, greatest] = activation
+        .clamp(output.scale(), output.zero_point)
+        .map(i32::from);
+    a.iter()
+        .zip(b)
+        .map(|(&a, &b)| {
+            let sum = result.apply(lifted(a, &first) + lifted(b, &second));
+            (sum + i32::from(output.zero_point)).clamp(least, greatest) as i8
+        })
+        .collect()
+}
+
+fn run(program: &[u8], input: &[i8]) -> (Vec<u8>, Vec<i8>) {
+    let plan = Plan::load(program).expect("what the compiler writes loads");
+    let mut arena = vec![0xA5; plan.arena_bytes()];
+    for (place, &value) in arena[plan.input().range()].iter_mut().zip(input) {
+        *place = value as u8;
+    }
+    plan.run(&mut arena)
+        .expect("the arena is as large as asked");
+    let output = int8s(&arena[plan.output().range()]);
+    (arena, output)
+}
+
+fn int8s(bytes: &[u8]) -> Vec<i8> {
+    bytes.iter().map(|&byte| byte as i8).collect()
+}
+
+fn len(graph: &Graph, id: TensorId) -> usize {
+    graph
+        .tensor(id)
+        .shape
+        .iter()
+        .map(|&dim| usize::from(dim))
+        .product()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(600))]
+
+    #[test]
+    fn sharing_memory_changes_nothing(seed: u64, keep_input: bool) {
+        let graph = network(seed);
+        prop_assume!(graph.check().is_ok());
+        let compiled = match compile_graph(&graph, keep_input) {
+            Ok(compiled) => compiled,
+            Err(error) => return Err(TestCaseError::fail(error.to_string())),
+        };
+        let input = Random::new(seed ^ 0xA5).int8s(len(&graph, graph.inputs[0]));
+        let (arena, output) = run(&compiled.program, &input);
+        let expected = op_by_op(&graph, &input);
+        prop_assert_eq!(&output, &expected[graph.outputs[0].0 as usize]);
+
+        let plan = Plan::load(&compiled.program).expect("loaded before");
+        prop_assert_eq!(plan.input_is_kept(), keep_input);
+        if keep_input {
+            prop_assert_eq!(&int8s(&arena[plan.input().range()]), &input, "the input is kept");
+        }
+        if let Some(embedding) = graph.embedding {
+            let view = plan.embedding().expect("the graph names one");
+            prop_assert_eq!(&int8s(&arena[view.range()]), &expected[embedding.0 as usize], "the embedding is kept");
+        }
+    }
+
+    #[test]
+    fn a_plan_is_written_the_same_every_time(seed: u64) {
+        let graph = network(seed);
+        prop_assume!(graph.check().is_ok());
+        let written = || compile_graph(&graph, false).map(|compiled| compiled.program).ok();
+        prop_assert_eq!(written(), written());
+    }
+
+    #[test]
+    fn the_picture_tells_the_truth(seed: u64) {
+        let graph = network(seed);
+        prop_assume!(graph.check().is_ok());
+        let compiled = compile_graph(&graph, false).expect("compiles");
+        let memory = &compiled.memory;
+        prop_assert_eq!(compiled.arena_bytes, memory.arena_bytes);
+        prop_assert!(memory.live_bytes_max <= memory.arena_bytes);
+        for (index, placed) in memory.placed.iter().enumerate() {
+            prop_assert_eq!(placed.offset % ARENA_ALIGN, 0);
+            for other in &memory.placed[..index] {
+                let apart = placed.offset + placed.lifetime.bytes <= other.offset
+                    || other.offset + other.lifetime.bytes <= placed.offset;
+                prop_assert!(apart || !placed.lifetime.meets(&other.lifetime));
+            }
+        }
+    }
+}
+
+#[test]
+fn most_random_networks_hold_together() {
+    let sound = (0..200)
+        .filter(|&seed| network(seed).check().is_ok())
+        .count();
+    assert!(sound > 120, "{sound} of 200");
+}

@@ -1,0 +1,8 @@
+//! Graphs and models in, plans, pictures, fits and payloads out.
+
+mod capsules;
+mod fits;
+mod graphs;
+mod hostile;
+mod networks;
+mod pictures;
