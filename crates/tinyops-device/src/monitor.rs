@@ -3,11 +3,22 @@
 use tinyops_sketch::{Baseline, Cusum, Direction, Observation, Sketch, Source, Summary};
 use tinyops_wire::frame::{Alarm, Flags};
 
+/// Windows that a device learns its own normal output from, before it watches for a change.
+///
+/// Neighbouring windows resemble each other; so many still fix the mean to 0.15 of its spread, within
+/// the slack of the cumulative sum.
+const OWN_WINDOWS: u32 = 128;
+
+/// Least spread of a device's output that a change is measured in, in that of the training data: a
+/// model that is always sure must not raise an alarm when it is a little less so.
+const OWN_SPREAD_MIN: f64 = 0.25;
+
 /// The sketch of a report period, and the alarm that does not wait for its end.
 #[derive(Clone, Debug)]
 pub(crate) struct Monitor {
     pub(crate) sketch: Sketch,
     pub(crate) flags: Flags,
+    own: Own,
     cusum: Cusum,
     /// Counts the reports of this model.
     pub(crate) epoch: u16,
@@ -18,6 +29,7 @@ impl Monitor {
         Monitor {
             sketch: Sketch::new(),
             flags: Flags::default(),
+            own: Own::default(),
             cusum: Cusum::device_default(),
             epoch: 0,
         }
@@ -41,8 +53,10 @@ impl Monitor {
             .iter()
             .position(|channel| channel.source == Source::Output)?;
         let channel = &channels[index];
-        let z = (output - channel.mean) * channel.inv_sd;
-        let direction = self.cusum.update(f64::from(z))?;
+        let z = self
+            .own
+            .deviation(f64::from((output - channel.mean) * channel.inv_sd))?;
+        let direction = self.cusum.update(z)?;
         let is_first = !self.flags.has(Flags::OUTPUT_MOVED);
         self.flags = self.flags.with(Flags::OUTPUT_MOVED);
         is_first.then_some(self.alarm(index, direction))
@@ -65,5 +79,36 @@ impl Monitor {
             flags: self.flags,
             moved: Some((index as u8, direction)),
         }
+    }
+}
+
+/// What this device's output is like, in standard deviations of the training data.
+///
+/// No device is the mean of the training data: its place, load and mix of classes are its own.
+#[derive(Clone, Copy, Debug, Default)]
+struct Own {
+    count: u32,
+    mean: f64,
+    sum_squares: f64,
+    inv_sd: f64,
+}
+
+impl Own {
+    /// How far a value is from the device's own normal, once that is known.
+    fn deviation(&mut self, value: f64) -> Option<f64> {
+        if self.count == OWN_WINDOWS {
+            return Some((value - self.mean) * self.inv_sd);
+        }
+        // The running mean and sum of squares of Welford, 1962, "Note on a method for calculating
+        // corrected sums of squares and products".
+        self.count += 1;
+        let before = value - self.mean;
+        self.mean += before / f64::from(self.count);
+        self.sum_squares += before * (value - self.mean);
+        if self.count == OWN_WINDOWS {
+            let variance = self.sum_squares / f64::from(OWN_WINDOWS);
+            self.inv_sd = 1.0 / libm::sqrt(variance).max(OWN_SPREAD_MIN);
+        }
+        None
     }
 }

@@ -47,6 +47,7 @@ pub(crate) struct Recipe {
     pub(crate) task: Task,
     pub(crate) body: BodyKind,
     pub(crate) golden_output: Option<[u8; CLASSES]>,
+    pub(crate) golden_count: usize,
     /// Bytes of weights that nothing reads, to make the capsule larger.
     pub(crate) ballast: usize,
 }
@@ -63,6 +64,7 @@ impl Default for Recipe {
             task: Task::Classify,
             body: BodyKind::Network,
             golden_output: None,
+            golden_count: 2,
             ballast: 0,
         }
     }
@@ -110,24 +112,36 @@ impl Recipe {
         let input = [16, 0, 0, 0];
         let output = self.golden_output.unwrap_or([0, 128, 128]);
         let features = [2.0_f32.to_le_bytes(), [0; 4], [0; 4], [0; 4]];
+        let window = [1.0_f32, 0.0, 0.0, 0.0].map(f32::to_le_bytes);
         let golden = match self.body {
-            BodyKind::Network => Golden::Tensor {
-                input: &input,
-                output: &output,
-            },
-            BodyKind::Autoencoder => Golden::Tensor {
-                input: &input,
-                output: &input,
-            },
-            BodyKind::Distance => Golden::Score {
-                features: &features,
-                score: 1.5,
-            },
+            BodyKind::Network => [
+                Golden::Tensor {
+                    input: &input,
+                    output: &output,
+                },
+                Golden::Window {
+                    readings: &window,
+                    output: &output,
+                },
+            ],
+            BodyKind::Autoencoder => {
+                [Golden::Tensor {
+                    input: &input,
+                    output: &input,
+                }; 2]
+            }
+            BodyKind::Distance => {
+                [Golden::Score {
+                    features: &features,
+                    score: 1.5,
+                }; 2]
+            }
         };
         let scaler = write(|out| ScalerSection::encode(&[0.0; 4], &[1.0; 4], out).expect("room"));
         let labels = write(|out| Labels::encode(names, out).expect("room"));
         let baseline = baseline(is_classifier);
-        let golden = write(|out| GoldenSection::encode(&[golden], out).expect("room"));
+        let golden =
+            write(|out| GoldenSection::encode(&golden[..self.golden_count], out).expect("room"));
         let decision = decision.encode();
         let sections: [(SectionId, &[u8]); 7] = [
             (SectionId::Program, &program),

@@ -76,6 +76,18 @@ fn a_model_whose_golden_vector_comes_out_otherwise() {
 }
 
 #[test]
+fn a_model_that_cannot_prove_itself() {
+    check(
+        &Recipe {
+            golden_count: 0,
+            ..newer()
+        },
+        Reason::Golden,
+        0,
+    );
+}
+
+#[test]
 fn a_capsule_older_than_the_confirmed_one() {
     let mut bench = Bench::blank();
     let confirmed = Recipe::numbered(5).capsule();
