@@ -3,13 +3,12 @@
 use tinyops_fleet::sign::Unsigned;
 use tinyops_fleet::{Fleet, FleetError, Signer};
 use tinyops_store::capsule::{self, Capsule};
-use tinyops_store::step::Port;
-use tinyops_store::{Json, StoreError, Timestamp, model, step};
+use tinyops_store::{Digest, Json, StoreError, Timestamp, model};
 use tinyops_wire::payload::{Payload, SectionId};
 use tinyops_wire::section::Labels;
 
-/// What the `compile` step calls the payload for a board.
-const PAYLOAD_PORT: &str = "payload/";
+/// Where a registered version lists what it was compiled to: `[{board, payload, …}]`.
+const PACKAGES: &str = "packages";
 
 /// Why a version was not signed.
 #[derive(Debug, thiserror::Error)]
@@ -58,32 +57,28 @@ pub async fn release(
         .into_iter()
         .filter(|capsule| capsule.version == version)
         .collect();
-    let steps = match row.run {
-        Some(run) => step::of_run(&fleet.db, run).await?,
-        None => Vec::new(),
-    };
     let mut capsules = Vec::new();
-    for (board, port) in steps
-        .iter()
-        .flat_map(|step| &step.outputs)
-        .filter_map(for_board)
+    for package in row
+        .metrics
+        .get(PACKAGES)
+        .and_then(Json::as_array)
+        .into_iter()
+        .flatten()
     {
+        let Some((board, payload)) = package_of(package) else {
+            continue;
+        };
         if let Some(capsule) = signed.iter().find(|capsule| capsule.board == board) {
             capsules.push(capsule.clone());
             continue;
         }
-        let payload = fleet.artifacts.get(&port.digest).await?;
-        let fit = steps
-            .iter()
-            .filter_map(|step| step.detail.get("boards")?.as_array())
-            .flatten()
-            .find(|fit| fit.get("board").and_then(Json::as_str) == Some(board));
+        let payload = fleet.artifacts.get(&payload).await?;
         let unsigned = Unsigned {
             model,
             version,
             board,
             payload: &payload,
-            detail: serde_json::json!({ "labels": labels(&payload), "fit": fit }),
+            detail: serde_json::json!({ "labels": labels(&payload), "fit": package.get("fit") }),
         };
         capsules.push(fleet.sign(signer, &unsigned, now).await?);
     }
@@ -96,8 +91,10 @@ pub async fn release(
     Ok(capsules)
 }
 
-fn for_board(port: &Port) -> Option<(&str, &Port)> {
-    Some((port.name.strip_prefix(PAYLOAD_PORT)?, port))
+/// The board and the payload of a package.
+fn package_of(package: &Json) -> Option<(&str, Digest)> {
+    let text = |name: &str| package.get(name).and_then(Json::as_str);
+    Some((text("board")?, text("payload")?.parse().ok()?))
 }
 
 /// The classes that a payload names; none if it has none.

@@ -1,13 +1,322 @@
 //! The HTTP API under `/api/v1`: JSON in and out, documented by `/api/v1/openapi.json`.
+//!
+//! A handler extracts, calls and answers. Every error has one shape ([`error::Problem`]), and
+//! every route is a row of [`operations`], which the OpenAPI document is made from.
 
-use axum::Router;
+mod auth;
+mod device;
+mod error;
+mod frame;
+mod make;
+mod operate;
+mod operation;
+#[cfg(test)]
+mod tests;
+mod view;
+
+use axum::http::header;
+use axum::routing::{delete, get, post};
+use axum::{Json, Router};
 
 use crate::app::App;
+pub(crate) use frame::framed;
+use operation::{Access, Content, Operation};
 
+/// The routes of the API, and health and metrics beside it.
 pub(crate) fn routes() -> Router<App> {
-    Router::new()
+    let mut router = Router::new()
+        .route("/api/v1/openapi.json", get(openapi))
+        .route("/metrics", get(metrics_text));
+    for operation in operations() {
+        router = router.route(operation.path, operation.handler);
+    }
+    router
 }
 
-pub(crate) fn framed(routes: Router<App>, _app: &App) -> Router<App> {
-    routes
+async fn openapi() -> Json<serde_json::Value> {
+    Json(operation::document(&operations()))
+}
+
+async fn metrics_text(
+    app: axum::extract::State<App>,
+) -> Result<impl axum::response::IntoResponse, error::ApiError> {
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(([(header::CONTENT_TYPE, kind)], operate::metrics(app).await?))
+}
+
+const LIMIT: &[(&str, &str)] = &[("limit", "rows at most, up to 1000; 100 without it")];
+
+const PAGE: &[(&str, &str)] = &[("after", "the last device of the page before"), LIMIT[0]];
+
+/// Every operation, in the order of the document.
+fn operations() -> Vec<Operation> {
+    use view::{
+        AlertView, AuditView, DatasetView, DeviceView, ModelView, RolloutDetailView, RolloutView,
+        RoundView, RunDetailView, RunView, TriggerView,
+    };
+    let read = |path, summary, query, response, handler| Operation {
+        method: "get",
+        path,
+        summary,
+        access: Access::Open,
+        query,
+        request: Content::Nothing,
+        status: 200,
+        response,
+        handler,
+    };
+    let manage = |path, summary, request, status, response, handler| Operation {
+        method: "post",
+        path,
+        summary,
+        access: Access::Manager,
+        query: &[],
+        request,
+        status,
+        response,
+        handler,
+    };
+    vec![
+        read(
+            "/health",
+            "Whether the process answers",
+            &[],
+            Content::json::<make::Health>(),
+            get(make::health),
+        ),
+        read(
+            "/ready",
+            "Whether the store answers, too",
+            &[],
+            Content::json::<make::Health>(),
+            get(make::ready),
+        ),
+        read(
+            "/api/v1/fleet",
+            "The fleet in figures",
+            &[("since_ms", "count labels from here on")],
+            Content::json::<operate::FleetView>(),
+            get(operate::fleet),
+        ),
+        read(
+            "/api/v1/devices",
+            "Devices in the order of their ids",
+            PAGE,
+            Content::json::<Vec<DeviceView>>(),
+            get(device::list),
+        ),
+        manage(
+            "/api/v1/devices",
+            "Enrol a device; its key is shown this once",
+            Content::json::<device::Enrolment>(),
+            201,
+            Content::json::<device::Enrolled>(),
+            post(device::enrol),
+        ),
+        read(
+            "/api/v1/devices/{device}",
+            "One device",
+            &[],
+            Content::json::<DeviceView>(),
+            get(device::show),
+        ),
+        Operation {
+            method: "delete",
+            ..manage(
+                "/api/v1/devices/{device}",
+                "Take a device's right to speak away",
+                Content::Nothing,
+                204,
+                Content::Nothing,
+                delete(device::revoke),
+            )
+        },
+        manage(
+            "/api/v1/tokens",
+            "Make a class token, which enrols devices of one board into one cohort",
+            Content::json::<device::TokenWish>(),
+            201,
+            Content::json::<device::TokenView>(),
+            post(device::make_token),
+        ),
+        Operation {
+            access: Access::Device,
+            ..manage(
+                "/api/v1/reports",
+                "Report: an envelope, as over MQTT; the answer means stored",
+                Content::Bytes,
+                200,
+                Content::json::<device::Receipt>(),
+                post(device::report),
+            )
+        },
+        Operation {
+            access: Access::Device,
+            ..read(
+                "/api/v1/owed",
+                "What the calling device is owed: offers, requests",
+                &[],
+                Content::json::<device::OwedView>(),
+                get(device::owed),
+            )
+        },
+        read(
+            "/api/v1/capsules/{digest}",
+            "A capsule, or a byte range of it",
+            &[],
+            Content::Bytes,
+            get(device::capsule),
+        ),
+        read(
+            "/api/v1/models",
+            "Every version, newest first within its name",
+            &[],
+            Content::json::<Vec<ModelView>>(),
+            get(make::models),
+        ),
+        read(
+            "/api/v1/models/{name}/{version}",
+            "One version and its capsules",
+            &[],
+            Content::json::<make::ModelDetailView>(),
+            get(make::model_version),
+        ),
+        read(
+            "/api/v1/runs",
+            "Runs, newest first",
+            LIMIT,
+            Content::json::<Vec<RunView>>(),
+            get(make::runs),
+        ),
+        manage(
+            "/api/v1/runs",
+            "Ask for a run of the pipeline",
+            Content::json::<make::RunWish>(),
+            202,
+            Content::json::<TriggerView>(),
+            post(make::ask_for_run),
+        ),
+        read(
+            "/api/v1/runs/{run}",
+            "One run with its steps",
+            &[],
+            Content::json::<RunDetailView>(),
+            get(make::run_detail),
+        ),
+        read(
+            "/api/v1/triggers",
+            "What was asked of the pipeline, newest first",
+            LIMIT,
+            Content::json::<Vec<TriggerView>>(),
+            get(make::triggers),
+        ),
+        read(
+            "/api/v1/datasets",
+            "The dataset versions of a project, newest first",
+            &[("project", "its name")],
+            Content::json::<Vec<DatasetView>>(),
+            get(make::datasets),
+        ),
+        read(
+            "/api/v1/lineage/{name}",
+            "Where a digest, or the model id of a report, came from",
+            &[],
+            Content::json::<make::LineageView>(),
+            get(make::lineage_of),
+        ),
+        read(
+            "/api/v1/rollouts",
+            "Rollouts, newest first",
+            LIMIT,
+            Content::json::<Vec<RolloutView>>(),
+            get(operate::rollouts),
+        ),
+        manage(
+            "/api/v1/rollouts",
+            "Sign a version and offer it to a canary",
+            Content::json::<operate::RolloutWish>(),
+            201,
+            Content::json::<RolloutView>(),
+            post(operate::start_rollout),
+        ),
+        read(
+            "/api/v1/rollouts/{rollout}",
+            "One rollout with its devices",
+            &[],
+            Content::json::<RolloutDetailView>(),
+            get(operate::rollout_detail),
+        ),
+        manage(
+            "/api/v1/rollouts/{rollout}/pause",
+            "Offer it to nobody new",
+            Content::json::<operate::Why>(),
+            200,
+            Content::json::<RolloutView>(),
+            post(operate::pause_rollout),
+        ),
+        manage(
+            "/api/v1/rollouts/{rollout}/resume",
+            "Let it go on",
+            Content::Nothing,
+            200,
+            Content::json::<RolloutView>(),
+            post(operate::resume_rollout),
+        ),
+        manage(
+            "/api/v1/rollouts/{rollout}/revert",
+            "Take its devices back to what they ran before",
+            Content::json::<operate::Why>(),
+            200,
+            Content::json::<RolloutView>(),
+            post(operate::revert_rollout),
+        ),
+        read(
+            "/api/v1/alerts",
+            "Alerts, newest first",
+            LIMIT,
+            Content::json::<Vec<AlertView>>(),
+            get(operate::alerts),
+        ),
+        manage(
+            "/api/v1/alerts/{alert}/acknowledge",
+            "Say that someone knows",
+            Content::Nothing,
+            200,
+            Content::json::<AlertView>(),
+            post(operate::acknowledge_alert),
+        ),
+        manage(
+            "/api/v1/alerts/{alert}/resolve",
+            "Say that it is over",
+            Content::Nothing,
+            200,
+            Content::json::<AlertView>(),
+            post(operate::resolve_alert),
+        ),
+        read(
+            "/api/v1/rounds",
+            "Gatherings of statistics, newest first",
+            LIMIT,
+            Content::json::<Vec<RoundView>>(),
+            get(operate::rounds),
+        ),
+        manage(
+            "/api/v1/rounds",
+            "Ask the devices of a model for their statistics",
+            Content::json::<operate::RoundWish>(),
+            201,
+            Content::json::<RoundView>(),
+            post(operate::open_round),
+        ),
+        Operation {
+            access: Access::Manager,
+            ..read(
+                "/api/v1/audit",
+                "Who changed what, newest first",
+                LIMIT,
+                Content::json::<Vec<AuditView>>(),
+                get(operate::audit_log),
+            )
+        },
+    ]
 }

@@ -364,7 +364,6 @@ fn offer_properties(offer: Offer) -> Vec<Property> {
 pub(crate) enum Denied {
     Version,
     Credentials,
-    Malformed,
     Unavailable,
 }
 
@@ -376,7 +375,6 @@ pub(crate) fn connack_denied(version: Version, denied: Denied, out: &mut Vec<u8>
             .return_code(match denied {
                 Denied::Version => ConnectReturnCode::UnacceptableProtocolVersion,
                 Denied::Credentials => ConnectReturnCode::BadUserNameOrPassword,
-                Denied::Malformed => ConnectReturnCode::IdentifierRejected,
                 Denied::Unavailable => ConnectReturnCode::ServerUnavailable,
             })
             .build()
@@ -387,7 +385,6 @@ pub(crate) fn connack_denied(version: Version, denied: Denied, out: &mut Vec<u8>
             .reason_code(match denied {
                 Denied::Version => ConnectReasonCode::UnsupportedProtocolVersion,
                 Denied::Credentials => ConnectReasonCode::BadUserNameOrPassword,
-                Denied::Malformed => ConnectReasonCode::MalformedPacket,
                 Denied::Unavailable => ConnectReasonCode::ServerUnavailable,
             })
             .build()

@@ -195,14 +195,6 @@ impl Names {
         self.capsules.get(&id)
     }
 
-    /// `fan@3` where the capsule is known, else the bytes.
-    pub(super) fn text(&self, id: ModelId) -> String {
-        match self.capsule(id) {
-            Some(capsule) => format!("{}@{}", capsule.model, capsule.version),
-            None => id.to_string(),
-        }
-    }
-
     /// The name, linked to its page.
     pub(super) fn link(&self, id: Option<ModelId>) -> Markup {
         match id.map(|id| (id, self.capsule(id))) {

@@ -1,0 +1,317 @@
+//! Devices over HTTP: enrolment, reports, what they are owed, capsules.
+
+use std::collections::HashMap;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tinyops_fleet::enrol::{Entropy, NewDevice, device_password};
+use tinyops_store::device::{self, DevicePage};
+use tinyops_store::presence::{self, Presence};
+use tinyops_store::{DeviceId, Digest};
+use tokio::sync::oneshot;
+
+use super::auth::{Caller, Manager};
+use super::error::ApiError;
+use super::frame::{Body, Path, Query};
+use super::view::DeviceView;
+use crate::app::App;
+use crate::mqtt::commit::Work;
+use crate::mqtt::session::Closing;
+use crate::mqtt::{down_topic, up_topic};
+use crate::text::Text;
+
+/// A device to enrol.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Enrolment {
+    /// Its board, as `tinyops boards` names it.
+    pub board: String,
+    /// The cohort that it joins; a class token's wins.
+    #[serde(default)]
+    pub cohort: String,
+    /// Further words to choose it by.
+    #[serde(default)]
+    pub tags: Vec<String>,
+    /// Its id, if it has one already: 16 hex digits.
+    #[serde(default)]
+    pub device: Option<Text<DeviceId>>,
+    /// Lets a device enrol itself, where management calls need a token.
+    #[serde(default)]
+    pub class_token: Option<String>,
+}
+
+/// What a device needs to speak; shown this once.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Enrolled {
+    pub device: Text<DeviceId>,
+    /// The key that seals its envelopes: 64 hex digits.
+    pub key: String,
+    /// Its password for MQTT and HTTP, which it can compute from the key.
+    pub password: String,
+    /// The MQTT topic that it publishes to.
+    pub up: String,
+    /// The MQTT topic that it subscribes to.
+    pub down: String,
+}
+
+pub(super) async fn enrol(
+    State(app): State<App>,
+    manager: Result<Manager, ApiError>,
+    Body(wish): Body<Enrolment>,
+) -> Result<(StatusCode, Json<Enrolled>), ApiError> {
+    // A class token stands in for the admin token; the fleet checks it.
+    let actor = match (&wish.class_token, manager) {
+        (_, Ok(Manager(name))) => name,
+        (Some(_), Err(_)) => "class token",
+        (None, Err(denied)) => return Err(denied),
+    };
+    let new = NewDevice {
+        id: wish.device.map(|Text(id)| id),
+        board: wish.board,
+        cohort: wish.cohort,
+        tags: wish.tags,
+        class_token: wish.class_token,
+    };
+    let entropy = Entropy::from_system();
+    let device = app
+        .fleet()
+        .register(&new, entropy, actor, app.now())
+        .await?;
+    let enrolled = Enrolled {
+        device: Text(device.id),
+        key: hex(&device.key.0),
+        password: device_password(&device.key, device.id),
+        up: up_topic(device.id),
+        down: down_topic(device.id),
+    };
+    Ok((StatusCode::CREATED, Json(enrolled)))
+}
+
+/// Which devices.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DeviceList {
+    #[serde(default)]
+    after: Option<Text<DeviceId>>,
+    #[serde(default)]
+    limit: Option<u32>,
+}
+
+pub(super) async fn list(
+    State(app): State<App>,
+    Query(wanted): Query<DeviceList>,
+) -> Result<Json<Vec<DeviceView>>, ApiError> {
+    let db = app.db();
+    let after = match wanted.after {
+        Some(Text(id)) => device::get(db, id).await?.as_ref().map(DevicePage::after),
+        None => None,
+    };
+    let devices = device::list(db, after, wanted.limit.unwrap_or(100).min(1000)).await?;
+    let presences: HashMap<DeviceId, Presence> = presence::list(db, 100_000)
+        .await?
+        .into_iter()
+        .map(|presence| (presence.device, presence))
+        .collect();
+    let view = |device: device::Device| {
+        let presence = presences.get(&device.id);
+        DeviceView::new(device, presence)
+    };
+    Ok(Json(devices.into_iter().map(view).collect()))
+}
+
+pub(super) async fn show(
+    State(app): State<App>,
+    Path(Text(id)): Path<Text<DeviceId>>,
+) -> Result<Json<DeviceView>, ApiError> {
+    let device = device::get(app.db(), id).await?;
+    let device = device.ok_or_else(|| ApiError::missing(format_args!("device `{id}`")))?;
+    let presence = presence::get(app.db(), id).await?;
+    Ok(Json(DeviceView::new(device, presence.as_ref())))
+}
+
+pub(super) async fn revoke(
+    State(app): State<App>,
+    Manager(actor): Manager,
+    Path(Text(id)): Path<Text<DeviceId>>,
+) -> Result<StatusCode, ApiError> {
+    app.fleet().revoke(id, actor, app.now()).await?;
+    app.inner().sessions.close(id, Closing::Revoked);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A class token to make.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TokenWish {
+    /// The board of the devices that it enrols.
+    pub board: String,
+    /// The cohort that they join.
+    pub cohort: String,
+}
+
+/// A class token; shown this once.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct TokenView {
+    pub class_token: String,
+}
+
+pub(super) async fn make_token(
+    State(app): State<App>,
+    Manager(actor): Manager,
+    Body(wish): Body<TokenWish>,
+) -> Result<(StatusCode, Json<TokenView>), ApiError> {
+    let fleet = app.fleet();
+    let entropy = Entropy::from_system();
+    let class_token = fleet
+        .make_token(&wish.board, &wish.cohort, entropy, actor, app.now())
+        .await?;
+    Ok((StatusCode::CREATED, Json(TokenView { class_token })))
+}
+
+/// What became of a report.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Receipt {
+    /// False for a report that no repetition could make right; it was counted.
+    pub kept: bool,
+    /// Sealed envelopes for the device, each in hex.
+    pub down: Vec<String>,
+}
+
+/// Takes the same envelope as MQTT; the answer means that it is stored.
+pub(super) async fn report(
+    State(app): State<App>,
+    Caller(device): Caller,
+    bytes: Bytes,
+) -> Result<Json<Receipt>, ApiError> {
+    let busy = || {
+        ApiError::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "not_stored",
+            "the report was not stored",
+            "send it again in a moment",
+        )
+    };
+    let (done, verdict) = oneshot::channel();
+    let work = Work::Upload {
+        device,
+        bytes: bytes.to_vec(),
+        done,
+    };
+    let queued = app.inner().work.send(work).await;
+    queued.map_err(|_| busy())?;
+    let verdict = verdict.await.ok().flatten().ok_or_else(busy)?;
+    Ok(Json(Receipt {
+        kept: verdict.kept,
+        down: verdict.down.iter().map(|message| hex(message)).collect(),
+    }))
+}
+
+/// What a device is owed.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct OwedView {
+    /// Sealed envelopes, each in hex.
+    pub down: Vec<String>,
+}
+
+pub(super) async fn owed(
+    State(app): State<App>,
+    Caller(device): Caller,
+) -> Result<Json<OwedView>, ApiError> {
+    let messages = app.fleet().owed(device, app.now()).await?;
+    let down = messages.iter().map(|message| hex(message)).collect();
+    Ok(Json(OwedView { down }))
+}
+
+/// A capsule by its digest, whole or a range of it: it is signed, and says so itself.
+pub(super) async fn capsule(
+    State(app): State<App>,
+    Path(Text(digest)): Path<Text<Digest>>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let is_capsule = tinyops_store::lineage::made_from(app.db(), &digest).await?;
+    if !is_capsule.iter().any(|edge| edge.kind == "sign") {
+        return Err(ApiError::missing(format_args!("capsule `{digest}`")));
+    }
+    let bytes = app.fleet().artifacts.get(&digest).await?;
+    let wanted = headers
+        .get(header::RANGE)
+        .and_then(|range| range.to_str().ok());
+    let total = bytes.len();
+    let (status, part) = match wanted.map(|range| byte_range(range, total)) {
+        None => (StatusCode::OK, 0..total),
+        Some(Some(part)) => (StatusCode::PARTIAL_CONTENT, part),
+        Some(None) => {
+            return Err(ApiError::new(
+                StatusCode::RANGE_NOT_SATISFIABLE,
+                "range",
+                format!("the capsule has {total} bytes"),
+                "ask for one range, `bytes=FIRST-LAST`",
+            ));
+        }
+    };
+    let content_range = format!(
+        "bytes {}-{}/{total}",
+        part.start,
+        part.end.saturating_sub(1)
+    );
+    let mut response = (status, bytes[part].to_vec()).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    headers.insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("max-age=31536000, immutable"),
+    );
+    if status == StatusCode::PARTIAL_CONTENT
+        && let Ok(value) = HeaderValue::from_str(&content_range)
+    {
+        headers.insert(header::CONTENT_RANGE, value);
+    }
+    Ok(response)
+}
+
+/// The one range of a `Range` header (RFC 9110, section 14.1.2); none if it is not one, or outside.
+fn byte_range(text: &str, total: usize) -> Option<std::ops::Range<usize>> {
+    let (first, last) = text.strip_prefix("bytes=")?.split_once('-')?;
+    let range = match (first.is_empty(), last.is_empty()) {
+        (true, _) => total.saturating_sub(last.parse().ok()?)..total,
+        (false, true) => first.parse().ok()?..total,
+        (false, false) => {
+            let last: usize = last.parse().ok()?;
+            first.parse().ok()?..last.saturating_add(1).min(total)
+        }
+    };
+    (range.start < range.end).then_some(range)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::byte_range;
+
+    #[track_caller]
+    fn check(text: &str, expected: Option<(usize, usize)>) {
+        let range = byte_range(text, 100).map(|range| (range.start, range.end));
+        assert_eq!(range, expected, "{text}");
+    }
+
+    #[test]
+    fn ranges() {
+        check("bytes=0-9", Some((0, 10)));
+        check("bytes=90-", Some((90, 100)));
+        check("bytes=-5", Some((95, 100)));
+        check("bytes=0-1000", Some((0, 100)));
+        check("bytes=100-", None);
+        check("bytes=9-0", None);
+        check("bytes=0-1,5-6", None);
+        check("bytes=x-", None);
+        check("bytes=0-18446744073709551615", Some((0, 100)));
+    }
+}

@@ -1,0 +1,213 @@
+//! One shape for every error: `{code, message, hint, request_id}`.
+
+use axum::Json;
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
+use serde::Serialize;
+use tinyops_fleet::FleetError;
+use tinyops_store::StoreError;
+use tracing::error;
+
+use crate::release::ReleaseError;
+
+/// What a client is told when something is wrong.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub(crate) struct Problem {
+    /// A word that programs can match on.
+    pub code: String,
+    /// What is wrong, for a person.
+    pub message: String,
+    /// What to do about it; empty where nothing can be said.
+    pub hint: String,
+    /// Names this request in the server's log.
+    pub request_id: String,
+}
+
+/// Why a call was not done.
+#[derive(Debug, Clone)]
+pub(crate) struct ApiError {
+    pub status: StatusCode,
+    pub code: &'static str,
+    pub message: String,
+    pub hint: &'static str,
+    /// What is for the log only.
+    pub cause: Option<String>,
+}
+
+impl ApiError {
+    pub(crate) fn new(
+        status: StatusCode,
+        code: &'static str,
+        message: impl Into<String>,
+        hint: &'static str,
+    ) -> ApiError {
+        ApiError {
+            status,
+            code,
+            message: message.into(),
+            hint,
+            cause: None,
+        }
+    }
+
+    pub(crate) fn missing(what: impl std::fmt::Display) -> ApiError {
+        let message = format!("{what} does not exist");
+        ApiError::new(StatusCode::NOT_FOUND, "missing", message, "")
+    }
+
+    /// The answer, with the request's id in it.
+    pub(super) fn answer(self, request_id: &str) -> Response {
+        if let Some(cause) = &self.cause {
+            error!(request_id, code = self.code, cause, "a request failed");
+        }
+        let problem = Problem {
+            code: self.code.to_owned(),
+            message: self.message,
+            hint: self.hint.to_owned(),
+            request_id: request_id.to_owned(),
+        };
+        (self.status, Json(problem)).into_response()
+    }
+}
+
+/// The frame around the API fills in the request's id, so the error travels as an extension.
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(cause: StoreError) -> ApiError {
+        let message = cause.to_string();
+        match &cause {
+            StoreError::Missing { .. } => {
+                ApiError::new(StatusCode::NOT_FOUND, "missing", message, "")
+            }
+            StoreError::Exists { .. } => {
+                ApiError::new(StatusCode::CONFLICT, "exists", message, "choose another id")
+            }
+            StoreError::Conflict { .. } => {
+                let hint = "read it again and repeat the change if it still makes sense";
+                ApiError::new(StatusCode::CONFLICT, "conflict", message, hint)
+            }
+            StoreError::Full { .. } => internal(
+                StatusCode::INSUFFICIENT_STORAGE,
+                "store_full",
+                "free some space on the server's disk; nothing was half-written",
+                &cause,
+            ),
+            StoreError::Busy { .. } | StoreError::Unreachable { .. } => internal(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "store_busy",
+                "repeat the call in a moment",
+                &cause,
+            ),
+            _ => internal(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "store",
+                "the server's log says more under this request id",
+                &cause,
+            ),
+        }
+    }
+}
+
+impl From<FleetError> for ApiError {
+    fn from(cause: FleetError) -> ApiError {
+        let message = cause.to_string();
+        let (status, code, hint) = match cause {
+            FleetError::Store(cause) => return cause.into(),
+            FleetError::NoDevice(_) | FleetError::NoRollout(_) => {
+                (StatusCode::NOT_FOUND, "missing", "")
+            }
+            FleetError::Token => (
+                StatusCode::FORBIDDEN,
+                "class_token",
+                "`POST /api/v1/tokens` makes a token for a board and a cohort",
+            ),
+            FleetError::Name(_) => (StatusCode::UNPROCESSABLE_ENTITY, "name", ""),
+            FleetError::NoCapsule { .. } => (
+                StatusCode::CONFLICT,
+                "no_capsule",
+                "register devices whose board the model was compiled for",
+            ),
+            FleetError::Underway(_) => (
+                StatusCode::CONFLICT,
+                "underway",
+                "wait until it is done, or revert it",
+            ),
+            FleetError::WrongState { .. } => (StatusCode::CONFLICT, "state", ""),
+            FleetError::Capsule(_) => (StatusCode::CONFLICT, "capsule", "run the pipeline again"),
+            _ => {
+                return internal(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "fleet",
+                    "the server's log says more under this request id",
+                    &cause,
+                );
+            }
+        };
+        ApiError::new(status, code, message, hint)
+    }
+}
+
+impl From<ReleaseError> for ApiError {
+    fn from(cause: ReleaseError) -> ApiError {
+        let message = cause.to_string();
+        match cause {
+            ReleaseError::Store(cause) => cause.into(),
+            ReleaseError::Fleet(cause) => cause.into(),
+            ReleaseError::NoModel { .. } => {
+                ApiError::new(StatusCode::NOT_FOUND, "missing", message, "")
+            }
+            ReleaseError::NoPayload { .. } => {
+                let hint = "run the pipeline with this board in `[boards]`";
+                ApiError::new(StatusCode::CONFLICT, "no_payload", message, hint)
+            }
+        }
+    }
+}
+
+/// An error that the client can do nothing about: its cause stays in the log.
+fn internal(
+    status: StatusCode,
+    code: &'static str,
+    hint: &'static str,
+    cause: &dyn std::error::Error,
+) -> ApiError {
+    let mut text = cause.to_string();
+    let mut source = cause.source();
+    while let Some(next) = source {
+        text = format!("{text}: {next}");
+        source = next.source();
+    }
+    ApiError {
+        cause: Some(text),
+        ..ApiError::new(status, code, "the server could not do this now", hint)
+    }
+}
+
+impl From<JsonRejection> for ApiError {
+    fn from(rejection: JsonRejection) -> ApiError {
+        let hint = "`/api/v1/openapi.json` documents every body; unknown fields are refused";
+        ApiError::new(rejection.status(), "body", rejection.body_text(), hint)
+    }
+}
+
+impl From<QueryRejection> for ApiError {
+    fn from(rejection: QueryRejection) -> ApiError {
+        let hint = "`/api/v1/openapi.json` documents every parameter; unknown ones are refused";
+        ApiError::new(rejection.status(), "query", rejection.body_text(), hint)
+    }
+}
+
+impl From<PathRejection> for ApiError {
+    fn from(rejection: PathRejection) -> ApiError {
+        ApiError::new(rejection.status(), "path", rejection.body_text(), "")
+    }
+}

@@ -1,0 +1,207 @@
+//! The making side over HTTP: models, runs, datasets, lineage, triggers.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tinyops_store::run::{self, RunId};
+use tinyops_store::trigger::{self, NewTrigger};
+use tinyops_store::{
+    Digest, Json as Detail, ModelId, capsule, dataset, lineage, model, project, step,
+};
+
+use super::auth::Manager;
+use super::error::ApiError;
+use super::frame::{Body, Path, Query};
+use super::view::{
+    CapsuleView, DatasetView, EdgeView, ModelView, RunDetailView, RunView, TriggerView,
+};
+use crate::app::App;
+use crate::text::Text;
+
+/// How many rows.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Limit {
+    limit: Option<u32>,
+}
+
+impl Limit {
+    pub(super) fn count(&self) -> u32 {
+        self.limit.unwrap_or(100).min(1000)
+    }
+}
+
+pub(super) async fn models(State(app): State<App>) -> Result<Json<Vec<ModelView>>, ApiError> {
+    let models = model::list(app.db()).await?;
+    Ok(Json(models.into_iter().map(ModelView::from).collect()))
+}
+
+/// A version with its capsules.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct ModelDetailView {
+    #[serde(flatten)]
+    pub model: ModelView,
+    pub capsules: Vec<CapsuleView>,
+}
+
+pub(super) async fn model_version(
+    State(app): State<App>,
+    Path((name, version)): Path<(String, u32)>,
+) -> Result<Json<ModelDetailView>, ApiError> {
+    let row = model::get(app.db(), &name, version).await?;
+    let row = row.ok_or_else(|| ApiError::missing(format_args!("model `{name}@{version}`")))?;
+    let capsules = capsule::of_model(app.db(), &name).await?;
+    let of_version = capsules.into_iter().filter(|c| c.version == version);
+    Ok(Json(ModelDetailView {
+        model: row.into(),
+        capsules: of_version.map(CapsuleView::from).collect(),
+    }))
+}
+
+pub(super) async fn runs(
+    State(app): State<App>,
+    Query(limit): Query<Limit>,
+) -> Result<Json<Vec<RunView>>, ApiError> {
+    let runs = run::list(app.db(), limit.count()).await?;
+    Ok(Json(runs.into_iter().map(RunView::from).collect()))
+}
+
+pub(super) async fn run_detail(
+    State(app): State<App>,
+    Path(Text(id)): Path<Text<RunId>>,
+) -> Result<Json<RunDetailView>, ApiError> {
+    let row = run::get(app.db(), id).await?;
+    let row = row.ok_or_else(|| ApiError::missing(format_args!("run {id}")))?;
+    let steps = step::of_run(app.db(), id).await?;
+    Ok(Json(RunDetailView {
+        run: row.into(),
+        steps: steps.into_iter().map(Into::into).collect(),
+    }))
+}
+
+/// A pipeline run to ask for.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RunWish {
+    /// Why, for the records.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// Leaves a trigger that the loop takes to the pipeline.
+pub(super) async fn ask_for_run(
+    State(app): State<App>,
+    Manager(actor): Manager,
+    Body(wish): Body<RunWish>,
+) -> Result<(StatusCode, Json<TriggerView>), ApiError> {
+    let projects = project::list(app.db()).await?;
+    let new = NewTrigger {
+        kind: "train".to_owned(),
+        model: projects
+            .into_iter()
+            .next()
+            .map_or(String::new(), |p| p.name),
+        payload: None,
+        detail: serde_json::json!({ "asked_by": actor, "reason": wish.reason }),
+    };
+    let tx = app.db().begin("ask for a run").await?;
+    let trigger = trigger::add(&tx, &new, app.now()).await?;
+    tx.commit().await?;
+    Ok((StatusCode::ACCEPTED, Json(trigger.into())))
+}
+
+pub(super) async fn triggers(
+    State(app): State<App>,
+    Query(limit): Query<Limit>,
+) -> Result<Json<Vec<TriggerView>>, ApiError> {
+    let triggers = trigger::list(app.db(), limit.count()).await?;
+    Ok(Json(triggers.into_iter().map(TriggerView::from).collect()))
+}
+
+/// Which datasets.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OfProject {
+    project: String,
+}
+
+pub(super) async fn datasets(
+    State(app): State<App>,
+    Query(OfProject { project }): Query<OfProject>,
+) -> Result<Json<Vec<DatasetView>>, ApiError> {
+    let datasets = dataset::list(app.db(), &project).await?;
+    Ok(Json(datasets.into_iter().map(DatasetView::from).collect()))
+}
+
+/// Where something came from, and what was made with it.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct LineageView {
+    /// What was asked about.
+    pub digest: Text<Digest>,
+    /// The model version that a model id in reports stands for.
+    pub model: Option<String>,
+    /// Back to the sources, nearest first.
+    pub made_from: Vec<EdgeView>,
+    /// On to what devices run, nearest first.
+    pub made_into: Vec<EdgeView>,
+}
+
+/// Of a digest (64 hex digits), or of the model id that a report carries (8).
+pub(super) async fn lineage_of(
+    State(app): State<App>,
+    Path(name): Path<String>,
+) -> Result<Json<LineageView>, ApiError> {
+    let db = app.db();
+    let (digest, model) = if let Ok(digest) = name.parse::<Digest>() {
+        (digest, None)
+    } else if let Ok(id) = name.parse::<ModelId>() {
+        let capsule = capsule::get(db, id).await?;
+        let capsule = capsule.ok_or_else(|| ApiError::missing(format_args!("model id `{id}`")))?;
+        let name = format!("{}@{}", capsule.model, capsule.version);
+        (capsule.digest, Some(name))
+    } else {
+        return Err(ApiError::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "name",
+            format!("`{name}` is no digest and no model id"),
+            "give 64 hex digits of a digest, or the 8 that a report carries",
+        ));
+    };
+    let made_from = lineage::ancestors(db, &digest).await?;
+    let made_into = lineage::descendants(db, &digest).await?;
+    Ok(Json(LineageView {
+        digest: Text(digest),
+        model,
+        made_from: made_from.into_iter().map(EdgeView::from).collect(),
+        made_into: made_into.into_iter().map(EdgeView::from).collect(),
+    }))
+}
+
+/// Whether the server answers.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Health {
+    /// `ok`.
+    pub status: &'static str,
+    pub version: &'static str,
+    pub detail: Detail,
+}
+
+pub(super) async fn health() -> Json<Health> {
+    Json(Health {
+        status: "ok",
+        version: env!("CARGO_PKG_VERSION"),
+        detail: Detail::Null,
+    })
+}
+
+/// Whether the store answers, too.
+pub(super) async fn ready(State(app): State<App>) -> Result<Json<Health>, ApiError> {
+    let devices = tinyops_store::device::count(app.db()).await?;
+    Ok(Json(Health {
+        status: "ok",
+        version: env!("CARGO_PKG_VERSION"),
+        detail: serde_json::json!({ "devices": devices }),
+    }))
+}

@@ -1,0 +1,301 @@
+//! The operating side over HTTP: the fleet in figures, rollouts, alerts, rounds, the audit log.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tinyops_fleet::canary::Plan;
+use tinyops_fleet::rollout::Wish;
+use tinyops_store::alert::{self, AlertId};
+use tinyops_store::rollout::{self, RolloutId};
+use tinyops_store::{ModelId, Timestamp, audit, device, presence, round};
+
+use super::auth::Manager;
+use super::error::ApiError;
+use super::frame::{Body, Path, Query};
+use super::make::Limit;
+use super::view::{AlertView, AuditView, MemberView, RolloutDetailView, RolloutView, RoundView};
+use crate::app::App;
+use crate::event::Event;
+use crate::gate::tell;
+use crate::release::release;
+use crate::text::Text;
+
+/// The fleet in figures.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct FleetView {
+    pub now_ms: i64,
+    pub device_count: i64,
+    pub connected_count: usize,
+    pub models: Vec<ModelShare>,
+    pub cohorts: Vec<CohortShare>,
+    pub standing_alert_count: usize,
+    pub open_rollout_count: usize,
+    pub accuracy: Vec<AccuracyView>,
+}
+
+/// How many active devices run a model.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct ModelShare {
+    /// None: those that never said.
+    pub model: Option<Text<ModelId>>,
+    pub device_count: i64,
+}
+
+/// How many active devices are in a cohort.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct CohortShare {
+    pub cohort: String,
+    pub device_count: i64,
+}
+
+/// How right a model is in a cohort, by labels that came back.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct AccuracyView {
+    pub cohort: String,
+    pub model: Text<ModelId>,
+    pub right: i64,
+    pub judged: i64,
+    /// `[actual][predicted]`.
+    pub confusion: Vec<Vec<i64>>,
+}
+
+/// Since when.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Since {
+    since_ms: Option<i64>,
+}
+
+pub(super) async fn fleet(
+    State(app): State<App>,
+    Query(Since { since_ms }): Query<Since>,
+) -> Result<Json<FleetView>, ApiError> {
+    let db = app.db();
+    let accuracy = app
+        .fleet()
+        .accuracy(Timestamp(since_ms.unwrap_or(0)))
+        .await?;
+    let models = presence::by_model(db).await?.into_iter();
+    let cohorts = device::cohorts(db).await?.into_iter();
+    Ok(Json(FleetView {
+        now_ms: app.now().0,
+        device_count: device::count(db).await?,
+        connected_count: app.connected_count(),
+        models: models
+            .map(|(model, device_count)| ModelShare {
+                model: model.map(Text),
+                device_count,
+            })
+            .collect(),
+        cohorts: cohorts
+            .map(|(cohort, device_count)| CohortShare {
+                cohort,
+                device_count,
+            })
+            .collect(),
+        standing_alert_count: alert::standing(db).await?.len(),
+        open_rollout_count: rollout::open(db).await?.len(),
+        accuracy: accuracy
+            .into_iter()
+            .map(|accuracy| AccuracyView {
+                cohort: accuracy.cohort,
+                model: Text(accuracy.model),
+                right: accuracy.right,
+                judged: accuracy.judged,
+                confusion: accuracy.confusion,
+            })
+            .collect(),
+    }))
+}
+
+pub(super) async fn rollouts(
+    State(app): State<App>,
+    Query(limit): Query<Limit>,
+) -> Result<Json<Vec<RolloutView>>, ApiError> {
+    let rollouts = rollout::list(app.db(), limit.count()).await?;
+    Ok(Json(rollouts.into_iter().map(RolloutView::from).collect()))
+}
+
+pub(super) async fn rollout_detail(
+    State(app): State<App>,
+    Path(Text(id)): Path<Text<RolloutId>>,
+) -> Result<Json<RolloutDetailView>, ApiError> {
+    let row = rollout::get(app.db(), id).await?;
+    let row = row.ok_or_else(|| ApiError::missing(format_args!("rollout {id}")))?;
+    let members = rollout::members(app.db(), id).await?;
+    Ok(Json(RolloutDetailView {
+        rollout: row.into(),
+        devices: members.into_iter().map(MemberView::from).collect(),
+    }))
+}
+
+/// A rollout to start.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RolloutWish {
+    pub model: String,
+    pub version: u32,
+    /// The cohort; every device with a fitting board where there is none.
+    #[serde(default)]
+    pub cohort: Option<String>,
+    /// Share of the devices that try it first, 0 to 1; 1 skips the canary.
+    #[serde(default)]
+    pub canary_share: Option<f64>,
+}
+
+/// Signs the version for the boards that it was compiled for, and offers it to the canary.
+pub(super) async fn start_rollout(
+    State(app): State<App>,
+    Manager(actor): Manager,
+    Body(wish): Body<RolloutWish>,
+) -> Result<(StatusCode, Json<RolloutView>), ApiError> {
+    let fleet = app.fleet();
+    let plan = wish.canary_share.map(|canary_share| Plan {
+        canary_share,
+        ..fleet.policy.rollout.clone()
+    });
+    let signer = &app.inner().signer;
+    release(fleet, signer, &wish.model, wish.version, app.now()).await?;
+    let wish = Wish {
+        model: &wish.model,
+        version: wish.version,
+        cohort: wish.cohort.as_deref(),
+        plan,
+    };
+    let (rollout, events) = fleet.start_rollout(&wish, actor, app.now()).await?;
+    tell(&app.inner().events, events.into_iter().map(Event::Fleet));
+    app.inner().wake.notify_one();
+    Ok((StatusCode::CREATED, Json(rollout.into())))
+}
+
+/// Why, for the records.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Why {
+    #[serde(default)]
+    pub why: String,
+}
+
+pub(super) async fn pause_rollout(
+    State(app): State<App>,
+    Manager(actor): Manager,
+    Path(Text(id)): Path<Text<RolloutId>>,
+    Body(Why { why }): Body<Why>,
+) -> Result<Json<RolloutView>, ApiError> {
+    let rollout = app
+        .fleet()
+        .pause_rollout(id, actor, &why, app.now())
+        .await?;
+    Ok(Json(rollout.into()))
+}
+
+pub(super) async fn resume_rollout(
+    State(app): State<App>,
+    Manager(actor): Manager,
+    Path(Text(id)): Path<Text<RolloutId>>,
+) -> Result<Json<RolloutView>, ApiError> {
+    let rollout = app.fleet().resume_rollout(id, actor, app.now()).await?;
+    app.inner().wake.notify_one();
+    Ok(Json(rollout.into()))
+}
+
+pub(super) async fn revert_rollout(
+    State(app): State<App>,
+    Manager(actor): Manager,
+    Path(Text(id)): Path<Text<RolloutId>>,
+    Body(Why { why }): Body<Why>,
+) -> Result<Json<RolloutView>, ApiError> {
+    let rollout = app
+        .fleet()
+        .revert_rollout(id, actor, &why, app.now())
+        .await?;
+    app.inner().wake.notify_one();
+    Ok(Json(rollout.into()))
+}
+
+pub(super) async fn alerts(
+    State(app): State<App>,
+    Query(limit): Query<Limit>,
+) -> Result<Json<Vec<AlertView>>, ApiError> {
+    let alerts = alert::list(app.db(), limit.count()).await?;
+    Ok(Json(alerts.into_iter().map(AlertView::from).collect()))
+}
+
+pub(super) async fn acknowledge_alert(
+    State(app): State<App>,
+    Manager(actor): Manager,
+    Path(Text(id)): Path<Text<AlertId>>,
+) -> Result<Json<AlertView>, ApiError> {
+    let alert = app.fleet().acknowledge(id, actor, app.now()).await?;
+    Ok(Json(alert.into()))
+}
+
+pub(super) async fn resolve_alert(
+    State(app): State<App>,
+    Manager(actor): Manager,
+    Path(Text(id)): Path<Text<AlertId>>,
+) -> Result<Json<AlertView>, ApiError> {
+    let alert = app.fleet().resolve(id, actor, app.now()).await?;
+    Ok(Json(alert.into()))
+}
+
+pub(super) async fn rounds(
+    State(app): State<App>,
+    Query(limit): Query<Limit>,
+) -> Result<Json<Vec<RoundView>>, ApiError> {
+    let rounds = round::list(app.db(), limit.count()).await?;
+    Ok(Json(rounds.into_iter().map(RoundView::from).collect()))
+}
+
+/// A round to open.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RoundWish {
+    /// The capsule whose embeddings are summed: the 8 hex digits that reports carry.
+    pub model: Text<ModelId>,
+    /// The cohort that is asked; everyone who runs the capsule where there is none.
+    #[serde(default)]
+    pub cohort: Option<String>,
+    /// Why, for the records.
+    #[serde(default)]
+    pub why: String,
+}
+
+pub(super) async fn open_round(
+    State(app): State<App>,
+    Manager(_): Manager,
+    Body(wish): Body<RoundWish>,
+) -> Result<(StatusCode, Json<RoundView>), ApiError> {
+    let cohort = wish.cohort.as_deref();
+    let fleet = app.fleet();
+    let round = fleet
+        .open_round(wish.model.0, cohort, &wish.why, app.now())
+        .await?;
+    app.inner().wake.notify_one();
+    Ok((StatusCode::CREATED, Json(round.into())))
+}
+
+pub(super) async fn audit_log(
+    State(app): State<App>,
+    Manager(_): Manager,
+    Query(limit): Query<Limit>,
+) -> Result<Json<Vec<AuditView>>, ApiError> {
+    let entries = audit::list(app.db(), limit.count()).await?;
+    Ok(Json(entries.into_iter().map(AuditView::from).collect()))
+}
+
+/// Prometheus' text, with what the store counts brought up to date.
+pub(super) async fn metrics(State(app): State<App>) -> Result<String, ApiError> {
+    let db = app.db();
+    let metrics = &app.inner().metrics;
+    metrics.devices.set(device::count(db).await?);
+    metrics
+        .alerts_open
+        .set(alert::standing(db).await?.len() as i64);
+    metrics
+        .rollouts_active
+        .set(rollout::open(db).await?.len() as i64);
+    Ok(metrics.text())
+}

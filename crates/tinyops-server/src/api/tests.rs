@@ -1,0 +1,249 @@
+//! The API without a socket, over records in memory.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{Request, StatusCode, header};
+use serde_json::{Value, json};
+use tinyops_fleet::{Policy, Signer};
+use tinyops_pipeline::{Project, Workshop};
+use tinyops_store::{Artifacts, Db, Timestamp};
+use tower::ServiceExt as _;
+
+use crate::serve::{Config, Loops, assemble};
+use crate::{App, router};
+
+async fn app(admin_token: Option<&str>) -> App {
+    let db = Db::open("sqlite::memory:").await.unwrap();
+    let workshop = Workshop {
+        root: PathBuf::new(),
+        project: Project::default(),
+        db,
+        artifacts: Artifacts::open("memory:").await.unwrap(),
+        now: Arc::new(|| Timestamp(1_795_374_849_000)),
+    };
+    let config = Config {
+        http: ([127, 0, 0, 1], 0).into(),
+        mqtt: None,
+        workshop,
+        policy: Policy::default(),
+        signer: Signer::from_seed(&[7; 32]),
+        admin_token: PathBuf::new(),
+        loops: Loops::default(),
+    };
+    assemble(&config, admin_token.map(str::to_owned)).0
+}
+
+async fn call(
+    router: &Router,
+    method: &str,
+    path: &str,
+    token: Option<&str>,
+    body: Value,
+) -> (StatusCode, Value) {
+    let mut request = Request::builder().method(method).uri(path);
+    if let Some(token) = token {
+        request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+    }
+    let body = match body {
+        Value::Null => Body::empty(),
+        body => {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+            Body::from(body.to_string())
+        }
+    };
+    let response = router
+        .clone()
+        .oneshot(request.body(body).unwrap())
+        .await
+        .unwrap();
+    let status = response.status();
+    let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    (
+        status,
+        serde_json::from_slice(&bytes).unwrap_or(Value::Null),
+    )
+}
+
+#[track_caller]
+fn check_problem(answer: &(StatusCode, Value), status: u16, code: &str) {
+    assert_eq!(
+        (answer.0.as_u16(), answer.1["code"].as_str()),
+        (status, Some(code)),
+        "{answer:?}"
+    );
+    assert!(
+        answer.1["request_id"]
+            .as_str()
+            .is_some_and(|id| id.len() == 8)
+    );
+    assert!(answer.1["message"].is_string() && answer.1["hint"].is_string());
+}
+
+#[tokio::test]
+async fn a_device_is_enrolled_once_shown_and_revoked() {
+    let router = router(app(None).await);
+    let wish = json!({ "board": "esp-eye", "cohort": "hall-2", "device": "00000000000000aa" });
+    let (status, enrolled) = call(&router, "POST", "/api/v1/devices", None, wish.clone()).await;
+    assert_eq!(status, StatusCode::CREATED);
+    assert_eq!(enrolled["up"], "t/00000000000000aa/up");
+    assert_eq!(enrolled["key"].as_str().unwrap().len(), 64);
+
+    let again = call(&router, "POST", "/api/v1/devices", None, wish).await;
+    check_problem(&again, 409, "exists");
+
+    let (_, shown) = call(
+        &router,
+        "GET",
+        "/api/v1/devices/00000000000000aa",
+        None,
+        Value::Null,
+    )
+    .await;
+    assert_eq!(
+        (&shown["cohort"], &shown["state"]),
+        (&json!("hall-2"), &json!("active"))
+    );
+    assert!(shown.get("key").is_none(), "a key is shown once");
+
+    let device = format!(
+        "00000000000000aa.{}",
+        enrolled["password"].as_str().unwrap()
+    );
+    let revoked = call(
+        &router,
+        "DELETE",
+        "/api/v1/devices/00000000000000aa",
+        None,
+        Value::Null,
+    )
+    .await;
+    assert_eq!(revoked.0, StatusCode::NO_CONTENT);
+    let owed = call(&router, "GET", "/api/v1/owed", Some(&device), Value::Null).await;
+    check_problem(&owed, 401, "device");
+}
+
+#[tokio::test]
+async fn errors_have_one_shape() {
+    let router = router(app(None).await);
+    let unknown = json!({ "board": "esp-eye", "bord": 1 });
+    check_problem(
+        &call(&router, "POST", "/api/v1/devices", None, unknown).await,
+        422,
+        "body",
+    );
+    let name = json!({ "board": "a/b" });
+    check_problem(
+        &call(&router, "POST", "/api/v1/devices", None, name).await,
+        422,
+        "name",
+    );
+    let checks = [
+        ("GET", "/api/v1/nothing", 404, "no_route"),
+        ("PUT", "/api/v1/devices", 405, "method"),
+        ("GET", "/api/v1/devices/xyz", 400, "path"),
+        ("GET", "/api/v1/devices/00000000000000ff", 404, "missing"),
+        ("GET", "/api/v1/devices?limt=1", 400, "query"),
+        ("GET", "/api/v1/runs/7", 404, "missing"),
+        ("GET", "/api/v1/models/fan/1", 404, "missing"),
+        ("GET", "/api/v1/lineage/zz", 422, "name"),
+        ("GET", "/api/v1/owed", 401, "device"),
+        ("POST", "/api/v1/reports", 401, "device"),
+        ("POST", "/api/v1/devices", 415, "body"),
+    ];
+    for (method, path, status, code) in checks {
+        check_problem(
+            &call(&router, method, path, None, Value::Null).await,
+            status,
+            code,
+        );
+    }
+    let large = json!({ "board": "x".repeat(100_000) });
+    check_problem(
+        &call(&router, "POST", "/api/v1/devices", None, large).await,
+        413,
+        "body",
+    );
+}
+
+#[tokio::test]
+async fn management_needs_the_token_where_there_is_one() {
+    let router = router(app(Some("0123456789abcdef0123456789abcdef")).await);
+    let wish = json!({ "board": "esp-eye", "cohort": "hall-2" });
+    for token in [None, Some("wrong"), Some("")] {
+        let denied = call(&router, "POST", "/api/v1/tokens", token, wish.clone()).await;
+        check_problem(&denied, 401, "token");
+        let denied = call(&router, "POST", "/api/v1/devices", token, wish.clone()).await;
+        check_problem(&denied, 401, "token");
+    }
+    let admin = Some("0123456789abcdef0123456789abcdef");
+    let (status, made) = call(&router, "POST", "/api/v1/tokens", admin, wish).await;
+    assert_eq!(status, StatusCode::CREATED);
+    // A class token lets a device enrol itself, on its own board only.
+    for (board, status) in [("esp-eye", 201), ("sparkfun-edge-2", 403)] {
+        let wish = json!({ "board": board, "class_token": made["class_token"] });
+        let (got, _) = call(&router, "POST", "/api/v1/devices", None, wish).await;
+        assert_eq!(got.as_u16(), status);
+    }
+}
+
+#[tokio::test]
+async fn a_run_is_asked_for_by_a_trigger() {
+    let router = router(app(None).await);
+    let wish = json!({ "reason": "new recordings" });
+    let (status, asked) = call(&router, "POST", "/api/v1/runs", None, wish).await;
+    assert_eq!(
+        (status, &asked["state"]),
+        (StatusCode::ACCEPTED, &json!("waiting"))
+    );
+    let (_, listed) = call(&router, "GET", "/api/v1/triggers", None, Value::Null).await;
+    assert_eq!(listed[0]["detail"]["reason"], "new recordings");
+}
+
+#[tokio::test]
+async fn every_operation_of_the_document_is_a_route() {
+    let router = router(app(None).await);
+    let (_, document) = call(&router, "GET", "/api/v1/openapi.json", None, Value::Null).await;
+    let paths = document["paths"].as_object().unwrap();
+    assert!(paths.len() > 20);
+    for (path, methods) in paths {
+        for method in methods.as_object().unwrap().keys() {
+            let path = path.replace(['{', '}'], "");
+            let answer = call(&router, &method.to_uppercase(), &path, None, Value::Null).await;
+            let code = answer.1["code"].as_str().unwrap_or_default().to_owned();
+            assert!(
+                code != "no_route" && code != "method",
+                "{method} {path}: {answer:?}"
+            );
+        }
+    }
+}
+
+/// The committed document is what the server says; `UPDATE_OPENAPI=1` writes it anew.
+#[tokio::test]
+async fn the_committed_document_is_current() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/openapi.json");
+    let document = super::operation::document(&super::operations());
+    let text = format!("{}\n", serde_json::to_string_pretty(&document).unwrap());
+    if std::env::var_os("UPDATE_OPENAPI").is_some() {
+        std::fs::write(path, &text).unwrap();
+    }
+    let committed = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        committed == text,
+        "docs/openapi.json is old: run this test with UPDATE_OPENAPI=1"
+    );
+}
+
+#[tokio::test]
+async fn metrics_are_in_prometheus_text() {
+    let router = router(app(None).await);
+    let request = Request::get("/metrics").body(Body::empty()).unwrap();
+    let response = router.oneshot(request).await.unwrap();
+    let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    let text = String::from_utf8(bytes.to_vec()).unwrap();
+    assert!(text.contains("tinyops_devices 0\n"), "{text}");
+    assert!(text.ends_with("# EOF\n"));
+}

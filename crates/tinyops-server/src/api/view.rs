@@ -1,0 +1,434 @@
+//! What records look like from outside: their own types, since the records may change and the API may not.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use tinyops_store::alert::Alert;
+use tinyops_store::audit::Entry;
+use tinyops_store::capsule::Capsule;
+use tinyops_store::dataset::Dataset;
+use tinyops_store::device::Device;
+use tinyops_store::lineage::Edge;
+use tinyops_store::model::Model;
+use tinyops_store::presence::Presence;
+use tinyops_store::rollout::{Member, Rollout};
+use tinyops_store::round::Round;
+use tinyops_store::run::Run;
+use tinyops_store::step::{Port, Step};
+use tinyops_store::trigger::Trigger;
+use tinyops_store::{DeviceId, Digest, Json, ModelId};
+
+use crate::text::Text;
+
+/// A device, and what it last told.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct DeviceView {
+    /// 16 hex digits.
+    pub device: Text<DeviceId>,
+    pub board: String,
+    pub cohort: String,
+    pub tags: Vec<String>,
+    /// `active` or `revoked`.
+    pub state: &'static str,
+    /// Unix milliseconds.
+    pub enrolled_at_ms: i64,
+    /// The capsule that its newest report carries: 8 hex digits.
+    pub model: Option<Text<ModelId>>,
+    /// Unix milliseconds.
+    pub last_seen_at_ms: Option<i64>,
+    pub report_count: i64,
+    pub report_bytes: i64,
+    pub missing_count: i64,
+    pub malformed_count: i64,
+}
+
+impl DeviceView {
+    pub(super) fn new(device: Device, presence: Option<&Presence>) -> DeviceView {
+        DeviceView {
+            device: Text(device.id),
+            board: device.board,
+            cohort: device.cohort,
+            tags: device.tags,
+            state: device.state.word(),
+            enrolled_at_ms: device.enrolled_at.0,
+            model: presence.and_then(|p| p.model).map(Text),
+            last_seen_at_ms: presence.and_then(|p| p.last_seen).map(|at| at.0),
+            report_count: presence.map_or(0, |p| p.report_count),
+            report_bytes: presence.map_or(0, |p| p.byte_count),
+            missing_count: presence.map_or(0, |p| p.missing_count),
+            malformed_count: presence.map_or(0, |p| p.malformed_count),
+        }
+    }
+}
+
+/// One version of a model.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct ModelView {
+    pub name: String,
+    pub version: u32,
+    pub project: String,
+    /// The encoded model: 64 hex digits.
+    pub digest: Text<Digest>,
+    pub run: Option<i64>,
+    /// The version that it was made from, as a re-solved head is.
+    pub parent: Option<u32>,
+    /// `candidate`, `canary`, `production`, `archived` or `rejected`.
+    pub stage: &'static str,
+    /// Figures by name.
+    pub metrics: Json,
+    pub created_at_ms: i64,
+}
+
+impl From<Model> for ModelView {
+    fn from(model: Model) -> ModelView {
+        ModelView {
+            name: model.name,
+            version: model.version,
+            project: model.project,
+            digest: Text(model.digest),
+            run: model.run.map(|run| run.0),
+            parent: model.parent,
+            stage: model.stage.word(),
+            metrics: model.metrics,
+            created_at_ms: model.created_at.0,
+        }
+    }
+}
+
+/// A version, signed for one board.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct CapsuleView {
+    /// What reports carry: 8 hex digits.
+    pub model_id: Text<ModelId>,
+    pub board: String,
+    /// Download it from `/api/v1/capsules/{digest}`.
+    pub digest: Text<Digest>,
+    pub bytes: u32,
+    pub sequence: u32,
+    /// Labels and the estimated fit.
+    pub detail: Json,
+    pub created_at_ms: i64,
+}
+
+impl From<Capsule> for CapsuleView {
+    fn from(capsule: Capsule) -> CapsuleView {
+        CapsuleView {
+            model_id: Text(capsule.id),
+            board: capsule.board,
+            digest: Text(capsule.digest),
+            bytes: capsule.bytes,
+            sequence: capsule.sequence,
+            detail: capsule.detail,
+            created_at_ms: capsule.created_at.0,
+        }
+    }
+}
+
+/// One execution of a pipeline.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct RunView {
+    pub run: i64,
+    pub project: String,
+    /// `train` or `resolve-head`.
+    pub kind: String,
+    pub trigger: Option<i64>,
+    pub settings: Text<Digest>,
+    /// The version of TinyOps that ran it.
+    pub code: String,
+    pub seed: u64,
+    /// `waiting`, `running`, `done`, `refused` or `failed`.
+    pub state: &'static str,
+    pub detail: Json,
+    pub started_at_ms: i64,
+    pub ended_at_ms: Option<i64>,
+}
+
+impl From<Run> for RunView {
+    fn from(run: Run) -> RunView {
+        RunView {
+            run: run.id.0,
+            project: run.project,
+            kind: run.kind,
+            trigger: run.trigger.map(|trigger| trigger.0),
+            settings: Text(run.settings),
+            code: run.code,
+            seed: run.seed,
+            state: run.state.word(),
+            detail: run.detail,
+            started_at_ms: run.started_at.0,
+            ended_at_ms: run.ended_at.map(|at| at.0),
+        }
+    }
+}
+
+/// An artifact by its name in a step.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct PortView {
+    pub name: String,
+    pub digest: Text<Digest>,
+}
+
+/// One node of a run.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct StepView {
+    pub name: String,
+    /// `waiting`, `running`, `done`, `cached`, `failed` or `skipped`.
+    pub state: &'static str,
+    pub seconds: f64,
+    pub inputs: Vec<PortView>,
+    pub outputs: Vec<PortView>,
+    pub detail: Json,
+}
+
+impl From<Step> for StepView {
+    fn from(step: Step) -> StepView {
+        let ports = |ports: Vec<Port>| {
+            let view = |port: Port| PortView {
+                name: port.name,
+                digest: Text(port.digest),
+            };
+            ports.into_iter().map(view).collect()
+        };
+        StepView {
+            name: step.name,
+            state: step.state.word(),
+            seconds: step.seconds,
+            inputs: ports(step.inputs),
+            outputs: ports(step.outputs),
+            detail: step.detail,
+        }
+    }
+}
+
+/// A run with its steps.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct RunDetailView {
+    #[serde(flatten)]
+    pub run: RunView,
+    pub steps: Vec<StepView>,
+}
+
+/// One version of a project's data.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct DatasetView {
+    pub digest: Text<Digest>,
+    pub project: String,
+    pub sample_count: i64,
+    pub detail: Json,
+    pub created_at_ms: i64,
+}
+
+impl From<Dataset> for DatasetView {
+    fn from(dataset: Dataset) -> DatasetView {
+        DatasetView {
+            digest: Text(dataset.digest),
+            project: dataset.project,
+            sample_count: dataset.sample_count,
+            detail: dataset.detail,
+            created_at_ms: dataset.created_at.0,
+        }
+    }
+}
+
+/// A rollout.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct RolloutView {
+    pub rollout: i64,
+    pub model: String,
+    pub version: u32,
+    /// The version to go back to.
+    pub previous: Option<u32>,
+    pub cohort: Option<String>,
+    /// `canary`, `full`, `paused`, `done` or `halted`.
+    pub state: &'static str,
+    pub plan: Json,
+    pub reason: Json,
+    pub created_at_ms: i64,
+    pub changed_at_ms: i64,
+}
+
+impl From<Rollout> for RolloutView {
+    fn from(rollout: Rollout) -> RolloutView {
+        RolloutView {
+            rollout: rollout.id.0,
+            model: rollout.model,
+            version: rollout.version,
+            previous: rollout.previous,
+            cohort: rollout.cohort,
+            state: rollout.state.word(),
+            plan: rollout.plan,
+            reason: rollout.reason,
+            created_at_ms: rollout.created_at.0,
+            changed_at_ms: rollout.changed_at.0,
+        }
+    }
+}
+
+/// One device of a rollout.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct MemberView {
+    pub device: Text<DeviceId>,
+    /// `control`, `offered`, `confirmed`, `failed`, `reverted`, `silent` or `recalled`.
+    pub delivery: &'static str,
+    pub target: Option<Text<ModelId>>,
+    pub changed_at_ms: i64,
+    pub detail: Json,
+}
+
+impl From<Member> for MemberView {
+    fn from(member: Member) -> MemberView {
+        MemberView {
+            device: Text(member.device),
+            delivery: member.delivery.word(),
+            target: member.target.map(Text),
+            changed_at_ms: member.changed_at.0,
+            detail: member.detail,
+        }
+    }
+}
+
+/// A rollout with its devices.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct RolloutDetailView {
+    #[serde(flatten)]
+    pub rollout: RolloutView,
+    pub devices: Vec<MemberView>,
+}
+
+/// An alert.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct AlertView {
+    pub alert: i64,
+    /// `device/…` or `cohort/…`.
+    pub scope: String,
+    pub model: Text<ModelId>,
+    /// `recalibrate`, `re-standardise`, `head-update`, `retrain` or `sensor-fault`.
+    pub advice: String,
+    pub detail: Json,
+    /// `open`, `acknowledged` or `resolved`.
+    pub state: &'static str,
+    pub actor: String,
+    pub opened_at_ms: i64,
+    pub changed_at_ms: i64,
+}
+
+impl From<Alert> for AlertView {
+    fn from(alert: Alert) -> AlertView {
+        AlertView {
+            alert: alert.id.0,
+            scope: alert.scope.key(),
+            model: Text(alert.model),
+            advice: alert.advice,
+            detail: alert.detail,
+            state: alert.state.word(),
+            actor: alert.actor,
+            opened_at_ms: alert.opened_at.0,
+            changed_at_ms: alert.changed_at.0,
+        }
+    }
+}
+
+/// A wish for a pipeline run.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct TriggerView {
+    pub trigger: i64,
+    /// `train` or `resolve-head`.
+    pub kind: String,
+    pub model: String,
+    pub payload: Option<Text<Digest>>,
+    pub detail: Json,
+    /// `waiting`, `taken`, `done` or `failed`.
+    pub state: &'static str,
+    pub run: Option<i64>,
+    pub created_at_ms: i64,
+}
+
+impl From<Trigger> for TriggerView {
+    fn from(trigger: Trigger) -> TriggerView {
+        TriggerView {
+            trigger: trigger.id.0,
+            kind: trigger.kind,
+            model: trigger.model,
+            payload: trigger.payload.map(Text),
+            detail: trigger.detail,
+            state: trigger.state.word(),
+            run: trigger.run.map(|run| run.0),
+            created_at_ms: trigger.created_at.0,
+        }
+    }
+}
+
+/// One gathering of statistics.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct RoundView {
+    pub round: i64,
+    pub model: Text<ModelId>,
+    pub cohort: Option<String>,
+    /// `gathering`, `closed` or `abandoned`.
+    pub state: &'static str,
+    pub device_count_min: u32,
+    pub device_count: u32,
+    pub deadline_ms: i64,
+    pub statistics: Option<Text<Digest>>,
+    pub detail: Json,
+    pub created_at_ms: i64,
+}
+
+impl From<Round> for RoundView {
+    fn from(round: Round) -> RoundView {
+        RoundView {
+            round: round.id.0,
+            model: Text(round.model),
+            cohort: round.cohort,
+            state: round.state.word(),
+            device_count_min: round.device_count_min,
+            device_count: round.device_count,
+            deadline_ms: round.deadline.0,
+            statistics: round.statistics.map(Text),
+            detail: round.detail,
+            created_at_ms: round.created_at.0,
+        }
+    }
+}
+
+/// `to` was made from `from`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct EdgeView {
+    pub from: Text<Digest>,
+    pub to: Text<Digest>,
+    /// The step that did it, or the relation.
+    pub kind: String,
+    pub run: Option<i64>,
+}
+
+impl From<Edge> for EdgeView {
+    fn from(edge: Edge) -> EdgeView {
+        EdgeView {
+            from: Text(edge.from),
+            to: Text(edge.to),
+            kind: edge.kind,
+            run: edge.run.map(|run| run.0),
+        }
+    }
+}
+
+/// One line of the audit log.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct AuditView {
+    pub at_ms: i64,
+    pub actor: String,
+    pub action: String,
+    pub subject: String,
+    pub detail: Json,
+}
+
+impl From<Entry> for AuditView {
+    fn from(entry: Entry) -> AuditView {
+        AuditView {
+            at_ms: entry.at.0,
+            actor: entry.actor,
+            action: entry.action,
+            subject: entry.subject,
+            detail: entry.detail,
+        }
+    }
+}
