@@ -1,0 +1,6 @@
+//! Models as bytes, graphs and their faults, foreign files.
+
+mod encoding;
+mod faults;
+mod foreign;
+mod samples;
