@@ -88,27 +88,28 @@ pub fn evaluate(
     Ok(Comparison { int8, float })
 }
 
-/// Readings of the longest window that a capsule carries whole, to prove the front end too: 4 kB.
-const WHOLE_READINGS: usize = 1024;
+/// Readings that a capsule carries at most to prove the front end too: 4 kB.
+const READINGS_MAX: usize = 1024;
 
 /// Windows with the answer a device must give, spread over the given ones: a capsule carries them, and a
 /// device that answers otherwise does not take it.
+///
+/// At most `count` of them. Where whole windows fit into 4 kB they are carried whole, fewer if need be; or else
+/// what the front end made of them.
 ///
 /// # Errors
 /// [`TrainError::Mismatch`] where the windows are not what the model takes.
 pub fn golden(model: &Model, windows: &Windows, count: usize) -> Result<Vec<Golden>, TrainError> {
     let all = windows.count();
-    let chosen: Vec<usize> = (0..count.min(all))
-        .map(|place| place * all / count.min(all))
-        .collect();
+    let room = READINGS_MAX / windows.reading_count().max(1);
+    let is_network = model.body.graph().is_some();
+    let whole = is_network && room > 0;
+    let count = if whole { count.min(room) } else { count }.min(all);
+    let chosen: Vec<usize> = (0..count).map(|place| place * all / count).collect();
     let windows = windows.select(&chosen);
     let features = Features::extract(&model.front_end, &windows, &mut |_| Flow::Continue)?;
     let scorer = Scorer::new(model)?;
-    Ok((0..windows.count())
-        .map(|index| {
-            let readings = windows.window(index);
-            let whole = index == 0 && readings.len() <= WHOLE_READINGS;
-            scorer.golden(whole.then_some(readings), features.row(0, index))
-        })
-        .collect())
+    let vector =
+        |index: usize| scorer.golden(whole.then(|| windows.window(index)), features.row(0, index));
+    Ok((0..count).map(vector).collect())
 }

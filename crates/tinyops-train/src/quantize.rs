@@ -125,6 +125,9 @@ fn calibration_rows(spec: &TrainSpec, trained: &Trained, train: &Features) -> Ve
         let start = rows.len();
         rows.extend_from_slice(train.row(0, place * count / wanted));
         trained.scaler.view().apply(&mut rows[start..]);
+        rows[start..]
+            .iter_mut()
+            .for_each(|x| *x = x.clamp(-trained.clip, trained.clip));
     }
     rows
 }

@@ -34,6 +34,10 @@ pub struct TrainSpec {
     pub front_end: FrontEndSpec,
     /// How features are standardised.
     pub scaler: ScalerSpec,
+    /// Standardised features are held within so many deviations, in training and, by the range of the int8
+    /// input, on the device: what no training window showed cannot shout down the rest. 0 sets no limit.
+    /// Without effect on anomaly detection, which lives by what no training window showed.
+    pub clip: f32,
     /// The model's body.
     pub network: NetworkSpec,
     /// Changed copies of the training windows.
@@ -372,6 +376,7 @@ impl TrainSpec {
             min_confidence: 0.0,
             front_end: FrontEndSpec::default(),
             scaler: ScalerSpec::Auto,
+            clip: 4.0,
             network: NetworkSpec::Dense(DenseSpec::default()),
             augment: AugmentSpec::default(),
             costs: Costs::default(),

@@ -24,6 +24,8 @@ pub struct Trained {
     pub front_end: FrontEnd,
     /// From features to standardised features.
     pub scaler: OwnedScaler,
+    /// Standardised features are held within so many deviations; infinite where there is no limit.
+    pub clip: f32,
     /// Where a score becomes a decision, in floating point.
     pub decision: Decision,
     /// What training showed, epoch by epoch; empty where nothing is iterated.
@@ -70,9 +72,14 @@ pub fn fit(
     }
     task.check_classes(train, &members)?;
     let scaler = standard::measure(spec.scaler, train, &members);
-    let inputs = standardised(&scaler, train, &members, train.copies);
+    let clip = if spec.goal == Goal::Anomaly || spec.clip == 0.0 {
+        f32::INFINITY
+    } else {
+        spec.clip
+    };
+    let inputs = standardised(&scaler, clip, train, &members, train.copies);
     let held = task.members(&set.validation);
-    let held_inputs = standardised(&scaler, &set.validation, &held, 1);
+    let held_inputs = standardised(&scaler, clip, &set.validation, &held, 1);
     let mut rng = Rng::new(spec.seed, 1);
     let dims = Dims {
         height: train.shape.height.into(),
@@ -130,6 +137,7 @@ pub fn fit(
         },
         front_end: train.front_end,
         scaler,
+        clip,
         decision: Decision {
             threshold: 0.5,
             min_confidence: spec.min_confidence,
@@ -209,6 +217,7 @@ pub(crate) fn normal_classes(spec: &TrainSpec, classes: &[String]) -> Vec<usize>
 /// Rows of the members, copy by copy, as the network sees them.
 fn standardised(
     scaler: &OwnedScaler,
+    clip: f32,
     features: &Features,
     members: &[usize],
     copies: usize,
@@ -219,6 +228,9 @@ fn standardised(
             let start = rows.len();
             rows.extend_from_slice(features.row(copy, index));
             scaler.view().apply(&mut rows[start..]);
+            rows[start..]
+                .iter_mut()
+                .for_each(|x| *x = x.clamp(-clip, clip));
         }
     }
     rows
@@ -427,7 +439,7 @@ impl Trained {
     /// Scores windows in floating point, as recorded.
     pub fn score(&self, features: &Features) -> Scores {
         let members: Vec<usize> = (0..features.count()).collect();
-        let rows = standardised(&self.scaler, features, &members, 1);
+        let rows = standardised(&self.scaler, self.clip, features, &members, 1);
         let width = features.width().max(1);
         match &self.body {
             FloatBody::Network(net) => {
@@ -499,7 +511,11 @@ impl Trained {
         crate::feature_set::write_front_end(&mut out, &self.front_end);
         out.f32s(&self.scaler.mean);
         out.f32s(&self.scaler.inv_std);
-        out.f32s(&[self.decision.threshold, self.decision.min_confidence]);
+        out.f32s(&[
+            self.clip,
+            self.decision.threshold,
+            self.decision.min_confidence,
+        ]);
         out.len(self.history.len());
         for epoch in &self.history {
             let or_nan = |x: Option<f32>| x.unwrap_or(f32::NAN);
@@ -553,9 +569,12 @@ impl Trained {
             return Err(from.wrong());
         }
         let decision = from.f32s()?;
-        let [threshold, min_confidence] = decision[..] else {
+        let [clip, threshold, min_confidence] = decision[..] else {
             return Err(from.wrong());
         };
+        if clip.is_nan() || clip <= 0.0 {
+            return Err(from.wrong());
+        }
         let mut history = Vec::new();
         for _ in 0..from.len(8)? {
             let [loss, validation_loss, metric] = from.f32s()?[..] else {
@@ -601,6 +620,7 @@ impl Trained {
             labels,
             front_end,
             scaler,
+            clip,
             decision,
             history,
             body,

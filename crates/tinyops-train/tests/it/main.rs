@@ -1,0 +1,424 @@
+//! From windows to an int8 model and its figures, on machines that a formula shakes.
+
+mod machines;
+
+use machines::{CLASSES, feature_set, machines};
+use tinyops_model::Body;
+use tinyops_train::progress::{Flow, Progress, Stage};
+use tinyops_train::{
+    AutoencoderSpec, Comparison, Conv1dSpec, Conv2dSpec, Costs, DenseSpec, FeatureSet,
+    FrontEndSpec, Goal, KMeansSpec, MahalanobisSpec, MfeSpec, NetworkSpec, RawSpec, Target,
+    TrainError, TrainSpec, Trained, evaluate, fit, golden, head, quantize,
+};
+
+fn quiet(_: Progress) -> Flow {
+    Flow::Continue
+}
+
+fn spec(network: NetworkSpec) -> TrainSpec {
+    TrainSpec {
+        epochs: 20,
+        network,
+        ..TrainSpec::default()
+    }
+}
+
+fn whole(spec: &TrainSpec, set: &FeatureSet) -> (Trained, tinyops_model::Model, Comparison) {
+    let trained = fit(spec, set, &mut quiet).unwrap();
+    let model = quantize("machine", spec, &trained, set, &mut quiet).unwrap();
+    let comparison = evaluate(
+        &model,
+        Some(&trained),
+        spec,
+        &set.classes,
+        &set.test,
+        &["group"],
+        &mut quiet,
+    )
+    .unwrap();
+    (trained, model, comparison)
+}
+
+#[track_caller]
+fn check_classifier(spec: &TrainSpec, at_least: f32) {
+    let (_, model, comparison) = whole(spec, &feature_set(spec));
+    let (int8, float) = (
+        comparison.int8.accuracy.unwrap(),
+        comparison.float.as_ref().unwrap().accuracy.unwrap(),
+    );
+    assert!(int8 >= at_least, "int8 {int8}, float {float}");
+    assert!(
+        comparison.drop().unwrap() <= 0.02,
+        "int8 {int8}, float {float}"
+    );
+    assert_eq!(model.labels, CLASSES);
+    assert_eq!(
+        comparison.int8.slices.len(),
+        2,
+        "one slice for each test machine"
+    );
+    assert!(model.body.graph().unwrap().check().is_ok());
+}
+
+#[test]
+fn a_dense_network_over_spectra() {
+    check_classifier(&spec(NetworkSpec::Dense(DenseSpec::default())), 0.97);
+}
+
+#[test]
+fn a_convolution_over_raw_readings() {
+    let body = Conv1dSpec {
+        channels: vec![8, 12],
+        ..Conv1dSpec::default()
+    };
+    let spec = TrainSpec {
+        front_end: FrontEndSpec::Raw(RawSpec::default()),
+        ..spec(NetworkSpec::Conv1d(body))
+    };
+    check_classifier(&spec, 0.9);
+}
+
+#[test]
+fn separable_convolutions_over_a_spectrogram() {
+    let front_end = MfeSpec {
+        frame_ms: 160.0,
+        stride_ms: 80.0,
+        filters: 12,
+        low_hz: 2.0,
+        ..MfeSpec::default()
+    };
+    let body = Conv2dSpec {
+        channels: vec![8, 12],
+        separable: true,
+        hidden: 16,
+        pool: vec![[2, 2]],
+        ..Conv2dSpec::default()
+    };
+    let spec = TrainSpec {
+        front_end: FrontEndSpec::Mfe(front_end),
+        ..spec(NetworkSpec::Conv2d(body))
+    };
+    check_classifier(&spec, 0.85);
+}
+
+#[track_caller]
+fn check_anomaly(network: NetworkSpec) {
+    let costs = Costs {
+        normal: vec!["calm".into()],
+        ..Costs::default()
+    };
+    let spec = TrainSpec {
+        goal: Goal::Anomaly,
+        costs,
+        epochs: 60,
+        ..spec(network)
+    };
+    let (_, model, comparison) = whole(&spec, &feature_set(&spec));
+    let int8 = comparison.int8;
+    assert!(int8.roc.as_ref().unwrap().auc > 0.97, "{:?}", int8.roc);
+    let operation = int8.operation.unwrap();
+    assert!(
+        operation.false_alarm_rate < 0.1 && operation.miss_rate < 0.15,
+        "{operation:?}"
+    );
+    assert!(model.labels.is_empty());
+    assert_eq!(int8.metric_named("auc"), int8.metric());
+}
+
+#[test]
+fn strange_machines_by_reconstruction() {
+    check_anomaly(NetworkSpec::Autoencoder(AutoencoderSpec::default()));
+}
+
+#[test]
+fn strange_machines_by_clusters() {
+    check_anomaly(NetworkSpec::KMeans(KMeansSpec::default()));
+}
+
+#[test]
+fn strange_machines_by_covariance() {
+    check_anomaly(NetworkSpec::Mahalanobis(MahalanobisSpec::default()));
+}
+
+#[test]
+fn a_value_is_learned_in_its_own_unit() {
+    let spec = TrainSpec {
+        goal: Goal::Regress,
+        epochs: 60,
+        ..spec(NetworkSpec::Dense(DenseSpec::default()))
+    };
+    let mut set = feature_set(&spec);
+    for part in [&mut set.train, &mut set.validation, &mut set.test] {
+        for (index, target) in part.targets.iter_mut().enumerate() {
+            // The rms of the first channel, in a unit far from 1.
+            *target = Target::Value(
+                500.0 + 200.0 * part.values[index * part.front_end.feature_count() + 1],
+            );
+        }
+    }
+    let (_, _, comparison) = whole(&spec, &set);
+    let values = set.test.targets.iter().map(|target| match target {
+        Target::Value(value) => *value,
+        _ => 0.0,
+    });
+    let values: Vec<f32> = values.collect();
+    let mean = values.iter().sum::<f32>() / values.len() as f32;
+    let deviation =
+        (values.iter().map(|x| (x - mean).powi(2)).sum::<f32>() / values.len() as f32).sqrt();
+    let rmse = comparison.int8.rmse.unwrap();
+    let float = comparison.float.unwrap().rmse.unwrap();
+    assert!(
+        rmse < 0.35 * deviation && rmse < 1.1 * float,
+        "{rmse} of {deviation}, float {float}"
+    );
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes_on_any_number_of_threads() {
+    let spec = TrainSpec {
+        epochs: 3,
+        ..spec(NetworkSpec::Dense(DenseSpec {
+            dropout: 0.2,
+            ..DenseSpec::default()
+        }))
+    };
+    let bytes = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
+        pool.install(|| {
+            let set = feature_set(&spec);
+            let (trained, model, _) = whole(&spec, &set);
+            (set.encode(), trained.encode(), model.encode())
+        })
+    };
+    assert_eq!(bytes(1), bytes(4));
+}
+
+#[test]
+fn what_passes_between_steps_survives_its_bytes() {
+    let body = Conv1dSpec {
+        channels: vec![4],
+        hidden: 8,
+        ..Conv1dSpec::default()
+    };
+    let spec = TrainSpec {
+        epochs: 2,
+        front_end: FrontEndSpec::Raw(RawSpec::default()),
+        ..spec(NetworkSpec::Conv1d(body))
+    };
+    let set = feature_set(&spec);
+    let decoded = FeatureSet::decode(&set.encode()).unwrap();
+    assert_eq!(decoded, set);
+    let trained = fit(&spec, &set, &mut quiet).unwrap();
+    let again = Trained::decode(&trained.encode()).unwrap();
+    assert_eq!(again.encode(), trained.encode());
+    assert_eq!(again.score(&set.test), trained.score(&set.test));
+    let bytes = trained.encode();
+    for len in (0..bytes.len()).step_by(97) {
+        assert!(
+            Trained::decode(&bytes[..len]).is_err(),
+            "cut to {len} bytes"
+        );
+    }
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config { cases: 64, ..Default::default() })]
+    #[test]
+    fn foreign_bytes_are_an_error_and_no_more(tail in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
+        for mark in [b"TOTRAIN1", b"TOFEATS1", b"TOSTATS1"] {
+            let bytes = [&mark[..], &tail].concat();
+            let _ = Trained::decode(&bytes);
+            let _ = FeatureSet::decode(&bytes);
+            let _ = head::decode(&bytes);
+        }
+    }
+}
+
+#[test]
+fn golden_vectors_replay_in_a_capsule() {
+    let spec = spec(NetworkSpec::Dense(DenseSpec::default()));
+    let windows = machines();
+    let (_, model, _) = whole(&spec, &feature_set(&spec));
+    let vectors = golden(&model, &windows[2], 4).unwrap();
+    assert_eq!(
+        vectors.len(),
+        2,
+        "two windows of 384 readings fit into 4 kB"
+    );
+    let compiled = tinyops_compile::compile(&model).unwrap();
+    let payload = tinyops_compile::payload(&model, &compiled, &vectors).unwrap();
+    let replay = tinyops_compile::replay(&payload).unwrap();
+    assert_eq!((replay.cases, replay.differing.len()), (2, 0));
+}
+
+#[test]
+fn the_baseline_watches_telling_features_and_the_output() {
+    let spec = spec(NetworkSpec::Dense(DenseSpec::default()));
+    let set = feature_set(&spec);
+    let (_, model, _) = whole(&spec, &set);
+    assert_eq!(model.baseline.window_count as usize, set.train.count());
+    assert_eq!(model.baseline.channels().len(), 9);
+    assert_eq!(
+        model.baseline.channels()[8].source,
+        tinyops_sketch::Source::Output
+    );
+    assert!((model.baseline.class_prior().iter().sum::<f32>() - 1.0).abs() < 1e-5);
+}
+
+#[test]
+fn a_head_solved_from_training_statistics_is_as_good_as_the_trained_one() {
+    let spec = spec(NetworkSpec::Dense(DenseSpec::default()));
+    let set = feature_set(&spec);
+    let (_, model, before) = whole(&spec, &set);
+    let statistics = head::statistics(&model, &set.train).unwrap();
+    let mut spoiled = model.clone();
+    let Body::Network(graph) = &mut spoiled.body else {
+        panic!("a classifier is a network")
+    };
+    let bias = graph
+        .ops
+        .iter()
+        .rev()
+        .find_map(|op| op.inputs.get(2))
+        .unwrap()
+        .0 as usize;
+    graph.tensors[bias].data = Some(tinyops_model::Data::Int32(vec![90_000, 0, 0]));
+    let accuracy = |model: &tinyops_model::Model| {
+        evaluate(model, None, &spec, &set.classes, &set.test, &[], &mut quiet)
+            .unwrap()
+            .int8
+            .accuracy
+            .unwrap()
+    };
+    assert!(accuracy(&spoiled) < 0.9, "the head is spoiled");
+    let solved = head::solve(&spoiled, &statistics, &statistics).unwrap();
+    assert_ne!(solved.solver, head::Solver::Unchanged);
+    assert!(
+        solved.fleet_accuracy[1] > solved.fleet_accuracy[0],
+        "{solved:?}"
+    );
+    let after = accuracy(&solved.model);
+    assert!(
+        after >= before.int8.accuracy.unwrap() - 0.02,
+        "{after} {:?}",
+        before.int8.accuracy
+    );
+    assert_eq!(solved.model.front_end, model.front_end);
+    let (old, new) = (
+        spoiled.body.graph().unwrap(),
+        solved.model.body.graph().unwrap(),
+    );
+    let changed = old
+        .tensors
+        .iter()
+        .zip(&new.tensors)
+        .filter(|(a, b)| a != b)
+        .count();
+    assert_eq!(changed, 3, "filter, bias and output of the head");
+    assert_eq!(
+        head::solve(&spoiled, &statistics, &statistics)
+            .unwrap()
+            .model,
+        solved.model
+    );
+}
+
+#[test]
+fn settings_and_data_that_cannot_be_are_errors() {
+    let good = spec(NetworkSpec::Dense(DenseSpec::default()));
+    let set = feature_set(&good);
+    let refused =
+        |spec: &TrainSpec, set: &FeatureSet| fit(spec, set, &mut quiet).unwrap_err().to_string();
+    let spec = TrainSpec {
+        learning_rate: f32::NAN,
+        ..good.clone()
+    };
+    assert!(refused(&spec, &set).contains("train.learning_rate"));
+    let spec = TrainSpec {
+        goal: Goal::Anomaly,
+        ..good.clone()
+    };
+    assert!(refused(&spec, &set).contains("k_means"));
+    let spec = TrainSpec {
+        goal: Goal::Anomaly,
+        network: NetworkSpec::KMeans(KMeansSpec::default()),
+        ..good.clone()
+    };
+    assert!(refused(&spec, &set).contains("train.costs.normal"));
+    let mut lacking = set.clone();
+    lacking
+        .train
+        .targets
+        .iter_mut()
+        .filter(|t| **t == Target::Class(2))
+        .for_each(|t| *t = Target::None);
+    assert_eq!(
+        refused(&good, &lacking),
+        "class `loose` has no training window"
+    );
+    let mut broken = machines();
+    broken[0].readings[700] = f32::NAN;
+    let error = FeatureSet::of_windows(&good, &set.classes, &broken, &mut quiet).unwrap_err();
+    assert!(
+        matches!(error, TrainError::NotFinite { .. }) && error.to_string().contains("machine"),
+        "{error}"
+    );
+}
+
+#[test]
+fn every_stage_tells_how_far_it_is_and_can_be_stopped() {
+    let spec = TrainSpec {
+        epochs: 2,
+        ..spec(NetworkSpec::Dense(DenseSpec::default()))
+    };
+    let mut stages = Vec::new();
+    let mut listen = |progress: Progress| {
+        assert!(progress.done <= progress.total);
+        if stages.last() != Some(&progress.stage) {
+            stages.push(progress.stage);
+        }
+        Flow::Continue
+    };
+    let set = FeatureSet::of_windows(&spec, &CLASSES.map(String::from), &machines(), &mut listen)
+        .unwrap();
+    let trained = fit(&spec, &set, &mut listen).unwrap();
+    let model = quantize("machine", &spec, &trained, &set, &mut listen).unwrap();
+    evaluate(
+        &model,
+        None,
+        &spec,
+        &set.classes,
+        &set.test,
+        &[],
+        &mut listen,
+    )
+    .unwrap();
+    assert_eq!(
+        stages,
+        [
+            Stage::Featurize,
+            Stage::Train,
+            Stage::Quantize,
+            Stage::Evaluate
+        ]
+    );
+    let stopped = fit(&spec, &set, &mut |_| Flow::Cancel);
+    assert!(matches!(stopped, Err(TrainError::Cancelled)));
+}
+
+#[test]
+fn every_template_survives_its_own_text() {
+    use tinyops_train::Template::{Audio, Image, Motion, Vibration};
+    for template in [Vibration, Motion, Audio, Image] {
+        let spec = TrainSpec::template(template);
+        spec.check().unwrap();
+        let text = toml::to_string(&spec).unwrap();
+        assert_eq!(toml::from_str::<TrainSpec>(&text).unwrap(), spec, "{text}");
+    }
+    let error =
+        toml::from_str::<TrainSpec>("[front_end]\nkind = \"mfe\"\nfilter_banks = 3\n").unwrap_err();
+    assert!(error.to_string().contains("filter_banks"), "{error}");
+}
