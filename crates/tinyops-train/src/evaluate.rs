@@ -5,10 +5,10 @@ use tinyops_compile::Golden;
 use tinyops_model::Model;
 
 use crate::evaluation::{Evaluation, Judgement};
+use crate::fit::normal_classes;
 use crate::progress::{Flow, Listener, Progress, Stage};
 use crate::score::Scorer;
 use crate::spec::TrainSpec;
-use crate::trained::normal_classes;
 use crate::{Features, TrainError, Trained, Windows};
 
 /// One evaluation of the int8 model, computed exactly as a board does, and one of the float model.

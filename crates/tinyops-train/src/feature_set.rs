@@ -7,7 +7,7 @@ use tinyops_dsp::FrontEnd;
 
 use crate::codec::{CodecError, Reader, Writer};
 use crate::progress::Listener;
-use crate::spec::TrainSpec;
+use crate::spec::{AugmentSpec, TrainSpec};
 use crate::{Features, Origin, Recording, Target, TrainError, Windows};
 
 /// The features of a whole split.
@@ -63,10 +63,22 @@ impl FeatureSet {
             });
         }
         let front_end = spec.front_end.settle(train)?;
+        let kept = if spec.refit {
+            spec.augment.clone()
+        } else {
+            AugmentSpec::default()
+        };
         Ok(Self {
             classes: classes.to_vec(),
             train: Features::extract_copies(&front_end, train, &spec.augment, spec.seed, report)?,
-            validation: Features::extract(&front_end, validation, report)?,
+            // A refit trains on these too, and then on changed copies of them.
+            validation: Features::extract_copies(
+                &front_end,
+                validation,
+                &kept,
+                spec.seed ^ 1,
+                report,
+            )?,
             test: Features::extract(&front_end, test, report)?,
         })
     }

@@ -151,6 +151,30 @@ impl Features {
         }
     }
 
+    /// These windows and others of the same front end, copy by copy; as many copies as both have.
+    pub(crate) fn joined(&self, other: &Self) -> Self {
+        let copies = self.copies.min(other.copies);
+        let mut joined = self.select(&[]);
+        joined.copies = copies;
+        for copy in 0..copies {
+            for part in [self, other] {
+                let rows = part.width() * part.count();
+                joined
+                    .values
+                    .extend_from_slice(&part.values[copy * rows..][..rows]);
+            }
+        }
+        let after = self.recordings.len() as u32;
+        let moved = other.origins.iter().map(|origin| Origin {
+            recording: after + origin.recording,
+            ..*origin
+        });
+        joined.targets = [&self.targets[..], &other.targets].concat();
+        joined.origins = self.origins.iter().copied().chain(moved).collect();
+        joined.recordings.extend(other.recordings.iter().cloned());
+        joined
+    }
+
     /// The slice of each window: its recording's group where `key` is `group`, or else that of its metadata;
     /// empty where nothing is known.
     pub fn slices(&self, key: &str) -> Vec<String> {

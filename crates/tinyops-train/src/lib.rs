@@ -15,6 +15,7 @@ mod evaluate;
 pub mod evaluation;
 mod feature_set;
 mod features;
+mod fit;
 mod front_end;
 pub mod head;
 mod linalg;
@@ -35,6 +36,7 @@ pub use evaluate::{Comparison, evaluate, golden};
 pub use evaluation::{Evaluation, Scores};
 pub use feature_set::FeatureSet;
 pub use features::Features;
+pub use fit::fit;
 pub use front_end::{
     FilterSpec, FlattenSpec, FrontEndSpec, ImageSpec, MaxHoldSpec, MfccSpec, MfeSpec,
     NormalizeSpec, RawSpec, SpectralSpec, TimelineSpec,
@@ -45,5 +47,5 @@ pub use spec::{
     AugmentSpec, AutoencoderSpec, ClassWeights, Conv1dSpec, Conv2dSpec, Costs, DenseSpec, Goal,
     KMeansSpec, MahalanobisSpec, NetworkSpec, QuantizeSpec, Range, ScalerSpec, Template, TrainSpec,
 };
-pub use trained::{Trained, fit};
+pub use trained::Trained;
 pub use windows::{Origin, Recording, Target, Windows};

@@ -10,11 +10,12 @@ use tinyops_model::{
     Quantization, Task, TensorId,
 };
 
+use crate::fit::threshold;
 use crate::net::{Dims, Layer, Network, Walk};
 use crate::progress::{Flow, Listener, Progress, Stage};
 use crate::score::Scorer;
 use crate::spec::{Goal, Range, TrainSpec};
-use crate::trained::{FloatBody, Trained, threshold};
+use crate::trained::{FloatBody, Trained};
 use crate::{FeatureSet, Features, TrainError, baseline};
 
 /// The int8 model: weights rounded, ranges calibrated on the training part, threshold chosen by what the
@@ -95,7 +96,12 @@ pub fn quantize(
         baseline: baseline::empty(),
     };
     let scorer = Scorer::new(&model)?;
-    let threshold = threshold(spec, set, |features| scorer.score(features));
+    // After a refit, the validation windows are no strangers any more: what the first fit said of them stands.
+    let threshold = if spec.refit && set.validation.count() > 0 {
+        trained.decision.threshold
+    } else {
+        threshold(spec, set, |features| scorer.score(features))
+    };
     told(2, report)?;
     let baseline = baseline::of(
         &set.train,

@@ -26,6 +26,8 @@ pub struct TrainSpec {
     pub label_smoothing: f32,
     /// Epochs without a better validation loss before training stops; 0 never stops early.
     pub patience: u32,
+    /// Fits once more, to training and validation windows together, when validation has had its say.
+    pub refit: bool,
     /// Weight of each class in the loss.
     pub class_weights: ClassWeights,
     /// A class whose share is below this is answered with "unsure"; 0 always answers.
@@ -372,6 +374,7 @@ impl TrainSpec {
             weight_decay: 1e-3,
             label_smoothing: 0.05,
             patience: 0,
+            refit: true,
             class_weights: ClassWeights::Even,
             min_confidence: 0.0,
             front_end: FrontEndSpec::default(),

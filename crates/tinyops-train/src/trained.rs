@@ -3,15 +3,12 @@
 use tinyops_dsp::FrontEnd;
 use tinyops_model::{Decision, OwnedScaler};
 
+use crate::Features;
 use crate::codec::{CodecError, Reader, Writer};
-use crate::evaluation::{Scores, alarm};
+use crate::evaluation::Scores;
 use crate::net::{AveragePool, Conv, Dense, Depthwise, Dims, Layer, MaxPool, Network, Param, Walk};
-use crate::optimise::{Epoch, Examples, Loss, forward_all, optimise};
-use crate::progress::Listener;
-use crate::rng::Rng;
-use crate::roc::Operation;
-use crate::spec::{ClassWeights, Goal, NetworkSpec, TrainSpec};
-use crate::{FeatureSet, Features, Target, TrainError, anomaly, architecture, standard};
+use crate::optimise::{Epoch, forward_all};
+use crate::spec::Goal;
 
 /// A model in floating point, as training leaves it: what [`quantize`](crate::quantize) starts from.
 #[derive(Clone, Debug)]
@@ -46,393 +43,6 @@ pub(crate) enum FloatBody {
         mean: Vec<f32>,
         inverse_covariance: Vec<f32>,
     },
-}
-
-/// Trains on the training part of a set; the validation part says when to stop and where the threshold lies.
-///
-/// The same spec and set give the same bits, whatever the number of threads.
-///
-/// # Errors
-/// Settings out of range, nothing to learn from, a class without windows, or a loss that is no number.
-pub fn fit(
-    spec: &TrainSpec,
-    set: &FeatureSet,
-    report: Listener<'_>,
-) -> Result<Trained, TrainError> {
-    spec.check()?;
-    let task = Task::of(spec, set)?;
-    let train = &set.train;
-    let members = task.members(train);
-    if members.is_empty() {
-        let reason = format!("none of {} windows has a usable target", train.count());
-        return Err(TrainError::NoWindows {
-            purpose: "train",
-            reason,
-        });
-    }
-    task.check_classes(train, &members)?;
-    let scaler = standard::measure(spec.scaler, train, &members);
-    let clip = if spec.goal == Goal::Anomaly || spec.clip == 0.0 {
-        f32::INFINITY
-    } else {
-        spec.clip
-    };
-    let inputs = standardised(&scaler, clip, train, &members, train.copies);
-    let held = task.members(&set.validation);
-    let held_inputs = standardised(&scaler, clip, &set.validation, &held, 1);
-    let mut rng = Rng::new(spec.seed, 1);
-    let dims = Dims {
-        height: train.shape.height.into(),
-        width: train.shape.width.into(),
-        channels: train.shape.channels.into(),
-    };
-    let outputs = task.outputs();
-    let mut history = Vec::new();
-    let mut learn = |mut net: Network, loss: Loss| {
-        let training = task.examples(train, &members, inputs.clone(), loss);
-        let validation = (!held.is_empty())
-            .then(|| task.examples(&set.validation, &held, held_inputs.clone(), loss));
-        history = optimise(&mut net, spec, loss, &training, validation.as_ref(), report)?;
-        Ok::<_, TrainError>(net.folded())
-    };
-    let body = match &spec.network {
-        NetworkSpec::Dense(body) => FloatBody::Network(learn(
-            architecture::dense(body, dims, outputs, &mut rng),
-            task.loss(),
-        )?),
-        NetworkSpec::Conv1d(body) => FloatBody::Network(learn(
-            architecture::conv1d(body, dims, outputs, &mut rng),
-            task.loss(),
-        )?),
-        NetworkSpec::Conv2d(body) => FloatBody::Network(learn(
-            architecture::conv2d(body, dims, outputs, &mut rng),
-            task.loss(),
-        )?),
-        NetworkSpec::Autoencoder(body) => FloatBody::Autoencoder(learn(
-            architecture::autoencoder(body, dims, &mut rng),
-            Loss::Reconstruction,
-        )?),
-        NetworkSpec::KMeans(body) => {
-            let rows = &inputs[..members.len() * train.width()];
-            let (centres, radii) =
-                anomaly::k_means(rows, train.width(), body.centres as usize, spec.seed);
-            FloatBody::KMeans { centres, radii }
-        }
-        NetworkSpec::Mahalanobis(body) => {
-            let rows = &inputs[..members.len() * train.width()];
-            let (mean, inverse_covariance) =
-                anomaly::mahalanobis(rows, train.width(), body.shrinkage);
-            FloatBody::Mahalanobis {
-                mean,
-                inverse_covariance,
-            }
-        }
-    };
-    let mut trained = Trained {
-        goal: spec.goal,
-        labels: if spec.goal == Goal::Classify {
-            set.classes.clone()
-        } else {
-            Vec::new()
-        },
-        front_end: train.front_end,
-        scaler,
-        clip,
-        decision: Decision {
-            threshold: 0.5,
-            min_confidence: spec.min_confidence,
-        },
-        history,
-        body,
-    };
-    if let (FloatBody::Network(net), Goal::Regress) = (&mut trained.body, spec.goal) {
-        restore_units(net, task.value_scale);
-    }
-    trained.decision.threshold = threshold(spec, set, |features| trained.score(features));
-    Ok(trained)
-}
-
-/// Where the alarm threshold lies: by cost where validation holds both kinds of windows, or else just
-/// above what normal windows score.
-pub(crate) fn threshold(
-    spec: &TrainSpec,
-    set: &FeatureSet,
-    score: impl Fn(&Features) -> Scores,
-) -> f32 {
-    let normal = normal_classes(spec, &set.classes);
-    if spec.goal == Goal::Regress || (spec.goal == Goal::Classify && normal.is_empty()) {
-        return 0.5;
-    }
-    let judged = |features: &Features| -> (Vec<f32>, Vec<bool>) {
-        let scores = score(features);
-        let faulty = |target: Target| match target {
-            Target::Class(class) => Some(!normal.contains(&class.into())),
-            // Without classes, all that training is given counts as normal.
-            _ => normal.is_empty().then_some(false),
-        };
-        let known = (0..features.count())
-            .filter_map(|i| Some((alarm(&scores, i, &normal), faulty(features.targets[i])?)));
-        known.unzip()
-    };
-    let (mut scores, mut faulty) = judged(&set.validation);
-    if let Some(operation) = Operation::cheapest(&scores, &faulty, &spec.costs) {
-        return operation.threshold;
-    }
-    // Too few normal windows were held back: the training ones, which the body knows, must do.
-    const ENOUGH: usize = 20;
-    if faulty.iter().filter(|&&faulty| !faulty).count() < ENOUGH {
-        let (more, kinds) = judged(&set.train);
-        if let (Goal::Classify, Some(operation)) =
-            (spec.goal, Operation::cheapest(&more, &kinds, &spec.costs))
-        {
-            return operation.threshold;
-        }
-        scores.extend(more);
-        faulty.extend(kinds);
-    }
-    let mut normals: Vec<f32> = scores
-        .iter()
-        .zip(&faulty)
-        .filter(|&(_, &faulty)| !faulty)
-        .map(|(s, _)| *s)
-        .collect();
-    normals.sort_by(f32::total_cmp);
-    // One false alarm in a hundred normal windows, and some room for what a longer recording would show.
-    let (middle, high) = (
-        anomaly::quantile(&normals, 0.5),
-        anomaly::quantile(&normals, 0.99),
-    );
-    high + 0.25 * (high - middle)
-}
-
-/// Indices of the classes where nothing is wrong.
-pub(crate) fn normal_classes(spec: &TrainSpec, classes: &[String]) -> Vec<usize> {
-    spec.costs
-        .normal
-        .iter()
-        .filter_map(|label| classes.iter().position(|class| class == label))
-        .collect()
-}
-
-/// Rows of the members, copy by copy, as the network sees them.
-fn standardised(
-    scaler: &OwnedScaler,
-    clip: f32,
-    features: &Features,
-    members: &[usize],
-    copies: usize,
-) -> Vec<f32> {
-    let mut rows = Vec::with_capacity(members.len() * copies * features.width());
-    for copy in 0..copies {
-        for &index in members {
-            let start = rows.len();
-            rows.extend_from_slice(features.row(copy, index));
-            scaler.view().apply(&mut rows[start..]);
-            rows[start..]
-                .iter_mut()
-                .for_each(|x| *x = x.clamp(-clip, clip));
-        }
-    }
-    rows
-}
-
-/// What is learned from which windows.
-struct Task<'a> {
-    spec: &'a TrainSpec,
-    classes: &'a [String],
-    normal: Vec<usize>,
-    /// Mean and deviation of the training values.
-    value_scale: [f32; 2],
-    class_weights: Vec<f32>,
-}
-
-impl<'a> Task<'a> {
-    fn of(spec: &'a TrainSpec, set: &'a FeatureSet) -> Result<Self, TrainError> {
-        for label in &spec.costs.normal {
-            if !set.classes.contains(label) {
-                return Err(TrainError::UnknownLabel {
-                    label: label.clone(),
-                });
-            }
-        }
-        let has_classes = set
-            .train
-            .targets
-            .iter()
-            .any(|target| matches!(target, Target::Class(_)));
-        if spec.goal == Goal::Anomaly && has_classes && spec.costs.normal.is_empty() {
-            return Err(TrainError::setting(
-                "train.costs.normal",
-                "[]",
-                format!(
-                    "must name the labels of normal windows, of {}",
-                    set.classes.join(", ")
-                ),
-            ));
-        }
-        if spec.goal == Goal::Classify && set.classes.len() < 2 {
-            return Err(TrainError::setting(
-                "train.goal",
-                "classify",
-                "needs at least two classes",
-            ));
-        }
-        let mut task = Self {
-            spec,
-            classes: &set.classes,
-            normal: normal_classes(spec, &set.classes),
-            value_scale: [0.0, 1.0],
-            class_weights: Vec::new(),
-        };
-        task.class_weights = task.weights_of_classes(&set.train);
-        let values: Vec<f64> = set
-            .train
-            .targets
-            .iter()
-            .filter_map(|target| match target {
-                Target::Value(value) => Some(f64::from(*value)),
-                _ => None,
-            })
-            .collect();
-        if !values.is_empty() {
-            let count = values.len() as f64;
-            let mean = values.iter().sum::<f64>() / count;
-            let deviation =
-                (values.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / count).sqrt();
-            task.value_scale = [
-                mean as f32,
-                if deviation > 0.0 {
-                    deviation as f32
-                } else {
-                    1.0
-                },
-            ];
-        }
-        Ok(task)
-    }
-
-    fn weights_of_classes(&self, train: &Features) -> Vec<f32> {
-        let count = |class: usize| {
-            train
-                .targets
-                .iter()
-                .filter(|&&t| t == Target::Class(class as u16))
-                .count()
-        };
-        let counts: Vec<usize> = (0..self.classes.len()).map(count).collect();
-        let total: usize = counts.iter().sum();
-        match &self.spec.class_weights {
-            ClassWeights::Even => vec![1.0; counts.len()],
-            ClassWeights::Balanced => {
-                let even = total as f32 / counts.len().max(1) as f32;
-                counts
-                    .iter()
-                    .map(|&count| even / count.max(1) as f32)
-                    .collect()
-            }
-            ClassWeights::Labels(weights) => self
-                .classes
-                .iter()
-                .map(|class| weights.get(class).copied().unwrap_or(1.0))
-                .collect(),
-        }
-    }
-
-    fn loss(&self) -> Loss {
-        if self.spec.goal == Goal::Regress {
-            Loss::SquaredError
-        } else {
-            Loss::CrossEntropy
-        }
-    }
-
-    fn outputs(&self) -> usize {
-        if self.spec.goal == Goal::Classify {
-            self.classes.len()
-        } else {
-            1
-        }
-    }
-
-    /// Windows whose target serves the goal.
-    fn members(&self, features: &Features) -> Vec<usize> {
-        let usable = |target: Target| match (self.spec.goal, target) {
-            (Goal::Classify, Target::Class(_)) | (Goal::Regress, Target::Value(_)) => true,
-            (Goal::Anomaly, Target::Class(class)) => self.normal.contains(&class.into()),
-            (Goal::Anomaly, _) => self.normal.is_empty(),
-            _ => false,
-        };
-        (0..features.count())
-            .filter(|&index| usable(features.targets[index]))
-            .collect()
-    }
-
-    fn check_classes(&self, train: &Features, members: &[usize]) -> Result<(), TrainError> {
-        if self.spec.goal != Goal::Classify {
-            return Ok(());
-        }
-        for (class, label) in self.classes.iter().enumerate() {
-            if !members
-                .iter()
-                .any(|&index| train.targets[index] == Target::Class(class as u16))
-            {
-                return Err(TrainError::EmptyClass {
-                    label: label.clone(),
-                });
-            }
-        }
-        Ok(())
-    }
-
-    fn examples(
-        &self,
-        features: &Features,
-        members: &[usize],
-        inputs: Vec<f32>,
-        loss: Loss,
-    ) -> Examples {
-        let classes = self.classes.len();
-        let even = self.spec.label_smoothing / classes.max(1) as f32;
-        let mut targets = Vec::new();
-        let mut weights = Vec::with_capacity(members.len());
-        for &index in members {
-            let mut weight = 1.0;
-            match (loss, features.targets[index]) {
-                (Loss::CrossEntropy, Target::Class(class)) => {
-                    let start = targets.len();
-                    targets.resize(start + classes, even);
-                    targets[start + usize::from(class)] += 1.0 - self.spec.label_smoothing;
-                    weight = self.class_weights[usize::from(class)];
-                }
-                (Loss::SquaredError, Target::Value(value)) => {
-                    targets.push((value - self.value_scale[0]) / self.value_scale[1]);
-                }
-                _ => {}
-            }
-            weights.push(weight);
-        }
-        let columns = usize::from(features.shape.width);
-        let row_len = columns * usize::from(features.shape.channels);
-        let copies = inputs.len() / (members.len() * features.width()).max(1);
-        Examples {
-            copies,
-            inputs,
-            targets,
-            weights,
-            plane: [features.shape.height.into(), row_len, columns],
-        }
-    }
-}
-
-/// Makes the last layer speak in the target's own unit again.
-fn restore_units(net: &mut Network, [mean, deviation]: [f32; 2]) {
-    if let Some(Layer::Dense(last)) = net.layers.last_mut() {
-        last.weights.value.iter_mut().for_each(|w| *w *= deviation);
-        last.bias
-            .value
-            .iter_mut()
-            .for_each(|b| *b = *b * deviation + mean);
-    }
 }
 
 impl Trained {
@@ -626,6 +236,28 @@ impl Trained {
             body,
         })
     }
+}
+
+/// Rows of the members, copy by copy, as the network sees them.
+pub(crate) fn standardised(
+    scaler: &OwnedScaler,
+    clip: f32,
+    features: &Features,
+    members: &[usize],
+    copies: usize,
+) -> Vec<f32> {
+    let mut rows = Vec::with_capacity(members.len() * copies * features.width());
+    for copy in 0..copies {
+        for &index in members {
+            let start = rows.len();
+            rows.extend_from_slice(features.row(copy, index));
+            scaler.view().apply(&mut rows[start..]);
+            rows[start..]
+                .iter_mut()
+                .for_each(|x| *x = x.clamp(-clip, clip));
+        }
+    }
+    rows
 }
 
 const MARK: [u8; 8] = *b"TOTRAIN1";
