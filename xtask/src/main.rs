@@ -8,6 +8,7 @@
     reason = "chores talk to the person at the terminal"
 )]
 
+mod bench_loop;
 mod fuzz;
 mod golden;
 mod golden_dsp;
@@ -38,6 +39,9 @@ enum Chore {
     /// Hold our arithmetic against the reference outputs of other libraries
     #[command(subcommand)]
     Golden(golden::Golden),
+    /// Measure ourselves on real recordings
+    #[command(subcommand)]
+    Bench(bench_loop::Bench),
     /// Feed every decoder of foreign bytes with mutated ones (needs nightly and cargo-fuzz)
     Fuzz {
         /// One target; all of them without it
@@ -54,6 +58,7 @@ fn main() -> ExitCode {
         Chore::Test => steps::test(),
         Chore::Ci => steps::ci(),
         Chore::Golden(golden) => golden.run(),
+        Chore::Bench(bench) => bench.run(),
         Chore::Fuzz { target, seconds } => fuzz::fuzz(target.as_deref(), seconds),
     };
     match answer {
