@@ -108,7 +108,9 @@ pub fn matching(
                 if job == jobs.len() {
                     jobs.push(Job {
                         source: index,
-                        name: with_star(path, &channel),
+                        name: patterns[which]
+                            .replaced(path, CHANNEL, "*")
+                            .unwrap_or_else(|| path.clone()),
                         files: Vec::new(),
                         captures,
                     });
@@ -141,14 +143,6 @@ pub fn matching(
 }
 
 const CHANNEL: &str = "channel";
-
-/// The path with `*` in the place of its channel.
-fn with_star(path: &str, channel: &str) -> String {
-    match path.rfind(channel) {
-        Some(at) => format!("{}*{}", &path[..at], &path[at + channel.len()..]),
-        None => path.to_owned(),
-    }
-}
 
 fn read_source(
     index: usize,

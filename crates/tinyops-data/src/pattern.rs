@@ -10,6 +10,7 @@
 //! | `{name:path}` | one or more characters, across folders |
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// What the named pieces of a pattern matched.
 pub type Captures = BTreeMap<String, String>;
@@ -104,24 +105,44 @@ impl Pattern {
     /// What the captures took, if the whole of `path` matches.
     pub fn matches(&self, path: &str) -> Option<Captures> {
         let path: Vec<char> = path.chars().collect();
+        let spans = self.spans(&path)?;
+        let captures = spans.into_iter().map(|(name, span)| {
+            let text: String = path[span].iter().collect();
+            (name.to_owned(), text)
+        });
+        Some(captures.collect())
+    }
+
+    /// The path with `with` in the place of what the capture `name` took, if the whole of it matches.
+    pub fn replaced(&self, path: &str, name: &str, with: &str) -> Option<String> {
+        let path: Vec<char> = path.chars().collect();
+        let spans = self.spans(&path)?;
+        let (_, span) = spans.into_iter().find(|(known, _)| *known == name)?;
+        let (before, after) = (&path[..span.start], &path[span.end..]);
+        let characters = before.iter().copied().chain(with.chars());
+        Some(characters.chain(after.iter().copied()).collect())
+    }
+
+    /// Where each capture begins and ends.
+    fn spans(&self, path: &[char]) -> Option<Vec<(&str, Range<usize>)>> {
         let mut search = Search {
             pieces: &self.pieces,
-            path: &path,
+            path,
             dead: vec![false; (self.pieces.len() + 1) * (path.len() + 1)],
             ends: vec![0; self.pieces.len()],
         };
         if !search.run() {
             return None;
         }
-        let mut captures = Captures::new();
+        let mut spans = Vec::new();
         let mut start = 0;
         for (piece, &end) in self.pieces.iter().zip(&search.ends) {
             if let Piece::Capture(name, _) = piece {
-                captures.insert(name.clone(), path[start..end].iter().collect());
+                spans.push((name.as_str(), start..end));
             }
             start = end;
         }
-        Some(captures)
+        Some(spans)
     }
 }
 

@@ -203,7 +203,7 @@ fn classes(spec: &DataSpec, samples: &[Sample], report: &mut Report) -> Vec<Stri
     let valued = samples
         .iter()
         .any(|sample| matches!(sample.label, Label::Value(_) | Label::Values(_)));
-    if !found.is_empty() || valued {
+    if !found.is_empty() || valued || !spec.classes.is_empty() {
         for sample in samples {
             let unlabelled = match &sample.label {
                 Label::None => true,

@@ -1,3 +1,5 @@
-//! The crate as its callers see it: real recordings, and recordings with something wrong.
+//! The crate as its callers see it: small recordings, broken ones, real ones.
 
+mod hostile;
 mod real;
+mod small;
