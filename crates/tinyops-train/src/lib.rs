@@ -43,6 +43,7 @@ pub use front_end::{
 };
 pub use optimise::Epoch;
 pub use quantize::quantize;
+pub use score::predict;
 pub use spec::{
     AugmentSpec, AutoencoderSpec, ClassWeights, Conv1dSpec, Conv2dSpec, Costs, DenseSpec, Goal,
     KMeansSpec, MahalanobisSpec, NetworkSpec, QuantizeSpec, Range, ScalerSpec, Template, TrainSpec,

@@ -1,11 +1,22 @@
 //! Scores of the int8 model, computed by the very code that a board runs.
 
+use rayon::prelude::*;
 use tinyops_compile::Golden;
 use tinyops_model::{Body, Model};
 use tinyops_nn::{Plan, Program, distance};
 
 use crate::evaluation::Scores;
-use crate::{Features, TrainError};
+use crate::progress::Flow;
+use crate::{Features, TrainError, Windows};
+
+/// What the int8 model says of each window, computed as a board does it, on all cores.
+///
+/// # Errors
+/// [`TrainError::Mismatch`] where the windows are not what the model takes.
+pub fn predict(model: &Model, windows: &Windows) -> Result<Scores, TrainError> {
+    let features = Features::extract(&model.front_end, windows, &mut |_| Flow::Continue)?;
+    Ok(Scorer::new(model)?.score(&features))
+}
 
 /// A compiled model, ready to score features.
 pub(crate) struct Scorer<'a> {
@@ -35,35 +46,45 @@ impl<'a> Scorer<'a> {
     /// Scores windows as recorded: classes as shares, else one number.
     pub(crate) fn score(&self, features: &Features) -> Scores {
         let program = self.program();
-        let mut row = vec![0.0f32; features.width()];
-        let mut arena = vec![0u8; program.arena_bytes()];
-        let mut scores = Scores {
-            width: 1,
-            values: Vec::with_capacity(features.count()),
+        let is_network = matches!(self.model.body, Body::Network(_));
+        let width = match &program {
+            Program::Plan(plan) if is_network => plan.output().len.max(1),
+            _ => 1,
         };
-        for index in 0..features.count() {
-            row.copy_from_slice(features.row(0, index));
-            self.model.scaler.view().apply(&mut row);
-            match &program {
-                Program::Distance(distance) => scores.values.push(distance.score(&row)),
-                Program::Plan(plan) => {
-                    run(plan, &row, &mut arena);
-                    if matches!(self.model.body, Body::Autoencoder(_)) {
-                        scores
-                            .values
-                            .push(distance::reconstruction_error(plan, &arena));
-                    } else {
-                        let output = plan.output();
-                        scores.width = output.len;
-                        let outputs = arena[output.range()].iter();
-                        scores.values.extend(outputs.map(|&q| {
-                            tinyops_nn::dequantize(q as i8, output.scale, output.zero_point)
-                        }));
+        let mut values = vec![0.0f32; width * features.count()];
+        // Windows do not touch each other: which thread takes which changes nothing.
+        values
+            .par_chunks_exact_mut(width)
+            .enumerate()
+            .for_each_init(
+                || {
+                    let row = vec![0.0f32; features.width()];
+                    (row, vec![0u8; program.arena_bytes()])
+                },
+                |(row, arena), (index, scores)| {
+                    row.copy_from_slice(features.row(0, index));
+                    self.model.scaler.view().apply(row);
+                    match &program {
+                        Program::Distance(distance) => scores[0] = distance.score(row),
+                        Program::Plan(plan) => {
+                            run(plan, row, arena);
+                            if is_network {
+                                let output = plan.output();
+                                let outputs = arena[output.range()].iter().map(|&q| {
+                                    tinyops_nn::dequantize(q as i8, output.scale, output.zero_point)
+                                });
+                                scores
+                                    .iter_mut()
+                                    .zip(outputs)
+                                    .for_each(|(to, from)| *to = from);
+                            } else {
+                                scores[0] = distance::reconstruction_error(plan, arena);
+                            }
+                        }
                     }
-                }
-            }
-        }
-        scores
+                },
+            );
+        Scores { width, values }
     }
 
     /// What this model makes of one window, as a vector that a device can check.
