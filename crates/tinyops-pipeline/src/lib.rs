@@ -26,5 +26,8 @@ pub use project::{
     BoardsSection, FILE_NAME, GatesSection, Metric, PrivacySection, Project, ProjectError,
     ProjectSection, Smoke,
 };
-pub use step::compile::{BoardFit, CompileReport};
+pub use step::{
+    compile::{BoardFit, CompileReport},
+    ingest::files_below,
+};
 pub use trigger::{Refusal, Trigger, job_for};

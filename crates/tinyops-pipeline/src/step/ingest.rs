@@ -14,7 +14,7 @@ use tinyops_data::{
     ingest::{Listing, expand, ingest},
     spec::DataSpec,
 };
-use tinyops_store::Digest;
+use tinyops_store::{Digest, dataset};
 use walkdir::WalkDir;
 
 use crate::{
@@ -75,29 +75,12 @@ impl Shelf {
     }
 
     fn list_source(&mut self, source: usize, folder: &Path) -> Result<Vec<String>, RunError> {
-        let unreadable = |error: io::Error| RunError::Source {
+        let found = files_below(folder).map_err(|error| RunError::Source {
             root: folder.to_path_buf(),
             source: error,
-        };
-        let mut files = Vec::new();
-        let walk = WalkDir::new(folder).follow_links(true).sort_by_file_name();
-        for entry in walk.into_iter().filter_entry(|entry| {
-            entry.depth() == 0 || !entry.file_name().as_encoded_bytes().starts_with(b".")
-        }) {
-            let entry = entry.map_err(|error| unreadable(error.into()))?;
-            if !entry.file_type().is_file() {
-                continue;
-            }
-            let about = entry.metadata().map_err(|error| unreadable(error.into()))?;
-            let below = entry
-                .path()
-                .strip_prefix(folder)
-                .expect("a walk stays below its root");
-            let path = below
-                .components()
-                .map(|part| part.as_os_str().to_string_lossy())
-                .collect::<Vec<_>>()
-                .join("/");
+        })?;
+        let mut files = Vec::with_capacity(found.len());
+        for (path, about) in found {
             let changed_ns = about
                 .modified()
                 .ok()
@@ -136,6 +119,35 @@ impl Shelf {
             Err(RunError::Changed)
         }
     }
+}
+
+/// The files below a folder, by their paths from it on, with `/`. Hidden files and folders are left out.
+///
+/// # Errors
+/// What the system says of the first folder or file that cannot be listed.
+pub fn files_below(folder: &Path) -> io::Result<Vec<(String, fs::Metadata)>> {
+    let mut files = Vec::new();
+    let walk = WalkDir::new(folder).follow_links(true).sort_by_file_name();
+    for entry in walk.into_iter().filter_entry(|entry| {
+        entry.depth() == 0 || !entry.file_name().as_encoded_bytes().starts_with(b".")
+    }) {
+        let entry = entry?;
+        if !entry.file_type().is_file() {
+            continue;
+        }
+        let about = entry.metadata()?;
+        let below = entry
+            .path()
+            .strip_prefix(folder)
+            .expect("a walk stays below its root");
+        let path = below
+            .components()
+            .map(|part| part.as_os_str().to_string_lossy())
+            .collect::<Vec<_>>()
+            .join("/");
+        files.push((path, about));
+    }
+    Ok(files)
 }
 
 pub(crate) async fn step(bench: &mut Bench<'_>, shelf: &Shelf) -> Result<Done, RunError> {
@@ -177,7 +189,18 @@ pub(crate) async fn step(bench: &mut Bench<'_>, shelf: &Shelf) -> Result<Done, R
             })
         }
     };
-    bench
+    let done = bench
         .step(StepName::Ingest, &settings, Vec::new(), work)
-        .await
+        .await?;
+    let version = dataset::Dataset {
+        digest: done.output("dataset")?,
+        project: bench.workshop.project.project.name.clone(),
+        sample_count: done.detail["samples"].as_i64().unwrap_or(0),
+        detail: done.detail.clone(),
+        created_at: (bench.workshop.now)(),
+    };
+    let tx = bench.workshop.db.begin("keep a dataset version").await?;
+    dataset::put(&tx, &version).await?;
+    tx.commit().await?;
+    Ok(done)
 }
