@@ -2,7 +2,7 @@
 
 /// A point in time, split into civil fields (UTC).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Moment {
+pub struct Moment {
     year: i64,
     month: u8,
     day: u8,
@@ -18,7 +18,7 @@ impl Moment {
     ///
     /// # Source
     /// Howard Hinnant, 2013, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`.
-    pub(crate) fn of_ms(unix_ms: i64) -> Moment {
+    pub fn of_ms(unix_ms: i64) -> Moment {
         let seconds = unix_ms.div_euclid(1000);
         let days = seconds.div_euclid(86_400) + 719_468;
         let era = days.div_euclid(146_097);
@@ -57,7 +57,7 @@ impl Moment {
     }
 
     /// `2026-11-22 19:14:09`
-    pub(crate) fn full(self) -> String {
+    pub fn full(self) -> String {
         format!(
             "{:04}-{:02}-{:02} {}",
             self.year,

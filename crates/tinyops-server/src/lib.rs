@@ -27,6 +27,7 @@ mod metrics;
 mod text;
 
 pub use app::{App, Business, Clock};
+pub use civil::Moment;
 pub use event::Event;
 pub use release::{ReleaseError, release};
 pub use serve::{Config, Loops, Running, ServeError, router, serve};
