@@ -1,11 +1,20 @@
 //! The verbs.
 
+mod alerts;
 mod boards;
+mod compile;
 mod completions;
 mod config;
+mod data;
+mod devices;
 mod doctor;
 mod init;
+mod models;
+mod monitor;
+mod predict;
+mod rollout;
 mod run;
+mod smoke;
 
 use clap::{Parser, Subcommand};
 
@@ -34,7 +43,16 @@ enum Verb {
     Config(config::Config),
     Completions(completions::Completions),
     Boards(boards::Boards),
+    Data(data::Data),
     Run(run::Run),
+    Models(models::Models),
+    Predict(predict::Predict),
+    Compile(compile::Compile),
+    Smoke(smoke::SmokeTest),
+    Devices(devices::Devices),
+    Rollout(rollout::Rollout),
+    Monitor(monitor::Monitor),
+    Alerts(alerts::Alerts),
 }
 
 /// Does what the command line asks.
@@ -46,6 +64,15 @@ pub(crate) async fn dispatch(cli: Cli, terminal: Terminal) -> Result<(), Failure
         Verb::Config(args) => config::run(&context, &args),
         Verb::Completions(args) => completions::run(&context, &args),
         Verb::Boards(args) => boards::run(&context, &args),
+        Verb::Data(args) => data::run(&context, &args).await,
         Verb::Run(args) => run::run(&context, &args).await,
+        Verb::Models(args) => models::run(&context, &args).await,
+        Verb::Predict(args) => predict::run(&context, &args).await,
+        Verb::Compile(args) => compile::run(&context, &args).await,
+        Verb::Smoke(args) => smoke::run(&context, &args).await,
+        Verb::Devices(args) => devices::run(&context, &args).await,
+        Verb::Rollout(args) => rollout::run(&context, &args).await,
+        Verb::Monitor(args) => monitor::run(&context, &args).await,
+        Verb::Alerts(args) => alerts::run(&context, &args).await,
     }
 }

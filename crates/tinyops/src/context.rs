@@ -6,8 +6,10 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use tinyops_fleet::{Fleet, FleetError, Policy};
 use tinyops_pipeline::{Project, ProjectError, Workshop};
-use tinyops_store::{Artifacts, Db, StoreError, Timestamp};
+use tinyops_server::Moment;
+use tinyops_store::{Artifacts, Db, Digest, StoreError, Timestamp};
 
 use crate::{
     config::Settings,
@@ -83,6 +85,28 @@ impl Context {
         Ok((db, artifacts))
     }
 
+    /// The fleet over this project's store, with the default policy.
+    pub(crate) async fn fleet(&self) -> Result<Fleet, Failure> {
+        let (db, artifacts) = self.existing_store().await?;
+        Ok(Fleet::new(db, artifacts, Policy::default()))
+    }
+
+    /// Records and artifacts of a project that has some: a command that only reads makes no store.
+    pub(crate) async fn existing_store(&self) -> Result<(Db, Artifacts), Failure> {
+        if self.settings.is_local() && !self.root.join(".tinyops").exists() {
+            return Err(
+                Failure::question(format!("`{}` holds no store", self.root.display()))
+                    .hint("`tinyops run` makes one; `--project DIR` or `--db URL` looks elsewhere"),
+            );
+        }
+        self.store().await
+    }
+
+    /// The file with the key that signs capsules.
+    pub(crate) fn release_key(&self) -> PathBuf {
+        self.root.join(".tinyops").join("release.key")
+    }
+
     /// Everything a pipeline needs.
     pub(crate) async fn workshop(&self) -> Result<Workshop, Failure> {
         let project = self.project()?;
@@ -114,4 +138,33 @@ pub(crate) fn store_failure(error: &StoreError) -> Failure {
         _ => Exit::Environment,
     };
     Failure::of(exit, error)
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        store_failure(&error)
+    }
+}
+
+/// What a fleet refuses is the question's fault, unless it is a key file or the store.
+impl From<FleetError> for Failure {
+    fn from(error: FleetError) -> Self {
+        match &error {
+            FleetError::Store(error) => store_failure(error),
+            FleetError::Key { .. } => Failure::of(Exit::Environment, &error),
+            _ => Failure::of(Exit::Question, &error),
+        }
+    }
+}
+
+/// A moment for people, UTC.
+pub(crate) fn moment(at: Timestamp) -> String {
+    Moment::of_ms(at.0).full()
+}
+
+/// The first digits of a digest: enough for people and for `tinyops models lineage`.
+pub(crate) fn short(digest: &Digest) -> String {
+    let mut text = digest.to_string();
+    text.truncate(12);
+    text
 }

@@ -6,6 +6,8 @@ mod config;
 mod context;
 mod failure;
 mod fan;
+mod model_ref;
+mod record;
 mod table;
 mod term;
 
@@ -40,15 +42,13 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            if terminal.json {
-                terminal.line(failure.json());
+            // On stderr also as JSON, so that stdout is one document or nothing.
+            let text = if terminal.json {
+                format!("{}\n", failure.json())
             } else {
-                let _ = write!(
-                    std::io::stderr().lock(),
-                    "{}",
-                    failure.render(terminal.color())
-                );
-            }
+                failure.render(terminal.color())
+            };
+            let _ = std::io::stderr().lock().write_all(text.as_bytes());
             ExitCode::from(failure.code())
         }
     }

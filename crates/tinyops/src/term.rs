@@ -11,6 +11,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use tinyops_pipeline::{Progress, Reporter, StepName};
 
+use crate::failure::Failure;
+
 /// Flags that every command has.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub(crate) struct OutputArgs {
@@ -60,11 +62,6 @@ impl Terminal {
         let _ = io::stdout().lock().write_all(answer.as_bytes());
     }
 
-    /// Prints one line of an answer that comes bit by bit.
-    pub(crate) fn line(self, text: impl Display) {
-        let _ = writeln!(io::stdout().lock(), "{text}");
-    }
-
     /// Says something on the way.
     pub(crate) fn note(self, text: impl Display) {
         if !self.quiet {
@@ -76,6 +73,26 @@ impl Terminal {
     pub(crate) fn warn(self, text: impl Display) {
         let (yellow, reset) = self.paint("\x1b[33m");
         let _ = writeln!(io::stderr().lock(), "{yellow}warning:{reset} {text}");
+    }
+
+    /// Asks before something that is not easily undone; `yes` has answered already.
+    pub(crate) fn confirm(self, plan: impl Display, yes: bool) -> Result<(), Failure> {
+        if yes {
+            return Ok(());
+        }
+        if !io::stdin().is_terminal() || self.json {
+            return Err(
+                Failure::question(format!("{plan}: nobody is here to say yes"))
+                    .hint("`--yes` answers"),
+            );
+        }
+        let _ = write!(io::stderr().lock(), "{plan}. Go on? [y/N] ");
+        let mut answer = String::new();
+        let _ = io::stdin().read_line(&mut answer);
+        match answer.trim() {
+            "y" | "Y" | "yes" => Ok(()),
+            _ => Err(Failure::no("left as it is")),
+        }
     }
 
     /// The codes before and after a colored word on stderr; empty without color.

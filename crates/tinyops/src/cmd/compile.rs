@@ -1,0 +1,195 @@
+use std::{fmt::Write as _, fs, path::PathBuf};
+
+use serde::Serialize;
+use tinyops_compile::{
+    Board, Compiled, Fit, Limits, OpCost, RamUse, boards, compile, fit, payload,
+};
+use tinyops_model::Model;
+use tinyops_store::{Artifacts, Db, Digest, model, step};
+
+use crate::{
+    context::Context,
+    failure::{Exit, Failure},
+    model_ref::{ModelRef, chosen, title},
+    table::Table,
+};
+
+/// Compile a model for one board: plan the memory, say whether it fits, write the payload of its capsule
+///
+/// The payload is not signed; `tinyops rollout start` signs and ships. Exits with 1 if the model does not fit.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: tinyops compile fan@3 --board esp-eye --svg arena.svg")]
+pub(crate) struct Compile {
+    /// Model and version, such as `fan@3` [default: the project's]
+    model: Option<ModelRef>,
+    /// Board to compile for; `tinyops boards` lists them
+    #[arg(long)]
+    board: String,
+    /// Write the payload here
+    #[arg(long, short, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Draw the arena over time here
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+}
+
+/// `tinyops compile --json`
+#[derive(Serialize)]
+struct View<'a> {
+    model: String,
+    board: &'a str,
+    fits: bool,
+    fit: &'a Fit,
+    program_bytes: usize,
+    macs: u64,
+    ram: RamUse,
+    payload: String,
+    payload_bytes: usize,
+    /// Vectors that a device checks before it trusts the payload.
+    golden_count: usize,
+    ops: &'a [OpCost],
+}
+
+pub(crate) async fn run(context: &Context, args: &Compile) -> Result<(), Failure> {
+    let board = board(&args.board)?;
+    let (db, artifacts) = context.existing_store().await?;
+    let row = chosen(context, &db, args.model.as_ref()).await?;
+    let decoded = Model::decode(&artifacts.get(&row.digest).await?).map_err(|error| {
+        Failure::environment(format!("{} does not read back", title(&row))).cause(&error)
+    })?;
+    let compiled = compile(&decoded).map_err(|error| Failure::of(Exit::No, &error))?;
+    let fit = fit(&compiled, board, &limits(context));
+    // The payload of the run carries golden vectors of the test split; without one, there are none to carry.
+    let payload = match stored_payload(&db, &artifacts, &row, &board.id).await? {
+        Some(payload) => payload,
+        None => payload(&decoded, &compiled, &[]).map_err(|error| Failure::of(Exit::No, &error))?,
+    };
+    let replay = tinyops_compile::replay(&payload)
+        .map_err(|error| Failure::of(Exit::Environment, &error))?;
+    if let Some(path) = &args.out {
+        write(context, path, &payload)?;
+    }
+    if let Some(path) = &args.svg {
+        write(context, path, compiled.memory.svg().as_bytes())?;
+    }
+    let view = View {
+        model: title(&row),
+        board: &board.id,
+        fits: fit.fits(),
+        fit: &fit,
+        program_bytes: compiled.program.len(),
+        macs: compiled.macs,
+        ram: compiled.ram,
+        payload: Digest::of(&payload).to_string(),
+        payload_bytes: payload.len(),
+        golden_count: replay.cases,
+        ops: &compiled.ops,
+    };
+    context.terminal.answer(&view, || text(&view, &compiled));
+    if fit.fits() {
+        return Ok(());
+    }
+    let failure = Failure::no(format!("{} does not fit board `{}`", view.model, board.id));
+    let failure = fit.reasons.iter().fold(failure, |failure, reason| {
+        failure.because(reason.to_string())
+    });
+    Err(failure.hint("a smaller window, fewer features or a smaller network take less"))
+}
+
+/// A board by its id.
+pub(crate) fn board(id: &str) -> Result<&'static Board, Failure> {
+    boards().iter().find(|board| board.id == id).ok_or_else(|| {
+        let ids: Vec<&str> = boards().iter().map(|board| board.id.as_str()).collect();
+        Failure::question(format!("no board is called `{id}`"))
+            .hint(format!("boards are: {}", ids.join(", ")))
+    })
+}
+
+/// The payload that the model's own run made, for this board or any other: it is the same for all.
+pub(crate) async fn stored_payload(
+    db: &Db,
+    artifacts: &Artifacts,
+    model: &model::Model,
+    board: &str,
+) -> Result<Option<Vec<u8>>, Failure> {
+    let Some(run) = model.run else {
+        return Ok(None);
+    };
+    let steps = step::of_run(db, run).await?;
+    let ports: Vec<_> = steps
+        .iter()
+        .filter(|step| step.name == "compile")
+        .flat_map(|step| &step.outputs)
+        .filter(|port| port.name.starts_with("payload/"))
+        .collect();
+    let own = ports
+        .iter()
+        .find(|port| port.name.strip_prefix("payload/") == Some(board));
+    match own.or(ports.first()) {
+        Some(port) => Ok(Some(artifacts.get(&port.digest).await?)),
+        None => Ok(None),
+    }
+}
+
+/// The project's limits, where there is a project.
+fn limits(context: &Context) -> Limits {
+    let Ok(project) = context.project() else {
+        return Limits::default();
+    };
+    Limits {
+        flash_bytes: project.boards.flash_bytes_max,
+        ram_bytes: project.boards.ram_bytes_max,
+        latency_ms: project.boards.latency_ms_max,
+        energy_mj: project.boards.energy_mj_max,
+    }
+}
+
+fn write(context: &Context, path: &PathBuf, bytes: &[u8]) -> Result<(), Failure> {
+    fs::write(path, bytes).map_err(|error| {
+        Failure::environment(format!("cannot write `{}`", path.display())).cause(&error)
+    })?;
+    context.terminal.note(format_args!(
+        "wrote {} ({} bytes)",
+        path.display(),
+        bytes.len()
+    ));
+    Ok(())
+}
+
+fn text(view: &View<'_>, compiled: &Compiled) -> String {
+    let fit = view.fit;
+    let word = if view.fits { "fits" } else { "does NOT fit" };
+    let mut out = format!("{} {word} {}\n", view.model, view.board);
+    let mut table = Table::new(["", "takes", "left"]);
+    let bytes = |bytes: u32| format!("{bytes} B");
+    table.row([
+        "RAM".to_owned(),
+        bytes(fit.ram_bytes),
+        bytes(fit.ram_free_bytes),
+    ]);
+    table.row([
+        "flash, two slots".to_owned(),
+        bytes(fit.flash_bytes),
+        bytes(fit.flash_free_bytes),
+    ]);
+    out += &table.text();
+    let _ = writeln!(
+        out,
+        "  latency {:.2} ms ({:.2} to {:.2}), energy {:.3} mJ ({:.3} to {:.3}): estimates",
+        fit.latency_ms.typical,
+        fit.latency_ms.low,
+        fit.latency_ms.high,
+        fit.energy_mj.typical,
+        fit.energy_mj.low,
+        fit.energy_mj.high,
+    );
+    let _ = writeln!(
+        out,
+        "  program {} B, {} multiply-accumulates\n  payload {} B with {} golden vectors\n  {}",
+        view.program_bytes, view.macs, view.payload_bytes, view.golden_count, view.payload,
+    );
+    if !compiled.memory.placed.is_empty() {
+        let _ = writeln!(out, "\n{}", compiled.memory.text().trim_end());
+    }
+    out
+}

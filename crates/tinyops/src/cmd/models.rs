@@ -1,0 +1,332 @@
+mod card;
+mod lineage;
+
+use serde::Serialize;
+use tinyops_store::{
+    Json, Tx, audit,
+    model::{self, Model, Stage},
+    presence,
+};
+
+use crate::{
+    context::{Context, moment, now, short},
+    failure::Failure,
+    model_ref::{ModelRef, title},
+    table::Table,
+};
+
+/// List, judge and trace the models of the registry
+#[derive(Debug, clap::Args)]
+pub(crate) struct Models {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    Ls(Ls),
+    Show(Show),
+    Promote(Promote),
+    Rollback(Rollback),
+    Lineage(lineage::Lineage),
+    Card(card::Card),
+}
+
+/// List the registered versions, newest first
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: tinyops models ls")]
+struct Ls {}
+
+/// Show one version with its figures and its capsules
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: tinyops models show fan@3")]
+struct Show {
+    /// Model and version, such as `fan@3` or `fan@production` [default: the project's]
+    model: Option<ModelRef>,
+}
+
+/// Make a version the one that devices should run
+///
+/// Changes the registry only: `tinyops rollout start` brings it to devices.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: tinyops models promote fan@3 --yes")]
+struct Promote {
+    /// Model and version, such as `fan@3`
+    model: ModelRef,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+}
+
+/// Make the version that was in production before the one in production again
+///
+/// Changes the registry only: `tinyops rollout revert` takes devices back.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: tinyops models rollback fan --yes")]
+struct Rollback {
+    /// The model's name
+    name: String,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+}
+
+/// One version, as every command of this verb shows it.
+#[derive(Serialize)]
+struct View {
+    name: String,
+    version: u32,
+    stage: &'static str,
+    digest: String,
+    run: Option<i64>,
+    parent: Option<u32>,
+    created_at_ms: i64,
+    metrics: Json,
+}
+
+impl View {
+    fn of(model: Model) -> Self {
+        Self {
+            name: model.name,
+            version: model.version,
+            stage: model.stage.word(),
+            digest: model.digest.to_string(),
+            run: model.run.map(|run| run.0),
+            parent: model.parent,
+            created_at_ms: model.created_at.0,
+            metrics: model.metrics,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct CapsuleView {
+    model_id: String,
+    board: String,
+    sequence: u32,
+    bytes: u32,
+    digest: String,
+    created_at_ms: i64,
+    device_count: usize,
+}
+
+pub(crate) async fn run(context: &Context, args: &Models) -> Result<(), Failure> {
+    match &args.verb {
+        Verb::Ls(_) => ls(context).await,
+        Verb::Show(args) => show(context, args).await,
+        Verb::Promote(args) => promote(context, args).await,
+        Verb::Rollback(args) => rollback(context, args).await,
+        Verb::Lineage(args) => lineage::run(context, args).await,
+        Verb::Card(args) => card::run(context, args).await,
+    }
+}
+
+async fn ls(context: &Context) -> Result<(), Failure> {
+    let (db, _) = context.existing_store().await?;
+    let models = model::list(&db).await?;
+    let mut table = Table::new(["model", "stage", "int8", "float", "run", "registered (UTC)"]);
+    for model in &models {
+        let figure = |name: &str| {
+            let value = model.metrics[name].as_f64();
+            value.map_or_else(|| "–".to_owned(), |value| format!("{value:.4}"))
+        };
+        let main = main_figure(&model.metrics);
+        table.row([
+            title(model),
+            model.stage.to_string(),
+            figure(main),
+            figure(&format!("float_{main}")),
+            model
+                .run
+                .map_or_else(|| "–".to_owned(), |run| run.to_string()),
+            moment(model.created_at),
+        ]);
+    }
+    let text = if table.is_empty() {
+        "  no model is registered; `tinyops run` makes one, if it passes its gates\n".to_owned()
+    } else {
+        table.text()
+    };
+    let models: Vec<View> = models.into_iter().map(View::of).collect();
+    context
+        .terminal
+        .answer(&serde_json::json!({ "models": models }), || text);
+    Ok(())
+}
+
+/// The figure that speaks for a model: accuracy, else AUC, else RMSE.
+fn main_figure(metrics: &Json) -> &'static str {
+    ["accuracy", "auc", "rmse"]
+        .into_iter()
+        .find(|name| metrics[*name].is_number())
+        .unwrap_or("accuracy")
+}
+
+async fn show(context: &Context, args: &Show) -> Result<(), Failure> {
+    let (db, _) = context.existing_store().await?;
+    let model = crate::model_ref::chosen(context, &db, args.model.as_ref()).await?;
+    let mut capsules = Vec::new();
+    let signed = tinyops_store::capsule::of_model(&db, &model.name).await?;
+    for capsule in signed {
+        if capsule.version != model.version {
+            continue;
+        }
+        let running = presence::running(&db, capsule.id).await?;
+        capsules.push(CapsuleView {
+            model_id: capsule.id.to_string(),
+            board: capsule.board,
+            sequence: capsule.sequence,
+            bytes: capsule.bytes,
+            digest: capsule.digest.to_string(),
+            created_at_ms: capsule.created_at.0,
+            device_count: running.len(),
+        });
+    }
+    let text = show_text(&model, &capsules);
+    let view = serde_json::json!({ "model": View::of(model), "capsules": capsules });
+    context.terminal.answer(&view, || text);
+    Ok(())
+}
+
+fn show_text(model: &Model, capsules: &[CapsuleView]) -> String {
+    let mut out = format!(
+        "{} ({})\n  digest      {}\n  registered  {} UTC\n",
+        title(model),
+        model.stage,
+        model.digest,
+        moment(model.created_at)
+    );
+    if let Some(run) = model.run {
+        out += &format!("  run         {run}\n");
+    }
+    if let Some(parent) = model.parent {
+        out += &format!("  head of     {}@{parent}, solved anew\n", model.name);
+    }
+    let mut table = Table::new(["figure", "value"]);
+    for (name, value) in model.metrics.as_object().into_iter().flatten() {
+        if let Some(value) = value.as_f64() {
+            table.row([name.clone(), format!("{value:.4}")]);
+        }
+    }
+    if !table.is_empty() {
+        out += &format!("\n{}", table.text());
+    }
+    let mut table = Table::new(["model id", "board", "bytes", "sequence", "devices"]);
+    for capsule in capsules {
+        table.row([
+            capsule.model_id.clone(),
+            capsule.board.clone(),
+            capsule.bytes.to_string(),
+            capsule.sequence.to_string(),
+            capsule.device_count.to_string(),
+        ]);
+    }
+    if table.is_empty() {
+        out += "\n  no capsule is signed; `tinyops rollout start` signs and ships\n";
+    } else {
+        out += &format!("\n{}", table.text());
+    }
+    out
+}
+
+#[derive(Serialize)]
+struct Move {
+    model: String,
+    version: u32,
+    stage: &'static str,
+}
+
+async fn promote(context: &Context, args: &Promote) -> Result<(), Failure> {
+    let (db, _) = context.existing_store().await?;
+    let model = args.model.resolve(&db).await?;
+    if model.stage == Stage::Rejected {
+        return Err(Failure::no(format!("{} was rejected", title(&model)))
+            .hint("a version that failed a gate or was reverted stays out; run again"));
+    }
+    let before = model::in_stage(&db, &model.name, Stage::Production)
+        .await?
+        .filter(|before| before.version != model.version);
+    let plan = match &before {
+        Some(before) => format!("{} takes the place of {}", title(&model), title(before)),
+        None => format!("{} goes into production", title(&model)),
+    };
+    context.terminal.confirm(&plan, args.yes)?;
+    let mut moves = vec![(model, Stage::Production)];
+    moves.extend(before.map(|before| (before, Stage::Archived)));
+    let moves = apply(context, &db, "model.promote", moves).await?;
+    context
+        .terminal
+        .answer(&serde_json::json!({ "moves": moves }), || {
+            format!("{plan}\n")
+        });
+    Ok(())
+}
+
+async fn rollback(context: &Context, args: &Rollback) -> Result<(), Failure> {
+    let (db, _) = context.existing_store().await?;
+    let current = model::in_stage(&db, &args.name, Stage::Production)
+        .await?
+        .ok_or_else(|| {
+            Failure::question(format!("no version of `{}` is in production", args.name))
+                .hint("`tinyops models ls` shows the stages")
+        })?;
+    let before = model::list(&db)
+        .await?
+        .into_iter()
+        .find(|model| {
+            model.name == args.name
+                && model.version < current.version
+                && model.stage == Stage::Archived
+        })
+        .ok_or_else(|| {
+            Failure::no(format!(
+                "nothing was in production before {}",
+                title(&current)
+            ))
+        })?;
+    let plan = format!(
+        "{} takes the place of {}, which is rejected",
+        title(&before),
+        title(&current)
+    );
+    context.terminal.confirm(&plan, args.yes)?;
+    let moves = vec![(current, Stage::Rejected), (before, Stage::Production)];
+    let moves = apply(context, &db, "model.rollback", moves).await?;
+    context
+        .terminal
+        .answer(&serde_json::json!({ "moves": moves }), || {
+            format!("{plan}\n")
+        });
+    Ok(())
+}
+
+/// Moves versions between stages in one transaction, and notes who did it.
+async fn apply(
+    context: &Context,
+    db: &tinyops_store::Db,
+    action: &'static str,
+    moves: Vec<(Model, Stage)>,
+) -> Result<Vec<Move>, Failure> {
+    let tx = db.begin(action).await?;
+    let mut done = Vec::with_capacity(moves.len());
+    for (mut model, stage) in moves {
+        model.stage = stage;
+        model::put(&tx, &mut model).await?;
+        note(&tx, action, &model).await?;
+        done.push(Move {
+            model: model.name,
+            version: model.version,
+            stage: stage.word(),
+        });
+    }
+    tx.commit().await?;
+    context
+        .terminal
+        .note("the registry is changed; devices run what their rollout says");
+    Ok(done)
+}
+
+async fn note(tx: &Tx, action: &str, model: &Model) -> Result<(), tinyops_store::StoreError> {
+    let detail = serde_json::json!({ "stage": model.stage.word(), "digest": short(&model.digest) });
+    audit::add(tx, now(), "command line", action, &title(model), &detail).await
+}

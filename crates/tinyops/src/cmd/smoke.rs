@@ -1,0 +1,136 @@
+use serde::Serialize;
+use tinyops_compile::replay;
+use tinyops_emulate::{EmulateError, Firmware, Memory, smoke};
+
+use crate::{
+    cmd::compile::{board, stored_payload},
+    context::Context,
+    failure::{Exit, Failure},
+    model_ref::{ModelRef, chosen, title},
+};
+
+/// Run a model's golden vectors on the executor, then on an emulated board with that board's memory
+///
+/// Exits with 1 if any output differs, with 3 if emulator or compiler are missing.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: tinyops smoke fan@3 --board arduino-nano-33-ble-sense")]
+pub(crate) struct SmokeTest {
+    /// Model and version, such as `fan@3` [default: the project's]
+    model: Option<ModelRef>,
+    /// Whose memory the emulated board is given; `tinyops boards` lists them
+    #[arg(long)]
+    board: String,
+}
+
+/// `tinyops smoke --json`
+#[derive(Serialize)]
+struct View {
+    model: String,
+    board: String,
+    /// On this machine, by the code that devices run.
+    executor: Verdict,
+    /// On the emulated board.
+    emulated: Verdict,
+    instructions_max: Option<u64>,
+    arena_bytes: Option<u32>,
+    stack_bytes: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct Verdict {
+    /// `passes`, `differs` or `not run`.
+    verdict: &'static str,
+    reason: String,
+}
+
+impl Verdict {
+    fn of(cases: usize, wrong: usize) -> Self {
+        let passes = cases > 0 && wrong == 0;
+        Self {
+            verdict: if passes { "passes" } else { "differs" },
+            reason: format!("{} of {cases} vectors equal", cases - wrong),
+        }
+    }
+}
+
+pub(crate) async fn run(context: &Context, args: &SmokeTest) -> Result<(), Failure> {
+    let board = board(&args.board)?;
+    let (db, artifacts) = context.existing_store().await?;
+    let model = chosen(context, &db, args.model.as_ref()).await?;
+    let payload = stored_payload(&db, &artifacts, &model, &board.id)
+        .await?
+        .ok_or_else(|| {
+            Failure::question(format!("{} was compiled for no board", title(&model)))
+                .hint("`tinyops compile` says why it does not fit")
+        })?;
+    let replayed = replay(&payload).map_err(|error| Failure::of(Exit::No, &error))?;
+    let mut wrong: Vec<usize> = replayed.differing.iter().map(|found| found.case).collect();
+    wrong.dedup();
+    let mut view = View {
+        model: title(&model),
+        board: board.id.clone(),
+        executor: Verdict::of(replayed.cases, wrong.len()),
+        emulated: Verdict {
+            verdict: "not run",
+            reason: String::new(),
+        },
+        instructions_max: None,
+        arena_bytes: None,
+        stack_bytes: None,
+    };
+    let memory = Memory {
+        flash_bytes: board.flash_free_bytes(),
+        ram_bytes: board.ram_free_bytes(),
+    };
+    let emulated =
+        tokio::task::spawn_blocking(move || smoke(&Firmware::find()?, &payload, memory)).await;
+    let emulated = emulated
+        .map_err(|error| Failure::environment("the emulation stopped at a bug").cause(&error))?;
+    let mut missing = None;
+    match emulated {
+        Ok(found) => {
+            let wrong = found.cases.iter().filter(|case| case.difference.is_some());
+            view.emulated = Verdict::of(found.cases.len(), wrong.count());
+            view.instructions_max = Some(found.instructions_max());
+            view.arena_bytes = Some(found.arena_bytes);
+            view.stack_bytes = Some(found.stack_bytes);
+        }
+        Err(error) => {
+            view.emulated.reason = error.to_string();
+            missing = Some(error);
+        }
+    }
+    context.terminal.answer(&view, || text(&view));
+    if view.executor.verdict == "differs" || view.emulated.verdict == "differs" {
+        return Err(
+            Failure::no(format!("{} differs from its golden vectors", view.model))
+                .hint("a device would not take it; run the pipeline again"),
+        );
+    }
+    match missing {
+        None => Ok(()),
+        Some(EmulateError::Missing { what, remedy }) => {
+            Err(Failure::environment(format!("{what} is missing")).hint(remedy))
+        }
+        // It does not fit the board's memory, or hangs there: an answer, and not a good one.
+        Some(error @ (EmulateError::Build { .. } | EmulateError::Timeout { .. })) => {
+            Err(Failure::of(Exit::No, &error))
+        }
+        Some(error) => Err(Failure::of(Exit::Environment, &error)),
+    }
+}
+
+fn text(view: &View) -> String {
+    let mut out = format!("{} on {}\n", view.model, view.board);
+    for (place, verdict) in [("executor", &view.executor), ("emulated", &view.emulated)] {
+        out += &format!("  {place:<10} {:<8} {}\n", verdict.verdict, verdict.reason);
+    }
+    if let (Some(instructions), Some(arena), Some(stack)) =
+        (view.instructions_max, view.arena_bytes, view.stack_bytes)
+    {
+        out += &format!(
+            "  {instructions} instructions a window at most, arena {arena} B, stack {stack} B\n"
+        );
+    }
+    out
+}
