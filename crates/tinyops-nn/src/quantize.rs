@@ -66,11 +66,8 @@ impl Multiplier {
     #[inline]
     #[must_use]
     pub fn apply(self, accumulator: i32) -> i32 {
-        let (left, right) = if self.shift > 0 {
-            (self.shift as u32, 0)
-        } else {
-            (0, u32::from(self.shift.unsigned_abs()))
-        };
+        let left = self.shift.max(0) as u32;
+        let right = (-i32::from(self.shift)).max(0) as u32;
         let doubled = doubling_high_mul(accumulator.wrapping_shl(left), self.value);
         rounding_divide_by_power_of_two(doubled, right)
     }
@@ -96,7 +93,7 @@ pub fn doubling_high_mul(a: i32, b: i32) -> i32 {
 #[inline]
 #[must_use]
 pub fn rounding_divide_by_power_of_two(x: i32, exponent: u32) -> i32 {
-    let mask = ((1i64 << (exponent & 31)) - 1) as i32;
+    let mask = (1u32 << (exponent & 31)).wrapping_sub(1) as i32;
     let remainder = x & mask;
     let threshold = (mask >> 1) + i32::from(x < 0);
     (x >> (exponent & 31)) + i32::from(remainder > threshold)

@@ -1,6 +1,6 @@
 //! Convolution over height and width; a dense layer is its case of one pixel.
 
-use super::{Channels, clamp};
+use super::{BLOCK, Channels, clamp};
 use crate::plan::Plan;
 use crate::record::OpRecord;
 
@@ -95,26 +95,23 @@ fn for_each_output(
     filter: &[u8],
     channels: &Channels<'_>,
     pixel: &mut [u8],
-    clamp: impl Fn(i32) -> u8,
+    clamp: impl Fn(i32) -> u8 + Copy,
 ) {
     let taps = values.len();
-    let mut quads = pixel.chunks_exact_mut(4);
-    let mut rows = filter.chunks_exact(4 * taps);
-    let mut channel = 0;
-    for (outputs, rows) in quads.by_ref().zip(rows.by_ref()) {
-        let sums = dot_4(values, rows);
-        for (output, sum) in outputs.iter_mut().zip(sums) {
-            *output = clamp(channels.rescale(channel, sum));
-            channel += 1;
+    let blocks = pixel.chunks_mut(BLOCK).zip(filter.chunks(BLOCK * taps));
+    for (index, (outputs, rows)) in blocks.enumerate() {
+        let mut sums = [0i32; BLOCK];
+        let sums = &mut sums[..outputs.len()];
+        let mut quads = sums.chunks_exact_mut(4);
+        let mut four_rows = rows.chunks_exact(4 * taps);
+        for (sums, rows) in quads.by_ref().zip(four_rows.by_ref()) {
+            sums.copy_from_slice(&dot_4(values, rows));
         }
-    }
-    for (output, row) in quads
-        .into_remainder()
-        .iter_mut()
-        .zip(rows.remainder().chunks_exact(taps))
-    {
-        *output = clamp(channels.rescale(channel, dot(values, row)));
-        channel += 1;
+        let rest = four_rows.remainder().chunks_exact(taps);
+        for (sum, row) in quads.into_remainder().iter_mut().zip(rest) {
+            *sum = dot(values, row);
+        }
+        channels.finish(index * BLOCK, sums, outputs, clamp);
     }
 }
 

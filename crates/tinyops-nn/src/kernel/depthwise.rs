@@ -1,11 +1,8 @@
 //! Depthwise convolution: each output channel sees one input channel.
 
-use super::{Channels, clamp, taps_inside};
+use super::{BLOCK, Channels, clamp, taps_inside};
 use crate::plan::Plan;
 use crate::record::OpRecord;
-
-/// Channels whose sums are kept at once: two 256-bit or four 128-bit vectors of the host.
-const BLOCK: usize = 16;
 
 /// `out[y][x][c·m + k] = clamp(zp + rescale(bias + Σ (in[…][c] - zp_in) · w[…][c·m + k]))`.
 ///
@@ -67,9 +64,7 @@ pub(crate) fn convolve(plan: &Plan<'_>, op: &OpRecord, input: &[u8], output: &mu
                         }
                     }
                 }
-                for (index, (output, sum)) in outputs.iter_mut().zip(sums).enumerate() {
-                    *output = clamp(channels.rescale(first + index, sum));
-                }
+                channels.finish(first, &sums, outputs, clamp);
             }
         }
     }

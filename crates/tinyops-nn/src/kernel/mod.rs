@@ -15,6 +15,9 @@ pub(crate) mod pad;
 pub(crate) mod pool;
 pub(crate) mod softmax;
 
+/// Channels whose sums are kept at once: two 256-bit or four 128-bit vectors of the host.
+pub(crate) const BLOCK: usize = 16;
+
 /// Bias, multiplier and shift of each output channel of a convolution.
 pub(crate) struct Channels<'a> {
     biases: &'a [[u8; 4]],
@@ -36,28 +39,39 @@ impl<'a> Channels<'a> {
         }
     }
 
-    pub(crate) fn bias(&self, channel: usize) -> i32 {
-        i32::from_le_bytes(self.biases[channel])
-    }
-
-    /// `bias + sum`, rescaled to the output's scale, without its zero point.
+    /// Adds the biases to some sums, from channel `first` on, rescales and clamps them into bytes.
     #[inline]
-    pub(crate) fn rescale(&self, channel: usize, sum: i32) -> i32 {
-        self.rescale_biased(channel, self.bias(channel).wrapping_add(sum))
-    }
-
-    #[inline]
-    pub(crate) fn rescale_biased(&self, channel: usize, accumulator: i32) -> i32 {
-        let index = if self.multipliers.len() == 1 {
-            0
-        } else {
-            channel
+    pub(crate) fn finish(
+        &self,
+        first: usize,
+        sums: &[i32],
+        outputs: &mut [u8],
+        clamp: impl Fn(i32) -> u8,
+    ) {
+        let biases = self.biases[first..]
+            .iter()
+            .map(|&bias| i32::from_le_bytes(bias));
+        let biased = sums
+            .iter()
+            .zip(biases)
+            .map(|(sum, bias)| bias.wrapping_add(*sum));
+        let multiplier = |value: &[u8; 4], shift: &u8| Multiplier {
+            value: i32::from_le_bytes(*value),
+            shift: *shift as i8,
         };
-        let multiplier = Multiplier {
-            value: i32::from_le_bytes(self.multipliers[index]),
-            shift: self.shifts[index] as i8,
-        };
-        multiplier.apply(accumulator)
+        if let ([value], [shift]) = (self.multipliers, self.shifts) {
+            let multiplier = multiplier(value, shift);
+            for (output, accumulator) in outputs.iter_mut().zip(biased) {
+                *output = clamp(multiplier.apply(accumulator));
+            }
+            return;
+        }
+        let multipliers = self.multipliers[first..].iter().zip(&self.shifts[first..]);
+        for ((output, accumulator), (value, shift)) in
+            outputs.iter_mut().zip(biased).zip(multipliers)
+        {
+            *output = clamp(multiplier(value, shift).apply(accumulator));
+        }
     }
 }
 

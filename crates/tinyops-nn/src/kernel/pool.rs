@@ -1,6 +1,6 @@
 //! Greatest and average value of a window, and the mean of a whole image.
 
-use super::{clamp, number, taps_inside};
+use super::{BLOCK, clamp, number, taps_inside};
 use crate::plan::Plan;
 use crate::quantize::Multiplier;
 use crate::record::OpRecord;
@@ -25,7 +25,6 @@ pub(crate) fn max(plan: &Plan<'_>, op: &OpRecord, input: &[u8], output: &mut [u8
 
 /// The average of each window, halves away from zero; padding does not count.
 pub(crate) fn average(plan: &Plan<'_>, op: &OpRecord, input: &[u8], output: &mut [u8]) {
-    const BLOCK: usize = 16;
     let clamp = clamp(op, 0);
     for_each_window(plan, op, output, |pixel, window| {
         let count = window.count() as i64;
