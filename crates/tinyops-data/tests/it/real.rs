@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use tinyops_data::dataset::Dataset;
 use tinyops_data::finding::{Code, Report, Severity};
-use tinyops_data::ingest::{Listing, ingest};
+use tinyops_data::ingest::{Listing, expand, ingest};
 use tinyops_data::sample::Label;
-use tinyops_data::spec::DataSpec;
+use tinyops_data::spec::{DataSpec, SourceSpec};
 use tinyops_data::split::{Split, split};
 use tinyops_data::window::Windowing;
 
@@ -39,6 +39,10 @@ struct Read {
 
 /// Reads a `[data]` section whose roots begin in the folder of recordings; none, with the reason said, if it is not here.
 fn read(text: &str) -> Option<Read> {
+    read_spec(toml::from_str(text).expect("a data section"))
+}
+
+fn read_spec(spec: DataSpec) -> Option<Read> {
     let Some(folder) = data() else {
         #[expect(clippy::print_stderr, reason = "a skipped test says why")]
         {
@@ -46,12 +50,11 @@ fn read(text: &str) -> Option<Read> {
         }
         return None;
     };
-    let spec: DataSpec = toml::from_str(text).expect("a data section");
-    let roots: Vec<PathBuf> = spec
-        .source
-        .iter()
-        .map(|source| folder.join(&source.root))
-        .collect();
+    let lookup =
+        |name: &str| (name == "TINYOPS_DATA").then(|| folder.to_string_lossy().into_owned());
+    let root =
+        |source: &SourceSpec| folder.join(expand(&source.root, &lookup).expect("a known variable"));
+    let roots: Vec<PathBuf> = spec.source.iter().map(root).collect();
     let listings: Vec<Listing> = roots
         .iter()
         .map(|root| {
@@ -69,6 +72,41 @@ fn read(text: &str) -> Option<Read> {
         dataset,
         report,
     })
+}
+
+#[test]
+fn the_examples_are_read() {
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples"));
+    // Windows of training, validation and test.
+    let expected = [
+        ("cwru-12k-de", "952 466 484"),
+        ("ei-gestures", "414 72 162"),
+        ("fan-esp32", "462 77 231"),
+        ("fan-esp32-anomaly", "462 77 231"),
+        ("fsdd", "1352 450 450"),
+        ("uci-har-raw", "2160 240 1201"),
+    ];
+    for (name, windows) in expected {
+        let text = std::fs::read_to_string(folder.join(name).join("tinyops.toml"))
+            .expect("a project file");
+        let mut table: toml::Table = toml::from_str(&text).expect("a project file");
+        let section = table.remove("data").expect("a data section");
+        let Some(mut read) = read_spec(section.try_into().expect("a data section")) else {
+            return;
+        };
+        let (split, _) = read.split();
+        assert!(!read.report.has_errors(), "{name}: {}", read.report);
+        let windowing = Windowing::new(&read.spec.window, &read.dataset).expect("windows");
+        let count = |part: &[usize]| {
+            let samples = part.iter().map(|&index| &read.dataset.samples[index]);
+            samples
+                .map(|sample| windowing.windows(sample).count())
+                .sum::<usize>()
+        };
+        let found =
+            [&split.train, &split.validation, &split.test].map(|part| count(part).to_string());
+        assert_eq!(found.join(" "), windows, "{name}");
+    }
 }
 
 impl Read {
