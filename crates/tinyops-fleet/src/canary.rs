@@ -199,7 +199,8 @@ fn halt_reason(plan: &Plan, health: &Health) -> Option<Json> {
     }
     let [canaries, control] = &health.outputs;
     let (shift, evidence) = shift_evidence(canaries, control);
-    let limit = 1.0 / plan.alpha.clamp(1e-9, 0.5);
+    // Half of the chance of a two-sided test: only a fall halts.
+    let limit = 0.5 / plan.alpha.clamp(1e-9, 0.5);
     if shift < 0.0 && evidence >= limit {
         return Some(json!({
             "metric": "confidence against the control arm", "value": rounded(shift), "unit": "standard deviations",

@@ -40,7 +40,7 @@ impl Default for DriftPolicy {
             lambda: 0.2,
             false_alarm_share: 0.006,
             window_count_min: 4,
-            common_share: 0.15,
+            common_share: 0.1,
             calm_score: 0.6,
         }
     }
@@ -143,8 +143,6 @@ pub struct Pool {
     pub last_levels: Vec<f32>,
     /// Devices in it.
     pub last_member_count: u32,
-    /// Mean of the highest tenth of the scores, over the first windows: count, sum, sum of squares.
-    pub top: [f64; 3],
 }
 
 /// What a report, or a closed window of a cohort, says.
@@ -154,8 +152,8 @@ pub struct Judgement {
     pub score: f64,
     /// Each signal's score, largest first.
     pub signals: Vec<(Signal, f64)>,
-    /// Of a cohort: how far its most extreme tenth is out, in units of the threshold.
-    pub top_score: f64,
+    /// Of a cohort: how many of its devices alarm by themselves, in units of the count that alarms.
+    pub crowd_score: f64,
     /// Of a cohort: devices in the window.
     pub member_count: u32,
 }
@@ -387,7 +385,6 @@ impl Pool {
             step_count: 0,
             last_levels: Vec::new(),
             last_member_count: 0,
-            top: [0.0; 3],
         }
     }
 
@@ -488,8 +485,8 @@ impl Pool {
         }
         let mut judgement = Judgement::of(signals);
         judgement.member_count = members.len() as u32;
-        judgement.top_score = self.judge_top(members, policy);
-        judgement.score = judgement.score.max(judgement.top_score);
+        judgement.crowd_score = crowd_score(&members, policy);
+        judgement.score = judgement.score.max(judgement.crowd_score);
         Some(judgement)
     }
 
@@ -502,31 +499,28 @@ impl Pool {
         };
         (0..self.layout.channel_count).filter_map(spread).collect()
     }
+}
 
-    /// How far the mean of the highest tenth of the scores is above what it was in the cohort's first windows.
-    fn judge_top(&mut self, mut members: Vec<(u64, f32)>, policy: &DriftPolicy) -> f64 {
-        members.sort_unstable_by(|a, b| b.1.total_cmp(&a.1));
-        let tenth = members.len().div_ceil(10);
-        let mean = members[..tenth]
-            .iter()
-            .map(|(_, score)| f64::from(*score))
-            .sum::<f64>()
-            / tenth as f64;
-        let [count, sum, squares] = &mut self.top;
-        if *count < f64::from(policy.baseline_reports.max(3)) {
-            *count += 1.0;
-            *sum += mean;
-            *squares += mean * mean;
-            return 0.0;
+/// How many devices alarm, over how many would by chance alone with no more than the cohort's own chance of a
+/// false alarm: a few that move are not lost in the rest.
+fn crowd_score(members: &[(u64, f32)], policy: &DriftPolicy) -> f64 {
+    let alarmed = members.iter().filter(|(_, score)| *score >= 1.0).count();
+    let share = policy.false_alarm_share.clamp(1e-9, 0.5);
+    alarmed as f64 / crowd_limit(members.len(), share, share / SMOOTHED_LOOKS) as f64
+}
+
+/// The smallest count that a binomial variable reaches with a chance of at most `chance`; at least 2.
+fn crowd_limit(count: usize, share: f64, chance: f64) -> usize {
+    let mut probability = (1.0 - share).powf(count as f64);
+    let mut at_least = 1.0;
+    for reached in 0..count {
+        at_least -= probability;
+        probability *= (count - reached) as f64 / (reached + 1) as f64 * share / (1.0 - share);
+        if at_least <= chance {
+            return (reached + 1).max(2);
         }
-        let freedom = *count - 1.0;
-        let center = *sum / *count;
-        let variance = ((*squares - *sum * center) / freedom).max(1e-4);
-        let student = (mean - center) / (variance * (1.0 + 1.0 / *count)).sqrt();
-        // Consecutive windows share most of their smoothed scores, so these looks are few as well.
-        let threshold = normal_quantile(1.0 - policy.false_alarm_share / SMOOTHED_LOOKS);
-        (normal_of_student(student, freedom) / threshold).max(0.0)
     }
+    count.max(2)
 }
 
 /// Standard normal values that alarm.

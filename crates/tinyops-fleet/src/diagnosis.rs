@@ -84,9 +84,7 @@ pub fn diagnose(symptoms: &Symptoms, baseline: &Baseline) -> Advice {
     };
     if symptoms.not_finite || stands_still {
         Advice::SensorFault
-    } else if symptoms.errs || (inputs || shapes) && answers {
-        head
-    } else if shapes && !inputs {
+    } else if symptoms.errs || !inputs && shapes || inputs && answers {
         head
     } else if inputs {
         Advice::ReStandardise

@@ -80,7 +80,6 @@ impl Pool {
         put_u32(&mut out, self.step_count);
         put_u32(&mut out, self.last_member_count);
         put_f64s(&mut out, &[self.freedom]);
-        put_f64s(&mut out, &self.top);
         for list in [&self.squares, &self.sums, &self.levels, &self.smoothed] {
             put_f64s(&mut out, list);
         }
@@ -104,7 +103,6 @@ impl Pool {
         let len = layout.len();
         let (step_count, last_member_count) = (from.u32()?, from.u32()?);
         let freedom = from.f64s(1)?[0];
-        let top = from.f64s(3)?.try_into().ok()?;
         let [squares, sums, levels, smoothed] = [
             from.f64s(len)?,
             from.f64s(len)?,
@@ -134,7 +132,6 @@ impl Pool {
             step_count,
             last_levels,
             last_member_count,
-            top,
         };
         from.0.is_empty().then_some(pool)
     }

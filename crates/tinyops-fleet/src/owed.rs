@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tinyops_store::device::{Device, DeviceState};
 use tinyops_store::presence::Presence;
 use tinyops_store::rollout::{Delivery, Member, RolloutState};
-use tinyops_store::round::{Round, RoundState};
+use tinyops_store::round::{Round, RoundId, RoundState};
 use tinyops_store::{
     DeviceId, ModelId, Timestamp, Tx, capsule, device, downlink, presence, rollout, round,
 };
@@ -18,7 +18,7 @@ use tinyops_wire::envelope::{Direction, OVERHEAD};
 use tinyops_wire::{Downlink, Envelope};
 
 use crate::fleet::{CACHED_MAX, lock};
-use crate::round::wire_round;
+use crate::round::{mark_cleared, wire_round};
 use crate::{Fleet, FleetError};
 
 /// How devices are told what they are owed.
@@ -42,11 +42,8 @@ impl Default for OwedPolicy {
 enum Debt {
     Offer(ModelId),
     Revert(ModelId),
-    Statistics {
-        round: u16,
-        frame_bytes: u16,
-        forget: bool,
-    },
+    Forget(RoundId),
+    Statistics { round: RoundId, frame_bytes: u16 },
 }
 
 impl Fleet {
@@ -108,6 +105,9 @@ impl Fleet {
             let mut messages = Vec::new();
             for debt in debts {
                 messages.extend(message_of(&tx, debt).await?);
+                if let Debt::Forget(round) = debt {
+                    mark_cleared(&tx, round, id).await?;
+                }
             }
             owed.push((id, seal(&tx, &device, &messages).await?));
         }
@@ -143,12 +143,12 @@ impl Fleet {
         for round in round::open(&self.db).await? {
             for device in self.unanswered(&round).await? {
                 if wanted.contains(&device) {
-                    let (round_id, forget) = wire_round(&round);
-                    let frame_bytes = self.policy.round.frame_bytes;
-                    let debt = Debt::Statistics {
-                        round: round_id,
-                        frame_bytes,
-                        forget,
+                    let debt = match round.state {
+                        RoundState::Clearing => Debt::Forget(round.id),
+                        _ => Debt::Statistics {
+                            round: round.id,
+                            frame_bytes: self.policy.round.frame_bytes,
+                        },
                     };
                     debts.entry(device).or_default().push(debt);
                 }
@@ -275,15 +275,14 @@ async fn message_of(tx: &Tx, debt: Debt) -> Result<Option<Downlink<'static>>, Fl
             })
         }
         Debt::Revert(_) => Some(Downlink::Command(Command::Revert)),
-        Debt::Statistics {
-            round,
-            frame_bytes,
-            forget,
-        } => Some(Downlink::StatisticsRequest(StatisticsRequest {
-            round,
-            frame_bytes,
-            forget,
-        })),
+        Debt::Forget(_) => Some(Downlink::Command(Command::Forget)),
+        Debt::Statistics { round, frame_bytes } => {
+            Some(Downlink::StatisticsRequest(StatisticsRequest {
+                round: wire_round(round),
+                frame_bytes,
+                forget: false,
+            }))
+        }
     })
 }
 

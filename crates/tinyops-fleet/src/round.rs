@@ -67,14 +67,9 @@ impl Default for RoundPolicy {
     }
 }
 
-/// The number that devices know a round by, and whether they are to begin anew once they have answered.
-///
-/// Clearing and gathering have numbers of their own, so that a late answer to the one is none to the other.
-pub(crate) fn wire_round(round: &Round) -> (u16, bool) {
-    match round.state {
-        RoundState::Clearing => ((round.id.0 * 2) as u16, true),
-        _ => ((round.id.0 * 2 + 1) as u16, false),
-    }
+/// The number that devices know a round by.
+pub(crate) fn wire_round(id: RoundId) -> u16 {
+    id.0 as u16
 }
 
 impl Fleet {
@@ -399,41 +394,42 @@ async fn take_part(
     observation: &Observation<'_>,
     part: &StatisticsPart<'_>,
 ) -> Result<(), FleetError> {
-    let clearing = (round.id.0 * 2) as u16;
-    let is_clearing = part.shape.round == clearing;
-    if !is_clearing
-        && (part.shape.round != clearing.wrapping_add(1) || round.state != RoundState::Gathering)
-    {
+    if round.state != RoundState::Gathering || part.shape.round != wire_round(round.id) {
         return Ok(());
     }
     let found = round::contribution(tx, round.id, observation.device).await?;
-    let is_known = found
-        .as_ref()
-        .is_some_and(|found| found.whole || round.state == RoundState::Gathering);
-    if found.as_ref().is_some_and(|found| found.whole) || is_clearing && is_known {
+    if found.as_ref().is_some_and(|found| found.whole) {
         return Ok(());
     }
-    let bytes = found.map(|found| found.bytes).unwrap_or_default();
-    let mut gathering = Gathering::decode(&bytes);
+    let mut gathering = Gathering::decode(&found.map(|found| found.bytes).unwrap_or_default());
     gathering.received += observation.byte_count as i64;
-    let mut whole = false;
-    if is_clearing {
-        // What it had belongs to the world before; that its last part has come means that it begins anew.
-        whole = round.state == RoundState::Clearing && part.part + 1 == part.part_count;
-    } else if let Err(problem) = gathering.take(part) {
+    if let Err(problem) = gathering.take(part) {
         tracing::warn!(device = %observation.device, round = %round.id, problem, "statistics dropped");
         gathering.sums = None;
-    } else {
-        whole = gathering.is_whole();
     }
     let contribution = Contribution {
         round: round.id,
         device: observation.device,
+        whole: gathering.is_whole(),
         bytes: gathering.encode(),
-        whole,
     };
     round::put_contribution(tx, &contribution).await?;
     Ok(())
+}
+
+/// Notes that a device was told to begin anew.
+pub(crate) async fn mark_cleared(
+    tx: &Tx,
+    round: RoundId,
+    device: DeviceId,
+) -> Result<(), FleetError> {
+    let contribution = Contribution {
+        round,
+        device,
+        bytes: Vec::new(),
+        whole: true,
+    };
+    Ok(round::put_contribution(tx, &contribution).await?)
 }
 
 /// Devices by how many windows they labelled, for pages.

@@ -350,12 +350,10 @@ impl Desk {
         let mut seen = HashSet::new();
         for observation in observations.iter().filter(heard) {
             let model = observation.model;
-            if !desk.baselines.contains_key(&model) {
-                let Some(baseline) = fleet.baseline(tx, model).await? else {
-                    continue;
-                };
-                desk.baselines.insert(model, baseline);
-            }
+            let Some(baseline) = fleet.baseline(tx, model).await? else {
+                continue;
+            };
+            desk.baselines.insert(model, baseline);
             if seen.insert((Some(observation.device), String::new(), model)) {
                 wanted.push((Scope::Device(observation.device), model));
             }
@@ -566,7 +564,7 @@ pub fn cohort_of(scope: &Scope) -> Option<&str> {
 fn symptoms_of(judgement: &Judgement, ln_sds: Vec<f32>) -> Symptoms {
     let mut fired: Vec<Signal> = judgement.fired().collect();
     if fired.is_empty() {
-        // A cohort's extreme tenth alarms without any signal of the whole; the strongest one names it.
+        // Enough of its devices alarm without any signal of the whole; the strongest one names it.
         fired.extend(judgement.signals.first().map(|(signal, _)| *signal));
     }
     Symptoms {
@@ -582,10 +580,10 @@ fn ln_sds(point: &Point) -> Vec<f32> {
         .collect()
 }
 
-/// `{"mean of feature 3": 0.42, …}`, and what the extreme tenth and the devices in the window were.
+/// `{"mean of feature 3": 0.42, …}`, and the devices in the window.
 fn history_of(judgement: &Judgement, baseline: &Baseline) -> Json {
     let mut detail =
-        json!({ "top": round3(judgement.top_score), "devices": judgement.member_count });
+        json!({ "crowd": round3(judgement.crowd_score), "devices": judgement.member_count });
     for (signal, score) in &judgement.signals {
         detail[name_of(*signal, baseline)] = json!(round3(*score));
     }

@@ -1,9 +1,9 @@
 #![forbid(unsafe_code)]
 //! Records by entity and artifacts by digest: what TinyOps remembers.
 //!
-//! Records live in SQLite or PostgreSQL, chosen by URL; artifacts in a folder, in memory or in an S3-compatible
-//! store. One module per table: the row's type, its SQL, nothing else. This crate never decides anything: it
-//! keeps what it is given, whole or not at all, and an answered commit is on the disk.
+//! Records live in SQLite or PostgreSQL, chosen by URL; artifacts in a folder or in memory. One module per
+//! table: the row's type, its SQL, nothing else. This crate never decides anything: it keeps what it is given,
+//! whole or not at all, and an answered commit is on the disk.
 //!
 //! Reading functions take a [`Db`] or a [`Tx`]; writing functions take a [`Tx`].
 

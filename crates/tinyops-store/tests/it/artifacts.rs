@@ -1,0 +1,92 @@
+//! Artifacts are whole, named by their digest, and the same wherever they are kept.
+
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+use tinyops_store::{Artifacts, Digest, StoreError};
+
+async fn on_every_place<F: Future<Output = ()>>(test: impl Fn(Artifacts) -> F) {
+    let folder = TempDir::new().unwrap();
+    for url in [
+        "memory:".to_owned(),
+        folder.path().join("made").display().to_string(),
+        format!("file:{}", folder.path().display()),
+    ] {
+        test(Artifacts::open(&url).await.unwrap()).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_put_is_got() {
+    on_every_place(|artifacts| async move {
+        let empty = artifacts.put(b"").await.unwrap();
+        let bytes = vec![7; 100_000];
+        let digest = artifacts.put(&bytes).await.unwrap();
+        assert_eq!(artifacts.put(&bytes).await.unwrap(), digest);
+        assert_eq!(digest, Digest::of(&bytes));
+        assert_eq!(artifacts.get(&digest).await.unwrap(), bytes);
+        assert_eq!(artifacts.get(&empty).await.unwrap(), b"");
+        let mut both = vec![empty, digest];
+        both.sort_unstable();
+        assert_eq!(artifacts.list().await.unwrap(), both);
+        assert!(artifacts.exists(&digest).await.unwrap());
+        artifacts.remove(&digest).await.unwrap();
+        artifacts.remove(&digest).await.unwrap();
+        assert!(!artifacts.exists(&digest).await.unwrap());
+        let missing = artifacts.get(&digest).await;
+        assert!(
+            matches!(missing, Err(StoreError::Missing { .. })),
+            "{missing:?}"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_damaged_artifact_is_found_by_its_name() {
+    let folder = TempDir::new().unwrap();
+    let artifacts = Artifacts::open(&folder.path().display().to_string())
+        .await
+        .unwrap();
+    let digest = artifacts.put(b"whole").await.unwrap();
+    let name = digest.to_string();
+    let path: PathBuf = folder.path().join(&name[..2]).join(&name[2..]);
+    std::fs::write(&path, b"wh").unwrap();
+    let damaged = artifacts.get(&digest).await;
+    assert!(
+        matches!(damaged, Err(StoreError::DamagedArtifact { .. })),
+        "{damaged:?}"
+    );
+    artifacts.put(b"whole").await.unwrap();
+    assert_eq!(
+        artifacts.get(&digest).await.unwrap(),
+        b"whole",
+        "putting it again mends it"
+    );
+}
+
+#[tokio::test]
+async fn half_written_files_are_no_artifacts() {
+    let folder = TempDir::new().unwrap();
+    let artifacts = Artifacts::open(&folder.path().display().to_string())
+        .await
+        .unwrap();
+    let digest = artifacts.put(b"whole").await.unwrap();
+    let fan_out = folder.path().join(&digest.to_string()[..2]);
+    std::fs::write(fan_out.join(".0123456789abcdef.1.0"), b"hal").unwrap();
+    assert_eq!(artifacts.list().await.unwrap(), [digest]);
+}
+
+#[tokio::test]
+async fn places_that_cannot_be_are_told() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, b"").unwrap();
+    let under_file = Artifacts::open(&file.join("x").display().to_string()).await;
+    assert!(under_file.is_err());
+    let unknown = Artifacts::open("ftp://host/x").await;
+    assert!(
+        matches!(unknown, Err(StoreError::Url { .. })),
+        "{unknown:?}"
+    );
+}

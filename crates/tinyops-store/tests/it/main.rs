@@ -1,0 +1,8 @@
+//! One suite for every back end: what a caller sees must not depend on where the bytes are.
+
+mod artifacts;
+mod backend;
+mod crash;
+mod full;
+mod records;
+mod transactions;
