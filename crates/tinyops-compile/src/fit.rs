@@ -9,8 +9,8 @@ use crate::compiled::Compiled;
 const CAPSULE_HEAD_BYTES: u32 = 1024;
 /// Golden vectors that a capsule carries.
 const GOLDEN_COUNT: u32 = 8;
-/// Flash pages are erased whole; 4 KiB is the page of all four boards.
-const PAGE_BYTES: u32 = 4096;
+/// Flash pages are erased whole; 8 KiB is the largest page of the four boards (Apollo3), 4 KiB the others'.
+const PAGE_BYTES: u32 = 8192;
 /// An update lands beside what runs.
 const SLOT_COUNT: u32 = 2;
 

@@ -42,7 +42,7 @@ fn every_reason_is_told_at_once() {
             fit.reasons[..],
             [
                 FitError::Flash {
-                    needed_bytes: 8192,
+                    needed_bytes: 16384,
                     free_bytes: 100
                 },
                 FitError::Ram { free_bytes: 16, .. },
@@ -55,7 +55,7 @@ fn every_reason_is_told_at_once() {
     );
     assert_eq!(
         fit.reasons[0].to_string(),
-        "two capsule slots need 8192 bytes of flash, board leaves 100"
+        "two capsule slots need 16384 bytes of flash, board leaves 100"
     );
 }
 
