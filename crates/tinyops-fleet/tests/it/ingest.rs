@@ -109,7 +109,7 @@ async fn repeated_late_and_missing_reports_are_told_apart() {
 async fn outcomes_count_once() {
     let mut world = World::new(1, Policy::default()).await;
     let judged = world.devices[0].outcome(1, &[2, 8]);
-    world.send(&[judged.clone()]).await;
+    world.send(std::slice::from_ref(&judged)).await;
     world.send(&[judged]).await;
     let found = world
         .fleet
@@ -157,7 +157,7 @@ async fn a_device_gets_the_blocks_that_it_asks_for() {
     let mut body = [0; 64];
     let len = Frame::BlockRequest(request).encode(&mut body).unwrap();
     let asked = world.devices[0].seal(&body[..len]);
-    let (verdicts, _) = world.send(&[asked.clone()]).await;
+    let (verdicts, _) = world.send(std::slice::from_ref(&asked)).await;
     let mut bytes = Vec::new();
     for message in &verdicts[0].down {
         let envelope = Sealed::parse(message)
