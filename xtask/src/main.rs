@@ -16,6 +16,7 @@ mod golden_tflite;
 mod house;
 mod imports;
 mod licences;
+mod screenshots;
 mod steps;
 mod tools;
 
@@ -50,6 +51,12 @@ enum Chore {
         #[arg(long, default_value_t = 600)]
         seconds: u32,
     },
+    /// Take pictures of the pages of a running server into docs/images/ (needs Chromium)
+    Screenshots {
+        /// Where the server is, such as the one that `tinyops demo` starts
+        #[arg(default_value = "http://127.0.0.1:8787")]
+        url: String,
+    },
 }
 
 fn main() -> ExitCode {
@@ -60,6 +67,7 @@ fn main() -> ExitCode {
         Chore::Golden(golden) => golden.run(),
         Chore::Bench(bench) => bench.run(),
         Chore::Fuzz { target, seconds } => fuzz::fuzz(target.as_deref(), seconds),
+        Chore::Screenshots { url } => screenshots::screenshots(&url),
     };
     match answer {
         Ok(()) => ExitCode::SUCCESS,

@@ -312,3 +312,6 @@ fn admin_token(path: &Path) -> Result<String, ServeError> {
     info!(path = %path.display(), "made a token for management calls");
     Ok(token)
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ mod make;
 mod operate;
 mod operation;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod view;
 
 use axum::http::header;

@@ -15,14 +15,17 @@ use tower::ServiceExt as _;
 use crate::serve::{Config, Loops, assemble};
 use crate::{App, router};
 
-async fn app(admin_token: Option<&str>) -> App {
+/// What the clock of the tests says.
+pub(crate) const NOW: Timestamp = Timestamp(1_795_374_849_000);
+
+pub(crate) async fn app(admin_token: Option<&str>) -> App {
     let db = Db::open("sqlite::memory:").await.unwrap();
     let workshop = Workshop {
         root: PathBuf::new(),
         project: Project::default(),
         db,
         artifacts: Artifacts::open("memory:").await.unwrap(),
-        now: Arc::new(|| Timestamp(1_795_374_849_000)),
+        now: Arc::new(|| NOW),
     };
     let config = Config {
         http: ([127, 0, 0, 1], 0).into(),

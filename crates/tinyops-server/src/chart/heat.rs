@@ -18,7 +18,7 @@ pub(crate) struct Confusion<'a> {
 
 impl Confusion<'_> {
     pub(crate) fn draw(&self) -> Markup {
-        const LEFT: f64 = 118.0;
+        const LEFT: f64 = 136.0;
         const TOP: f64 = 86.0;
         /// Column for the share of each class that was found.
         const RECALL: f64 = 62.0;

@@ -7,7 +7,6 @@ use maud::{Markup, html};
 use super::{Scale, Tone, figure, nothing_yet, number};
 use crate::civil::Moment;
 
-const WIDTH: f64 = 760.0;
 const LEFT: f64 = 56.0;
 const RIGHT: f64 = 16.0;
 const TOP: f64 = 24.0;
@@ -63,6 +62,8 @@ pub(crate) struct LineChart<'a> {
     pub spans: Vec<Span>,
     /// A level that matters, and its name.
     pub threshold: Option<(f64, &'a str)>,
+    /// Of the drawing, in CSS pixels at its usual size: text keeps its size if this fits the card.
+    pub width: f64,
     pub height: f64,
     /// What to do to see something here.
     pub empty: &'a str,
@@ -85,38 +86,43 @@ impl LineChart<'_> {
     }
 
     fn plot(&self) -> Markup {
+        let right = self.width - RIGHT;
         let bottom = self.height - BOTTOM;
         let (x, y) = self.scales(bottom);
         let x_ticks = match self.x {
-            XAxis::Time => x.time_ticks(7),
-            XAxis::Number(_) => x.ticks(8).into_iter().map(|t| (t, number(t))).collect(),
+            XAxis::Time => x.time_ticks((self.width / 100.0) as usize),
+            XAxis::Number(_) => x
+                .ticks((self.width / 90.0) as usize)
+                .into_iter()
+                .map(|t| (t, number(t)))
+                .collect(),
         };
         let x_name = match self.x {
             XAxis::Time => "time (UTC)",
             XAxis::Number(name) => name,
         };
         html! {
-            svg viewBox=(format!("0 0 {WIDTH} {}", self.height)) role="img" aria-label=(self.title) {
-                @for span in &self.spans { (draw_span(span, &x, bottom)) }
+            svg viewBox=(format!("0 0 {} {}", self.width, self.height)) role="img" aria-label=(self.title) {
+                @for span in &self.spans { (draw_span(span, &x, right, bottom)) }
                 @for tick in y.ticks(5) {
-                    line.grid x1=(LEFT) x2=(WIDTH - RIGHT) y1=(px(y.at(tick))) y2=(px(y.at(tick))) {}
+                    line.grid x1=(LEFT) x2=(right) y1=(px(y.at(tick))) y2=(px(y.at(tick))) {}
                     text.tick x=(LEFT - 8.0) y=(px(y.at(tick) + 4.0)) text-anchor="end" { (number(tick)) }
                 }
                 @for (tick, text) in &x_ticks {
                     line.axis x1=(px(x.at(*tick))) x2=(px(x.at(*tick))) y1=(bottom) y2=(bottom + 4.0) {}
                     text.tick x=(px(x.at(*tick))) y=(bottom + 18.0) text-anchor="middle" { (text) }
                 }
-                line.axis x1=(LEFT) x2=(WIDTH - RIGHT) y1=(bottom) y2=(bottom) {}
-                text.name x=(WIDTH - RIGHT) y=(self.height - 4.0) text-anchor="end" { (x_name) }
+                line.axis x1=(LEFT) x2=(right) y1=(bottom) y2=(bottom) {}
+                text.name x=(right) y=(self.height - 4.0) text-anchor="end" { (x_name) }
                 text.name x="4" y="12" { (self.y) }
                 @if let Some((level, name)) = self.threshold {
-                    line.threshold x1=(LEFT) x2=(WIDTH - RIGHT) y1=(px(y.at(level))) y2=(px(y.at(level))) {}
-                    text.threshold x=(WIDTH - RIGHT) y=(px(y.at(level) - 5.0)) text-anchor="end" {
+                    line.threshold x1=(LEFT) x2=(right) y1=(px(y.at(level))) y2=(px(y.at(level))) {}
+                    text.threshold x=(right) y=(px(y.at(level) - 5.0)) text-anchor="end" {
                         (name) " " (number(level))
                     }
                 }
                 @for (index, marker) in self.markers.iter().enumerate() {
-                    (draw_marker(marker, index, &x, bottom))
+                    (draw_marker(marker, index, &x, right, bottom))
                 }
                 @for series in &self.series { (self.draw_series(series, &x, &y)) }
             }
@@ -149,7 +155,7 @@ impl LineChart<'_> {
             y_range = (low, y_range.1 + margin);
         }
         (
-            Scale::new(x_range.0, x_range.1, LEFT, WIDTH - RIGHT),
+            Scale::new(x_range.0, x_range.1, LEFT, self.width - RIGHT),
             Scale::new(y_range.0, y_range.1, bottom, TOP),
         )
     }
@@ -184,8 +190,8 @@ impl LineChart<'_> {
     }
 }
 
-fn draw_span(span: &Span, x: &Scale, bottom: f64) -> Markup {
-    let clamp = |at: f64| x.at(at).clamp(LEFT, WIDTH - RIGHT);
+fn draw_span(span: &Span, x: &Scale, right: f64, bottom: f64) -> Markup {
+    let clamp = |at: f64| x.at(at).clamp(LEFT, right);
     let (from, to) = (clamp(span.from), clamp(span.to));
     html! {
         @if to > from {
@@ -199,11 +205,11 @@ fn draw_span(span: &Span, x: &Scale, bottom: f64) -> Markup {
     }
 }
 
-fn draw_marker(marker: &Marker, index: usize, x: &Scale, bottom: f64) -> Markup {
+fn draw_marker(marker: &Marker, index: usize, x: &Scale, right: f64, bottom: f64) -> Markup {
     let at = x.at(marker.x);
     // Texts of neighbours alternate between lines, and turn around at the right edge.
     let y = bottom - 6.0 - 14.0 * (index % 3) as f64;
-    let turned = at > WIDTH - RIGHT - 7.0 * marker.text.chars().count() as f64;
+    let turned = at > right - 7.0 * marker.text.chars().count() as f64;
     html! {
         @if x.holds(marker.x) {
             line.marker x1=(px(at)) x2=(px(at)) y1=(TOP) y2=(bottom) stroke=(marker.tone.color()) {

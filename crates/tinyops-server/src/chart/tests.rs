@@ -67,6 +67,7 @@ fn chart(points: Vec<(f64, f64)>) -> LineChart<'static> {
         markers: Vec::new(),
         spans: Vec::new(),
         threshold: Some((0.9, "goal")),
+        width: 560.0,
         height: 200.0,
         empty: "run `tinyops demo`",
     }

@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::response::Response;
 use maud::{Markup, html};
-use tinyops_fleet::watch::{ChannelView, CohortView};
+use tinyops_fleet::watch::{ChannelView, CohortView, cohort_of};
 use tinyops_store::alert::{self, Alert, AlertState};
 use tinyops_store::drift::{self, DriftPoint, DriftState, Scope};
 use tinyops_store::{Json, Timestamp, device, rollout};
@@ -16,25 +16,28 @@ use crate::chart::{Bar, Bars, Histogram, LineChart, Series, Tone, XAxis, number}
 
 /// Moments of a cohort's history on the chart at most.
 const POINTS_MAX: u32 = 500;
-/// Cohorts drawn in full; the table lists the rest.
-const COHORTS_MAX: usize = 6;
+/// Lines of that chart at most, the newest first.
+const LINES_MAX: usize = 6;
+/// Cohorts drawn in full.
+const COHORTS_MAX: usize = 4;
 
 pub(super) async fn show(State(app): State<App>) -> Result<Response, PageError> {
     let db = app.db();
+    let names = Names::load(db).await?;
     let mut histories = Vec::new();
+    for state in drift::of_cohorts(db).await?.into_iter().take(LINES_MAX) {
+        let cohort = cohort_of(&state.scope).unwrap_or_default();
+        let name = format!("{cohort} with {}", names.text(state.model));
+        let points = drift::history(db, &state.scope, Timestamp(i64::MIN), POINTS_MAX).await?;
+        histories.push((name, points));
+    }
     let mut views = Vec::new();
     for (cohort, _) in device::cohorts(db).await?.into_iter().take(COHORTS_MAX) {
-        let scope = Scope::Cohort(cohort.clone());
-        histories.push((
-            cohort.clone(),
-            drift::history(db, &scope, Timestamp(0), POINTS_MAX).await?,
-        ));
         views.extend(app.fleet().cohort_view(&cohort).await?);
     }
     let alerts = alert::list(db, 50).await?;
     let rollouts = rollout::list(db, 20).await?;
     let detectors = drift::list(db, 200).await?;
-    let names = Names::load(db).await?;
     let now = app.now();
     let events = Events {
         alerts: &alerts,
@@ -45,21 +48,25 @@ pub(super) async fn show(State(app): State<App>) -> Result<Response, PageError> 
             (part::chart_card("w8", over_time(&histories, &events)))
             (part::card("w4", "Farthest from their own past", None, farthest(&detectors, now)))
             (part::card("", "Alerts", None, alerts_table(&alerts, &names, now)))
-            @for view in &views { (cohort(view)) }
+            @for view in &views { (cohort(view, &names)) }
         }
     };
     Ok(Page {
         place: Place::Drift,
         title: "Drift".to_owned(),
-        lead: html! { "How far the summaries that devices send have moved from their baseline. A score of 1 is the threshold of an alarm, calibrated so that a stable device crosses it in fewer than 1 of 100 months." },
+        lead: html! {
+            "How far the summaries that devices send have moved from their baseline. At a score of 1 an alarm is raised: "
+            "a stable device gets there by chance in " (part::percent(app.fleet().policy.drift.false_alarm_share))
+            " of all stretches of 30 reports."
+        },
         body,
     }
     .framed(&app))
 }
 
 fn over_time(histories: &[(String, Vec<DriftPoint>)], events: &Events<'_>) -> Markup {
-    let line = |(index, (cohort, points)): (usize, &(String, Vec<DriftPoint>))| Series {
-        name: cohort.clone(),
+    let line = |(index, (name, points)): (usize, &(String, Vec<DriftPoint>))| Series {
+        name: name.clone(),
         points: points
             .iter()
             .map(|point| (point.at.0 as f64, point.score))
@@ -79,9 +86,10 @@ fn over_time(histories: &[(String, Vec<DriftPoint>)], events: &Events<'_>) -> Ma
         markers: events.markers(),
         spans: events.spans(until),
         threshold: Some((1.0, "alarm at")),
+        width: 830.0,
         height: 290.0,
-        empty: "No cohort is judged yet: a device needs 14 reports to know its own normal. \
-                `tinyops fleet simulate` sends them faster than real devices do.",
+        empty: "No cohort is judged yet: devices must report often enough to know their own normal. \
+                `tinyops fleet simulate` sends reports faster than real devices do.",
     }
     .draw()
 }
@@ -146,8 +154,8 @@ fn signals(detail: &Json) -> Markup {
     }
 }
 
-fn cohort(view: &CohortView) -> Markup {
-    let title = format!("Cohort {}: channels", view.cohort);
+fn cohort(view: &CohortView, names: &Names) -> Markup {
+    let title = format!("{} with {}: channels", view.cohort, names.text(view.model));
     let bars = Bars {
         title: &title,
         note: Some("which of the watched channels moved"),
@@ -178,7 +186,7 @@ fn cohort(view: &CohortView) -> Markup {
                 (view.alarmed_count) " of " (view.watched_count) " judged devices alarm."
             }
         }))
-        (part::card("w6", &format!("Cohort {}: what moved most", view.cohort), None, html! {
+        (part::card("w6", &format!("{}: what moved most", view.cohort), None, html! {
             div.grid {
                 @for channel in channels.into_iter().take(2) {
                     div.w6 { (histogram(channel)) }

@@ -125,6 +125,7 @@ pub(super) fn accuracy(outcomes: &[Outcome], events: &Events<'_>, goal: Option<f
         markers: events.markers(),
         spans: events.spans(until),
         threshold: goal.map(|goal| (goal, "goal")),
+        width: 830.0,
         height: 270.0,
         empty: "No labels have come back yet. Devices report outcomes as `label` events; \
                 `tinyops demo` shows them from simulated maintenance.",
@@ -156,6 +157,7 @@ pub(super) fn cost(outcomes: &[Outcome], names: &Names, business: &Business) -> 
         markers: Vec::new(),
         spans: Vec::new(),
         threshold: None,
+        width: 560.0,
         height: 200.0,
         empty: "Set `[train.costs]` (normal, false_alarm, miss) in tinyops.toml; \
                 the cost is drawn once labels come back.",

@@ -11,6 +11,8 @@ mod overview;
 mod part;
 mod rollout;
 mod run;
+#[cfg(test)]
+mod tests;
 
 use axum::Router;
 use axum::http::{StatusCode, header};

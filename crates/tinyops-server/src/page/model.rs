@@ -82,6 +82,7 @@ pub(super) async fn show(
             .find(|step| step.name == name)
             .map(|step| &step.detail)
     };
+    let evaluation = part::output(&app, &steps, "evaluate", "evaluation").await?;
     let boards = detail("compile")
         .and_then(|d| d.get("boards"))
         .and_then(Json::as_array);
@@ -89,10 +90,10 @@ pub(super) async fn show(
         div.grid {
             (part::card("w5", "Facts", None, facts(&model)))
             (part::card("w7", "Capsules", None, capsules_table(&capsules, device_count)))
-            @if let Some(evaluation) = detail("evaluate") { (super::run::judgement(evaluation)) }
-            @if let Some(boards) = boards { (part::card("w7", "Fit on boards", None, fit_table(boards))) }
+            @if let Some(evaluation) = &evaluation { (super::run::judgement(evaluation)) }
+            @if let Some(boards) = boards { (part::card("", "Fit on boards", None, fit_table(boards))) }
             (part::card("w5", "Figures", None, figures(&model)))
-            (part::card("", "Lineage", None, lineage_table(&model.digest, &edges)))
+            (part::card("w7", "Lineage", None, lineage_table(&model.digest, &edges)))
         }
     };
     Ok(Page {
@@ -168,12 +169,28 @@ fn fit_table(boards: &[Json]) -> Markup {
                     } }
                     td.num { (kb(board, "flash_bytes")) span.muted { " / " (kb(board, "flash_free_bytes")) } }
                     td.num { (kb(board, "ram_bytes")) span.muted { " / " (kb(board, "ram_free_bytes")) } }
-                    td.num { (float(board, "latency_ms").map_or("–".to_owned(), number)) }
-                    td.num { (float(board, "energy_mj").map_or("–".to_owned(), number)) }
+                    td.num { (band(board, "latency_ms")) }
+                    td.num { (band(board, "energy_mj")) }
                     td.muted { @for reason in board.get("reasons").and_then(Json::as_array).into_iter().flatten() { div { (reason.as_str().unwrap_or("")) } } }
                 }
             }
         } }
+    }
+}
+
+/// The typical value of an estimate, and its band.
+fn band(board: &Json, name: &str) -> Markup {
+    let band = board.get(name).and_then(Json::as_array);
+    let values: Vec<f64> = band
+        .into_iter()
+        .flatten()
+        .filter_map(Json::as_f64)
+        .collect();
+    html! {
+        @match values[..] {
+            [low, typical, high] => { (number(typical)) span.muted { " (" (number(low)) "–" (number(high)) ")" } }
+            _ => "–",
+        }
     }
 }
 

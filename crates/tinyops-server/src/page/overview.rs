@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::response::Response;
 use maud::{Markup, html};
+use tinyops_fleet::watch::cohort_of;
 use tinyops_store::alert::{self, Alert};
 use tinyops_store::drift::Scope;
 use tinyops_store::model::Stage;
@@ -21,6 +22,8 @@ use crate::civil;
 
 /// Outcomes read for the charts at most, newest first.
 const OUTCOMES_MAX: u32 = 20_000;
+/// Judged windows that the figure in the tile is of.
+const RECENT_WINDOWS: i64 = 200;
 
 pub(super) async fn show(State(app): State<App>) -> Result<Response, PageError> {
     let db = app.db();
@@ -90,7 +93,7 @@ impl View {
     }
 
     fn tiles(&self, app: &App) -> Markup {
-        let accuracy = figure::recent_accuracy(&self.outcomes, 200);
+        let accuracy = figure::recent_accuracy(&self.outcomes, RECENT_WINDOWS);
         let accuracy_tone = match (accuracy, app.business().goal) {
             (Some(accuracy), Some(goal)) if accuracy < goal => Some(Tone::Bad),
             (Some(_), Some(_)) => Some(Tone::Good),
@@ -107,7 +110,7 @@ impl View {
         html! {
             div.tiles {
                 (part::tile(Some("/devices"), "Devices", html! { (number(self.device_count as f64)) }, html! { (self.connected) " connected now" }, None))
-                (part::tile(None, "Accuracy, last 200 labels", html! { (accuracy.map_or("–".to_owned(), part::percent)) }, self.goal_text(app), accuracy_tone))
+                (part::tile(None, "Accuracy in the field", html! { (accuracy.map_or("–".to_owned(), part::percent)) }, self.goal_text(app), accuracy_tone))
                 (part::tile(Some("/models"), "In production", html! {
                     @match production {
                         Some(model) => { (model.name) small { "@" (model.version) } }
@@ -120,18 +123,21 @@ impl View {
                         None => { "nothing to see to" }
                     }
                 }, Some(if self.standing.is_empty() { Tone::Good } else { Tone::Bad })))
-                (part::tile(None, "Reports", html! { (number(reports as f64)) }, html! { (part::bytes(bytes / speakers)) " up per device" }, None))
-                (part::tile(None, "Raw windows received", html! { "0" }, html! { "devices send summaries only" }, None))
+                (part::tile(None, "Reports", html! { (number(reports as f64)) }, html! { "summaries, not readings" }, None))
+                (part::tile(None, "Sent per device", html! { (part::bytes(bytes / speakers)) }, html! { "since it was enrolled" }, None))
             }
         }
     }
 
     fn goal_text(&self, app: &App) -> Markup {
+        let judged: i64 = self
+            .outcomes
+            .iter()
+            .map(|outcome| outcome.window_count)
+            .sum();
         html! {
-            @match app.business().goal {
-                Some(goal) => { "goal " (part::percent(goal)) }
-                None => { (self.outcomes.len()) " labels came back" }
-            }
+            "last " (RECENT_WINDOWS.min(judged)) " labels"
+            @if let Some(goal) = app.business().goal { ", goal " (part::percent(goal)) }
         }
     }
 
@@ -210,7 +216,7 @@ pub(super) fn scope(scope: &Scope) -> Markup {
     html! {
         @match scope {
             Scope::Device(device) => a href=(format!("/devices/{device}")) { "device " code { (device) } },
-            Scope::Cohort(cohort) => { "cohort " strong { (cohort) } }
+            Scope::Cohort(name) => { "cohort " strong { (cohort_of(scope).unwrap_or(name)) } }
         }
     }
 }

@@ -9,9 +9,10 @@ use tinyops_store::device::DeviceState;
 use tinyops_store::model::{self, Model, Stage};
 use tinyops_store::rollout::{Delivery, RolloutState};
 use tinyops_store::run::RunState;
-use tinyops_store::step::StepState;
+use tinyops_store::step::{Step, StepState};
 use tinyops_store::{Db, Digest, Json, ModelId, StoreError, Timestamp};
 
+use crate::app::App;
 use crate::chart::Tone;
 use crate::civil::{self, Moment};
 
@@ -166,6 +167,24 @@ pub(super) fn bytes(count: i64) -> String {
     }
 }
 
+/// The parsed JSON artifact that a step put out under a name; none if there is none.
+pub(super) async fn output(
+    app: &App,
+    steps: &[Step],
+    step: &str,
+    name: &str,
+) -> Result<Option<Json>, StoreError> {
+    let outputs = steps.iter().filter(|row| row.name == step);
+    let port = outputs
+        .flat_map(|row| &row.outputs)
+        .find(|port| port.name == name);
+    let Some(port) = port else {
+        return Ok(None);
+    };
+    let bytes = app.fleet().artifacts.get(&port.digest).await?;
+    Ok(serde_json::from_slice(&bytes).ok())
+}
+
 /// A number of a record's details, if it is there.
 pub(super) fn float(detail: &Json, name: &str) -> Option<f64> {
     detail.get(name).and_then(Json::as_f64)
@@ -193,6 +212,14 @@ impl Names {
 
     pub(super) fn capsule(&self, id: ModelId) -> Option<&Capsule> {
         self.capsules.get(&id)
+    }
+
+    /// `fan@3` where the capsule is known, else the bytes.
+    pub(super) fn text(&self, id: ModelId) -> String {
+        match self.capsule(id) {
+            Some(capsule) => format!("{}@{}", capsule.model, capsule.version),
+            None => id.to_string(),
+        }
     }
 
     /// The name, linked to its page.

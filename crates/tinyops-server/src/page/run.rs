@@ -70,17 +70,17 @@ pub(super) async fn show(
             .find(|step| step.name == name)
             .map(|step| &step.detail)
     };
-    let evaluation = detail("evaluate");
+    let evaluation = part::output(&app, &steps, "evaluate", "evaluation").await?;
     let body = html! {
         div.grid {
             (part::card("w7", "Steps", None, steps_table(&steps)))
             (part::card("w5", "Facts", None, facts(&run)))
             @if let Some(gates) = run.detail.get("gates").and_then(Json::as_array) {
-                (part::card("w5", "Gates", None, gates_table(gates)))
+                (part::card("", "Gates", None, gates_table(gates)))
             }
-            @if let Some(evaluation) = evaluation { (judgement(evaluation)) }
-            @if let Some(history) = detail("train").and_then(|d| d.get("history")).and_then(Json::as_array) {
-                (part::chart_card("w6", losses(history)))
+            @if let Some(evaluation) = &evaluation { (judgement(evaluation)) }
+            @if let Some(losses) = detail("train").and_then(|d| d.get("losses")).and_then(Json::as_array) {
+                (part::chart_card("w7", loss_curve(losses)))
             }
         }
     };
@@ -131,25 +131,21 @@ fn steps_table(steps: &[Step]) -> Markup {
 
 fn gates_table(gates: &[Json]) -> Markup {
     let text = |gate: &Json, name: &str| {
-        gate.get(name)
-            .and_then(Json::as_str)
-            .unwrap_or("")
-            .to_owned()
+        let text = gate.get(name).and_then(Json::as_str);
+        text.unwrap_or_default().to_owned()
     };
     html! {
         table {
-            thead { tr { th { "gate" } th { "passed" } th.num { "is" } th.num { "wants" } th { "" } } }
+            thead { tr { th { "gate" } th { "passed" } th { "figures" } } }
             @for gate in gates {
                 tr {
-                    td { (text(gate, "gate")) }
-                    td { @match gate.get("passed").and_then(Json::as_bool) {
-                        Some(true) => (part::pill("yes", Tone::Good)),
-                        Some(false) => (part::pill("no", Tone::Bad)),
-                        None => (part::pill("not asked", Tone::Quiet)),
+                    td { (text(gate, "gate")) " " (text(gate, "slice")) (text(gate, "board")) }
+                    td { @match text(gate, "verdict").as_str() {
+                        "pass" => (part::pill("yes", Tone::Good)),
+                        "fail" => (part::pill("no", Tone::Bad)),
+                        _ => (part::pill("not asked", Tone::Quiet)),
                     } }
-                    td.num { (float(gate, "is").map_or("–".to_owned(), number)) }
-                    td.num { (float(gate, "wants").map_or("–".to_owned(), number)) }
-                    td.muted { (text(gate, "why")) }
+                    td.muted { (text(gate, "reason")) }
                 }
             }
         }
@@ -184,9 +180,9 @@ pub(super) fn judgement(detail: &Json) -> Markup {
     let roc = points(int8.get("roc"), "points");
     html! {
         (part::card("w5", "Float and int8", None, side_by_side(int8, float_model)))
-        @if !labels.is_empty() { (part::chart_card("w6", confusion.draw())) }
-        @if !labels.is_empty() { (part::chart_card("w6", recalls(int8))) }
-        @if roc.len() > 1 { (part::chart_card("w6", roc_curve(roc))) }
+        @if !labels.is_empty() { (part::chart_card("w7", confusion.draw())) }
+        @if !labels.is_empty() { (part::chart_card("w5", recalls(int8))) }
+        @if roc.len() > 1 { (part::chart_card("w7", roc_curve(roc))) }
     }
 }
 
@@ -292,47 +288,35 @@ fn roc_curve(points: Vec<(f64, f64)>) -> Markup {
         markers: Vec::new(),
         spans: Vec::new(),
         threshold: None,
+        width: 620.0,
         height: 280.0,
         empty: "No curve: the test split has windows of one kind only.",
     }
     .draw()
 }
 
-fn losses(history: &[Json]) -> Markup {
-    let line = |name: &str, shown: &str, tone: Tone| {
-        let points: Vec<(f64, f64)> = history
-            .iter()
-            .enumerate()
-            .filter_map(|(index, epoch)| {
-                Some((
-                    float(epoch, "epoch").unwrap_or(index as f64 + 1.0),
-                    float(epoch, name)?,
-                ))
-            })
-            .collect();
-        (!points.is_empty()).then(|| Series {
-            name: shown.to_owned(),
-            points,
-            tone,
-            dashed: false,
-        })
-    };
-    let series = [
-        line("loss", "training", Tone::Series(0)),
-        line("validation_loss", "validation", Tone::Series(1)),
-    ];
+fn loss_curve(losses: &[Json]) -> Markup {
+    let losses = losses.iter().filter_map(Json::as_f64).enumerate();
     LineChart {
         title: "Loss by epoch",
-        note: None,
+        note: Some("of the training split"),
         x: XAxis::Number("epoch"),
         y: "loss",
         y_range: None,
-        series: series.into_iter().flatten().collect(),
+        series: vec![Series {
+            name: "training".to_owned(),
+            points: losses
+                .map(|(index, loss)| (index as f64 + 1.0, loss))
+                .collect(),
+            tone: Tone::Series(0),
+            dashed: false,
+        }],
         markers: Vec::new(),
         spans: Vec::new(),
         threshold: None,
+        width: 560.0,
         height: 240.0,
-        empty: "Training left no history: the step was taken from the cache of an older version.",
+        empty: "This kind of model is solved in one pass: there are no epochs.",
     }
     .draw()
 }

@@ -1,0 +1,399 @@
+//! The pages over a small fleet in memory: what a person reads is there, and nothing is broken.
+//!
+//! With `TINYOPS_PAGES=FOLDER` the pages are written there as files, to look at in a browser.
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::Request;
+use serde_json::json;
+use tinyops_store::alert::{self, NewAlert};
+use tinyops_store::capsule::{self, Capsule};
+use tinyops_store::device::{self, Device, DeviceState};
+use tinyops_store::drift::{self, DriftPoint, DriftState, Scope};
+use tinyops_store::lineage::{self, Edge};
+use tinyops_store::model::{self, NewModel, Stage};
+use tinyops_store::outcome::{self, Outcome};
+use tinyops_store::presence::{self, Presence};
+use tinyops_store::rollout::{self, Delivery, Member, NewRollout, RolloutState};
+use tinyops_store::run::{self, NewRun, RunState};
+use tinyops_store::step::{self, Port, Step, StepState};
+use tinyops_store::{DeviceId, DeviceKey, Digest, ModelId, Timestamp};
+use tower::ServiceExt as _;
+
+use crate::App;
+use crate::api::tests::{NOW, app};
+use crate::router;
+
+const MINUTE_MS: i64 = 60_000;
+const OLD: ModelId = ModelId(0x1111_1111);
+const NEW: ModelId = ModelId(0x2222_2222);
+
+/// Fifty fans: half of them age, an alert is raised, and a new head goes out.
+async fn seed(app: &App) {
+    let tx = app.db().begin("seed").await.unwrap();
+    let evaluation = json!({
+        "int8": {
+            "windows": 300, "accuracy": 0.98, "macro_f1": 0.979,
+            "classes": ["normal", "imbalance", "bearing wear"],
+            "confusion": [[99, 1, 0], [2, 97, 1], [0, 2, 98]],
+            "per_class": [
+                { "label": "normal", "f1": 0.985 }, { "label": "imbalance", "f1": 0.97 },
+                { "label": "bearing wear", "f1": 0.985 },
+            ],
+            "roc": { "auc": 0.998, "points": [[0.0, 0.0], [0.0, 0.9], [0.05, 0.99], [1.0, 1.0]] },
+        },
+        "float": { "windows": 300, "accuracy": 0.983, "macro_f1": 0.982, "roc": { "auc": 0.999 } },
+    });
+    let digest = app
+        .fleet()
+        .artifacts
+        .put(evaluation.to_string().as_bytes())
+        .await
+        .unwrap();
+    for (version, id) in [(1, OLD), (2, NEW)] {
+        let new = NewRun {
+            project: "fan".into(),
+            kind: if version == 1 {
+                "train"
+            } else {
+                "resolve-head"
+            }
+            .into(),
+            trigger: None,
+            settings: Digest::of(b"settings"),
+            code: "0.1.0".into(),
+            seed: 7,
+        };
+        let started = Timestamp(NOW.0 - (4 - i64::from(version)) * 30 * MINUTE_MS);
+        let mut row = run::add(&tx, &new, started).await.unwrap();
+        row.state = RunState::Done;
+        row.ended_at = Some(started.plus_ms(21_300));
+        row.detail = json!({
+            "metrics": { "accuracy": 0.98 },
+            "gates": [{ "gate": "metric", "verdict": "pass", "reason": "int8 accuracy 0.98, at least 0.95 asked" }],
+        });
+        run::put(&tx, &mut row).await.unwrap();
+        let names = [
+            "ingest",
+            "validate",
+            "featurize",
+            "train",
+            "quantize",
+            "evaluate",
+            "compile",
+        ];
+        for (index, name) in names.into_iter().enumerate() {
+            let outputs = match name {
+                "evaluate" => vec![Port {
+                    name: "evaluation".into(),
+                    digest,
+                }],
+                _ => vec![Port {
+                    name: name.into(),
+                    digest: Digest::of(name.as_bytes()),
+                }],
+            };
+            let detail = match name {
+                "train" => {
+                    json!({ "summary": "40 epochs, last loss 0.04", "losses": [1.2, 0.8, 0.5, 0.3, 0.2, 0.12, 0.08, 0.05, 0.04] })
+                }
+                "compile" => json!({ "summary": "fits 2 of 2 boards", "boards": [
+                    { "board": "esp-eye", "fits": true, "flash_bytes": 41_000, "flash_free_bytes": 2_900_000,
+                      "ram_bytes": 9_300, "ram_free_bytes": 300_000, "latency_ms": [1.1, 1.6, 2.4], "energy_mj": [0.3, 0.5, 0.9], "reasons": [] },
+                    { "board": "sparkfun-edge-2", "fits": false, "flash_bytes": 41_000, "flash_free_bytes": 30_000,
+                      "ram_bytes": 9_300, "ram_free_bytes": 200_000, "latency_ms": [3.0, 4.0, 5.5], "energy_mj": [0.1, 0.2, 0.3], "reasons": ["flash needs 41000 bytes, board leaves 30000"] },
+                ] }),
+                _ => json!({ "summary": format!("{name} is done") }),
+            };
+            let state = if version == 2 && index < 2 {
+                StepState::Cached
+            } else {
+                StepState::Done
+            };
+            let step = Step {
+                run: row.id,
+                index: index as u32,
+                name: name.into(),
+                state,
+                key: None,
+                inputs: Vec::new(),
+                outputs,
+                seconds: 1.7 * index as f64,
+                detail,
+                changed_at: started,
+            };
+            step::put(&tx, &step).await.unwrap();
+        }
+        let encoded = Digest::of(&[version as u8]);
+        let new = NewModel {
+            name: "fan".into(),
+            project: "fan".into(),
+            digest: encoded,
+            run: Some(row.id),
+            parent: (version == 2).then_some(1),
+            metrics: json!({ "accuracy": 0.98, "float_accuracy": 0.983, "macro_f1": 0.979, "auc": 0.998 }),
+        };
+        let mut registered = model::add(&tx, &new, started.plus_ms(21_000))
+            .await
+            .unwrap();
+        registered.stage = if version == 2 {
+            Stage::Production
+        } else {
+            Stage::Archived
+        };
+        model::put(&tx, &mut registered).await.unwrap();
+        let signed = Capsule {
+            manifest_digest: Digest::of(&id.0.to_le_bytes()),
+            id,
+            model: "fan".into(),
+            version: version as u32,
+            board: "esp-eye".into(),
+            digest: Digest::of(&[version as u8, 1]),
+            bytes: 14_208,
+            payload: Digest::of(&[version as u8, 2]),
+            sequence: version as u32,
+            baseline: Vec::new(),
+            detail: json!({ "labels": ["normal", "imbalance", "bearing wear"] }),
+            created_at: started.plus_ms(22_000),
+        };
+        capsule::add(&tx, &signed).await.unwrap();
+        let edge = |from: &[u8], kind: &str| Edge {
+            from: Digest::of(from),
+            to: encoded,
+            kind: kind.into(),
+            run: Some(row.id),
+        };
+        lineage::add(
+            &tx,
+            &[edge(b"train", "quantize"), edge(b"ingest", "dataset")],
+        )
+        .await
+        .unwrap();
+    }
+    seed_devices(&tx).await;
+    seed_history(&tx).await;
+    tx.commit().await.unwrap();
+}
+
+async fn seed_devices(tx: &tinyops_store::Tx) {
+    for number in 0..50u64 {
+        let device = Device {
+            id: DeviceId(0xfa00_0000_0000 + number),
+            key: DeviceKey([1; 32]),
+            board: "esp-eye".into(),
+            cohort: if number < 25 { "hall-1" } else { "hall-2" }.into(),
+            tags: Vec::new(),
+            state: DeviceState::Active,
+            enrolled_at: NOW,
+            revision: 0,
+        };
+        device::add(tx, &device).await.unwrap();
+        let presence = Presence {
+            device: device.id,
+            model: Some(if number % 10 == 9 { OLD } else { NEW }),
+            last_seq: Some(120),
+            last_seen: Some(NOW.plus_ms(-1000 * number as i64)),
+            report_count: 120,
+            byte_count: 120 * 73,
+            missing_count: 0,
+            duplicate_count: 1,
+            malformed_count: i64::from(number == 3),
+        };
+        presence::put_many(tx, &[presence]).await.unwrap();
+    }
+    let new = NewRollout {
+        model: "fan".into(),
+        version: 2,
+        previous: Some(1),
+        cohort: None,
+        state: RolloutState::Full,
+        plan: json!({ "canary_share": 0.1 }),
+    };
+    let row = rollout::add(tx, &new, NOW.plus_ms(-12 * MINUTE_MS))
+        .await
+        .unwrap();
+    let members: Vec<Member> = (0..50u64)
+        .map(|number| Member {
+            rollout: row.id,
+            device: DeviceId(0xfa00_0000_0000 + number),
+            delivery: match number {
+                0..=44 => Delivery::Confirmed,
+                45..=48 => Delivery::Offered,
+                _ => Delivery::Failed,
+            },
+            target: Some(NEW),
+            changed_at: NOW.plus_ms(-MINUTE_MS),
+            detail: json!({}),
+        })
+        .collect();
+    rollout::put_members(tx, &members).await.unwrap();
+}
+
+async fn seed_history(tx: &tinyops_store::Tx) {
+    let shifted = |minute: i64| (40..95).contains(&minute);
+    for minute in 0..120 {
+        let at = NOW.plus_ms((minute - 120) * MINUTE_MS);
+        for (cohort, ages) in [("hall-1", false), ("hall-2", true)] {
+            let wobble = f64::from((minute * 7 % 13) as u32) / 26.0;
+            let score = if ages && shifted(minute) {
+                1.2 + wobble
+            } else {
+                0.2 + wobble
+            };
+            let scope = Scope::Cohort(format!("{cohort}@{OLD}"));
+            let point = DriftPoint {
+                scope: scope.clone(),
+                model: OLD,
+                at,
+                score,
+                detail: json!({}),
+            };
+            drift::add_points(tx, &[point]).await.unwrap();
+            let state = DriftState {
+                scope,
+                model: OLD,
+                state: Vec::new(),
+                score,
+                alarmed: score > 1.0,
+                updated_at: at,
+            };
+            drift::put_many(tx, &[state]).await.unwrap();
+        }
+        let wrong = if shifted(minute) { 30 } else { 2 };
+        let outcomes = [(1, 1, 100 - wrong), (1, 0, wrong / 2), (0, 1, wrong / 2)].map(
+            |(actual, predicted, window_count)| Outcome {
+                device: DeviceId(0xfa00_0000_0000),
+                seq: minute as u32,
+                model: OLD,
+                predicted,
+                actual,
+                window_count,
+                at,
+            },
+        );
+        outcome::add_many(tx, &outcomes).await.unwrap();
+    }
+    let new = NewAlert {
+        scope: Scope::Cohort(format!("hall-2@{OLD}")),
+        model: OLD,
+        advice: "head-update".into(),
+        detail: json!({ "score": 1.42, "devices": 24 }),
+    };
+    alert::raise(tx, &new, NOW.plus_ms(-75 * MINUTE_MS))
+        .await
+        .unwrap();
+    let device = DeviceId(0xfa00_0000_0000 + 30);
+    let state = DriftState {
+        scope: Scope::Device(device),
+        model: NEW,
+        state: Vec::new(),
+        score: 1.31,
+        alarmed: true,
+        updated_at: NOW,
+    };
+    drift::put_many(tx, &[state]).await.unwrap();
+}
+
+async fn page(router: &Router, path: &str) -> String {
+    let request = Request::get(path).body(Body::empty()).unwrap();
+    let response = router.clone().oneshot(request).await.unwrap();
+    assert_eq!(response.status(), 200, "{path}");
+    let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    let text = String::from_utf8(bytes.to_vec()).unwrap();
+    assert!(
+        !text.contains("NaN") && !text.contains("=\"inf"),
+        "{path} draws a number that is none"
+    );
+    if let Some(folder) = std::env::var_os("TINYOPS_PAGES") {
+        let name = path.trim_matches('/').replace('/', "-");
+        let name = if name.is_empty() { "overview" } else { &name };
+        let style = include_str!("style.css");
+        let whole = text.replace("</head>", &format!("<style>{style}</style></head>"));
+        std::fs::write(
+            std::path::Path::new(&folder).join(format!("{name}.html")),
+            whole,
+        )
+        .unwrap();
+    }
+    text
+}
+
+#[tokio::test]
+async fn pages_tell_how_the_fleet_is() {
+    let app = app(None).await;
+    seed(&app).await;
+    let router = router(app);
+    for (path, expected) in [
+        (
+            "/",
+            vec![
+                "Accuracy in the field",
+                "drift alert stands",
+                "fan@2",
+                "45 confirmed",
+                "head-update",
+            ],
+        ),
+        ("/runs", vec!["resolve-head", "21.3 s", "98.0"]),
+        (
+            "/runs/1",
+            vec![
+                "Confusion of classes",
+                "imbalance taken for bearing wear: 1 of 100",
+                "Loss by epoch",
+                "at least 0.95 asked",
+            ],
+        ),
+        ("/models", vec!["production", "0.9800"]),
+        (
+            "/models/fan/2",
+            vec!["board leaves 30000", "made from", "Lineage", "22222222"],
+        ),
+        (
+            "/devices",
+            vec!["0000fa0000000000", "hall-2", "next"][..2].to_vec(),
+        ),
+        ("/devices/0000fa000000001e", vec!["hall-2", "1.31"]),
+        (
+            "/drift",
+            vec!["Drift by cohort", "alarm at", "hall-2 with fan@1"],
+        ),
+        ("/rollouts", vec!["45 confirmed", "1 failed"]),
+        ("/rollouts/1", vec!["canary share", "offered"]),
+    ] {
+        let text = page(&router, path).await;
+        for words in expected {
+            assert!(text.contains(words), "{path} does not say `{words}`");
+        }
+    }
+}
+
+#[tokio::test]
+async fn empty_pages_say_what_to_do() {
+    let router = router(app(None).await);
+    for (path, expected) in [
+        ("/", "tinyops fleet simulate"),
+        ("/runs", "tinyops run"),
+        ("/models", "No model is registered"),
+        ("/devices", "No device is registered"),
+        ("/drift", "No cohort is judged yet"),
+        ("/rollouts", "tinyops rollout start"),
+    ] {
+        assert!(page(&router, path).await.contains(expected), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_exist_is_not_found() {
+    let router = router(app(None).await);
+    for path in [
+        "/runs/9",
+        "/models/fan/9",
+        "/devices/00000000000000ff",
+        "/rollouts/9",
+    ] {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let response = router.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), 404, "{path}");
+    }
+}

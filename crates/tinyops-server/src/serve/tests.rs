@@ -1,0 +1,174 @@
+//! The whole server over sockets: a device that speaks to a real store, a start, a stop.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rumqttc::{AsyncClient, Event as Received, EventLoop, MqttOptions, Packet, QoS};
+use tinyops_fleet::enrol::{Entropy, NewDevice, device_password};
+use tinyops_pipeline::Project;
+use tinyops_store::device::Device;
+use tinyops_store::{Artifacts, Db, ModelId, Timestamp, presence, report};
+use tinyops_wire::envelope::Direction;
+use tinyops_wire::frame::Hello;
+use tinyops_wire::{Envelope, Frame};
+
+use super::*;
+use crate::mqtt::up_topic;
+
+async fn config(folder: &Path) -> Config {
+    let workshop = Workshop {
+        root: folder.to_owned(),
+        project: Project::default(),
+        db: Db::open(&format!("sqlite:{}", folder.join("tinyops.db").display()))
+            .await
+            .unwrap(),
+        artifacts: Artifacts::open(&folder.join("artifacts").display().to_string())
+            .await
+            .unwrap(),
+        now: Arc::new(|| Timestamp(1_795_374_849_000)),
+    };
+    Config {
+        http: ([127, 0, 0, 1], 0).into(),
+        mqtt: Some(([127, 0, 0, 1], 0).into()),
+        workshop,
+        policy: Policy::default(),
+        signer: Signer::from_seed(&[7; 32]),
+        admin_token: folder.join("admin-token"),
+        loops: Loops {
+            enabled: true,
+            tick: Duration::from_millis(20),
+        },
+    }
+}
+
+async fn enrol(running: &Running) -> Device {
+    let new = NewDevice {
+        board: "esp-eye".into(),
+        cohort: "hall-1".into(),
+        ..NewDevice::default()
+    };
+    let fleet = running.app().fleet();
+    let now = running.app().now();
+    fleet
+        .register(&new, Entropy::from_system(), "test", now)
+        .await
+        .unwrap()
+}
+
+fn connect(running: &Running, device: &Device) -> (AsyncClient, EventLoop) {
+    let port = running.mqtt.unwrap().port();
+    let mut options = MqttOptions::new(device.id.to_string(), "127.0.0.1", port);
+    let password = device_password(&device.key, device.id);
+    options.set_credentials(device.id.to_string(), password);
+    AsyncClient::new(options, 16)
+}
+
+/// A sealed `Hello` with this sequence number.
+fn hello(device: &Device, sequence: u32) -> Vec<u8> {
+    let frame = Frame::Hello(Hello {
+        boot_count: 1,
+        sequence: 0,
+        arena_bytes: 32_768,
+        slot_bytes: 131_072,
+        board: "esp-eye",
+    });
+    let mut body = [0; 128];
+    let length = frame.encode(&mut body).unwrap();
+    let envelope = Envelope {
+        direction: Direction::Up,
+        device: device.id,
+        model: ModelId(0),
+        sequence,
+        body: &body[..length],
+    };
+    let mut sealed = [0; 256];
+    let key = tinyops_wire::DeviceKey(device.key.0);
+    let length = envelope.seal(&key, &mut sealed).unwrap();
+    sealed[..length].to_vec()
+}
+
+/// Publishes and waits for the acknowledgement.
+async fn publish(client: &AsyncClient, events: &mut EventLoop, device: &Device, bytes: Vec<u8>) {
+    let topic = up_topic(device.id);
+    client
+        .publish(topic, QoS::AtLeastOnce, false, bytes)
+        .await
+        .unwrap();
+    let acknowledged = async {
+        while !matches!(
+            events.poll().await,
+            Ok(Received::Incoming(Packet::PubAck(_)))
+        ) {}
+    };
+    tokio::time::timeout(Duration::from_secs(5), acknowledged)
+        .await
+        .expect("the report is acknowledged");
+}
+
+#[tokio::test]
+async fn a_report_that_comes_twice_is_stored_once_and_survives_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = serve(config(folder.path()).await).await.unwrap();
+    let device = enrol(&running).await;
+    let (client, mut events) = connect(&running, &device);
+    publish(&client, &mut events, &device, hello(&device, 1)).await;
+    // What a device that missed the acknowledgement does: connect again, and send it again.
+    let (client, mut events) = connect(&running, &device);
+    publish(&client, &mut events, &device, hello(&device, 1)).await;
+    publish(&client, &mut events, &device, b"no envelope".to_vec()).await;
+    running.stop().await;
+
+    let running = serve(config(folder.path()).await).await.unwrap();
+    let db = running.app().db();
+    assert_eq!(report::count(db).await.unwrap(), 1);
+    let heard = presence::get(db, device.id).await.unwrap().unwrap();
+    assert_eq!((heard.last_seq, heard.duplicate_count), (Some(1), 1));
+    assert_eq!(heard.malformed_count, 1);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn every_task_ends_when_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = serve(config(folder.path()).await).await.unwrap();
+    let device = enrol(&running).await;
+    let (client, mut events) = connect(&running, &device);
+    publish(&client, &mut events, &device, hello(&device, 1)).await;
+    let (http, mqtt) = (running.http, running.mqtt.unwrap());
+    let started = Instant::now();
+    running.stop().await;
+    assert!(started.elapsed() < STOP_WITHIN, "no task had to be cut off");
+    for address in [http, mqtt] {
+        TcpListener::bind(address)
+            .await
+            .expect("the port is free again");
+    }
+}
+
+#[tokio::test]
+async fn an_address_in_use_is_an_error_that_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = serve(config(folder.path()).await).await.unwrap();
+    let mut second = config(folder.path()).await;
+    second.http = running.http;
+    let error = serve(second).await.expect_err("the port is taken");
+    let text = error.to_string();
+    assert!(text.contains(&running.http.to_string()) && text.contains("choose another port"));
+    running.stop().await;
+}
+
+#[test]
+fn the_admin_token_is_made_once_and_only_for_its_owner() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys/admin-token");
+    let made = admin_token(&path).unwrap();
+    assert_eq!(made, admin_token(&path).unwrap());
+    assert!(made.len() >= 64);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o077, 0);
+    }
+    std::fs::write(&path, "short").unwrap();
+    admin_token(&path).expect_err("a token that can be guessed is refused");
+}
