@@ -185,11 +185,32 @@ fn outcome(
 
 /// What the record of the run, and of its model, says.
 fn detail(found: &Findings, packages: &[Package]) -> Json {
-    serde_json::json!({
-        "gates": found.gates,
-        "metrics": found.evaluation.as_ref().map(judged::figures),
-        "packages": packages,
-    })
+    let gates: Vec<Json> = found
+        .gates
+        .iter()
+        .map(|gate| {
+            serde_json::json!({
+                "gate": gate.name.to_string(),
+                "verdict": gate.verdict,
+                // Absent where the gate was not asked.
+                "passed": match gate.verdict {
+                    Verdict::Pass => Some(true),
+                    Verdict::Fail => Some(false),
+                    Verdict::NotRun => None,
+                },
+                "why": gate.reason,
+            })
+        })
+        .collect();
+    let mut metrics = found
+        .evaluation
+        .as_ref()
+        .map_or(Json::Null, judged::figures);
+    if let (Some(metrics), Some(fit)) = (metrics.as_object_mut(), found.fits.first()) {
+        metrics.insert("flash_bytes".to_owned(), fit.flash_bytes.into());
+        metrics.insert("ram_bytes".to_owned(), fit.ram_bytes.into());
+    }
+    serde_json::json!({ "gates": gates, "metrics": metrics, "packages": packages })
 }
 
 fn open_shelf(bench: &Bench<'_>) -> Result<Shelf, RunError> {

@@ -28,6 +28,6 @@ pub use project::{
 };
 pub use step::{
     compile::{BoardFit, CompileReport},
-    ingest::files_below,
+    ingest::{Shelf, files_below},
 };
 pub use trigger::{Refusal, Trigger, job_for};

@@ -6,14 +6,18 @@ mod compile;
 mod completions;
 mod config;
 mod data;
+mod demo;
+mod device;
 mod devices;
 mod doctor;
+mod fleet;
 mod init;
 mod models;
 mod monitor;
 mod predict;
 mod rollout;
 mod run;
+pub(crate) mod serve;
 mod smoke;
 
 use clap::{Parser, Subcommand};
@@ -38,6 +42,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Demo(demo::Demo),
     Init(init::Init),
     Doctor(doctor::Doctor),
     Config(config::Config),
@@ -53,12 +58,16 @@ enum Verb {
     Rollout(rollout::Rollout),
     Monitor(monitor::Monitor),
     Alerts(alerts::Alerts),
+    Serve(serve::Serve),
+    Device(device::Device),
+    Fleet(fleet::Fleet),
 }
 
 /// Does what the command line asks.
 pub(crate) async fn dispatch(cli: Cli, terminal: Terminal) -> Result<(), Failure> {
     let context = Context::new(&cli.place, terminal)?;
     match cli.verb {
+        Verb::Demo(args) => demo::run(&context, &args).await,
         Verb::Init(args) => init::run(&context, &args),
         Verb::Doctor(args) => doctor::run(&context, &args).await,
         Verb::Config(args) => config::run(&context, &args),
@@ -74,5 +83,8 @@ pub(crate) async fn dispatch(cli: Cli, terminal: Terminal) -> Result<(), Failure
         Verb::Rollout(args) => rollout::run(&context, &args).await,
         Verb::Monitor(args) => monitor::run(&context, &args).await,
         Verb::Alerts(args) => alerts::run(&context, &args).await,
+        Verb::Serve(args) => serve::run(&context, &args).await,
+        Verb::Device(args) => device::run(&context, &args).await,
+        Verb::Fleet(args) => fleet::run(&context, &args).await,
     }
 }

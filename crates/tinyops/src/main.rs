@@ -4,12 +4,14 @@
 mod cmd;
 mod config;
 mod context;
+mod demo;
 mod failure;
 mod fan;
 mod model_ref;
 mod record;
 mod table;
 mod term;
+mod virtual_device;
 
 use std::{
     io::{IsTerminal as _, Write as _},

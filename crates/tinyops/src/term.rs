@@ -62,6 +62,11 @@ impl Terminal {
         let _ = io::stdout().lock().write_all(answer.as_bytes());
     }
 
+    /// Prints one line of an answer that comes bit by bit.
+    pub(crate) fn line(self, text: impl Display) {
+        let _ = writeln!(io::stdout().lock(), "{text}");
+    }
+
     /// Says something on the way.
     pub(crate) fn note(self, text: impl Display) {
         if !self.quiet {

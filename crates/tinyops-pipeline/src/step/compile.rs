@@ -36,17 +36,21 @@ pub struct BoardFit {
     pub ram_bytes: u32,
     /// RAM that the board leaves.
     pub ram_free_bytes: u32,
-    /// Milliseconds of one prediction: low, typical, high.
-    pub latency_ms: [f64; 3],
-    /// Millijoules of one prediction: low, typical, high.
-    pub energy_mj: [f64; 3],
+    /// Milliseconds of one prediction, typically.
+    pub latency_ms: f64,
+    /// The same, at best and at worst.
+    pub latency_ms_band: [f64; 2],
+    /// Millijoules of one prediction, typically.
+    pub energy_mj: f64,
+    /// The same, at best and at worst.
+    pub energy_mj_band: [f64; 2],
     /// Everything that does not fit.
     pub reasons: Vec<String>,
 }
 
 impl BoardFit {
     fn of(fit: &Fit, is_target: bool) -> Self {
-        let band = |band: Band| [band.low, band.typical, band.high];
+        let band = |band: Band| [band.low, band.high];
         Self {
             board: fit.board.clone(),
             is_target,
@@ -55,8 +59,10 @@ impl BoardFit {
             flash_free_bytes: fit.flash_free_bytes,
             ram_bytes: fit.ram_bytes,
             ram_free_bytes: fit.ram_free_bytes,
-            latency_ms: band(fit.latency_ms),
-            energy_mj: band(fit.energy_mj),
+            latency_ms: fit.latency_ms.typical,
+            latency_ms_band: band(fit.latency_ms),
+            energy_mj: fit.energy_mj.typical,
+            energy_mj_band: band(fit.energy_mj),
             reasons: fit.reasons.iter().map(ToString::to_string).collect(),
         }
     }
@@ -199,7 +205,7 @@ pub(crate) fn gates(report: &CompileReport) -> Vec<Gate> {
                 fit.ram_free_bytes,
                 fit.flash_bytes,
                 fit.flash_free_bytes,
-                fit.latency_ms[1]
+                fit.latency_ms
             )
         } else {
             fit.reasons.join("; ")

@@ -24,7 +24,7 @@ use crate::{
 
 /// The listed files of all sources.
 #[derive(Clone)]
-pub(crate) struct Shelf {
+pub struct Shelf {
     spec: DataSpec,
     roots: Vec<PathBuf>,
     listings: Vec<Listing>,
@@ -51,7 +51,10 @@ struct Settings<'a> {
 
 impl Shelf {
     /// Lists the files below the root of every source. Hidden files and folders are left out.
-    pub(crate) fn list(root: &Path, spec: &DataSpec) -> Result<Self, RunError> {
+    ///
+    /// # Errors
+    /// [`RunError::Variable`] and [`RunError::Source`].
+    pub fn list(root: &Path, spec: &DataSpec) -> Result<Self, RunError> {
         let mut shelf = Self {
             spec: spec.clone(),
             roots: Vec::new(),
@@ -98,7 +101,8 @@ impl Shelf {
     }
 
     /// Everything, read and decoded, with what was found on the way.
-    pub(crate) fn decoded(&self) -> &(Dataset, Report) {
+    #[must_use]
+    pub fn decoded(&self) -> &(Dataset, Report) {
         self.decoded.get_or_init(|| {
             let mut report = Report::new();
             let mut read = |source: usize, path: &str| fs::read(self.roots[source].join(path));
@@ -111,7 +115,7 @@ impl Shelf {
     ///
     /// # Errors
     /// [`RunError::Changed`] if the files are no longer what they were then.
-    pub(crate) fn dataset(&self, version: &Digest) -> Result<&Dataset, RunError> {
+    pub fn dataset(&self, version: &Digest) -> Result<&Dataset, RunError> {
         let (dataset, _) = self.decoded();
         if dataset.manifest().digest() == *version {
             Ok(dataset)

@@ -1,63 +1,40 @@
 //! Resolve: a new head from the sums of a fleet's embeddings; the body stays as it is.
 
+use serde::Deserialize;
 use tinyops_store::{Digest, step::Port};
 use tinyops_train::{FeatureSet, head};
 
 use crate::{
     RunError, StepName,
     bench::{Bench, Done, Made},
-    step::evaluate::read_model,
+    step::{evaluate::read_model, validate::parsed},
 };
 
-/// The sums of a fleet's embeddings, as the operating loop keeps them.
-///
-/// | offset | bytes | what |
-/// |---|---|---|
-/// | 0 | 4 | `TOPS` |
-/// | 4 | 1 | version, 1 |
-/// | 5 | 1 | classes |
-/// | 6 | 2 | values of an embedding |
-/// | 8 | 4 | devices in the sum |
-/// | 12 | 8 each | counts, class sums, upper triangle of the Gram matrix row by row |
-///
-/// Little-endian, signed where cells are concerned.
-#[derive(Debug, PartialEq)]
+/// The sums of a fleet's embeddings, as the operating loop keeps them (`"tinyops-statistics"`, version 1).
+#[derive(Debug, Deserialize, PartialEq)]
 struct FleetSums {
+    format: String,
+    version: u32,
     class_count: usize,
+    /// Values of one embedding.
     width: usize,
+    /// Devices in the sum.
     devices: u32,
-    cells: Vec<i64>,
+    /// Counts, class sums, upper triangle of the Gram matrix row by row.
+    values: Vec<i64>,
 }
 
 impl FleetSums {
-    fn decode(bytes: &[u8]) -> Option<Self> {
-        let (head, cells) = bytes.split_first_chunk::<12>()?;
-        let [
-            b'T',
-            b'O',
-            b'P',
-            b'S',
-            1,
-            class_count,
-            w0,
-            w1,
-            d0,
-            d1,
-            d2,
-            d3,
-        ] = *head
-        else {
-            return None;
-        };
-        let (cells, []) = cells.as_chunks::<8>() else {
-            return None;
-        };
-        Some(Self {
-            class_count: class_count.into(),
-            width: u16::from_le_bytes([w0, w1]).into(),
-            devices: u32::from_le_bytes([d0, d1, d2, d3]),
-            cells: cells.iter().map(|cell| i64::from_le_bytes(*cell)).collect(),
-        })
+    fn decode(bytes: &[u8]) -> Result<Self, RunError> {
+        let sums: Self = parsed(bytes)?;
+        if sums.format == "tinyops-statistics" && sums.version == 1 {
+            Ok(sums)
+        } else {
+            Err(RunError::Statistics(format!(
+                "`{}` of version {} is not known",
+                sums.format, sums.version
+            )))
+        }
     }
 }
 
@@ -77,15 +54,14 @@ pub(crate) async fn step(
         featurized.port("features")?,
     ];
     let model = bench.bytes(parent).await?;
-    let sums = FleetSums::decode(&bench.bytes(statistics).await?)
-        .ok_or_else(|| RunError::Statistics("the artifact holds no sums".to_owned()))?;
+    let sums = FleetSums::decode(&bench.bytes(statistics).await?)?;
     let features = bench.bytes(&featurized.output("features")?).await?;
     let work = move |_| {
         let model = read_model(&model)?;
         let set = FeatureSet::decode(&features)?;
         let factory = head::statistics(&model, &set.train)?;
         let devices = sums.devices;
-        let fleet = head::Statistics::new(sums.class_count, sums.width, sums.cells)
+        let fleet = head::Statistics::new(sums.class_count, sums.width, sums.values)
             .map_err(|error| RunError::Statistics(error.to_string()))?;
         let windows = fleet.total();
         let solved = head::solve(&model, &fleet, &factory)?;
@@ -118,23 +94,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sums_are_read_strictly() {
-        let mut bytes = b"TOPS\x01\x02\x01\x00\x07\x00\x00\x00".to_vec();
-        bytes.extend((-3i64).to_le_bytes());
-        let sums = FleetSums {
-            class_count: 2,
-            width: 1,
-            devices: 7,
-            cells: vec![-3],
+    fn sums_of_another_version_are_refused() {
+        let text = |version: u32| {
+            format!(
+                r#"{{"format":"tinyops-statistics","version":{version},"model":"fan","class_count":2,
+                   "width":1,"devices":7,"values":[3,-4]}}"#
+            )
         };
-        assert_eq!(FleetSums::decode(&bytes), Some(sums));
-        for len in 0..bytes.len() {
-            // Twelve bytes are a head without cells, which the solver refuses by their number.
-            assert_eq!(
-                FleetSums::decode(&bytes[..len]).is_some(),
-                len == 12,
-                "{len}"
-            );
-        }
+        let sums = FleetSums::decode(text(1).as_bytes()).unwrap();
+        assert_eq!((sums.class_count, sums.values), (2, vec![3, -4]));
+        FleetSums::decode(text(2).as_bytes()).unwrap_err();
+        FleetSums::decode(b"{}").unwrap_err();
     }
 }

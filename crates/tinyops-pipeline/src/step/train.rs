@@ -1,5 +1,6 @@
 //! Train: a model in floating point.
 
+use tinyops_store::Json;
 use tinyops_train::{FeatureSet, QuantizeSpec, TrainSpec, Trained, fit};
 
 use crate::{
@@ -27,9 +28,21 @@ pub(crate) async fn step(bench: &mut Bench<'_>, featurized: &Done) -> Result<Don
             ),
             None => "solved in one pass".to_owned(),
         };
-        let losses: Vec<f32> = trained.history.iter().map(|epoch| epoch.loss).collect();
+        let history: Vec<Json> = trained
+            .history
+            .iter()
+            .enumerate()
+            .map(|(index, epoch)| {
+                serde_json::json!({
+                    "epoch": index + 1,
+                    "loss": epoch.loss,
+                    "validation_loss": epoch.validation_loss,
+                    "metric": epoch.metric,
+                })
+            })
+            .collect();
         Ok(Made {
-            detail: serde_json::json!({ "losses": losses }),
+            detail: serde_json::json!({ "history": history }),
             outputs: vec![("trained".to_owned(), trained.encode())],
             summary,
         })

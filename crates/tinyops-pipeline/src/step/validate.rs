@@ -103,8 +103,12 @@ pub(crate) async fn step(
                     "train": split.train.len(),
                     "validation": split.validation.len(),
                     "test": split.test.len(),
-                    "errors": report.count(Severity::Error),
-                    "warnings": report.count(Severity::Warning),
+                    "findings": {
+                        "error": report.count(Severity::Error),
+                        "warning": report.count(Severity::Warning),
+                        "info": report.count(Severity::Note),
+                    },
+                    "report": report.to_string(),
                 }),
                 summary,
             })

@@ -265,8 +265,8 @@ pub(crate) fn fits_text(fits: &[BoardFit]) -> String {
             if fit.fits { "yes" } else { "NO" }.to_owned(),
             of(fit.ram_bytes, fit.ram_free_bytes),
             of(fit.flash_bytes, fit.flash_free_bytes),
-            band(fit.latency_ms, "ms"),
-            band(fit.energy_mj, "mJ"),
+            band(fit.latency_ms, fit.latency_ms_band, "ms"),
+            band(fit.energy_mj, fit.energy_mj_band, "mJ"),
         ]);
     }
     let mut out = table.text();
@@ -285,6 +285,6 @@ fn kib(bytes: u32) -> f64 {
     f64::from(bytes) / 1024.0
 }
 
-fn band([low, typical, high]: [f64; 3], unit: &str) -> String {
+fn band(typical: f64, [low, high]: [f64; 2], unit: &str) -> String {
     format!("{typical:.2} {unit} ({low:.2}–{high:.2})")
 }

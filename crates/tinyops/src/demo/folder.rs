@@ -48,7 +48,10 @@ pub(crate) fn prepare(folder: &Path) -> Result<(), Failure> {
     }
     fs::create_dir_all(folder).map_err(unusable)?;
     for (name, text) in [
-        (MARKER, "This folder is made by `tinyops demo` and replaced by the next one.\n"),
+        (
+            MARKER,
+            "This folder is made by `tinyops demo` and replaced by the next one.\n",
+        ),
         (".gitignore", "*\n"),
         ("tinyops.toml", include_str!("tinyops.toml")),
     ] {
@@ -78,7 +81,12 @@ pub(crate) fn record(folder: &Path, seed: u64) -> Result<Recorded, Failure> {
                 let load = dice.between(0.85, 1.15);
                 let mut readings = vec![0.0; READINGS * AXES];
                 // What rings from the condition before has died away after half a second.
-                fan.measure(condition, severity, load, &mut readings[..WINDOW_LEN * AXES]);
+                fan.measure(
+                    condition,
+                    severity,
+                    load,
+                    &mut readings[..WINDOW_LEN * AXES],
+                );
                 fan.measure(condition, severity, load, &mut readings);
                 let path = path(folder, index, condition, take);
                 write(&path, &readings).map_err(|error| {

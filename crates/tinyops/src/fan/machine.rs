@@ -42,6 +42,13 @@ impl Condition {
         Self::Looseness,
     ];
 
+    /// The condition with this label.
+    pub(crate) fn of_word(word: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|condition| condition.word() == word)
+    }
+
     /// The label in recordings.
     pub(crate) fn word(self) -> &'static str {
         match self {

@@ -221,7 +221,7 @@ impl Facts {
             "| board | fits | RAM of free | flash of free | latency |\n|---|---|---|---|---|"
         );
         for fit in &compiled.fits {
-            let [low, typical, high] = fit.latency_ms;
+            let (typical, [low, high]) = (fit.latency_ms, fit.latency_ms_band);
             let _ = writeln!(
                 out,
                 "| {} | {} | {} of {} B | {} of {} B | {typical:.2} ms ({low:.2} to {high:.2}) |",

@@ -1,0 +1,114 @@
+use std::{net::SocketAddr, time::Duration};
+
+use serde::Serialize;
+use tinyops_fleet::{Policy, Signer, enrol::Entropy};
+use tinyops_server::{Config, Loops, serve};
+
+use crate::{
+    config::Setting,
+    context::Context,
+    failure::{Exit, Failure},
+};
+
+/// Serve the API, the pages and MQTT, and turn both loops
+///
+/// Devices register and report; drift makes statistics rounds, rounds make pipeline runs, runs make rollouts.
+/// When HTTP is not on loopback, management calls need the token in `.tinyops/admin.token`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: tinyops serve --http 0.0.0.0:8420 --mqtt 0.0.0.0:1883")]
+pub(crate) struct Serve {
+    /// Where HTTP listens [default: 127.0.0.1:8420]
+    #[arg(long, value_name = "ADDRESS")]
+    http: Option<SocketAddr>,
+    /// Where MQTT listens [default: 127.0.0.1:1883]
+    #[arg(long, value_name = "ADDRESS")]
+    mqtt: Option<SocketAddr>,
+    /// Only listen: rollouts stand still and triggers wait
+    #[arg(long)]
+    no_loops: bool,
+}
+
+#[derive(Serialize)]
+struct View {
+    http: String,
+    mqtt: Option<String>,
+}
+
+pub(crate) async fn run(context: &Context, args: &Serve) -> Result<(), Failure> {
+    let terminal = context.terminal;
+    let workshop = context.workshop().await?;
+    let folder = context.root.join(".tinyops");
+    std::fs::create_dir_all(&folder).map_err(|error| {
+        Failure::environment(format!("cannot make `{}`", folder.display())).cause(&error)
+    })?;
+    let running = serve(Config {
+        http: address(args.http, &context.settings.http)?,
+        mqtt: Some(address(args.mqtt, &context.settings.mqtt)?),
+        workshop,
+        policy: Policy::default(),
+        signer: open_signer(&folder.join("release.key"))?,
+        admin_token: folder.join("admin.token"),
+        loops: Loops {
+            enabled: !args.no_loops,
+            tick: Duration::from_secs(1),
+        },
+    })
+    .await
+    .map_err(|error| Failure::of(Exit::Environment, &error))?;
+    let view = View {
+        http: format!("http://{}", running.http),
+        mqtt: running.mqtt.map(|address| format!("mqtt://{address}")),
+    };
+    terminal.answer(&view, || {
+        format!(
+            "Pages and API: {}\nDevices:       {}\n",
+            view.http,
+            view.mqtt.as_deref().unwrap_or("HTTP only")
+        )
+    });
+    terminal.note("Ctrl-C stops the server; what was acknowledged is stored.");
+    stop_asked().await;
+    running.stop().await;
+    Ok(())
+}
+
+/// The key of releases, made on first use.
+pub(crate) fn open_signer(path: &std::path::Path) -> Result<Signer, Failure> {
+    let [seed @ .., _, _, _, _, _, _, _, _] = Entropy::from_system().0;
+    Signer::open(path, &seed).map_err(|error| Failure::of(Exit::Environment, &error))
+}
+
+/// Waits for Ctrl-C, or for the signal that service managers send.
+async fn stop_asked() {
+    let interrupted = tokio::signal::ctrl_c();
+    #[cfg(unix)]
+    {
+        let mut terminated =
+            match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+                Ok(signal) => signal,
+                Err(_) => {
+                    let _ = interrupted.await;
+                    return;
+                }
+            };
+        tokio::select! {
+            _ = interrupted => {}
+            _ = terminated.recv() => {}
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = interrupted.await;
+}
+
+fn address(flag: Option<SocketAddr>, setting: &Setting) -> Result<SocketAddr, Failure> {
+    match flag {
+        Some(address) => Ok(address),
+        None => setting.value.parse().map_err(|_| {
+            Failure::question(format!(
+                "`{}` from {} is no address",
+                setting.value, setting.from
+            ))
+            .hint("an address is like 127.0.0.1:8420")
+        }),
+    }
+}

@@ -1,0 +1,494 @@
+//! The whole loop in one process: recordings in, a model on fifty fans, drift noticed there, the model
+//! repaired from what the fans may tell, the fleet updated.
+//!
+//! Nothing is canned: if drift is not noticed, or the repair does not repair, the story says so.
+
+mod fans;
+mod folder;
+mod life;
+mod score;
+mod story;
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tinyops_fleet::{
+    Event as FleetEvent, Fleet, Policy, Signer, canary::Plan as RolloutPlan, detector::DriftPolicy,
+    rollout::Wish, round::RoundPolicy,
+};
+use tinyops_pipeline::{Job, Project, Reporter, Workshop, run as run_pipeline};
+use tinyops_server::{Config, Event, Loops, Running, release, serve};
+use tinyops_store::{Artifacts, Db, Timestamp, capsule};
+use tinyops_wire::ModelId;
+use tokio::sync::broadcast;
+
+use crate::{
+    cmd::serve::open_signer,
+    context::{now, store_failure},
+    failure::{Exit, Failure},
+    term::Terminal,
+};
+
+use self::{
+    fans::{Fans, HOUR_MS, Plan, State},
+    story::Story,
+};
+
+pub(crate) use self::story::Summary;
+
+/// What a person may choose about the demo.
+#[derive(Clone, Debug)]
+pub(crate) struct Wishes {
+    pub(crate) folder: PathBuf,
+    pub(crate) seed: u64,
+    pub(crate) fans: u32,
+    pub(crate) http: SocketAddr,
+    pub(crate) mqtt: SocketAddr,
+}
+
+/// Hours in a day of a fan.
+const DAY: u32 = 24;
+/// Days that the fleet runs as built before mountings begin to work loose.
+const STEADY_DAYS: u32 = 16;
+/// Days that a mounting takes to work loose.
+const WEAR_DAYS: u32 = 2;
+/// Days after which a phase that waits for the server is given up.
+const PATIENCE_DAYS: u32 = 30;
+/// Days that are measured at the end.
+const AFTER_DAYS: u32 = 3;
+/// How far mountings work loose.
+const WEAR: f32 = 0.9;
+/// Real time of an hour at least, so that the pages can be watched and the loops keep up.
+const HOUR: Duration = Duration::from_millis(20);
+/// Real time of an hour while the pipeline is at work: training and a fleet share two cores.
+const BUSY_HOUR: Duration = Duration::from_millis(150);
+
+/// A demo whose story is told, and whose server still answers.
+pub(crate) struct Told {
+    pub(crate) summary: Summary,
+    running: Running,
+    fans: Fans,
+}
+
+impl Told {
+    /// Lets the fans live on, a little slower, until `until` is done.
+    pub(crate) async fn live_on(&mut self, until: impl Future<Output = ()>) {
+        tokio::pin!(until);
+        loop {
+            tokio::select! {
+                () = &mut until => return,
+                () = tokio::time::sleep(Duration::from_millis(500)) => {
+                    self.fans.hour(WEAR).await;
+                }
+            }
+        }
+    }
+
+    pub(crate) async fn stop(self) {
+        self.fans.stop().await;
+        self.running.stop().await;
+    }
+}
+
+/// Tells the story from the first recording to the last prediction.
+pub(crate) async fn tell(wishes: &Wishes, terminal: Terminal) -> Result<Told, Failure> {
+    let story = Story::begin(terminal);
+    story.head("Fifty fans, one model, and mountings that work loose");
+    let workshop = set_up(wishes, &story).await?;
+    let version = train(&workshop, &story).await?;
+    let clock = Arc::new(AtomicI64::new(now().0));
+    let workshop = Workshop {
+        now: {
+            let clock = Arc::clone(&clock);
+            Arc::new(move || Timestamp(clock.load(Ordering::Acquire)))
+        },
+        ..workshop
+    };
+    let signer = open_signer(&wishes.folder.join(".tinyops").join("release.key"))?;
+    let fleet = Fleet::new(
+        workshop.db.clone(),
+        workshop.artifacts.clone(),
+        policy(wishes.fans),
+    );
+    let running = serve(Config {
+        http: wishes.http,
+        mqtt: Some(wishes.mqtt),
+        workshop: workshop.clone(),
+        policy: policy(wishes.fans),
+        signer: signer.clone(),
+        admin_token: wishes.folder.join(".tinyops").join("admin.token"),
+        loops: Loops {
+            enabled: true,
+            tick: Duration::from_millis(50),
+        },
+    })
+    .await
+    .map_err(|error| Failure::of(Exit::Environment, &error).hint("`--port` chooses another"))?;
+    story.head(format_args!("Dashboard: http://{}", running.http));
+    let events = running.events();
+    let plan = Plan {
+        seed: wishes.seed,
+        count: wishes.fans,
+        server: running.mqtt.expect("MQTT was asked for"),
+        release_key: signer.verifying_key(),
+        clock,
+    };
+    let fans = Fans::start(&plan, &fleet)
+        .await
+        .map_err(|error| Failure::of(Exit::Environment, &error))?;
+    story.say(format_args!(
+        "{} virtual fans registered and connected over MQTT ({})",
+        wishes.fans, plan.server
+    ));
+    let mut stage = Stage {
+        story,
+        fans,
+        events,
+        busy: false,
+    };
+    let summary = stage.play(&workshop, &fleet, &signer, version).await?;
+    Ok(Told {
+        summary,
+        running,
+        fans: stage.fans,
+    })
+}
+
+async fn set_up(wishes: &Wishes, story: &Story) -> Result<Workshop, Failure> {
+    let folder = &wishes.folder;
+    folder::prepare(folder)?;
+    let recorded = {
+        let (folder, seed) = (folder.clone(), wishes.seed);
+        let record = tokio::task::spawn_blocking(move || folder::record(&folder, seed));
+        record
+            .await
+            .map_err(|error| Failure::environment("recording stopped").cause(&error))??
+    };
+    story.say(format_args!(
+        "Recorded {} machines on a test bench: {} files, {:.0} s of vibration, in {}",
+        recorded.machines,
+        recorded.files,
+        recorded.seconds,
+        folder.join("recordings").display()
+    ));
+    let project = Project::load(folder).map_err(|error| Failure::of(Exit::Question, &error))?;
+    let (db, artifacts) = open_store(folder).await?;
+    Ok(Workshop {
+        root: folder.clone(),
+        project,
+        db,
+        artifacts,
+        now: Arc::new(now),
+    })
+}
+
+async fn open_store(folder: &Path) -> Result<(Db, Artifacts), Failure> {
+    let store = folder.join(".tinyops");
+    std::fs::create_dir_all(&store).map_err(|error| {
+        Failure::environment(format!("cannot make `{}`", store.display())).cause(&error)
+    })?;
+    let db = Db::open(&format!("sqlite:{}", store.join("tinyops.db").display()))
+        .await
+        .map_err(|error| store_failure(&error))?;
+    let artifacts = Artifacts::open(&store.join("artifacts").display().to_string())
+        .await
+        .map_err(|error| store_failure(&error))?;
+    Ok((db, artifacts))
+}
+
+async fn train(workshop: &Workshop, story: &Story) -> Result<u32, Failure> {
+    let reporter: Reporter = story.reporter();
+    let outcome = run_pipeline(workshop, &Job::Full { until: None }, None, &reporter)
+        .await
+        .map_err(|error| Failure::of(Exit::Environment, &error))?;
+    outcome.version.ok_or_else(|| {
+        let why = outcome
+            .gates
+            .iter()
+            .find(|gate| gate.verdict == tinyops_pipeline::Verdict::Fail)
+            .map_or_else(String::new, |gate| {
+                format!("{}: {}", gate.name, gate.reason)
+            });
+        Failure::no("the factory's model did not pass its gates").because(why)
+    })
+}
+
+/// The fleet's rules, for a story of weeks.
+fn policy(fans: u32) -> Policy {
+    const DAY_MS: i64 = DAY as i64 * HOUR_MS;
+    Policy {
+        drift: DriftPolicy {
+            baseline_reports: 14,
+            ..DriftPolicy::default()
+        },
+        rollout: RolloutPlan {
+            canary_share: 0.1,
+            canary_reports: 1,
+            silent_after_ms: 4 * DAY_MS,
+            canary_within_ms: 6 * DAY_MS,
+            ..RolloutPlan::default()
+        },
+        round: RoundPolicy {
+            gather_ms: 5 * DAY_MS,
+            within_ms: 2 * DAY_MS,
+            settle_ms: DAY_MS / 2,
+            device_count_min: (fans / 4).max(2),
+            total_window_count_min: 200,
+            again_after_ms: 10 * DAY_MS,
+            ..RoundPolicy::default()
+        },
+        ..Policy::default()
+    }
+}
+
+/// The fleet and what is heard of the server, while the story is played.
+struct Stage {
+    story: Story,
+    fans: Fans,
+    events: broadcast::Receiver<Event>,
+    /// The pipeline is at work.
+    busy: bool,
+}
+
+/// What a stretch of time waits for.
+enum Heard {
+    RolloutDone,
+    RolloutHalted(String),
+    RoundOpened,
+    RoundClosed,
+    RunEnded(Option<u32>),
+}
+
+impl Stage {
+    async fn play(
+        &mut self,
+        workshop: &Workshop,
+        fleet: &Fleet,
+        signer: &Signer,
+        version: u32,
+    ) -> Result<Summary, Failure> {
+        let begun = Instant::now();
+        let name = workshop.project.project.name.clone();
+        let mut summary = Summary::new(&name, version);
+
+        // The first model goes out.
+        release(fleet, signer, &name, version, (workshop.now)())
+            .await
+            .map_err(|error| Failure::of(Exit::Environment, &error))?;
+        let wish = Wish {
+            model: &name,
+            version,
+            cohort: None,
+            plan: None,
+        };
+        fleet
+            .start_rollout(&wish, "demo", (workshop.now)())
+            .await
+            .map_err(|error| Failure::of(Exit::Environment, &error))?;
+        self.story
+            .say(format_args!("Shipping {name}@{version} to a canary first"));
+        if !self
+            .wait_for_rollout(&mut summary, "the first rollout", 0.0)
+            .await
+        {
+            return Ok(self.end(summary, begun).await);
+        }
+        let first = model_id(workshop, version).await;
+
+        // A steady time, which gives every device its own baseline.
+        let steady_from = self.fans.hour;
+        self.live(STEADY_DAYS * DAY, |_| 0.0).await;
+        let before = self.score(steady_from, self.fans.hour, first);
+        summary.before = before;
+        summary.false_alarms = self.story.alerts();
+        self.story.say(format_args!(
+            "Day {}: the model is right on {} of all windows",
+            self.fans.hour / DAY,
+            before.fleet.text()
+        ));
+
+        // Half of the mountings work loose.
+        let wear_from = self.fans.hour;
+        self.story
+            .head("The mountings of every second fan begin to work loose");
+        let mut noticed = false;
+        for hour in 0..WEAR_DAYS * DAY {
+            let wear = WEAR * (hour + 1) as f32 / (WEAR_DAYS * DAY) as f32;
+            noticed |= self
+                .hour(wear)
+                .await
+                .iter()
+                .any(|heard| matches!(heard, Heard::RoundOpened));
+        }
+        let worn_from = self.fans.hour;
+        if !noticed {
+            noticed = self
+                .until(WEAR, |heard| matches!(heard, Heard::RoundOpened))
+                .await
+                .is_some();
+        }
+        if !noticed {
+            summary.during = self.score(worn_from, self.fans.hour, first);
+            summary.failure = Some("the drift was not noticed".to_owned());
+            return Ok(self.end(summary, begun).await);
+        }
+        summary.days_to_alert = Some(f64::from(self.fans.hour - wear_from) / f64::from(DAY));
+
+        // The repair: sums of labelled embeddings, a new head, the same gates, a second rollout.
+        if self
+            .until(WEAR, |heard| matches!(heard, Heard::RoundClosed))
+            .await
+            .is_none()
+        {
+            summary.failure = Some("no round of statistics was closed".to_owned());
+            summary.during = self.score(worn_from, self.fans.hour, first);
+            return Ok(self.end(summary, begun).await);
+        }
+        let repaired = self
+            .until(WEAR, |heard| matches!(heard, Heard::RunEnded(_)))
+            .await;
+        summary.during = self.score(worn_from, self.fans.hour, first);
+        let Some(Heard::RunEnded(Some(repaired))) = repaired else {
+            summary.failure = Some("the pipeline made no repaired model".to_owned());
+            return Ok(self.end(summary, begun).await);
+        };
+        summary.repaired_version = Some(repaired);
+        if !self
+            .wait_for_rollout(&mut summary, "the second rollout", WEAR)
+            .await
+        {
+            return Ok(self.end(summary, begun).await);
+        }
+        let second = model_id(workshop, repaired).await;
+        let after_from = self.fans.hour;
+        self.live(AFTER_DAYS * DAY, |_| WEAR).await;
+        summary.after = self.score(after_from, self.fans.hour, second);
+        Ok(self.end(summary, begun).await)
+    }
+
+    /// Waits until a rollout is done; if it is not, the summary says why.
+    async fn wait_for_rollout(&mut self, summary: &mut Summary, what: &str, wear: f32) -> bool {
+        let heard = self
+            .until(wear, |heard| {
+                matches!(heard, Heard::RolloutDone | Heard::RolloutHalted(_))
+            })
+            .await;
+        match heard {
+            Some(Heard::RolloutDone) => true,
+            Some(Heard::RolloutHalted(why)) => {
+                summary.failure = Some(format!("{what} was halted: {why}"));
+                false
+            }
+            _ => {
+                summary.failure = Some(format!("{what} did not end"));
+                false
+            }
+        }
+    }
+
+    /// Lets hours pass.
+    async fn live(&mut self, hours: u32, wear: impl Fn(u32) -> f32) {
+        for hour in 0..hours {
+            self.hour(wear(hour)).await;
+        }
+    }
+
+    /// Lets hours pass until something is heard; none when patience ends.
+    async fn until(&mut self, wear: f32, is_it: impl Fn(&Heard) -> bool) -> Option<Heard> {
+        for _ in 0..PATIENCE_DAYS * DAY {
+            let heard = self.hour(wear).await;
+            if let Some(found) = heard.into_iter().find(|heard| is_it(heard)) {
+                return Some(found);
+            }
+        }
+        None
+    }
+
+    /// Lets one hour pass and tells what was heard in it.
+    async fn hour(&mut self, wear: f32) -> Vec<Heard> {
+        let begun = Instant::now();
+        self.fans.hour(wear).await;
+        if self.fans.hour.is_multiple_of(DAY / 4) {
+            self.fans.settle().await;
+        }
+        let pace = if self.busy { BUSY_HOUR } else { HOUR };
+        if let Some(rest) = pace.checked_sub(begun.elapsed()) {
+            tokio::time::sleep(rest).await;
+        }
+        let mut heard = Vec::new();
+        loop {
+            match self.events.try_recv() {
+                Ok(event) => heard.extend(self.hear(event)),
+                Err(broadcast::error::TryRecvError::Lagged(_)) => {}
+                Err(_) => return heard,
+            }
+        }
+    }
+
+    fn hear(&mut self, event: Event) -> Option<Heard> {
+        let day = self.fans.hour / DAY;
+        match event {
+            Event::Fleet(event) => {
+                self.story.fleet(day, &event);
+                match event {
+                    FleetEvent::RoundOpened(_) => Some(Heard::RoundOpened),
+                    FleetEvent::RoundClosed { .. } => Some(Heard::RoundClosed),
+                    FleetEvent::RolloutDone(_) => Some(Heard::RolloutDone),
+                    FleetEvent::RolloutHalted(rollout) => {
+                        Some(Heard::RolloutHalted(rollout.reason.to_string()))
+                    }
+                    _ => None,
+                }
+            }
+            Event::RunStarted { .. } => {
+                self.busy = true;
+                self.story.say(format_args!(
+                    "Day {day}: the pipeline solves a new head from the sums"
+                ));
+                None
+            }
+            Event::RunEnded { version, why, .. } => {
+                self.busy = false;
+                match (version, why) {
+                    (Some(version), None) => self.story.say(format_args!(
+                        "Day {day}: the new head passed every gate and became version {version}"
+                    )),
+                    (_, why) => self.story.say(format_args!(
+                        "Day {day}: the pipeline made no new version: {}",
+                        why.unwrap_or_default()
+                    )),
+                }
+                Some(Heard::RunEnded(version))
+            }
+            _ => None,
+        }
+    }
+
+    fn score(&self, from: u32, to: u32, model: Option<ModelId>) -> score::Phase {
+        self.fans
+            .score
+            .lock()
+            .expect("a score is pushed whole")
+            .phase(from..to, model)
+    }
+
+    async fn end(&mut self, mut summary: Summary, begun: Instant) -> Summary {
+        let states: Vec<State> = self.fans.settle().await;
+        summary.close(&states, self.fans.hour, begun.elapsed());
+        summary
+    }
+}
+
+/// What reports of a version's capsule carry.
+async fn model_id(workshop: &Workshop, version: u32) -> Option<ModelId> {
+    let name = &workshop.project.project.name;
+    let capsule = capsule::for_board(&workshop.db, name, version, folder::BOARD).await;
+    capsule.ok().flatten().map(|capsule| capsule.id)
+}

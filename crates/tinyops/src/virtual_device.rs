@@ -1,0 +1,204 @@
+//! Devices in this process: the real agent, over flash and memory that are only simulated.
+
+mod link;
+
+pub(crate) use link::Link;
+
+use std::sync::Arc;
+
+use tinyops_device::{
+    Action, Agent, Config, Event, Fetch, Prediction,
+    memory::{Lent, Memory},
+    sim::RamFlash,
+};
+use tinyops_wire::{
+    DeviceKey, ModelId,
+    envelope::{Direction, Sealed},
+    frame::Frame,
+};
+
+/// What a virtual board has: larger models are refused, as on a real one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    pub(crate) slot_bytes: usize,
+    pub(crate) arena_bytes: usize,
+    pub(crate) window_len: usize,
+    pub(crate) features_len: usize,
+    pub(crate) scratch_len: usize,
+    /// Windows that a late label can still judge.
+    pub(crate) ring_windows: usize,
+    pub(crate) class_count: usize,
+    pub(crate) embedding_width: usize,
+}
+
+impl Room {
+    /// About what a Cortex-M4 board of 256 KiB RAM gives.
+    pub(crate) const SMALL: Self = Self {
+        slot_bytes: 96 * 1024,
+        arena_bytes: 16 * 1024,
+        window_len: 0,
+        features_len: 512,
+        scratch_len: 8 * 1024,
+        ring_windows: 48,
+        class_count: 8,
+        embedding_width: 64,
+    };
+    /// More than any board in the list, for models of any size.
+    pub(crate) const LARGE: Self = Self {
+        slot_bytes: 4 * 1024 * 1024,
+        arena_bytes: 2 * 1024 * 1024,
+        window_len: 1 << 18,
+        features_len: 1 << 17,
+        scratch_len: 1 << 19,
+        ring_windows: 256,
+        class_count: 32,
+        embedding_width: 256,
+    };
+}
+
+struct Buffers {
+    arena: Vec<u8>,
+    window: Vec<f32>,
+    features: Vec<f32>,
+    scratch: Vec<f32>,
+    ring: Vec<u8>,
+    statistics: Vec<i32>,
+    blocks: Vec<u8>,
+    outbox: Vec<u8>,
+}
+
+impl Buffers {
+    fn new(room: Room) -> Self {
+        let cells = tinyops_nn::statistics::cell_count(room.class_count, room.embedding_width);
+        Self {
+            arena: vec![0; room.arena_bytes],
+            window: vec![0.0; room.window_len],
+            features: vec![0.0; room.features_len],
+            scratch: vec![0.0; room.scratch_len],
+            ring: vec![0; room.ring_windows * (1 + room.embedding_width)],
+            statistics: vec![0; cells],
+            // One bit for each block of a slot.
+            blocks: vec![0; room.slot_bytes.div_ceil(8 * usize::from(BLOCK_BYTES))],
+            outbox: vec![0; 2048],
+        }
+    }
+}
+
+impl Memory for Buffers {
+    fn lend(&mut self) -> Lent<'_> {
+        Lent {
+            arena: &mut self.arena,
+            window: &mut self.window,
+            features: &mut self.features,
+            scratch: &mut self.scratch,
+            ring: &mut self.ring,
+            statistics: &mut self.statistics,
+            blocks: &mut self.blocks,
+            outbox: &mut self.outbox,
+        }
+    }
+}
+
+/// Bytes of a block of a capsule.
+pub(crate) const BLOCK_BYTES: u16 = 1024;
+
+/// What went over a device's link.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Traffic {
+    pub(crate) up_bytes: u64,
+    pub(crate) down_bytes: u64,
+    pub(crate) up_messages: u64,
+    /// Messages sent that are no report, request or sum that the wire format knows: all that could
+    /// hold a raw window.
+    pub(crate) raw_windows: u64,
+}
+
+/// What a device did upon an event.
+#[derive(Debug, Default)]
+pub(crate) struct Response {
+    pub(crate) predictions: Vec<Prediction>,
+    pub(crate) uplinks: Vec<Vec<u8>>,
+    pub(crate) fetches: Vec<Fetch>,
+}
+
+/// One device.
+pub(crate) struct VirtualDevice {
+    agent: Agent<RamFlash<Vec<u8>, Arc<[u8]>>, Buffers>,
+    key: DeviceKey,
+    traffic: Traffic,
+}
+
+impl VirtualDevice {
+    /// A device fresh from the factory, with its capsule (empty for none).
+    pub(crate) fn new(config: Config, room: Room, factory: Arc<[u8]>) -> Self {
+        let bytes = RamFlash::<Vec<u8>, Arc<[u8]>>::bytes_for(room.slot_bytes);
+        let flash = RamFlash::new(vec![0xff; bytes], factory);
+        let key = config.key.clone();
+        Self {
+            agent: Agent::new(config, flash, Buffers::new(room)),
+            key,
+            traffic: Traffic::default(),
+        }
+    }
+
+    /// Hands in an event and does whatever follows from it, until the agent has nothing left to do.
+    pub(crate) fn handle(&mut self, now_ms: u64, event: Event<'_>) -> Response {
+        if let Event::Downlink(bytes) = event {
+            self.traffic.down_bytes += bytes.len() as u64;
+        }
+        let mut response = Response::default();
+        let mut action = self.agent.step(now_ms, event);
+        loop {
+            let mut next = Event::Tick;
+            match action {
+                Action::Idle => return response,
+                Action::Predict(prediction) => response.predictions.push(prediction),
+                Action::Send(bytes) => {
+                    self.traffic.up_bytes += bytes.len() as u64;
+                    self.traffic.up_messages += 1;
+                    self.traffic.raw_windows += u64::from(!is_known(bytes, &self.key));
+                    response.uplinks.push(bytes.to_vec());
+                }
+                Action::Fetch(fetch) => {
+                    response.fetches.push(fetch);
+                }
+                Action::Reboot => next = Event::Boot,
+            }
+            action = self.agent.step(now_ms, next);
+        }
+    }
+
+    /// The model that is at work.
+    pub(crate) fn model(&self) -> Option<ModelId> {
+        self.agent.model()
+    }
+
+    /// The name of one of its classes.
+    pub(crate) fn class_name(&self, class: u8) -> Option<&str> {
+        self.agent.class_name(class)
+    }
+
+    pub(crate) fn traffic(&self) -> Traffic {
+        self.traffic
+    }
+}
+
+/// Whether a message is one of the frames of the wire format, none of which can hold readings.
+fn is_known(bytes: &[u8], key: &DeviceKey) -> bool {
+    let Ok(sealed) = Sealed::parse(bytes) else {
+        return false;
+    };
+    let Ok(envelope) = sealed.open(key, Direction::Up) else {
+        return false;
+    };
+    matches!(
+        Frame::decode(envelope.body),
+        Ok(Frame::Alarm(_)
+            | Frame::Summary(_)
+            | Frame::Statistics(_)
+            | Frame::Outcome(_)
+            | Frame::Update(_)
+            | Frame::BlockRequest(_)
+            | Frame::Hello(_))
+    )
+}
