@@ -1,6 +1,8 @@
 //! From a body's settings to a network of layers.
 
-use crate::net::{AveragePool, Conv, Dense, Depthwise, Dims, Layer, MaxPool, Network, Norm, Walk};
+use crate::net::{
+    AveragePool, Conv, Dense, Depthwise, Dims, Layer, MaxPool, Network, Norm, Param, Walk,
+};
 use crate::rng::Rng;
 use crate::spec::{AutoencoderSpec, Conv1dSpec, Conv2dSpec, DenseSpec};
 
@@ -19,12 +21,66 @@ pub(crate) fn dense(spec: &DenseSpec, input: Dims, outputs: usize, rng: &mut Rng
     net
 }
 
+/// Folded networks of dense layers laid side by side: one network whose outputs are the mean of theirs.
+pub(crate) fn joined(members: &[Network]) -> Network {
+    let mut net = Network::new(members[0].input);
+    let share = 1.0 / members.len() as f32;
+    let dense = |member: &Network, index: usize| match &member.layers[index] {
+        Layer::Dense(dense) => Some(dense.clone()),
+        _ => None,
+    };
+    let last = members[0].layers.len() - 1;
+    for index in 0..=last {
+        let layers: Vec<Dense> = members
+            .iter()
+            .filter_map(|member| dense(member, index))
+            .collect();
+        if layers.is_empty() {
+            net.push(members[0].layers[index].clone());
+            continue;
+        }
+        let inputs = net.output().len();
+        let outputs = if index == last {
+            layers[0].outputs
+        } else {
+            layers.iter().map(|d| d.outputs).sum()
+        };
+        let factor = if index == last { share } else { 1.0 };
+        let mut weights = vec![0.0f32; inputs * outputs];
+        let mut bias = vec![0.0f32; outputs];
+        let (mut above, mut left) = (0, 0);
+        for layer in &layers {
+            for (row, (values, b)) in layer
+                .weights
+                .value
+                .chunks_exact(layer.inputs)
+                .zip(&layer.bias.value)
+                .enumerate()
+            {
+                let row = above + row;
+                bias[row] += factor * b;
+                for (w, value) in weights[row * inputs + left..][..layer.inputs]
+                    .iter_mut()
+                    .zip(values)
+                {
+                    *w += factor * value;
+                }
+            }
+            // Members share the network's input and its outputs; between, each has its own place.
+            above += if index == last { 0 } else { layer.outputs };
+            left += if index == 0 { 0 } else { layer.inputs };
+        }
+        let (weights, bias) = (Param::holding(weights, true), Param::holding(bias, false));
+        net.push(Layer::Dense(Dense::holding(inputs, outputs, weights, bias)));
+    }
+    net
+}
+
 /// As many outputs as inputs, through a bottleneck.
 pub(crate) fn autoencoder(spec: &AutoencoderSpec, input: Dims, rng: &mut Rng) -> Network {
     let spec = DenseSpec {
         hidden: spec.hidden.clone(),
-        dropout: 0.0,
-        input_dropout: 0.0,
+        ..DenseSpec::default()
     };
     dense(&spec, input, input.len(), rng)
 }
@@ -147,5 +203,34 @@ fn head(net: &mut Network, hidden: u32, dropout: f32, outputs: usize, rng: &mut 
 fn drop_share(net: &mut Network, share: f32) {
     if share > 0.0 {
         net.push(Layer::Dropout(share, Vec::new()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_side_by_side_answer_with_their_mean() {
+        let mut rng = Rng::new(1, 1);
+        let spec = DenseSpec {
+            hidden: vec![5, 3],
+            ..DenseSpec::default()
+        };
+        let mut members: Vec<Network> = (0..3)
+            .map(|_| dense(&spec, Dims::vector(4), 2, &mut rng))
+            .collect();
+        let inputs: Vec<f32> = (0..8).map(|_| rng.normal()).collect();
+        let mut mean = [0.0f32; 4];
+        for member in &mut members {
+            let outputs = member.forward(2, &inputs, None);
+            mean.iter_mut()
+                .zip(outputs)
+                .for_each(|(m, y)| *m += y / 3.0);
+        }
+        let mut net = joined(&members);
+        for (a, b) in net.forward(2, &inputs, None).iter().zip(mean) {
+            assert!((a - b).abs() < 1e-5, "{a} {b}");
+        }
     }
 }

@@ -53,11 +53,10 @@ pub fn fit(
         validation: set.validation.select(&[]),
         test: set.test.select(&[]),
     };
-    let done = total - epochs as usize;
     let second = fit_once(&spec, &whole, &mut |progress| {
         report(Progress {
-            done: done + progress.done,
-            total,
+            done: progress.total + progress.done,
+            total: 2 * progress.total,
             ..progress
         })
     })?;
@@ -99,30 +98,66 @@ fn fit_once(
     };
     let outputs = task.outputs();
     let mut history = Vec::new();
-    let mut learn = |mut net: Network, loss: Loss| {
-        let training = task.examples(train, &members, inputs.clone(), loss);
-        let validation = (!held.is_empty())
-            .then(|| task.examples(&set.validation, &held, held_inputs.clone(), loss));
-        history = optimise(&mut net, spec, loss, &training, validation.as_ref(), report)?;
-        Ok::<_, TrainError>(net.folded())
-    };
+    let mut learn =
+        |mut net: Network, loss: Loss, spec: &TrainSpec, mask: &[f32], report: Listener<'_>| {
+            let seen = |mut rows: Vec<f32>| {
+                for row in rows.chunks_exact_mut(mask.len().max(1)) {
+                    row.iter_mut().zip(mask).for_each(|(x, m)| *x *= m);
+                }
+                rows
+            };
+            let training = task.examples(train, &members, seen(inputs.clone()), loss);
+            let validation = (!held.is_empty())
+                .then(|| task.examples(&set.validation, &held, seen(held_inputs.clone()), loss));
+            let epochs = optimise(&mut net, spec, loss, &training, validation.as_ref(), report)?;
+            if history.is_empty() {
+                history = epochs;
+            }
+            Ok::<_, TrainError>(net.folded())
+        };
     let body = match &spec.network {
-        NetworkSpec::Dense(body) => FloatBody::Network(learn(
-            architecture::dense(body, dims, outputs, &mut rng),
-            task.loss(),
-        )?),
-        NetworkSpec::Conv1d(body) => FloatBody::Network(learn(
-            architecture::conv1d(body, dims, outputs, &mut rng),
-            task.loss(),
-        )?),
-        NetworkSpec::Conv2d(body) => FloatBody::Network(learn(
-            architecture::conv2d(body, dims, outputs, &mut rng),
-            task.loss(),
-        )?),
-        NetworkSpec::Autoencoder(body) => FloatBody::Autoencoder(learn(
-            architecture::autoencoder(body, dims, &mut rng),
-            Loss::Reconstruction,
-        )?),
+        NetworkSpec::Dense(body) if body.members > 1 => {
+            let mut nets = Vec::new();
+            for member in 0..body.members {
+                // Far apart, so that no member of one seed is a member of the next.
+                let seed = spec.seed.wrapping_add(u64::from(member) << 32);
+                let spec = TrainSpec {
+                    seed,
+                    ..spec.clone()
+                };
+                let mut rng = Rng::new(seed, 1);
+                let mask = input_mask(dims.len(), body.member_inputs, &mut rng);
+                let net = architecture::dense(body, dims, outputs, &mut rng);
+                let epochs = spec.epochs as usize;
+                let (before, total) = (member as usize * epochs, body.members as usize * epochs);
+                let mut net = learn(net, task.loss(), &spec, &mask, &mut |progress| {
+                    report(Progress {
+                        done: before + progress.done,
+                        total,
+                        ..progress
+                    })
+                })?;
+                close(&mut net, &mask);
+                nets.push(net);
+            }
+            FloatBody::Network(architecture::joined(&nets))
+        }
+        NetworkSpec::Dense(body) => {
+            let net = architecture::dense(body, dims, outputs, &mut rng);
+            FloatBody::Network(learn(net, task.loss(), spec, &[], report)?)
+        }
+        NetworkSpec::Conv1d(body) => {
+            let net = architecture::conv1d(body, dims, outputs, &mut rng);
+            FloatBody::Network(learn(net, task.loss(), spec, &[], report)?)
+        }
+        NetworkSpec::Conv2d(body) => {
+            let net = architecture::conv2d(body, dims, outputs, &mut rng);
+            FloatBody::Network(learn(net, task.loss(), spec, &[], report)?)
+        }
+        NetworkSpec::Autoencoder(body) => {
+            let net = architecture::autoencoder(body, dims, &mut rng);
+            FloatBody::Autoencoder(learn(net, Loss::Reconstruction, spec, &[], report)?)
+        }
         NetworkSpec::KMeans(body) => {
             let rows = &inputs[..members.len() * train.width()];
             let (centres, radii) =
@@ -161,6 +196,25 @@ fn fit_once(
     }
     trained.decision.threshold = threshold(spec, set, |features| trained.score(features));
     Ok(trained)
+}
+
+/// 1 for the inputs that a member sees, 0 for the others.
+fn input_mask(len: usize, share: f32, rng: &mut Rng) -> Vec<f32> {
+    let mut order: Vec<usize> = (0..len).collect();
+    rng.shuffle(&mut order);
+    let seen = ((len as f32 * share).ceil() as usize).clamp(1, len);
+    let mut mask = vec![0.0; len];
+    order[..seen].iter().for_each(|&index| mask[index] = 1.0);
+    mask
+}
+
+/// Takes away the weights of inputs that were never seen: chance put them there.
+fn close(net: &mut Network, mask: &[f32]) {
+    if let Some(Layer::Dense(first)) = net.layers.first_mut() {
+        for row in first.weights.value.chunks_exact_mut(mask.len()) {
+            row.iter_mut().zip(mask).for_each(|(w, m)| *w *= m);
+        }
+    }
 }
 
 /// Where the alarm threshold lies: by cost where validation holds both kinds of windows, or else just

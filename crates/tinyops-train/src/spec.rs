@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{FrontEndSpec, TrainError};
+use crate::{FrontEndSpec, ImageSpec, MfccSpec, SpectralSpec, TrainError};
 
 /// Everything that decides a model besides the recordings: same spec, windows and seed, same bytes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -91,6 +91,12 @@ pub struct DenseSpec {
     pub dropout: f32,
     /// Share of the inputs dropped in training, 0 to below 1.
     pub input_dropout: f32,
+    /// Networks that are trained apart, from seeds of their own, and then laid side by side as one: its hidden
+    /// layers are as wide as theirs together, its outputs their mean.
+    pub members: u32,
+    /// Share of the inputs that each of several members sees, chosen by its seed. Members that see different
+    /// inputs err differently, which helps where test and training are different people or machines.
+    pub member_inputs: f32,
 }
 
 impl Default for DenseSpec {
@@ -99,6 +105,8 @@ impl Default for DenseSpec {
             hidden: vec![32],
             dropout: 0.0,
             input_dropout: 0.0,
+            members: 1,
+            member_inputs: 1.0,
         }
     }
 }
@@ -219,6 +227,8 @@ pub enum ScalerSpec {
     Auto,
     /// Every feature has its own mean and deviation.
     Feature,
+    /// Every feature by its median and quartiles: a class far away does not squeeze the others together.
+    Robust,
     /// Every column (filter, coefficient, colour) has its own, shared by all frames.
     Column,
     /// One mean and one deviation for all.
@@ -358,14 +368,7 @@ pub enum Template {
 
 impl Default for TrainSpec {
     fn default() -> Self {
-        Self::template(Template::Vibration)
-    }
-}
-
-impl TrainSpec {
-    /// The settings a project of this kind starts with.
-    pub fn template(template: Template) -> Self {
-        let base = Self {
+        Self {
             goal: Goal::Classify,
             seed: 1,
             epochs: 60,
@@ -379,21 +382,75 @@ impl TrainSpec {
             min_confidence: 0.0,
             front_end: FrontEndSpec::default(),
             scaler: ScalerSpec::Auto,
-            clip: 4.0,
+            clip: 3.0,
             network: NetworkSpec::Dense(DenseSpec::default()),
             augment: AugmentSpec::default(),
             costs: Costs::default(),
             quantize: QuantizeSpec::default(),
-        };
+        }
+    }
+}
+
+impl TrainSpec {
+    /// The settings a project of this kind starts with.
+    pub fn template(template: Template) -> Self {
+        let base = Self::default();
         match template {
-            Template::Vibration | Template::Motion => base,
+            // Chosen on recordings of bearings, leaving one load out: copies of another strength and with more
+            // noise stand for machines and mountings that training has not seen.
+            Template::Vibration => Self {
+                front_end: FrontEndSpec::Spectral(SpectralSpec {
+                    bands: 12,
+                    ..SpectralSpec::default()
+                }),
+                augment: AugmentSpec {
+                    copies: 3,
+                    scale: 0.3,
+                    noise: 0.1,
+                    feature_noise: 0.3,
+                    ..AugmentSpec::default()
+                },
+                ..base
+            },
+            // Chosen on activities, leaving blocks of people out.
+            Template::Motion => Self {
+                front_end: FrontEndSpec::Spectral(SpectralSpec {
+                    shape: true,
+                    percentiles: true,
+                    magnitude: true,
+                    cross: true,
+                    ..SpectralSpec::default()
+                }),
+                network: NetworkSpec::Dense(DenseSpec {
+                    hidden: vec![32],
+                    dropout: 0.3,
+                    ..DenseSpec::default()
+                }),
+                ..base
+            },
+            // Chosen on spoken digits, leaving two speakers out: speed changes stand for other voices.
             Template::Audio => Self {
-                front_end: FrontEndSpec::Mfe(Default::default()),
-                network: NetworkSpec::Conv2d(Conv2dSpec::default()),
+                epochs: 40,
+                front_end: FrontEndSpec::Mfcc(MfccSpec::default()),
+                network: NetworkSpec::Conv1d(Conv1dSpec {
+                    channels: vec![32, 48],
+                    kernel: 3,
+                    dropout: 0.3,
+                    ..Conv1dSpec::default()
+                }),
+                augment: AugmentSpec {
+                    copies: 4,
+                    speed: 0.2,
+                    noise: 0.05,
+                    feature_noise: 0.2,
+                    mask_frames: 2,
+                    mix: 0.2,
+                    ..AugmentSpec::default()
+                },
                 ..base
             },
             Template::Image => Self {
-                front_end: FrontEndSpec::Image(Default::default()),
+                front_end: FrontEndSpec::Image(ImageSpec::default()),
                 network: NetworkSpec::Conv2d(Conv2dSpec::default()),
                 ..base
             },
@@ -502,6 +559,14 @@ impl NetworkSpec {
                 layers("train.network.hidden", &spec.hidden)?;
                 share("train.network.dropout", spec.dropout)?;
                 share("train.network.input_dropout", spec.input_dropout)?;
+                layers("train.network.members", &[spec.members])?;
+                if !(spec.member_inputs > 0.0 && spec.member_inputs <= 1.0) {
+                    return Err(TrainError::setting(
+                        "train.network.member_inputs",
+                        spec.member_inputs,
+                        "must be above 0, to 1",
+                    ));
+                }
                 fits_goal(false)
             }
             Self::Conv1d(spec) => {

@@ -3,6 +3,7 @@
 use tinyops_model::OwnedScaler;
 
 use crate::Features;
+use crate::anomaly::quantile;
 use crate::spec::ScalerSpec;
 
 /// Deviations below this share of the largest feature value seen are taken for a constant feature.
@@ -23,6 +24,7 @@ pub(crate) fn measure(spec: ScalerSpec, features: &Features, members: &[usize]) 
         ScalerSpec::Whole => 1,
         ScalerSpec::Column => columns,
         ScalerSpec::Feature => width,
+        ScalerSpec::Robust => return robust(features, members),
         // A raw window has its channels innermost, and a place in time means nothing by itself.
         ScalerSpec::Auto if is_raw(features) => usize::from(features.shape.channels),
         ScalerSpec::Auto if is_plane => columns,
@@ -67,6 +69,32 @@ pub(crate) fn measure(spec: ScalerSpec, features: &Features, members: &[usize]) 
         mean: means.iter().map(|&mean| mean as f32).collect(),
         inv_std,
     }
+}
+
+/// Least spread of the quartiles that is believed, as a share of the deviation.
+const NARROW: f32 = 0.1;
+
+/// Median and quartiles of each feature, the quartiles as the deviation that a Gaussian of theirs has.
+fn robust(features: &Features, members: &[usize]) -> OwnedScaler {
+    let plain = measure(ScalerSpec::Feature, features, members);
+    let mut scaler = OwnedScaler::default();
+    let mut column = Vec::new();
+    for (feature, &inv_std) in plain.inv_std.iter().enumerate() {
+        column.clear();
+        column.extend(members.iter().map(|&index| features.row(0, index)[feature]));
+        column.sort_by(f32::total_cmp);
+        let at = |share| quantile(&column, share);
+        // Quartiles of a Gaussian are 1.349 deviations apart.
+        let spread = (at(0.75) - at(0.25)) / 1.349;
+        let deviation = if inv_std > 0.0 { 1.0 / inv_std } else { 0.0 };
+        scaler.mean.push(at(0.5));
+        scaler.inv_std.push(if deviation > 0.0 {
+            1.0 / spread.clamp(NARROW * deviation, deviation)
+        } else {
+            0.0
+        });
+    }
+    scaler
 }
 
 fn is_raw(features: &Features) -> bool {
