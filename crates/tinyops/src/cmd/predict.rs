@@ -138,8 +138,17 @@ pub(crate) async fn run(context: &Context, args: &Predict) -> Result<(), Failure
     let source = source(context, args)?;
     let mut recordings = Vec::new();
     for path in &args.paths {
-        let dataset = read(context, &source, model.front_end.window_len, path)?;
-        recordings.extend(judge(&model, &dataset)?);
+        let mut dataset = read(context, &source, model.front_end.window_len, path)?;
+        // Names as they were given, so that two folders do not mix.
+        let root = if path.is_dir() {
+            path.as_path()
+        } else {
+            path.parent().unwrap_or(Path::new(""))
+        };
+        for sample in &mut dataset.samples {
+            sample.name = root.join(&sample.name).display().to_string();
+        }
+        recordings.extend(judge(&model, dataset)?);
     }
     let view = View {
         model: title(&row),
@@ -267,9 +276,9 @@ fn any_place(patterns: &[String]) -> Vec<String> {
     kinds
 }
 
-fn judge(model: &Model, dataset: &Dataset) -> Result<Vec<RecordingView>, Failure> {
+fn judge(model: &Model, mut dataset: Dataset) -> Result<Vec<RecordingView>, Failure> {
     let front_end = &model.front_end;
-    check(model, dataset)?;
+    check(model, &dataset)?;
     let windowing = Windowing {
         len: front_end.window_len as usize,
         hop: front_end.window_len as usize,
@@ -280,11 +289,10 @@ fn judge(model: &Model, dataset: &Dataset) -> Result<Vec<RecordingView>, Failure
     let all: Vec<usize> = (0..dataset.samples.len()).collect();
     let refused = |error: &(dyn std::error::Error + 'static)| Failure::of(Exit::Question, error);
     // Labels are another question.
-    let mut unlabelled = dataset.clone();
-    for sample in &mut unlabelled.samples {
+    for sample in &mut dataset.samples {
         sample.label = tinyops_data::sample::Label::None;
     }
-    let windows = Windows::cut(&unlabelled, &all, &windowing).map_err(|error| refused(&error))?;
+    let windows = Windows::cut(&dataset, &all, &windowing).map_err(|error| refused(&error))?;
     let scores = predict(model, &windows).map_err(|error| refused(&error))?;
     let mut views: Vec<RecordingView> = windows
         .recordings

@@ -182,7 +182,7 @@ impl Facts {
         };
         out.push_str("## Data\n\n");
         if let Some(version) = output(&self.steps, "ingest", "dataset") {
-            let _ = writeln!(out, "Dataset `{version}`: ");
+            let _ = writeln!(out, "Dataset `{version}`:");
         }
         let _ = writeln!(
             out,
@@ -247,7 +247,8 @@ impl Facts {
                 Verdict::Fail => "**fail**",
                 Verdict::NotRun => "not run",
             };
-            let _ = writeln!(out, "- {word}: {}: {}", gate.name, gate.reason);
+            let reason = gate.reason.trim_start_matches("not run: ");
+            let _ = writeln!(out, "- {word}: {}: {reason}", gate.name);
         }
         out.push('\n');
     }
@@ -259,10 +260,13 @@ impl Facts {
             let _ = writeln!(out, "- {text}");
         };
         if !self.model.labels.is_empty() {
+            let unsure = match self.model.decision.min_confidence {
+                least if least > 0.0 => format!(", or called unsure below a confidence of {least}"),
+                _ => String::new(),
+            };
             line(format!(
-                "It knows {} classes; anything else is given one of them, or called unsure below a confidence of {}.",
-                self.model.labels.len(),
-                self.model.decision.min_confidence
+                "It knows {} classes; anything else is given one of them{unsure}.",
+                self.model.labels.len()
             ));
         }
         if let Some(int8) = self.evaluation.as_ref().map(|comparison| &comparison.int8) {
@@ -283,7 +287,11 @@ impl Facts {
         }
         for gate in &self.gates {
             if gate.verdict == Verdict::NotRun {
-                line(format!("Not tested: {} ({}).", gate.name, gate.reason));
+                line(format!(
+                    "Not tested: {} ({}).",
+                    gate.name,
+                    gate.reason.trim_start_matches("not run: ")
+                ));
             }
         }
         let warnings = self.report.iter().flat_map(|report| &report.findings);

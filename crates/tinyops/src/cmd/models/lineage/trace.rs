@@ -180,16 +180,17 @@ pub(super) async fn find(db: &Db, name: &str) -> Result<Found, Failure> {
     if is_hex && let Some(found) = by_digest(db, &name.to_ascii_lowercase()).await? {
         return Ok(found);
     }
-    if is_hex && !name.contains('@') {
-        return Err(
+    let wanted: ModelRef = name.parse().expect("every text is a reference");
+    match wanted.resolve(db).await {
+        Ok(model) => Ok(Found::one("model", model)),
+        Err(_) if is_hex => Err(
             Failure::question(format!("nothing here is called `{name}`")).hint(
                 "`tinyops models ls` and `tinyops models show` list digests and model ids; \
                  `--db URL` looks into another store",
             ),
-        );
+        ),
+        Err(failure) => Err(failure),
     }
-    let wanted: ModelRef = name.parse().expect("every text is a reference");
-    Ok(Found::one("model", wanted.resolve(db).await?))
 }
 
 async fn of_capsule(db: &Db, capsule: &Capsule) -> Result<Model, Failure> {

@@ -1,0 +1,41 @@
+use crate::workplace::Workplace;
+
+/// The first page, and that each verb on it answers `--help` and has words of its own.
+#[test]
+fn every_verb_explains_itself() {
+    let place = Workplace::empty();
+    let help = place.check(&["--help"], 0).stdout;
+    let verbs: Vec<&str> = help
+        .lines()
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|verb| *verb != "help")
+        .collect();
+    for expected in [
+        "init", "run", "data", "models", "predict", "compile", "smoke", "devices", "rollout",
+        "monitor", "alerts", "boards", "doctor",
+    ] {
+        assert!(verbs.contains(&expected), "{expected} is not in\n{help}");
+    }
+    for verb in verbs {
+        let page = place.check(&[verb, "--help"], 0).stdout;
+        assert!(page.contains("Usage: tinyops"), "{verb}: {page}");
+        assert!(page.contains("--json"), "{verb}: {page}");
+    }
+}
+
+#[test]
+fn lineage_help() {
+    let page = Workplace::empty().check(&["models", "lineage", "--help"], 0);
+    insta::assert_snapshot!(page.stdout);
+}
+
+#[test]
+fn an_unknown_verb_is_a_wrong_question() {
+    let answer = Workplace::empty().check(&["modles"], 2);
+    assert!(answer.stdout.is_empty());
+    assert!(answer.stderr.contains("modles"), "{}", answer.stderr);
+}

@@ -1,0 +1,161 @@
+//! A small project in a temporary folder, and the binary at work in it.
+
+use std::{
+    f32::consts::TAU,
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+pub(crate) const SETTINGS: &str = r#"
+[project]
+name = "fan"
+goal = "Tell which fault a fan has"
+metric = "accuracy"
+threshold = 0.8
+slices = ["group"]
+
+[[data.source]]
+root = "data"
+files = ["{group}/{label}/*.csv"]
+rate_hz = 100.0
+units = ["g"]
+
+[data.window]
+len = 64
+
+[data.split]
+validation = 0.2
+hold_out = ["m4", "m5"]
+
+[train]
+epochs = 200
+
+[train.front_end]
+kind = "spectral"
+bands = 6
+
+[train.network]
+kind = "dense"
+hidden = [8]
+
+[boards]
+targets = ["esp-eye"]
+
+[gates]
+smoke = "off"
+"#;
+
+/// What a command answered.
+pub(crate) struct Answer {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Answer {
+    /// The one document on stdout.
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("{error}\n{}\n{}", self.stdout, self.stderr))
+    }
+}
+
+pub(crate) struct Workplace {
+    folder: TempDir,
+}
+
+impl Workplace {
+    /// An empty folder.
+    pub(crate) fn empty() -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    /// A project with six machines and three conditions, four windows of each.
+    pub(crate) fn fans() -> Self {
+        let place = Self::empty();
+        place.write("tinyops.toml", SETTINGS);
+        for machine in 0..6 {
+            for (condition, hz) in [("bearing", 30.0), ("blade", 18.0), ("normal", 7.0)] {
+                place.write(
+                    &format!("data/m{machine}/{condition}/0.csv"),
+                    &recording(machine as f32, hz),
+                );
+            }
+        }
+        place
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    /// Runs the binary in the folder; the settings of this machine do not count.
+    pub(crate) fn run(&self, args: &[&str]) -> Answer {
+        let output = Command::new(env!("CARGO_BIN_EXE_tinyops"))
+            .args(args)
+            .current_dir(self.root())
+            .env("XDG_CONFIG_HOME", self.root())
+            .env_remove("TINYOPS_DB")
+            .env_remove("TINYOPS_ARTIFACTS")
+            .env("NO_COLOR", "1")
+            .output()
+            .unwrap();
+        Answer {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// Runs a command that must end with `code`.
+    #[track_caller]
+    pub(crate) fn check(&self, args: &[&str], code: i32) -> Answer {
+        let answer = self.run(args);
+        assert_eq!(
+            answer.code,
+            code,
+            "tinyops {}\n{}\n{}",
+            args.join(" "),
+            answer.stdout,
+            answer.stderr
+        );
+        answer
+    }
+}
+
+/// Four windows of three axes: a tone by the condition, its phase and size by the machine, and a little of everything else.
+pub(crate) fn recording(machine: f32, hz: f32) -> String {
+    let mut text = "x,y,z\n".to_owned();
+    for index in 0..256 {
+        let at = index as f32 / 100.0;
+        let tone = (TAU * hz * at + machine).sin() * (1.0 + 0.05 * machine);
+        let hum = (TAU * 3.1 * at + machine).cos() * 0.1;
+        let rough = ((index * 7919 + machine as i32 * 104_729) % 997) as f32 / 997.0 - 0.5;
+        let _ = writeln!(
+            text,
+            "{:.4},{:.4},{:.4}",
+            tone + hum,
+            0.5 * tone + 0.1 * rough,
+            hum + 0.1 * rough
+        );
+    }
+    text
+}
