@@ -57,6 +57,9 @@ async fn turn(app: &App) -> Result<(), FleetError> {
 
 /// Answers triggers with pipeline runs until asked to stop.
 pub(crate) async fn make(app: App, workshop: Workshop, tick: Duration, mut stop: Stop) {
+    if let Err(cause) = take_up(&app).await {
+        error!(%cause, "triggers of an earlier process could not be taken up");
+    }
     loop {
         tokio::select! {
             () = stop.asked() => return,
@@ -71,6 +74,20 @@ pub(crate) async fn make(app: App, workshop: Workshop, tick: Duration, mut stop:
             error!(%cause, "a trigger could not be answered");
         }
     }
+}
+
+/// Lets triggers wait again that a process took and did not live to answer.
+async fn take_up(app: &App) -> Result<(), StoreError> {
+    let open = trigger::open(app.db()).await?;
+    let tx = app.db().begin("take up triggers").await?;
+    for mut left in open {
+        if left.state == TriggerState::Taken {
+            left.state = TriggerState::Waiting;
+            left.changed_at = app.now();
+            trigger::put(&tx, &mut left).await?;
+        }
+    }
+    tx.commit().await
 }
 
 /// Takes the oldest waiting trigger, if there is one, and answers it.

@@ -92,9 +92,10 @@ pub(crate) async fn run<G: Gate>(
     }
 }
 
+/// Fills the group; false when nothing is left and nothing can come. What was collected before
+/// a cancellation stays in the group.
 async fn collect(queue: &mut mpsc::Receiver<Work>, group: &mut Vec<Work>) -> bool {
-    group.clear();
-    if queue.recv_many(group, GROUP_COUNT_MAX).await == 0 {
+    if group.is_empty() && queue.recv_many(group, GROUP_COUNT_MAX).await == 0 {
         return false;
     }
     let deadline = Instant::now() + LINGER;

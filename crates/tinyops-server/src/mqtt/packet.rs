@@ -530,3 +530,62 @@ pub(crate) fn disconnect(version: Version, reason: DisconnectReasonCode, out: &m
         out.extend_from_slice(&bytes);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Takes packets off `bytes` as a connection does; must come to an end without a panic.
+    fn take_all(version: Version, mut bytes: &[u8]) {
+        while let Ok(Some(frame)) = frame(bytes, 4096) {
+            let body = &bytes[frame.body_start..frame.end];
+            drop(decode_connect(body));
+            drop(decode(version, frame.first, body));
+            bytes = &bytes[frame.end..];
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_an_error_at_worst(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            take_all(Version::V3, &bytes);
+            take_all(Version::V5, &bytes);
+        }
+
+        #[test]
+        fn any_body_of_any_packet_is_an_error_at_worst(
+            first in any::<u8>(),
+            body in prop::collection::vec(any::<u8>(), 0..120),
+        ) {
+            for version in [Version::V3, Version::V5] {
+                drop(decode(version, first, &body));
+            }
+            let named = [b"\x00\x04MQTT\x05".as_slice(), &body].concat();
+            drop(decode_connect(&named));
+            let named = [b"\x00\x04MQTT\x04".as_slice(), &body].concat();
+            drop(decode_connect(&named));
+        }
+
+        #[test]
+        fn a_message_comes_back_as_it_was(
+            payload in prop::collection::vec(any::<u8>(), 0..300),
+            id in prop::option::of(1u16..),
+        ) {
+            for version in [Version::V3, Version::V5] {
+                let mut bytes = Vec::new();
+                publish(version, "t/17/up", id, &payload, &mut bytes);
+                let whole = frame(&bytes, 4096).unwrap().unwrap();
+                prop_assert_eq!(whole.end, bytes.len());
+                prop_assert_eq!(frame(&bytes[..bytes.len() - 1], 4096).unwrap(), None);
+                let received = decode(version, whole.first, &bytes[whole.body_start..]).unwrap();
+                let Received::Publish { topic, packet_id, payload: got } = received else {
+                    panic!("not a message");
+                };
+                prop_assert_eq!((topic.as_str(), packet_id), ("t/17/up", id));
+                prop_assert_eq!(got.bytes(), &payload[..]);
+            }
+        }
+    }
+}

@@ -7,6 +7,7 @@ use rumqttc::{AsyncClient, Event as Received, EventLoop, MqttOptions, Packet, Qo
 use tinyops_fleet::enrol::{Entropy, NewDevice, device_password};
 use tinyops_pipeline::Project;
 use tinyops_store::device::Device;
+use tinyops_store::trigger::{self, NewTrigger, TriggerState};
 use tinyops_store::{Artifacts, Db, ModelId, Timestamp, presence, report};
 use tinyops_wire::envelope::Direction;
 use tinyops_wire::frame::Hello;
@@ -171,4 +172,41 @@ fn the_admin_token_is_made_once_and_only_for_its_owner() {
     }
     std::fs::write(&path, "short").unwrap();
     admin_token(&path).expect_err("a token that can be guessed is refused");
+}
+
+#[tokio::test]
+async fn a_trigger_that_cannot_be_answered_fails_with_its_reason_and_stops_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path()).await;
+    let db = config.workshop.db.clone();
+    let tx = db.begin("test").await.unwrap();
+    for kind in ["brew-tea", "resolve-head", "train"] {
+        let new = NewTrigger {
+            kind: kind.into(),
+            model: "fan".into(),
+            payload: None,
+            detail: serde_json::json!({}),
+        };
+        let mut row = trigger::add(&tx, &new, Timestamp(0)).await.unwrap();
+        row.state = TriggerState::Taken; // As a process leaves it that is killed at work.
+        trigger::put(&tx, &mut row).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    let running = serve(config).await.unwrap();
+    let mut events = running.events();
+    let mut reasons = Vec::new();
+    while reasons.len() < 3 {
+        let event = tokio::time::timeout(Duration::from_secs(20), events.recv());
+        if let crate::Event::RunEnded { version, why, .. } = event.await.unwrap().unwrap() {
+            assert_eq!(version, None);
+            reasons.push(why.unwrap());
+        }
+    }
+    assert!(reasons[0].contains("brew-tea"), "{reasons:?}");
+    assert!(reasons[1].contains("no statistics"), "{reasons:?}");
+    for row in trigger::list(&db, 10).await.unwrap() {
+        assert_eq!(row.state, TriggerState::Failed);
+        assert!(row.detail["failed"].is_string());
+    }
+    running.stop().await;
 }
