@@ -12,7 +12,7 @@ use std::{
 use tinyops_device::{BlockSource, Config, Event, Reporting, Sensor};
 use tinyops_fleet::{Fleet, enrol::Entropy, enrol::NewDevice};
 use tinyops_store::Timestamp;
-use tinyops_wire::{DeviceId, DeviceKey, ModelId, VerifyingKey, downlink::Label, summary::Format};
+use tinyops_wire::{DeviceId, DeviceKey, VerifyingKey, downlink::Label, summary::Format};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
@@ -51,8 +51,8 @@ enum Order {
 /// How a device stands.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct State {
-    pub(super) model: Option<ModelId>,
     pub(super) traffic: Traffic,
+    /// Messages that the server has not acknowledged.
     pub(super) in_flight: u64,
 }
 
@@ -231,7 +231,6 @@ impl Task {
                     Some(Order::Settle { done }) => {
                         self.settle(&mut link, &mut inbox).await;
                         let _ = done.send(State {
-                            model: self.device.model(),
                             traffic: self.device.traffic(),
                             in_flight: link.in_flight(),
                         });

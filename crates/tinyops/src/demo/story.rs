@@ -161,6 +161,8 @@ pub(crate) struct Summary {
     bytes_up_per_device: f64,
     bytes_down_per_device: f64,
     messages_up_per_device: f64,
+    /// Messages that the server never acknowledged.
+    unacknowledged: u64,
     /// Counted at every device's link.
     raw_windows_sent: u64,
     seconds: f64,
@@ -184,6 +186,7 @@ impl Summary {
             bytes_up_per_device: 0.0,
             bytes_down_per_device: 0.0,
             messages_up_per_device: 0.0,
+            unacknowledged: 0,
             raw_windows_sent: 0,
             seconds: 0.0,
         }
@@ -198,6 +201,7 @@ impl Summary {
         self.bytes_up_per_device = mean(|state| state.traffic.up_bytes);
         self.bytes_down_per_device = mean(|state| state.traffic.down_bytes);
         self.messages_up_per_device = mean(|state| state.traffic.up_messages);
+        self.unacknowledged = states.iter().map(|state| state.in_flight).sum();
         self.raw_windows_sent = states.iter().map(|state| state.traffic.raw_windows).sum();
         self.seconds = took.as_secs_f64();
         let aged = |phase: &Phase| phase.aged.share;
