@@ -40,8 +40,19 @@ pub(crate) async fn step(
         metrics,
     };
     let tx = workshop.db.begin("register model").await?;
-    let version = model::add(&tx, &new, now).await?.version;
-    let summary = format!("{project}@{version}");
+    // The same bytes again are the same version: running twice changes nothing.
+    let known = model::by_digest(&tx, &model.digest).await?;
+    let known = known.into_iter().find(|known| known.name == *project);
+    let (version, summary) = match known {
+        Some(known) => (
+            known.version,
+            format!("{project}@{} is there already", known.version),
+        ),
+        None => {
+            let version = model::add(&tx, &new, now).await?.version;
+            (version, format!("{project}@{version}"))
+        }
+    };
     let mut inputs = vec![model.clone()];
     inputs.extend(packages.iter().map(|package| Port {
         name: format!("payload/{}", package.board),

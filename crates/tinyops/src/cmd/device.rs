@@ -320,7 +320,7 @@ async fn register(server: SocketAddr, board: &str) -> Result<Identity, Failure> 
             .cause(&error)
             .hint("`tinyops serve` starts one, `--server ADDRESS` looks elsewhere")
     };
-    let body = serde_json::json!({ "class": board }).to_string();
+    let body = serde_json::json!({ "board": board }).to_string();
     let request = format!(
         "POST /api/v1/devices HTTP/1.1\r\nHost: {server}\r\nContent-Type: application/json\r\n\
          Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
