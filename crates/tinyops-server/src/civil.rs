@@ -85,7 +85,8 @@ pub(crate) fn duration(ms: i64) -> String {
         ..=999 => format!("{} ms", ms.max(0)),
         1000..=119_999 => format!("{:.1} s", ms as f64 / 1000.0),
         120_000..=7_199_999 => format!("{:.1} min", ms as f64 / 60e3),
-        _ => format!("{:.1} h", ms as f64 / 3600e3),
+        7_200_000..=172_799_999 => format!("{:.1} h", ms as f64 / 3600e3),
+        _ => format!("{:.1} days", ms as f64 / 86_400e3),
     }
 }
 
@@ -111,5 +112,6 @@ mod tests {
         assert_eq!(ago(90_000), "90 s ago");
         assert_eq!(ago(3 * 3_600_000), "3 h ago");
         assert_eq!(duration(15_300), "15.3 s");
+        assert_eq!(duration(309 * 3_600_000), "12.9 days");
     }
 }

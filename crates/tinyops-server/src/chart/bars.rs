@@ -87,8 +87,8 @@ pub(crate) struct Histogram<'a> {
 
 impl Histogram<'_> {
     pub(crate) fn draw(&self) -> Markup {
-        const WIDTH: f64 = 380.0;
-        const HEIGHT: f64 = 190.0;
+        const WIDTH: f64 = 280.0;
+        const HEIGHT: f64 = 170.0;
         const LEFT: f64 = 44.0;
         const TOP: f64 = 22.0;
         const BOTTOM: f64 = 42.0;

@@ -116,7 +116,7 @@ impl View {
                         Some(model) => { (model.name) small { "@" (model.version) } }
                         None => { "–" }
                     }
-                }, html! { (self.names.models.len()) " versions registered" }, None))
+                }, html! { "of " (self.names.models.len()) " registered" }, None))
                 (part::tile(Some("/drift"), "Standing alerts", html! { (self.standing.len()) }, html! {
                     @match self.standing.first() {
                         Some(alert) => { "last " (part::ago(alert.opened_at, self.now)) }
