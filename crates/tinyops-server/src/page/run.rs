@@ -145,7 +145,7 @@ fn gates_table(gates: &[Json]) -> Markup {
                         "fail" => (part::pill("no", Tone::Bad)),
                         _ => (part::pill("not asked", Tone::Quiet)),
                     } }
-                    td.muted { (text(gate, "reason")) }
+                    td.muted { (text(gate, "why")) }
                 }
             }
         }

@@ -70,7 +70,7 @@ async fn seed(app: &App) {
         row.ended_at = Some(started.plus_ms(21_300));
         row.detail = json!({
             "metrics": { "accuracy": 0.98 },
-            "gates": [{ "gate": "metric", "verdict": "pass", "reason": "int8 accuracy 0.98, at least 0.95 asked" }],
+            "gates": [{ "gate": "metric", "verdict": "pass", "why": "int8 accuracy 0.98, at least 0.95 asked" }],
         });
         run::put(&tx, &mut row).await.unwrap();
         let names = [
