@@ -1,5 +1,5 @@
 use serde::Serialize;
-use tinyops_fleet::{Signer, canary::Plan, enrol::Entropy, rollout::Wish};
+use tinyops_fleet::{canary::Plan, rollout::Wish};
 use tinyops_server::release;
 use tinyops_store::{
     Db, Json,
@@ -7,6 +7,7 @@ use tinyops_store::{
 };
 
 use crate::{
+    cmd::serve::open_signer,
     context::{Context, moment, now},
     failure::{Exit, Failure},
     model_ref::{ModelRef, title},
@@ -195,7 +196,7 @@ async fn tell(context: &Context, db: &Db, rollout: rollout::Rollout) -> Result<(
 async fn start(context: &Context, args: &Start) -> Result<(), Failure> {
     let fleet = context.fleet().await?;
     let model = args.model.resolve(&fleet.db).await?;
-    let signer = Signer::open(&context.release_key(), &seed())?;
+    let signer = open_signer(&context.release_key())?;
     let capsules = release(&fleet, &signer, &model.name, model.version, now())
         .await
         .map_err(|error| Failure::of(Exit::Question, &error))?;
@@ -223,13 +224,6 @@ async fn start(context: &Context, args: &Start) -> Result<(), Failure> {
         .terminal
         .note("`tinyops serve` carries it out, now or when it runs next");
     tell(context, &fleet.db, rollout).await
-}
-
-/// Only used where there is no key yet.
-fn seed() -> [u8; 32] {
-    let entropy = Entropy::from_system();
-    let (seed, _) = entropy.0.split_first_chunk().expect("32 of 40 bytes");
-    *seed
 }
 
 /// The rollouts that are listed.
