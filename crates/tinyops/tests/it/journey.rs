@@ -119,6 +119,12 @@ fn from_recordings_to_a_device_and_back() {
         "# fan@1",
         "Tell which fault a fan has.",
         "## Data",
+        "## Figures",
+        "## Boards",
+        "| esp-eye | yes |",
+        "## Gates",
+        "- pass: metric: ",
+        "Not tested: smoke (switched off",
         "## Limits",
     ] {
         assert!(card.contains(text), "no `{text}` in\n{card}");

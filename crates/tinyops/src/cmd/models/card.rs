@@ -3,7 +3,7 @@ use std::{fmt::Write as _, fs, path::PathBuf};
 use serde::{Deserialize, Serialize};
 use tinyops_data::finding::{Report, Severity};
 use tinyops_model::Model;
-use tinyops_pipeline::{CompileReport, Gate, Verdict};
+use tinyops_pipeline::CompileReport;
 use tinyops_store::{
     Artifacts, Json, model::Model as Row, project, run, run::Run, step, step::Step,
 };
@@ -25,6 +25,15 @@ pub(super) struct Card {
     /// Write it here instead of stdout
     #[arg(long, short, value_name = "FILE")]
     out: Option<PathBuf>,
+}
+
+/// A gate, as the record of a run keeps it.
+#[derive(Deserialize)]
+struct Gate {
+    gate: String,
+    /// `None` where it was not asked.
+    passed: Option<bool>,
+    why: String,
 }
 
 /// What the records know of a version.
@@ -242,13 +251,13 @@ impl Facts {
         }
         out.push_str("## Gates\n\n");
         for gate in &self.gates {
-            let word = match gate.verdict {
-                Verdict::Pass => "pass",
-                Verdict::Fail => "**fail**",
-                Verdict::NotRun => "not run",
+            let word = match gate.passed {
+                Some(true) => "pass",
+                Some(false) => "**fail**",
+                None => "not run",
             };
-            let reason = gate.reason.trim_start_matches("not run: ");
-            let _ = writeln!(out, "- {word}: {}: {reason}", gate.name);
+            let why = gate.why.trim_start_matches("not run: ");
+            let _ = writeln!(out, "- {word}: {}: {why}", gate.gate);
         }
         out.push('\n');
     }
@@ -286,11 +295,11 @@ impl Facts {
             }
         }
         for gate in &self.gates {
-            if gate.verdict == Verdict::NotRun {
+            if gate.passed.is_none() {
                 line(format!(
                     "Not tested: {} ({}).",
-                    gate.name,
-                    gate.reason.trim_start_matches("not run: ")
+                    gate.gate,
+                    gate.why.trim_start_matches("not run: ")
                 ));
             }
         }

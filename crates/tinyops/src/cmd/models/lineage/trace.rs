@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
-use tinyops_pipeline::Project;
 use tinyops_store::{
     Artifacts, Db, DeviceId, Digest, ModelId, StoreError,
     capsule::{self, Capsule},
@@ -426,11 +425,16 @@ async fn sources(artifacts: &Artifacts, run: &Run) -> Vec<String> {
     let Ok(bytes) = artifacts.get(&run.settings).await else {
         return Vec::new();
     };
-    let text = String::from_utf8_lossy(&bytes);
-    let Ok(project) = Project::parse(&text, std::path::Path::new("tinyops.toml")) else {
-        // A newer program may have other keys; the digest of the settings still names them.
+    // Read as plain TOML: an older or newer program may have had other keys.
+    let Ok(settings) = String::from_utf8_lossy(&bytes).parse::<toml::Table>() else {
         return Vec::new();
     };
-    let roots = project.data.source.into_iter().map(|source| source.root);
+    let sources = settings
+        .get("data")
+        .and_then(|data| data.get("source")?.as_array());
+    let roots = sources.into_iter().flatten().map(|source| {
+        let root = source.get("root").and_then(toml::Value::as_str);
+        root.unwrap_or(".").to_owned()
+    });
     roots.collect()
 }
