@@ -4,7 +4,7 @@ use tinyops_store::{Db, DeviceId, ModelId, Timestamp, presence, presence::Presen
 
 use crate::{
     shape::shape,
-    workplace::{Workplace, recording},
+    workplace::{SETTINGS, Workplace, recording},
 };
 
 /// The shape of a command's document, which is a promise.
@@ -66,6 +66,12 @@ fn from_recordings_to_a_device_and_back() {
     // A model.
     let run = place.check(&["run"], 0);
     assert!(run.stdout.contains("Registered fan@1"), "{}", run.stdout);
+    let again = place.check(&["run", "--json"], 0).json();
+    assert_eq!(again["version"], 1, "nothing changed");
+    place.write(
+        "tinyops.toml",
+        &SETTINGS.replace("epochs = 200", "epochs = 201"),
+    );
     let again = place.check(&["run", "--json"], 0).json();
     assert_eq!(again["version"], 2);
     assert_eq!(again["steps"][0]["cached"], true);
