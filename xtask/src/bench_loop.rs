@@ -3,6 +3,7 @@
 //! Everything runs in this process through the libraries: recordings, split and settings are those of
 //! `examples/*/tinyops.toml`, the int8 figures are those of the device's own arithmetic.
 
+use crate::bench_footprint;
 use crate::steps::Answer;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -26,6 +27,8 @@ pub(crate) enum Bench {
         #[arg(long)]
         only: Option<String>,
     },
+    /// Measure the release binary and an idle server with 1,000 devices
+    Footprint,
 }
 
 impl Bench {
@@ -33,6 +36,7 @@ impl Bench {
     pub(crate) fn run(self) -> Answer {
         match self {
             Self::Loop { only } => run_loop(only.as_deref()),
+            Self::Footprint => bench_footprint::run(),
         }
     }
 }
