@@ -197,7 +197,7 @@ async fn a_trigger_that_cannot_be_answered_fails_with_its_reason_and_stops_nothi
     let mut reasons = Vec::new();
     while reasons.len() < 3 {
         let event = tokio::time::timeout(Duration::from_secs(20), events.recv());
-        if let crate::Event::RunEnded { version, why, .. } = event.await.unwrap().unwrap() {
+        if let Event::RunEnded { version, why, .. } = event.await.unwrap().unwrap() {
             assert_eq!(version, None);
             reasons.push(why.unwrap());
         }
