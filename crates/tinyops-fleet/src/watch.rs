@@ -553,7 +553,7 @@ pub(crate) fn cohort_scope(cohort: &str, model: ModelId) -> Scope {
     Scope::Cohort(format!("{cohort}@{model}"))
 }
 
-/// The cohort of a scope that [`cohort_scope`] made.
+/// The cohort of a scope that `cohort_scope` made.
 pub fn cohort_of(scope: &Scope) -> Option<&str> {
     match scope {
         Scope::Cohort(name) => name.rsplit_once('@').map(|(cohort, _)| cohort),

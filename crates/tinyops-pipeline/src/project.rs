@@ -183,7 +183,7 @@ impl Project {
     /// Reads the text of a project file; `path` is only for the words of an error.
     ///
     /// # Errors
-    /// [`ProjectError::Syntax`] or [`ProjectError::Value`].
+    /// [`ProjectError::Syntax`].
     pub fn parse(text: &str, path: &Path) -> Result<Self, ProjectError> {
         let project: Self = toml::from_str(text).map_err(|error| {
             let offset = error.span().map_or(0, |span| span.start);
