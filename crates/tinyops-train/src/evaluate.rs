@@ -94,8 +94,8 @@ const READINGS_MAX: usize = 1024;
 /// Windows with the answer a device must give, spread over the given ones: a capsule carries them, and a
 /// device that answers otherwise does not take it.
 ///
-/// At most `count` of them. Where whole windows fit into 4 kB they are carried whole, fewer if need be; or else
-/// what the front end made of them.
+/// At most `count` of them. The first are carried as whole windows, as many as 4 kB hold, which proves the front
+/// end too; the others as what the front end made of them.
 ///
 /// # Errors
 /// [`TrainError::Mismatch`] where the windows are not what the model takes.
@@ -103,13 +103,15 @@ pub fn golden(model: &Model, windows: &Windows, count: usize) -> Result<Vec<Gold
     let all = windows.count();
     let room = READINGS_MAX / windows.reading_count().max(1);
     let is_network = model.body.graph().is_some();
-    let whole = is_network && room > 0;
-    let count = if whole { count.min(room) } else { count }.min(all);
+    let whole = if is_network { room } else { 0 };
+    let count = count.min(all);
     let chosen: Vec<usize> = (0..count).map(|place| place * all / count).collect();
     let windows = windows.select(&chosen);
     let features = Features::extract(&model.front_end, &windows, &mut |_| Flow::Continue)?;
     let scorer = Scorer::new(model)?;
-    let vector =
-        |index: usize| scorer.golden(whole.then(|| windows.window(index)), features.row(0, index));
+    let vector = |index: usize| {
+        let readings = (index < whole).then(|| windows.window(index));
+        scorer.golden(readings, features.row(0, index))
+    };
     Ok((0..count).map(vector).collect())
 }

@@ -84,7 +84,7 @@ fn the_examples_are_read() {
         ("fan-esp32", "462 77 231"),
         ("fan-esp32-anomaly", "462 77 231"),
         ("fsdd", "1352 450 450"),
-        ("uci-har-raw", "2160 240 1201"),
+        ("uci-har-raw", "2400 0 1201"),
     ];
     for (name, windows) in expected {
         let text = std::fs::read_to_string(folder.join(name).join("tinyops.toml"))
