@@ -428,9 +428,27 @@ impl Lowering<'_> {
         if !is_dense {
             record.pad = pads(conv.padding, record, input);
         }
-        let bytes: Vec<u8> = filter.iter().map(|&weight| weight as u8).collect();
+        let bytes = self.filter_bytes(record, filter);
         record.weights_offset = self.constants.put_array(&bytes);
         record.channels_offset = self.constants.put_channels(&channels);
+    }
+
+    /// A filter as the plan lays it out; `filter` has one row for each output of a convolution, or
+    /// one for each tap of a depthwise one.
+    fn filter_bytes(&self, record: &OpRecord, filter: &[i8]) -> Vec<u8> {
+        let [reads, makes] =
+            [record.inputs[0], record.output].map(|index| self.tensors[usize::from(index)].shape);
+        if record.code == OpCode::DepthwiseConv2d {
+            return filter.iter().map(|&weight| weight as u8).collect();
+        }
+        let mut bytes = vec![0; record.filter_bytes(reads, makes) as usize];
+        let taps = record.taps(reads) as usize;
+        for (channel, row) in filter.chunks_exact(taps).enumerate() {
+            for (tap, &weight) in row.iter().enumerate() {
+                bytes[record.filter_index(reads, makes, channel, tap)] = weight as u8;
+            }
+        }
+        bytes
     }
 
     fn lower_table(&mut self, record: &mut OpRecord, table: &lookup::Table) {

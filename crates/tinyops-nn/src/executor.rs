@@ -1,6 +1,6 @@
 //! Runs the ops of a checked plan over an arena.
 
-use core::ops::Range;
+use core::cell::Cell;
 
 use crate::kernel;
 use crate::plan::Plan;
@@ -34,68 +34,41 @@ impl core::fmt::Display for RunError {
 
 impl core::error::Error for RunError {}
 
-pub(crate) fn execute(plan: &Plan<'_>, op: &OpRecord, arena: &mut [u8]) {
-    let input = plan.view(op.inputs[0]);
-    let output = plan.view(op.output);
+/// Runs one op of a plan that `Plan::load` has checked.
+///
+/// Input, output and scratch are views of one arena that may share bytes, so each is a slice of
+/// cells: whatever a plan makes overlap, a kernel can only compute nonsense.
+pub(crate) fn execute(plan: &Plan<'_>, op: &OpRecord, arena: &[Cell<u8>]) {
+    let source = plan.view(op.inputs[0]);
+    let result = plan.view(op.output);
+    let input = &arena[source.range()];
+    let output = &arena[result.range()];
     match op.code {
         OpCode::Conv2d => {
-            let scratch = op.scratch_bytes(input.shape, output.shape) as usize;
-            if scratch == 0 {
-                let [source, result] = disjoint(arena, [input.range(), output.range()]);
-                kernel::conv::convolve(plan, op, source, result, &mut []);
+            let scratch_bytes = op.scratch_bytes(source.shape, result.shape) as usize;
+            // `Plan::load` holds only a scratch that has bytes to the arena.
+            let scratch = if scratch_bytes == 0 {
+                &[]
             } else {
-                let start = op.scratch_offset as usize;
-                let [source, result, patch] = disjoint(
-                    arena,
-                    [input.range(), output.range(), start..start + scratch],
-                );
-                kernel::conv::convolve(plan, op, source, result, patch);
-            }
+                &arena[op.scratch_offset as usize..][..scratch_bytes]
+            };
+            kernel::conv::convolve(plan, op, input, output, scratch);
         }
-        OpCode::DepthwiseConv2d => {
-            let [source, result] = disjoint(arena, [input.range(), output.range()]);
-            kernel::depthwise::convolve(plan, op, source, result);
+        OpCode::DepthwiseConv2d => kernel::depthwise::convolve(plan, op, input, output),
+        OpCode::MaxPool2d => kernel::pool::max(plan, op, input, output),
+        OpCode::AveragePool2d => kernel::pool::average(plan, op, input, output),
+        OpCode::Mean => kernel::pool::mean(plan, op, input, output),
+        OpCode::Pad => kernel::pad::pad(plan, op, input, output),
+        OpCode::Add => {
+            let second = &arena[plan.view(op.inputs[1]).range()];
+            kernel::add::add(plan, op, [input, second], output);
         }
-        OpCode::MaxPool2d => {
-            let [source, result] = disjoint(arena, [input.range(), output.range()]);
-            kernel::pool::max(plan, op, source, result);
-        }
-        OpCode::AveragePool2d => {
-            let [source, result] = disjoint(arena, [input.range(), output.range()]);
-            kernel::pool::average(plan, op, source, result);
-        }
-        OpCode::Mean => {
-            let [source, result] = disjoint(arena, [input.range(), output.range()]);
-            kernel::pool::mean(plan, op, source, result);
-        }
-        OpCode::Pad => {
-            let [source, result] = disjoint(arena, [input.range(), output.range()]);
-            kernel::pad::pad(plan, op, source, result);
-        }
-        OpCode::Add => kernel::add::add(plan, op, arena),
-        OpCode::Softmax => {
-            in_place_of(arena, &input.range(), &output.range());
-            kernel::softmax::softmax(plan, op, &mut arena[output.range()]);
-        }
+        OpCode::Softmax => kernel::softmax::softmax(plan, op, input, output),
         OpCode::Lookup => {
-            in_place_of(arena, &input.range(), &output.range());
             let table = &plan.constants()[op.weights_offset as usize..][..256];
-            for value in &mut arena[output.range()] {
-                *value = table[usize::from(*value ^ 0x80)];
+            for (output, input) in output.iter().zip(input) {
+                output.set(table[usize::from(input.get() ^ 0x80)]);
             }
         }
-    }
-}
-
-fn disjoint<const N: usize>(arena: &mut [u8], ranges: [Range<usize>; N]) -> [&mut [u8]; N] {
-    arena
-        .get_disjoint_mut(ranges)
-        .expect("`Plan::load` has proved the ranges disjoint and inside")
-}
-
-/// Copies the input of an elementwise op to where its output goes, if they are two places.
-fn in_place_of(arena: &mut [u8], input: &Range<usize>, output: &Range<usize>) {
-    if input != output {
-        arena.copy_within(input.clone(), output.start);
     }
 }

@@ -11,6 +11,8 @@
 pub mod plan;
 pub mod record;
 
+pub mod layout;
+
 mod executor;
 mod fixed;
 mod kernel;

@@ -1,5 +1,6 @@
 //! The compiled program of a model, read in place and checked once.
 
+use core::cell::Cell;
 use core::ops::Range;
 
 use crate::executor::{self, RunError};
@@ -199,7 +200,7 @@ impl<'a> Plan<'a> {
             .get_mut(..needed)
             .ok_or(RunError::ArenaTooSmall { needed, given })?;
         for (index, op) in self.ops().enumerate() {
-            executor::execute(self, &op, arena);
+            executor::execute(self, &op, Cell::from_mut(&mut *arena).as_slice_of_cells());
             observe(index, arena);
         }
         Ok(())
@@ -285,7 +286,6 @@ impl<'a> Plan<'a> {
         }
         let [_, _, _, input_channels] = input.shape;
         let [_, output_height, output_width, output_channels] = output.shape;
-        let window = u64::from(op.kernel[0]) * u64::from(op.kernel[1]);
         let shapes_fit = match op.code {
             OpCode::Conv2d => true,
             OpCode::DepthwiseConv2d => output_channels.is_multiple_of(input_channels),
@@ -310,17 +310,16 @@ impl<'a> Plan<'a> {
         }
 
         let channels = u64::from(output_channels);
-        let (weights_bytes, channels_bytes) = match op.code {
-            OpCode::Conv2d => (
-                channels * u64::from(input_channels) * window,
-                channel_bytes(op, channels),
-            ),
-            OpCode::DepthwiseConv2d => (channels * window, channel_bytes(op, channels)),
-            OpCode::Mean => (0, MEAN_BYTES),
-            OpCode::Add => (0, ADD_BYTES),
-            OpCode::Softmax => (0, SOFTMAX_BYTES),
-            OpCode::Lookup => (256, 0),
-            OpCode::MaxPool2d | OpCode::AveragePool2d | OpCode::Pad => (0, 0),
+        let weights_bytes = match op.code {
+            OpCode::Lookup => 256,
+            _ => op.filter_bytes(input.shape, output.shape),
+        };
+        let channels_bytes = match op.code {
+            OpCode::Conv2d | OpCode::DepthwiseConv2d => channel_bytes(op, channels),
+            OpCode::Mean => MEAN_BYTES,
+            OpCode::Add => ADD_BYTES,
+            OpCode::Softmax => SOFTMAX_BYTES,
+            OpCode::Lookup | OpCode::MaxPool2d | OpCode::AveragePool2d | OpCode::Pad => 0,
         };
         let inside = |offset: u32, bytes: u64| {
             bytes == 0 && offset == 0 || u64::from(offset) + bytes <= self.constants.len() as u64
@@ -338,16 +337,22 @@ impl<'a> Plan<'a> {
             return Err(PlanError::Constants(index));
         }
 
-        // Elementwise ops may write over an input they have just read; all others may not.
+        // Elementwise ops may write over an input they have just read; the others trail behind
+        // what they still read, or stay apart. Safety does not depend on it, the result does.
         let apart = |a: &Range<usize>, b: &Range<usize>| a.end <= b.start || b.end <= a.start;
         let elementwise = matches!(op.code, OpCode::Add | OpCode::Lookup | OpCode::Softmax);
+        let lead = op.overlap_lead(input.shape, output.shape);
+        let trails = |input: &Range<usize>| {
+            lead.is_some_and(|lead| output.offset as i64 - input.start as i64 <= lead)
+        };
         let inputs = op
             .inputs
             .into_iter()
             .filter(|&input| input != NONE)
             .map(|input| self.view(input).range());
         for input in inputs {
-            if !(apart(&input, &output.range()) || elementwise && input == output.range()) {
+            let in_place = elementwise && input == output.range();
+            if !(apart(&input, &output.range()) || in_place || trails(&input)) {
                 return Err(PlanError::Overlap(index));
             }
         }

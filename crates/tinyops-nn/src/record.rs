@@ -13,7 +13,7 @@
 /// The first four bytes of a plan.
 pub const MAGIC: [u8; 4] = *b"TPLN";
 /// The version that this crate reads and writes.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// The bytes of the header.
 pub const HEADER_BYTES: usize = 32;
 /// The bytes of one tensor record.
@@ -115,7 +115,7 @@ pub struct TensorRecord {
     pub scale: f32,
     /// The quantized value of 0.
     pub zero_point: i8,
-    /// The memory region; version 1 knows region 0, the arena.
+    /// The memory region; version 2 knows region 0, the arena.
     pub region: u8,
 }
 
@@ -276,23 +276,6 @@ impl OpRecord {
             weights_offset: read_u32(bytes, 28),
             channels_offset: read_u32(bytes, 32),
         })
-    }
-
-    /// How many bytes of arena the op uses beside its tensors, which have these shapes.
-    ///
-    /// A convolution gathers one input patch, unless each patch already lies in one piece: a
-    /// filter of one tap that never leaves the input.
-    #[must_use]
-    pub fn scratch_bytes(&self, input: [u16; 4], output: [u16; 4]) -> u64 {
-        let stays_inside = |axis: usize| {
-            let last = (u32::from(output[axis + 1]).max(1) - 1) * u32::from(self.stride[axis]);
-            self.kernel[axis] == 1 && self.pad[axis] == 0 && last < u32::from(input[axis + 1])
-        };
-        if self.code != OpCode::Conv2d || (stays_inside(0) && stays_inside(1)) {
-            return 0;
-        }
-        let [height, width] = self.kernel.map(u64::from);
-        height * width * u64::from(input[3])
     }
 }
 

@@ -1,5 +1,7 @@
 //! Sum of two tensors of one shape and different scales.
 
+use core::cell::Cell;
+
 use super::{clamp, number};
 use crate::plan::Plan;
 use crate::quantize::Multiplier;
@@ -9,7 +11,7 @@ use crate::record::OpRecord;
 const LEFT_SHIFT: u32 = 20;
 
 /// `clamp(zp + rescale_out(rescale_a(a - zp_a) + rescale_b(b - zp_b)))`; may write over an input.
-pub(crate) fn add(plan: &Plan<'_>, op: &OpRecord, arena: &mut [u8]) {
+pub(crate) fn add(plan: &Plan<'_>, op: &OpRecord, inputs: [&[Cell<u8>]; 2], output: &[Cell<u8>]) {
     let first = plan.view(op.inputs[0]);
     let second = plan.view(op.inputs[1]);
     let result = plan.view(op.output);
@@ -26,8 +28,7 @@ pub(crate) fn add(plan: &Plan<'_>, op: &OpRecord, arena: &mut [u8]) {
         let b = second_by.apply(lifted(b, second.zero_point));
         clamp(result_by.apply(a.wrapping_add(b)))
     };
-    for index in 0..result.len {
-        arena[result.offset + index] =
-            sum_of(arena[first.offset + index], arena[second.offset + index]);
+    for (output, (a, b)) in output.iter().zip(inputs[0].iter().zip(inputs[1])) {
+        output.set(sum_of(a.get(), b.get()));
     }
 }

@@ -1,6 +1,8 @@
 //! Depthwise convolution: each output channel sees one input channel.
 
-use super::{BLOCK, Channels, clamp, taps_inside};
+use core::cell::Cell;
+
+use super::{BLOCK, Channels, clamp, product, taps_inside};
 use crate::plan::Plan;
 use crate::record::OpRecord;
 
@@ -8,7 +10,7 @@ use crate::record::OpRecord;
 ///
 /// The zero point is folded into the bias for all taps, so a tap in the padding adds
 /// `zp_in · w` to be worth nothing.
-pub(crate) fn convolve(plan: &Plan<'_>, op: &OpRecord, input: &[u8], output: &mut [u8]) {
+pub(crate) fn convolve(plan: &Plan<'_>, op: &OpRecord, input: &[Cell<u8>], output: &[Cell<u8>]) {
     let source = plan.view(op.inputs[0]);
     let result = plan.view(op.output);
     let [_, height, width, input_channels] = source.shape.map(usize::from);
@@ -22,7 +24,7 @@ pub(crate) fn convolve(plan: &Plan<'_>, op: &OpRecord, input: &[u8], output: &mu
     let multiplier = output_channels / input_channels;
     let zero_point = i32::from(source.zero_point);
 
-    let mut pixels = output.chunks_exact_mut(output_channels);
+    let mut pixels = output.chunks_exact(output_channels);
     for y in 0..output_height {
         let top = y as i64 * i64::from(op.stride[0]) - i64::from(op.pad[0]);
         let rows = taps_inside(top, op.kernel[0], op.dilation[0], height);
@@ -30,7 +32,7 @@ pub(crate) fn convolve(plan: &Plan<'_>, op: &OpRecord, input: &[u8], output: &mu
             let Some(pixel) = pixels.next() else { return };
             let left = x as i64 * i64::from(op.stride[1]) - i64::from(op.pad[1]);
             let columns = taps_inside(left, op.kernel[1], op.dilation[1], width);
-            for (block, outputs) in pixel.chunks_mut(BLOCK).enumerate() {
+            for (block, outputs) in pixel.chunks(BLOCK).enumerate() {
                 let first = block * BLOCK;
                 let mut sums = [0i32; BLOCK];
                 for row in 0..kernel_height {
@@ -57,9 +59,8 @@ pub(crate) fn convolve(plan: &Plan<'_>, op: &OpRecord, input: &[u8], output: &mu
                         } else {
                             let values = &input[at..at + input_channels];
                             for (index, (sum, &weight)) in sums.iter_mut().zip(tap).enumerate() {
-                                let value = values[(first + index) / multiplier];
-                                *sum = sum
-                                    .wrapping_add(i32::from(value as i8) * i32::from(weight as i8));
+                                let value = values[(first + index) / multiplier].get();
+                                *sum = sum.wrapping_add(product(value, weight));
                             }
                         }
                     }
@@ -71,20 +72,19 @@ pub(crate) fn convolve(plan: &Plan<'_>, op: &OpRecord, input: &[u8], output: &mu
 }
 
 #[inline]
-fn add_products(sums: &mut [i32; BLOCK], values: &[u8], weights: &[u8]) {
+fn add_products(sums: &mut [i32; BLOCK], values: &[Cell<u8>], weights: &[u8]) {
     // A full block has a length that the compiler knows, so it becomes a few vector instructions.
     if let (Ok(values), Ok(weights)) = (
-        <&[u8; BLOCK]>::try_from(values),
+        <&[Cell<u8>; BLOCK]>::try_from(values),
         <&[u8; BLOCK]>::try_from(weights),
     ) {
         for index in 0..BLOCK {
-            let product = i32::from(values[index] as i8) * i32::from(weights[index] as i8);
-            sums[index] = sums[index].wrapping_add(product);
+            sums[index] = sums[index].wrapping_add(product(values[index].get(), weights[index]));
         }
         return;
     }
-    for ((sum, &value), &weight) in sums.iter_mut().zip(values).zip(weights) {
-        *sum = sum.wrapping_add(i32::from(value as i8) * i32::from(weight as i8));
+    for ((sum, value), &weight) in sums.iter_mut().zip(values).zip(weights) {
+        *sum = sum.wrapping_add(product(value.get(), weight));
     }
 }
 

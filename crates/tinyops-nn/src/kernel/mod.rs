@@ -4,6 +4,8 @@
 //! the arena stay plain bytes, and no reinterpretation is needed. Sums wrap, as they do on the
 //! device: no bytes of a plan can make the arithmetic panic.
 
+use core::cell::Cell;
+
 use crate::plan::{Plan, channel_parts};
 use crate::quantize::Multiplier;
 use crate::record::{FLAG_ONE_MULTIPLIER, OpRecord, read_i32};
@@ -45,7 +47,7 @@ impl<'a> Channels<'a> {
         &self,
         first: usize,
         sums: &[i32],
-        outputs: &mut [u8],
+        outputs: &[Cell<u8>],
         clamp: impl Fn(i32) -> u8,
     ) {
         let biases = self.biases[first..]
@@ -61,16 +63,14 @@ impl<'a> Channels<'a> {
         };
         if let ([value], [shift]) = (self.multipliers, self.shifts) {
             let multiplier = multiplier(value, shift);
-            for (output, accumulator) in outputs.iter_mut().zip(biased) {
-                *output = clamp(multiplier.apply(accumulator));
+            for (output, accumulator) in outputs.iter().zip(biased) {
+                output.set(clamp(multiplier.apply(accumulator)));
             }
             return;
         }
         let multipliers = self.multipliers[first..].iter().zip(&self.shifts[first..]);
-        for ((output, accumulator), (value, shift)) in
-            outputs.iter_mut().zip(biased).zip(multipliers)
-        {
-            *output = clamp(multiplier(value, shift).apply(accumulator));
+        for ((output, accumulator), (value, shift)) in outputs.iter().zip(biased).zip(multipliers) {
+            output.set(clamp(multiplier(value, shift).apply(accumulator)));
         }
     }
 }
@@ -83,6 +83,27 @@ pub(crate) fn clamp(op: &OpRecord, zero_point: i8) -> impl Fn(i32) -> u8 + Copy 
             .saturating_add(i32::from(zero_point))
             .clamp(least, greatest) as u8
     }
+}
+
+/// Copies values to the start of another place, which may share bytes with them.
+#[inline]
+pub(crate) fn copy(to: &[Cell<u8>], from: &[Cell<u8>]) {
+    for (to, from) in to.iter().zip(from) {
+        to.set(from.get());
+    }
+}
+
+#[inline]
+pub(crate) fn fill(to: &[Cell<u8>], value: u8) {
+    for to in to {
+        to.set(value);
+    }
+}
+
+/// An input value times a weight, both int8.
+#[inline(always)]
+pub(crate) fn product(value: u8, weight: u8) -> i32 {
+    i32::from(value as i8) * i32::from(weight as i8)
 }
 
 /// One of the op's own 32-bit numbers.

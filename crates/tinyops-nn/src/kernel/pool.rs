@@ -1,42 +1,45 @@
 //! Greatest and average value of a window, and the mean of a whole image.
 
+use core::cell::Cell;
+
 use super::{BLOCK, clamp, number, taps_inside};
 use crate::plan::Plan;
 use crate::quantize::Multiplier;
 use crate::record::OpRecord;
 
 /// The greatest value of each window; padding does not take part.
-pub(crate) fn max(plan: &Plan<'_>, op: &OpRecord, input: &[u8], output: &mut [u8]) {
+pub(crate) fn max(plan: &Plan<'_>, op: &OpRecord, input: &[Cell<u8>], output: &[Cell<u8>]) {
     // Input and output have one scale and zero point here, so no rescaling: the zero point is 0.
     let clamp = clamp(op, 0);
     for_each_window(plan, op, output, |pixel, window| {
-        pixel.fill(i8::MIN as u8);
-        window.for_each_value(input, |at, values| {
-            debug_assert!(at <= input.len());
-            for (greatest, &value) in pixel.iter_mut().zip(values) {
-                *greatest = (*greatest as i8).max(value as i8) as u8;
+        for (block, outputs) in pixel.chunks(BLOCK).enumerate() {
+            let mut greatest = [i8::MIN; BLOCK];
+            window.for_each_value(input, |values| {
+                for (greatest, value) in greatest.iter_mut().zip(&values[block * BLOCK..]) {
+                    *greatest = (*greatest).max(value.get() as i8);
+                }
+            });
+            for (output, greatest) in outputs.iter().zip(greatest) {
+                output.set(clamp(i32::from(greatest)));
             }
-        });
-        pixel
-            .iter_mut()
-            .for_each(|value| *value = clamp(i32::from(*value as i8)));
+        }
     });
 }
 
 /// The average of each window, halves away from zero; padding does not count.
-pub(crate) fn average(plan: &Plan<'_>, op: &OpRecord, input: &[u8], output: &mut [u8]) {
+pub(crate) fn average(plan: &Plan<'_>, op: &OpRecord, input: &[Cell<u8>], output: &[Cell<u8>]) {
     let clamp = clamp(op, 0);
     for_each_window(plan, op, output, |pixel, window| {
         let count = window.count() as i64;
-        for (block, outputs) in pixel.chunks_mut(BLOCK).enumerate() {
+        for (block, outputs) in pixel.chunks(BLOCK).enumerate() {
             let mut sums = [0i32; BLOCK];
-            window.for_each_value(input, |_, values| {
-                for (sum, &value) in sums.iter_mut().zip(&values[block * BLOCK..]) {
-                    *sum = sum.wrapping_add(i32::from(value as i8));
+            window.for_each_value(input, |values| {
+                for (sum, value) in sums.iter_mut().zip(&values[block * BLOCK..]) {
+                    *sum = sum.wrapping_add(i32::from(value.get() as i8));
                 }
             });
-            for (output, sum) in outputs.iter_mut().zip(sums) {
-                *output = clamp(rounded_quotient(i64::from(sum), count));
+            for (output, sum) in outputs.iter().zip(sums) {
+                output.set(clamp(rounded_quotient(i64::from(sum), count)));
             }
         }
     });
@@ -45,7 +48,7 @@ pub(crate) fn average(plan: &Plan<'_>, op: &OpRecord, input: &[u8], output: &mut
 /// The mean over height and width: `clamp(zp + rescale(Σ in - count · zp_in))`.
 ///
 /// The plan's multiplier holds `scale_in / scale_out / count`, its bias `-count · zp_in`.
-pub(crate) fn mean(plan: &Plan<'_>, op: &OpRecord, input: &[u8], output: &mut [u8]) {
+pub(crate) fn mean(plan: &Plan<'_>, op: &OpRecord, input: &[Cell<u8>], output: &[Cell<u8>]) {
     let bias = number(plan, op, 0);
     let multiplier = Multiplier {
         value: number(plan, op, 1),
@@ -53,13 +56,15 @@ pub(crate) fn mean(plan: &Plan<'_>, op: &OpRecord, input: &[u8], output: &mut [u
     };
     let clamp = clamp(op, plan.view(op.output).zero_point);
     let channels = output.len();
-    for (channel, output) in output.iter_mut().enumerate() {
+    for (channel, output) in output.iter().enumerate() {
         let sum = input
             .iter()
             .skip(channel)
             .step_by(channels)
-            .fold(bias, |sum, &value| sum.wrapping_add(i32::from(value as i8)));
-        *output = clamp(multiplier.apply(sum));
+            .fold(bias, |sum, value| {
+                sum.wrapping_add(i32::from(value.get() as i8))
+            });
+        output.set(clamp(multiplier.apply(sum)));
     }
 }
 
@@ -84,12 +89,12 @@ impl Window {
         self.rows.len() * self.columns.len()
     }
 
-    fn for_each_value<'i>(&self, input: &'i [u8], mut visit: impl FnMut(usize, &'i [u8])) {
+    fn for_each_value(&self, input: &[Cell<u8>], mut visit: impl FnMut(&[Cell<u8>])) {
         for y in self.rows.clone() {
             let at = (y * self.width + self.columns.start) * self.channels;
             let line = &input[at..at + self.columns.len() * self.channels];
             for values in line.chunks_exact(self.channels) {
-                visit(at, values);
+                visit(values);
             }
         }
     }
@@ -98,12 +103,12 @@ impl Window {
 fn for_each_window(
     plan: &Plan<'_>,
     op: &OpRecord,
-    output: &mut [u8],
-    mut visit: impl FnMut(&mut [u8], &Window),
+    output: &[Cell<u8>],
+    mut visit: impl FnMut(&[Cell<u8>], &Window),
 ) {
     let [_, height, width, channels] = plan.view(op.inputs[0]).shape.map(usize::from);
     let [_, _, output_width, _] = plan.view(op.output).shape.map(usize::from);
-    for (index, pixel) in output.chunks_exact_mut(channels).enumerate() {
+    for (index, pixel) in output.chunks_exact(channels).enumerate() {
         let inside = |axis: usize, at: usize, len: usize| {
             let start = at as i64 * i64::from(op.stride[axis]) - i64::from(op.pad[axis]);
             let (first, end) = taps_inside(start, op.kernel[axis], 1, len);

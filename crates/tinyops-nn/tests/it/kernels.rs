@@ -234,6 +234,63 @@ proptest! {
     }
 }
 
+/// The op gives the same result wherever `overlap_lead` lets its output lie, and loading refuses
+/// one byte more, unless that byte is not in the input.
+fn check_overlap(one: &OneOp, values: &[i8], less: i64) -> Result<(), TestCaseError> {
+    let [input, output] = [&one.inputs[0], &one.output].map(|tensor| {
+        let [height, width, channels] = tensor.shape;
+        [1, height, width, channels]
+    });
+    let lead = one.record.overlap_lead(input, output).expect("may overlap");
+    let apart = one.inputs[0].len() as i64;
+    let expected = one.run(values);
+    let trailing = (lead.min(apart - 1) - less).max(1 - one.output.len() as i64);
+    if trailing <= lead {
+        prop_assert_eq!(one.run_overlapping(values, trailing), Some(expected));
+    }
+    let beyond = lead.saturating_add(1).max(1 - one.output.len() as i64);
+    if beyond < apart {
+        prop_assert_eq!(one.run_overlapping(values, beyond), None);
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn conv2d_may_write_over_what_no_later_pixel_reads(
+        geometry in geometry(9), outputs in 1u16..11, seed: u64, less in 0i64..4,
+    ) {
+        let input = activation(geometry.input, -3);
+        let output = activation([geometry.output[0], geometry.output[1], outputs], 5);
+        let taps = usize::from(geometry.kernel[0] * geometry.kernel[1] * geometry.input[2]);
+        let filter = bytes(seed ^ 3, usize::from(outputs) * taps);
+        let mut one = OneOp::new(OpCode::Conv2d, &[input], output)
+            .with_filter(&filter, &biases(seed, usize::from(outputs)), &multipliers(seed, 1));
+        place(&mut one, &geometry, [-128, 127]);
+        prop_assume!(one.record.scratch_bytes([1, 1, 1, input.shape[2]], [1, output.shape[0], output.shape[1], 1]) > 0);
+        check_overlap(&one, &bytes(seed, input.len()), less)?;
+    }
+
+    #[test]
+    fn depthwise_and_pools_may_write_over_rows_that_no_later_row_reads(
+        geometry in geometry(20), code in prop::sample::select(vec![OpCode::DepthwiseConv2d, OpCode::MaxPool2d, OpCode::AveragePool2d]),
+        seed: u64, less in 0i64..4,
+    ) {
+        let input = activation(geometry.input, -3);
+        let output = activation([geometry.output[0], geometry.output[1], geometry.input[2]], -3);
+        let mut one = OneOp::new(code, &[input], output);
+        if code == OpCode::DepthwiseConv2d {
+            let channels = usize::from(input.shape[2]);
+            let filter = bytes(seed ^ 3, channels * usize::from(geometry.kernel[0] * geometry.kernel[1]));
+            one = one.with_filter(&filter, &biases(seed, channels), &multipliers(seed, channels));
+        }
+        place(&mut one, &geometry, [-128, 127]);
+        check_overlap(&one, &bytes(seed, input.len()), less)?;
+    }
+}
+
 #[test]
 fn logistic_is_within_one_of_the_real_one() {
     for scale in [0.001f32, 0.02, 0.0625, 0.3, 1.0] {

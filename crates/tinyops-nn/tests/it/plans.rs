@@ -28,7 +28,9 @@ pub(crate) struct OneOp {
     pub(crate) inputs: Vec<Activation>,
     pub(crate) output: Activation,
     pub(crate) record: OpRecord,
-    pub(crate) weights: Vec<u8>,
+    /// In the order of the specification; [`OneOp::bytes`] lays it out as a plan does.
+    pub(crate) filter: Vec<i8>,
+    pub(crate) table: Vec<u8>,
     pub(crate) numbers: Vec<u8>,
 }
 
@@ -52,7 +54,8 @@ impl OneOp {
             inputs: inputs.to_vec(),
             output,
             record,
-            weights: vec![],
+            filter: vec![],
+            table: vec![],
             numbers: vec![],
         }
     }
@@ -64,7 +67,7 @@ impl OneOp {
         biases: &[i32],
         multipliers: &[Multiplier],
     ) -> OneOp {
-        self.weights = weights.iter().map(|&weight| weight as u8).collect();
+        self.filter = weights.to_vec();
         self.record.flags = if multipliers.len() == 1 {
             FLAG_ONE_MULTIPLIER
         } else {
@@ -89,7 +92,7 @@ impl OneOp {
     }
 
     pub(crate) fn with_table(mut self, table: &[u8]) -> OneOp {
-        self.weights = table.to_vec();
+        self.table = table.to_vec();
         self
     }
 
@@ -115,7 +118,7 @@ impl OneOp {
             record.scratch_offset = arena_bytes;
             arena_bytes += scratch_bytes;
         }
-        let mut constants = self.weights.clone();
+        let mut constants = self.weights();
         constants.resize(constants.len().next_multiple_of(4), 0);
         record.channels_offset = constants.len() as u32;
         constants.extend(&self.numbers);
@@ -139,6 +142,23 @@ impl OneOp {
         bytes
     }
 
+    /// The filter or table as it lies in the plan.
+    pub(crate) fn weights(&self) -> Vec<u8> {
+        if self.record.code != OpCode::Conv2d {
+            let filter = self.filter.iter().map(|&weight| weight as u8);
+            return filter.chain(self.table.iter().copied()).collect();
+        }
+        let (input, output) = (shape_of(&self.inputs[0]), shape_of(&self.output));
+        let mut bytes = vec![0; self.record.filter_bytes(input, output) as usize];
+        let taps = self.record.taps(input) as usize;
+        for (channel, row) in self.filter.chunks(taps).enumerate() {
+            for (tap, &weight) in row.iter().enumerate() {
+                bytes[self.record.filter_index(input, output, channel, tap)] = weight as u8;
+            }
+        }
+        bytes
+    }
+
     /// Runs the op over its inputs, one after another in `values`.
     pub(crate) fn run(&self, values: &[i8]) -> Vec<i8> {
         let bytes = self.bytes();
@@ -153,5 +173,34 @@ impl OneOp {
             .iter()
             .map(|&byte| byte as i8)
             .collect()
+    }
+}
+
+impl OneOp {
+    /// Runs the op with its output `lead` bytes after the start of its input; `None` if refused.
+    pub(crate) fn run_overlapping(&self, values: &[i8], lead: i64) -> Option<Vec<i8>> {
+        let mut bytes = self.bytes();
+        let margin = (self.inputs[0].len() + self.output.len()) as u32;
+        let scratch_bytes = self
+            .record
+            .scratch_bytes(shape_of(&self.inputs[0]), shape_of(&self.output))
+            as u32;
+        let output = i64::from(margin) + lead;
+        let put = |bytes: &mut [u8], at: usize, value: u32| {
+            bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
+        };
+        put(&mut bytes, 8, 4 * margin + scratch_bytes);
+        put(&mut bytes, 32, margin);
+        put(&mut bytes, 52, u32::try_from(output).expect("inside"));
+        put(&mut bytes, 72 + 12, 4 * margin);
+        let plan = Plan::load(&bytes).ok()?;
+        let mut arena = vec![0x5A; plan.arena_bytes()];
+        for (place, &value) in arena[plan.input().range()].iter_mut().zip(values) {
+            *place = value as u8;
+        }
+        plan.run(&mut arena)
+            .expect("the arena is as large as asked");
+        let output = &arena[plan.output().range()];
+        Some(output.iter().map(|&byte| byte as i8).collect())
     }
 }
