@@ -8,6 +8,7 @@ use tinyops_nn::distance;
 use crate::cost;
 use crate::lower::lower;
 use crate::plan_memory::MemoryPlan;
+use crate::rewrite::{Rewrite, Rewritten, rewrite};
 
 /// What a device runs, and what it takes.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +29,21 @@ pub struct Compiled {
     pub ram: RamUse,
     /// Cost of each op, in order of execution.
     pub ops: Vec<OpCost>,
+    /// What was rewritten before, bit for bit the same.
+    pub saved: Saved,
+}
+
+/// What rewrites saved.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Saved {
+    /// Multiply-accumulate operations of one run before.
+    pub macs_before: u64,
+    /// Bytes of filters and biases before.
+    pub constant_bytes_before: u64,
+    /// Bytes of filters and biases after.
+    pub constant_bytes: u64,
+    /// Each thing that was rewritten.
+    pub rewrites: Vec<Rewrite>,
 }
 
 /// RAM that one prediction takes, in bytes.
@@ -202,6 +218,17 @@ pub fn compile_graph(graph: &Graph, keep_input: bool) -> Result<Compiled, Compil
         let tensor = real.map_or_else(String::new, |tensor| tensor.name.clone());
         return Err(CompileError::NotQuantized { tensor });
     }
+    let Rewritten {
+        graph: smaller,
+        rewrites,
+    } = rewrite(graph);
+    let saved = Saved {
+        macs_before: graph.macs(),
+        constant_bytes_before: graph.constant_bytes() as u64,
+        constant_bytes: smaller.constant_bytes() as u64,
+        rewrites,
+    };
+    let graph = &smaller;
     let (plan, memory) = lower(graph, keep_input)?;
     tinyops_nn::Plan::load(&plan).map_err(CompileError::Plan)?;
     Ok(Compiled {
@@ -213,6 +240,7 @@ pub fn compile_graph(graph: &Graph, keep_input: bool) -> Result<Compiled, Compil
         payload_bytes: 0,
         ram: RamUse::default(),
         ops: op_costs(graph),
+        saved,
     })
 }
 
@@ -226,6 +254,7 @@ fn of_distance(distance: Vec<u8>, dsp_operations: u64) -> Compiled {
         payload_bytes: 0,
         ram: RamUse::default(),
         ops: Vec::new(),
+        saved: Saved::default(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The constants of a plan: filters, biases, multipliers, tables.
 
-use tinyops_model::graph::{Data, Tensor};
+use tinyops_model::graph::{Data, Graph, Op, OpKind, Tensor};
 use tinyops_nn::Multiplier;
 use tinyops_nn::record::{CONSTANTS_ALIGN, FLAG_ONE_MULTIPLIER};
 
@@ -65,14 +65,11 @@ pub(crate) struct Channels {
 impl Channels {
     /// The channels of a convolution or dense layer, with the input's zero point folded into the bias:
     /// `b' = b - zp_in · Σ w`, exact modulo 2^32 as the sum itself is.
-    pub(crate) fn new(
-        input: &Tensor,
-        filter: &Tensor,
-        bias: Option<&Tensor>,
-        output: &Tensor,
-        weight_sums: &[i32],
-        is_dense: bool,
-    ) -> Channels {
+    pub(crate) fn of(graph: &Graph, op: &Op, weight_sums: &[i32]) -> Channels {
+        let (input, output) = (graph.tensor(op.inputs[0]), graph.tensor(op.output));
+        let filter = graph.tensor(op.inputs[1]);
+        let bias = op.inputs.get(2).map(|&bias| graph.tensor(bias));
+        let is_dense = matches!(op.kind, OpKind::Dense(_));
         let (input_scale, zero_point) = quantization(input);
         let (output_scale, _) = quantization(output);
         let biases = weight_sums.iter().enumerate().map(|(channel, &sum)| {
@@ -105,6 +102,15 @@ impl Channels {
             biases,
             multipliers,
             flags,
+        }
+    }
+
+    /// The multiplier of one output channel.
+    pub(crate) fn multiplier(&self, channel: usize) -> Multiplier {
+        if self.flags & FLAG_ONE_MULTIPLIER != 0 {
+            self.multipliers[0]
+        } else {
+            self.multipliers[channel]
         }
     }
 }

@@ -13,14 +13,17 @@ mod compiled;
 mod constants;
 mod cost;
 mod fit;
+mod geometry;
 mod lower;
 mod picture;
 mod plan_memory;
 mod replay;
+mod rewrite;
 
 pub use board::{Band, Board, BoardError, Cost, Memory, Reserve, boards};
 pub use capsule::{Golden, PayloadError, payload};
-pub use compiled::{CompileError, Compiled, OpCost, RamUse, compile, compile_graph};
+pub use compiled::{CompileError, Compiled, OpCost, RamUse, Saved, compile, compile_graph};
 pub use fit::{Fit, FitError, Limits, fit};
 pub use plan_memory::{ARENA_ALIGN, Lifetime, MemoryPlan, Placed, place};
 pub use replay::{Difference, Replay, ReplayError, replay};
+pub use rewrite::{Pass, Rewrite, Rewritten, rewrite};

@@ -411,16 +411,8 @@ impl Lowering<'_> {
         let graph = self.graph;
         let input = graph.tensor(op.inputs[0]);
         let output = graph.tensor(op.output);
-        let bias = op.inputs.get(2).map(|&bias| graph.tensor(bias));
         let is_dense = matches!(op.kind, OpKind::Dense(_));
-        let channels = Channels::new(
-            input,
-            graph.tensor(op.inputs[1]),
-            bias,
-            output,
-            sums,
-            is_dense,
-        );
+        let channels = Channels::of(graph, op, sums);
         record.flags = channels.flags;
         record.clamp = clamp(conv.activation, output);
         record.stride = conv.stride;
@@ -478,7 +470,8 @@ fn pads(padding: Padding, record: &OpRecord, input: &Tensor) -> [u16; 2] {
     })
 }
 
-fn clamp(activation: Activation, output: &Tensor) -> [i8; 2] {
+/// The least and the greatest value that an op with this activation makes.
+pub(crate) fn clamp(activation: Activation, output: &Tensor) -> [i8; 2] {
     let (scale, zero_point) = quantization(output);
     activation.clamp(scale, zero_point)
 }

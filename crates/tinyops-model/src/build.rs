@@ -223,6 +223,12 @@ impl GraphBuilder {
         self.graph.tensor(tensor).shape
     }
 
+    /// The scale and zero point of a tensor so far.
+    #[must_use]
+    pub fn quantization(&self, tensor: TensorId) -> Option<Quantization> {
+        self.graph.tensor(tensor).quantization.clone()
+    }
+
     /// Names a tensor, for people.
     pub fn name(&mut self, tensor: TensorId, name: &str) {
         name.clone_into(&mut self.graph.tensors[tensor.0 as usize].name);
@@ -300,10 +306,6 @@ impl GraphBuilder {
             data,
         });
         id
-    }
-
-    fn quantization(&self, tensor: TensorId) -> Option<Quantization> {
-        self.graph.tensor(tensor).quantization.clone()
     }
 
     fn convolved(&self, input: TensorId, conv: &Conv, kernel: [u16; 2], outputs: u16) -> [u16; 4] {

@@ -6,3 +6,4 @@ mod graphs;
 mod hostile;
 mod networks;
 mod pictures;
+mod rewrites;

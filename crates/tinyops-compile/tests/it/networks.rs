@@ -144,7 +144,11 @@ fn next(
             builder.add(tensor, other, conv.activation, quantization)
         }
         8 => {
-            let quantization = random.quantization();
+            let quantization = if random.below(2) == 0 {
+                builder.quantization(tensor)
+            } else {
+                random.quantization()
+            };
             builder.activate(tensor, conv.activation, quantization)
         }
         9 => builder.reshape(tensor, [1, width, height, channels]),
@@ -181,12 +185,41 @@ fn weights(
         usize::from(outputs)
     };
     let scales = (0..scales).map(|_| random.scale() * 0.1).collect();
-    let bias = random
+    let mut bias: Vec<i32> = random
         .int8s(usize::from(outputs))
         .iter()
         .map(|&bias| i32::from(bias) * 20)
         .collect();
-    Weights::int8(shape, random.int8s(count), scales, bias, 0.02)
+    let mut filter = random.int8s(count);
+    if random.below(2) == 0 {
+        kill_channels(random, kind, &mut filter, &mut bias);
+    }
+    Weights::int8(shape, filter, scales, bias, 0.02)
+}
+
+/// Makes some outputs the same whatever the input, and some taps worth nothing.
+fn kill_channels(random: &mut Random, kind: Kind, filter: &mut [i8], bias: &mut [i32]) {
+    let outputs = bias.len();
+    let row_len = filter.len() / outputs;
+    let of_output = |output: usize| -> Vec<usize> {
+        match kind {
+            Kind::Depthwise => (0..row_len).map(|tap| tap * outputs + output).collect(),
+            Kind::Conv | Kind::Dense => (output * row_len..(output + 1) * row_len).collect(),
+        }
+    };
+    for (output, bias) in bias.iter_mut().enumerate() {
+        match random.below(6) {
+            0 => of_output(output).into_iter().for_each(|at| filter[at] = 0),
+            1 => *bias = -(1 << 20),
+            2 => *bias = 1 << 20,
+            _ => {}
+        }
+    }
+    if kind != Kind::Depthwise && random.below(2) == 0 {
+        let period = 1 + random.below(row_len as u64) as usize;
+        let zeroed = (0..filter.len()).filter(|at| at % row_len % period == 0);
+        zeroed.for_each(|at| filter[at] = 0);
+    }
 }
 
 /// A classifier of two classes over four readings of two channels.

@@ -2,7 +2,7 @@ use std::{fmt::Write as _, fs, path::PathBuf};
 
 use serde::Serialize;
 use tinyops_compile::{
-    Board, Compiled, Fit, Limits, OpCost, RamUse, boards, compile, fit, payload,
+    Board, Compiled, Fit, Limits, OpCost, Pass, RamUse, Saved, boards, compile, fit, payload,
 };
 use tinyops_model::Model;
 use tinyops_store::{Artifacts, Db, Digest, model, step};
@@ -48,6 +48,8 @@ struct View<'a> {
     /// Vectors that a device checks before it trusts the payload.
     golden_count: usize,
     ops: &'a [OpCost],
+    /// What exact rewrites took away before.
+    saved: &'a Saved,
 }
 
 pub(crate) async fn run(context: &Context, args: &Compile) -> Result<(), Failure> {
@@ -84,6 +86,7 @@ pub(crate) async fn run(context: &Context, args: &Compile) -> Result<(), Failure
         payload_bytes: payload.len(),
         golden_count: replay.cases,
         ops: &compiled.ops,
+        saved: &compiled.saved,
     };
     context.terminal.answer(&view, || text(&view, &compiled));
     if fit.fits() {
@@ -188,8 +191,35 @@ fn text(view: &View<'_>, compiled: &Compiled) -> String {
         "  program {} B, {} multiply-accumulates\n  payload {} B with {} golden vectors\n  {}",
         view.program_bytes, view.macs, view.payload_bytes, view.golden_count, view.payload,
     );
+    out += &saved_text(&compiled.saved, compiled.macs);
     if !compiled.memory.placed.is_empty() {
         let _ = writeln!(out, "\n{}", compiled.memory.text().trim_end());
+    }
+    out
+}
+
+/// What the rewrites did, if they did anything.
+fn saved_text(saved: &Saved, macs: u64) -> String {
+    if saved.rewrites.is_empty() {
+        return String::new();
+    }
+    let mut out = format!(
+        "  rewritten, the same to the bit: {} multiply-accumulates were {}, {} B of filters and biases were {}\n",
+        macs, saved.macs_before, saved.constant_bytes, saved.constant_bytes_before,
+    );
+    let passes = [
+        (Pass::Channels, "channels that cannot matter went"),
+        (Pass::Padding, "paddings became part of what reads them"),
+        (Pass::Activation, "activations became part of the op before"),
+        (Pass::Identity, "ops that change nothing went"),
+        (Pass::Reshape, "reshapes went"),
+    ];
+    for (pass, what) in passes {
+        let of_pass = saved.rewrites.iter().filter(|done| done.pass == pass);
+        let count: usize = of_pass.map(|done| done.count).sum();
+        if count > 0 {
+            let _ = writeln!(out, "    {count} {what}");
+        }
     }
     out
 }
