@@ -8,6 +8,7 @@ use tinyops_nn::record::{Header, NONE, OpCode, OpRecord, TensorRecord};
 
 use crate::compiled::CompileError;
 use crate::constants::{self, Channels, Constants, filter_values, quantization};
+use crate::placement::{self, Block, Overlap};
 use crate::plan_memory::{self, Lifetime, MemoryPlan, Placed};
 
 /// Writes the plan of a graph that has passed its check; `keep_input` lets the input live to the end.
@@ -24,6 +25,7 @@ pub(crate) fn lower(
         storages: Vec::new(),
         storage_of: HashMap::new(),
         tables: HashMap::new(),
+        overlaps: Vec::new(),
     };
     lowering.lower(keep_input)
 }
@@ -45,6 +47,7 @@ struct Lowering<'g> {
     storages: Vec<Storage>,
     storage_of: HashMap<TensorId, usize>,
     tables: HashMap<Vec<u8>, u32>,
+    overlaps: Vec<Overlap>,
 }
 
 impl Lowering<'_> {
@@ -75,12 +78,14 @@ impl Lowering<'_> {
             .embedding
             .map_or(Ok(NONE), |embedding| self.record(embedding))?;
 
-        let lifetimes: Vec<Lifetime> = self
+        let blocks: Vec<Block> = self
             .storages
             .iter()
-            .map(|storage| storage.lifetime)
+            .map(|Storage { lifetime, .. }| {
+                Block::whole(lifetime.bytes, lifetime.first, lifetime.last)
+            })
             .collect();
-        let (offsets, arena_bytes) = plan_memory::place(&lifetimes);
+        let (offsets, arena_bytes) = placement::place(&blocks, &self.overlaps);
         self.constants
             .bytes
             .resize(self.constants.bytes.len().next_multiple_of(4), 0);
@@ -118,20 +123,19 @@ impl Lowering<'_> {
 
         let kinds = graph.ops.iter().map(|op| op.kind.name());
         let steps = std::iter::once("input").chain(kinds).chain(["output"]);
-        let placed = self
-            .storages
-            .iter()
-            .zip(&offsets)
+        let placed = self.storages.iter().zip(&offsets);
+        let placed: Vec<Placed> = placed
             .map(|(storage, &offset)| Placed {
                 name: storage.name.clone(),
                 offset,
                 lifetime: storage.lifetime,
-            });
+            })
+            .collect();
         let map = MemoryPlan {
             arena_bytes,
-            live_bytes_max: plan_memory::live_bytes_max(&lifetimes),
+            live_bytes_max: plan_memory::live_bytes_max(&placed),
             steps: steps.map(str::to_owned).collect(),
-            placed: placed.collect(),
+            placed,
         };
         Ok((plan, map))
     }
@@ -164,7 +168,7 @@ impl Lowering<'_> {
             let last = last_of(op.output, step);
             let shared = match op.kind {
                 OpKind::Reshape => self.storage_of.get(&op.inputs[0]).copied(),
-                _ => self.storage_to_overwrite(op, step),
+                _ => None,
             };
             match shared {
                 Some(storage) => {
@@ -176,31 +180,6 @@ impl Lowering<'_> {
             }
         }
         Ok(())
-    }
-
-    /// The storage of an input that an elementwise op may write over, because nothing reads it later.
-    ///
-    /// Reshapes after this op may still read the same storage; their lifetime is in it already,
-    /// since ops come in order of execution, but a later reshape of the *input* is not. So the
-    /// input and every tensor in its storage must have been read for the last time.
-    fn storage_to_overwrite(&self, op: &Op, step: u32) -> Option<usize> {
-        let elementwise = matches!(
-            op.kind,
-            OpKind::Add(_) | OpKind::Activate(_) | OpKind::Logistic | OpKind::Softmax { .. }
-        );
-        let reads_later = |storage: usize| {
-            let holds = |tensor: &TensorId| self.storage_of.get(tensor) == Some(&storage);
-            let later_ops = self.graph.ops.iter().skip(step as usize);
-            later_ops.flat_map(|op| &op.inputs).any(holds)
-        };
-        let candidates = op
-            .inputs
-            .iter()
-            .filter_map(|input| self.storage_of.get(input).copied());
-        candidates
-            .into_iter()
-            .filter(|_| elementwise)
-            .find(|&storage| self.storages[storage].lifetime.last <= step && !reads_later(storage))
     }
 
     fn add_storage(&mut self, tensor: TensorId, first: u32, last: u32) -> Result<(), CompileError> {
@@ -371,8 +350,39 @@ impl Lowering<'_> {
             });
             self.storages.len() - 1
         });
+        self.find_overlaps(&record, op, index as u32 + 1);
         self.ops.push((record, scratch));
         Ok(())
+    }
+
+    /// Notes how far the op may write over the inputs that it reads for the last time.
+    fn find_overlaps(&mut self, record: &OpRecord, op: &Op, step: u32) {
+        let output = self.storage_of[&op.output];
+        let inputs = op.inputs.iter().filter_map(|id| self.storage_of.get(id));
+        let mut inputs: Vec<usize> = inputs.copied().collect();
+        inputs.dedup();
+        for input in inputs {
+            let [read, made] = [input, output].map(|storage| self.storages[storage].lifetime);
+            if input == output || read.last != step || made.first != step {
+                continue;
+            }
+            let (below, above) = (-i64::from(made.bytes), i64::from(read.bytes));
+            let [reads, makes] = [record.inputs[0], record.output]
+                .map(|index| self.tensors[usize::from(index)].shape);
+            let forbidden = match record.code {
+                OpCode::Add | OpCode::Softmax | OpCode::Lookup => vec![(below, 0), (0, above)],
+                _ => match record.overlap_lead(reads, makes) {
+                    Some(lead) => vec![(lead.clamp(below, above), above)],
+                    None => continue,
+                },
+            };
+            self.overlaps.push(Overlap {
+                input,
+                output,
+                step,
+                forbidden,
+            });
+        }
     }
 
     fn lower_conv(&mut self, record: &mut OpRecord, op: &Op, conv: &Conv, filter: Vec<i8>) {

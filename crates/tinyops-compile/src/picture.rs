@@ -2,12 +2,13 @@
 
 use std::fmt::Write as _;
 
-use crate::plan_memory::MemoryPlan;
+use crate::plan_memory::{MemoryPlan, Placed};
 
 impl MemoryPlan {
     /// The arena as text: one line for each tensor, one column for each step.
     ///
-    /// `#` marks the steps in which the bytes are in use.
+    /// `#` marks the steps in which the bytes are in use, `+` those in which another tensor uses
+    /// some of them too: the op writes over what it has read.
     #[must_use]
     pub fn text(&self) -> String {
         let name_len = self
@@ -17,7 +18,7 @@ impl MemoryPlan {
             .max();
         let name_len = name_len.unwrap_or(0).clamp(6, 40);
         let mut text = format!(
-            "arena {} bytes, at least {} at one step\n{:<name_len$} {:>8} {:>8}  step 0..{}\n",
+            "arena {} bytes for at most {} in use at one step\n{:<name_len$} {:>8} {:>8}  step 0..{}\n",
             self.arena_bytes,
             self.live_bytes_max,
             "tensor",
@@ -28,12 +29,10 @@ impl MemoryPlan {
         for placed in &self.placed {
             let name: String = placed.name.chars().take(name_len).collect();
             let (offset, lifetime) = (placed.offset, placed.lifetime);
-            let steps = (0..self.steps.len() as u32).map(|step| {
-                if (lifetime.first..=lifetime.last).contains(&step) {
-                    '#'
-                } else {
-                    '.'
-                }
+            let steps = (0..self.steps.len() as u32).map(|step| match lifetime.contains(step) {
+                true if self.is_shared(placed, step) => '+',
+                true => '#',
+                false => '.',
             });
             let steps: String = steps.collect();
             let _ = writeln!(
@@ -45,7 +44,15 @@ impl MemoryPlan {
         text
     }
 
-    /// The arena as SVG: steps to the right, bytes upwards, one box for each tensor.
+    /// Whether another tensor has some of the same bytes at a step.
+    fn is_shared(&self, placed: &Placed, step: u32) -> bool {
+        let others = self.placed.iter().filter(|&other| other != placed);
+        let mut needed = others.filter(|other| other.lifetime.contains(step));
+        needed.any(|other| other.overlaps(placed))
+    }
+
+    /// The arena as SVG: steps to the right, bytes upwards, one box for each tensor. Where two boxes
+    /// lie over each other, an op writes over what it has read.
     #[must_use]
     pub fn svg(&self) -> String {
         const STEP_WIDTH: u32 = 56;

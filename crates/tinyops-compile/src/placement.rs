@@ -84,10 +84,10 @@ impl Part {
 /// exchanges, the same every time.
 pub(crate) fn place(blocks: &[Block], overlaps: &[Overlap]) -> (Vec<u32>, u32) {
     let search = Search::new(blocks, overlaps);
-    let mut best = search
-        .first_orders()
-        .into_iter()
+    let orders = search.first_orders().into_iter();
+    let mut best = orders
         .map(|order| search.placed(order))
+        .chain(search.at_both_ends())
         .min_by_key(Placed::cost)
         .unwrap_or_default();
     if best.bytes > search.least_bytes {
@@ -134,9 +134,9 @@ impl<'b> Search<'b> {
         for a in 0..blocks.len() {
             for b in 0..a {
                 let mut spans = Vec::new();
-                let of_pair = overlaps.iter().find_map(|overlap| {
+                let of_pair = overlaps.iter().find(|overlap| {
                     let pair = [overlap.input, overlap.output];
-                    (pair == [a, b] || pair == [b, a]).then_some(overlap)
+                    pair == [a, b] || pair == [b, a]
                 });
                 for of_a in &blocks[a].parts {
                     for of_b in blocks[b].parts.iter().filter(|part| part.meets(of_a)) {
@@ -232,8 +232,46 @@ impl<'b> Search<'b> {
         }
     }
 
-    /// The lowest offset of a block that bears all that are placed.
-    fn lowest(&self, index: usize, offsets: &[Option<u32>]) -> u32 {
+    /// In time, to the bottom where that is free, else to the top of the least possible arena, else
+    /// to any gap: the best there is for a chain without overlaps. `None` if something does not fit.
+    fn at_both_ends(&self) -> Option<Placed> {
+        let least = self.least_bytes.checked_next_multiple_of(ARENA_ALIGN)?;
+        let mut order: Vec<usize> = (0..self.blocks.len()).collect();
+        order.sort_by_key(|&index| (self.blocks[index].first(), index));
+        // Rounding of offsets can take a little more.
+        (0..4).find_map(|more| self.within(order.clone(), least.checked_add(more * ARENA_ALIGN)?))
+    }
+
+    fn within(&self, order: Vec<usize>, limit: u32) -> Option<Placed> {
+        let mut offsets: Vec<Option<u32>> = vec![None; self.blocks.len()];
+        let mut bytes = 0;
+        for &index in &order {
+            let block_bytes = self.blocks[index].bytes();
+            let top = limit.checked_sub(block_bytes)?;
+            let top = top - top % ARENA_ALIGN;
+            let taken = self.taken(index, &offsets);
+            let is_free = |offset: &u32| {
+                let offset = i64::from(*offset);
+                !taken
+                    .iter()
+                    .any(|&(low, high)| low < offset && offset < high)
+            };
+            let offset = [0, top].into_iter().find(is_free);
+            let offset = offset.unwrap_or_else(|| self.lowest(index, &offsets));
+            offsets[index] = Some(offset);
+            bytes = bytes.max(offset.checked_add(block_bytes)?);
+        }
+        let offsets = offsets.into_iter().map(Option::unwrap_or_default);
+        let placed = Placed {
+            offsets: offsets.collect(),
+            order,
+            bytes,
+        };
+        (bytes <= limit).then_some(placed)
+    }
+
+    /// The offsets of a block that what is placed forbids, from the lowest.
+    fn taken(&self, index: usize, offsets: &[Option<u32>]) -> Vec<Span> {
         let neighbours = self.neighbours[index].iter();
         let mut taken: Vec<Span> = neighbours
             .filter_map(|(other, spans)| {
@@ -243,6 +281,12 @@ impl<'b> Search<'b> {
             .flatten()
             .collect();
         taken.sort_unstable();
+        taken
+    }
+
+    /// The lowest offset of a block that bears all that are placed.
+    fn lowest(&self, index: usize, offsets: &[Option<u32>]) -> u32 {
+        let taken = self.taken(index, offsets);
         let align = i64::from(ARENA_ALIGN);
         let mut offset = 0i64;
         for (low, high) in taken {

@@ -8,7 +8,7 @@ use tinyops_nn::{Multiplier, Plan};
 use crate::networks::{Random, network};
 
 /// The values of every activation, op by op.
-fn op_by_op(graph: &Graph, input: &[i8]) -> Vec<Vec<i8>> {
+pub(crate) fn op_by_op(graph: &Graph, input: &[i8]) -> Vec<Vec<i8>> {
     let mut values = vec![Vec::new(); graph.tensors.len()];
     values[graph.inputs[0].0 as usize] = input.to_vec();
     for op in &graph.ops {
@@ -67,7 +67,7 @@ fn add(
         .collect()
 }
 
-fn run(program: &[u8], input: &[i8]) -> (Vec<u8>, Vec<i8>) {
+pub(crate) fn run(program: &[u8], input: &[i8]) -> (Vec<u8>, Vec<i8>) {
     let plan = Plan::load(program).expect("what the compiler writes loads");
     let mut arena = vec![0xA5; plan.arena_bytes()];
     for (place, &value) in arena[plan.input().range()].iter_mut().zip(input) {
@@ -83,7 +83,7 @@ fn int8s(bytes: &[u8]) -> Vec<i8> {
     bytes.iter().map(|&byte| byte as i8).collect()
 }
 
-fn len(graph: &Graph, id: TensorId) -> usize {
+pub(crate) fn len(graph: &Graph, id: TensorId) -> usize {
     graph
         .tensor(id)
         .shape
@@ -134,16 +134,45 @@ proptest! {
         let compiled = compile_graph(&graph, false).expect("compiles");
         let memory = &compiled.memory;
         prop_assert_eq!(compiled.arena_bytes, memory.arena_bytes);
-        prop_assert!(memory.live_bytes_max <= memory.arena_bytes);
+        let ends = memory.placed.iter().map(|placed| placed.offset + placed.lifetime.bytes);
+        prop_assert_eq!(ends.max(), Some(memory.arena_bytes));
         for (index, placed) in memory.placed.iter().enumerate() {
             prop_assert_eq!(placed.offset % ARENA_ALIGN, 0);
             for other in &memory.placed[..index] {
-                let apart = placed.offset + placed.lifetime.bytes <= other.offset
-                    || other.offset + other.lifetime.bytes <= placed.offset;
-                prop_assert!(apart || !placed.lifetime.meets(&other.lifetime));
+                // Only an op's input and output may share bytes, and only at that op's step.
+                let (a, b) = (placed.lifetime, other.lifetime);
+                let hand_over = a.first == b.last || b.first == a.last;
+                prop_assert!(!placed.overlaps(other) || !a.meets(&b) || hand_over);
             }
         }
     }
+
+    #[test]
+    fn a_run_touches_the_whole_arena_and_nothing_more(seed: u64, keep_input: bool) {
+        let graph = network(seed);
+        prop_assume!(graph.check().is_ok());
+        let compiled = compile_graph(&graph, keep_input).expect("compiles");
+        let scratch = compiled.memory.placed.iter().filter(|placed| placed.name.starts_with("scratch"));
+        let spare = scratch.map(|placed| placed.lifetime.bytes).max().unwrap_or(0);
+        let touched = touched_bytes(&compiled.program);
+        prop_assert!(touched + spare >= compiled.arena_bytes, "{} of {}", touched, compiled.arena_bytes);
+    }
+}
+
+/// The high-water mark of a run in an arena larger than asked: what differs from every paint.
+pub(crate) fn touched_bytes(program: &[u8]) -> u32 {
+    let plan = Plan::load(program).expect("what the compiler writes loads");
+    let mut touched = 0;
+    for paint in [0xA5, 0x5A] {
+        let mut arena = vec![paint; plan.arena_bytes() + 64];
+        arena[plan.input().range()].fill(7);
+        plan.run(&mut arena)
+            .expect("the arena is larger than asked");
+        let last = arena.iter().rposition(|&byte| byte != paint);
+        touched = touched.max(last.map_or(0, |last| last + 1));
+    }
+    assert!(touched <= plan.arena_bytes(), "outside the arena");
+    touched as u32
 }
 
 #[test]

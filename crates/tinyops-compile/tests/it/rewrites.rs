@@ -5,7 +5,8 @@ use tinyops_model::build::Weights;
 use tinyops_model::tflite::import;
 use tinyops_model::{Activation, Conv, Graph, GraphBuilder, Op, OpKind, Padding, Quantization};
 
-use crate::networks::network;
+use crate::graphs::{len, op_by_op, run, touched_bytes};
+use crate::networks::{Random, network};
 
 /// The five reference networks, by key; none where the data is not there.
 fn references() -> Vec<(&'static str, Graph)> {
@@ -126,4 +127,37 @@ fn padding_becomes_the_padding_of_what_reads_it() {
     };
     assert_eq!((conv.padding, conv.activation), (read, Activation::Relu));
     assert_eq!(rewritten.graph.check(), Ok(()));
+}
+
+#[test]
+fn arenas_of_the_reference_networks() {
+    let bytes = [
+        ("kws", 10_560),
+        ("vww", 37_248),
+        ("ic", 34_448),
+        ("ad", 768),
+        ("sww", 4_224),
+    ];
+    for (key, graph) in references() {
+        let compiled = compile_graph(&graph, false).expect("compiles");
+        let expected = bytes.iter().find(|(name, _)| *name == key);
+        assert_eq!(Some(&(key, compiled.arena_bytes)), expected);
+        // A kernel for another core may use more of its scratch than the host's.
+        let touched = touched_bytes(&compiled.program);
+        assert!(
+            touched == compiled.arena_bytes || key == "sww",
+            "{key}: {touched}"
+        );
+    }
+}
+
+#[test]
+fn the_reference_networks_give_what_their_ops_give_one_by_one() {
+    for (key, graph) in references() {
+        let compiled = compile_graph(&graph, false).expect("compiles");
+        let input = Random::new(5).int8s(len(&graph, graph.inputs[0]));
+        let (_, output) = run(&compiled.program, &input);
+        let expected = op_by_op(&graph, &input);
+        assert_eq!(output, expected[graph.outputs[0].0 as usize], "{key}");
+    }
 }
