@@ -1,6 +1,7 @@
 //! Graphs and models in, plans, pictures, fits and payloads out.
 
 mod capsules;
+mod contract;
 mod fits;
 mod graphs;
 mod hostile;

@@ -217,7 +217,7 @@ fn kill_channels(random: &mut Random, kind: Kind, filter: &mut [i8], bias: &mut 
     }
     if kind != Kind::Depthwise && random.below(2) == 0 {
         let period = 1 + random.below(row_len as u64) as usize;
-        let zeroed = (0..filter.len()).filter(|at| at % row_len % period == 0);
+        let zeroed = (0..filter.len()).filter(|at| (at % row_len).is_multiple_of(period));
         zeroed.for_each(|at| filter[at] = 0);
     }
 }

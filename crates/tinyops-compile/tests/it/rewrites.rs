@@ -9,7 +9,8 @@ use crate::graphs::{len, op_by_op, run, touched_bytes};
 use crate::networks::{Random, network};
 
 /// The five reference networks, by key; none where the data is not there.
-fn references() -> Vec<(&'static str, Graph)> {
+#[expect(clippy::print_stderr, reason = "a skipped test says why")]
+pub(crate) fn references() -> Vec<(&'static str, Graph)> {
     let data = std::env::var("TINYOPS_DATA").unwrap_or_else(|_| {
         concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data").to_owned()
     });
@@ -23,7 +24,7 @@ fn references() -> Vec<(&'static str, Graph)> {
     let read = |(key, file)| {
         let path = format!("{data}/mlperf-tiny/{file}.tflite");
         let Ok(bytes) = std::fs::read(&path) else {
-            println!("skipped: {path} is not there; set TINYOPS_DATA");
+            eprintln!("skipped: {path} is not there; set TINYOPS_DATA");
             return None;
         };
         Some((key, import(&bytes).expect("a sound model")))
