@@ -91,12 +91,30 @@ fn recordings(sides: &Sides<'_>, report: &mut Report) {
 
 fn families(dataset: &Dataset, sides: &Sides<'_>, report: &mut Report) {
     // Groups of several samples say that the project knows what belongs together.
-    let grouped = dataset.groups().len() < dataset.samples.len();
+    let group_count = dataset.groups().len();
+    let grouped = group_count < dataset.samples.len();
+    let mut spread: BTreeMap<String, [BTreeSet<&str>; 2]> = BTreeMap::new();
+    for sample in &dataset.samples {
+        if let Some(family) = family(&sample.origin.file) {
+            let [groups, classes] = spread.entry(family).or_default();
+            groups.insert(&sample.group);
+            classes.extend(sample.label.classes());
+        }
+    }
+    // `take-1.csv` of every machine in every condition: a word for a file, not a name of an object.
+    let is_word = |family: &str| {
+        spread.get(family).is_some_and(|[groups, classes]| {
+            group_count > 1
+                && groups.len() == group_count
+                && classes.len() > 1
+                && classes.len() == dataset.classes.len()
+        })
+    };
     let key = |sample: &Sample| {
         let family = family(&sample.origin.file)?;
         let is_class = sample.label.classes().any(|class| class == family);
         // Then the name says what it is, not where it comes from.
-        (!(grouped && is_class)).then_some(family)
+        (!(grouped && (is_class || is_word(&family)))).then_some(family)
     };
     // Pieces of the same file have been told already.
     let both: Vec<_> = sides

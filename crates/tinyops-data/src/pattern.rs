@@ -39,6 +39,37 @@ pub enum PatternError {
     Twice(String),
 }
 
+/// Why a pattern does not say where a file goes.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlaceError {
+    /// A folder is named by a capture that has no value.
+    #[error("a folder is named by its {0}, which is not said")]
+    Unnamed(String),
+    /// A folder may be called anything.
+    #[error("the pattern does not say how a folder is called")]
+    Wild,
+    /// A value that cannot be the name of a folder.
+    #[error("`{0}` cannot be a part of a path")]
+    Value(String),
+    /// There is no such capture in the pattern.
+    #[error("the pattern has no `{{{0}}}`")]
+    NoCapture(String),
+    /// The name of the file is not one that the pattern finds.
+    #[error("the pattern does not find a file called `{0}`")]
+    Name(String),
+    /// The name of the file says something else.
+    #[error("the pattern reads {name} `{took}` in `{path}`")]
+    Differs {
+        /// The capture.
+        name: String,
+        /// What it took.
+        took: String,
+        /// Of which path.
+        path: String,
+    },
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Piece {
     Literal(char),
@@ -121,6 +152,52 @@ impl Pattern {
         let (before, after) = (&path[..span.start], &path[span.end..]);
         let characters = before.iter().copied().chain(with.chars());
         Some(characters.chain(after.iter().copied()).collect())
+    }
+
+    /// Where a file called `name` goes so that the pattern finds it there with these values: folders are called after
+    /// them, the name stays, and `**` is no folder at all.
+    ///
+    /// # Errors
+    /// [`PlaceError`].
+    pub fn place(&self, name: &str, values: &Captures) -> Result<String, PlaceError> {
+        for (known, value) in values {
+            let is_part = !value.is_empty()
+                && !value.starts_with('.')
+                && !value.contains(['/', '\\'])
+                && !value.contains(char::is_control);
+            if !is_part {
+                return Err(PlaceError::Value(value.clone()));
+            }
+            if !self.names().any(|name| name == known) {
+                return Err(PlaceError::NoCapture(known.clone()));
+            }
+        }
+        let last = self
+            .pieces
+            .iter()
+            .rposition(|piece| matches!(piece, Piece::Literal('/') | Piece::Folders))
+            .map_or(0, |index| index + 1);
+        let mut path = String::new();
+        for piece in &self.pieces[..last] {
+            match piece {
+                Piece::Literal(character) => path.push(*character),
+                Piece::Capture(capture, _) => {
+                    let value = values.get(capture);
+                    path += value.ok_or_else(|| PlaceError::Unnamed(capture.clone()))?;
+                }
+                Piece::Folders => {}
+                Piece::One | Piece::Star => return Err(PlaceError::Wild),
+            }
+        }
+        path += name;
+        let took = self.matches(&path);
+        let took = took.ok_or_else(|| PlaceError::Name(name.to_owned()))?;
+        for (name, took) in took {
+            if values.get(&name).is_some_and(|value| *value != took) {
+                return Err(PlaceError::Differs { name, took, path });
+            }
+        }
+        Ok(path)
     }
 
     /// Where each capture begins and ends.
@@ -294,6 +371,59 @@ mod tests {
             pairs.join(" ")
         });
         assert_eq!(text.as_deref(), expected, "{pattern} on {path}");
+    }
+
+    #[track_caller]
+    fn check_place(pattern: &str, name: &str, values: &[(&str, &str)], expected: &str) {
+        let values = values
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        let place = Pattern::new(pattern)
+            .expect("a pattern")
+            .place(name, &values);
+        let place = place.unwrap_or_else(|error| error.to_string());
+        assert_eq!(place, expected, "{name} by {pattern}");
+    }
+
+    #[test]
+    fn places() {
+        let fan = "{group}/{label}/*.csv";
+        let both = [("group", "m1"), ("label", "worn")];
+        check_place(fan, "a.csv", &both, "m1/worn/a.csv");
+        check_place("{label}/**/*.csv", "a.csv", &both[1..], "worn/a.csv");
+        check_place("{label}_{group}.wav", "worn_m1.wav", &both, "worn_m1.wav");
+        check_place(
+            fan,
+            "a.wav",
+            &both,
+            "the pattern does not find a file called `a.wav`",
+        );
+        check_place(
+            fan,
+            "a.csv",
+            &both[1..],
+            "a folder is named by its group, which is not said",
+        );
+        check_place(
+            "{label}_{group}.wav",
+            "sound_m1.wav",
+            &both,
+            "the pattern reads label `sound` in `sound_m1.wav`",
+        );
+        check_place("*.csv", "a.csv", &both, "the pattern has no `{group}`");
+        check_place(
+            "*/a.csv",
+            "a.csv",
+            &[],
+            "the pattern does not say how a folder is called",
+        );
+        check_place(
+            fan,
+            "a.csv",
+            &[("group", "../x")],
+            "`../x` cannot be a part of a path",
+        );
     }
 
     #[test]

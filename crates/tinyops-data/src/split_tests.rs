@@ -76,6 +76,38 @@ fn bearings() -> Dataset {
 }
 
 #[test]
+fn takes_of_every_machine_are_no_family() {
+    let mut samples = Vec::new();
+    for machine in ["m1", "m2", "m3"] {
+        for class in ["normal", "worn"] {
+            for take in 1..3 {
+                let file = format!("{machine}/{class}/take-{take}.csv");
+                samples.push(sample(samples.len(), &file, machine, class, None));
+            }
+        }
+    }
+    let mut report = Report::new();
+    let spec = SplitSpec {
+        hold_out: vec!["m3".into()],
+        ..spec(SplitBy::Group, 0.25, None)
+    };
+    split(&dataset(samples), &spec, &mut report);
+    assert_eq!(codes(&report), []);
+}
+
+#[test]
+fn a_split_without_a_test_is_an_error() {
+    let samples = (0..4).map(|i| sample(i, &format!("{i}"), "fan", ["on", "off"][i % 2], None));
+    let mut report = Report::new();
+    split(
+        &dataset(samples.collect()),
+        &spec(SplitBy::Group, 0.0, Some(0.25)),
+        &mut report,
+    );
+    assert_eq!(codes(&report), [(Severity::Error, Code::EmptyPart)]);
+}
+
+#[test]
 fn a_held_out_load_shows_the_same_bearing_on_both_sides() {
     let mut report = Report::new();
     let spec = SplitSpec {

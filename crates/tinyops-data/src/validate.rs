@@ -428,7 +428,8 @@ fn windows(spec: &WindowSpec, dataset: &Dataset, report: &mut Report) {
     let windowing = match Windowing::new(spec, dataset) {
         Ok(windowing) => windowing,
         // That nothing was read has been said.
-        Err(WindowError::Empty) => return,
+        Err(_) if dataset.samples.is_empty() => return,
+        Err(WindowError::NoRate) if report.of(Code::MissingRate).next().is_some() => return,
         Err(error) => {
             let hint = match error {
                 WindowError::Unequal { .. } => "set `len` or `ms` in `[data.window]`",

@@ -221,7 +221,9 @@ impl<'a> Model<'a> {
         }
         let rate_hz = front_end.rate_hz;
         // Crystals differ by parts in 10,000; a wrong setting differs by more than one in a thousand.
-        let is_same_rate = (rate_hz - limits.sensor.rate_hz).abs() <= 1e-3 * rate_hz.abs();
+        // What was trained on pictures has no rate, and takes any.
+        let is_same_rate =
+            rate_hz == 0.0 || (rate_hz - limits.sensor.rate_hz).abs() <= 1e-3 * rate_hz.abs();
         if !is_same_rate {
             return Err(Refusal::needs(Reason::Rate, (rate_hz * 1000.0) as usize));
         }

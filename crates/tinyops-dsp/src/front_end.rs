@@ -138,7 +138,13 @@ impl FrontEnd {
     /// # Errors
     /// [`FrontEndError::Setting`] names the first that is not.
     pub fn check(&self) -> Result<(), FrontEndError> {
-        require(self.rate_hz.is_finite() && self.rate_hz > 0.0, "rate_hz")?;
+        // A picture has no rate, and these blocks never ask for it.
+        let is_timeless = matches!(
+            self.block,
+            Block::Raw(_) | Block::Flatten(_) | Block::Image(_)
+        );
+        let is_rate = self.rate_hz > 0.0 || (is_timeless && self.rate_hz == 0.0);
+        require(self.rate_hz.is_finite() && is_rate, "rate_hz")?;
         require(
             (1..=CHANNEL_COUNT_MAX).contains(&self.channel_count),
             "channel_count",

@@ -106,7 +106,7 @@ pub enum FleetError {
     #[error("`{0}` is no name: use up to 40 letters, digits, `-`, `_` or `.`")]
     Name(String),
     /// Nothing to roll out.
-    #[error("model `{model}@{version}` has no capsule for any device of the cohort")]
+    #[error("no device here has a board that `{model}@{version}` is signed for")]
     NoCapsule {
         /// The model.
         model: String,

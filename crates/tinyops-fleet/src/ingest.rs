@@ -262,7 +262,8 @@ impl<'a> Batch<'a> {
         let Some(entry) = self.entries.get_mut(&envelope.device) else {
             return;
         };
-        let fresh = entry.presence.follow(envelope, now);
+        let is_boot = matches!(frame, Frame::Hello(_));
+        let fresh = entry.presence.follow(envelope, is_boot, now);
         match frame {
             // Neither is history: blocks are asked for again, and statistics live in their round alone.
             Frame::BlockRequest(request) if fresh => {
@@ -313,21 +314,26 @@ impl<'a> Batch<'a> {
 
 /// What of a presence follows from one envelope or report.
 trait Follow {
-    fn follow(&mut self, envelope: &Envelope<'_>, now: Timestamp) -> bool;
+    fn follow(&mut self, envelope: &Envelope<'_>, is_boot: bool, now: Timestamp) -> bool;
 }
 
 impl Follow for Presence {
     /// Notes an authentic envelope; says whether it is newer than all before.
-    fn follow(&mut self, envelope: &Envelope<'_>, now: Timestamp) -> bool {
+    fn follow(&mut self, envelope: &Envelope<'_>, is_boot: bool, now: Timestamp) -> bool {
         self.last_seen = Some(now);
         if self.last_seq.is_some_and(|last| envelope.sequence <= last) {
             return false;
         }
-        // Before the first one, nothing is known to be missing.
-        let missing = self.last_seq.map_or(0, |last| envelope.sequence - last - 1);
+        // Before the first one, nothing is known to be missing; nor after a boot, since a device passes over the
+        // numbers that it had reserved and not used when the power went.
+        let missing = match self.last_seq {
+            Some(last) if !is_boot => envelope.sequence - last - 1,
+            _ => 0,
+        };
         self.missing_count += i64::from(missing);
         self.last_seq = Some(envelope.sequence);
-        self.model = Some(envelope.model);
+        // A device that has no model yet says 0.
+        self.model = Some(envelope.model).filter(|model| model.0 != 0);
         true
     }
 }

@@ -28,6 +28,6 @@ pub use project::{
 };
 pub use step::{
     compile::{BoardFit, CompileReport},
-    ingest::{Shelf, files_below},
+    ingest::{Shelf, files_below, source_root},
 };
 pub use trigger::{Refusal, Trigger, job_for};

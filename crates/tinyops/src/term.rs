@@ -74,10 +74,9 @@ impl Terminal {
         }
     }
 
-    /// Says something that must be seen, even under `--quiet`.
-    pub(crate) fn warn(self, text: impl Display) {
-        let (yellow, reset) = self.paint("\x1b[33m");
-        let _ = writeln!(io::stderr().lock(), "{yellow}warning:{reset} {text}");
+    /// Says what was found, even under `--quiet`: why a command fails.
+    pub(crate) fn tell(self, findings: impl Display) {
+        let _ = writeln!(io::stderr().lock(), "{findings}");
     }
 
     /// Asks before something that is not easily undone; `yes` has answered already.
@@ -168,7 +167,7 @@ pub(crate) fn seconds(ms: u64) -> String {
 }
 
 fn spinner() -> ProgressStyle {
-    ProgressStyle::with_template("  {prefix:<10} {spinner} {elapsed}")
+    ProgressStyle::with_template("  {prefix:<10} {spinner} {elapsed}  {msg}")
         .expect("the template is a constant")
 }
 

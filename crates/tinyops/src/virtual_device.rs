@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use tinyops_device::{
     Action, Agent, Config, Event, Fetch, Prediction,
+    flash::Flash as _,
     memory::{Lent, Memory},
     sim::RamFlash,
 };
@@ -131,8 +132,17 @@ pub(crate) struct VirtualDevice {
 impl VirtualDevice {
     /// A device fresh from the factory, with its capsule (empty for none).
     pub(crate) fn new(config: Config, room: Room, factory: Arc<[u8]>) -> Self {
-        let bytes = RamFlash::<Vec<u8>, Arc<[u8]>>::bytes_for(room.slot_bytes);
-        let flash = RamFlash::new(vec![0xff; bytes], factory);
+        Self::with_flash(config, room, factory, vec![0xff; Self::flash_bytes(room)])
+    }
+
+    /// A device that had a life before: `flash` is what its memory held when the power went.
+    pub(crate) fn with_flash(
+        config: Config,
+        room: Room,
+        factory: Arc<[u8]>,
+        flash: Vec<u8>,
+    ) -> Self {
+        let flash = RamFlash::new(flash, factory);
         let key = config.key.clone();
         Self {
             agent: Agent::new(config, flash, Buffers::new(room)),
@@ -166,6 +176,17 @@ impl VirtualDevice {
             }
             action = self.agent.step(now_ms, next);
         }
+    }
+
+    /// Bytes of flash that a device with such room has.
+    pub(crate) fn flash_bytes(room: Room) -> usize {
+        RamFlash::<Vec<u8>, Arc<[u8]>>::bytes_for(room.slot_bytes)
+    }
+
+    /// What the flash holds, and how often it was written since the device was made.
+    pub(crate) fn flash(&mut self) -> (u64, &[u8]) {
+        let flash = self.agent.flash_mut();
+        (flash.operations(), flash.mapped())
     }
 
     /// The model that is at work.

@@ -12,7 +12,7 @@ use tinyops_data::{
     dataset::Dataset,
     finding::{Report, Severity},
     ingest::{Listing, expand, ingest},
-    spec::DataSpec,
+    spec::{DataSpec, SourceSpec},
 };
 use tinyops_store::{Digest, dataset};
 use walkdir::WalkDir;
@@ -63,13 +63,7 @@ impl Shelf {
             decoded: Arc::default(),
         };
         for (source, settings) in spec.source.iter().enumerate() {
-            let lookup = |name: &str| std::env::var(name).ok();
-            let folder =
-                expand(&settings.root, &lookup).map_err(|variable| RunError::Variable {
-                    root: settings.root.clone(),
-                    variable,
-                })?;
-            let folder = root.join(folder);
+            let folder = source_root(root, settings)?;
             let files = shelf.list_source(source, &folder)?;
             shelf.roots.push(folder);
             shelf.listings.push(Listing { files });
@@ -123,6 +117,19 @@ impl Shelf {
             Err(RunError::Changed)
         }
     }
+}
+
+/// The folder that a source reads, with the variables of its `root` replaced; it need not exist.
+///
+/// # Errors
+/// [`RunError::Variable`].
+pub fn source_root(project: &Path, source: &SourceSpec) -> Result<PathBuf, RunError> {
+    let lookup = |name: &str| std::env::var(name).ok();
+    let folder = expand(&source.root, &lookup).map_err(|variable| RunError::Variable {
+        root: source.root.clone(),
+        variable,
+    })?;
+    Ok(project.join(folder))
 }
 
 /// The files below a folder, by their paths from it on, with `/`. Hidden files and folders are left out.

@@ -7,7 +7,7 @@ use tinyops_store::step::Port;
 
 use crate::{
     Gate, GateName, Package, RunError, Smoke, StepName,
-    bench::{Bench, Made},
+    bench::{Bench, Made, Tell},
 };
 
 pub(crate) async fn step(
@@ -25,7 +25,8 @@ pub(crate) async fn step(
     }];
     let payload = bench.bytes(&first.payload).await?;
     let memory = memory_of(&first.board);
-    let work = move |_| {
+    let work = move |tell: Tell| {
+        tell(0, 0, "the first time builds the firmware".to_owned());
         let found = Found {
             gates: vec![golden(&payload)?, emulated(&payload, settings, memory)],
         };

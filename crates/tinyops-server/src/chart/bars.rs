@@ -200,13 +200,17 @@ impl Parts {
     }
 }
 
+/// At most `count_max` characters, cut in the middle: names of one family often differ in their ends.
 pub(super) fn shortened(text: &str, count_max: usize) -> String {
-    if text.chars().count() <= count_max {
+    let count = text.chars().count();
+    if count <= count_max {
         return text.to_owned();
     }
-    let mut short: String = text.chars().take(count_max - 1).collect();
-    short.push('…');
-    short
+    let tail = (count_max - 1) / 2;
+    let head = text.chars().take(count_max - 1 - tail);
+    head.chain(['…'])
+        .chain(text.chars().skip(count - tail))
+        .collect()
 }
 
 fn round(value: f64) -> f64 {

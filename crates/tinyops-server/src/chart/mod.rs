@@ -71,9 +71,15 @@ fn figure(title: &str, note: Option<&str>, legend: &[(&str, Tone, bool)], body: 
     }
 }
 
-/// What stands where a chart will be, and what to do to see one.
+/// What stands where a chart will be, and what to do to see one; what stands between backticks is code.
 fn nothing_yet(hint: &str) -> Markup {
-    html! { p.empty { (hint) } }
+    html! {
+        p.empty {
+            @for (index, part) in hint.split('`').enumerate() {
+                @if index % 2 == 1 { code { (part) } } @else { (part) }
+            }
+        }
+    }
 }
 
 #[cfg(test)]

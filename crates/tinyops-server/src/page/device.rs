@@ -12,6 +12,7 @@ use tinyops_store::presence::{self, Presence};
 use tinyops_store::report::{self, Report};
 use tinyops_store::rollout::{self, Member};
 use tinyops_store::{DeviceId, Timestamp, audit};
+use tinyops_wire::frame::Frame;
 
 use super::part::{self, Names};
 use super::{Page, PageError, Place};
@@ -72,7 +73,7 @@ pub(super) async fn list(
     let body = html! {
         section.card {
             @if devices.is_empty() {
-                (part::empty(html! { "No device is registered. " code { "tinyops fleet simulate" } " starts virtual ones, " code { "POST /api/v1/devices" } " enrols a real one." }))
+                (part::empty(html! { "No device is registered. " code { "tinyops device run" } " starts a virtual one, " code { "POST /api/v1/devices" } " enrols a real one." }))
             } @else {
                 div.tablewrap { table {
                     thead { tr { th { "device" } th { "board" } th { "cohort" } th { "model" } th { "last heard" } th.num { "reports" } th.num { "missing" } th.num { "malformed" } th.num { "drift / threshold" } th { "state" } } }
@@ -184,6 +185,20 @@ fn deliveries(members: &[Member], names: &Names, now: Timestamp) -> Markup {
     }
 }
 
+/// What a frame tells, in a word.
+fn kind(frame: &[u8]) -> &'static str {
+    match Frame::decode(frame) {
+        Ok(Frame::Summary(_)) => "summary",
+        Ok(Frame::Alarm(_)) => "alarm",
+        Ok(Frame::Statistics(_)) => "statistics",
+        Ok(Frame::Outcome(_)) => "outcome",
+        Ok(Frame::Update(_)) => "update",
+        Ok(Frame::BlockRequest(_)) => "request",
+        Ok(Frame::Hello(_)) => "boot",
+        _ => "unknown",
+    }
+}
+
 fn reports_table(reports: &[Report], names: &Names, now: Timestamp) -> Markup {
     if reports.is_empty() {
         return part::empty(
@@ -192,13 +207,14 @@ fn reports_table(reports: &[Report], names: &Names, now: Timestamp) -> Markup {
     }
     html! {
         table {
-            thead { tr { th.num { "sequence" } th { "received" } th { "model" } th.num { "bytes" } th { "frame" } } }
+            thead { tr { th.num { "sequence" } th { "received" } th { "model" } th.num { "bytes" } th { "what" } th { "frame" } } }
             @for report in reports {
                 tr {
                     td.num { (report.seq) }
                     td { (part::ago(report.received_at, now)) }
-                    td { (names.link(Some(report.model))) }
+                    td { (names.link(Some(report.model).filter(|model| model.0 != 0))) }
                     td.num { (report.frame.len()) }
+                    td { (kind(&report.frame)) }
                     td { code { @for byte in report.frame.iter().take(12) { (format!("{byte:02x}")) } @if report.frame.len() > 12 { "…" } } }
                 }
             }

@@ -89,7 +89,7 @@ fn over_time(histories: &[(String, Vec<DriftPoint>)], events: &Events<'_>) -> Ma
         width: 830.0,
         height: 290.0,
         empty: "No cohort is judged yet: devices must report often enough to know their own normal. \
-                `tinyops fleet simulate` sends reports faster than real devices do.",
+                `tinyops device run` with a recording reports faster than real devices do.",
     }
     .draw()
 }

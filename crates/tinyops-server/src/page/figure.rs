@@ -127,8 +127,8 @@ pub(super) fn accuracy(outcomes: &[Outcome], events: &Events<'_>, goal: Option<f
         threshold: goal.map(|goal| (goal, "goal")),
         width: 830.0,
         height: 270.0,
-        empty: "No labels have come back yet. Devices report outcomes as `label` events; \
-                `tinyops demo` shows them from simulated maintenance.",
+        empty: "No labels have come back yet. A device reports an outcome when someone tells it what was really \
+                the case; `tinyops demo` shows them from simulated maintenance.",
     }
     .draw()
 }

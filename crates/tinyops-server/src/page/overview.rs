@@ -144,7 +144,7 @@ impl View {
     fn models(&self) -> Markup {
         if self.device_count == 0 {
             return part::empty(html! {
-                "No device is registered. " code { "tinyops fleet simulate" } " starts virtual ones, "
+                "No device is registered. " code { "tinyops device run" } " starts a virtual one, "
                 code { "POST /api/v1/devices" } " enrols a real one."
             });
         }
@@ -161,7 +161,7 @@ impl View {
                 @for (index, (id, count)) in parts {
                     tr {
                         td { i.swatch style=(format!("--c:{}", if id.is_some() { Tone::Series(index) } else { Tone::Quiet }.color())) {} " " (self.names.link(*id)) }
-                        td.num { (count) " devices" }
+                        td.num { (count) @if *count == 1 { " device" } @else { " devices" } }
                     }
                 }
             }

@@ -372,7 +372,7 @@ async fn pages_tell_how_the_fleet_is() {
 async fn empty_pages_say_what_to_do() {
     let router = router(app(None).await);
     for (path, expected) in [
-        ("/", "tinyops fleet simulate"),
+        ("/", "tinyops device run"),
         ("/runs", "tinyops run"),
         ("/models", "No model is registered"),
         ("/devices", "No device is registered"),

@@ -1,3 +1,5 @@
+mod add;
+
 use std::fmt::Write as _;
 
 use serde::Serialize;
@@ -19,7 +21,7 @@ use crate::{
     table::Table,
 };
 
-/// Look at the recordings of a project and at the versions of its dataset
+/// Add recordings to a project, look at them and at the versions of its dataset
 ///
 /// A version is the digest of a list of all recordings: the same recordings are the same version, anywhere.
 #[derive(Debug, clap::Args)]
@@ -30,6 +32,7 @@ pub(crate) struct Data {
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
+    Add(add::Add),
     Status(Status),
     Validate(Validate),
     Ls(Ls),
@@ -98,6 +101,9 @@ impl RecordingView {
     }
 }
 
+/// Names of a kind that a person is shown; `--json` has them all.
+const LISTED: usize = 20;
+
 /// What changed between two versions, by the names of recordings.
 #[derive(Serialize)]
 struct DiffView {
@@ -127,8 +133,11 @@ impl DiffView {
             ('-', &self.removed),
             ('~', &self.changed),
         ] {
-            for name in names {
+            for name in names.iter().take(LISTED) {
                 let _ = writeln!(out, "  {sign} {name}");
+            }
+            if names.len() > LISTED {
+                let _ = writeln!(out, "  {sign} and {} more", names.len() - LISTED);
             }
         }
         let _ = writeln!(
@@ -144,6 +153,7 @@ impl DiffView {
 
 pub(crate) async fn run(context: &Context, args: &Data) -> Result<(), Failure> {
     match &args.verb {
+        Verb::Add(args) => add::run(context, args),
         Verb::Status(_) => status(context).await,
         Verb::Validate(_) => validate(context).await,
         Verb::Ls(_) => ls(context).await,
@@ -306,7 +316,12 @@ async fn show(context: &Context, args: &Show) -> Result<(), Failure> {
     for entry in &manifest.entries {
         table.row([
             entry.name.clone(),
-            entry.label.clone(),
+            // The manifest says of a label what it is, too: a class, a value.
+            entry
+                .label
+                .strip_prefix("class ")
+                .unwrap_or(&entry.label)
+                .to_owned(),
             entry.group.clone(),
             entry.len.to_string(),
             short(&entry.content),

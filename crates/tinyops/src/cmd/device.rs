@@ -1,3 +1,5 @@
+mod chip;
+
 use std::{
     io::BufRead as _,
     net::SocketAddr,
@@ -6,19 +8,20 @@ use std::{
     time::Duration,
 };
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tinyops_data::{finding::Report, ingest, ingest::Listing, spec::DataSpec};
 use tinyops_device::{Answer, BlockSource, Config, Event, Prediction, Reporting, Sensor};
 use tinyops_model::Model;
 use tinyops_pipeline::Project;
-use tinyops_store::{DeviceId, model};
-use tinyops_wire::{DeviceKey, summary::Format};
+use tinyops_store::model;
+use tinyops_wire::summary::Format;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
     sync::mpsc,
 };
 
+use self::chip::{Chip, Identity};
 use crate::{
     cmd::serve::open_signer,
     context::{Context, now, store_failure},
@@ -40,8 +43,9 @@ enum Verb {
 
 /// Run one virtual device: the real agent, with a recording or standard input as its sensor
 ///
-/// Registers with a server over HTTP (once; the identity is kept in the project), then speaks MQTT as any device:
-/// reports go up, capsules come down. Predictions are printed, one a line.
+/// Registers with a server over HTTP (once), then speaks MQTT as any device: reports go up, capsules come down.
+/// Predictions are printed, one a line. Who it is, and what its flash holds, is kept in two files: the next run is the
+/// same device after a power cut.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example: tinyops device run --board esp-eye --replay data/m1/normal/take-1.csv"
@@ -63,6 +67,13 @@ struct Run {
     /// Windows between two reports
     #[arg(long, default_value_t = 24)]
     report_every: u32,
+    /// Who it is: a file with id and key, made where it is missing; its flash is kept beside it, in `FILE.flash`
+    /// [default: .tinyops/device-BOARD.json in the project]
+    #[arg(long, value_name = "FILE")]
+    identity: Option<PathBuf>,
+    /// Devices that it is compared with, when it registers
+    #[arg(long, default_value = "default")]
+    cohort: String,
     /// Where the server's HTTP is [default: as `tinyops config` says]
     #[arg(long, value_name = "ADDRESS")]
     server: Option<SocketAddr>,
@@ -79,13 +90,6 @@ struct View<'a> {
     confidence: Option<f32>,
     value: Option<f32>,
     is_alarm: Option<bool>,
-}
-
-/// Who the device is: kept in the project, so that it is the same device next time.
-#[derive(Serialize, Deserialize)]
-struct Identity {
-    device: String,
-    key: String,
 }
 
 pub(crate) async fn run(context: &Context, args: &Device) -> Result<(), Failure> {
@@ -127,8 +131,19 @@ async fn live(context: &Context, args: &Run) -> Result<(), Failure> {
     let server = address(args.server, &context.settings.http.value)?;
     let mqtt = address(args.mqtt, &context.settings.mqtt.value)?;
     let folder = context.root.join(".tinyops");
-    let (device, key) =
-        identity(&folder.join(format!("device-{board}.json")), server, board).await?;
+    let path = args
+        .identity
+        .clone()
+        .unwrap_or_else(|| folder.join(format!("device-{board}.json")));
+    let chip = Chip::open(&path, Room::LARGE)?;
+    let (device, key) = match chip.identity()? {
+        Some(found) => found,
+        None => {
+            let registered = register(server, board, &args.cohort).await?;
+            chip.keep_identity(&registered)?;
+            registered.read(&path)?
+        }
+    };
     let signer = open_signer(&folder.join("release.key"))?;
     let config = Config {
         device,
@@ -155,7 +170,9 @@ async fn live(context: &Context, args: &Run) -> Result<(), Failure> {
     let readings = readings(args, &workshop.project, usize::from(sensor.channel_count))?;
     let mut body = Body {
         context,
-        device: VirtualDevice::new(config, Room::LARGE, Arc::new([])),
+        device: VirtualDevice::with_flash(config, Room::LARGE, Arc::new([]), chip.flash()),
+        chip,
+        name: format!("{name}@{}", newest.version),
         link,
         inbox,
     };
@@ -168,6 +185,9 @@ async fn live(context: &Context, args: &Run) -> Result<(), Failure> {
 struct Body<'a> {
     context: &'a Context,
     device: VirtualDevice,
+    chip: Chip,
+    /// The model that is expected.
+    name: String,
     link: Link,
     inbox: mpsc::Receiver<Vec<u8>>,
 }
@@ -179,15 +199,18 @@ impl Body<'_> {
         pace: Option<Duration>,
     ) -> Result<(), Failure> {
         let response = self.device.handle(now_ms(), Event::Boot);
-        self.act(response).await;
+        self.act(response).await?;
         // A capsule that is owed comes before the first reading, so that no window goes unscored.
         let patience = tokio::time::sleep(Duration::from_secs(10));
         tokio::pin!(patience);
         while self.device.model().is_none() {
             tokio::select! {
-                Some(bytes) = self.inbox.recv() => self.down(&bytes).await,
+                Some(bytes) = self.inbox.recv() => self.down(&bytes).await?,
                 () = &mut patience => {
-                    self.context.terminal.note("no model has come yet; measuring all the same");
+                    self.context.terminal.note(format_args!(
+                        "no model has come in 10 s; measuring all the same. `tinyops rollout start {}` offers one",
+                        self.name
+                    ));
                     break;
                 }
             }
@@ -195,12 +218,12 @@ impl Body<'_> {
         loop {
             tokio::select! {
                 biased;
-                Some(bytes) = self.inbox.recv() => self.down(&bytes).await,
+                Some(bytes) = self.inbox.recv() => self.down(&bytes).await?,
                 reading = readings.recv() => match reading {
                     None => break,
                     Some(reading) => {
                         let response = self.device.handle(now_ms(), Event::Reading(&reading));
-                        self.act(response).await;
+                        self.act(response).await?;
                         if let Some(pace) = pace {
                             tokio::time::sleep(pace).await;
                         }
@@ -221,18 +244,21 @@ impl Body<'_> {
         Ok(())
     }
 
-    async fn down(&mut self, bytes: &[u8]) {
+    async fn down(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         let response = self.device.handle(now_ms(), Event::Downlink(bytes));
-        self.act(response).await;
+        self.act(response).await
     }
 
-    async fn act(&mut self, response: Response) {
+    async fn act(&mut self, response: Response) -> Result<(), Failure> {
+        // Before anything is sent, as on a board: no number may be used twice, even if this process is killed now.
+        self.chip.keep(&mut self.device)?;
         for prediction in &response.predictions {
             self.print(prediction);
         }
         for uplink in response.uplinks {
             self.link.send(uplink).await;
         }
+        Ok(())
     }
 
     fn print(&self, prediction: &Prediction) {
@@ -281,46 +307,14 @@ fn address(flag: Option<SocketAddr>, setting: &str) -> Result<SocketAddr, Failur
     )
 }
 
-/// The device's id and key: from the file, or from the server, which then keeps it in the file.
-async fn identity(
-    path: &Path,
-    server: SocketAddr,
-    board: &str,
-) -> Result<(DeviceId, DeviceKey), Failure> {
-    let unreadable =
-        || Failure::question(format!("`{}` is no identity of a device", path.display()));
-    let identity: Identity = match std::fs::read(path) {
-        Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| unreadable().cause(&error))?,
-        Err(_) => {
-            let identity = register(server, board).await?;
-            let text = serde_json::to_vec(&identity).expect("an identity has string keys");
-            write_secret(path, &text).map_err(|error| {
-                Failure::environment(format!("cannot write `{}`", path.display())).cause(&error)
-            })?;
-            identity
-        }
-    };
-    let device = identity.device.parse().map_err(|_| unreadable())?;
-    let key: tinyops_store::Digest = identity.key.parse().map_err(|_| unreadable())?;
-    Ok((device, DeviceKey(key.0)))
-}
-
-fn write_secret(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    std::io::Write::write_all(&mut options.open(path)?, bytes)
-}
-
 /// `POST /api/v1/devices`, the one request a device makes over HTTP.
-async fn register(server: SocketAddr, board: &str) -> Result<Identity, Failure> {
+async fn register(server: SocketAddr, board: &str, cohort: &str) -> Result<Identity, Failure> {
     let unreachable = |error: std::io::Error| {
         Failure::environment(format!("no server answers at {server}"))
             .cause(&error)
             .hint("`tinyops serve` starts one, `--server ADDRESS` looks elsewhere")
     };
-    let body = serde_json::json!({ "board": board }).to_string();
+    let body = serde_json::json!({ "board": board, "cohort": cohort }).to_string();
     let request = format!(
         "POST /api/v1/devices HTTP/1.1\r\nHost: {server}\r\nContent-Type: application/json\r\n\
          Content-Length: {}\r\nConnection: close\r\n\r\n{body}",

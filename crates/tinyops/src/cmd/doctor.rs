@@ -31,7 +31,10 @@ pub(crate) async fn run(context: &Context, _: &Doctor) -> Result<(), Failure> {
         store(context).await,
         optional(
             "target of the emulated board",
-            Toolchain::find().map(|found| format!("{found:?}")),
+            Toolchain::find().map(|found| match found {
+                Toolchain::Installed => "thumbv7em-none-eabihf is installed".to_owned(),
+                Toolchain::BuildStd => "Debian's cargo-web builds `core` for it".to_owned(),
+            }),
         ),
         optional(
             "firmware of the emulated board",

@@ -7,7 +7,7 @@ use crate::{context::Context, failure::Failure};
 
 /// Write a commented `tinyops.toml` to start a project from
 ///
-/// An existing file is left alone.
+/// It says where recordings go, and which choices there are. An existing file is left alone.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: tinyops init --template vibration --project fan")]
 pub(crate) struct Init {
@@ -38,6 +38,16 @@ impl Template {
             Self::Image => include_str!("../../templates/image.toml"),
         }
     }
+
+    /// Where the template looks for recordings, as a person would say it.
+    fn place(self) -> &'static str {
+        match self {
+            Self::Vibration => "data/MACHINE/CONDITION/*.csv",
+            Self::Motion => "data/PERSON/ACTIVITY/*.csv",
+            Self::Audio => "data/SPEAKER/WORD/*.wav",
+            Self::Image => "data/*images*",
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -52,8 +62,8 @@ pub(crate) fn run(context: &Context, args: &Init) -> Result<(), Failure> {
         let failure = Failure::question(format!("cannot write `{}`", path.display()));
         match error.kind() {
             std::io::ErrorKind::AlreadyExists => failure
-                .because("it is there already")
-                .hint("`--project DIR` writes it elsewhere"),
+                .because("it is there already, and is left as it is")
+                .hint("`--project DIR` begins a project in another folder"),
             _ => failure.cause(&error),
         }
     };
@@ -67,9 +77,10 @@ pub(crate) fn run(context: &Context, args: &Init) -> Result<(), Failure> {
     };
     context.terminal.answer(&view, || {
         format!(
-            "Wrote {}\nPut recordings under {} and say `tinyops run`\n",
+            "Wrote {}: read it, it says what can be set\n\
+             Put recordings into {}, then `tinyops data validate` and `tinyops run`\n",
             path.display(),
-            context.root.join("data").display()
+            context.root.join(args.template.place()).display()
         )
     });
     Ok(())
@@ -79,6 +90,7 @@ pub(crate) fn run(context: &Context, args: &Init) -> Result<(), Failure> {
 mod tests {
     use clap::ValueEnum as _;
     use std::path::Path;
+    use tinyops_data::pattern::Pattern;
     use tinyops_pipeline::Project;
 
     use super::Template;
@@ -88,6 +100,23 @@ mod tests {
         for template in Template::value_variants() {
             let project = Project::parse(template.text(), Path::new("tinyops.toml")).unwrap();
             assert!(!project.data.source.is_empty(), "{template:?}");
+        }
+    }
+
+    #[test]
+    fn templates_take_whole_labels_from_the_places_that_init_names() {
+        for template in Template::value_variants() {
+            let project = Project::parse(template.text(), Path::new("tinyops.toml")).unwrap();
+            let source = &project.data.source[0];
+            let place = template.place().replace("*.", "yes_01.").replace('*', "-");
+            let path = place.strip_prefix("data/").unwrap();
+            let pattern = Pattern::new(&source.files[0]).unwrap();
+            let captures = pattern.matches(path).unwrap_or_else(|| panic!("{path}"));
+            if source.label_file.is_none() {
+                let folders: Vec<&str> = path.split('/').collect();
+                assert_eq!(captures["group"], folders[0], "{template:?}");
+                assert_eq!(captures["label"], folders[1], "{template:?}");
+            }
         }
     }
 }

@@ -205,7 +205,9 @@ fn show_text(model: &Model, capsules: &[CapsuleView]) -> String {
     let mut table = Table::new(["figure", "value"]);
     for (name, value) in model.metrics.as_object().into_iter().flatten() {
         if let Some(value) = value.as_f64() {
-            table.row([name.clone(), format!("{value:.4}")]);
+            let is_count = name.ends_with("_bytes") || name == "windows";
+            let digits = if is_count { 0 } else { 4 };
+            table.row([name.clone(), format!("{value:.digits$}")]);
         }
     }
     if !table.is_empty() {

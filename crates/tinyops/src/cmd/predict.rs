@@ -220,7 +220,7 @@ fn read(
     }
     if report.has_errors() {
         if !context.terminal.json {
-            context.terminal.warn(&report);
+            context.terminal.tell(&report);
         }
         return Err(
             Failure::question(format!("`{}` cannot be judged whole", path.display()))

@@ -1,5 +1,5 @@
 use serde::Serialize;
-use tinyops_fleet::{canary::Plan, rollout::Wish};
+use tinyops_fleet::{FleetError, canary::Plan, rollout::Wish};
 use tinyops_server::release;
 use tinyops_store::{
     Db, Json,
@@ -219,7 +219,14 @@ async fn start(context: &Context, args: &Start) -> Result<(), Failure> {
         cohort: args.cohort.as_deref(),
         plan,
     };
-    let (rollout, _) = fleet.start_rollout(&wish, "command line", now()).await?;
+    let started = fleet.start_rollout(&wish, "command line", now()).await;
+    let (rollout, _) = started.map_err(|error| match error {
+        FleetError::NoCapsule { .. } => Failure::of(Exit::Question, &error).hint(
+            "`tinyops devices ls` shows boards and cohorts, `tinyops devices add` registers one; \
+             `[boards] targets` says what a version is compiled for",
+        ),
+        error => error.into(),
+    })?;
     context
         .terminal
         .note("`tinyops serve` carries it out, now or when it runs next");

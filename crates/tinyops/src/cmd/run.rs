@@ -96,7 +96,8 @@ pub(crate) async fn run(context: &Context, args: &Run) -> Result<(), Failure> {
         fits: &outcome.fits,
         findings: &outcome.report,
     };
-    terminal.answer(&view, || text(&name, &outcome));
+    let slice_windows_min = workshop.project.gates.slice_windows_min;
+    terminal.answer(&view, || text(&name, &outcome, slice_windows_min));
     match refused.first() {
         None => Ok(()),
         Some(first) => Err(Failure::no(format!(
@@ -115,7 +116,7 @@ pub(crate) fn run_failure(context: &Context, error: RunError) -> Failure {
     match &error {
         RunError::Findings { report } => {
             if !context.terminal.json {
-                context.terminal.warn(report);
+                context.terminal.tell(report);
             }
             Failure::of(Exit::Question, &error).hint(
                 "`tinyops data validate` shows the report again; fix the files or exclude them",
@@ -124,8 +125,11 @@ pub(crate) fn run_failure(context: &Context, error: RunError) -> Failure {
         RunError::Store(store) => store_failure(store),
         RunError::NoSource => Failure::of(Exit::Question, &error)
             .hint("add `[[data.source]]` with `root` and `files` to tinyops.toml"),
-        RunError::Source { .. } => Failure::of(Exit::Question, &error)
-            .hint("`root` of the source starts at the project folder; is the data there?"),
+        RunError::Source { root, source } if source.kind() == std::io::ErrorKind::NotFound => {
+            Failure::question(format!("there is no folder `{}`", root.display())).hint(
+                "put recordings there, or let `root` of the source, which starts at the project folder, say where they are",
+            )
+        }
         RunError::Variable { .. } => {
             Failure::of(Exit::Environment, &error).hint("set it, or write `${NAME:-otherwise}`")
         }
@@ -148,10 +152,10 @@ pub(crate) fn warn_of(context: &Context, report: &Report) {
     }
 }
 
-fn text(name: &str, outcome: &Outcome) -> String {
+fn text(name: &str, outcome: &Outcome, slice_windows_min: u32) -> String {
     let mut out = String::new();
     if let Some(comparison) = &outcome.evaluation {
-        out += &evaluation_text(comparison);
+        out += &evaluation_text(comparison, slice_windows_min);
     }
     if !outcome.fits.is_empty() {
         out += "\n";
@@ -180,7 +184,7 @@ fn text(name: &str, outcome: &Outcome) -> String {
 }
 
 /// The figures of a model: int8 and float side by side, confusion matrix, classes, slices.
-pub(crate) fn evaluation_text(comparison: &Comparison) -> String {
+pub(crate) fn evaluation_text(comparison: &Comparison, slice_windows_min: u32) -> String {
     let int8 = &comparison.int8;
     let mut out = format!("\nTest split, {} windows\n", int8.windows);
     let mut table = Table::new(["", "int8", "float"]);
@@ -211,9 +215,17 @@ pub(crate) fn evaluation_text(comparison: &Comparison) -> String {
         out += "\nConfusion (rows are the truth), precision, recall, F1 of each class\n";
         out += &confusion_text(int8);
     }
-    let behind = int8.slices.iter().take(5);
+    // As the gate does: what a handful of windows says of a slice is chance.
+    let (mut judged, small): (Vec<_>, Vec<_>) = int8
+        .slices
+        .iter()
+        .partition(|slice| slice.windows >= slice_windows_min as usize);
+    judged.sort_by(|a, b| match (a.metric, b.metric) {
+        (Some(a), Some(b)) => a.total_cmp(&b),
+        (a, b) => b.is_some().cmp(&a.is_some()),
+    });
     let mut table = Table::new(["slice", "windows", "metric"]);
-    for slice in behind {
+    for slice in judged.iter().take(5) {
         let metric = slice
             .metric
             .map_or_else(|| "–".to_owned(), |value| format!("{value:.4}"));
@@ -224,8 +236,18 @@ pub(crate) fn evaluation_text(comparison: &Comparison) -> String {
         ]);
     }
     if !table.is_empty() {
-        out += "\nSlices, smallest metric first\n";
+        out += "\nSlices, the weakest first\n";
         out += &table.text();
+        if judged.len() > 5 {
+            let _ = writeln!(out, "  and {} better ones", judged.len() - 5);
+        }
+    }
+    if !small.is_empty() {
+        let _ = writeln!(
+            out,
+            "  {} slices have fewer than {slice_windows_min} windows and are not judged",
+            small.len()
+        );
     }
     out
 }

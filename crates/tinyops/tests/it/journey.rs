@@ -54,6 +54,51 @@ fn a_template_is_a_start() {
 }
 
 #[test]
+fn recordings_are_added_where_the_pattern_finds_them() {
+    let place = Workplace::fans();
+    place.write("new/a.csv", &recording(9.0, 18.0));
+    place.write("new/b.csv", &recording(9.5, 18.0));
+    place.write("new/README", "nothing to measure");
+    let add = ["data", "add", "new", "--label", "blade", "--group", "m9"];
+    let added = check_shape(&place, "data-add", &add);
+    assert_eq!(added["added"][1], "m9/blade/b.csv");
+    let again = place.check(&add, 0).stdout;
+    assert!(again.contains("0 added, 2 were there"), "{again}");
+    let status = place.check(&["data", "status", "--json"], 0).json();
+    assert_eq!(status["detail"]["samples"], 20);
+
+    let no_group = place.check(&["data", "add", "new/a.csv", "--label", "blade"], 2);
+    assert!(
+        no_group.stderr.contains("add `--group NAME`"),
+        "{}",
+        no_group.stderr
+    );
+    place.write("new/a.csv", &recording(1.0, 2.0));
+    let other = place.check(&add, 2);
+    assert!(
+        other.stderr.contains("is another recording"),
+        "{}",
+        other.stderr
+    );
+    place.write("bad/c.csv", "x,y,z\n1,2,3\n1,nan,3\n");
+    let bad = place.check(
+        &["data", "add", "bad", "--label", "blade", "--group", "m9"],
+        2,
+    );
+    assert!(bad.stderr.contains("c.csv, row 3"), "{}", bad.stderr);
+    assert!(!place.path("data/m9/blade/c.csv").exists());
+    let away = place.check(
+        &["data", "add", "new", "--label", "blade", "--group", "../m9"],
+        2,
+    );
+    assert!(
+        away.stderr.contains("cannot be a part of a path"),
+        "{}",
+        away.stderr
+    );
+}
+
+#[test]
 fn from_recordings_to_a_device_and_back() {
     let place = Workplace::fans();
 

@@ -1,0 +1,141 @@
+//! What a virtual device keeps while it has no power: its id and key in one file, its flash in another.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use tinyops_store::DeviceId;
+use tinyops_wire::DeviceKey;
+
+use crate::{
+    failure::Failure,
+    virtual_device::{Room, VirtualDevice},
+};
+
+/// Who the device is.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Identity {
+    device: String,
+    key: String,
+}
+
+impl Identity {
+    /// The device's id and key; `path` is only for the words of an error.
+    pub(super) fn read(&self, path: &Path) -> Result<(DeviceId, DeviceKey), Failure> {
+        let device = self.device.parse().map_err(|_| no_identity(path))?;
+        let key: tinyops_store::Digest = self.key.parse().map_err(|_| no_identity(path))?;
+        Ok((device, DeviceKey(key.0)))
+    }
+}
+
+/// The two files, and what of the flash is in them.
+pub(super) struct Chip {
+    path: PathBuf,
+    flash_bytes: usize,
+    /// As it was when the device got power; none for a new one.
+    flash: Option<Vec<u8>>,
+    /// Operations of the flash that the file has.
+    kept: u64,
+}
+
+impl Chip {
+    /// The files of the device whose identity lies, or shall lie, at `path`.
+    pub(super) fn open(path: &Path, room: Room) -> Result<Self, Failure> {
+        let mut chip = Self {
+            path: path.to_path_buf(),
+            flash_bytes: VirtualDevice::flash_bytes(room),
+            flash: None,
+            kept: 0,
+        };
+        let flash = chip.flash_path();
+        match fs::read(&flash) {
+            Ok(bytes) if bytes.len() == chip.flash_bytes => chip.flash = Some(bytes),
+            Ok(bytes) => {
+                return Err(Failure::question(format!(
+                    "`{}` is no flash of a virtual device",
+                    flash.display()
+                ))
+                .because(format!(
+                    "it has {} bytes, not {}",
+                    bytes.len(),
+                    chip.flash_bytes
+                ))
+                .hint("remove it together with the identity: the device then registers anew"));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(unreadable(&flash, &error)),
+        }
+        Ok(chip)
+    }
+
+    /// Who it is, if that is known: it ran before, or `tinyops devices add --json` wrote the file.
+    pub(super) fn identity(&self) -> Result<Option<(DeviceId, DeviceKey)>, Failure> {
+        let bytes = match fs::read(&self.path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(unreadable(&self.path, &error)),
+        };
+        let identity: Identity = serde_json::from_slice(&bytes)
+            .map_err(|error| no_identity(&self.path).cause(&error))?;
+        identity.read(&self.path).map(Some)
+    }
+
+    /// Writes down who it is.
+    pub(super) fn keep_identity(&self, identity: &Identity) -> Result<(), Failure> {
+        let text = serde_json::to_vec(identity).expect("an identity has string keys");
+        put(&self.path, &text).map_err(|error| unwritable(&self.path, &error))
+    }
+
+    /// What the flash held when the power came.
+    pub(super) fn flash(&self) -> Vec<u8> {
+        self.flash
+            .clone()
+            .unwrap_or_else(|| vec![0xff; self.flash_bytes])
+    }
+
+    /// Writes the flash to its file if the device has written to it.
+    pub(super) fn keep(&mut self, device: &mut VirtualDevice) -> Result<(), Failure> {
+        let path = self.flash_path();
+        let (operations, bytes) = device.flash();
+        if operations == self.kept {
+            return Ok(());
+        }
+        put(&path, bytes).map_err(|error| unwritable(&path, &error))?;
+        self.kept = operations;
+        Ok(())
+    }
+
+    fn flash_path(&self) -> PathBuf {
+        let mut name = self.path.clone().into_os_string();
+        name.push(".flash");
+        name.into()
+    }
+}
+
+/// A file for nobody else's eyes, whole or not there.
+fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut part = path.to_path_buf().into_os_string();
+    part.push(".part");
+    let part = PathBuf::from(part);
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    io::Write::write_all(&mut options.open(&part)?, bytes)?;
+    fs::rename(part, path)
+}
+
+fn no_identity(path: &Path) -> Failure {
+    Failure::question(format!("`{}` is no identity of a device", path.display()))
+        .hint("remove it: the device then registers anew; or name another file with `--identity`")
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Failure {
+    Failure::environment(format!("cannot read `{}`", path.display())).cause(error)
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> Failure {
+    Failure::environment(format!("cannot write `{}`", path.display())).cause(error)
+}
