@@ -332,8 +332,7 @@ impl Follow for Presence {
         };
         self.missing_count += i64::from(missing);
         self.last_seq = Some(envelope.sequence);
-        // A device that has no model yet says 0.
-        self.model = Some(envelope.model).filter(|model| model.0 != 0);
+        self.model = Some(envelope.model);
         true
     }
 }

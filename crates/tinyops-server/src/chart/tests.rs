@@ -87,7 +87,7 @@ fn a_gap_in_the_data_is_a_gap_in_the_line() {
 fn a_chart_without_data_says_what_to_do() {
     for points in [vec![], vec![(f64::NAN, 1.0)]] {
         let drawn = chart(points).draw().into_string();
-        assert!(drawn.contains("run `tinyops demo`") && !drawn.contains("<svg"));
+        assert!(drawn.contains("run <code>tinyops demo</code>") && !drawn.contains("<svg"));
     }
 }
 

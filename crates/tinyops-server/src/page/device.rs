@@ -212,7 +212,7 @@ fn reports_table(reports: &[Report], names: &Names, now: Timestamp) -> Markup {
                 tr {
                     td.num { (report.seq) }
                     td { (part::ago(report.received_at, now)) }
-                    td { (names.link(Some(report.model).filter(|model| model.0 != 0))) }
+                    td { (names.link(Some(report.model))) }
                     td.num { (report.frame.len()) }
                     td { (kind(&report.frame)) }
                     td { code { @for byte in report.frame.iter().take(12) { (format!("{byte:02x}")) } @if report.frame.len() > 12 { "…" } } }

@@ -224,6 +224,8 @@ impl Names {
 
     /// The name, linked to its page.
     pub(super) fn link(&self, id: Option<ModelId>) -> Markup {
+        // A device that has no model yet reports 0.
+        let id = id.filter(|id| id.0 != 0);
         match id.map(|id| (id, self.capsule(id))) {
             Some((_, Some(capsule))) => model_link(&capsule.model, capsule.version),
             Some((id, None)) => html! { code { (id) } },

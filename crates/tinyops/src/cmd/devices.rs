@@ -177,7 +177,11 @@ async fn ls(context: &Context, args: &Ls) -> Result<(), Failure> {
             device.board.clone(),
             device.cohort.clone(),
             device.state.to_string(),
-            presence.model.map_or_else(dash, |model| model.to_string()),
+            // A device that has no model yet reports 0.
+            presence
+                .model
+                .filter(|model| model.0 != 0)
+                .map_or_else(dash, |model| model.to_string()),
             presence.report_count.to_string(),
             presence.byte_count.to_string(),
             presence.last_seen.map_or_else(dash, moment),
@@ -249,6 +253,7 @@ async fn show(context: &Context, args: &Show) -> Result<(), Failure> {
             moment(device.enrolled_at)
         );
         match presence.model {
+            Some(model) if model.0 == 0 => out += "  has reported, and has no model yet\n",
             Some(model) => {
                 out += &format!(
                     "  runs {model}; `tinyops models lineage {model}` traces it\n  {} reports, {} bytes, {} missing, {} malformed\n",
