@@ -22,6 +22,9 @@ use tinyops_dsp::taper::{CosineTaper, Ends};
 pub(super) struct Op<'a> {
     pub(super) file: &'a Value,
     pub(super) op: &'a Value,
+    /// Moves every bin of a short-time spectrum by [`super::RESOLUTION`] of the frame's strongest, in a direction of
+    /// its own that this seed draws.
+    pub(super) nudge: Option<u32>,
 }
 
 impl Op<'_> {
@@ -404,6 +407,9 @@ impl Op<'_> {
                 &mut frame,
                 &mut spectrum,
             );
+            if let Some(seed) = self.nudge {
+                move_bins(&mut spectrum, seed, index);
+            }
             spectrum
         });
         Ok((rows.collect(), bin_count(fft_len)))
@@ -446,6 +452,7 @@ impl Op<'_> {
             .map(|op| Op {
                 file: self.file,
                 op,
+                nudge: self.nudge,
             })
             .find(|other| {
                 other.op["op"] == "mel_power"
@@ -539,6 +546,7 @@ impl Op<'_> {
             ops.map(|op| Op {
                 file: self.file,
                 op,
+                nudge: self.nudge,
             })
             .find(|other| other.op["op"] == "speechpy_mfcc")
             .ok_or("no cepstra to normalise")?
@@ -546,6 +554,7 @@ impl Op<'_> {
             Op {
                 file: self.file,
                 op: self.op,
+                nudge: self.nudge,
             }
         };
         let (signal, rate_hz) = (source.signal::<T>()?, source.rate_hz()?);
@@ -621,6 +630,21 @@ impl Op<'_> {
             };
         });
         Ok(vec![Output::row(&found, self.expected())])
+    }
+}
+
+/// Moves every bin by [`super::RESOLUTION`] of the strongest, each at an angle of its own.
+fn move_bins<T: Real>(spectrum: &mut [T], seed: u32, frame: usize) {
+    let strongest = spectrum.chunks_exact(2).fold(0.0_f64, |strongest, pair| {
+        strongest.max(pair[0].double().hypot(pair[1].double()))
+    });
+    for (bin, pair) in spectrum.chunks_exact_mut(2).enumerate() {
+        // Steps of the golden ratio's multiples spread the angles over bins and frames, differently for each seed.
+        let step = (f64::from(seed + 1) * 0.618_033_988_75).fract();
+        let place = (bin + 1 + 1009 * frame) as f64 * step;
+        let (sin, cos) = (std::f64::consts::TAU * place.fract()).sin_cos();
+        pair[0] += T::of(super::RESOLUTION * strongest * cos);
+        pair[1] += T::of(super::RESOLUTION * strongest * sin);
     }
 }
 
