@@ -127,6 +127,8 @@ pub struct Pool {
     pub layout: Layout,
     /// Sums of squared residuals of the baselines' reports.
     pub squares: Vec<f64>,
+    /// Sums of their fourth powers: how much likelier far residuals are than the normal law has it.
+    pub quartics: Vec<f64>,
     /// Degrees of freedom in them.
     pub freedom: f64,
     /// The cohort's current window: standardised residuals, added up.
@@ -335,7 +337,7 @@ impl Watching {
         let lambda = policy.lambda;
         self.step_count += 1;
         let variances = pool.variances(self.reference.window_count);
-        let freedom = pool.freedom + PRIOR_FREEDOM;
+        let laws = pool.laws();
         let baseline = f64::from(self.baseline_count);
         let jump_variance = 1.0 + 1.0 / baseline;
         let smoothed_variance = smoothed_variance(lambda, self.step_count, 1.0, 1.0 / baseline);
@@ -350,10 +352,10 @@ impl Watching {
         }
         let layout = self.reference.layout;
         let thresholds = Thresholds::new(layout, policy);
-        let mut signals = score(layout, &drifts, freedom, thresholds.smoothed);
+        let mut signals = score(layout, &drifts, &laws, thresholds.smoothed);
         for (slow, fast) in signals
             .iter_mut()
-            .zip(score(layout, &jumps, freedom, thresholds.jump))
+            .zip(score(layout, &jumps, &laws, thresholds.jump))
         {
             slow.1 = slow.1.max(fast.1);
         }
@@ -377,6 +379,7 @@ impl Pool {
         Pool {
             layout,
             squares: vec![0.0; len],
+            quartics: vec![0.0; len],
             freedom: 0.0,
             sums: vec![0.0; len],
             levels: vec![0.0; len],
@@ -399,10 +402,11 @@ impl Pool {
         for index in 0..layout.len() {
             let value = |point: &Point| f64::from(point.values[index]);
             let mean = points.iter().map(value).sum::<f64>() / count;
-            self.squares[index] += points
-                .iter()
-                .map(|point| (value(point) - mean).powi(2))
-                .sum::<f64>();
+            for point in points {
+                let square = (value(point) - mean).powi(2);
+                self.squares[index] += square;
+                self.quartics[index] += square * square;
+            }
             reference.values[index] = mean as f32;
         }
         reference.window_count =
@@ -423,6 +427,29 @@ impl Pool {
             (PRIOR_FREEDOM * floor + squares) / (PRIOR_FREEDOM + self.freedom)
         };
         floors.into_iter().zip(&self.squares).map(mix).collect()
+    }
+
+    /// The law of each number of a report: Student's, with the kurtosis that the baselines' reports show, or
+    /// with the degrees of freedom that its variance is known by, where those are fewer.
+    ///
+    /// A day of few spells, and devices of which some scatter more than others, give far residuals more often
+    /// than the normal law has it; thresholds far out in its tail would be crossed by chance.
+    fn laws(&self) -> Vec<Law> {
+        let freedom = self.freedom + PRIOR_FREEDOM;
+        let law = |(square, quartic): (&f64, &f64)| {
+            let excess = if *square > 0.0 {
+                self.freedom * quartic / (square * square) - 3.0
+            } else {
+                0.0
+            };
+            let tail = if excess > 0.0 {
+                4.0 + 6.0 / excess
+            } else {
+                f64::INFINITY
+            };
+            Law::of(freedom, tail)
+        };
+        self.squares.iter().zip(&self.quartics).map(law).collect()
     }
 
     /// Adds a judged report to the cohort's current window.
@@ -473,13 +500,14 @@ impl Pool {
             drifts.push(*smoothed / variance.sqrt());
             jumps.push(merged / common.sqrt());
         }
-        let freedom = self.freedom + PRIOR_FREEDOM;
+        // A sum over devices is close to normal, whatever the law of each.
+        let laws = vec![Law::of(self.freedom + PRIOR_FREEDOM, f64::INFINITY); self.layout.len()];
         let thresholds = Thresholds::new(self.layout, policy);
-        let mut signals = score(self.layout, &drifts, freedom, thresholds.smoothed);
+        let mut signals = score(self.layout, &drifts, &laws, thresholds.smoothed);
         for (slow, fast) in
             signals
                 .iter_mut()
-                .zip(score(self.layout, &jumps, freedom, thresholds.jump))
+                .zip(score(self.layout, &jumps, &laws, thresholds.jump))
         {
             slow.1 = slow.1.max(fast.1);
         }
@@ -523,6 +551,33 @@ fn crowd_limit(count: usize, share: f64, chance: f64) -> usize {
     count.max(2)
 }
 
+/// Student's law of a deviation in units of its standard deviation.
+#[derive(Clone, Copy, Debug)]
+struct Law {
+    /// Its degrees of freedom.
+    freedom: f64,
+    /// Makes a deviation of variance 1 one of the law's own variance, `freedom / (freedom - 2)`.
+    stretch: f64,
+}
+
+impl Law {
+    /// The law of a variance known by `freedom`, and of a kurtosis that `tail` degrees have.
+    fn of(freedom: f64, tail: f64) -> Law {
+        if tail < freedom {
+            let stretch = (tail / (tail - 2.0)).sqrt();
+            Law {
+                freedom: tail,
+                stretch,
+            }
+        } else {
+            Law {
+                freedom,
+                stretch: 1.0,
+            }
+        }
+    }
+}
+
 /// Standard normal values that alarm.
 #[derive(Clone, Copy)]
 struct Thresholds {
@@ -550,17 +605,23 @@ impl Thresholds {
 fn score(
     layout: Layout,
     deviations: &[f64],
-    freedom: f64,
+    laws: &[Law],
     thresholds: [f64; 2],
 ) -> Vec<(Signal, f64)> {
     let [two_sided, one_sided] = thresholds;
-    let alone = |index: usize| normal_of_student(deviations[index], freedom).abs() / two_sided;
+    let alone = |index: usize| {
+        let law = laws[index];
+        normal_of_student(deviations[index] * law.stretch, law.freedom).abs() / two_sided
+    };
     let together = |range: std::ops::Range<usize>, own_freedom: f64| {
         let count = range.len() as f64;
+        let laws = &laws[range.clone()];
         let squares: f64 = deviations[range]
             .iter()
-            .map(|deviation| deviation * deviation)
+            .zip(laws)
+            .map(|(deviation, law)| (deviation * law.stretch).powi(2))
             .sum();
+        let freedom = count / laws.iter().map(|law| 1.0 / law.freedom).sum::<f64>();
         // Scaled so that the mean is that of the fewer degrees of freedom it really has.
         let square = squares * own_freedom / count;
         (normal_of_chi_square(square, own_freedom, freedom) / one_sided).max(0.0)

@@ -56,6 +56,8 @@ pub struct Policy {
 pub enum Event {
     /// A device or a cohort has drifted, or a sensor is at fault.
     AlertRaised(Alert),
+    /// What stood as an alert calls for more than it did.
+    AlertEscalated(Alert),
     /// Devices are asked for their statistics.
     RoundOpened(Round),
     /// The statistics are summed.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! offset  bytes
-//!  0       1    version 1
+//!  0       1    version 2; memories of version 1, which knew no fourth powers, begin anew
 //!  1       1    1 learning device, 2 watching device, 3 pool
 //!  2       1    channels
 //!  3       1    1 with histograms, 0 without
@@ -12,7 +12,7 @@
 
 use crate::detector::{Layout, Memory, Point, Pool, Watching};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const LEARNING: u8 = 1;
 const WATCHING: u8 = 2;
 const POOL: u8 = 3;
@@ -80,7 +80,13 @@ impl Pool {
         put_u32(&mut out, self.step_count);
         put_u32(&mut out, self.last_member_count);
         put_f64s(&mut out, &[self.freedom]);
-        for list in [&self.squares, &self.sums, &self.levels, &self.smoothed] {
+        for list in [
+            &self.squares,
+            &self.quartics,
+            &self.sums,
+            &self.levels,
+            &self.smoothed,
+        ] {
             put_f64s(&mut out, list);
         }
         put_u32(&mut out, self.last_levels.len() as u32);
@@ -103,7 +109,8 @@ impl Pool {
         let len = layout.len();
         let (step_count, last_member_count) = (from.u32()?, from.u32()?);
         let freedom = from.f64s(1)?[0];
-        let [squares, sums, levels, smoothed] = [
+        let [squares, quartics, sums, levels, smoothed] = [
+            from.f64s(len)?,
             from.f64s(len)?,
             from.f64s(len)?,
             from.f64s(len)?,
@@ -124,6 +131,7 @@ impl Pool {
         let pool = Pool {
             layout,
             squares,
+            quartics,
             freedom,
             sums,
             levels,

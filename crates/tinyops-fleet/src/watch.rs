@@ -14,7 +14,7 @@ use tinyops_wire::Frame;
 use tinyops_wire::frame::Flags;
 
 use crate::detector::{Judgement, Layout, Memory, Point, Pool, Signal};
-use crate::diagnosis::{Symptoms, diagnose};
+use crate::diagnosis::{Advice, Symptoms, diagnose};
 use crate::enrol::note;
 use crate::{Event, Fleet, FleetError};
 
@@ -103,45 +103,36 @@ impl Fleet {
                         now,
                     )
                 }
-                Frame::Alarm(alarm) => desk.hear_alarm(observation, alarm, &baseline),
+                Frame::Alarm(alarm) => desk.hear_alarm(observation, alarm),
                 _ => Vec::new(),
             };
-            for (scope, symptoms, score) in wishes {
-                if let Some(alert) = self
-                    .raise(
-                        tx,
-                        scope,
-                        observation.model,
-                        symptoms,
-                        score,
-                        &baseline,
-                        now,
-                    )
-                    .await?
-                {
-                    events.push(Event::AlertRaised(alert));
-                }
+            for wish in wishes {
+                events.extend(
+                    self.raise(tx, wish, observation.model, &baseline, now)
+                        .await?,
+                );
             }
         }
         desk.write(tx, now).await?;
         Ok(events)
     }
 
-    /// Raises an alert unless one stands.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one caller, and each is a fact of the alert"
-    )]
+    /// Raises an alert; one that stands is changed where more is called for than it said, so that a first, slight
+    /// sign does not hide what follows it.
     async fn raise(
         &self,
         tx: &Tx,
-        scope: Scope,
+        wish: Wish,
         model: ModelId,
-        mut symptoms: Symptoms,
-        score: f64,
         baseline: &Baseline,
         now: Timestamp,
-    ) -> Result<Option<Alert>, FleetError> {
+    ) -> Result<Option<Event>, FleetError> {
+        let Wish {
+            scope,
+            mut symptoms,
+            score,
+            begins,
+        } = wish;
         symptoms.repaired_before = self.head_repairs(tx, model).await? >= HEAD_REPAIRS_MAX;
         let advice = diagnose(&symptoms, baseline);
         let mut detail = json!({ "score": round3(score) });
@@ -157,19 +148,24 @@ impl Fleet {
             advice: advice.word().to_owned(),
             detail,
         };
-        let raised = alert::raise(tx, &new, now).await?;
-        if let Some(alert) = &raised {
-            note(
-                tx,
-                now,
-                "fleet",
-                "alert.raise",
-                alert.scope.key(),
-                &alert.detail,
-            )
-            .await?;
+        let (event, action) = match alert::standing_of(tx, &new.scope, model).await? {
+            Some(mut alert) if Advice::of_word(&alert.advice) < Some(advice) => {
+                alert.advice = new.advice;
+                alert.detail = new.detail;
+                alert.changed_at = now;
+                alert::put(tx, &mut alert).await?;
+                (Event::AlertEscalated(alert), "alert.escalate")
+            }
+            None if begins => match alert::raise(tx, &new, now).await? {
+                Some(alert) => (Event::AlertRaised(alert), "alert.raise"),
+                None => return Ok(None),
+            },
+            _ => return Ok(None),
+        };
+        if let Event::AlertRaised(alert) | Event::AlertEscalated(alert) = &event {
+            note(tx, now, "fleet", action, alert.scope.key(), &alert.detail).await?;
         }
-        Ok(raised)
+        Ok(Some(event))
     }
 
     /// How many times in a row the model's head was solved anew since it was trained.
@@ -330,7 +326,13 @@ struct Record<T> {
 }
 
 /// Something to raise an alert for.
-type Wish = (Scope, Symptoms, f64);
+struct Wish {
+    scope: Scope,
+    symptoms: Symptoms,
+    score: f64,
+    /// The alarm did not stand before: what a person resolved is not raised again while it lasts.
+    begins: bool,
+}
 
 impl Desk {
     async fn read(
@@ -434,12 +436,13 @@ impl Desk {
                 score: judgement.score,
                 detail: history_of(&judgement, baseline),
             });
-            if pool.alarmed && !was {
-                wishes.push((
+            if judgement.score >= 1.0 {
+                wishes.push(Wish {
                     scope,
-                    symptoms_of(&judgement, pool.memory.last_ln_sds()),
-                    judgement.score,
-                ));
+                    symptoms: symptoms_of(&judgement, pool.memory.last_ln_sds()),
+                    score: judgement.score,
+                    begins: !was,
+                });
             }
         }
         record.touched = true;
@@ -449,10 +452,15 @@ impl Desk {
             .push(device.0, point, &mut pool.memory, policy);
         if let Some(judgement) = judgement {
             let was = record.settle(judgement.score, policy.calm_score);
-            if record.alarmed && !was {
+            if judgement.score >= 1.0 {
                 let mut symptoms = symptoms_of(&judgement, ln_sds(point));
                 symptoms.not_finite = not_finite;
-                wishes.push((Scope::Device(device), symptoms, judgement.score));
+                wishes.push(Wish {
+                    scope: Scope::Device(device),
+                    symptoms,
+                    score: judgement.score,
+                    begins: !was,
+                });
             }
         }
         if not_finite && !record.alarmed {
@@ -461,17 +469,26 @@ impl Desk {
                 not_finite,
                 ..Symptoms::default()
             };
-            wishes.push((Scope::Device(device), symptoms, record.score));
+            wishes.push(Wish {
+                scope: Scope::Device(device),
+                symptoms,
+                score: record.score,
+                begins: true,
+            });
         }
         wishes
     }
 
-    /// An alarm of the device itself counts where its reports have begun to say the same.
+    /// An alarm of the device itself: a reading that is no number raises an alert at once.
+    ///
+    /// That the output moved does not. The device's sum of deviations takes windows for independent and normal;
+    /// a machine that stays in one condition for hours gives neither, and the sum crosses its threshold on stable
+    /// devices too. Its flag is in the next report, which is judged like any other, within the stated chance of
+    /// a false alarm.
     fn hear_alarm(
         &mut self,
         observation: &Observation<'_>,
         alarm: tinyops_wire::frame::Alarm,
-        baseline: &Baseline,
     ) -> Vec<Wish> {
         let Some(record) = self
             .memories
@@ -480,25 +497,21 @@ impl Desk {
             return Vec::new();
         };
         let not_finite = alarm.flags.has(Flags::NOT_FINITE);
-        let moved = alarm
-            .moved
-            .filter(|(channel, _)| usize::from(*channel) < baseline.channels().len());
-        let confirmed = moved.is_some() && record.score >= 0.5;
-        if record.alarmed || !(confirmed || not_finite) {
+        if record.alarmed || !not_finite {
             return Vec::new();
         }
         record.alarmed = true;
         record.touched = true;
-        let fired = moved
-            .map(|(channel, _)| Signal::Mean(channel))
-            .into_iter()
-            .collect();
         let symptoms = Symptoms {
-            fired,
             not_finite,
             ..Symptoms::default()
         };
-        vec![(Scope::Device(observation.device), symptoms, record.score)]
+        vec![Wish {
+            scope: Scope::Device(observation.device),
+            symptoms,
+            score: record.score,
+            begins: true,
+        }]
     }
 
     async fn write(self, tx: &Tx, now: Timestamp) -> Result<(), FleetError> {

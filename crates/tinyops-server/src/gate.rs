@@ -79,6 +79,7 @@ fn event_name(event: &tinyops_fleet::Event) -> &'static str {
     use tinyops_fleet::Event as Fleet;
     match event {
         Fleet::AlertRaised(_) => "alert raised",
+        Fleet::AlertEscalated(_) => "alert escalated",
         Fleet::RoundOpened(_) => "round opened",
         Fleet::RoundClosed { .. } => "round closed",
         Fleet::RoundAbandoned(_) => "round abandoned",

@@ -126,6 +126,21 @@ pub async fn get(on: &impl Read, id: AlertId) -> Result<Option<Alert>, StoreErro
     on.query_one(sql, values![id]).await?.map(read).transpose()
 }
 
+/// The alert that stands for a scope and model, if one does.
+pub async fn standing_of(
+    on: &impl Read,
+    scope: &Scope,
+    model: ModelId,
+) -> Result<Option<Alert>, StoreError> {
+    let sql =
+        "SELECT id, scope, model_id, advice, detail, state, actor, opened_at, changed_at, revision
+               FROM alerts WHERE scope = $1 AND model_id = $2 AND state <> 'resolved' LIMIT 1";
+    on.query_one(sql, values![scope.key(), model])
+        .await?
+        .map(read)
+        .transpose()
+}
+
 /// Alerts that are not resolved, newest first.
 pub async fn standing(on: &impl Read) -> Result<Vec<Alert>, StoreError> {
     let sql =

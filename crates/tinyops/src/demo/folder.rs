@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Machines on the test bench; none of them is in the fleet.
-const MACHINES: u64 = 12;
+const MACHINES: u64 = 24;
 /// Recordings of each machine and condition.
 const RECORDINGS: u64 = 2;
 /// Readings of a recording: twelve windows, as `WINDOW_LEN` below cuts them.
@@ -77,8 +77,8 @@ pub(crate) fn record(folder: &Path, seed: u64) -> Result<Recorded, Failure> {
         let mut fan = Fan::start(machine, Dice::new(seed, BENCH_STREAM + 2 * index + 1));
         for condition in Condition::ALL {
             for take in 0..RECORDINGS {
-                let severity = dice.between(0.5, 1.5);
-                let load = dice.between(0.85, 1.15);
+                let severity = dice.between(0.35, 1.5);
+                let load = dice.between(0.8, 1.2);
                 let mut readings = vec![0.0; READINGS * AXES];
                 // What rings from the condition before has died away after half a second.
                 fan.measure(

@@ -102,8 +102,9 @@ impl Spell {
         };
         Self {
             condition,
-            severity: dice.between(0.6, 1.4),
-            load: dice.between(0.88, 1.12),
+            // Faults begin small, and are found before they are as bad as those of the bench.
+            severity: dice.between(0.35, 1.3),
+            load: dice.between(0.8, 1.2),
         }
     }
 }

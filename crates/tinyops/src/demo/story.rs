@@ -91,6 +91,11 @@ impl Story {
                     ));
                 }
             }
+            Event::AlertEscalated(alert) => self.say(format_args!(
+                "Day {day}: {} now calls for more ({})",
+                scope_text(&alert.scope),
+                alert.advice
+            )),
             Event::RoundOpened(_) => self.say(format_args!(
                 "Day {day}: devices sum up embeddings of the windows that maintenance has labelled"
             )),

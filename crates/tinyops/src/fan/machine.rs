@@ -69,6 +69,9 @@ pub(crate) struct Machine {
     misalignment_g: f32,
     blade_pass_g: f32,
     turbulence_g: f32,
+    /// What the neighbour's rotor, close to this one in speed, sends through the floor.
+    neighbour_g: f32,
+    neighbour_hz: f32,
     /// Balls that pass a point of the outer race per turn.
     outer_race_factor: f32,
     housing_hz: f32,
@@ -86,10 +89,12 @@ impl Machine {
     pub(crate) fn build(dice: &mut Dice) -> Self {
         Self {
             rotation_hz: dice.between(20.0, 23.0),
-            residual_imbalance_g: dice.between(0.03, 0.07),
+            residual_imbalance_g: dice.between(0.03, 0.10),
             misalignment_g: dice.between(0.01, 0.03),
             blade_pass_g: dice.between(0.04, 0.07),
-            turbulence_g: dice.between(0.05, 0.08),
+            turbulence_g: dice.between(0.05, 0.11),
+            neighbour_g: dice.between(0.0, 0.05),
+            neighbour_hz: dice.between(19.0, 24.0),
             outer_race_factor: dice.between(3.0, 3.1),
             housing_hz: dice.between(145.0, 165.0),
             resonance_hz: [
@@ -103,11 +108,11 @@ impl Machine {
                 dice.between(0.18, 0.26),
             ],
             gain: [
-                dice.between(0.9, 1.1),
-                dice.between(0.9, 1.1),
-                dice.between(0.9, 1.1),
+                dice.between(0.8, 1.25),
+                dice.between(0.8, 1.25),
+                dice.between(0.8, 1.25),
             ],
-            noise_g: dice.between(0.004, 0.008),
+            noise_g: dice.between(0.004, 0.016),
             bracket_turn: dice.between(0.75, 1.05),
             phases: std::array::from_fn(|_| dice.unit()),
         }
@@ -121,6 +126,8 @@ pub(crate) struct Fan {
     mounts: [Mount; AXES],
     /// Turns since the start; only the fraction matters, twice over because of the half multiples.
     turns: f32,
+    /// The neighbour's turns since the start.
+    neighbour_turns: f32,
     /// Balls since the last one that hit the dent, and the ringing it left.
     balls: f32,
     ring: [f32; 2],
@@ -137,6 +144,7 @@ impl Fan {
             machine,
             mounts: Default::default(),
             turns: 0.0,
+            neighbour_turns: 0.0,
             balls: 0.0,
             ring: [0.0; 2],
             turbulence: [0.0; AXES],
@@ -197,6 +205,7 @@ impl Fan {
     ) -> [f32; AXES] {
         self.turns = (self.turns + rotation_hz / STEP_HZ) % 2.0;
         let machine = &self.machine;
+        self.neighbour_turns = (self.neighbour_turns + machine.neighbour_hz / STEP_HZ) % 1.0;
         let phase = &machine.phases;
         let line = |multiple: f32, phase: f32| (TAU * (multiple * self.turns + phase)).sin();
         // Centrifugal force grows with the square of the speed.
@@ -255,6 +264,11 @@ impl Fan {
             y += 0.6 * landing * knock;
             z += 0.2 * landing * knock;
         }
+
+        // The floor moves sideways: the two rotors beat on both radial axes.
+        let (sin, cos) = (TAU * self.neighbour_turns).sin_cos();
+        x += machine.neighbour_g * sin;
+        y += machine.neighbour_g * cos;
 
         let ringing = self.bearing(condition, severity, load, rotation_hz);
         x += ringing;
