@@ -1,12 +1,10 @@
 //! Runs the golden vectors of a finished payload on the host, by the device's own code.
 
 use tinyops_dsp::{FrontEnd, FrontEndError};
-use tinyops_nn::{Plan, Program, ProgramError, quantize};
+use tinyops_nn::golden::{self, differences, score_difference};
+use tinyops_nn::{Plan, Program, ProgramError};
 use tinyops_wire::payload::{Payload, PayloadError, SectionId};
 use tinyops_wire::section::{Golden, GoldenSection, ScalerSection, SectionError};
-
-/// Scores of distances are floating-point; a part in 10,000 counts as equal.
-const SCORE_TOLERANCE: f32 = 1e-4;
 
 /// What came of running the golden vectors.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -98,9 +96,8 @@ pub fn replay(payload: &[u8]) -> Result<Replay, ReplayError> {
                 if features.len() != input.len {
                     return Err(unsuitable);
                 }
-                for (place, &feature) in arena[input.range()].iter_mut().zip(&features) {
-                    *place = quantize(feature, input.scale, input.zero_point) as u8;
-                }
+                plan.set_input(&features, &mut arena)
+                    .expect("the arena has the length that the plan asked for");
                 replay.run(plan, &mut arena, case, output);
             }
             (Golden::Score { features, score }, Program::Distance(distance)) => {
@@ -112,16 +109,8 @@ pub fn replay(payload: &[u8]) -> Result<Replay, ReplayError> {
                     return Err(unsuitable);
                 }
                 scaler.apply(&mut features);
-                let actual = distance.score(&features);
-                let tolerance = SCORE_TOLERANCE * score.abs().max(1.0);
-                if actual.is_nan() || (actual - score).abs() > tolerance {
-                    replay.differing.push(Difference {
-                        case,
-                        element: 0,
-                        expected: score,
-                        actual,
-                    });
-                }
+                let found = score_difference(score, distance.score(&features));
+                replay.add(case, found);
             }
             _ => return Err(unsuitable),
         }
@@ -133,18 +122,17 @@ impl Replay {
     fn run(&mut self, plan: &Plan<'_>, arena: &mut [u8], case: usize, expected: &[u8]) {
         plan.run(arena)
             .expect("the arena has the length that the plan asked for");
-        let actual = &arena[plan.output().range()];
-        for (element, (&expected, &actual)) in expected.iter().zip(actual).enumerate() {
-            if expected != actual {
-                let [expected, actual] = [expected, actual].map(|byte| f32::from(byte as i8));
-                self.differing.push(Difference {
-                    case,
-                    element,
-                    expected,
-                    actual,
-                });
-            }
-        }
+        self.add(case, differences(expected, &arena[plan.output().range()]));
+    }
+
+    fn add(&mut self, case: usize, found: impl IntoIterator<Item = golden::Difference>) {
+        let found = found.into_iter().map(|difference| Difference {
+            case,
+            element: difference.element,
+            expected: difference.expected,
+            actual: difference.actual,
+        });
+        self.differing.extend(found);
     }
 }
 

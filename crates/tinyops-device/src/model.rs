@@ -4,7 +4,8 @@ use core::fmt;
 
 use tinyops_dsp::{FrontEnd, FrontEndError};
 use tinyops_nn::distance::reconstruction_error;
-use tinyops_nn::{Plan, Program, dequantize, quantize};
+use tinyops_nn::golden::{Difference, differences, score_difference};
+use tinyops_nn::{Plan, Program, dequantize};
 use tinyops_sketch::{Baseline, Source};
 use tinyops_wire::ModelId;
 use tinyops_wire::frame::Reason;
@@ -177,6 +178,23 @@ pub enum Verdict {
     },
 }
 
+impl Verdict {
+    fn of(difference: Option<Difference>) -> Verdict {
+        match difference {
+            None => Verdict::Equal,
+            Some(Difference {
+                element,
+                expected,
+                actual,
+            }) => Verdict::Differs {
+                element,
+                expected,
+                actual,
+            },
+        }
+    }
+}
+
 impl<'a> Model<'a> {
     /// Takes a payload apart and checks every part, and that they fit each other.
     ///
@@ -344,7 +362,7 @@ impl Scorer<'_> {
         self.scaler.apply(features);
         match &self.program {
             Program::Plan(plan) => {
-                set_input(plan, features, arena)?;
+                plan.set_input(features, arena).ok()?;
                 plan.run(arena).ok()?;
                 Some(self.read_answer(plan, arena))
             }
@@ -431,29 +449,11 @@ impl Scorer<'_> {
                 }
                 read_numbers(given, features);
                 let actual = self.answer(features, workspace.arena)?.output();
-                let is_equal = (actual - score).abs() <= 1e-4 * score.abs().max(1e-3);
-                Some(if is_equal {
-                    Verdict::Equal
-                } else {
-                    Verdict::Differs {
-                        element: 0,
-                        expected: *score,
-                        actual,
-                    }
-                })
+                Some(Verdict::of(score_difference(*score, actual)))
             }
             _ => None,
         }
     }
-}
-
-fn set_input(plan: &Plan<'_>, features: &[f32], arena: &mut [u8]) -> Option<()> {
-    let input = plan.input();
-    let tensor = arena.get_mut(input.range())?;
-    for (byte, &feature) in tensor.iter_mut().zip(features) {
-        *byte = quantize(feature, input.scale, input.zero_point) as u8;
-    }
-    Some(())
 }
 
 fn read_numbers(bytes: &[[u8; 4]], numbers: &mut [f32]) {
@@ -463,18 +463,5 @@ fn read_numbers(bytes: &[[u8; 4]], numbers: &mut [f32]) {
 }
 
 fn compare(expected: &[u8], actual: &[u8]) -> Option<Verdict> {
-    if expected.len() != actual.len() {
-        return None;
-    }
-    let differing = expected
-        .iter()
-        .zip(actual)
-        .position(|(expected, actual)| expected != actual);
-    Some(
-        differing.map_or(Verdict::Equal, |element| Verdict::Differs {
-            element,
-            expected: f32::from(expected[element] as i8),
-            actual: f32::from(actual[element] as i8),
-        }),
-    )
+    (expected.len() == actual.len()).then(|| Verdict::of(differences(expected, actual).next()))
 }

@@ -20,6 +20,7 @@ pub mod lookup;
 pub mod quantize;
 
 pub mod distance;
+pub mod golden;
 pub mod program;
 pub mod statistics;
 

@@ -4,6 +4,7 @@ use core::cell::Cell;
 use core::ops::Range;
 
 use crate::executor::{self, RunError};
+use crate::quantize::quantize;
 use crate::record::{
     CONSTANTS_ALIGN, FLAG_INPUT_KEPT, FLAG_ONE_MULTIPLIER, HEADER_BYTES, Header, NONE, OP_BYTES,
     OpCode, OpRecord, TENSOR_BYTES, TensorRecord,
@@ -175,6 +176,25 @@ impl<'a> Plan<'a> {
     #[must_use]
     pub fn op(&self, index: usize) -> Option<OpRecord> {
         self.ops.get(index).and_then(OpRecord::from_bytes)
+    }
+
+    /// Quantizes standardised features into the input of the plan, as [`Plan::run`] takes them.
+    ///
+    /// # Shapes
+    /// `features` are as many as the input has elements; fewer leave the rest as it is.
+    ///
+    /// # Errors
+    /// [`RunError`] if the arena is too small; the arena is then untouched.
+    pub fn set_input(&self, features: &[f32], arena: &mut [u8]) -> Result<(), RunError> {
+        let input = self.input();
+        let (needed, given) = (self.arena_bytes(), arena.len());
+        let tensor = arena
+            .get_mut(input.range())
+            .ok_or(RunError::ArenaTooSmall { needed, given })?;
+        for (place, &feature) in tensor.iter_mut().zip(features) {
+            *place = quantize(feature, input.scale, input.zero_point) as u8;
+        }
+        Ok(())
     }
 
     /// Runs the plan once: input and output lie in the arena at [`Plan::input`] and [`Plan::output`].

@@ -46,11 +46,21 @@ pub(crate) fn gates(judged: &Comparison, project: &Project) -> Vec<Gate> {
         gates.push(Gate::new(
             GateName::Quantization,
             loss <= allowed,
-            format!("int8 loses {loss:.4} against float {float:.4}, {allowed} allowed"),
+            quantization_reason(loss, float, allowed),
         ));
     }
     gates.extend(slice_gates(judged, project, value));
     gates
+}
+
+fn quantization_reason(loss: f64, float: f64, allowed: f64) -> String {
+    // Negative zero and what rounds to it are no gain.
+    let change = if loss <= -0.000_05 {
+        format!("gains {:.4}", -loss)
+    } else {
+        format!("loses {:.4}", loss.max(0.0))
+    };
+    format!("int8 {change} against float {float:.4}, {allowed} allowed")
 }
 
 fn slice_gates(judged: &Comparison, project: &Project, whole: f64) -> Vec<Gate> {
@@ -92,4 +102,25 @@ pub(crate) fn figures(judged: &Comparison) -> Json {
         "float_auc": float.and_then(|float| Some(float.roc.as_ref()?.auc)),
         "float_rmse": float.and_then(|float| float.rmse),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_reason(loss: f64, expected: &str) {
+        let reason = quantization_reason(loss, 0.95, 0.01);
+        assert_eq!(
+            reason,
+            format!("int8 {expected} against float 0.9500, 0.01 allowed")
+        );
+    }
+
+    #[test]
+    fn a_loss_is_told_as_loss_and_a_gain_as_gain() {
+        check_reason(0.0022, "loses 0.0022");
+        check_reason(-0.0022, "gains 0.0022");
+        check_reason(-0.000_01, "loses 0.0000");
+    }
 }

@@ -98,7 +98,10 @@ impl<'a> Scorer<'a> {
             },
             Program::Plan(plan) => {
                 let mut arena = vec![0u8; plan.arena_bytes()];
-                let input = quantized(&plan, &row);
+                plan.set_input(&row, &mut arena)
+                    .expect("the arena is as large as the plan asks");
+                // Running may write over the input.
+                let input = arena[plan.input().range()].to_vec();
                 run(&plan, &row, &mut arena);
                 let output = arena[plan.output().range()]
                     .iter()
@@ -109,7 +112,10 @@ impl<'a> Scorer<'a> {
                         readings: readings.to_vec(),
                         output,
                     },
-                    None => Golden::Tensor { input, output },
+                    None => Golden::Tensor {
+                        input: input.iter().map(|&byte| byte as i8).collect(),
+                        output,
+                    },
                 }
             }
         }
@@ -133,19 +139,7 @@ pub(crate) fn embed(scorer: &Scorer<'_>, plan: &Plan<'_>, features: &[f32]) -> V
 }
 
 fn run(plan: &Plan<'_>, standardised: &[f32], arena: &mut [u8]) {
-    let input = quantized(plan, standardised);
-    arena[plan.input().range()]
-        .iter_mut()
-        .zip(input)
-        .for_each(|(byte, q)| *byte = q as u8);
-    plan.run(arena)
+    plan.set_input(standardised, arena)
+        .and_then(|()| plan.run(arena))
         .expect("the arena is as large as the plan asks");
-}
-
-fn quantized(plan: &Plan<'_>, standardised: &[f32]) -> Vec<i8> {
-    let input = plan.input();
-    standardised
-        .iter()
-        .map(|&x| tinyops_nn::quantize(x, input.scale, input.zero_point))
-        .collect()
 }
