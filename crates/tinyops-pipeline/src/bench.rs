@@ -4,16 +4,20 @@ use std::{sync::Arc, time::Instant};
 
 use serde::Serialize;
 use tinyops_store::{
-    Digest, DigestBuilder, Json, Tx,
+    Digest, DigestBuilder, Json, StoreError, Tx,
     lineage::{self, Edge},
-    run::{self, NewRun, Run, RunState},
+    run::{self, NewRun, Run, RunId, RunState},
     step::{self, Port, Step, StepState},
     trigger::TriggerId,
 };
 
 use tinyops_train::progress::Flow;
+use tokio::sync::OwnedMutexGuard;
 
-use crate::{Output, Progress, Reporter, RunError, StepName, StepReport, Workshop, code_version};
+use crate::{
+    Output, Progress, Reporter, RunError, StepName, StepReport, Workshop, code_version,
+    lease::{Lease, Seat, lease_until, sweep},
+};
 
 /// What a step made: artifacts by name, figures, and one line for a person.
 pub(crate) struct Made {
@@ -56,6 +60,9 @@ pub(crate) type Tell = Arc<dyn Fn(u64, u64, String) + Send + Sync>;
 pub(crate) struct Bench<'a> {
     pub(crate) workshop: &'a Workshop,
     pub(crate) run: Run,
+    /// The interrupted run that this one goes on from.
+    pub(crate) resumes: Option<RunId>,
+    lease: Lease,
     reporter: Reporter,
     pub(crate) steps: Vec<StepReport>,
     edges: Vec<Edge>,
@@ -70,6 +77,9 @@ impl<'a> Bench<'a> {
         reporter: Reporter,
     ) -> Result<Self, RunError> {
         let project = &workshop.project;
+        let Some(seat) = Seat::take(&workshop.root) else {
+            return Err(busy(workshop).await?);
+        };
         let text = toml::to_string(project).map_err(|_| RunError::Missing {
             what: "settings that can be written as TOML".to_owned(),
         })?;
@@ -82,6 +92,8 @@ impl<'a> Bench<'a> {
             settings,
             code: code_version(&workshop.root),
             seed: project.train.seed,
+            owner: seat.owner().to_owned(),
+            lease_until: lease_until(now),
         };
         let record = tinyops_store::project::Project {
             name: project.project.name.clone(),
@@ -90,14 +102,23 @@ impl<'a> Bench<'a> {
             created_at: now,
         };
         let tx = workshop.db.begin("open run").await?;
+        let interrupted = seat.take_over(&tx, &new.project, now).await?;
         tinyops_store::project::put(&tx, &record).await?;
         let mut run = run::add(&tx, &new, now).await?;
         run.state = RunState::Running;
         run::put(&tx, &mut run).await?;
         tx.commit().await?;
+        let resumes = interrupted.as_ref().map(|run| run.id);
+        if let Some(run) = interrupted {
+            sweep(workshop).await;
+            let interrupted = Box::new(run);
+            reporter(Progress::Resumes { interrupted });
+        }
         Ok(Self {
+            lease: Lease::hold(workshop, &run, seat),
             workshop,
             run,
+            resumes,
             reporter,
             steps: Vec::new(),
             edges: Vec::new(),
@@ -172,11 +193,21 @@ impl<'a> Bench<'a> {
 
     /// Ends the run and keeps its lineage.
     pub(crate) async fn close(&mut self, state: RunState, detail: Json) -> Result<(), RunError> {
-        let tx = self.workshop.db.begin("close run").await?;
+        let (_pen, tx) = self.transaction("close run").await?;
         self.close_in(tx, state, detail).await
     }
 
-    /// Ends the run in one transaction with what the caller has written in it.
+    /// A transaction that may write to the row of this run: while the pen is held, no renewal of the
+    /// lease comes between.
+    pub(crate) async fn transaction(
+        &self,
+        name: &'static str,
+    ) -> Result<(OwnedMutexGuard<()>, Tx), StoreError> {
+        let pen = Arc::clone(&self.lease.pen).lock_owned().await;
+        Ok((pen, self.workshop.db.begin(name).await?))
+    }
+
+    /// Ends the run in one [`Self::transaction`] with what the caller has written in it.
     pub(crate) async fn close_in(
         &mut self,
         tx: Tx,
@@ -187,8 +218,10 @@ impl<'a> Bench<'a> {
         run.state = state;
         run.detail = detail;
         run.ended_at = Some((self.workshop.now)());
+        run.lease_until = None;
         lineage::add(&tx, &self.edges).await?;
-        run::put(&tx, &mut run).await?;
+        let put = run::put(&tx, &mut run).await;
+        put.map_err(|error| self.lost(error))?;
         tx.commit().await?;
         self.run = run;
         Ok(())
@@ -286,10 +319,21 @@ impl<'a> Bench<'a> {
             detail,
             changed_at: (self.workshop.now)(),
         };
-        let tx = self.workshop.db.begin("record step").await?;
+        let (_pen, tx) = self.transaction("record step").await?;
+        let renewed = run::renew(&tx, &self.run, lease_until(row.changed_at)).await;
+        renewed.map_err(|error| self.lost(error))?;
         step::put(&tx, &row).await?;
         tx.commit().await?;
         Ok(())
+    }
+
+    /// What a conflict on the row of this run means: only its owner writes to it.
+    fn lost(&self, error: StoreError) -> RunError {
+        if error.is_conflict() {
+            RunError::TakenOver { run: self.run.id }
+        } else {
+            error.into()
+        }
     }
 
     fn link(&mut self, name: StepName, inputs: &[Port], outputs: &[Port]) {
@@ -305,6 +349,18 @@ impl<'a> Bench<'a> {
             }
         }
     }
+}
+
+/// Who keeps this process from working in the folder.
+async fn busy(workshop: &Workshop) -> Result<RunError, StoreError> {
+    let open = run::open_of(&workshop.db, &workshop.project.project.name).await?;
+    Ok(match open.into_iter().next_back() {
+        Some(run) => RunError::AtWork(Box::new(run)),
+        // It is about to open its run, or works on another project or store.
+        None => RunError::FolderBusy {
+            folder: workshop.root.clone(),
+        },
+    })
 }
 
 /// The digest of everything that a step's outputs depend on.

@@ -6,7 +6,10 @@ use tinyops_data::{
     finding::{Report, Severity},
     window::WindowError,
 };
-use tinyops_store::StoreError;
+use tinyops_store::{
+    StoreError,
+    run::{Run, RunId},
+};
 use tinyops_train::TrainError;
 
 use crate::StepName;
@@ -15,6 +18,21 @@ use crate::StepName;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
+    /// Another run of the project is at work, as far as its lease tells.
+    #[error("run {} of project `{}` is at work", _0.id, _0.project)]
+    AtWork(Box<Run>),
+    /// Another process works in the project folder.
+    #[error("another process works in `{}`", folder.display())]
+    FolderBusy {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// The lease ran out (the machine slept, the store was out of reach) and another process took the run over.
+    #[error("run {run} was taken over by another process")]
+    TakenOver {
+        /// Which run.
+        run: RunId,
+    },
     /// The project names no recordings.
     #[error("the project has no `[[data.source]]`")]
     NoSource,

@@ -173,6 +173,7 @@ fn outcome(
 ) -> Outcome {
     Outcome {
         run: bench.run.id.0,
+        resumes: bench.resumes.map(|run| run.0),
         steps: std::mem::take(&mut bench.steps),
         report: found.report,
         evaluation: found.evaluation,

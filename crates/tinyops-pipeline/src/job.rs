@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use tinyops_data::finding::Report;
-use tinyops_store::{Artifacts, Db, Digest, Timestamp, trigger::TriggerId};
+use tinyops_store::{Artifacts, Db, Digest, Timestamp, run::Run, trigger::TriggerId};
 use tinyops_train::Comparison;
 
 use crate::{
@@ -122,6 +122,11 @@ impl fmt::Display for StepName {
 /// What a run says while it works.
 #[derive(Clone, Debug)]
 pub enum Progress {
+    /// An earlier run was interrupted: the steps that it finished are taken from the store.
+    Resumes {
+        /// The row of that run, now ended.
+        interrupted: Box<Run>,
+    },
     /// A step begins.
     Begin(StepName),
     /// A step is `done` of `total` through.
@@ -182,6 +187,8 @@ pub struct StepReport {
 pub struct Outcome {
     /// The run's id in the store.
     pub run: i64,
+    /// The interrupted run that this one went on from.
+    pub resumes: Option<i64>,
     /// The steps, in order.
     pub steps: Vec<StepReport>,
     /// Everything found about the recordings.
@@ -217,6 +224,9 @@ pub struct Package {
 }
 
 /// Does a job: every step that is needed, in order, each recorded with its inputs and outputs.
+///
+/// One run of a project is at work at a time. What a killed process left of an earlier one is ended as
+/// interrupted, and the steps that it finished are not done again.
 ///
 /// # Errors
 /// [`RunError`]; a gate that fails is no error but an [`Outcome`] without a version.

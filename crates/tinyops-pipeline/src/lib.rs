@@ -12,6 +12,7 @@ mod flow;
 mod gate;
 mod job;
 mod judged;
+mod lease;
 mod project;
 mod step;
 mod trigger;
@@ -22,6 +23,7 @@ pub use gate::{Gate, GateName, Verdict};
 pub use job::{
     Job, Outcome, Output, Package, Progress, Reporter, StepName, StepReport, Workshop, run,
 };
+pub use lease::is_free;
 pub use project::{
     BoardsSection, FILE_NAME, GatesSection, Metric, PrivacySection, Project, ProjectError,
     ProjectSection, Smoke,

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use tinyops_fleet::FleetError;
 use tinyops_fleet::rollout::Wish;
-use tinyops_pipeline::{Job, Progress, Reporter, Trigger as Cause, Workshop, job_for};
+use tinyops_pipeline::{
+    Job, Progress, Reporter, RunError, Trigger as Cause, Workshop, is_free, job_for,
+};
 use tinyops_store::run::RunId;
 use tinyops_store::trigger::{self, Trigger, TriggerState};
 use tinyops_store::{Digest, Json, ModelId, StoreError, capsule, model};
@@ -97,6 +99,10 @@ async fn answer_next(app: &App, workshop: &Workshop) -> Result<(), StoreError> {
     let Some(mut taken) = trigger::take(&tx, app.now()).await? else {
         return Ok(());
     };
+    if !is_free(&workshop.root) {
+        // A person runs the pipeline. The transaction is dropped: the trigger waits for its turn.
+        return Ok(());
+    }
     tx.commit().await?;
     let events = &app.inner().events;
     tell(events, [Event::RunStarted { trigger: taken.id }]);
@@ -105,6 +111,7 @@ async fn answer_next(app: &App, workshop: &Workshop) -> Result<(), StoreError> {
     app.inner().metrics.runs.dec();
     let (run, version, why) = match answer {
         Ok((run, version, why)) => (Some(run), version, why),
+        Err(cause) if is_busy(&*cause) => return wait_again(app, taken).await,
         Err(cause) => (None, None, Some(chain(&*cause))),
     };
     taken.run = run.or(taken.run);
@@ -131,6 +138,22 @@ async fn answer_next(app: &App, workshop: &Workshop) -> Result<(), StoreError> {
     );
     app.inner().wake.notify_one();
     Ok(())
+}
+
+/// Whether the pipeline met a run in another folder, or one that began at the same moment.
+fn is_busy(cause: &(dyn std::error::Error + 'static)) -> bool {
+    matches!(
+        cause.downcast_ref(),
+        Some(RunError::AtWork(_) | RunError::FolderBusy { .. })
+    )
+}
+
+async fn wait_again(app: &App, mut taken: Trigger) -> Result<(), StoreError> {
+    taken.state = TriggerState::Waiting;
+    taken.changed_at = app.now();
+    let tx = app.db().begin("put a trigger back").await?;
+    trigger::put(&tx, &mut taken).await?;
+    tx.commit().await
 }
 
 type Answer = (RunId, Option<u32>, Option<String>);
@@ -166,7 +189,7 @@ async fn run(
     workshop: Workshop,
     job: Job,
     taken: Trigger,
-) -> Result<tinyops_pipeline::Outcome, tinyops_pipeline::RunError> {
+) -> Result<tinyops_pipeline::Outcome, RunError> {
     let report: Reporter = Arc::new(|progress: Progress| debug!(?progress, "pipeline"));
     tinyops_pipeline::run(&workshop, &job, Some(taken.id), &report).await
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tinyops_wire::id::Digest;
 
@@ -164,6 +165,17 @@ impl Artifacts {
             }
         }
     }
+
+    /// Removes what processes left half-written that were killed at least `age` ago.
+    pub async fn sweep(&self, age: Duration) -> Result<(), StoreError> {
+        match &*self.place {
+            Place::Folder(root) => {
+                let root = root.clone();
+                on_blocking_thread(move || sweep(&root, age)).await
+            }
+            Place::Memory(_) => Ok(()),
+        }
+    }
 }
 
 async fn folder(path: &str) -> Result<Place, StoreError> {
@@ -216,25 +228,54 @@ fn write(root: &Path, digest: &Digest, bytes: &[u8]) -> Result<(), StoreError> {
 }
 
 fn list(root: &Path) -> Result<Vec<Digest>, StoreError> {
+    let mut digests = Vec::new();
+    for path in files(root)? {
+        let mut name = path.components().rev().map(|part| part.as_os_str());
+        let (tail, head) = (
+            name.next().unwrap_or_default(),
+            name.next().unwrap_or_default(),
+        );
+        // Temporary files of a killed process do not parse.
+        digests.extend(
+            format!("{}{}", head.to_string_lossy(), tail.to_string_lossy()).parse::<Digest>(),
+        );
+    }
+    digests.sort_unstable();
+    Ok(digests)
+}
+
+fn sweep(root: &Path, age: Duration) -> Result<(), StoreError> {
+    for path in files(root)? {
+        let is_temporary = path
+            .file_name()
+            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        // Another process may have finished or removed the file meanwhile; what cannot be told is left.
+        let is_old = || {
+            let changed = path.metadata().and_then(|about| about.modified()).ok()?;
+            Some(changed.elapsed().ok()? >= age)
+        };
+        if is_temporary && is_old() == Some(true) {
+            let _ = std::fs::remove_file(&path);
+        }
+    }
+    Ok(())
+}
+
+/// Everything in the fan-out folders, whole or half-written.
+fn files(root: &Path) -> Result<Vec<PathBuf>, StoreError> {
     let explain =
         |error: std::io::Error| StoreError::io(root.display(), "list the artifacts", &error);
-    let mut digests = Vec::new();
+    let mut files = Vec::new();
     for folder in std::fs::read_dir(root).map_err(explain)? {
         let folder = folder.map_err(explain)?;
         if !folder.file_type().map_err(explain)?.is_dir() {
             continue;
         }
-        let head = folder.file_name();
         for file in std::fs::read_dir(folder.path()).map_err(explain)? {
-            let name = file.map_err(explain)?.file_name();
-            // Temporary files of a killed process do not parse.
-            digests.extend(
-                format!("{}{}", head.to_string_lossy(), name.to_string_lossy()).parse::<Digest>(),
-            );
+            files.push(file.map_err(explain)?.path());
         }
     }
-    digests.sort_unstable();
-    Ok(digests)
+    Ok(files)
 }
 
 fn missing(digest: &Digest) -> StoreError {

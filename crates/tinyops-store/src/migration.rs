@@ -13,7 +13,10 @@ pub(crate) enum Dialect {
 }
 
 /// Every migration since the first release, oldest first. A released one is never changed.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_first.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_first.sql"),
+    include_str!("migrations/0002_run_lease.sql"),
+];
 
 /// Applies what is missing.
 pub(crate) async fn run(db: &Db) -> Result<(), StoreError> {

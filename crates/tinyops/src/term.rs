@@ -114,6 +114,10 @@ impl Terminal {
         std::sync::Arc::new(move |progress| {
             let mut bar = bar.lock().expect("a report holds no lock when it panics");
             match progress {
+                Progress::Resumes { interrupted } => self.note(format_args!(
+                    "  run {} was interrupted; the steps that it finished are taken from the store",
+                    interrupted.id
+                )),
                 Progress::Begin(step) => {
                     if self.interactive && !self.quiet {
                         let new = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());

@@ -39,7 +39,7 @@ pub(crate) async fn step(
         parent: origin.parent,
         metrics,
     };
-    let tx = workshop.db.begin("register model").await?;
+    let (_pen, tx) = bench.transaction("register model").await?;
     // The same bytes again are the same version: running twice changes nothing.
     let known = model::by_digest(&tx, &model.digest).await?;
     let known = known.into_iter().find(|known| known.name == *project);

@@ -65,7 +65,9 @@ pub(super) async fn runs(
     Query(limit): Query<Limit>,
 ) -> Result<Json<Vec<RunView>>, ApiError> {
     let runs = run::list(app.db(), limit.count()).await?;
-    Ok(Json(runs.into_iter().map(RunView::from).collect()))
+    let now = app.now();
+    let views = runs.into_iter().map(|run| RunView::at(now, run));
+    Ok(Json(views.collect()))
 }
 
 pub(super) async fn run_detail(
@@ -76,7 +78,7 @@ pub(super) async fn run_detail(
     let row = row.ok_or_else(|| ApiError::missing(format_args!("run {id}")))?;
     let steps = step::of_run(app.db(), id).await?;
     Ok(Json(RunDetailView {
-        run: row.into(),
+        run: RunView::at(app.now(), row),
         steps: steps.into_iter().map(Into::into).collect(),
     }))
 }

@@ -9,7 +9,8 @@ use axum::http::{Request, StatusCode, header};
 use serde_json::{Value, json};
 use tinyops_fleet::{Policy, Signer};
 use tinyops_pipeline::{Project, Workshop};
-use tinyops_store::{Artifacts, Db, Timestamp};
+use tinyops_store::run::{self, NewRun, RunState};
+use tinyops_store::{Artifacts, Db, Digest, Timestamp};
 use tower::ServiceExt as _;
 
 use crate::serve::{Config, Loops, assemble};
@@ -203,6 +204,37 @@ async fn a_run_is_asked_for_by_a_trigger() {
     );
     let (_, listed) = call(&router, "GET", "/api/v1/triggers", None, Value::Null).await;
     assert_eq!(listed[0]["detail"]["reason"], "new recordings");
+}
+
+#[tokio::test]
+async fn a_run_whose_lease_ran_out_is_shown_as_interrupted() {
+    let app = app(None).await;
+    let tx = app.db().begin("test").await.unwrap();
+    for lease_ms in [-1, 1] {
+        let new = NewRun {
+            project: "fan".into(),
+            kind: "train".into(),
+            trigger: None,
+            settings: Digest::of(b"settings"),
+            code: "0.1.0".into(),
+            seed: 7,
+            owner: "process 4711 on `bench`".into(),
+            lease_until: NOW.plus_ms(lease_ms),
+        };
+        let mut row = run::add(&tx, &new, NOW).await.unwrap();
+        row.state = RunState::Running;
+        run::put(&tx, &mut row).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    let router = router(app);
+    let (_, runs) = call(&router, "GET", "/api/v1/runs", None, Value::Null).await;
+    assert_eq!(
+        (&runs[0]["state"], &runs[1]["state"]),
+        (&json!("running"), &json!("interrupted"))
+    );
+    assert_eq!(runs[1]["owner"], "process 4711 on `bench`");
+    let (_, one) = call(&router, "GET", "/api/v1/runs/1", None, Value::Null).await;
+    assert_eq!(one["state"], "interrupted");
 }
 
 #[tokio::test]

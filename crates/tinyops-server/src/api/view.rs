@@ -15,7 +15,7 @@ use tinyops_store::round::Round;
 use tinyops_store::run::Run;
 use tinyops_store::step::{Port, Step};
 use tinyops_store::trigger::Trigger;
-use tinyops_store::{DeviceId, Digest, Json, ModelId};
+use tinyops_store::{DeviceId, Digest, Json, ModelId, Timestamp};
 
 use crate::text::Text;
 
@@ -135,15 +135,18 @@ pub(super) struct RunView {
     /// The version of TinyOps that ran it.
     pub code: String,
     pub seed: u64,
-    /// `waiting`, `running`, `done`, `refused` or `failed`.
+    /// `waiting`, `running`, `done`, `refused`, `failed` or `interrupted`.
     pub state: &'static str,
     pub detail: Json,
     pub started_at_ms: i64,
     pub ended_at_ms: Option<i64>,
+    /// Process, machine and folder.
+    pub owner: Option<String>,
 }
 
-impl From<Run> for RunView {
-    fn from(run: Run) -> RunView {
+impl RunView {
+    pub(super) fn at(now: Timestamp, run: Run) -> RunView {
+        let state = run.state_at(now).word();
         RunView {
             run: run.id.0,
             project: run.project,
@@ -152,10 +155,11 @@ impl From<Run> for RunView {
             settings: Text(run.settings),
             code: run.code,
             seed: run.seed,
-            state: run.state.word(),
+            state,
             detail: run.detail,
             started_at_ms: run.started_at.0,
             ended_at_ms: run.ended_at.map(|at| at.0),
+            owner: run.owner,
         }
     }
 }

@@ -72,7 +72,7 @@ pub(super) fn run_state(state: RunState) -> Markup {
     let tone = match state {
         RunState::Done => Tone::Good,
         RunState::Waiting | RunState::Running => Tone::Series(0),
-        RunState::Refused => Tone::Warn,
+        RunState::Refused | RunState::Interrupted => Tone::Warn,
         RunState::Failed => Tone::Bad,
     };
     pill(state.word(), tone)

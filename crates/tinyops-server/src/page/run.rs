@@ -3,7 +3,7 @@
 use axum::extract::{Path, State};
 use axum::response::Response;
 use maud::{Markup, html};
-use tinyops_store::run::{self, Run, RunId};
+use tinyops_store::run::{self, Run, RunId, RunState};
 use tinyops_store::step::{self, Step};
 use tinyops_store::{Json, Timestamp};
 
@@ -38,7 +38,7 @@ pub(super) fn table(runs: &[Run], now: Timestamp) -> Markup {
                 tr {
                     td { a href=(format!("/runs/{}", run.id)) { "#" (run.id) } }
                     td { (run.kind) }
-                    td { (part::run_state(run.state)) }
+                    td { (part::run_state(run.state_at(now))) }
                     td.num { (run_metric(run).map_or("–".to_owned(), part::percent)) }
                     td { (part::ago(run.started_at, now)) }
                     td.num { (run.ended_at.map_or("–".to_owned(), |end| civil::duration(end.ms_since(run.started_at)))) }
@@ -74,7 +74,7 @@ pub(super) async fn show(
     let body = html! {
         div.grid {
             (part::card("w7", "Steps", None, steps_table(&steps)))
-            (part::card("w5", "Facts", None, facts(&run)))
+            (part::card("w5", "Facts", None, facts(&run, app.now())))
             @if let Some(gates) = run.detail.get("gates").and_then(Json::as_array) {
                 (part::card("", "Gates", None, gates_table(gates)))
             }
@@ -87,18 +87,25 @@ pub(super) async fn show(
     Ok(Page {
         place: Place::Runs,
         title: format!("Run {id}"),
-        lead: html! { (run.kind) " of project " strong { (run.project) } " " (part::run_state(run.state)) },
+        lead: html! { (run.kind) " of project " strong { (run.project) } " " (part::run_state(run.state_at(app.now()))) },
         body,
     }
     .framed(&app))
 }
 
-fn facts(run: &Run) -> Markup {
+fn facts(run: &Run, now: Timestamp) -> Markup {
+    let unended = match run.state_at(now) {
+        RunState::Interrupted => {
+            "interrupted: its process ended in the middle; the next run goes on from the steps that are done"
+        }
+        _ => "not over yet",
+    };
     html! {
         dl.facts {
             dt { "started" } dd { (Moment::of_ms(run.started_at.0).full()) " UTC" }
-            dt { "took" } dd { (run.ended_at.map_or("not over yet".to_owned(), |end| civil::duration(end.ms_since(run.started_at)))) }
+            dt { "took" } dd { (run.ended_at.map_or(unended.to_owned(), |end| civil::duration(end.ms_since(run.started_at)))) }
             dt { "because of" } dd { @match run.trigger { Some(trigger) => { "trigger " (trigger) } None => "a person" } }
+            @if let Some(owner) = &run.owner { dt { "by" } dd { (owner) } }
             dt { "code" } dd { code { (run.code) } }
             dt { "seed" } dd { code { (run.seed) } }
             dt { "settings" } dd { (part::digest(&run.settings)) }

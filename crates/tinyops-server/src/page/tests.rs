@@ -63,6 +63,8 @@ async fn seed(app: &App) {
             settings: Digest::of(b"settings"),
             code: "0.1.0".into(),
             seed: 7,
+            owner: "process 1".into(),
+            lease_until: NOW,
         };
         let started = Timestamp(NOW.0 - (4 - i64::from(version)) * 30 * MINUTE_MS);
         let mut row = run::add(&tx, &new, started).await.unwrap();

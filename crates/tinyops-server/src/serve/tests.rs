@@ -129,6 +129,61 @@ async fn a_report_that_comes_twice_is_stored_once_and_survives_a_restart() {
 }
 
 #[tokio::test]
+async fn hostile_reports_are_counted_and_dropped_whichever_way_they_come() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = serve(config(folder.path()).await).await.unwrap();
+    let (device, other) = (enrol(&running).await, enrol(&running).await);
+    let whole = hello(&device, 1);
+    let mut forged = whole.clone();
+    *forged.last_mut().unwrap() ^= 1;
+    let hostile = [
+        Vec::new(),
+        b"no envelope".to_vec(),
+        whole[..whole.len() - 1].to_vec(),
+        forged,
+        hello(&other, 1),
+        vec![0xff; 4096],
+    ];
+    let (client, mut events) = connect(&running, &device);
+    for bytes in &hostile {
+        publish(&client, &mut events, &device, bytes.clone()).await;
+    }
+    let router = crate::router(running.app().clone());
+    let password = device_password(&device.key, device.id);
+    for (case, bytes) in hostile.iter().enumerate() {
+        let request = axum::http::Request::post("/api/v1/reports")
+            .header("authorization", format!("Bearer {}.{password}", device.id))
+            .body(axum::body::Body::from(bytes.clone()))
+            .unwrap();
+        let answer = tower::ServiceExt::oneshot(router.clone(), request)
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), 200, "case {case}");
+        let body = axum::body::to_bytes(answer.into_body(), 10_000)
+            .await
+            .unwrap();
+        assert!(
+            body.starts_with(b"{\"kept\":false"),
+            "case {case}: {body:?}"
+        );
+    }
+    publish(&client, &mut events, &device, whole).await;
+    let db = running.app().db();
+    assert_eq!(report::count(db).await.unwrap(), 1, "the whole one is kept");
+    let refused = running.app().inner().metrics.reports_refused.get();
+    assert_eq!(refused as usize, 2 * hostile.len());
+    let heard = presence::get(db, device.id).await.unwrap().unwrap();
+    assert_eq!(heard.malformed_count as usize, 2 * hostile.len());
+    let framed = presence::get(db, other.id).await.unwrap();
+    assert_eq!(
+        framed.map_or(0, |framed| framed.malformed_count),
+        0,
+        "nobody is blamed for what another sends"
+    );
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn every_task_ends_when_asked() {
     let folder = tempfile::tempdir().unwrap();
     let running = serve(config(folder.path()).await).await.unwrap();

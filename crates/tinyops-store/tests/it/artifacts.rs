@@ -1,6 +1,7 @@
 //! Artifacts are whole, named by their digest, and the same wherever they are kept.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tempfile::TempDir;
 use tinyops_store::{Artifacts, Digest, StoreError};
@@ -75,6 +76,15 @@ async fn half_written_files_are_no_artifacts() {
     let fan_out = folder.path().join(&digest.to_string()[..2]);
     std::fs::write(fan_out.join(".0123456789abcdef.1.0"), b"hal").unwrap();
     assert_eq!(artifacts.list().await.unwrap(), [digest]);
+    artifacts.sweep(Duration::from_secs(3600)).await.unwrap();
+    assert_eq!(std::fs::read_dir(&fan_out).unwrap().count(), 2);
+    artifacts.sweep(Duration::ZERO).await.unwrap();
+    assert_eq!(
+        std::fs::read_dir(&fan_out).unwrap().count(),
+        1,
+        "half-written files go when they are old enough, whole ones stay"
+    );
+    assert_eq!(artifacts.get(&digest).await.unwrap(), b"whole");
 }
 
 #[tokio::test]

@@ -105,6 +105,8 @@ fn runs_steps_and_triggers() {
             settings: digest("toml"),
             code: "0.1.0".to_owned(),
             seed: u64::MAX,
+            owner: "process 1".to_owned(),
+            lease_until: NOW.plus_ms(60_000),
         };
         let mut run = run::add(&tx, &new, NOW).await.unwrap();
         assert_eq!((run.seed, run.state), (u64::MAX, RunState::Waiting));
@@ -144,7 +146,8 @@ fn runs_steps_and_triggers() {
             Some(train.clone())
         );
         assert_eq!(step::of_run(&db, run.id).await.unwrap(), [train]);
-        assert_eq!(run::running(&db).await.unwrap(), [run.clone()]);
+        assert_eq!(run::open_of(&db, "fan").await.unwrap(), [run.clone()]);
+        assert_eq!(run::open_of(&db, "pump").await.unwrap(), []);
         assert_eq!(run::get(&db, run.id).await.unwrap(), Some(run.clone()));
         assert_eq!(run::list(&db, 10).await.unwrap(), [run]);
         let found = trigger::get(&db, trigger.id).await.unwrap().unwrap();

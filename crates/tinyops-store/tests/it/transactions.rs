@@ -18,6 +18,8 @@ fn a_run() -> NewRun {
         settings: Digest::of(b"toml"),
         code: "0.1.0".to_owned(),
         seed: 1,
+        owner: "process 1".to_owned(),
+        lease_until: NOW.plus_ms(60_000),
     }
 }
 
@@ -171,4 +173,55 @@ async fn a_store_of_a_newer_version_is_left_alone() {
         matches!(newer, Some(StoreError::Newer { found: 999, .. })),
         "{newer:?}"
     );
+}
+
+#[test]
+fn a_lease_holds_until_it_runs_out_or_is_taken() {
+    on_every_backend(|db, _| async move {
+        let tx = db.begin("test").await.unwrap();
+        let mut run = run::add(&tx, &a_run(), NOW).await.unwrap();
+        let end = NOW.plus_ms(60_000);
+        assert_eq!(run.state_at(end), RunState::Waiting);
+        assert_eq!(run.state_at(end.plus_ms(1)), RunState::Interrupted);
+        run::renew(&tx, &run, end.plus_ms(1)).await.unwrap();
+        let renewed = run::get(&tx, run.id).await.unwrap().unwrap();
+        assert_eq!(renewed.state_at(end.plus_ms(1)), RunState::Waiting);
+        assert_eq!(renewed.owner.as_deref(), Some("process 1"));
+        let stale = run.clone();
+        run.state = RunState::Done;
+        run.lease_until = None;
+        run::put(&tx, &mut run).await.unwrap();
+        assert_eq!(run.state_at(end.plus_ms(1)), RunState::Done);
+        let late = run::renew(&tx, &stale, end).await;
+        assert!(
+            matches!(late, Err(StoreError::Conflict { entity: "run", .. })),
+            "{late:?}"
+        );
+    });
+}
+
+#[tokio::test]
+async fn a_run_from_before_leases_counts_as_interrupted() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let path = folder.path().join("records.db");
+    let old = include_str!("../../src/migrations/0001_first.sql")
+        .replace("{id}", "INTEGER PRIMARY KEY AUTOINCREMENT");
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection
+        .execute_batch(&format!(
+            "{old}
+             CREATE TABLE schema_version (version BIGINT NOT NULL);
+             INSERT INTO schema_version (version) VALUES (1);
+             INSERT INTO runs (project, kind, settings, code, seed, state, detail, started_at, revision)
+             VALUES ('fan', 'train', zeroblob(32), '0.1.0', 1, 'running', '{{}}', 5, 1);"
+        ))
+        .unwrap();
+    drop(connection);
+    let db = Db::open(&path.display().to_string()).await.unwrap();
+    let [run] = run::open_of(&db, "fan").await.unwrap().try_into().unwrap();
+    assert_eq!(
+        (run.state, run.state_at(NOW)),
+        (RunState::Running, RunState::Interrupted)
+    );
+    assert_eq!((run.owner, run.lease_until), (None, None));
 }

@@ -5,18 +5,20 @@ use tinyops_data::finding::{Report, Severity};
 use tinyops_pipeline::{
     BoardFit, Gate, Job, Outcome, RunError, StepName, StepReport, Verdict, run as run_pipeline,
 };
+use tinyops_store::run::Run as Row;
 use tinyops_train::{Comparison, Evaluation};
 
 use crate::{
-    context::{Context, store_failure},
+    context::{Context, moment, store_failure},
     failure::{Exit, Failure},
     table::Table,
 };
 
 /// Run the pipeline: recordings in, a registered model out
 ///
-/// Steps whose inputs have not changed are taken from the store. Exits with 1 if a gate says no, with 2 if
-/// settings or recordings are at fault.
+/// Steps whose inputs have not changed are taken from the store, so that a run goes on where a killed one was
+/// interrupted. One run of a project is at work at a time. Exits with 1 if a gate says no, with 2 if settings or
+/// recordings are at fault, with 3 if another run is at work or the disk is full.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: tinyops run --project examples/fan-esp32")]
 pub(crate) struct Run {
@@ -58,6 +60,8 @@ impl Step {
 #[derive(Serialize)]
 struct View<'a> {
     run: String,
+    /// The interrupted run that this one went on from.
+    resumes: Option<String>,
     project: &'a str,
     version: Option<u32>,
     passed: bool,
@@ -87,6 +91,7 @@ pub(crate) async fn run(context: &Context, args: &Run) -> Result<(), Failure> {
         .collect();
     let view = View {
         run: outcome.run.to_string(),
+        resumes: outcome.resumes.map(|run| run.to_string()),
         project: &name,
         version: outcome.version,
         passed: refused.is_empty(),
@@ -122,6 +127,13 @@ pub(crate) fn run_failure(context: &Context, error: RunError) -> Failure {
                 "`tinyops data validate` shows the report again; fix the files or exclude them",
             )
         }
+        RunError::AtWork(run) => Failure::of(Exit::Environment, &error)
+            .because(at_work(run))
+            .hint("wait until it ends, or stop that process, and run again: the steps that are done are used"),
+        RunError::FolderBusy { .. } => Failure::of(Exit::Environment, &error)
+            .hint("one run works in a project folder at a time: wait until it ends"),
+        RunError::TakenOver { .. } => Failure::of(Exit::Environment, &error)
+            .hint("its lease ran out before it was renewed; `tinyops run` shows what the other run came to"),
         RunError::Store(store) => store_failure(store),
         RunError::NoSource => Failure::of(Exit::Question, &error)
             .hint("add `[[data.source]]` with `root` and `files` to tinyops.toml"),
@@ -133,11 +145,28 @@ pub(crate) fn run_failure(context: &Context, error: RunError) -> Failure {
         RunError::Variable { .. } => {
             Failure::of(Exit::Environment, &error).hint("set it, or write `${NAME:-otherwise}`")
         }
+        RunError::Train(_) | RunError::Window(_) => {
+            Failure::of(Exit::Question, &error)
+                .hint("the settings are in tinyops.toml; `tinyops data status` shows what the recordings hold")
+        }
         RunError::Changed => Failure::of(Exit::Question, &error).hint("run again"),
         RunError::Panicked { .. } => Failure::of(Exit::Environment, &error)
             .hint("this is a bug in tinyops; the trace above belongs into its report"),
         _ => Failure::of(Exit::Question, &error),
     }
+}
+
+/// Who works on a run, since when, and until when that holds without a word.
+fn at_work(run: &Row) -> String {
+    let owner = run.owner.as_deref().unwrap_or("an unknown process");
+    let mut text = format!("{owner}, since {} UTC", moment(run.started_at));
+    if let Some(until) = run.lease_until {
+        text += &format!(
+            "; if it is gone, the next run takes over after {} UTC",
+            moment(until)
+        );
+    }
+    text
 }
 
 /// Warnings that a person should see even when all gates pass, such as leaks.

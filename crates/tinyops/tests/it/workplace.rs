@@ -109,15 +109,36 @@ impl Workplace {
 
     /// Runs the binary in the folder; the settings of this machine do not count.
     pub(crate) fn run(&self, args: &[&str]) -> Answer {
-        let output = Command::new(env!("CARGO_BIN_EXE_tinyops"))
-            .args(args)
+        self.answer(self.command(args))
+    }
+
+    /// The binary with arguments, to be started in the folder.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = self.here(env!("CARGO_BIN_EXE_tinyops"));
+        command.args(args);
+        command
+    }
+
+    /// Runs a shell script in the folder; `$0` is the binary.
+    pub(crate) fn shell(&self, script: &str) -> Answer {
+        let mut command = self.here("sh");
+        command.args(["-c", script, env!("CARGO_BIN_EXE_tinyops")]);
+        self.answer(command)
+    }
+
+    fn here(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command
             .current_dir(self.root())
             .env("XDG_CONFIG_HOME", self.root())
             .env_remove("TINYOPS_DB")
             .env_remove("TINYOPS_ARTIFACTS")
-            .env("NO_COLOR", "1")
-            .output()
-            .unwrap();
+            .env("NO_COLOR", "1");
+        command
+    }
+
+    fn answer(&self, mut command: Command) -> Answer {
+        let output = command.output().unwrap();
         Answer {
             code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8(output.stdout).unwrap(),

@@ -14,6 +14,7 @@ use tinyops_store::{
 };
 
 use crate::{
+    context::now,
     failure::Failure,
     model_ref::{ModelRef, title},
     record::{manifest, output},
@@ -340,10 +341,11 @@ async fn run_view(db: &Db, run: Run, steps: Vec<Step>) -> Result<RunView, StoreE
                 .collect(),
         });
     }
+    let state = run.state_at(now()).word();
     Ok(RunView {
         run: run.id.0,
         kind: run.kind,
-        state: run.state.word(),
+        state,
         code: run.code,
         seed: run.seed,
         settings: run.settings.to_string(),
