@@ -196,21 +196,29 @@ fn read_file(
     read: &mut dyn FnMut(&str) -> io::Result<Vec<u8>>,
     report: &mut Report,
 ) -> Option<Vec<u8>> {
-    let bytes = match read(path) {
-        Ok(bytes) => bytes,
-        Err(error) => {
-            let finding = Finding::error(
-                Code::Unreadable,
-                format!("the file is not readable: {error}"),
-            );
-            report.push(
-                finding
-                    .in_file(path)
-                    .hint("check that it exists and may be read"),
-            );
-            return None;
-        }
-    };
+    let bytes =
+        match read(path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+                let finding = Finding::error(Code::TooLarge, error.to_string());
+                report.push(finding.in_file(path).hint(
+                    "split the recording into several files, or leave it out with `exclude`",
+                ));
+                return None;
+            }
+            Err(error) => {
+                let finding = Finding::error(
+                    Code::Unreadable,
+                    format!("the file is not readable: {error}"),
+                );
+                report.push(
+                    finding
+                        .in_file(path)
+                        .hint("check that it exists and may be read"),
+                );
+                return None;
+            }
+        };
     if !gzip::is_gzip(&bytes) {
         return Some(bytes);
     }

@@ -30,6 +30,6 @@ pub use project::{
 };
 pub use step::{
     compile::{BoardFit, CompileReport},
-    ingest::{Shelf, files_below, source_root},
+    ingest::{Shelf, files_below, read_recording, source_root},
 };
 pub use trigger::{Refusal, Trigger, job_for};

@@ -218,6 +218,18 @@ impl Project {
                 format!("is `{name}`: 1 to 32 letters, digits, `-`, `_` or `.`"),
             );
         }
+        let numbers = [
+            ("project.threshold", self.project.threshold),
+            (
+                "gates.quantization_loss_max",
+                self.gates.quantization_loss_max,
+            ),
+            ("gates.slice_gap_max", self.gates.slice_gap_max),
+        ];
+        // No gate passes or fails by a comparison with what is not a number.
+        if let Some((key, value)) = numbers.into_iter().find(|(_, value)| !value.is_finite()) {
+            return refuse(key, format!("is {value}: must be a finite number"));
+        }
         for id in &self.boards.targets {
             if !tinyops_compile::boards()
                 .iter()

@@ -99,7 +99,8 @@ impl Shelf {
     pub fn decoded(&self) -> &(Dataset, Report) {
         self.decoded.get_or_init(|| {
             let mut report = Report::new();
-            let mut read = |source: usize, path: &str| fs::read(self.roots[source].join(path));
+            let mut read =
+                |source: usize, path: &str| read_recording(&self.roots[source].join(path));
             let dataset = ingest(&self.spec, &self.listings, &mut read, &mut report);
             (dataset, report)
         })
@@ -132,6 +133,20 @@ pub fn source_root(project: &Path, source: &SourceSpec) -> Result<PathBuf, RunEr
     Ok(project.join(folder))
 }
 
+/// Reads a file of recordings whole.
+///
+/// # Errors
+/// What the system says; [`io::ErrorKind::FileTooLarge`] beyond 1 GiB, which no decoder should be given.
+pub fn read_recording(path: &Path) -> io::Result<Vec<u8>> {
+    const BYTES_MAX: u64 = 1 << 30;
+    let bytes = fs::metadata(path)?.len();
+    if bytes > BYTES_MAX {
+        let message = format!("it has {bytes} bytes, more than the {BYTES_MAX} of one file");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+    }
+    fs::read(path)
+}
+
 /// The files below a folder, by their paths from it on, with `/`. Hidden files and folders are left out.
 ///
 /// # Errors
@@ -142,13 +157,20 @@ pub fn files_below(folder: &Path) -> io::Result<Vec<(String, fs::Metadata)>> {
     for entry in walk.into_iter().filter_entry(|entry| {
         entry.depth() == 0 || !entry.file_name().as_encoded_bytes().starts_with(b".")
     }) {
-        let entry = entry?;
-        if !entry.file_type().is_file() {
-            continue;
-        }
-        let about = entry.metadata()?;
-        let below = entry
-            .path()
+        let (path, about) = match entry {
+            Ok(entry) if !entry.file_type().is_file() => continue,
+            Ok(entry) => (entry.path().to_path_buf(), entry.metadata()?),
+            // A link to nowhere is listed, so that reading it tells which one it is.
+            Err(error) => match error.path().map(|path| (path, path.symlink_metadata())) {
+                Some((path, Ok(about)))
+                    if about.is_symlink() && error.loop_ancestor().is_none() =>
+                {
+                    (path.to_path_buf(), about)
+                }
+                _ => return Err(error.into()),
+            },
+        };
+        let below = path
             .strip_prefix(folder)
             .expect("a walk stays below its root");
         let path = below

@@ -400,7 +400,7 @@ fn recording(path: &Path, project: &Project) -> Result<Vec<f32>, Failure> {
         ..DataSpec::default()
     };
     let mut report = Report::new();
-    let mut read = |_, _: &str| std::fs::read(path);
+    let mut read = |_, _: &str| tinyops_pipeline::read_recording(path);
     let listing = Listing { files: vec![name] };
     let dataset = ingest::ingest(&spec, &[listing], &mut read, &mut report);
     let readings: Vec<f32> = dataset

@@ -12,7 +12,7 @@ use tinyops_data::{
     window::Windowing,
 };
 use tinyops_model::{Model, Task};
-use tinyops_pipeline::files_below;
+use tinyops_pipeline::{files_below, read_recording};
 use tinyops_train::{Scores, Windows, predict};
 
 use crate::{
@@ -256,7 +256,7 @@ fn decode(
         files: files.to_vec(),
     };
     let mut report = Report::new();
-    let mut read = |_: usize, path: &str| fs::read(root.join(path));
+    let mut read = |_: usize, path: &str| read_recording(&root.join(path));
     let dataset = ingest(&spec, &[listing], &mut read, &mut report);
     (dataset, report)
 }

@@ -1,6 +1,7 @@
 //! The built binary in a folder of its own: what a person or a script sees of it.
 
 mod help;
+mod hostile;
 mod interrupted;
 mod journey;
 mod refusals;
