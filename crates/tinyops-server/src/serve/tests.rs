@@ -148,7 +148,7 @@ async fn hostile_reports_are_counted_and_dropped_whichever_way_they_come() {
     for bytes in &hostile {
         publish(&client, &mut events, &device, bytes.clone()).await;
     }
-    let router = crate::router(running.app().clone());
+    let router = router(running.app().clone());
     let password = device_password(&device.key, device.id);
     for (case, bytes) in hostile.iter().enumerate() {
         let request = axum::http::Request::post("/api/v1/reports")
