@@ -6,7 +6,7 @@ use tinyops_model::{Body, GraphError, Model};
 use tinyops_nn::distance;
 
 use crate::cost;
-use crate::lower::lower;
+use crate::lower::{Lowered, lower};
 use crate::plan_memory::MemoryPlan;
 use crate::rewrite::{Rewrite, Rewritten, rewrite};
 
@@ -204,11 +204,46 @@ pub fn compile(model: &Model) -> Result<Compiled, CompileError> {
     Ok(compiled)
 }
 
+/// How a graph is compiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Keeps the input readable after a run.
+    pub keep_input: bool,
+    /// Ops may run in bands of rows where the arena would have so many bytes or more otherwise.
+    pub split_from_bytes: u32,
+    /// How much more work all bands together may make.
+    pub extra_macs_percent: u32,
+}
+
+impl Default for Options {
+    /// The input is not kept; bands are tried from 8 KiB on, which every board can spare, and may
+    /// add 1 % of work.
+    fn default() -> Options {
+        Options {
+            keep_input: false,
+            split_from_bytes: 8192,
+            extra_macs_percent: 1,
+        }
+    }
+}
+
 /// Compiles a graph alone, without front end; `keep_input` keeps the input readable after a run.
 ///
 /// # Errors
 /// [`CompileError`].
 pub fn compile_graph(graph: &Graph, keep_input: bool) -> Result<Compiled, CompileError> {
+    let options = Options {
+        keep_input,
+        ..Options::default()
+    };
+    compile_graph_with(graph, &options)
+}
+
+/// [`compile_graph`] with every choice.
+///
+/// # Errors
+/// [`CompileError`].
+pub fn compile_graph_with(graph: &Graph, options: &Options) -> Result<Compiled, CompileError> {
     graph.check().map_err(CompileError::Graph)?;
     if !graph.is_quantized() {
         let real = graph
@@ -229,13 +264,13 @@ pub fn compile_graph(graph: &Graph, keep_input: bool) -> Result<Compiled, Compil
         rewrites,
     };
     let graph = &smaller;
-    let (plan, memory) = lower(graph, keep_input)?;
+    let Lowered { plan, memory, macs } = lower(graph, options)?;
     tinyops_nn::Plan::load(&plan).map_err(CompileError::Plan)?;
     Ok(Compiled {
         program: plan,
         arena_bytes: memory.arena_bytes,
         memory,
-        macs: graph.macs(),
+        macs,
         dsp_operations: 0,
         payload_bytes: 0,
         ram: RamUse::default(),

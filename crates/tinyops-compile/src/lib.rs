@@ -20,10 +20,15 @@ mod placement;
 mod plan_memory;
 mod replay;
 mod rewrite;
+mod schedule;
+mod storages;
 
 pub use board::{Band, Board, BoardError, Cost, Memory, Reserve, boards};
 pub use capsule::{Golden, PayloadError, payload};
-pub use compiled::{CompileError, Compiled, OpCost, RamUse, Saved, compile, compile_graph};
+pub use compiled::{
+    CompileError, Compiled, OpCost, Options, RamUse, Saved, compile, compile_graph,
+    compile_graph_with,
+};
 pub use fit::{Fit, FitError, Limits, fit};
 pub use plan_memory::{ARENA_ALIGN, Lifetime, MemoryPlan, Placed};
 pub use replay::{Difference, Replay, ReplayError, replay};

@@ -6,91 +6,142 @@ use tinyops_model::graph::{Activation, Conv, Graph, Op, OpKind, Padding, Pool, T
 use tinyops_nn::lookup;
 use tinyops_nn::record::{Header, NONE, OpCode, OpRecord, TensorRecord};
 
-use crate::compiled::CompileError;
+use crate::compiled::{CompileError, Options};
 use crate::constants::{self, Channels, Constants, filter_values, quantization};
 use crate::placement::{self, Block, Overlap};
-use crate::plan_memory::{self, Lifetime, MemoryPlan, Placed};
+use crate::plan_memory::{self, MemoryPlan};
+use crate::schedule::{self, Pair, Step};
+use crate::storages::{Place, Storages};
 
-/// Writes the plan of a graph that has passed its check; `keep_input` lets the input live to the end.
-pub(crate) fn lower(
-    graph: &Graph,
-    keep_input: bool,
-) -> Result<(Vec<u8>, MemoryPlan), CompileError> {
-    let mut lowering = Lowering {
-        graph,
-        constants: Constants::default(),
-        tensors: Vec::new(),
-        ops: Vec::new(),
-        record_of: HashMap::new(),
-        storages: Vec::new(),
-        storage_of: HashMap::new(),
-        tables: HashMap::new(),
-        overlaps: Vec::new(),
-    };
-    lowering.lower(keep_input)
+/// A plan, its arena over time, and its work.
+pub(crate) struct Lowered {
+    pub(crate) plan: Vec<u8>,
+    pub(crate) memory: MemoryPlan,
+    pub(crate) macs: u64,
 }
 
-/// Bytes of the arena that one or more tensors share.
-struct Storage {
-    name: String,
-    lifetime: Lifetime,
+/// In so many bands a pair of ops may run.
+const BAND_COUNTS: [usize; 6] = [2, 3, 4, 6, 8, 12];
+/// Bands must save at least one part in so many of the arena.
+const SAVED_PART: u32 = 16;
+
+/// Writes the plan of a graph that has passed its check.
+///
+/// Pairs of ops run in bands of rows where that makes an arena of `split_from_bytes` or more
+/// clearly smaller for hardly any more work.
+pub(crate) fn lower(graph: &Graph, options: &Options) -> Result<Lowered, CompileError> {
+    let mut pairs: Vec<Pair> = Vec::new();
+    let mut best = Lowering::run(graph, options, &pairs)?;
+    let macs_most = best.macs + best.macs * u64::from(options.extra_macs_percent) / 100;
+    while best.memory.arena_bytes >= options.split_from_bytes {
+        let arena_bytes = best.memory.arena_bytes;
+        let is_free = |first: usize| pairs.iter().all(|pair| pair.first.abs_diff(first) > 1);
+        let is_large = |first: usize| {
+            elements(graph.tensor(graph.ops[first].output)) > u64::from(arena_bytes / 2)
+        };
+        let firsts = (0..graph.ops.len())
+            .filter(|&first| schedule::can_pair(graph, first) && is_free(first) && is_large(first));
+        let candidates = firsts.flat_map(|first| BAND_COUNTS.map(|bands| Pair { first, bands }));
+        let mut better: Option<(Lowered, Pair)> = None;
+        for pair in candidates {
+            let with: Vec<Pair> = pairs.iter().copied().chain([pair]).collect();
+            let lowered = Lowering::run(graph, options, &with)?;
+            let limit = better
+                .as_ref()
+                .map_or(arena_bytes - arena_bytes / SAVED_PART, |(lowered, _)| {
+                    lowered.memory.arena_bytes - 1
+                });
+            if lowered.memory.arena_bytes <= limit && lowered.macs <= macs_most {
+                better = Some((lowered, pair));
+            }
+        }
+        let Some((lowered, pair)) = better else { break };
+        pairs.push(pair);
+        best = lowered;
+    }
+    Ok(best)
 }
 
 struct Lowering<'g> {
     graph: &'g Graph,
     constants: Constants,
-    /// Records with the index of the storage in place of the offset, until the arena is placed.
-    tensors: Vec<TensorRecord>,
+    storages: Storages,
+    /// Records without offset, and where each lies.
+    tensors: Vec<(TensorRecord, Place)>,
+    record_of: HashMap<(Place, [u16; 4]), u16>,
     /// Records with the index of the scratch storage in place of its offset.
     ops: Vec<(OpRecord, Option<usize>)>,
-    record_of: HashMap<(TensorId, [u16; 4]), u16>,
-    storages: Vec<Storage>,
-    storage_of: HashMap<TensorId, usize>,
+    /// Filter and numbers of the ops that have some, by what they make: bands share them.
+    filters: HashMap<TensorId, [u32; 2]>,
     tables: HashMap<Vec<u8>, u32>,
     overlaps: Vec<Overlap>,
 }
 
 impl Lowering<'_> {
-    fn lower(&mut self, keep_input: bool) -> Result<(Vec<u8>, MemoryPlan), CompileError> {
-        let ([input], [output]) = (&self.graph.inputs[..], &self.graph.outputs[..]) else {
+    fn run(graph: &Graph, options: &Options, pairs: &[Pair]) -> Result<Lowered, CompileError> {
+        let ([input], [output]) = (&graph.inputs[..], &graph.outputs[..]) else {
             return Err(CompileError::InputsOrOutputs {
-                inputs: self.graph.inputs.len(),
-                outputs: self.graph.outputs.len(),
+                inputs: graph.inputs.len(),
+                outputs: graph.outputs.len(),
             });
         };
-        let constant_bytes = self.graph.constant_bytes();
+        let constant_bytes = graph.constant_bytes();
         if constant_bytes > u32::MAX as usize / 4 {
             return Err(CompileError::TooLarge {
                 what: "constants",
                 bytes: constant_bytes as u64,
             });
         }
-        self.find_storages(*input, keep_input)?;
-        let graph = self.graph;
-        for (index, op) in graph.ops.iter().enumerate() {
-            if !matches!(op.kind, OpKind::Reshape) {
-                self.lower_op(index, op)?;
+        let steps = schedule::steps(graph, pairs);
+        let kept = graph.outputs.iter().chain(&graph.embedding);
+        let kept = kept.chain(options.keep_input.then_some(input));
+        let kept: Vec<TensorId> = kept.copied().collect();
+        let mut lowering = Lowering {
+            graph,
+            constants: Constants::default(),
+            storages: Storages::new(graph, &steps, &kept)?,
+            tensors: Vec::new(),
+            record_of: HashMap::new(),
+            ops: Vec::new(),
+            filters: HashMap::new(),
+            tables: HashMap::new(),
+            overlaps: Vec::new(),
+        };
+        for (number, step) in (1..).zip(&steps) {
+            if !matches!(graph.ops[step.op].kind, OpKind::Reshape) {
+                lowering.lower_step(number, step)?;
             }
         }
-        let input = self.record(*input)?;
-        let output = self.record(*output)?;
+        let (plan, memory) = lowering.finish(*input, *output, options, &steps)?;
+        Ok(Lowered {
+            plan,
+            memory,
+            macs: schedule::macs(graph, &steps),
+        })
+    }
+
+    fn finish(
+        &mut self,
+        input: TensorId,
+        output: TensorId,
+        options: &Options,
+        steps: &[Step],
+    ) -> Result<(Vec<u8>, MemoryPlan), CompileError> {
+        let graph = self.graph;
+        let input = self.record(input)?;
+        let output = self.record(output)?;
         let embedding = graph
             .embedding
             .map_or(Ok(NONE), |embedding| self.record(embedding))?;
 
-        let blocks: Vec<Block> = self
-            .storages
-            .iter()
-            .map(|Storage { lifetime, .. }| {
-                Block::whole(lifetime.bytes, lifetime.first, lifetime.last)
-            })
-            .collect();
+        let storages = &self.storages.all;
+        let blocks: Vec<Block> = storages.iter().map(|s| s.block.clone()).collect();
         let (offsets, arena_bytes) = placement::place(&blocks, &self.overlaps);
         self.constants
             .bytes
             .resize(self.constants.bytes.len().next_multiple_of(4), 0);
         let header = Header {
-            flags: if keep_input {
+            flags: if options.keep_input {
                 tinyops_nn::record::FLAG_INPUT_KEPT
             } else {
                 0
@@ -104,8 +155,8 @@ impl Lowering<'_> {
             embedding,
         };
         let mut plan = header.to_bytes().to_vec();
-        for record in &self.tensors {
-            let offset = offsets[record.offset as usize];
+        for (record, place) in &self.tensors {
+            let offset = offsets[place.storage] + place.start;
             plan.extend(TensorRecord { offset, ..*record }.to_bytes());
         }
         for (record, scratch) in &self.ops {
@@ -121,94 +172,45 @@ impl Lowering<'_> {
         plan.resize(header.constants_offset(), 0);
         plan.extend(&self.constants.bytes);
 
-        let kinds = graph.ops.iter().map(|op| op.kind.name());
-        let steps = std::iter::once("input").chain(kinds).chain(["output"]);
-        let placed = self.storages.iter().zip(&offsets);
-        let placed: Vec<Placed> = placed
-            .map(|(storage, &offset)| Placed {
-                name: storage.name.clone(),
-                offset,
-                lifetime: storage.lifetime,
-            })
-            .collect();
+        let kinds = steps.iter().map(|step| graph.ops[step.op].kind.name());
+        let names = std::iter::once("input").chain(kinds).chain(["output"]);
+        let placed = self.storages.placed(&offsets);
         let map = MemoryPlan {
             arena_bytes,
             live_bytes_max: plan_memory::live_bytes_max(&placed),
-            steps: steps.map(str::to_owned).collect(),
+            steps: names.map(str::to_owned).collect(),
             placed,
         };
         Ok((plan, map))
     }
 
-    /// Decides which tensors share bytes, and how long each share of bytes is needed.
-    fn find_storages(&mut self, input: TensorId, keep_input: bool) -> Result<(), CompileError> {
-        let graph = self.graph;
-        // What must outlive the last op is needed in a step of its own, so that op cannot write over it.
-        let end = graph.ops.len() as u32 + 1;
-        let mut last_read: HashMap<TensorId, u32> = HashMap::new();
-        for (index, op) in graph.ops.iter().enumerate() {
-            for &input in &op.inputs {
-                last_read.insert(input, index as u32 + 1);
-            }
-        }
-        let kept = graph
-            .outputs
-            .iter()
-            .chain(&graph.embedding)
-            .chain(keep_input.then_some(&input));
-        for &tensor in kept {
-            last_read.insert(tensor, end);
-        }
-        let last_of =
-            |tensor: TensorId, made: u32| last_read.get(&tensor).copied().unwrap_or(made).max(made);
-
-        self.add_storage(input, 0, last_of(input, 0))?;
-        for (index, op) in graph.ops.iter().enumerate() {
-            let step = index as u32 + 1;
-            let last = last_of(op.output, step);
-            let shared = match op.kind {
-                OpKind::Reshape => self.storage_of.get(&op.inputs[0]).copied(),
-                _ => None,
-            };
-            match shared {
-                Some(storage) => {
-                    let lifetime = &mut self.storages[storage].lifetime;
-                    lifetime.last = lifetime.last.max(last);
-                    self.storage_of.insert(op.output, storage);
-                }
-                None => self.add_storage(op.output, step, last)?,
-            }
-        }
-        Ok(())
-    }
-
-    fn add_storage(&mut self, tensor: TensorId, first: u32, last: u32) -> Result<(), CompileError> {
-        let bytes = elements(self.graph.tensor(tensor));
-        let bytes = u32::try_from(bytes).ok().filter(|&bytes| bytes < 1 << 30);
-        let bytes = bytes.ok_or_else(|| CompileError::TooLarge {
-            what: "an activation",
-            bytes: elements(self.graph.tensor(tensor)),
-        })?;
-        let name = self.graph.tensor(tensor).name.clone();
-        self.storage_of.insert(tensor, self.storages.len());
-        self.storages.push(Storage {
-            name,
-            lifetime: Lifetime { bytes, first, last },
-        });
-        Ok(())
-    }
-
-    /// The record of an activation under its own shape.
+    /// The record of a whole activation under its own shape.
     fn record(&mut self, tensor: TensorId) -> Result<u16, CompileError> {
-        self.record_as(tensor, self.graph.tensor(tensor).shape)
+        let (place, shape) = self.storages.place(self.graph, tensor, None, false);
+        self.record_at(tensor, place, shape)
     }
 
-    /// The record of an activation under another shape of as many values.
-    fn record_as(&mut self, tensor: TensorId, shape: [u16; 4]) -> Result<u16, CompileError> {
-        if let Some(&index) = self.record_of.get(&(tensor, shape)) {
+    /// The record of an activation, or some rows of it, at a place.
+    fn record_at(
+        &mut self,
+        tensor: TensorId,
+        place: Place,
+        shape: [u16; 4],
+    ) -> Result<u16, CompileError> {
+        let (scale, zero_point) = quantization(self.graph.tensor(tensor));
+        let record = TensorRecord {
+            offset: 0,
+            shape,
+            scale,
+            zero_point,
+            region: 0,
+        };
+        // Two tensors of one storage have one scale, but nothing says so.
+        if let Some(&index) = self.record_of.get(&(place, shape))
+            && self.tensors[usize::from(index)].0 == record
+        {
             return Ok(index);
         }
-        let (scale, zero_point) = quantization(self.graph.tensor(tensor));
         let index = u16::try_from(self.tensors.len())
             .ok()
             .filter(|&index| index != NONE);
@@ -216,27 +218,25 @@ impl Lowering<'_> {
             what: "the tensor table",
             bytes: 1 << 16,
         })?;
-        let offset = self.storage_of[&tensor] as u32;
-        self.tensors.push(TensorRecord {
-            offset,
-            shape,
-            scale,
-            zero_point,
-            region: 0,
-        });
-        self.record_of.insert((tensor, shape), index);
+        self.tensors.push((record, place));
+        self.record_of.insert((place, shape), index);
         Ok(index)
     }
 
-    fn lower_op(&mut self, index: usize, op: &Op) -> Result<(), CompileError> {
+    fn lower_step(&mut self, number: u32, step: &Step) -> Result<(), CompileError> {
         let graph = self.graph;
+        let (index, band) = (step.op, step.band.as_ref());
+        let op = &graph.ops[index];
+        let storages = &self.storages;
+        let (reads_at, reads) = storages.place(graph, op.inputs[0], band, false);
+        let (makes_at, makes) = storages.place(graph, op.output, band, true);
         let input = graph.tensor(op.inputs[0]);
         let output = graph.tensor(op.output);
         let mut record = OpRecord {
             code: OpCode::Conv2d,
             flags: 0,
-            inputs: [self.record(op.inputs[0])?, NONE],
-            output: self.record(op.output)?,
+            inputs: [self.record_at(op.inputs[0], reads_at, reads)?, NONE],
+            output: self.record_at(op.output, makes_at, makes)?,
             clamp: [i8::MIN, i8::MAX],
             scratch_offset: 0,
             kernel: [1, 1],
@@ -271,7 +271,8 @@ impl Lowering<'_> {
                         what: "the input of a dense layer",
                         bytes: elements(input),
                     })?;
-                record.inputs[0] = self.record_as(op.inputs[0], [1, 1, 1, inputs])?;
+                let flat = [1, 1, 1, inputs];
+                record.inputs[0] = self.record_at(op.inputs[0], reads_at, flat)?;
                 let conv = Conv::valid(activation);
                 self.lower_conv(&mut record, op, &conv, filter_values(filter).to_vec());
             }
@@ -333,42 +334,38 @@ impl Lowering<'_> {
                 });
             }
         }
-        let [reads, makes] =
-            [record.inputs[0], record.output].map(|index| self.tensors[usize::from(index)].shape);
-        let scratch_bytes = record.scratch_bytes(reads, makes);
+        if let Some(band) = band {
+            record.pad[0] = band.pad_top as u16;
+        }
+        let scratch_bytes = record.scratch_bytes(self.shape(record.inputs[0]), makes);
         let scratch = (scratch_bytes > 0).then(|| {
-            let step = index as u32 + 1;
             let name = format!("scratch of {}", output.name);
             let bytes = u32::try_from(scratch_bytes).unwrap_or(u32::MAX);
-            self.storages.push(Storage {
-                name,
-                lifetime: Lifetime {
-                    bytes,
-                    first: step,
-                    last: step,
-                },
-            });
-            self.storages.len() - 1
+            self.storages.add_scratch(name, bytes, number)
         });
-        self.find_overlaps(&record, op, index as u32 + 1);
+        self.find_overlaps(&record, number);
         self.ops.push((record, scratch));
         Ok(())
     }
 
     /// Notes how far the op may write over the inputs that it reads for the last time.
-    fn find_overlaps(&mut self, record: &OpRecord, op: &Op, step: u32) {
-        let output = self.storage_of[&op.output];
-        let inputs = op.inputs.iter().filter_map(|id| self.storage_of.get(id));
-        let mut inputs: Vec<usize> = inputs.copied().collect();
+    fn find_overlaps(&mut self, record: &OpRecord, step: u32) {
+        let (_, output) = self.tensors[usize::from(record.output)];
+        let makes = self.shape(record.output);
+        let inputs = record.inputs.into_iter().filter(|&input| input != NONE);
+        let mut inputs: Vec<u16> = inputs.collect();
         inputs.dedup();
-        for input in inputs {
-            let [read, made] = [input, output].map(|storage| self.storages[storage].lifetime);
-            if input == output || read.last != step || made.first != step {
+        for index in inputs {
+            let (_, input) = self.tensors[usize::from(index)];
+            let reads = self.shape(index);
+            let parts = |place: Place| &self.storages.all[place.storage].block.parts;
+            let ends = parts(input).iter().any(|part| part.last == step);
+            let begins = parts(output).iter().any(|part| part.first == step);
+            if input.storage == output.storage || !ends || !begins {
                 continue;
             }
-            let (below, above) = (-i64::from(made.bytes), i64::from(read.bytes));
-            let [reads, makes] = [record.inputs[0], record.output]
-                .map(|index| self.tensors[usize::from(index)].shape);
+            let bytes = |shape: [u16; 4]| shape.iter().map(|&dim| i64::from(dim)).product::<i64>();
+            let (below, above) = (-bytes(makes), bytes(reads));
             let forbidden = match record.code {
                 OpCode::Add | OpCode::Softmax | OpCode::Lookup => vec![(below, 0), (0, above)],
                 _ => match record.overlap_lead(reads, makes) {
@@ -376,13 +373,22 @@ impl Lowering<'_> {
                     None => continue,
                 },
             };
+            // From the distance of what is read and made to that of the storages they lie in.
+            let shift = i64::from(input.start) - i64::from(output.start);
             self.overlaps.push(Overlap {
-                input,
-                output,
+                input: input.storage,
+                output: output.storage,
                 step,
-                forbidden,
+                forbidden: forbidden
+                    .into_iter()
+                    .map(|(low, high)| (low + shift, high + shift))
+                    .collect(),
             });
         }
+    }
+
+    fn shape(&self, index: u16) -> [u16; 4] {
+        self.tensors[usize::from(index)].0.shape
     }
 
     fn lower_conv(&mut self, record: &mut OpRecord, op: &Op, conv: &Conv, filter: Vec<i8>) {
@@ -430,16 +436,20 @@ impl Lowering<'_> {
         if !is_dense {
             record.pad = pads(conv.padding, record, input);
         }
-        let bytes = self.filter_bytes(record, filter);
-        record.weights_offset = self.constants.put_array(&bytes);
-        record.channels_offset = self.constants.put_channels(&channels);
+        let known = self.filters.get(&op.output).copied();
+        [record.weights_offset, record.channels_offset] = known.unwrap_or_else(|| {
+            let bytes = self.filter_bytes(record, filter);
+            let weights = self.constants.put_array(&bytes);
+            [weights, self.constants.put_channels(&channels)]
+        });
+        let offsets = [record.weights_offset, record.channels_offset];
+        self.filters.insert(op.output, offsets);
     }
 
     /// A filter as the plan lays it out; `filter` has one row for each output of a convolution, or
     /// one for each tap of a depthwise one.
     fn filter_bytes(&self, record: &OpRecord, filter: &[i8]) -> Vec<u8> {
-        let [reads, makes] =
-            [record.inputs[0], record.output].map(|index| self.tensors[usize::from(index)].shape);
+        let [reads, makes] = [record.inputs[0], record.output].map(|index| self.shape(index));
         if record.code == OpCode::DepthwiseConv2d {
             return filter.iter().map(|&weight| weight as u8).collect();
         }

@@ -101,9 +101,9 @@ pub(crate) fn place(blocks: &[Block], overlaps: &[Overlap]) -> (Vec<u32>, u32) {
 }
 
 /// So many blocks are placed in every order that could be better.
-const EXACT_BLOCKS: usize = 7;
-/// So many changed orders are tried for more blocks.
-const EXCHANGES: usize = 2000;
+const EXACT_BLOCKS: usize = 6;
+/// So many changed orders are tried for each of more blocks.
+const EXCHANGES: usize = 32;
 
 struct Search<'b> {
     blocks: &'b [Block],
@@ -346,7 +346,7 @@ impl<'b> Search<'b> {
             state ^= state << 17;
             (state % limit) as usize
         };
-        for _ in 0..EXCHANGES {
+        for _ in 0..EXCHANGES * best.order.len() {
             let mut order = best.order.clone();
             let index = order.remove(below(count));
             order.insert(below(count), index);

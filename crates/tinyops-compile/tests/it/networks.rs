@@ -84,6 +84,52 @@ pub(crate) fn network(seed: u64) -> Graph {
     builder.finish(&[tensor])
 }
 
+/// A network whose largest tensor lies between two window ops over a tall image.
+pub(crate) fn tall(seed: u64) -> Graph {
+    let random = &mut Random::new(seed);
+    let mut builder = GraphBuilder::new();
+    let shape = [
+        1,
+        8 + random.below(9) as u16,
+        2 + random.below(4) as u16,
+        1 + random.below(4) as u16,
+    ];
+    let quantization = random.quantization();
+    let mut tensor = builder.input(shape, quantization);
+    for _ in 0..1 + random.below(2) {
+        for kind in [Kind::Conv, Kind::Depthwise] {
+            let [_, height, width, channels] = builder.shape(tensor);
+            let window = [
+                1 + random.below(u64::from(height.min(3))) as u16,
+                1 + random.below(u64::from(width.min(3))) as u16,
+            ];
+            let conv = Conv {
+                stride: [1 + random.below(2) as u8, 1],
+                dilation: [1, 1],
+                padding: random.padding(),
+                activation: random.activation(),
+            };
+            let quantization = random.quantization();
+            tensor = if kind == Kind::Conv {
+                let outputs = channels + 3 + random.below(6) as u16;
+                let weights = weights(&builder, random, tensor, kind, window, outputs);
+                let conv = Conv {
+                    stride: [1, 1],
+                    ..conv
+                };
+                builder.conv2d(tensor, weights, conv, quantization)
+            } else {
+                let weights = weights(&builder, random, tensor, kind, window, channels);
+                builder.depthwise_conv2d(tensor, weights, conv, quantization)
+            };
+        }
+    }
+    if random.below(2) == 0 {
+        tensor = builder.softmax(tensor);
+    }
+    builder.finish(&[tensor])
+}
+
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
     Conv,
