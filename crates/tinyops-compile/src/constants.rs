@@ -90,13 +90,29 @@ impl Channels {
             };
             Multiplier::from_real(product / f64::from(output_scale))
         };
-        let biases: Vec<i32> = biases.collect();
+        let mut biases: Vec<i32> = biases.collect();
         let one = scales.iter().all(|&scale| scale == scales[0]);
-        let multipliers = if one {
+        let mut multipliers: Vec<Multiplier> = if one {
             vec![multiplier(scales[0])]
         } else {
             scales.iter().map(|&s| multiplier(s)).collect()
         };
+        // A factor of 0 makes any sum 0. The kernels want a fraction of a half or more: the least
+        // factor there is does the same to every sum below 2^30, which no sum without a bias passes.
+        for (channel, multiplier) in multipliers.iter_mut().enumerate() {
+            if multiplier.value == 0 {
+                *multiplier = Multiplier {
+                    value: 1 << 30,
+                    shift: -31,
+                };
+                let silent = if one {
+                    0..biases.len()
+                } else {
+                    channel..channel + 1
+                };
+                biases[silent].fill(0);
+            }
+        }
         let flags = if one { FLAG_ONE_MULTIPLIER } else { 0 };
         Channels {
             biases,

@@ -1,5 +1,5 @@
 #![cfg_attr(not(test), no_std)]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 //! Int8 kernels, the executor of a [`Plan`], and last-layer learning from sufficient statistics.
 //!
 //! Bytes in, bytes out: a plan is read in place from flash, checked once by [`Plan::load`], and
@@ -13,6 +13,8 @@ pub mod record;
 
 pub mod layout;
 
+#[cfg(all(target_arch = "arm", target_feature = "dsp"))]
+mod arch;
 mod executor;
 mod fixed;
 mod kernel;

@@ -19,16 +19,20 @@ pub(crate) fn add(plan: &Plan<'_>, op: &OpRecord, inputs: [&[Cell<u8>]; 2], outp
         value: number(plan, op, 2 * index),
         shift: number(plan, op, 2 * index + 1) as i8,
     };
-    let (first_by, second_by, result_by) = (multiplier(0), multiplier(1), multiplier(2));
+    let multipliers = [0, 1, 2].map(multiplier);
+    #[cfg(all(target_arch = "arm", target_feature = "dsp"))]
+    {
+        let zero_points = [first.zero_point, second.zero_point, result.zero_point];
+        if crate::arch::dsp::add(inputs, output, multipliers, zero_points, op.clamp) {
+            return;
+        }
+    }
     let clamp = clamp(op, result.zero_point);
     let lifted =
         |value: u8, zero_point: i8| (i32::from(value as i8) - i32::from(zero_point)) << LEFT_SHIFT;
-    let sum_of = |a: u8, b: u8| {
-        let a = first_by.apply(lifted(a, first.zero_point));
-        let b = second_by.apply(lifted(b, second.zero_point));
-        clamp(result_by.apply(a.wrapping_add(b)))
-    };
     for (output, (a, b)) in output.iter().zip(inputs[0].iter().zip(inputs[1])) {
-        output.set(sum_of(a.get(), b.get()));
+        let a = multipliers[0].apply(lifted(a.get(), first.zero_point));
+        let b = multipliers[1].apply(lifted(b.get(), second.zero_point));
+        output.set(clamp(multipliers[2].apply(a.wrapping_add(b))));
     }
 }

@@ -28,7 +28,15 @@ pub(crate) fn convolve(
     let channels_of = Channels::of(plan, op, output_channels);
     let clamp = clamp(op, result.zero_point);
     if op.is_dense(result.shape) {
+        #[cfg(all(target_arch = "arm", target_feature = "dsp"))]
+        if super::conv_dsp::dense(plan, op, filter, &input[..channels], output) {
+            return;
+        }
         dense(&input[..channels], filter, &channels_of, output, clamp);
+        return;
+    }
+    #[cfg(all(target_arch = "arm", target_feature = "dsp"))]
+    if super::conv_dsp::convolve(plan, op, filter, input, output, scratch) {
         return;
     }
     let taps = op.taps(source.shape) as usize;
@@ -52,13 +60,13 @@ fn gather(
 ) {
     let [height, width, channels] = shape;
     let kernel_width = usize::from(op.kernel[1]);
-    let [dilation_y, dilation_x] = op.dilation.map(i64::from);
-    let top = at[0] as i64 * i64::from(op.stride[0]) - i64::from(op.pad[0]);
-    let left = at[1] as i64 * i64::from(op.stride[1]) - i64::from(op.pad[1]);
+    let [dilation_y, dilation_x] = op.dilation.map(i32::from);
+    let top = at[0] as i32 * i32::from(op.stride[0]) - i32::from(op.pad[0]);
+    let left = at[1] as i32 * i32::from(op.stride[1]) - i32::from(op.pad[1]);
     let row_len = kernel_width * channels;
     for (row, piece) in patch.chunks_exact(row_len).enumerate() {
-        let y = top + row as i64 * dilation_y;
-        if y < 0 || y >= height as i64 {
+        let y = top + row as i32 * dilation_y;
+        if y < 0 || y >= height as i32 {
             fill(piece, zero_point as u8);
             continue;
         }
@@ -68,8 +76,8 @@ fn gather(
             continue;
         }
         for (column, tap) in piece.chunks_exact(channels).enumerate() {
-            let x = left + column as i64 * dilation_x;
-            if x < 0 || x >= width as i64 {
+            let x = left + column as i32 * dilation_x;
+            if x < 0 || x >= width as i32 {
                 fill(tap, zero_point as u8);
             } else {
                 copy(tap, &line[x as usize * channels..]);

@@ -15,6 +15,10 @@ pub(crate) fn convolve(plan: &Plan<'_>, op: &OpRecord, input: &[Cell<u8>], outpu
     let result = plan.view(op.output);
     let [_, height, width, input_channels] = source.shape.map(usize::from);
     let [_, output_height, output_width, output_channels] = result.shape.map(usize::from);
+    #[cfg(all(target_arch = "arm", target_feature = "dsp"))]
+    if super::depthwise_dsp::convolve(plan, op, input, output) {
+        return;
+    }
     let [kernel_height, kernel_width] = op.kernel.map(usize::from);
     let [step_y, step_x] = op.dilation.map(usize::from);
     let filter = &plan.constants()[op.weights_offset as usize..]
@@ -26,11 +30,11 @@ pub(crate) fn convolve(plan: &Plan<'_>, op: &OpRecord, input: &[Cell<u8>], outpu
 
     let mut pixels = output.chunks_exact(output_channels);
     for y in 0..output_height {
-        let top = y as i64 * i64::from(op.stride[0]) - i64::from(op.pad[0]);
+        let top = y as i32 * i32::from(op.stride[0]) - i32::from(op.pad[0]);
         let rows = taps_inside(top, op.kernel[0], op.dilation[0], height);
         for x in 0..output_width {
             let Some(pixel) = pixels.next() else { return };
-            let left = x as i64 * i64::from(op.stride[1]) - i64::from(op.pad[1]);
+            let left = x as i32 * i32::from(op.stride[1]) - i32::from(op.pad[1]);
             let columns = taps_inside(left, op.kernel[1], op.dilation[1], width);
             for (block, outputs) in pixel.chunks(BLOCK).enumerate() {
                 let first = block * BLOCK;
@@ -45,7 +49,7 @@ pub(crate) fn convolve(plan: &Plan<'_>, op: &OpRecord, input: &[Cell<u8>], outpu
                         });
                         continue;
                     }
-                    let line_at = (top + (row * step_y) as i64) as usize * width;
+                    let line_at = (top + (row * step_y) as i32) as usize * width;
                     for (column, tap) in taps.enumerate() {
                         let tap = &tap[first..][..outputs.len()];
                         if column < columns.0 || column >= columns.1 {
@@ -53,7 +57,7 @@ pub(crate) fn convolve(plan: &Plan<'_>, op: &OpRecord, input: &[Cell<u8>], outpu
                             continue;
                         }
                         let at =
-                            (line_at + (left + (column * step_x) as i64) as usize) * input_channels;
+                            (line_at + (left + (column * step_x) as i32) as usize) * input_channels;
                         if multiplier == 1 {
                             add_products(&mut sums, &input[at + first..][..outputs.len()], tap);
                         } else {

@@ -6,13 +6,19 @@
 
 use core::cell::Cell;
 
+#[cfg(all(target_arch = "arm", target_feature = "dsp"))]
+use crate::arch::dsp::ChannelTable;
 use crate::plan::{Plan, channel_parts};
 use crate::quantize::Multiplier;
 use crate::record::{FLAG_ONE_MULTIPLIER, OpRecord, read_i32};
 
 pub(crate) mod add;
 pub(crate) mod conv;
+#[cfg(all(target_arch = "arm", target_feature = "dsp"))]
+pub(crate) mod conv_dsp;
 pub(crate) mod depthwise;
+#[cfg(all(target_arch = "arm", target_feature = "dsp"))]
+pub(crate) mod depthwise_dsp;
 pub(crate) mod pad;
 pub(crate) mod pool;
 pub(crate) mod softmax;
@@ -38,6 +44,49 @@ impl<'a> Channels<'a> {
             biases,
             multipliers,
             shifts,
+        }
+    }
+
+    /// The whole table.
+    #[cfg(all(target_arch = "arm", target_feature = "dsp"))]
+    pub(crate) fn table(&self) -> ChannelTable<'a> {
+        ChannelTable {
+            biases: self.biases,
+            multipliers: self.multipliers,
+            shifts: self.shifts,
+        }
+    }
+
+    /// The multiplier and shift that serve all channels, if there is one and it is below 1/2.
+    #[cfg(all(target_arch = "arm", target_feature = "dsp"))]
+    pub(crate) fn one_low_rescale(&self) -> Option<(u32, i8)> {
+        match (self.multipliers, self.shifts) {
+            ([multiplier], [shift]) if (*shift as i8) < 0 => {
+                Some((u32::from_le_bytes(*multiplier), *shift as i8))
+            }
+            _ => None,
+        }
+    }
+
+    /// The first biases.
+    #[cfg(all(target_arch = "arm", target_feature = "dsp"))]
+    pub(crate) fn biases(&self, count: usize) -> &'a [[u8; 4]] {
+        &self.biases[..count]
+    }
+
+    /// Whether every shift is below 0, so that factors are below 1/2.
+    #[cfg(all(target_arch = "arm", target_feature = "dsp"))]
+    pub(crate) fn shifts_are_low(&self) -> bool {
+        self.shifts.iter().all(|&shift| (shift as i8) < 0)
+    }
+
+    /// The table of one channel, where one multiplier serves all.
+    #[cfg(all(target_arch = "arm", target_feature = "dsp"))]
+    pub(crate) fn of_one(&self, channel: usize) -> ChannelTable<'a> {
+        ChannelTable {
+            biases: &self.biases[channel..=channel],
+            multipliers: self.multipliers,
+            shifts: self.shifts,
         }
     }
 
@@ -112,10 +161,11 @@ pub(crate) fn number(plan: &Plan<'_>, op: &OpRecord, index: usize) -> i32 {
 }
 
 /// The taps of a window that lie inside the input, along one axis: first tap and one past the last.
-pub(crate) fn taps_inside(start: i64, kernel: u16, dilation: u8, len: usize) -> (usize, usize) {
-    let step = i64::from(dilation);
-    let ceil_div = |a: i64| (a + step - 1).div_euclid(step);
-    let first = ceil_div(-start).clamp(0, i64::from(kernel));
-    let end = ceil_div(len as i64 - start).clamp(first, i64::from(kernel));
+pub(crate) fn taps_inside(start: i32, kernel: u16, dilation: u8, len: usize) -> (usize, usize) {
+    let (kernel, step) = (i32::from(kernel), i32::from(dilation));
+    // Rounded up; what is negative would be clamped to 0 anyway.
+    let steps_to = |distance: i32| (distance.max(0) + step - 1) / step;
+    let first = steps_to(-start).min(kernel);
+    let end = steps_to(len as i32 - start).clamp(first, kernel);
     (first as usize, end as usize)
 }

@@ -30,7 +30,7 @@ pub(crate) fn max(plan: &Plan<'_>, op: &OpRecord, input: &[Cell<u8>], output: &[
 pub(crate) fn average(plan: &Plan<'_>, op: &OpRecord, input: &[Cell<u8>], output: &[Cell<u8>]) {
     let clamp = clamp(op, 0);
     for_each_window(plan, op, output, |pixel, window| {
-        let count = window.count() as i64;
+        let count = window.count() as i32;
         for (block, outputs) in pixel.chunks(BLOCK).enumerate() {
             let mut sums = [0i32; BLOCK];
             window.for_each_value(input, |values| {
@@ -39,7 +39,7 @@ pub(crate) fn average(plan: &Plan<'_>, op: &OpRecord, input: &[Cell<u8>], output
                 }
             });
             for (output, sum) in outputs.iter().zip(sums) {
-                output.set(clamp(rounded_quotient(i64::from(sum), count)));
+                output.set(clamp(rounded_quotient(sum, count)));
             }
         }
     });
@@ -68,12 +68,14 @@ pub(crate) fn mean(plan: &Plan<'_>, op: &OpRecord, input: &[Cell<u8>], output: &
     }
 }
 
-fn rounded_quotient(sum: i64, count: i64) -> i32 {
-    if count == 0 {
+/// Halves away from zero. The quotient of a whole window is int8, so 32 bits are enough for any
+/// window that a plan can have in an arena of less than 16 MiB; beyond that the sum wraps.
+fn rounded_quotient(sum: i32, count: i32) -> i32 {
+    if count <= 0 {
         return 0;
     }
     let half = if sum > 0 { count / 2 } else { -(count / 2) };
-    ((sum + half) / count) as i32
+    sum.wrapping_add(half) / count
 }
 
 /// The part of one pooling window that lies inside the input.
@@ -110,12 +112,12 @@ fn for_each_window(
     let [_, _, output_width, _] = plan.view(op.output).shape.map(usize::from);
     for (index, pixel) in output.chunks_exact(channels).enumerate() {
         let inside = |axis: usize, at: usize, len: usize| {
-            let start = at as i64 * i64::from(op.stride[axis]) - i64::from(op.pad[axis]);
+            let start = at as i32 * i32::from(op.stride[axis]) - i32::from(op.pad[axis]);
             let (first, end) = taps_inside(start, op.kernel[axis], 1, len);
             if first == end {
                 0..0
             } else {
-                (start + first as i64) as usize..(start + end as i64) as usize
+                (start + first as i32) as usize..(start + end as i32) as usize
             }
         };
         let rows = inside(0, index / output_width, height);

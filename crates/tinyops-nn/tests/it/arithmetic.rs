@@ -84,3 +84,76 @@ proptest! {
         let _ = Multiplier { value, shift }.apply(accumulator);
     }
 }
+
+/// The instructions of `arch/dsp.rs` that rescale, in 64-bit numbers.
+mod instructions {
+    pub(crate) fn smmlar(n: i32, m: i32, a: i32) -> i32 {
+        ((i64::from(a) << 32)
+            .wrapping_add(i64::from(n) * i64::from(m))
+            .wrapping_add(1 << 31)
+            >> 32) as i32
+    }
+
+    pub(crate) fn smmlsr(n: i32, m: i32, a: i32) -> i32 {
+        ((i64::from(a) << 32)
+            .wrapping_sub(i64::from(n) * i64::from(m))
+            .wrapping_add(1 << 31)
+            >> 32) as i32
+    }
+
+    pub(crate) fn rescale(accumulator: i32, multiplier: i32, shift: i8, zero_point: i32) -> i32 {
+        if shift >= 0 {
+            let shifted = accumulator.wrapping_shl(shift as u32);
+            return smmlar(shifted, multiplier << 1, shifted).saturating_add(zero_point);
+        }
+        let high = smmlar(accumulator, multiplier << 1, accumulator);
+        let high = high.wrapping_add(high >> 31);
+        smmlsr(high, -1 << ((32 + i32::from(shift)) & 31), zero_point)
+    }
+}
+
+#[test]
+fn the_instructions_for_rescaling_are_exact_at_every_corner() {
+    let mut values = vec![0, 1, 2, 3, i32::MAX, i32::MAX - 1];
+    values
+        .extend((0..31).flat_map(|bit| [1 << bit, (1 << bit) + 1, (1 << bit) - 1, 3 << bit >> 1]));
+    let both: Vec<i32> = values
+        .iter()
+        .flat_map(|&value| [value, -value, !value])
+        .collect();
+    let fractions = values
+        .iter()
+        .map(|&value| value | 1 << 30)
+        .filter(|&value| value > 0);
+    for multiplier in fractions.chain([1 << 30, i32::MAX]) {
+        for shift in -31..=30 {
+            for &accumulator in &both {
+                check_instructions(accumulator, multiplier, shift);
+            }
+        }
+    }
+}
+
+#[track_caller]
+fn check_instructions(accumulator: i32, value: i32, shift: i8) {
+    let expected = Multiplier { value, shift }
+        .apply(accumulator)
+        .saturating_add(-7);
+    let actual = instructions::rescale(accumulator, value, shift, -7);
+    assert_eq!(
+        actual.clamp(-128, 127),
+        expected.clamp(-128, 127),
+        "{accumulator} times {value}, shift {shift}"
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+    #[test]
+    fn the_instructions_for_rescaling_are_exact(
+        accumulator: i32, bits in 0u32..31, value in 1i32 << 30..=i32::MAX, shift in -31i8..=30,
+    ) {
+        check_instructions(accumulator >> bits, value, shift);
+    }
+}

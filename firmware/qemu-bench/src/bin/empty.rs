@@ -1,0 +1,11 @@
+//! A program that only starts and stops: vectors, start-up, and nothing of ours.
+#![no_std]
+#![no_main]
+
+use cortex_m_rt::entry;
+use qemu_bench::stop;
+
+#[entry]
+fn main() -> ! {
+    stop()
+}
