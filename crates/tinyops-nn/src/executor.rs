@@ -4,7 +4,7 @@ use core::cell::Cell;
 
 use crate::kernel;
 use crate::plan::Plan;
-use crate::record::{OpCode, OpRecord};
+use crate::record::{NONE, OpCode, OpRecord};
 
 /// Why a plan did not run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +63,13 @@ pub(crate) fn execute(plan: &Plan<'_>, op: &OpRecord, arena: &[Cell<u8>]) {
             let second = &arena[plan.view(op.inputs[1]).range()];
             kernel::add::add(plan, op, [input, second], output);
         }
+        OpCode::Copy => kernel::copy::copy(plan, op, input, output),
+        OpCode::Binary => {
+            let second = (op.inputs[1] != NONE).then(|| &arena[plan.view(op.inputs[1]).range()]);
+            kernel::binary::binary(plan, op, input, second, output);
+        }
+        OpCode::Reduce => kernel::reduce::reduce(plan, op, input, output),
+        OpCode::ResizeBilinear => kernel::resize::bilinear(plan, op, input, output),
         OpCode::Softmax => kernel::softmax::softmax(plan, op, input, output),
         OpCode::Lookup => {
             let table = &plan.constants()[op.weights_offset as usize..][..256];

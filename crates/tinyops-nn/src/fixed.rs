@@ -45,6 +45,16 @@ pub(crate) fn exp_of_negative<const INTEGER_BITS: u32>(raw: i32) -> i32 {
 
 /// `1 / (1 + x)` for `x` in `[0, 1)`; no integer bits in or out.
 pub(crate) fn one_over_one_plus(x: i32) -> i32 {
+    saturating_shift_left(two_over_one_plus(x), 1)
+}
+
+/// `(1 - x) / (1 + x)` for `x` in `[0, 1)`; no integer bits in or out.
+fn one_minus_over_one_plus(x: i32) -> i32 {
+    saturating_shift_left(two_over_one_plus(x).wrapping_sub(1 << 29), 2)
+}
+
+/// `2 / (1 + x)` for `x` in `[0, 1)`, with two integer bits.
+fn two_over_one_plus(x: i32) -> i32 {
     const TWO_BITS_ONE: i32 = 1 << 29;
     const TWO_BITS_48_OVER_17: i32 = 1_515_870_810;
     const TWO_BITS_MINUS_32_OVER_17: i32 = -1_010_580_540;
@@ -60,7 +70,7 @@ pub(crate) fn one_over_one_plus(x: i32) -> i32 {
         estimate =
             estimate.wrapping_add(saturating_shift_left(doubling_high_mul(estimate, error), 2));
     }
-    saturating_shift_left(estimate, 1)
+    estimate
 }
 
 /// `1 / (1 + exp(-raw / 2^27))`, no integer bits out.
@@ -77,6 +87,18 @@ pub(crate) fn logistic(raw: i32) -> i32 {
         of_positive
     } else {
         ONE - of_positive
+    }
+}
+
+/// `tanh(raw / 2^27)`, no integer bits out.
+pub(crate) fn tanh(raw: i32) -> i32 {
+    let negative = if raw > 0 { raw.wrapping_neg() } else { raw };
+    // Twice the argument is the same number with one integer bit more.
+    let of_positive = one_minus_over_one_plus(exp_of_negative::<5>(negative));
+    match raw {
+        0 => 0,
+        1.. => of_positive,
+        _ => of_positive.wrapping_neg(),
     }
 }
 
@@ -135,6 +157,12 @@ mod tests {
         }
 
         #[test]
+        fn tanh_is_close_to_the_real_one(raw in -(1i32 << 30)..1 << 30) {
+            let error = real(tanh(raw), 0) - real(raw, 4).tanh();
+            prop_assert!(error.abs() < 2e-6, "off by {error}");
+        }
+
+        #[test]
         fn reciprocal_is_close_to_the_real_one(raw in 1i32 << 19..i32::MAX) {
             let (fraction, bits) = reciprocal(raw, 12);
             let error = real(fraction, 0) / 2f64.powi(bits) * real(raw, 12) - 1.0;
@@ -143,7 +171,7 @@ mod tests {
 
         #[test]
         fn nothing_panics(x in any::<i32>()) {
-            let _ = (exp_of_negative::<4>(x), exp_of_negative::<5>(x), one_over_one_plus(x), logistic(x), reciprocal(x, 12));
+            let _ = (exp_of_negative::<4>(x), exp_of_negative::<5>(x), one_over_one_plus(x), logistic(x), tanh(x), reciprocal(x, 12));
         }
     }
 }

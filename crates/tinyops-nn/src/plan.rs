@@ -4,10 +4,11 @@ use core::cell::Cell;
 use core::ops::Range;
 
 use crate::executor::{self, RunError};
+use crate::kernel;
 use crate::quantize::quantize;
 use crate::record::{
-    CONSTANTS_ALIGN, FLAG_INPUT_KEPT, FLAG_ONE_MULTIPLIER, HEADER_BYTES, Header, NONE, OP_BYTES,
-    OpCode, OpRecord, TENSOR_BYTES, TensorRecord,
+    CONSTANTS_ALIGN, FLAG_FILL, FLAG_INPUT_KEPT, FLAG_ONE_MULTIPLIER, HEADER_BYTES, Header, NONE,
+    OP_BYTES, OpCode, OpRecord, TENSOR_BYTES, TensorRecord,
 };
 
 /// A plan whose every offset, size and range has been checked.
@@ -281,10 +282,10 @@ impl<'a> Plan<'a> {
         }
         for index in 0..self.header.op_count {
             let record = self.op(usize::from(index)).ok_or(PlanError::Op(index))?;
-            let second = if record.code == OpCode::Add {
-                known(record.inputs[1])
-            } else {
-                record.inputs[1] == NONE
+            let second = match record.code {
+                OpCode::Add => known(record.inputs[1]),
+                OpCode::Binary => known(record.inputs[1]) || record.inputs[1] == NONE,
+                _ => record.inputs[1] == NONE,
             };
             if !known(record.inputs[0]) || !known(record.output) || !second {
                 return Err(PlanError::Op(index));
@@ -300,7 +301,10 @@ impl<'a> Plan<'a> {
         let numbers_are_sound = op.clamp[0] <= op.clamp[1]
             && op.kernel.iter().all(|&n| n > 0)
             && op.stride.iter().chain(&op.dilation).all(|&n| n > 0)
-            && op.flags & !FLAG_ONE_MULTIPLIER == 0;
+            && match op.code {
+                OpCode::Copy => op.flags & !FLAG_FILL == 0,
+                _ => op.flags & !FLAG_ONE_MULTIPLIER == 0,
+            };
         if !numbers_are_sound {
             return Err(PlanError::Op(index));
         }
@@ -324,6 +328,8 @@ impl<'a> Plan<'a> {
                 };
                 fits(1) && fits(2) && output_channels == input_channels
             }
+            // What these read is in their numbers, which are held to the tensors below.
+            OpCode::Copy | OpCode::Binary | OpCode::Reduce | OpCode::ResizeBilinear => true,
         };
         if !shapes_fit {
             return Err(PlanError::Shapes(index));
@@ -339,7 +345,15 @@ impl<'a> Plan<'a> {
             OpCode::Mean => MEAN_BYTES,
             OpCode::Add => ADD_BYTES,
             OpCode::Softmax => SOFTMAX_BYTES,
-            OpCode::Lookup | OpCode::MaxPool2d | OpCode::AveragePool2d | OpCode::Pad => 0,
+            OpCode::Binary => 4 * kernel::binary::NUMBERS as u64,
+            OpCode::Reduce => 4 * kernel::reduce::NUMBERS as u64,
+            OpCode::ResizeBilinear => 4 * kernel::resize::NUMBERS as u64,
+            // Its tables follow, so the copy looks after its own numbers.
+            OpCode::Copy
+            | OpCode::Lookup
+            | OpCode::MaxPool2d
+            | OpCode::AveragePool2d
+            | OpCode::Pad => 0,
         };
         let inside = |offset: u32, bytes: u64| {
             bytes == 0 && offset == 0 || u64::from(offset) + bytes <= self.constants.len() as u64
@@ -392,6 +406,26 @@ impl<'a> Plan<'a> {
         }
     }
 
+    /// Whether an op whose places are numbers stays in its tensors.
+    fn general_op_is_sound(&self, op: &OpRecord) -> bool {
+        let len = |index: u16| self.view(index).len;
+        let lens = [len(op.inputs[0]), len(op.output)];
+        match op.code {
+            OpCode::Copy => kernel::copy::is_sound(self, op, lens),
+            OpCode::Binary => {
+                let of_constants = self.constants.len().checked_sub(op.weights_offset as usize);
+                let second = match op.inputs[1] {
+                    NONE => of_constants,
+                    index => Some(len(index)).filter(|_| of_constants.is_some()),
+                };
+                second.is_some_and(|second| kernel::binary::is_sound(self, op, [lens[0], second]))
+            }
+            OpCode::Reduce => kernel::reduce::is_sound(self, op, lens),
+            OpCode::ResizeBilinear => kernel::resize::is_sound(self, op),
+            _ => true,
+        }
+    }
+
     /// Whether every shift of the op's multipliers is one that the arithmetic knows.
     fn shifts_are_sound(&self, op: &OpRecord, channels: u64) -> bool {
         let sound = |shift: i32| (-31..=30).contains(&shift);
@@ -409,7 +443,7 @@ impl<'a> Plan<'a> {
                 .into_iter()
                 .all(|index| (-31..=0).contains(&number(index))),
             OpCode::Softmax => (0..=30).contains(&number(1)),
-            _ => true,
+            _ => self.general_op_is_sound(op),
         }
     }
 }

@@ -28,6 +28,10 @@ pub const NONE: u16 = u16::MAX;
 pub const FLAG_INPUT_KEPT: u16 = 1;
 /// Op flag: one multiplier serves all output channels.
 pub const FLAG_ONE_MULTIPLIER: u8 = 1;
+/// Op flag: a copy fills its output with the least result first.
+pub const FLAG_FILL: u8 = 2;
+/// The step of a copy's axis in the input that says: the places are in a table.
+pub const COPY_TABLE: i32 = i32::MIN;
 
 /// The header of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,6 +184,74 @@ pub enum OpCode {
     Lookup = 8,
     /// `PAD` of height and width with the zero point.
     Pad = 9,
+    /// Values from some places to others: `CONCATENATION`, `SLICE`, `TRANSPOSE` and their like.
+    Copy = 10,
+    /// A function of two values, see [`BinaryFunction`]; the second may be a constant.
+    Binary = 11,
+    /// One value for many, see [`ReduceFunction`].
+    Reduce = 12,
+    /// `RESIZE_BILINEAR`.
+    ResizeBilinear = 13,
+}
+
+/// What a [`OpCode::Binary`] computes, its first number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum BinaryFunction {
+    /// `first + second`.
+    Add = 0,
+    /// `first - second`.
+    Subtract = 1,
+    /// `second - first`.
+    SubtractFrom = 2,
+    /// `first · second`.
+    Multiply = 3,
+    /// The greater.
+    Maximum = 4,
+    /// The lesser.
+    Minimum = 5,
+    /// `first` where it is positive, else `first · second`.
+    Prelu = 6,
+}
+
+impl BinaryFunction {
+    /// The function of a number; `None` for an unknown one.
+    #[must_use]
+    pub fn from_number(number: i32) -> Option<BinaryFunction> {
+        use BinaryFunction::*;
+        let all = [
+            Add,
+            Subtract,
+            SubtractFrom,
+            Multiply,
+            Maximum,
+            Minimum,
+            Prelu,
+        ];
+        all.into_iter().find(|&function| function as i32 == number)
+    }
+}
+
+/// What a [`OpCode::Reduce`] computes, its first number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ReduceFunction {
+    /// The rescaled sum, which a mean is too.
+    Sum = 0,
+    /// The greatest.
+    Maximum = 1,
+    /// The least.
+    Minimum = 2,
+}
+
+impl ReduceFunction {
+    /// The function of a number; `None` for an unknown one.
+    #[must_use]
+    pub fn from_number(number: i32) -> Option<ReduceFunction> {
+        use ReduceFunction::*;
+        let all = [Sum, Maximum, Minimum];
+        all.into_iter().find(|&function| function as i32 == number)
+    }
 }
 
 impl OpCode {
@@ -195,6 +267,10 @@ impl OpCode {
             Softmax,
             Lookup,
             Pad,
+            Copy,
+            Binary,
+            Reduce,
+            ResizeBilinear,
         ]
         .into_iter()
         .find(|&code| code as u8 == byte)
@@ -206,7 +282,7 @@ impl OpCode {
 pub struct OpRecord {
     /// What the op does.
     pub code: OpCode,
-    /// [`FLAG_ONE_MULTIPLIER`] or 0.
+    /// [`FLAG_ONE_MULTIPLIER`], [`FLAG_FILL`] or 0.
     pub flags: u8,
     /// Tensor indexes; [`NONE`] for a second input that the op does not have.
     pub inputs: [u16; 2],

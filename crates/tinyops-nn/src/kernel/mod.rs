@@ -13,14 +13,18 @@ use crate::quantize::Multiplier;
 use crate::record::{FLAG_ONE_MULTIPLIER, OpRecord, read_i32};
 
 pub(crate) mod add;
+pub(crate) mod binary;
 pub(crate) mod conv;
 #[cfg(all(target_arch = "arm", target_feature = "dsp"))]
 pub(crate) mod conv_dsp;
+pub(crate) mod copy;
 pub(crate) mod depthwise;
 #[cfg(all(target_arch = "arm", target_feature = "dsp"))]
 pub(crate) mod depthwise_dsp;
 pub(crate) mod pad;
 pub(crate) mod pool;
+pub(crate) mod reduce;
+pub(crate) mod resize;
 pub(crate) mod softmax;
 
 /// Channels whose sums are kept at once: two 256-bit or four 128-bit vectors of the host.

@@ -58,9 +58,51 @@ fn sound_plans() -> Vec<OneOp> {
         .with_table(&lookup::logistic(0.1, -3));
     let mut pad = OneOp::new(OpCode::Pad, &[tensor([4, 4, 3])], tensor([6, 7, 3]));
     pad.record.pad = [1, 2];
-    vec![
+    let mut sound = vec![
         conv, pointwise, depthwise, pool, average, mean, add, softmax, table, pad,
-    ]
+    ];
+    sound.extend(general_plans(tensor));
+    sound
+}
+
+/// Ops whose places are numbers.
+fn general_plans(tensor: impl Fn([u16; 3]) -> Activation) -> Vec<OneOp> {
+    let copy = |numbers: &[i32], from: [u16; 3], to: [u16; 3]| {
+        OneOp::new(OpCode::Copy, &[tensor(from)], tensor(to)).with_numbers(numbers)
+    };
+    let transpose = copy(&[0, 0, 4, 1, 6, 3, 8, 2, 2, 4, 1], [4, 3, 2], [2, 3, 4]);
+    let mut padded = copy(&[0, 8, 2, 8, 4, 2, 2, 2, 2, 1, 1], [2, 2, 2], [4, 4, 2]);
+    padded.record.flags = tinyops_nn::record::FLAG_FILL;
+    let table = tinyops_nn::record::COPY_TABLE;
+    let gather = copy(
+        &[0, 0, 1, 0, 0, 1, 0, 0, 3, 1, table, 5, 0, 5],
+        [1, 1, 6],
+        [1, 1, 3],
+    );
+    let half = Multiplier::from_real(0.01);
+    let pair = [half.value, i32::from(half.shift)];
+    let steps = [12, 3, 1, 0, 0, 1];
+    let binary = |function: i32| [&[function, -3, 4][..], &pair, &pair, &pair, &steps].concat();
+    let mut product = OneOp::new(OpCode::Binary, &[tensor([4, 4, 3])], tensor([4, 4, 3]))
+        .with_numbers(&binary(3))
+        .with_table(&[1, 2, 3]);
+    product.numbers.extend([0; 4]);
+    let sum = OneOp::new(
+        OpCode::Binary,
+        &[tensor([4, 4, 3]), tensor([1, 1, 3])],
+        tensor([4, 4, 3]),
+    )
+    .with_numbers(&binary(0));
+    let counts = [4, 3, 1, 0, 1, 0, 3, 1, 1, 0, 1, 0];
+    let reduce = OneOp::new(OpCode::Reduce, &[tensor([4, 1, 3])], tensor([1, 1, 4]))
+        .with_numbers(&[&[0, 9][..], &pair, &counts].concat());
+    let resize = OneOp::new(
+        OpCode::ResizeBilinear,
+        &[tensor([3, 4, 2])],
+        tensor([5, 6, 2]),
+    )
+    .with_numbers(&[614, 683, 1]);
+    vec![transpose, padded, gather, product, sum, reduce, resize]
 }
 
 /// Loads, and runs what loads in an arena of exactly its size.

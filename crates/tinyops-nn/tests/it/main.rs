@@ -2,6 +2,7 @@
 
 mod arithmetic;
 mod distance;
+mod general;
 mod hostile;
 mod kernels;
 mod plans;
