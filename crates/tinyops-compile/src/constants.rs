@@ -2,7 +2,8 @@
 
 use tinyops_model::graph::{Data, Graph, Op, OpKind, Tensor};
 use tinyops_nn::Multiplier;
-use tinyops_nn::record::{CONSTANTS_ALIGN, FLAG_ONE_MULTIPLIER};
+use tinyops_nn::layout::{STEP_MAX, UNPACKED_MAX, pack_channel};
+use tinyops_nn::record::{CONSTANTS_ALIGN, FLAG_ONE_MULTIPLIER, FLAG_PACKED};
 
 /// The constants section as it grows.
 #[derive(Default)]
@@ -25,22 +26,17 @@ impl Constants {
         self.put(&bytes, 4)
     }
 
-    /// Adds biases, multipliers and shifts.
+    /// Adds biases, multipliers and shifts, in the fewest bytes that hold them.
     pub(crate) fn put_channels(&mut self, channels: &Channels) -> u32 {
-        let words = channels.biases.iter().copied();
-        let words = words.chain(
-            channels
-                .multipliers
-                .iter()
-                .map(|multiplier| multiplier.value),
-        );
+        if let Some(packed) = channels.packed() {
+            let (words, biases): (Vec<_>, Vec<_>) = packed.into_iter().unzip();
+            let bytes = [words.concat(), biases.concat()].concat();
+            return self.put(&bytes, 4);
+        }
+        let values = channels.multipliers.iter().map(|m| m.value);
+        let words = channels.biases.iter().copied().chain(values);
         let mut bytes: Vec<u8> = words.flat_map(i32::to_le_bytes).collect();
-        bytes.extend(
-            channels
-                .multipliers
-                .iter()
-                .map(|multiplier| multiplier.shift as u8),
-        );
+        bytes.extend(channels.multipliers.iter().map(|m| m.shift as u8));
         self.put(&bytes, 4)
     }
 
@@ -59,7 +55,6 @@ pub(crate) struct Channels {
     pub(crate) biases: Vec<i32>,
     /// One for each channel, or one for all.
     pub(crate) multipliers: Vec<Multiplier>,
-    pub(crate) flags: u8,
 }
 
 impl Channels {
@@ -113,17 +108,43 @@ impl Channels {
                 biases[silent].fill(0);
             }
         }
-        let flags = if one { FLAG_ONE_MULTIPLIER } else { 0 };
         Channels {
             biases,
             multipliers,
-            flags,
         }
+    }
+
+    /// How the plan's op tells of them: its flags, and the greatest shift of packed channels.
+    pub(crate) fn flags_and_shift(&self) -> (u8, i8) {
+        if self.multipliers.len() == 1 {
+            return (FLAG_ONE_MULTIPLIER, 0);
+        }
+        match self.packed() {
+            Some(_) => (FLAG_PACKED, self.shift_max()),
+            None => (0, 0),
+        }
+    }
+
+    /// All channels packed, if each goes into seven bytes and they are few enough to be worth it.
+    fn packed(&self) -> Option<Vec<([u8; 4], [u8; 3])>> {
+        if self.multipliers.len() == 1 || self.biases.len() > UNPACKED_MAX {
+            return None;
+        }
+        let channels = self.biases.iter().zip(&self.multipliers);
+        channels
+            .map(|(&bias, &multiplier)| pack_channel(bias, multiplier, self.shift_max()))
+            .collect()
+    }
+
+    fn shift_max(&self) -> i8 {
+        let shifts = self.multipliers.iter().map(|multiplier| multiplier.shift);
+        // With the least greatest shift that a plan may have, the least shift is still one.
+        shifts.max().unwrap_or(0).max(STEP_MAX - 31)
     }
 
     /// The multiplier of one output channel.
     pub(crate) fn multiplier(&self, channel: usize) -> Multiplier {
-        if self.flags & FLAG_ONE_MULTIPLIER != 0 {
+        if self.multipliers.len() == 1 {
             self.multipliers[0]
         } else {
             self.multipliers[channel]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use tinyops_model::graph::{Activation, Conv, Graph, Op, OpKind, Padding, Pool, Tensor, TensorId};
 use tinyops_nn::lookup;
-use tinyops_nn::record::{Header, NONE, OpCode, OpRecord, TensorRecord};
+use tinyops_nn::record::{FLAG_BACKWARD, Header, NONE, OpCode, OpRecord, TensorRecord};
 
 use crate::compiled::{CompileError, Options};
 use crate::constants::{self, Channels, Constants, filter_values, quantization};
@@ -161,8 +161,10 @@ impl Lowering<'_> {
         }
         for (record, scratch) in &self.ops {
             let scratch_offset = scratch.map_or(0, |storage| offsets[storage]);
+            let flags = record.flags | self.direction(record, &offsets);
             plan.extend(
                 OpRecord {
+                    flags,
                     scratch_offset,
                     ..*record
                 }
@@ -238,6 +240,7 @@ impl Lowering<'_> {
             inputs: [self.record_at(op.inputs[0], reads_at, reads)?, NONE],
             output: self.record_at(op.output, makes_at, makes)?,
             clamp: [i8::MIN, i8::MAX],
+            shift: 0,
             scratch_offset: 0,
             kernel: [1, 1],
             stride: [1, 1],
@@ -369,7 +372,11 @@ impl Lowering<'_> {
             let forbidden = match record.code {
                 OpCode::Add | OpCode::Softmax | OpCode::Lookup => vec![(below, 0), (0, above)],
                 _ => match record.overlap_lead(reads, makes) {
-                    Some(lead) => vec![(lead.clamp(below, above), above)],
+                    Some(lead) => {
+                        // Made from the last row to the first, the output may lie above as well.
+                        let lag = record.overlap_lag(reads, makes).unwrap_or(above);
+                        vec![(lead.clamp(below, above), lag.clamp(below, above))]
+                    }
                     None => continue,
                 },
             };
@@ -384,6 +391,23 @@ impl Lowering<'_> {
                     .map(|(low, high)| (low + shift, high + shift))
                     .collect(),
             });
+        }
+    }
+
+    /// The flag of an op that has to make its rows from the last to the first, where it lies.
+    fn direction(&self, record: &OpRecord, offsets: &[u32]) -> u8 {
+        let [reads, makes] = [record.inputs[0], record.output].map(|index| self.shape(index));
+        let [input, output] = [record.inputs[0], record.output].map(|index| {
+            let (_, place) = self.tensors[usize::from(index)];
+            i64::from(offsets[place.storage]) + i64::from(place.start)
+        });
+        let input_bytes: i64 = reads.iter().map(|&dim| i64::from(dim)).product();
+        let lead = record.overlap_lead(reads, makes).unwrap_or(i64::MAX);
+        let distance = output - input;
+        if record.keeps_to_rows() && distance > lead && distance < input_bytes {
+            FLAG_BACKWARD
+        } else {
+            0
         }
     }
 
@@ -429,7 +453,7 @@ impl Lowering<'_> {
         let output = graph.tensor(op.output);
         let is_dense = matches!(op.kind, OpKind::Dense(_));
         let channels = Channels::of(graph, op, sums);
-        record.flags = channels.flags;
+        (record.flags, record.shift) = channels.flags_and_shift();
         record.clamp = clamp(conv.activation, output);
         record.stride = conv.stride;
         record.dilation = conv.dilation;

@@ -103,7 +103,7 @@ pub(crate) fn place(blocks: &[Block], overlaps: &[Overlap]) -> (Vec<u32>, u32) {
 /// So many blocks are placed in every order that could be better.
 const EXACT_BLOCKS: usize = 6;
 /// So many changed orders are tried for each of more blocks.
-const EXCHANGES: usize = 32;
+const EXCHANGES: usize = 64;
 
 struct Search<'b> {
     blocks: &'b [Block],
@@ -116,15 +116,15 @@ struct Search<'b> {
 #[derive(Clone, Debug, Default)]
 struct Placed {
     order: Vec<usize>,
+    /// Blocks that go to the highest offset below a limit, not to the lowest.
+    is_high: Vec<bool>,
     offsets: Vec<u32>,
     bytes: u32,
 }
 
 impl Placed {
-    /// Bytes first; among equals, what lies lower leaves more room.
-    fn cost(&self) -> (u32, u64) {
-        let sum = self.offsets.iter().map(|&offset| u64::from(offset)).sum();
-        (self.bytes, sum)
+    fn cost(&self) -> u32 {
+        self.bytes
     }
 }
 
@@ -217,10 +217,18 @@ impl<'b> Search<'b> {
     }
 
     fn placed(&self, order: Vec<usize>) -> Placed {
+        self.placed_below(order, vec![false; self.blocks.len()], 0)
+    }
+
+    /// Places in an order, some blocks as high as they go below a limit.
+    fn placed_below(&self, order: Vec<usize>, is_high: Vec<bool>, limit: u32) -> Placed {
         let mut offsets: Vec<Option<u32>> = vec![None; self.blocks.len()];
         let mut bytes = 0;
         for &index in &order {
-            let offset = self.lowest(index, &offsets);
+            let high = is_high[index]
+                .then(|| self.highest(index, &offsets, limit))
+                .flatten();
+            let offset = high.unwrap_or_else(|| self.lowest(index, &offsets));
             offsets[index] = Some(offset);
             bytes = bytes.max(offset.saturating_add(self.blocks[index].bytes()));
         }
@@ -228,6 +236,7 @@ impl<'b> Search<'b> {
         Placed {
             offsets: offsets.collect(),
             order,
+            is_high,
             bytes,
         }
     }
@@ -265,6 +274,7 @@ impl<'b> Search<'b> {
         let placed = Placed {
             offsets: offsets.collect(),
             order,
+            is_high: vec![false; self.blocks.len()],
             bytes,
         };
         (bytes <= limit).then_some(placed)
@@ -296,6 +306,21 @@ impl<'b> Search<'b> {
         }
         // A lower span ends no later than the offset has moved, so one pass is enough.
         u32::try_from(offset).unwrap_or(u32::MAX - u32::MAX % ARENA_ALIGN)
+    }
+
+    /// The highest offset of a block that ends below a limit and bears all that are placed.
+    fn highest(&self, index: usize, offsets: &[Option<u32>], limit: u32) -> Option<u32> {
+        let mut taken = self.taken(index, offsets);
+        taken.sort_unstable_by_key(|&(_, high)| std::cmp::Reverse(high));
+        let align = i64::from(ARENA_ALIGN);
+        let mut offset = i64::from(limit.checked_sub(self.blocks[index].bytes())?);
+        offset -= offset % align;
+        for (low, high) in taken {
+            if low < offset && offset < high {
+                offset = low.div_euclid(align) * align;
+            }
+        }
+        u32::try_from(offset).ok()
     }
 
     /// The best of all orders.
@@ -335,7 +360,8 @@ impl<'b> Search<'b> {
         }
     }
 
-    /// A better order, found by moving one block at a time to another place in it.
+    /// A better placement, found by moving one block at a time to another place in the order, or
+    /// to the other end of the arena.
     fn exchanged(&self, mut best: Placed) -> Placed {
         let count = best.order.len() as u64;
         // A fixed seed: the same graph gets the same plan.
@@ -346,11 +372,19 @@ impl<'b> Search<'b> {
             state ^= state << 17;
             (state % limit) as usize
         };
+        let limit = self.least_bytes.next_multiple_of(ARENA_ALIGN);
         for _ in 0..EXCHANGES * best.order.len() {
-            let mut order = best.order.clone();
-            let index = order.remove(below(count));
-            order.insert(below(count), index);
-            let other = self.placed(order);
+            let (mut order, mut is_high) = (best.order.clone(), best.is_high.clone());
+            if below(2) == 0 {
+                let index = order.remove(below(count));
+                order.insert(below(count), index);
+            } else {
+                for _ in 0..=below(3) {
+                    let index = below(count);
+                    is_high[index] = !is_high[index];
+                }
+            }
+            let other = self.placed_below(order, is_high, limit);
             if other.cost() <= best.cost() {
                 best = other;
             }

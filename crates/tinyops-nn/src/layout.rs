@@ -3,6 +3,7 @@
 //! These are part of the plan's format, `docs/formats/plan.md`: every kernel on every target reads
 //! the same bytes and keeps the same order.
 
+use crate::quantize::Multiplier;
 use crate::record::{OpCode, OpRecord};
 
 /// Pixels whose patches a convolution gathers before it writes any of them.
@@ -11,6 +12,45 @@ pub const BLOCK_PIXELS: usize = 4;
 pub const GROUP_ROWS: usize = 4;
 /// Values of a filter's row that lie together; rows are padded with zeros to whole quads.
 pub const QUAD: usize = 4;
+
+/// The shift of a packed channel lies at most so far below the greatest of its op.
+pub const STEP_MAX: i8 = 3;
+
+/// The most channels of an op that are worth packing: fast kernels unpack them on the stack, nine
+/// bytes each, and leave ops with more to the portable ones.
+pub const UNPACKED_MAX: usize = 64;
+
+/// One packed channel, as a word and three bytes; `None` if it does not go into them.
+///
+/// The two top bits of a multiplier are always `01`; the word has the distance of the shift to
+/// the greatest of the op in their place. The bias keeps 24 bits.
+#[must_use]
+pub fn pack_channel(
+    bias: i32,
+    multiplier: Multiplier,
+    shift_max: i8,
+) -> Option<([u8; 4], [u8; 3])> {
+    let step = i32::from(shift_max) - i32::from(multiplier.shift);
+    let sound = (0..=i32::from(STEP_MAX)).contains(&step)
+        && multiplier.value >> 30 == 1
+        && bias << 8 >> 8 == bias;
+    let [low, middle, high, _] = bias.to_le_bytes();
+    let word = multiplier.value & 0x3FFF_FFFF | step << 30;
+    sound.then_some((word.to_le_bytes(), [low, middle, high]))
+}
+
+/// Bias and multiplier of a packed channel; `Plan::load` has checked `shift_max`.
+#[inline]
+#[must_use]
+pub fn unpack_channel(word: [u8; 4], bias: [u8; 3], shift_max: i8) -> (i32, Multiplier) {
+    let word = u32::from_le_bytes(word);
+    let bias = i32::from_le_bytes([0, bias[0], bias[1], bias[2]]) >> 8;
+    let multiplier = Multiplier {
+        value: (word & 0x3FFF_FFFF | 0x4000_0000) as i32,
+        shift: shift_max - (word >> 30) as i8,
+    };
+    (bias, multiplier)
+}
 
 impl OpRecord {
     /// Whether the op is a convolution of a single pixel that lies in one piece: a dense layer.
@@ -75,11 +115,12 @@ impl OpRecord {
         }
         let row = self.taps(input).next_multiple_of(QUAD as u64);
         let wide = 2 * BLOCK_PIXELS as u64 * row;
-        if input[3].is_multiple_of(QUAD as u16) {
-            wide
+        let stage = if input[3].is_multiple_of(QUAD as u16) {
+            0
         } else {
-            wide + row
-        }
+            row
+        };
+        wide + stage
     }
 
     /// The greatest `output offset - input offset` at which the output may overlap its input, or
@@ -127,5 +168,37 @@ impl OpRecord {
             }
             _ => None,
         }
+    }
+
+    /// The least `output offset - input offset` at which the output of an op that makes its rows
+    /// from the last to the first ([`crate::record::FLAG_BACKWARD`]) may overlap its input: a row
+    /// is written only over what neither this row nor one above needs. `None` where the two must
+    /// lie apart.
+    #[must_use]
+    pub fn overlap_lag(&self, input: [u16; 4], output: [u16; 4]) -> Option<i64> {
+        let [_, height, width, channels] = input.map(i64::from);
+        let [_, rows, columns, outputs] = output.map(i64::from);
+        if !self.keeps_to_rows() {
+            return None;
+        }
+        let (stride, pad) = (i64::from(self.stride[0]), i64::from(self.pad[0]));
+        let reach = (i64::from(self.kernel[0]) - 1) * i64::from(self.dilation[0]) + 1;
+        let distance = |row: i64| {
+            let end = (row * stride - pad + reach).clamp(0, height);
+            end * width * channels - row * columns * outputs
+        };
+        // Straight up to the row whose window ends with the input, and straight after it.
+        let kink = ((height + pad - reach).max(0) / stride).min(rows - 1);
+        let places = [0, kink, (kink + 1).min(rows - 1), rows - 1];
+        places.into_iter().map(distance).max()
+    }
+
+    /// Whether the op makes row after row and may make them from the last to the first.
+    #[must_use]
+    pub fn keeps_to_rows(&self) -> bool {
+        matches!(
+            self.code,
+            OpCode::DepthwiseConv2d | OpCode::MaxPool2d | OpCode::AveragePool2d
+        )
     }
 }

@@ -5,10 +5,11 @@ use core::ops::Range;
 
 use crate::executor::{self, RunError};
 use crate::kernel;
+use crate::layout::STEP_MAX;
 use crate::quantize::quantize;
 use crate::record::{
-    CONSTANTS_ALIGN, FLAG_FILL, FLAG_INPUT_KEPT, FLAG_ONE_MULTIPLIER, HEADER_BYTES, Header, NONE,
-    OP_BYTES, OpCode, OpRecord, TENSOR_BYTES, TensorRecord,
+    CONSTANTS_ALIGN, FLAG_BACKWARD, FLAG_FILL, FLAG_INPUT_KEPT, FLAG_ONE_MULTIPLIER, FLAG_PACKED,
+    HEADER_BYTES, Header, NONE, OP_BYTES, OpCode, OpRecord, TENSOR_BYTES, TensorRecord,
 };
 
 /// A plan whose every offset, size and range has been checked.
@@ -301,10 +302,7 @@ impl<'a> Plan<'a> {
         let numbers_are_sound = op.clamp[0] <= op.clamp[1]
             && op.kernel.iter().all(|&n| n > 0)
             && op.stride.iter().chain(&op.dilation).all(|&n| n > 0)
-            && match op.code {
-                OpCode::Copy => op.flags & !FLAG_FILL == 0,
-                _ => op.flags & !FLAG_ONE_MULTIPLIER == 0,
-            };
+            && flags_suit(op);
         if !numbers_are_sound {
             return Err(PlanError::Op(index));
         }
@@ -375,9 +373,14 @@ impl<'a> Plan<'a> {
         // what they still read, or stay apart. Safety does not depend on it, the result does.
         let apart = |a: &Range<usize>, b: &Range<usize>| a.end <= b.start || b.end <= a.start;
         let elementwise = matches!(op.code, OpCode::Add | OpCode::Lookup | OpCode::Softmax);
-        let lead = op.overlap_lead(input.shape, output.shape);
-        let trails = |input: &Range<usize>| {
-            lead.is_some_and(|lead| output.offset as i64 - input.start as i64 <= lead)
+        let trails = |range: &Range<usize>| {
+            let distance = output.offset as i64 - range.start as i64;
+            if op.flags & FLAG_BACKWARD != 0 {
+                let lag = op.overlap_lag(input.shape, output.shape);
+                return lag.is_some_and(|lag| distance >= lag);
+            }
+            let lead = op.overlap_lead(input.shape, output.shape);
+            lead.is_some_and(|lead| distance <= lead)
         };
         let inputs = op
             .inputs
@@ -432,6 +435,9 @@ impl<'a> Plan<'a> {
         let numbers = &self.constants[op.channels_offset as usize..];
         let number = |index: usize| crate::record::read_i32(numbers, 4 * index);
         match op.code {
+            OpCode::Conv2d | OpCode::DepthwiseConv2d if op.flags & FLAG_PACKED != 0 => {
+                (STEP_MAX - 31..=30).contains(&op.shift)
+            }
             OpCode::Conv2d | OpCode::DepthwiseConv2d => {
                 let (biases_and_multipliers, shifts) = channel_parts(op, channels);
                 numbers[biases_and_multipliers..][..shifts]
@@ -455,14 +461,33 @@ pub(crate) const ADD_BYTES: u64 = 24;
 /// Multiplier, left shift and least difference of a `SOFTMAX`, as 32-bit numbers.
 pub(crate) const SOFTMAX_BYTES: u64 = 12;
 
-fn channel_bytes(op: &OpRecord, channels: u64) -> u64 {
-    let (biases_and_multipliers, shifts) = channel_parts(op, channels);
-    (biases_and_multipliers + shifts) as u64
+/// Whether the op knows its flags.
+fn flags_suit(op: &OpRecord) -> bool {
+    let known = match op.code {
+        OpCode::Conv2d => FLAG_ONE_MULTIPLIER | FLAG_PACKED,
+        OpCode::DepthwiseConv2d => FLAG_ONE_MULTIPLIER | FLAG_PACKED | FLAG_BACKWARD,
+        OpCode::MaxPool2d | OpCode::AveragePool2d => FLAG_BACKWARD,
+        OpCode::Copy => FLAG_FILL,
+        _ => FLAG_ONE_MULTIPLIER,
+    };
+    let both = FLAG_ONE_MULTIPLIER | FLAG_PACKED;
+    op.flags & !known == 0
+        && op.flags & both != both
+        && (op.shift == 0 || op.flags & FLAG_PACKED != 0)
 }
 
-/// The bytes of the 32-bit numbers and of the shifts in the channel block of a convolution.
+fn channel_bytes(op: &OpRecord, channels: u64) -> u64 {
+    let (words, rest) = channel_parts(op, channels);
+    (words + rest) as u64
+}
+
+/// The bytes of the 32-bit numbers in the channel block of a convolution, and of what follows
+/// them: the shifts, or the biases of packed channels.
 pub(crate) fn channel_parts(op: &OpRecord, channels: u64) -> (usize, usize) {
     // At most 65,535 channels, so this fits any `usize`.
+    if op.flags & FLAG_PACKED != 0 {
+        return (4 * channels as usize, 3 * channels as usize);
+    }
     let multipliers = if op.flags & FLAG_ONE_MULTIPLIER != 0 {
         1
     } else {

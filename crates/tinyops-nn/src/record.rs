@@ -32,6 +32,10 @@ pub const FLAG_ONE_MULTIPLIER: u8 = 1;
 pub const FLAG_FILL: u8 = 2;
 /// The step of a copy's axis in the input that says: the places are in a table.
 pub const COPY_TABLE: i32 = i32::MIN;
+/// Op flag: the channels have seven bytes each, see `docs/formats/plan.md`.
+pub const FLAG_PACKED: u8 = 4;
+/// Op flag: rows are made from the last to the first.
+pub const FLAG_BACKWARD: u8 = 8;
 
 /// The header of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -282,7 +286,7 @@ impl OpCode {
 pub struct OpRecord {
     /// What the op does.
     pub code: OpCode,
-    /// [`FLAG_ONE_MULTIPLIER`], [`FLAG_FILL`] or 0.
+    /// [`FLAG_ONE_MULTIPLIER`] or [`FLAG_PACKED`], [`FLAG_FILL`], [`FLAG_BACKWARD`].
     pub flags: u8,
     /// Tensor indexes; [`NONE`] for a second input that the op does not have.
     pub inputs: [u16; 2],
@@ -290,6 +294,8 @@ pub struct OpRecord {
     pub output: u16,
     /// The fused activation: least and greatest quantized result.
     pub clamp: [i8; 2],
+    /// The greatest shift of packed channels, 0 for others.
+    pub shift: i8,
     /// Where the op's scratch bytes begin in the arena, see [`OpRecord::scratch_bytes`].
     pub scratch_offset: u32,
     /// Window or filter `[height, width]`.
@@ -319,7 +325,12 @@ impl OpRecord {
         for index in [self.inputs[0], self.inputs[1], self.output] {
             out.put(&index.to_le_bytes());
         }
-        out.put(&[self.clamp[0] as u8, self.clamp[1] as u8, 0, 0]);
+        out.put(&[
+            self.clamp[0] as u8,
+            self.clamp[1] as u8,
+            self.shift as u8,
+            0,
+        ]);
         out.put(&self.scratch_offset.to_le_bytes());
         out.put(&self.kernel[0].to_le_bytes());
         out.put(&self.kernel[1].to_le_bytes());
@@ -335,7 +346,7 @@ impl OpRecord {
     /// Reads a record; `None` if the code is unknown or a reserved byte is set.
     #[must_use]
     pub fn from_bytes(bytes: &[u8; OP_BYTES]) -> Option<OpRecord> {
-        if bytes[10..12] != [0; 2] || bytes[36..] != [0; 4] {
+        if bytes[11] != 0 || bytes[36..] != [0; 4] {
             return None;
         }
         Some(OpRecord {
@@ -344,6 +355,7 @@ impl OpRecord {
             inputs: [read_u16(bytes, 2), read_u16(bytes, 4)],
             output: read_u16(bytes, 6),
             clamp: [bytes[8] as i8, bytes[9] as i8],
+            shift: bytes[10] as i8,
             scratch_offset: read_u32(bytes, 12),
             kernel: [read_u16(bytes, 16), read_u16(bytes, 18)],
             stride: [bytes[20], bytes[21]],

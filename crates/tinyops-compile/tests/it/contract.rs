@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 use tinyops_compile::{compile_graph, compile_graph_with};
-use tinyops_nn::record::{NONE, OpCode, OpRecord};
+use tinyops_nn::record::{FLAG_BACKWARD, NONE, OpCode, OpRecord};
 use tinyops_nn::{Plan, TensorView};
 
 use crate::graphs::options;
@@ -18,6 +18,9 @@ struct Needs {
     unit_bytes: usize,
     /// Whether a unit may overwrite what it itself needs.
     copies_first: bool,
+    /// Units are counted in the order in which they are made.
+    units: usize,
+    backward: bool,
 }
 
 impl Needs {
@@ -36,6 +39,8 @@ impl Needs {
             last: vec![None; input.len],
             unit_bytes,
             copies_first,
+            units: output.len / unit_bytes,
+            backward: op.flags & FLAG_BACKWARD != 0,
         };
         match op.code {
             OpCode::Conv2d
@@ -60,7 +65,10 @@ impl Needs {
         let [_, rows, columns, outputs] = output.shape.map(i64::from);
         for y in 0..rows {
             for x in 0..columns {
-                let unit = ((y * columns + x) * outputs) as usize / self.unit_bytes;
+                let mut unit = ((y * columns + x) * outputs) as usize / self.unit_bytes;
+                if self.backward {
+                    unit = self.units - 1 - unit;
+                }
                 for tap_y in 0..i64::from(op.kernel[0]) {
                     for tap_x in 0..i64::from(op.kernel[1]) {
                         let [at_y, at_x] = [(y, tap_y, 0), (x, tap_x, 1)].map(|(at, tap, axis)| {
@@ -86,7 +94,10 @@ impl Needs {
             let Some(at) = (output.offset + byte).checked_sub(input.offset) else {
                 return false;
             };
-            let unit = byte / self.unit_bytes;
+            let mut unit = byte / self.unit_bytes;
+            if self.backward {
+                unit = self.units - 1 - unit;
+            }
             match self.last.get(at).copied().flatten() {
                 Some(last) if self.copies_first => last > unit,
                 Some(last) => last >= unit,

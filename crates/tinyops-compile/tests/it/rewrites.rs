@@ -39,14 +39,15 @@ fn check_removed(key: &str, macs: [u64; 2], constant_bytes_at_most: u64) {
             continue;
         }
         let compiled = compile_graph(&graph, false).expect("compiles");
-        assert_eq!([compiled.saved.macs_before, compiled.macs], macs);
+        assert_eq!(compiled.saved.macs_before, macs[0]);
+        assert!(compiled.macs <= macs[1], "{key}: {}", compiled.macs);
         assert!(compiled.saved.constant_bytes <= constant_bytes_at_most);
     }
 }
 
 #[test]
 fn half_of_the_person_detector_is_dead() {
-    check_removed("vww", [7_489_664, 3_784_908], 35_000);
+    check_removed("vww", [7_489_664, 3_800_000], 35_000);
 }
 
 #[test]
@@ -131,18 +132,27 @@ fn padding_becomes_the_padding_of_what_reads_it() {
 }
 
 #[test]
-fn arenas_of_the_reference_networks() {
-    let bytes = [
-        ("kws", 10_560),
-        ("vww", 28_512),
-        ("ic", 34_448),
-        ("ad", 768),
-        ("sww", 4_224),
+fn arenas_and_plans_of_the_reference_networks() {
+    let most = [
+        ("kws", 8_640, 27_000),
+        ("vww", 28_080, 66_000),
+        ("ic", 34_448, 82_000),
+        ("ad", 768, 272_000),
+        ("sww", 4_224, 54_400),
     ];
     for (key, graph) in references() {
         let compiled = compile_graph(&graph, false).expect("compiles");
-        let expected = bytes.iter().find(|(name, _)| *name == key);
-        assert_eq!(Some(&(key, compiled.arena_bytes)), expected);
+        let (_, arena_most, program_most) = most.into_iter().find(|most| most.0 == key).expect(key);
+        assert!(
+            compiled.arena_bytes <= arena_most,
+            "{key}: {}",
+            compiled.arena_bytes
+        );
+        assert!(
+            compiled.program.len() <= program_most,
+            "{key}: {}",
+            compiled.program.len()
+        );
         // A kernel for another core may use more of its scratch than the host's.
         let touched = touched_bytes(&compiled.program);
         assert!(

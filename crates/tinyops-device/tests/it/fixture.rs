@@ -209,6 +209,7 @@ impl Recipe {
             inputs: [0, NONE],
             output: 1,
             clamp: [-128, 127],
+            shift: 0,
             scratch_offset: 0,
             kernel: [1, 1],
             stride: [1, 1],

@@ -2,8 +2,8 @@
 
 use core::cell::Cell;
 
-use super::{Channels, clamp, fill, product};
-use crate::arch::dsp;
+use super::{Channels, Unpacked, clamp, fill, product};
+use crate::arch::dsp::{self, ChannelTable};
 use crate::layout::{BLOCK_PIXELS, GROUP_ROWS, QUAD};
 use crate::plan::Plan;
 use crate::record::{FLAG_ONE_MULTIPLIER, OpRecord};
@@ -39,7 +39,10 @@ pub(crate) fn convolve(
         zero_point: source.zero_point,
         stage,
     };
-    let table = Channels::of(plan, op, outputs);
+    let mut unpacked = Unpacked::new();
+    let Some(table) = Channels::of(plan, op, outputs).table(&mut unpacked) else {
+        return false;
+    };
     // The pixels of a pointwise layer lie as its outputs do, so that four are widened at once.
     let is_pointwise = op.kernel == [1, 1]
         && op.stride == [1, 1]
@@ -63,7 +66,6 @@ pub(crate) fn convolve(
         }
         let place = |channel: usize| (&block[channel..], pixels, outputs);
         if op.flags & FLAG_ONE_MULTIPLIER == 0 {
-            let table = table.table();
             dsp::convolve_block(
                 patches,
                 filter,
@@ -75,7 +77,10 @@ pub(crate) fn convolve(
             continue;
         }
         for (channel, weights) in filter.chunks_exact(row).enumerate() {
-            let table = table.of_one(channel);
+            let table = ChannelTable {
+                biases: &table.biases[channel..=channel],
+                ..table
+            };
             let place = place(channel);
             dsp::convolve_block(patches, weights, table, place, result.zero_point, op.clamp);
         }
@@ -99,13 +104,13 @@ pub(crate) fn dense(
     let table = Channels::of(plan, op, output.len());
     let group_bytes = GROUP_ROWS * values.len().next_multiple_of(QUAD);
     let mut done = 0;
-    if let Some(rescale) = table.one_low_rescale()
+    if let Some((biases, rescale)) = table.one_low_rescale()
         && values.len().is_multiple_of(QUAD)
         && op.clamp == [i8::MIN, i8::MAX]
         && output.len() >= GROUP_ROWS
     {
         done = output.len() / GROUP_ROWS * GROUP_ROWS;
-        let biases = table.biases(done);
+        let biases = &biases[..done];
         dsp::dense(values, filter, biases, rescale, &output[..done], zero_point);
     }
     let clamp = clamp(op, zero_point);

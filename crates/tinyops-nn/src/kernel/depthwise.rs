@@ -2,7 +2,7 @@
 
 use core::cell::Cell;
 
-use super::{BLOCK, Channels, clamp, product, taps_inside};
+use super::{BLOCK, Channels, clamp, product, rows_in_order, taps_inside};
 use crate::plan::Plan;
 use crate::record::OpRecord;
 
@@ -28,8 +28,9 @@ pub(crate) fn convolve(plan: &Plan<'_>, op: &OpRecord, input: &[Cell<u8>], outpu
     let multiplier = output_channels / input_channels;
     let zero_point = i32::from(source.zero_point);
 
-    let mut pixels = output.chunks_exact(output_channels);
-    for y in 0..output_height {
+    for y in rows_in_order(op, output_height) {
+        let line = &output[y * output_width * output_channels..];
+        let mut pixels = line.chunks_exact(output_channels);
         let top = y as i32 * i32::from(op.stride[0]) - i32::from(op.pad[0]);
         let rows = taps_inside(top, op.kernel[0], op.dilation[0], height);
         for x in 0..output_width {

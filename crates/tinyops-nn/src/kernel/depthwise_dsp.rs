@@ -2,7 +2,7 @@
 
 use core::cell::Cell;
 
-use super::Channels;
+use super::{Channels, Unpacked, rows_in_order};
 use crate::arch::dsp::{self, DepthwiseRow, ROW_PIXELS_MAX, RowTaps};
 use crate::plan::Plan;
 use crate::record::OpRecord;
@@ -49,7 +49,12 @@ pub(crate) fn convolve(
     };
     let filter = &plan.constants()[op.weights_offset as usize..];
     let filter = &filter[..op.filter_bytes(source.shape, result.shape) as usize];
-    for (y, line) in output.chunks_exact(columns * outputs).enumerate() {
+    let mut unpacked = Unpacked::new();
+    let Some(table) = channel_table.table(&mut unpacked) else {
+        return false;
+    };
+    for y in rows_in_order(op, rows) {
+        let line = &output[y * columns * outputs..][..columns * outputs];
         let (top, tap_rows) = rows_inside(y);
         let input_row = top + tap_rows.0 as i32 * i32::from(op.dilation[0]);
         for (index, output) in line.chunks(ROW_PIXELS_MAX * outputs).enumerate() {
@@ -64,7 +69,7 @@ pub(crate) fn convolve(
                 input_row: input_row as usize,
                 tap_rows,
                 filter,
-                table: channel_table.table(),
+                table,
                 input,
                 output,
                 zero_points: [source.zero_point, result.zero_point],

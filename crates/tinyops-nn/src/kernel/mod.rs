@@ -8,9 +8,12 @@ use core::cell::Cell;
 
 #[cfg(all(target_arch = "arm", target_feature = "dsp"))]
 use crate::arch::dsp::ChannelTable;
+#[cfg(all(target_arch = "arm", target_feature = "dsp"))]
+use crate::layout::UNPACKED_MAX;
+use crate::layout::unpack_channel;
 use crate::plan::{Plan, channel_parts};
 use crate::quantize::Multiplier;
-use crate::record::{FLAG_ONE_MULTIPLIER, OpRecord, read_i32};
+use crate::record::{FLAG_BACKWARD, FLAG_ONE_MULTIPLIER, FLAG_PACKED, OpRecord, read_i32};
 
 pub(crate) mod add;
 pub(crate) mod binary;
@@ -31,66 +34,88 @@ pub(crate) mod softmax;
 pub(crate) const BLOCK: usize = 16;
 
 /// Bias, multiplier and shift of each output channel of a convolution.
-pub(crate) struct Channels<'a> {
-    biases: &'a [[u8; 4]],
-    multipliers: &'a [[u8; 4]],
-    shifts: &'a [u8],
+pub(crate) enum Channels<'a> {
+    /// Each in an array of its own, or one multiplier and shift for all.
+    Wide {
+        biases: &'a [[u8; 4]],
+        multipliers: &'a [[u8; 4]],
+        shifts: &'a [u8],
+    },
+    /// Seven bytes a channel, as [`unpack_channel`] reads them.
+    Packed {
+        words: &'a [[u8; 4]],
+        biases: &'a [[u8; 3]],
+        shift_max: i8,
+    },
 }
 
 impl<'a> Channels<'a> {
     pub(crate) fn of(plan: &Plan<'a>, op: &OpRecord, count: usize) -> Channels<'a> {
-        let (numbers, shifts) = channel_parts(op, count as u64);
-        let block = &plan.constants()[op.channels_offset as usize..][..numbers + shifts];
-        let (words, shifts) = block.split_at(numbers);
-        let (biases, multipliers) = words.as_chunks().0.split_at(count);
+        let (words, rest) = channel_parts(op, count as u64);
+        let block = &plan.constants()[op.channels_offset as usize..][..words + rest];
+        let (words, rest) = block.split_at(words);
+        let words = words.as_chunks().0;
+        if op.flags & FLAG_PACKED != 0 {
+            return Channels::Packed {
+                words,
+                biases: rest.as_chunks().0,
+                shift_max: op.shift,
+            };
+        }
+        let (biases, multipliers) = words.split_at(count);
         debug_assert!(op.flags & FLAG_ONE_MULTIPLIER == 0 || multipliers.len() == 1);
-        Channels {
+        Channels::Wide {
             biases,
             multipliers,
-            shifts,
+            shifts: rest,
         }
     }
 
-    /// The whole table.
+    /// The whole table, unpacked where it is packed; `None` where that would be too much stack.
     #[cfg(all(target_arch = "arm", target_feature = "dsp"))]
-    pub(crate) fn table(&self) -> ChannelTable<'a> {
-        ChannelTable {
-            biases: self.biases,
-            multipliers: self.multipliers,
-            shifts: self.shifts,
+    pub(crate) fn table<'t>(&self, unpacked: &'t mut Unpacked) -> Option<ChannelTable<'t>>
+    where
+        'a: 't,
+    {
+        match *self {
+            Channels::Wide {
+                biases,
+                multipliers,
+                shifts,
+            } => Some(ChannelTable {
+                biases,
+                multipliers,
+                shifts,
+            }),
+            Channels::Packed {
+                words,
+                biases,
+                shift_max,
+            } => unpacked.table(words, biases, shift_max),
         }
     }
 
-    /// The multiplier and shift that serve all channels, if there is one and it is below 1/2.
+    /// The biases, if one multiplier and shift below 1/2 serve all channels, and these two.
     #[cfg(all(target_arch = "arm", target_feature = "dsp"))]
-    pub(crate) fn one_low_rescale(&self) -> Option<(u32, i8)> {
-        match (self.multipliers, self.shifts) {
-            ([multiplier], [shift]) if (*shift as i8) < 0 => {
-                Some((u32::from_le_bytes(*multiplier), *shift as i8))
+    pub(crate) fn one_low_rescale(&self) -> Option<(&'a [[u8; 4]], (u32, i8))> {
+        match *self {
+            Channels::Wide {
+                biases,
+                multipliers: [multiplier],
+                shifts: [shift],
+            } if (*shift as i8) < 0 => {
+                Some((biases, (u32::from_le_bytes(*multiplier), *shift as i8)))
             }
             _ => None,
         }
     }
 
-    /// The first biases.
-    #[cfg(all(target_arch = "arm", target_feature = "dsp"))]
-    pub(crate) fn biases(&self, count: usize) -> &'a [[u8; 4]] {
-        &self.biases[..count]
-    }
-
     /// Whether every shift is below 0, so that factors are below 1/2.
     #[cfg(all(target_arch = "arm", target_feature = "dsp"))]
     pub(crate) fn shifts_are_low(&self) -> bool {
-        self.shifts.iter().all(|&shift| (shift as i8) < 0)
-    }
-
-    /// The table of one channel, where one multiplier serves all.
-    #[cfg(all(target_arch = "arm", target_feature = "dsp"))]
-    pub(crate) fn of_one(&self, channel: usize) -> ChannelTable<'a> {
-        ChannelTable {
-            biases: &self.biases[channel..=channel],
-            multipliers: self.multipliers,
-            shifts: self.shifts,
+        match self {
+            Channels::Wide { shifts, .. } => shifts.iter().all(|&shift| (shift as i8) < 0),
+            Channels::Packed { shift_max, .. } => *shift_max < 0,
         }
     }
 
@@ -103,28 +128,87 @@ impl<'a> Channels<'a> {
         outputs: &[Cell<u8>],
         clamp: impl Fn(i32) -> u8,
     ) {
-        let biases = self.biases[first..]
-            .iter()
-            .map(|&bias| i32::from_le_bytes(bias));
-        let biased = sums
-            .iter()
-            .zip(biases)
-            .map(|(sum, bias)| bias.wrapping_add(*sum));
         let multiplier = |value: &[u8; 4], shift: &u8| Multiplier {
             value: i32::from_le_bytes(*value),
             shift: *shift as i8,
         };
-        if let ([value], [shift]) = (self.multipliers, self.shifts) {
+        let (biases, multipliers, shifts) = match *self {
+            Channels::Wide {
+                biases,
+                multipliers,
+                shifts,
+            } => (biases, multipliers, shifts),
+            Channels::Packed {
+                words,
+                biases,
+                shift_max,
+            } => {
+                let packed = words[first..].iter().zip(&biases[first..]);
+                for ((output, &sum), (&word, &bias)) in outputs.iter().zip(sums).zip(packed) {
+                    let (bias, multiplier) = unpack_channel(word, bias, shift_max);
+                    output.set(clamp(multiplier.apply(bias.wrapping_add(sum))));
+                }
+                return;
+            }
+        };
+        let biases = biases[first..].iter().map(|&bias| i32::from_le_bytes(bias));
+        let biased = sums
+            .iter()
+            .zip(biases)
+            .map(|(sum, bias)| bias.wrapping_add(*sum));
+        if let ([value], [shift]) = (multipliers, shifts) {
             let multiplier = multiplier(value, shift);
             for (output, accumulator) in outputs.iter().zip(biased) {
                 output.set(clamp(multiplier.apply(accumulator)));
             }
             return;
         }
-        let multipliers = self.multipliers[first..].iter().zip(&self.shifts[first..]);
+        let multipliers = multipliers[first..].iter().zip(&shifts[first..]);
         for ((output, accumulator), (value, shift)) in outputs.iter().zip(biased).zip(multipliers) {
             output.set(clamp(multiplier(value, shift).apply(accumulator)));
         }
+    }
+}
+
+/// Packed channels as wide ones.
+#[cfg(all(target_arch = "arm", target_feature = "dsp"))]
+#[repr(align(4))]
+pub(crate) struct Unpacked {
+    biases: [[u8; 4]; UNPACKED_MAX],
+    multipliers: [[u8; 4]; UNPACKED_MAX],
+    shifts: [u8; UNPACKED_MAX],
+}
+
+#[cfg(all(target_arch = "arm", target_feature = "dsp"))]
+impl Unpacked {
+    pub(crate) fn new() -> Unpacked {
+        Unpacked {
+            biases: [[0; 4]; UNPACKED_MAX],
+            multipliers: [[0; 4]; UNPACKED_MAX],
+            shifts: [0; UNPACKED_MAX],
+        }
+    }
+
+    fn table(
+        &mut self,
+        words: &[[u8; 4]],
+        biases: &[[u8; 3]],
+        shift_max: i8,
+    ) -> Option<ChannelTable<'_>> {
+        let count = words.len();
+        let wide = self.biases.get_mut(..count)?.iter_mut();
+        let wide = wide.zip(&mut self.multipliers).zip(&mut self.shifts);
+        for (((wide_bias, value), shift), (&word, &bias)) in wide.zip(words.iter().zip(biases)) {
+            let (bias, multiplier) = unpack_channel(word, bias, shift_max);
+            *wide_bias = bias.to_le_bytes();
+            *value = multiplier.value.to_le_bytes();
+            *shift = multiplier.shift as u8;
+        }
+        Some(ChannelTable {
+            biases: &self.biases[..count],
+            multipliers: &self.multipliers[..count],
+            shifts: &self.shifts[..count],
+        })
     }
 }
 
@@ -157,6 +241,12 @@ pub(crate) fn fill(to: &[Cell<u8>], value: u8) {
 #[inline(always)]
 pub(crate) fn product(value: u8, weight: u8) -> i32 {
     i32::from(value as i8) * i32::from(weight as i8)
+}
+
+/// The rows of an output in the order in which the op makes them.
+pub(crate) fn rows_in_order(op: &OpRecord, count: usize) -> impl Iterator<Item = usize> + use<> {
+    let backward = op.flags & FLAG_BACKWARD != 0;
+    (0..count).map(move |row| if backward { count - 1 - row } else { row })
 }
 
 /// One of the op's own 32-bit numbers.

@@ -2,7 +2,7 @@
 
 use core::cell::Cell;
 
-use super::{BLOCK, clamp, number, taps_inside};
+use super::{BLOCK, clamp, number, rows_in_order, taps_inside};
 use crate::plan::Plan;
 use crate::quantize::Multiplier;
 use crate::record::OpRecord;
@@ -109,8 +109,11 @@ fn for_each_window(
     mut visit: impl FnMut(&[Cell<u8>], &Window),
 ) {
     let [_, height, width, channels] = plan.view(op.inputs[0]).shape.map(usize::from);
-    let [_, _, output_width, _] = plan.view(op.output).shape.map(usize::from);
-    for (index, pixel) in output.chunks_exact(channels).enumerate() {
+    let [_, output_height, output_width, _] = plan.view(op.output).shape.map(usize::from);
+    let pixels = rows_in_order(op, output_height)
+        .flat_map(|row| row * output_width..(row + 1) * output_width);
+    for index in pixels {
+        let pixel = &output[index * channels..][..channels];
         let inside = |axis: usize, at: usize, len: usize| {
             let start = at as i32 * i32::from(op.stride[axis]) - i32::from(op.pad[axis]);
             let (first, end) = taps_inside(start, op.kernel[axis], 1, len);

@@ -1,6 +1,9 @@
 //! Plans of one op for the tests, and the activations that go through them.
 
-use tinyops_nn::record::{FLAG_ONE_MULTIPLIER, Header, NONE, OpCode, OpRecord, TensorRecord};
+use tinyops_nn::layout::pack_channel;
+use tinyops_nn::record::{
+    FLAG_ONE_MULTIPLIER, FLAG_PACKED, Header, NONE, OpCode, OpRecord, TensorRecord,
+};
 use tinyops_nn::{Multiplier, Plan};
 
 /// An activation: shape and quantization.
@@ -42,6 +45,7 @@ impl OneOp {
             inputs: [0, if inputs.len() > 1 { 1 } else { NONE }],
             output: inputs.len() as u16,
             clamp: [-128, 127],
+            shift: 0,
             scratch_offset: 0,
             kernel: [1, 1],
             stride: [1, 1],
@@ -68,6 +72,9 @@ impl OneOp {
         multipliers: &[Multiplier],
     ) -> OneOp {
         self.filter = weights.to_vec();
+        if multipliers.len() > 1 && self.pack(biases, multipliers) {
+            return self;
+        }
         self.record.flags = if multipliers.len() == 1 {
             FLAG_ONE_MULTIPLIER
         } else {
@@ -81,6 +88,21 @@ impl OneOp {
         self.numbers
             .extend(multipliers.iter().map(|multiplier| multiplier.shift as u8));
         self
+    }
+
+    /// Packs the channels if they go into seven bytes each.
+    fn pack(&mut self, biases: &[i32], multipliers: &[Multiplier]) -> bool {
+        let shift_max = multipliers.iter().map(|m| m.shift).max().unwrap_or(0);
+        let channels = biases.iter().zip(multipliers);
+        let packed: Option<Vec<_>> = channels
+            .map(|(&bias, &multiplier)| pack_channel(bias, multiplier, shift_max))
+            .collect();
+        let Some(packed) = packed else { return false };
+        let (words, biases): (Vec<_>, Vec<_>) = packed.into_iter().unzip();
+        self.numbers = [words.concat(), biases.concat()].concat();
+        self.record.flags = FLAG_PACKED;
+        self.record.shift = shift_max;
+        true
     }
 
     pub(crate) fn with_numbers(mut self, numbers: &[i32]) -> OneOp {
