@@ -6,6 +6,7 @@ use tinyops_model::{Body, GraphError, Model};
 use tinyops_nn::distance;
 
 use crate::cost;
+use crate::high_water::touched_bytes;
 use crate::lower::{Lowered, lower};
 use crate::plan_memory::MemoryPlan;
 use crate::rewrite::{Rewrite, Rewritten, rewrite};
@@ -137,6 +138,16 @@ pub enum CompileError {
     /// The device would refuse the plan: sizes beyond what its format can hold.
     #[error("the device would refuse the plan: {0}")]
     Plan(tinyops_nn::PlanError),
+    /// The planned arena is not what a run uses: a fault of the planner or of a kernel.
+    #[error(
+        "tensors take {planned_bytes} bytes of the arena as planned, a run touches {touched_bytes}"
+    )]
+    Arena {
+        /// Where the highest tensor ends.
+        planned_bytes: u32,
+        /// Measured in a run.
+        touched_bytes: u32,
+    },
     /// Numbers that contradict each other.
     #[error("the model does not fit together: {0}")]
     Model(&'static str),
@@ -264,8 +275,20 @@ pub fn compile_graph_with(graph: &Graph, options: &Options) -> Result<Compiled, 
         rewrites,
     };
     let graph = &smaller;
-    let Lowered { plan, memory, macs } = lower(graph, options)?;
-    tinyops_nn::Plan::load(&plan).map_err(CompileError::Plan)?;
+    let Lowered {
+        plan,
+        memory,
+        macs,
+        tensor_bytes,
+    } = lower(graph, options)?;
+    let loaded = tinyops_nn::Plan::load(&plan).map_err(CompileError::Plan)?;
+    let touched_bytes = touched_bytes(&loaded);
+    if touched_bytes < tensor_bytes {
+        return Err(CompileError::Arena {
+            planned_bytes: tensor_bytes,
+            touched_bytes,
+        });
+    }
     Ok(Compiled {
         program: plan,
         arena_bytes: memory.arena_bytes,

@@ -14,6 +14,7 @@ mod constants;
 mod cost;
 mod fit;
 mod geometry;
+mod high_water;
 mod lower;
 mod picture;
 mod placement;

@@ -18,6 +18,8 @@ pub(crate) struct Lowered {
     pub(crate) plan: Vec<u8>,
     pub(crate) memory: MemoryPlan,
     pub(crate) macs: u64,
+    /// Where the highest tensor ends: a run touches this much at least.
+    pub(crate) tensor_bytes: u32,
 }
 
 /// In so many bands a pair of ops may run.
@@ -112,12 +114,9 @@ impl Lowering<'_> {
                 lowering.lower_step(number, step)?;
             }
         }
-        let (plan, memory) = lowering.finish(*input, *output, options, &steps)?;
-        Ok(Lowered {
-            plan,
-            memory,
-            macs: schedule::macs(graph, &steps),
-        })
+        let mut lowered = lowering.finish(*input, *output, options, &steps)?;
+        lowered.macs = schedule::macs(graph, &steps);
+        Ok(lowered)
     }
 
     fn finish(
@@ -126,7 +125,7 @@ impl Lowering<'_> {
         output: TensorId,
         options: &Options,
         steps: &[Step],
-    ) -> Result<(Vec<u8>, MemoryPlan), CompileError> {
+    ) -> Result<Lowered, CompileError> {
         let graph = self.graph;
         let input = self.record(input)?;
         let output = self.record(output)?;
@@ -177,13 +176,26 @@ impl Lowering<'_> {
         let kinds = steps.iter().map(|step| graph.ops[step.op].kind.name());
         let names = std::iter::once("input").chain(kinds).chain(["output"]);
         let placed = self.storages.placed(&offsets);
-        let map = MemoryPlan {
+        let memory = MemoryPlan {
             arena_bytes,
             live_bytes_max: plan_memory::live_bytes_max(&placed),
             steps: names.map(str::to_owned).collect(),
             placed,
         };
-        Ok((plan, map))
+        let is_scratch = |storage: usize| {
+            self.ops
+                .iter()
+                .any(|(_, scratch)| *scratch == Some(storage))
+        };
+        let tensors = (0..blocks.len()).filter(|&storage| !is_scratch(storage));
+        let ends = tensors.map(|storage| offsets[storage] + blocks[storage].bytes());
+        let tensor_bytes = ends.max().unwrap_or(0);
+        Ok(Lowered {
+            plan,
+            memory,
+            macs: 0,
+            tensor_bytes,
+        })
     }
 
     /// The record of a whole activation under its own shape.

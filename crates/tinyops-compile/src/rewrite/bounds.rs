@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use tinyops_model::graph::{Graph, Op, OpKind, Padding, Tensor, TensorId};
+use tinyops_model::graph::{Data, Graph, Op, OpKind, Padding, Tensor, TensorId};
 use tinyops_nn::{Multiplier, lookup};
 
 use crate::constants::{Channels, add_numbers, filter_values, mean_numbers, quantization};
@@ -33,18 +33,29 @@ impl Bounds {
     }
 }
 
-/// The bounds of every activation, by tensor; those of constants are empty.
+/// The bounds of every activation and int8 constant, by tensor; those of other constants are empty.
 ///
 /// Interval arithmetic over each element: the ends of an interval go through the very arithmetic
 /// of the kernels, which never falls where its input rises. Where the 32-bit accumulator could
 /// wrap, nothing is known.
 pub(crate) fn bounds(graph: &Graph) -> Vec<Bounds> {
-    let mut all = vec![Bounds::any(0); graph.tensors.len()];
+    let of_constant = |tensor: &Tensor| match &tensor.data {
+        Some(Data::Int8(values)) => Bounds {
+            least: values.clone(),
+            greatest: values.clone(),
+        },
+        _ => Bounds::any(0),
+    };
+    let mut all: Vec<Bounds> = graph.tensors.iter().map(of_constant).collect();
     for &input in &graph.inputs {
         all[input.0 as usize] = Bounds::any(len(graph.tensor(input)));
     }
     for op in &graph.ops {
-        all[op.output.0 as usize] = of_op(graph, op, &all);
+        let made = of_op(graph, op, &all);
+        let len = len(graph.tensor(op.output));
+        // An op that this does not understand tells nothing.
+        let is_whole = made.least.len() == len && made.greatest.len() == len;
+        all[op.output.0 as usize] = if is_whole { made } else { Bounds::any(len) };
     }
     all
 }

@@ -336,6 +336,14 @@ impl Carries {
     fn of(graph: &Graph, op: &Op) -> Carries {
         let input = graph.tensor(op.inputs[0]).shape;
         let output = graph.tensor(op.output).shape;
+        let filters = matches!(
+            op.kind,
+            OpKind::Conv2d(_) | OpKind::Dense(_) | OpKind::DepthwiseConv2d(_)
+        );
+        let is_constant = |&id: &TensorId| graph.tensor(id).data.is_some();
+        if !filters && op.inputs.iter().any(is_constant) {
+            return Carries::Unknown;
+        }
         match op.kind {
             OpKind::Conv2d(_) | OpKind::Dense(_) => Carries::Filter,
             OpKind::DepthwiseConv2d(_) => Carries::Channels {
