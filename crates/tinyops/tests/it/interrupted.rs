@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead as _, BufReader},
-    process::{Child, Stdio},
+    process::{Child, ChildStderr, Stdio},
 };
 
 use tinyops_store::{
@@ -29,8 +29,12 @@ fn start_until(place: &Workplace, step: &str) -> Child {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
+    read_until(BufReader::new(child.stderr.take().unwrap()), step);
+    child
+}
+
+fn read_until(mut reader: BufReader<ChildStderr>, step: &str) {
     let mut said = String::new();
-    let mut reader = BufReader::new(child.stderr.take().unwrap());
     loop {
         let start = said.len();
         if reader.read_line(&mut said).unwrap() == 0 {
@@ -39,7 +43,7 @@ fn start_until(place: &Workplace, step: &str) -> Child {
         if said[start..].trim_start().starts_with(step) {
             // Whoever reads no more must not make the child fail at writing.
             std::thread::spawn(move || std::io::copy(&mut reader, &mut std::io::sink()));
-            return child;
+            return;
         }
     }
 }
