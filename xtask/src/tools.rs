@@ -18,10 +18,11 @@ const TOOLS: [Tool; 4] = [
         packages: &["qemu-system-arm"],
         used_for: "the emulated smoke test",
     },
+    // Builds `core` for Cortex-M from source, where rustup has no such target; rustup's own linker links.
     Tool {
-        program: "arm-none-eabi-gcc",
-        packages: &["gcc-arm-none-eabi"],
-        used_for: "linking firmware for Cortex-M",
+        program: "/usr/lib/rustlib/src/rust/library/core",
+        packages: &["rustc-web", "cargo-web", "rust-web-src"],
+        used_for: "building firmware for the emulated boards",
     },
     Tool {
         program: "/usr/lib/postgresql",
