@@ -134,6 +134,21 @@ mod tests {
     }
 
     #[test]
+    fn single_operators_give_the_bytes_of_tflm() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/golden/tflite");
+        let mut tally = Tally::default();
+        for entry in std::fs::read_dir(folder).expect("the folder is in the repository") {
+            let path = entry.expect("reads").path();
+            if path.to_string_lossy().ends_with(".cases.json") {
+                check_file(&path, &mut tally).expect("reads");
+            }
+        }
+        assert_eq!(tally.differences, [""; 0]);
+        assert_eq!(tally.refusals, [""; 0]);
+        assert!(tally.checked > 450, "{} cases", tally.checked);
+    }
+
+    #[test]
     fn mlperf_tiny_models_give_the_bytes_of_tflm() {
         let data = std::env::var("TINYOPS_DATA").unwrap_or_else(|_| {
             concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data").to_owned()

@@ -64,7 +64,7 @@ impl Channels {
         let (input, output) = (graph.tensor(op.inputs[0]), graph.tensor(op.output));
         let filter = graph.tensor(op.inputs[1]);
         let bias = op.inputs.get(2).map(|&bias| graph.tensor(bias));
-        let is_dense = matches!(op.kind, OpKind::Dense(_));
+        let is_dense = matches!(op.kind, OpKind::Dense(_) | OpKind::DenseRows(_));
         let (input_scale, zero_point) = quantization(input);
         let (output_scale, _) = quantization(output);
         let biases = weight_sums.iter().enumerate().map(|(channel, &sum)| {

@@ -1,5 +1,7 @@
 //! From the ops of a graph to the ops of a plan.
 
+mod general;
+
 use std::collections::HashMap;
 
 use tinyops_model::graph::{Activation, Conv, Graph, Op, OpKind, Padding, Pool, Tensor, TensorId};
@@ -342,16 +344,28 @@ impl Lowering<'_> {
                     [0, 1].map(|axis| padding.around(axis, input.shape[axis + 1], 1, 1).0 as u16);
             }
             OpKind::Reshape => return Ok(()),
-            _ => {
-                return Err(CompileError::NoKernel {
-                    op: index,
-                    kind: op.kind.name(),
-                });
+            OpKind::DenseRows(activation) => {
+                let filter = graph.tensor(op.inputs[1]);
+                let values = elements(filter) / u64::from(filter.shape[0]);
+                let rows = u16::try_from(elements(input) / values);
+                let (Ok(rows), Ok(values)) = (rows, u16::try_from(values)) else {
+                    return Err(CompileError::TooLarge {
+                        what: "the input of a dense layer",
+                        bytes: elements(input),
+                    });
+                };
+                record.inputs[0] = self.record_at(op.inputs[0], reads_at, [1, 1, rows, values])?;
+                let result = [1, 1, rows, filter.shape[0]];
+                record.output = self.record_at(op.output, makes_at, result)?;
+                let conv = Conv::valid(activation);
+                self.lower_conv(&mut record, op, &conv, filter_values(filter).to_vec());
             }
+            _ => self.lower_general(&mut record, op, index)?,
         }
         if let Some(band) = band {
             record.pad[0] = band.pad_top as u16;
         }
+        let makes = self.shape(record.output);
         let scratch_bytes = record.scratch_bytes(self.shape(record.inputs[0]), makes);
         let scratch = (scratch_bytes > 0).then(|| {
             let name = format!("scratch of {}", output.name);
@@ -463,7 +477,7 @@ impl Lowering<'_> {
         let graph = self.graph;
         let input = graph.tensor(op.inputs[0]);
         let output = graph.tensor(op.output);
-        let is_dense = matches!(op.kind, OpKind::Dense(_));
+        let is_dense = matches!(op.kind, OpKind::Dense(_) | OpKind::DenseRows(_));
         let channels = Channels::of(graph, op, sums);
         (record.flags, record.shift) = channels.flags_and_shift();
         record.clamp = clamp(conv.activation, output);

@@ -1,5 +1,7 @@
 //! Everything that can be wrong with a graph.
 
+mod general;
+
 use crate::graph::{Conv, Data, Graph, Op, OpKind, Padding, Tensor, TensorId};
 
 /// One thing that is wrong with a graph. Ops count from 0.
@@ -180,14 +182,18 @@ fn tensor_fault(tensor: &Tensor) -> Option<&'static str> {
     {
         return Some("has a scale that is not a positive number");
     }
-    (tensor.data.is_some() && quantization.zero_point != 0)
+    // The operand of a function of two values may have one; filters are held to 0 with their ops.
+    let may_have = matches!(tensor.data, None | Some(Data::Int8(_)));
+    (!may_have && quantization.zero_point != 0)
         .then_some("is a constant with a zero point other than 0")
 }
 
 fn op_faults(graph: &Graph, op: &Op) -> Vec<String> {
     let (least, greatest) = match op.kind {
         OpKind::Conv2d(_) | OpKind::DepthwiseConv2d(_) | OpKind::Dense(_) => (2, 3),
-        OpKind::Add(_) => (2, 2),
+        OpKind::DenseRows(_) => (2, 3),
+        OpKind::Add(_) | OpKind::Binary { .. } | OpKind::Rearrange { .. } => (2, 2),
+        OpKind::Concat { .. } => (1, general::JOINED_MAX),
         _ => (1, 1),
     };
     if !(least..=greatest).contains(&op.inputs.len()) {
@@ -196,10 +202,10 @@ fn op_faults(graph: &Graph, op: &Op) -> Vec<String> {
     let tensors: Vec<&Tensor> = op.inputs.iter().map(|&input| graph.tensor(input)).collect();
     let output = graph.tensor(op.output);
     let mut faults = Vec::new();
-    let activations = if matches!(op.kind, OpKind::Add(_)) {
-        2
-    } else {
-        1
+    let activations = match op.kind {
+        OpKind::Add(_) => 2,
+        OpKind::Concat { .. } => tensors.len(),
+        _ => 1,
     };
     if tensors[..activations]
         .iter()
@@ -207,9 +213,11 @@ fn op_faults(graph: &Graph, op: &Op) -> Vec<String> {
     {
         faults.push("takes a constant where it needs an activation".to_owned());
     }
-    if tensors[activations..]
-        .iter()
-        .any(|tensor| tensor.data.is_none())
+    let takes_either = matches!(op.kind, OpKind::Binary { .. });
+    if !takes_either
+        && tensors[activations..]
+            .iter()
+            .any(|tensor| tensor.data.is_none())
     {
         faults.push("takes an activation where it needs a constant".to_owned());
     }
@@ -231,6 +239,7 @@ fn op_faults(graph: &Graph, op: &Op) -> Vec<String> {
     if matches!(op.kind, OpKind::Reshape) && elements(tensors[0]) != elements(output) {
         faults.push("changes the count of values".to_owned());
     }
+    general::faults(op, &tensors, output, &mut faults);
     if quantized && faults.is_empty() {
         quantization_faults(op, &tensors, output, &mut faults);
     }
@@ -301,10 +310,17 @@ fn expected_shape(op: &Op, tensors: &[&Tensor], faults: &mut Vec<String>) -> Opt
             }
             Some(input.map(u32::from))
         }
-        OpKind::Softmax { .. } | OpKind::Logistic | OpKind::Activate(_) => {
-            Some(input.map(u32::from))
-        }
-        OpKind::Reshape => None,
+        OpKind::Softmax { .. }
+        | OpKind::Logistic
+        | OpKind::Activate(_)
+        | OpKind::Unary(_)
+        | OpKind::Binary { .. } => Some(input.map(u32::from)),
+        OpKind::Reshape
+        | OpKind::Concat { .. }
+        | OpKind::Rearrange { .. }
+        | OpKind::Reduce { .. }
+        | OpKind::ResizeBilinear { .. }
+        | OpKind::DenseRows(_) => None,
     }
 }
 
@@ -349,9 +365,18 @@ fn quantization_faults(op: &Op, tensors: &[&Tensor], output: &Tensor, faults: &m
     {
         faults.push("needs an output of scale 1/256 and zero point -128".to_owned());
     }
-    let Some(filter) = tensors.get(1).filter(|tensor| tensor.data.is_some()) else {
+    let is_operand = matches!(op.kind, OpKind::Binary { .. } | OpKind::Rearrange { .. });
+    let filter = tensors.get(1).filter(|tensor| tensor.data.is_some());
+    let Some(filter) = filter.filter(|_| !is_operand) else {
         return;
     };
+    if filter
+        .quantization
+        .as_ref()
+        .is_some_and(|q| q.zero_point != 0)
+    {
+        faults.push("has a filter with a zero point other than 0".to_owned());
+    }
     if !matches!(filter.data, Some(Data::Int8(_))) {
         faults.push("needs an int8 filter".to_owned());
     }

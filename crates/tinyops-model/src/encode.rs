@@ -1,5 +1,7 @@
 //! A model as bytes and back; the layout is told in `docs/formats/model.md`.
 
+mod general;
+
 use tinyops_dsp::FrontEnd;
 use tinyops_sketch::Baseline;
 
@@ -308,6 +310,7 @@ fn encode_op(op: &Op, out: &mut Writer) {
             out.u8(12);
             encode_padding(padding, out);
         }
+        general => general::encode(general, out),
     }
     encode_ids(&op.inputs, out);
     out.u32(op.output.0);
@@ -329,7 +332,7 @@ fn decode_op(reader: &mut Reader<'_>) -> Result<Op, DecodeError> {
         10 => OpKind::Activate(decode_activation(reader)?),
         11 => OpKind::Reshape,
         12 => OpKind::Pad(decode_padding(reader)?),
-        _ => return Err(DecodeError::Value("op")),
+        code => general::decode(code, reader)?,
     };
     Ok(Op {
         kind,

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use tinyops_nn::record::BinaryFunction;
+
 pub use crate::check::GraphError;
 
 /// Which tensor of its graph: an index into [`Graph::tensors`].
@@ -161,6 +163,75 @@ pub enum OpKind {
     Reshape,
     /// Zeros around height and width.
     Pad(Padding),
+    /// A function of two values. Inputs: activation, then activation or constant, repeated along
+    /// the axes where it has one place.
+    Binary {
+        /// Which function.
+        function: BinaryFunction,
+        /// What follows.
+        activation: Activation,
+    },
+    /// A function of one value.
+    Unary(Unary),
+    /// Activations after each other: in each of `outer` parts, the part of the first, of the
+    /// second, and so on.
+    Concat {
+        /// How many places the axes before the joined one have together.
+        outer: u32,
+    },
+    /// Values at other places. Inputs: activation, then places `[1, 1, 1, height + width + channels]`
+    /// as int32: the value at `[y, x, c]` is that at the sum of the places of `y`, of `x` and of
+    /// `c`, in order of memory; where one of them is below 0, it is `fill`.
+    Rearrange {
+        /// What stands where nothing comes from, quantized.
+        fill: i8,
+    },
+    /// One value for many.
+    Reduce {
+        /// Which value.
+        function: Reduction,
+        /// Which of height, width and channels go.
+        axes: [bool; 3],
+    },
+    /// A picture made larger or smaller by bilinear interpolation.
+    ResizeBilinear {
+        /// The corners of input and output are one.
+        align_corners: bool,
+        /// The place of a pixel is its middle.
+        half_pixel: bool,
+    },
+    /// A dense layer over each row of values on its own. Inputs: activation of rows after each
+    /// other, filter `[out, 1, 1, in]`, bias (may be absent).
+    DenseRows(Activation),
+}
+
+/// A function of one value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Unary {
+    /// The hyperbolic tangent.
+    Tanh,
+    /// `max(x, 0) + alpha · min(x, 0)`.
+    LeakyRelu {
+        /// The slope below 0.
+        alpha: f32,
+    },
+    /// `x · min(max(x + 3, 0), 6) / 6`.
+    HardSwish,
+}
+
+/// One value for many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reduction {
+    /// Their mean.
+    Mean,
+    /// Their sum.
+    Sum,
+    /// The greatest.
+    Maximum,
+    /// The least.
+    Minimum,
 }
 
 impl OpKind {
@@ -182,6 +253,27 @@ impl OpKind {
             OpKind::Activate(Activation::Relu6) => "RELU6",
             OpKind::Reshape => "RESHAPE",
             OpKind::Pad(_) => "PAD",
+            OpKind::Binary { function, .. } => match function {
+                BinaryFunction::Add => "ADD",
+                BinaryFunction::Subtract | BinaryFunction::SubtractFrom => "SUB",
+                BinaryFunction::Multiply => "MUL",
+                BinaryFunction::Maximum => "MAXIMUM",
+                BinaryFunction::Minimum => "MINIMUM",
+                BinaryFunction::Prelu => "PRELU",
+            },
+            OpKind::Unary(Unary::Tanh) => "TANH",
+            OpKind::Unary(Unary::LeakyRelu { .. }) => "LEAKY_RELU",
+            OpKind::Unary(Unary::HardSwish) => "HARD_SWISH",
+            OpKind::Concat { .. } => "CONCATENATION",
+            OpKind::Rearrange { .. } => "GATHER",
+            OpKind::Reduce { function, .. } => match function {
+                Reduction::Mean => "MEAN",
+                Reduction::Sum => "SUM",
+                Reduction::Maximum => "REDUCE_MAX",
+                Reduction::Minimum => "REDUCE_MIN",
+            },
+            OpKind::ResizeBilinear { .. } => "RESIZE_BILINEAR",
+            OpKind::DenseRows(_) => "FULLY_CONNECTED",
         }
     }
 }
@@ -348,7 +440,9 @@ impl Graph {
             .map(|&dim| u64::from(dim))
             .product();
         match op.kind {
-            OpKind::Conv2d(_) | OpKind::Dense(_) => outputs * height * width * channels,
+            OpKind::Conv2d(_) | OpKind::Dense(_) | OpKind::DenseRows(_) => {
+                outputs * height * width * channels
+            }
             OpKind::DepthwiseConv2d(_) => outputs * height * width,
             _ => 0,
         }

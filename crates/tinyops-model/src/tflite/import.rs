@@ -6,13 +6,20 @@ use crate::check::GraphError;
 use crate::graph::{Data, Graph, Op, Quantization, Tensor, TensorId};
 use crate::tflite::flatbuffer::{OutOfBytes, Table, Vector};
 use crate::tflite::operator;
+use crate::tflite::operators::OPERATORS;
 use crate::tflite::schema::{
-    self, IDENTIFIER, INT8, INT32, OPERATORS, TYPES, model, operator as op, operator_code,
-    quantization, subgraph, tensor,
+    self, IDENTIFIER, INT8, INT32, TYPES, model, operator as op, operator_code, quantization,
+    subgraph, tensor,
 };
 
 /// Constants that several operators share are copied; a file may not grow by more than this.
 const GROWTH_MAX: usize = 8;
+/// A file whose operators lie over each other could be refused for far more reasons than it has bytes.
+pub(super) const REFUSALS_MAX: usize = 1000;
+/// Names are for people; a longer one is cut.
+const NAME_CHARS_MAX: usize = 200;
+/// Places of values that all rearrangements of a file may list.
+const PLACES_MAX: usize = 1 << 20;
 
 /// Why a file is not imported.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +40,15 @@ pub enum ImportError {
     /// Constants that are shared so often that the graph would be far larger than the file.
     #[error("constants repeat to more than {GROWTH_MAX} times the file")]
     TooLarge,
-    /// What cannot be imported, all of it.
+    /// The tables of one operator lead out of the file.
+    #[error("subgraph 0, op {op} {operator}: its offsets lead out of the file")]
+    Operator {
+        /// Which operator of the subgraph, from 0.
+        op: usize,
+        /// Its name in the schema.
+        operator: String,
+    },
+    /// What cannot be imported, all of it (the first thousand of a file made to have more).
     #[error("{} refusals, the first: {}", .0.len(), .0[0])]
     Unsupported(Vec<Refusal>),
     /// The operators are known, but do not fit together.
@@ -49,14 +64,18 @@ impl From<OutOfBytes> for ImportError {
 
 /// One operator that cannot be imported.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("op {op} {operator} (makes `{tensor}`): {why}")]
+#[error("subgraph {subgraph}, op {op} {operator} (makes `{tensor}`, tensor {tensor_index}): {why}")]
 pub struct Refusal {
+    /// Which subgraph, from 0.
+    pub subgraph: usize,
     /// Which operator of the subgraph, from 0.
     pub op: usize,
     /// Its name in the schema.
     pub operator: String,
     /// The name of the tensor that it makes.
     pub tensor: String,
+    /// Its index in the subgraph; -1 for none.
+    pub tensor_index: i32,
     /// Why, and what would do instead.
     pub why: String,
 }
@@ -89,6 +108,7 @@ pub fn import(bytes: &[u8]) -> Result<Graph, ImportError> {
         graph: Graph::default(),
         activations: HashMap::new(),
         bytes_left: bytes.len().saturating_mul(GROWTH_MAX),
+        places_left: PLACES_MAX,
     };
     let mut refusals = Vec::new();
     for number in subgraph.scalars::<i32>(subgraph::INPUTS)?.scalars() {
@@ -111,8 +131,17 @@ pub fn import(bytes: &[u8]) -> Result<Graph, ImportError> {
             .scalars()
             .next()
             .unwrap_or(-1);
-        match operator::read(&mut import, &operator, &name)? {
-            Ok(op) => import.graph.ops.push(op),
+        let read = operator::read(&mut import, &operator, &name);
+        let read = read.map_err(|error| match error {
+            ImportError::Truncated => ImportError::Operator {
+                op: index,
+                operator: name.clone(),
+            },
+            other => other,
+        });
+        match read? {
+            Ok(ops) => import.graph.ops.extend(ops),
+            Err(_) if refusals.len() >= REFUSALS_MAX => break,
             Err(why) => refusals.push(import.refusal(index, &name, output, why)?),
         }
     }
@@ -141,8 +170,10 @@ fn operator_names(file: &Table<'_>) -> Result<Vec<String>, ImportError> {
             .ok()
             .and_then(|number| OPERATORS.get(number));
         Ok(match name {
-            Some(&"CUSTOM") => format!("CUSTOM `{custom}`"),
-            Some(name) => (*name).to_owned(),
+            Some(operator) if operator.name == "CUSTOM" => {
+                format!("CUSTOM `{}`", short(custom))
+            }
+            Some(operator) => operator.name.to_owned(),
             None => format!("operator {number}"),
         })
     };
@@ -160,6 +191,7 @@ pub(super) struct Import<'a> {
     graph: Graph,
     activations: HashMap<i32, TensorId>,
     bytes_left: usize,
+    places_left: usize,
 }
 
 /// What a tensor of the file says of itself.
@@ -168,7 +200,7 @@ pub(super) struct TensorFacts<'a> {
     pub(super) dims: Vec<i32>,
     pub(super) kind: i8,
     pub(super) scales: Vec<f32>,
-    zero_points: Vec<i64>,
+    pub(super) zero_points: Vec<i64>,
     pub(super) dimension: i32,
     /// The bytes of a constant; empty for an activation.
     pub(super) data: &'a [u8],
@@ -206,7 +238,7 @@ impl<'a> Import<'a> {
         let is_odd = table.scalar(tensor::IS_VARIABLE, 0u8)? != 0
             || table.table(tensor::SPARSITY)?.is_some();
         Ok(TensorFacts {
-            name: table.text(tensor::NAME)?,
+            name: short(table.text(tensor::NAME)?),
             dims: table
                 .scalars::<i32>(tensor::SHAPE)?
                 .scalars()
@@ -262,6 +294,18 @@ impl<'a> Import<'a> {
         });
         self.activations.insert(number, id);
         Ok(Ok(id))
+    }
+
+    /// [`Import::activation`] of a tensor that is no constant.
+    pub(super) fn made(&mut self, number: i32) -> Answer<TensorId> {
+        let facts = self.facts(number)?;
+        if !facts.data.is_empty() {
+            return Ok(Err(format!(
+                "reads the constant `{}` where an activation is read",
+                facts.name
+            )));
+        }
+        self.activation(number)
     }
 
     /// An int8 filter as a constant of the graph; `channel_dimension` is where its scales run.
@@ -344,6 +388,75 @@ impl<'a> Import<'a> {
         Ok(Ok(int32s(facts.data)))
     }
 
+    /// An int8 constant that a function of two values takes.
+    pub(super) fn operand(&mut self, number: i32) -> Answer<TensorId> {
+        let facts = self.facts(number)?;
+        let name = &facts.name;
+        let zero_point = facts
+            .zero_points
+            .first()
+            .and_then(|&z| i8::try_from(z).ok());
+        let (INT8, &[scale], Some(zero_point), Some(shape)) = (
+            facts.kind,
+            &facts.scales[..],
+            zero_point,
+            shape_of(&facts.dims),
+        ) else {
+            return Ok(Err(format!(
+                "constant `{name}` is no int8 tensor of one scale and up to four dimensions"
+            )));
+        };
+        self.take_bytes(facts.data.len())?;
+        let data = facts.data.iter().map(|&byte| byte as i8).collect();
+        let tensor = Tensor {
+            name: facts.name,
+            shape,
+            quantization: Some(Quantization::per_tensor(scale, zero_point)),
+            data: Some(Data::Int8(data)),
+        };
+        Ok(Ok(self.push(tensor)))
+    }
+
+    /// Places of values, for a rearrangement.
+    pub(super) fn places(&mut self, places: Vec<i32>) -> Answer<TensorId> {
+        self.places_left = self
+            .places_left
+            .checked_sub(places.len())
+            .ok_or(ImportError::TooLarge)?;
+        let Ok(count) = u16::try_from(places.len()) else {
+            return Ok(Err(format!(
+                "moves values along axes of {} places together; up to 65,535 are read",
+                places.len()
+            )));
+        };
+        Ok(Ok(self.push(Tensor {
+            name: "places".to_owned(),
+            shape: [1, 1, 1, count],
+            quantization: Some(Quantization::per_tensor(1.0, 0)),
+            data: Some(Data::Int32(places)),
+        })))
+    }
+
+    /// An activation that the file does not have, with the scale of another.
+    pub(super) fn between(&mut self, like: TensorId, shape: [u16; 4]) -> TensorId {
+        let tensor = self.graph.tensor(like);
+        let tensor = Tensor {
+            name: format!("{} spread", tensor.name),
+            shape,
+            quantization: tensor.quantization.clone(),
+            data: None,
+        };
+        self.push(tensor)
+    }
+
+    /// The numbers of an int8 constant of the graph, to put in another order.
+    pub(super) fn int8s_mut(&mut self, id: TensorId) -> Option<&mut Vec<i8>> {
+        match self.graph.tensors[id.0 as usize].data.as_mut() {
+            Some(Data::Int8(values)) => Some(values),
+            _ => None,
+        }
+    }
+
     pub(super) fn tensor(&self, id: TensorId) -> &Tensor {
         self.graph.tensor(id)
     }
@@ -374,11 +487,20 @@ impl<'a> Import<'a> {
             self.facts(output)?.name
         };
         Ok(Refusal {
+            subgraph: 0,
             op,
             operator: operator.to_owned(),
             tensor,
+            tensor_index: output,
             why,
         })
+    }
+}
+
+fn short(name: String) -> String {
+    match name.char_indices().nth(NAME_CHARS_MAX) {
+        Some((end, _)) => name[..end].to_owned(),
+        None => name,
     }
 }
 

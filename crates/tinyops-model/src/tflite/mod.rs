@@ -5,8 +5,11 @@
 //! no more memory is asked for than a small multiple of the file's length.
 
 mod flatbuffer;
+mod general;
 mod import;
 mod operator;
+mod operators;
 mod schema;
 
 pub use import::{ImportError, Refusal, import};
+pub use operators::{Operator, operators};

@@ -2,6 +2,7 @@
 
 use crate::graph::{Activation, Conv, Op, OpKind, Padding, Pool, TensorId};
 use crate::tflite::flatbuffer::{Table, Vector};
+use crate::tflite::general;
 use crate::tflite::import::{Answer, Import, ImportError, op_of, shape_of};
 use crate::tflite::schema::operator as op;
 
@@ -14,12 +15,16 @@ macro_rules! or_refuse {
         }
     };
 }
+pub(super) use or_refuse;
 
-/// Reads one operator; the inner error says why it cannot be imported.
-pub(super) fn read(import: &mut Import<'_>, operator: &Table<'_>, name: &str) -> Answer<Op> {
+/// Reads one operator as the ops that do its work; the inner error says why it cannot be imported.
+pub(super) fn read(import: &mut Import<'_>, operator: &Table<'_>, name: &str) -> Answer<Vec<Op>> {
     let inputs: Vec<i32> = take(operator.scalars::<i32>(op::INPUTS)?);
     let outputs: Vec<i32> = take(operator.scalars::<i32>(op::OUTPUTS)?);
     let options = Options(operator.table(op::OPTIONS)?);
+    if let Some(ops) = general::read(import, &options, name, &inputs, &outputs)? {
+        return Ok(ops);
+    }
     let (&[output], Some(&input)) = (&outputs[..], inputs.first()) else {
         return Ok(Err("has no input, or not one output".to_owned()));
     };
@@ -27,16 +32,7 @@ pub(super) fn read(import: &mut Import<'_>, operator: &Table<'_>, name: &str) ->
     if weighted && inputs.len() < 2 {
         return Ok(Err("has no filter".to_owned()));
     }
-    let reads = if name == "ADD" { 2 } else { 1 };
-    let mut ids = Vec::new();
-    for &input in inputs.iter().take(reads) {
-        if !import.facts(input)?.data.is_empty() {
-            return Ok(Err(
-                "reads a constant where only activations are read".to_owned()
-            ));
-        }
-        ids.push(or_refuse!(import.activation(input)));
-    }
+    let mut ids = vec![or_refuse!(import.made(input))];
     let kind = match name {
         "CONV_2D" => {
             // Conv2DOptions: padding, stride w, stride h, activation, dilation w, dilation h.
@@ -70,11 +66,20 @@ pub(super) fn read(import: &mut Import<'_>, operator: &Table<'_>, name: &str) ->
                 [outputs, 1, 1, values],
                 0
             ));
-            OpKind::Dense(activation)
+            let read: i64 = import
+                .tensor(ids[0])
+                .shape
+                .iter()
+                .map(|&dim| i64::from(dim))
+                .product();
+            if read == i64::from(values) {
+                OpKind::Dense(activation)
+            } else {
+                OpKind::DenseRows(activation)
+            }
         }
         "AVERAGE_POOL_2D" => OpKind::AveragePool2d(or_refuse!(options.pool())),
         "MAX_POOL_2D" => OpKind::MaxPool2d(or_refuse!(options.pool())),
-        "ADD" => OpKind::Add(or_refuse!(options.activation(0))),
         "SOFTMAX" => OpKind::Softmax {
             beta: options.float(0, 0.0)?,
         },
@@ -83,54 +88,17 @@ pub(super) fn read(import: &mut Import<'_>, operator: &Table<'_>, name: &str) ->
         "RELU6" => OpKind::Activate(Activation::Relu6),
         "QUANTIZE" => OpKind::Activate(Activation::None),
         "RESHAPE" | "SQUEEZE" | "EXPAND_DIMS" => OpKind::Reshape,
-        "MEAN" => {
-            let rank = import.facts(input)?.dims.len() as i32;
-            let Some(&axes) = inputs.get(1) else {
-                return Ok(Err("has no axes".to_owned()));
-            };
-            let mut axes = or_refuse!(import.int32_constant(axes));
-            axes.iter_mut()
-                .filter(|axis| **axis < 0)
-                .for_each(|axis| *axis += rank);
-            axes.sort_unstable();
-            if rank != 4 || axes != [1, 2] {
-                return Ok(Err(
-                    "is read over height and width of four dimensions only".to_owned()
-                ));
-            }
-            OpKind::Mean
-        }
-        "PAD" => {
-            let Some(&paddings) = inputs.get(1) else {
-                return Ok(Err("has no paddings".to_owned()));
-            };
-            let places = or_refuse!(import.int32_constant(paddings));
-            let in_range = places.iter().all(|&places| u16::try_from(places).is_ok());
-            match (&places[..], in_range) {
-                (&[0, 0, top, bottom, left, right, 0, 0], true) => OpKind::Pad(Padding::Explicit {
-                    top: top as u16,
-                    bottom: bottom as u16,
-                    left: left as u16,
-                    right: right as u16,
-                }),
-                _ => {
-                    return Ok(Err(
-                        "is read for height and width of four dimensions only".to_owned()
-                    ));
-                }
-            }
-        }
         _ => {
-            let why = "has no int8 kernel; `docs/arithmetic.md` lists the operators that have one";
+            let why = "has no int8 kernel; `tinyops ops` lists the operators that have one";
             return Ok(Err(why.to_owned()));
         }
     };
     let output = or_refuse!(import.activation(output));
-    Ok(Ok(op_of(kind, ids, output)))
+    Ok(Ok(vec![op_of(kind, ids, output)]))
 }
 
 /// Adds filter and bias to the inputs of an op.
-fn weights(
+pub(super) fn weights(
     import: &mut Import<'_>,
     inputs: &[i32],
     ids: &mut Vec<TensorId>,
@@ -152,31 +120,31 @@ fn weights(
     Ok(Ok(()))
 }
 
-fn filter_shape(dims: &[i32], rank: usize) -> Answer<[u16; 4]> {
+pub(super) fn filter_shape(dims: &[i32], rank: usize) -> Answer<[u16; 4]> {
     let shape = shape_of(dims).filter(|_| dims.len() == rank);
     Ok(shape.ok_or_else(|| format!("has a filter of shape {dims:?}")))
 }
 
 /// The options of an operator, each with the schema's default where it is left out.
-struct Options<'a>(Option<Table<'a>>);
+pub(super) struct Options<'a>(pub(super) Option<Table<'a>>);
 
 impl Options<'_> {
-    fn byte(&self, number: usize, default: i8) -> Result<i8, ImportError> {
+    pub(super) fn byte(&self, number: usize, default: i8) -> Result<i8, ImportError> {
         self.0
             .map_or(Ok(default), |table| Ok(table.scalar(number, default)?))
     }
 
-    fn int(&self, number: usize, default: i32) -> Result<i32, ImportError> {
+    pub(super) fn int(&self, number: usize, default: i32) -> Result<i32, ImportError> {
         self.0
             .map_or(Ok(default), |table| Ok(table.scalar(number, default)?))
     }
 
-    fn float(&self, number: usize, default: f32) -> Result<f32, ImportError> {
+    pub(super) fn float(&self, number: usize, default: f32) -> Result<f32, ImportError> {
         self.0
             .map_or(Ok(default), |table| Ok(table.scalar(number, default)?))
     }
 
-    fn activation(&self, number: usize) -> Answer<Activation> {
+    pub(super) fn activation(&self, number: usize) -> Answer<Activation> {
         Ok(match self.byte(number, 0)? {
             0 => Ok(Activation::None),
             1 => Ok(Activation::Relu),
@@ -187,7 +155,7 @@ impl Options<'_> {
         })
     }
 
-    fn padding(&self, number: usize) -> Answer<Padding> {
+    pub(super) fn padding(&self, number: usize) -> Answer<Padding> {
         Ok(match self.byte(number, 0)? {
             0 => Ok(Padding::Same),
             1 => Ok(Padding::Valid),
@@ -234,7 +202,7 @@ impl Options<'_> {
     }
 }
 
-fn bytes(pair: [i32; 2]) -> Option<[u8; 2]> {
+pub(super) fn bytes(pair: [i32; 2]) -> Option<[u8; 2]> {
     let byte = |value: i32| u8::try_from(value).ok().filter(|&value| value > 0);
     Some([byte(pair[0])?, byte(pair[1])?])
 }

@@ -1,0 +1,130 @@
+//! What can be wrong with the ops whose places are free: joins, rearrangements, functions of two
+//! values, reductions.
+
+use super::{bias_fault, elements};
+use crate::graph::{Data, Op, OpKind, Reduction, Tensor, Unary};
+use tinyops_nn::record::BinaryFunction;
+
+/// More inputs than any join needs.
+pub(super) const JOINED_MAX: usize = 255;
+
+/// Adds what is wrong; each op has as many inputs as it may.
+pub(super) fn faults(op: &Op, tensors: &[&Tensor], output: &Tensor, faults: &mut Vec<String>) {
+    match op.kind {
+        OpKind::Binary { function, .. } => binary_faults(function, tensors, output, faults),
+        OpKind::Unary(Unary::Tanh) => {
+            let fits = output
+                .quantization
+                .as_ref()
+                .is_none_or(|q| q.scale() == 1.0 / 128.0 && q.zero_point == 0);
+            if !fits {
+                faults.push("needs an output of scale 1/128 and zero point 0".to_owned());
+            }
+        }
+        OpKind::Unary(Unary::LeakyRelu { alpha }) if !alpha.is_finite() => {
+            faults.push("has a slope that is no number".to_owned());
+        }
+        OpKind::Concat { outer } => {
+            let all: u64 = tensors.iter().map(|tensor| elements(tensor)).sum();
+            let parts = u64::from(outer);
+            let whole = |tensor: &&Tensor| parts > 0 && elements(tensor).is_multiple_of(parts);
+            if all != elements(output) || !tensors.iter().all(whole) {
+                faults.push("joins another count of values than it makes".to_owned());
+            }
+            same_scale(tensors, output, faults);
+        }
+        OpKind::Rearrange { .. } => rearrange_faults(tensors, output, faults),
+        OpKind::Reduce { function, axes } => {
+            let [_, height, width, channels] = tensors[0].shape.map(u64::from);
+            let kept = [height, width, channels].into_iter().zip(axes);
+            let kept: u64 = kept.map(|(len, gone)| if gone { 1 } else { len }).product();
+            if kept != elements(output) {
+                faults.push(format!("makes {kept} values"));
+            }
+            if matches!(function, Reduction::Maximum | Reduction::Minimum) {
+                same_scale(tensors, output, faults);
+            }
+        }
+        OpKind::ResizeBilinear {
+            align_corners,
+            half_pixel,
+        } => {
+            if tensors[0].shape[3] != output.shape[3] {
+                faults.push("changes the count of channels".to_owned());
+            }
+            if align_corners && half_pixel {
+                faults.push("aligns corners and half pixels at once".to_owned());
+            }
+            same_scale(tensors, output, faults);
+        }
+        OpKind::DenseRows(_) => {
+            let filter = tensors[1].shape;
+            let values = u64::from(filter[1]) * u64::from(filter[2]) * u64::from(filter[3]);
+            let rows = elements(tensors[0]) / values.max(1);
+            if rows * values != elements(tensors[0])
+                || rows * u64::from(filter[0]) != elements(output)
+                || output.shape[3] != filter[0]
+            {
+                faults.push(format!("does not take whole rows of {values} values"));
+            }
+            bias_fault(tensors, filter[0], faults);
+        }
+        _ => {}
+    }
+}
+
+fn binary_faults(
+    function: BinaryFunction,
+    tensors: &[&Tensor],
+    output: &Tensor,
+    faults: &mut Vec<String>,
+) {
+    let (first, second) = (tensors[0].shape, tensors[1].shape);
+    if first
+        .iter()
+        .zip(second)
+        .any(|(&len, other)| other != 1 && other != len)
+    {
+        faults.push(format!("takes shapes {first:?} and {second:?}"));
+    }
+    if !matches!(tensors[1].data, None | Some(Data::Int8(_))) {
+        faults.push("needs an int8 operand".to_owned());
+    }
+    if matches!(function, BinaryFunction::Maximum | BinaryFunction::Minimum) {
+        same_scale(tensors, output, faults);
+    }
+}
+
+fn rearrange_faults(tensors: &[&Tensor], output: &Tensor, faults: &mut Vec<String>) {
+    let Some(Data::Int32(places)) = &tensors[1].data else {
+        faults.push("needs int32 places".to_owned());
+        return;
+    };
+    let [_, height, width, channels] = output.shape.map(usize::from);
+    if places.len() != height + width + channels {
+        faults.push("has another count of places than its output".to_owned());
+        return;
+    }
+    let (rows, rest) = places.split_at(height);
+    let (columns, channels) = rest.split_at(width);
+    let most = [rows, columns, channels].map(|axis| {
+        let greatest = axis.iter().copied().max().unwrap_or(-1);
+        i64::from(greatest)
+    });
+    let reaches = most.iter().all(|&most| most >= 0);
+    if reaches && most.iter().sum::<i64>() >= elements(tensors[0]) as i64 {
+        faults.push("has a place beyond its input".to_owned());
+    }
+    let input = std::slice::from_ref(&tensors[0]);
+    same_scale(input, output, faults);
+}
+
+fn same_scale(tensors: &[&Tensor], output: &Tensor, faults: &mut Vec<String>) {
+    let same = |tensor: &&Tensor| match (&tensor.quantization, &output.quantization) {
+        (Some(a), Some(b)) => (a.scale(), a.zero_point) == (b.scale(), b.zero_point),
+        (a, b) => a.is_none() && b.is_none(),
+    };
+    if !tensors.iter().all(same) {
+        faults.push("needs one scale and zero point for all inputs and the output".to_owned());
+    }
+}

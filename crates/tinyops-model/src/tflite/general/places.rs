@@ -1,0 +1,451 @@
+//! Operators that move values: each as the places that its results come from.
+
+use super::{Call, place_of};
+use crate::graph::{Op, OpKind};
+use crate::tflite::import::{Answer, Import, op_of};
+use crate::tflite::operator::or_refuse;
+
+/// Where the values of one output come from: for each axis of the output the places in the input,
+/// which add up; below 0 for a value that comes from nowhere.
+struct Source {
+    axes: Vec<Vec<i64>>,
+    fill: Option<i8>,
+}
+
+/// What stands where an axis says that a value comes from nowhere.
+const NOWHERE: i64 = -1;
+/// No axis is longer.
+const LEN_MAX: i64 = u16::MAX as i64;
+
+pub(super) fn read(import: &mut Import<'_>, call: &Call<'_>) -> Answer<Vec<Op>> {
+    let of_value = if call.name == "SPLIT" { 1 } else { 0 };
+    let number = or_refuse!(call.input(of_value));
+    let input = or_refuse!(import.made(number));
+    let facts = import.facts(number)?;
+    let dims: Vec<i64> = facts.dims.iter().map(|&dim| i64::from(dim)).collect();
+    let input_of = Input::new(dims);
+    let zero_point = import
+        .tensor(input)
+        .quantization
+        .as_ref()
+        .map_or(0, |q| q.zero_point);
+    if call.outputs.is_empty() {
+        return Ok(Err("has no output".to_owned()));
+    }
+    let mut ops = Vec::new();
+    for (index, &output) in call.outputs.iter().enumerate() {
+        let dims = import.facts(output)?.dims;
+        let dims: Vec<i64> = dims.iter().map(|&dim| i64::from(dim)).collect();
+        if dims.iter().any(|&dim| !(1..=LEN_MAX).contains(&dim)) {
+            return Ok(Err(format!("makes shape {dims:?}")));
+        }
+        let source = or_refuse!(source(import, call, &input_of, index, &dims));
+        let fits = source.axes.len() == dims.len()
+            && source
+                .axes
+                .iter()
+                .zip(&dims)
+                .all(|(axis, &len)| axis.len() as i64 == len);
+        if !fits {
+            return Ok(Err(format!(
+                "makes another shape than {dims:?}, which its output has"
+            )));
+        }
+        let output = or_refuse!(import.activation(output));
+        let places = or_refuse!(flat(&source.axes, input_of.len()));
+        let places = or_refuse!(import.places(places));
+        let fill = source.fill.unwrap_or(zero_point);
+        ops.push(op_of(
+            OpKind::Rearrange { fill },
+            vec![input, places],
+            output,
+        ));
+    }
+    Ok(Ok(ops))
+}
+
+/// The shape of what is moved.
+struct Input {
+    dims: Vec<i64>,
+}
+
+impl Input {
+    fn new(dims: Vec<i64>) -> Input {
+        Input { dims }
+    }
+
+    fn len(&self) -> i64 {
+        self.dims.iter().product()
+    }
+
+    /// How far apart two neighbours along an axis lie.
+    fn step(&self, axis: usize) -> i64 {
+        self.dims[axis + 1..].iter().product()
+    }
+
+    /// All places along an axis.
+    fn whole(&self, axis: usize) -> Vec<i64> {
+        (0..self.dims[axis])
+            .map(|at| at * self.step(axis))
+            .collect()
+    }
+
+    fn all(&self) -> Vec<Vec<i64>> {
+        (0..self.dims.len()).map(|axis| self.whole(axis)).collect()
+    }
+}
+
+fn source(
+    import: &Import<'_>,
+    call: &Call<'_>,
+    input: &Input,
+    index: usize,
+    output: &[i64],
+) -> Answer<Source> {
+    let rank = input.dims.len();
+    let constant = |at: usize| -> Answer<Vec<i32>> {
+        let number = or_refuse!(call.input(at));
+        import.int32_constant(number)
+    };
+    let axis_of = |axis: i32| -> Answer<usize> {
+        let axis_of = place_of(axis, rank);
+        Ok(axis_of.ok_or_else(|| format!("has axis {axis} of {rank} dimensions")))
+    };
+    let mut axes = input.all();
+    let mut fill = None;
+    match call.name {
+        "TRANSPOSE" => {
+            let order = or_refuse!(constant(1));
+            let mut turned = Vec::new();
+            for axis in order {
+                turned.push(input.whole(or_refuse!(axis_of(axis))));
+            }
+            axes = turned;
+        }
+        "SLICE" => {
+            let (begins, sizes) = (or_refuse!(constant(1)), or_refuse!(constant(2)));
+            if begins.len() != rank || sizes.len() != rank {
+                return Ok(Err(
+                    "has another count of begins than of dimensions".to_owned()
+                ));
+            }
+            for (axis, (begin, size)) in begins.into_iter().zip(sizes).enumerate() {
+                let begin = i64::from(begin);
+                let size = match size {
+                    -1 => input.dims[axis] - begin,
+                    size => i64::from(size),
+                };
+                if begin < 0 || size < 1 || begin + size > input.dims[axis] {
+                    return Ok(Err(format!("cuts {size} from {begin} of {:?}", input.dims)));
+                }
+                axes[axis] = axes[axis][begin as usize..(begin + size) as usize].to_vec();
+            }
+        }
+        "STRIDED_SLICE" => axes = or_refuse!(strided(call, input, constant)),
+        "SPLIT" | "SPLIT_V" => {
+            let by_size = call.name == "SPLIT_V";
+            let axis = or_refuse!(constant(if by_size { 2 } else { 0 }));
+            let axis = or_refuse!(axis_of(axis.first().copied().unwrap_or(i32::MAX)));
+            let len = input.dims[axis];
+            let count = call.outputs.len() as i64;
+            let sizes: Vec<i64> = if by_size {
+                let sizes = or_refuse!(constant(1));
+                let known: i64 = sizes
+                    .iter()
+                    .filter(|&&size| size > 0)
+                    .map(|&s| i64::from(s))
+                    .sum();
+                let size = |&size: &i32| {
+                    if size < 0 {
+                        len - known
+                    } else {
+                        i64::from(size)
+                    }
+                };
+                sizes.iter().map(size).collect()
+            } else {
+                vec![len / count; count as usize]
+            };
+            let start: i64 = sizes.iter().take(index).sum();
+            let size = sizes.get(index).copied().unwrap_or(0);
+            if size < 1 || start < 0 || start + size > len || sizes.iter().sum::<i64>() != len {
+                return Ok(Err(format!("splits {len} places into {sizes:?}")));
+            }
+            axes[axis] = axes[axis][start as usize..(start + size) as usize].to_vec();
+        }
+        "UNPACK" => {
+            let axis = or_refuse!(axis_of(call.options.int(1, 0)?));
+            if input.dims[axis] != call.outputs.len() as i64 {
+                return Ok(Err(format!(
+                    "takes {:?} into {} parts",
+                    input.dims,
+                    call.outputs.len()
+                )));
+            }
+            let start = axes.remove(axis)[index];
+            match axes.first_mut() {
+                Some(first) => first.iter_mut().for_each(|place| *place += start),
+                None => return Ok(Err("makes a single value".to_owned())),
+            }
+        }
+        "PAD" | "PADV2" | "MIRROR_PAD" => {
+            let pads = or_refuse!(constant(1));
+            if pads.len() != 2 * rank || pads.iter().any(|&pad| !(0..1 << 16).contains(&pad)) {
+                return Ok(Err(format!("has paddings {pads:?}")));
+            }
+            if call.name == "PADV2" {
+                let value = or_refuse!(call.input(2));
+                let facts = import.facts(value)?;
+                match facts.data {
+                    &[byte] => fill = Some(byte as i8),
+                    _ => {
+                        return Ok(Err(format!(
+                            "pads with `{}`, which is no int8 constant",
+                            facts.name
+                        )));
+                    }
+                }
+            }
+            let mirror = (call.name == "MIRROR_PAD").then_some(i64::from(call.options.byte(0, 0)?));
+            for (axis, pads) in pads.as_chunks::<2>().0.iter().enumerate() {
+                let [before, after] = pads.map(i64::from);
+                let len = input.dims[axis];
+                // Mode 0 leaves the edge out of the reflection, mode 1 repeats it.
+                let edge = mirror.map_or(0, |mode| 1 - mode.clamp(0, 1));
+                if mirror.is_some() && before.max(after) > len - edge {
+                    return Ok(Err(format!("mirrors {before} and {after} of {len} places")));
+                }
+                let step = input.step(axis);
+                let place = |at: i64| {
+                    let inside = (0..len).contains(&at);
+                    match mirror {
+                        _ if inside => at * step,
+                        None => NOWHERE,
+                        Some(_) if at < 0 => (-at - 1 + edge) * step,
+                        Some(_) => (2 * len - at - 1 - edge) * step,
+                    }
+                };
+                axes[axis] = (-before..len + after).map(place).collect();
+            }
+        }
+        "GATHER" => {
+            if call.options.int(1, 0)? != 0 {
+                return Ok(Err("gathers in batches".to_owned()));
+            }
+            let axis = or_refuse!(axis_of(call.options.int(0, 0)?));
+            let number = or_refuse!(call.input(1));
+            let indices = or_refuse!(import.int32_constant(number));
+            let mut of_axis = Vec::new();
+            for index in indices {
+                let place = usize::try_from(index)
+                    .ok()
+                    .and_then(|index| axes[axis].get(index));
+                let Some(place) = place else {
+                    return Ok(Err(format!("gathers place {index} of {:?}", input.dims)));
+                };
+                of_axis.push(*place);
+            }
+            match import.facts(number)?.dims.len() {
+                1 => axes[axis] = of_axis,
+                // A single index takes its axis away.
+                0 if of_axis.len() == 1 && rank > 1 => {
+                    axes.remove(axis);
+                    axes[0].iter_mut().for_each(|place| *place += of_axis[0]);
+                }
+                _ => {
+                    return Ok(Err(
+                        "gathers by indices of more than one dimension".to_owned()
+                    ));
+                }
+            }
+        }
+        "RESIZE_NEAREST_NEIGHBOR" => {
+            if rank != 4 || output.len() != 4 {
+                return Ok(Err("is read for four dimensions".to_owned()));
+            }
+            let align = call.options.byte(0, 0)? != 0;
+            let middle = call.options.byte(1, 0)? != 0;
+            for axis in [1, 2] {
+                let step = input.step(axis);
+                let nearest =
+                    |at: i64| nearest(at, input.dims[axis], output[axis], align, middle) * step;
+                axes[axis] = (0..output[axis]).map(nearest).collect();
+            }
+        }
+        "SPACE_TO_DEPTH" | "DEPTH_TO_SPACE" => {
+            let block = i64::from(call.options.int(0, 0)?);
+            if rank != 4 || !(1..=255).contains(&block) {
+                return Ok(Err(format!("has blocks of {block} in {rank} dimensions")));
+            }
+            let [height, width, channels] = [input.dims[1], input.dims[2], input.dims[3]];
+            let (row, pixel) = (width * channels, channels);
+            if call.name == "SPACE_TO_DEPTH" {
+                axes[1] = (0..height / block).map(|y| y * block * row).collect();
+                axes[2] = (0..width / block).map(|x| x * block * pixel).collect();
+                let place = |k: i64| {
+                    let (corner, channel) = (k / channels, k % channels);
+                    corner / block * row + corner % block * pixel + channel
+                };
+                axes[3] = (0..channels * block * block).map(place).collect();
+            } else {
+                let inner = channels / (block * block);
+                axes[1] = (0..height * block)
+                    .map(|y| y / block * row + y % block * block * inner)
+                    .collect();
+                axes[2] = (0..width * block)
+                    .map(|x| x / block * pixel + x % block * inner)
+                    .collect();
+                axes[3] = (0..inner).collect();
+            }
+        }
+        "REVERSE_V2" => {
+            for axis in or_refuse!(constant(1)) {
+                axes[or_refuse!(axis_of(axis))].reverse();
+            }
+        }
+        // TILE and BROADCAST_TO: the whole again and again, as often as the output tells.
+        _ => {
+            let missing = output.len().checked_sub(rank);
+            let Some(missing) = missing else {
+                return Ok(Err(format!("makes shape {output:?} of {:?}", input.dims)));
+            };
+            axes = vec![vec![0]; missing];
+            axes.extend(input.all());
+            for (axis, &len) in axes.iter_mut().zip(output) {
+                let period = axis.len() as i64;
+                if len % period != 0 || call.name == "BROADCAST_TO" && len != period && period != 1
+                {
+                    return Ok(Err(format!("makes shape {output:?} of {:?}", input.dims)));
+                }
+                *axis = axis.iter().copied().cycle().take(len as usize).collect();
+            }
+        }
+    }
+    Ok(Ok(Source { axes, fill }))
+}
+
+fn strided(
+    call: &Call<'_>,
+    input: &Input,
+    constant: impl Fn(usize) -> Answer<Vec<i32>>,
+) -> Answer<Vec<Vec<i64>>> {
+    let lists = [
+        or_refuse!(constant(1)),
+        or_refuse!(constant(2)),
+        or_refuse!(constant(3)),
+    ];
+    let [begin_mask, end_mask, ellipsis, new_axis, shrink] = [
+        call.options.int(0, 0)?,
+        call.options.int(1, 0)?,
+        call.options.int(2, 0)?,
+        call.options.int(3, 0)?,
+        call.options.int(4, 0)?,
+    ];
+    let rank = input.dims.len();
+    if ellipsis != 0 || new_axis != 0 || call.options.byte(5, 0)? != 0 {
+        return Ok(Err(
+            "has an ellipsis, a new axis or offsets; begin, end and strides for each axis are read"
+                .to_owned(),
+        ));
+    }
+    if lists
+        .iter()
+        .any(|list| list.len() > rank || list.len() != lists[0].len())
+    {
+        return Ok(Err(
+            "has another count of begins than of dimensions".to_owned()
+        ));
+    }
+    let mut axes = Vec::new();
+    let mut start = 0;
+    for axis in 0..rank {
+        let whole = input.whole(axis);
+        let [Some(&begin), Some(&end), Some(&stride)] =
+            [0, 1, 2].map(|list: usize| lists[list].get(axis))
+        else {
+            axes.push(whole);
+            continue;
+        };
+        let (len, stride) = (input.dims[axis], i64::from(stride));
+        if stride == 0 {
+            return Ok(Err("has a stride of 0".to_owned()));
+        }
+        // Forwards from 0 to the length, backwards from the last to before the first.
+        let (low, high) = if stride > 0 { (0, len) } else { (-1, len - 1) };
+        let counted = |at: i32| {
+            let at = i64::from(at);
+            (if at < 0 { at + len } else { at }).clamp(low, high)
+        };
+        let bit = 1i32.checked_shl(axis as u32).unwrap_or(0);
+        let (first, last) = if stride > 0 { (0, len) } else { (len - 1, -1) };
+        let begin = if begin_mask & bit != 0 {
+            first
+        } else {
+            counted(begin)
+        };
+        let end = if end_mask & bit != 0 {
+            last
+        } else {
+            counted(end)
+        };
+        if shrink & bit != 0 {
+            match usize::try_from(begin).ok().and_then(|at| whole.get(at)) {
+                Some(place) => start += place,
+                None => return Ok(Err(format!("takes place {begin} of {len}"))),
+            }
+            continue;
+        }
+        let count = if stride > 0 {
+            (end - begin + stride - 1) / stride
+        } else {
+            (begin - end - stride - 1) / -stride
+        };
+        let places = (0..count.max(0)).filter_map(|at| whole.get((begin + at * stride) as usize));
+        axes.push(places.copied().collect());
+    }
+    match axes.first_mut() {
+        Some(first) => first.iter_mut().for_each(|place: &mut i64| *place += start),
+        None => return Ok(Err("makes a single value".to_owned())),
+    }
+    Ok(Ok(axes))
+}
+
+/// The nearest place of the input.
+///
+/// # Source
+/// TFLM, `reference_ops::GetNearestNeighbor`: single precision.
+fn nearest(at: i64, input: i64, output: i64, align: bool, middle: bool) -> i64 {
+    let scale = if align && output > 1 {
+        (input - 1) as f32 / (output - 1) as f32
+    } else {
+        input as f32 / output as f32
+    };
+    let place = (at as f32 + if middle { 0.5 } else { 0.0 }) * scale;
+    let place = if align { place.round() } else { place.floor() };
+    (place as i64).min(input - 1).max(0)
+}
+
+/// The places of `[height, width, channels]`, one list after the other.
+fn flat(axes: &[Vec<i64>], len: i64) -> Answer<Vec<i32>> {
+    if len > i64::from(i32::MAX) {
+        return Ok(Err(format!("moves {len} values")));
+    }
+    let single = vec![0];
+    let mut all: Vec<&Vec<i64>> = vec![&single; 4usize.saturating_sub(axes.len())];
+    all.extend(axes);
+    let &[batch, height, width, channels] = &all[..] else {
+        return Ok(Err("has more than four dimensions".to_owned()));
+    };
+    let &[start] = &batch[..] else {
+        return Ok(Err("makes a batch other than 1".to_owned()));
+    };
+    // Where the batch comes from nowhere, so does everything.
+    let moved = height.iter().map(|&place| match (place, start) {
+        (NOWHERE, _) | (_, NOWHERE) => NOWHERE,
+        (place, start) => place + start,
+    });
+    let places = moved
+        .chain(width.iter().copied())
+        .chain(channels.iter().copied());
+    Ok(Ok(places.map(|place| place as i32).collect()))
+}
