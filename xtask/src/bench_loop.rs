@@ -3,6 +3,7 @@
 //! Everything runs in this process through the libraries: recordings, split and settings are those of
 //! `examples/*/tinyops.toml`, the int8 figures are those of the device's own arithmetic.
 
+use crate::bench_device;
 use crate::bench_footprint;
 use crate::steps::Answer;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,14 @@ pub(crate) enum Bench {
     },
     /// Measure the release binary and an idle server with 1,000 devices
     Footprint,
+    /// Count instructions, memory and flash of the MLPerf Tiny networks on the emulated Cortex-M4F
+    ///
+    /// Prints one row a figure; exits with 1 if one is missed, or an output byte is wrong.
+    Device {
+        /// Keep the counts in `xtask/instructions.toml`, which `cargo xtask test` holds later ones to
+        #[arg(long)]
+        write: bool,
+    },
 }
 
 impl Bench {
@@ -37,6 +46,7 @@ impl Bench {
         match self {
             Self::Loop { only } => run_loop(only.as_deref()),
             Self::Footprint => bench_footprint::run(),
+            Self::Device { write } => bench_device::run(write),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `cargo xtask golden`: reference outputs of other libraries against ours.
 
+use crate::bench_device;
 use crate::golden_dsp;
 use crate::golden_tflite;
 use crate::steps::Answer;
@@ -24,6 +25,9 @@ pub(crate) enum Golden {
         /// Files, or folders whose `.cases.json` files are taken
         #[arg(required = true)]
         paths: Vec<PathBuf>,
+        /// Run them on the emulated Cortex-M4F as well (needs QEMU and a Rust target)
+        #[arg(long)]
+        emulate: bool,
     },
 }
 
@@ -32,7 +36,7 @@ impl Golden {
     pub(crate) fn run(self) -> Answer {
         match self {
             Self::Dsp { paths } => run_dsp(paths),
-            Self::Tflite { paths } => run_tflite(paths),
+            Self::Tflite { paths, emulate } => run_tflite(paths, emulate),
         }
     }
 }
@@ -61,13 +65,14 @@ fn run_dsp(paths: Vec<PathBuf>) -> Answer {
     }
 }
 
-fn run_tflite(paths: Vec<PathBuf>) -> Answer {
+fn run_tflite(paths: Vec<PathBuf>, emulate: bool) -> Answer {
+    let board = emulate.then(bench_device::build).transpose()?;
     let mut tally = golden_tflite::Tally::default();
     let mut unreadable = 0;
     let mut files = files_of(paths);
     files.retain(|file| file.to_string_lossy().ends_with(".cases.json"));
     for path in files {
-        if let Err(error) = golden_tflite::check_file(&path, &mut tally) {
+        if let Err(error) = golden_tflite::check_file(&path, board.as_ref(), &mut tally) {
             eprintln!("error: {error}");
             unreadable += 1;
         }

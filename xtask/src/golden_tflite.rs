@@ -6,6 +6,7 @@
 use serde_json::Value;
 use std::path::Path;
 use tinyops_compile::{Compiled, compile_graph};
+use tinyops_emulate::{Bench, RunFile};
 use tinyops_model::tflite::{ImportError, import};
 use tinyops_nn::Plan;
 
@@ -22,48 +23,86 @@ pub(crate) struct Tally {
     pub(crate) refused: usize,
 }
 
-/// Runs every case of a file.
+/// A model and its cases.
+pub(crate) struct CaseFile {
+    /// The model's file name.
+    pub(crate) model: String,
+    /// The compiled plan.
+    pub(crate) program: Vec<u8>,
+    tolerance: u64,
+    names: Vec<String>,
+    /// Input and expected output of each case.
+    pub(crate) cases: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// Reads a file of cases and compiles its model; `None`, with a line in the tally, if that cannot run.
 ///
 /// # Errors
 /// When the file or its model cannot be read, or the file has another form.
-pub(crate) fn check_file(path: &Path, tally: &mut Tally) -> Result<(), String> {
+pub(crate) fn read(path: &Path, tally: &mut Tally) -> Result<Option<CaseFile>, String> {
     let at = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     let text = std::fs::read_to_string(path).map_err(|error| at(&error))?;
     let file: Value = serde_json::from_str(&text).map_err(|error| at(&error))?;
     let (Some(model), Some(cases)) = (file["model"].as_str(), file["cases"].as_array()) else {
         return Err(at(&"holds no `model` and `cases`"));
     };
-    let tolerance = file["tolerance"].as_u64().unwrap_or(0);
     let model_path = path.with_file_name(model);
     let bytes =
         std::fs::read(&model_path).map_err(|error| format!("{}: {error}", model_path.display()))?;
     let compiled = match compile_file(&bytes) {
         Ok(compiled) => compiled,
         Err(reasons) => {
+            let lines = reasons.iter().map(|reason| format!("{model}: {reason}"));
             tally.refused += 1;
-            tally.refusals.extend(
-                reasons
-                    .into_iter()
-                    .map(|reason| format!("{model}: {reason}")),
-            );
-            return Ok(());
+            tally.refusals.extend(lines);
+            return Ok(None);
         }
     };
-    let plan = Plan::load(&compiled.program).map_err(|error| at(&error))?;
-    let mut arena = vec![0; plan.arena_bytes()];
+    let mut read = CaseFile {
+        model: model.to_owned(),
+        program: compiled.program,
+        tolerance: file["tolerance"].as_u64().unwrap_or(0),
+        names: Vec::new(),
+        cases: Vec::new(),
+    };
     for case in cases {
         let name = case["name"].as_str().unwrap_or("?");
-        tally.checked += 1;
         let input = tensor(&case["inputs"]).ok_or_else(|| at(&format!("{name}: input")))?;
         let expected = tensor(&case["outputs"]).ok_or_else(|| at(&format!("{name}: output")))?;
+        read.names.push(name.to_owned());
+        read.cases.push((input, expected));
+    }
+    Ok(Some(read))
+}
+
+/// Runs every case of a file here, and on the emulated board if there is one.
+///
+/// # Errors
+/// As [`read`], and when the emulator gives no answer.
+pub(crate) fn check_file(
+    path: &Path,
+    board: Option<&Bench>,
+    tally: &mut Tally,
+) -> Result<(), String> {
+    let at = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let Some(mut file) = read(path, tally)? else {
+        return Ok(());
+    };
+    let model = &file.model;
+    let plan = Plan::load(&file.program).map_err(|error| at(&error))?;
+    let mut arena = vec![0; plan.arena_bytes()];
+    let mut fits = true;
+    for (name, (input, expected)) in file.names.iter().zip(&mut file.cases) {
+        tally.checked += 1;
         let place = &mut arena[plan.input().range()];
         if input.len() != place.len() || expected.len() != plan.output().len {
+            fits = false;
             tally
                 .differences
                 .push(format!("{model}: {name}: the shapes differ"));
             continue;
         }
-        place.copy_from_slice(&input);
+        place.copy_from_slice(input);
         plan.run(&mut arena).map_err(|error| at(&error))?;
         let actual = &arena[plan.output().range()];
         let pairs = expected
@@ -72,13 +111,30 @@ pub(crate) fn check_file(path: &Path, tally: &mut Tally) -> Result<(), String> {
             .map(|(&a, &b)| (a as i8, b as i8));
         let mut differing = pairs
             .enumerate()
-            .filter(|(_, (a, b))| u64::from(a.abs_diff(*b)) > tolerance);
+            .filter(|(_, (a, b))| u64::from(a.abs_diff(*b)) > file.tolerance);
         if let Some((element, (expected, actual))) = differing.next() {
             let others = differing.count();
             let line = format!(
                 "{model}: {name}: element {element} is {actual}, not {expected}; {others} others differ"
             );
             tally.differences.push(line);
+        }
+        // The board shall give the very bytes that this machine gave.
+        expected.copy_from_slice(actual);
+    }
+    if let Some(board) = board.filter(|_| fits) {
+        let run = RunFile {
+            plan: &file.program,
+            cases: &file.cases,
+        };
+        let measured = board.run(&run).map_err(|error| at(&error))?;
+        for (name, &wrong) in file.names.iter().zip(&measured.wrong) {
+            tally.checked += 1;
+            if wrong > 0 {
+                let line =
+                    format!("{model}: {name}: {wrong} elements differ on the emulated Cortex-M4F");
+                tally.differences.push(line);
+            }
         }
     }
     Ok(())
@@ -163,7 +219,7 @@ mod tests {
         }
         let mut tally = Tally::default();
         for key in ["kws", "vww", "ic", "ad", "sww"] {
-            check_file(&folder.join(format!("{key}.cases.json")), &mut tally).expect(key);
+            check_file(&folder.join(format!("{key}.cases.json")), None, &mut tally).expect(key);
         }
         assert_eq!(tally.differences, [""; 0]);
         assert_eq!(tally.refusals, [""; 0]);

@@ -1,6 +1,6 @@
 //! The order of `cargo xtask ci` and `cargo xtask test`, with the time that each step took.
 
-use crate::{house, imports, licences, tools};
+use crate::{bench_device, house, imports, licences, tools};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -46,7 +46,8 @@ pub(crate) fn test() -> Answer {
     ci()?;
     step("tests", || {
         cargo(&["test", "--workspace", "--no-fail-fast"])
-    })
+    })?;
+    step("instructions", bench_device::check)
 }
 
 /// Runs one named step and says how long it took.

@@ -99,6 +99,26 @@ impl Firmware {
     /// [`EmulateError::Missing`] without a toolchain, [`EmulateError::Build`] when it does not
     /// compile or does not fit.
     pub fn build(&self, memory: Memory) -> Result<PathBuf, EmulateError> {
+        let built = self
+            .build_package(&["qemu-mps2"], memory)?
+            .join("qemu-mps2");
+        // The next board's build overwrites the program, so each board keeps its own copy.
+        let kept = self.builds.join(format!(
+            "qemu-mps2-{}-{}",
+            memory.flash_bytes, memory.ram_bytes
+        ));
+        std::fs::copy(&built, &kept)
+            .map_err(EmulateError::io(format!("cannot copy {}", built.display())))?;
+        Ok(kept)
+    }
+
+    /// Builds one package of the firmware workspace, given with cargo's further arguments; answers
+    /// with the folder of its programs.
+    pub(crate) fn build_package(
+        &self,
+        package: &[&str],
+        memory: Memory,
+    ) -> Result<PathBuf, EmulateError> {
         let toolchain = Toolchain::find()?;
         std::fs::create_dir_all(&self.builds).map_err(EmulateError::io(format!(
             "cannot make {}",
@@ -106,14 +126,9 @@ impl Firmware {
         )))?;
         let mut command = command(&toolchain)?;
         command
-            .args([
-                "build",
-                "--release",
-                "--package",
-                "qemu-mps2",
-                "--target",
-                TARGET,
-            ])
+            .args(["build", "--release", "--package"])
+            .args(package)
+            .args(["--target", TARGET])
             .current_dir(&self.source)
             .env("CARGO_TARGET_DIR", &self.builds)
             .env("TINYOPS_FLASH_BYTES", memory.flash_bytes.to_string())
@@ -129,15 +144,7 @@ impl Firmware {
                 log: last_lines(&String::from_utf8_lossy(&output.stderr), 20),
             });
         }
-        let built = self.builds.join(TARGET).join("release/qemu-mps2");
-        // The next board's build overwrites the program, so each board keeps its own copy.
-        let kept = self.builds.join(format!(
-            "qemu-mps2-{}-{}",
-            memory.flash_bytes, memory.ram_bytes
-        ));
-        std::fs::copy(&built, &kept)
-            .map_err(EmulateError::io(format!("cannot copy {}", built.display())))?;
-        Ok(kept)
+        Ok(self.builds.join(TARGET).join("release"))
     }
 }
 

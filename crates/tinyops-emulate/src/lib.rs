@@ -5,11 +5,13 @@
 //! is never needed to make a capsule; where its tools are missing, [`EmulateError::Missing`] says
 //! how to get them and the caller reports that the smoke test was not run.
 
+mod bench;
 mod firmware;
 mod machine;
 mod report;
 mod smoke;
 
+pub use bench::{Bench, Measured, RunFile};
 pub use firmware::{Firmware, Memory, Toolchain};
 pub use report::{Case, Smoke};
 pub use smoke::smoke;

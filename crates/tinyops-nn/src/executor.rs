@@ -3,8 +3,11 @@
 use core::cell::Cell;
 
 use crate::kernel;
+use crate::kernel::pool::Pool;
 use crate::plan::Plan;
-use crate::record::{NONE, OpCode, OpRecord};
+#[cfg(feature = "general-ops")]
+use crate::record::NONE;
+use crate::record::{OpCode, OpRecord};
 
 /// Why a plan did not run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,11 +20,14 @@ pub enum RunError {
         /// Bytes that the caller lent.
         given: usize,
     },
+    /// The arena begins at no multiple of 4, which this processor's kernels need.
+    ArenaMisaligned,
 }
 
 impl core::fmt::Display for RunError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
+            RunError::ArenaMisaligned => f.write_str("the arena begins at no multiple of 4"),
             RunError::ArenaTooSmall { needed, given } => {
                 write!(
                     f,
@@ -55,27 +61,37 @@ pub(crate) fn execute(plan: &Plan<'_>, op: &OpRecord, arena: &[Cell<u8>]) {
             kernel::conv::convolve(plan, op, input, output, scratch);
         }
         OpCode::DepthwiseConv2d => kernel::depthwise::convolve(plan, op, input, output),
-        OpCode::MaxPool2d => kernel::pool::max(plan, op, input, output),
-        OpCode::AveragePool2d => kernel::pool::average(plan, op, input, output),
-        OpCode::Mean => kernel::pool::mean(plan, op, input, output),
+        #[cfg(feature = "general-ops")]
+        OpCode::MaxPool2d => kernel::pool::pool(plan, op, Pool::Max, input, output),
+        OpCode::AveragePool2d => kernel::pool::pool(plan, op, Pool::Average, input, output),
+        #[cfg(feature = "general-ops")]
+        OpCode::Mean => kernel::mean::mean(plan, op, input, output),
+        #[cfg(feature = "general-ops")]
         OpCode::Pad => kernel::pad::pad(plan, op, input, output),
         OpCode::Add => {
             let second = &arena[plan.view(op.inputs[1]).range()];
             kernel::add::add(plan, op, [input, second], output);
         }
+        #[cfg(feature = "general-ops")]
         OpCode::Copy => kernel::copy::copy(plan, op, input, output),
+        #[cfg(feature = "general-ops")]
         OpCode::Binary => {
             let second = (op.inputs[1] != NONE).then(|| &arena[plan.view(op.inputs[1]).range()]);
             kernel::binary::binary(plan, op, input, second, output);
         }
+        #[cfg(feature = "general-ops")]
         OpCode::Reduce => kernel::reduce::reduce(plan, op, input, output),
+        #[cfg(feature = "general-ops")]
         OpCode::ResizeBilinear => kernel::resize::bilinear(plan, op, input, output),
         OpCode::Softmax => kernel::softmax::softmax(plan, op, input, output),
+        #[cfg(feature = "general-ops")]
         OpCode::Lookup => {
             let table = &plan.constants()[op.weights_offset as usize..][..256];
             for (output, input) in output.iter().zip(input) {
                 output.set(table[usize::from(input.get() ^ 0x80)]);
             }
         }
+        #[cfg(not(feature = "general-ops"))]
+        _ => {}
     }
 }

@@ -132,39 +132,21 @@ impl OpRecord {
     /// elementwise ops, which may write exactly over an input, see `docs/formats/plan.md`.
     #[must_use]
     pub fn overlap_lead(&self, input: [u16; 4], output: [u16; 4]) -> Option<i64> {
-        let [_, _, width, channels] = input.map(i64::from);
-        let [_, rows, columns, outputs] = output.map(i64::from);
-        // Along one axis: the least distance from what output `at` (in steps of `written` bytes)
-        // has begun to write to the first input that it needs (in steps of `read` bytes), over
-        // `from..=last`. The distance is convex, so it is least at an end or where padding ends.
-        let least = |axis: usize, from: i64, last: i64, read: i64, written: i64| {
-            let kink = i64::from(self.pad[axis] / u16::from(self.stride[axis])).clamp(from, last);
-            let (stride, pad) = (i64::from(self.stride[axis]), i64::from(self.pad[axis]));
-            let distance = |at: i64| (at * stride - pad).max(0) * read - at * written;
-            let places = [from, kink, (kink + 1).min(last), last];
-            places.map(distance).into_iter().min()
-        };
-        let (row_read, row_written) = (width * channels, columns * outputs);
         match self.code {
             OpCode::Conv2d if !self.is_dense(output) => {
                 // The next pixel of the same row, and the first one of the next row.
-                let along = if columns > 1 {
-                    least(1, 1, columns - 1, channels, outputs)
-                        .zip(least(0, 0, rows - 1, row_read, row_written))
-                        .map(|(x, y)| x + y)
-                } else {
-                    None
-                };
-                let down = if rows > 1 {
-                    least(0, 1, rows - 1, row_read, row_written)
-                } else {
-                    None
-                };
-                // A single pixel has no later one: nothing of its input is needed any more.
-                Some(along.into_iter().chain(down).min().unwrap_or(i64::MAX))
+                let next_row = self.least_distance(0, 1, input, output);
+                let along = self.least_distance(1, 1, input, output);
+                if along == i64::MAX {
+                    // A single pixel has no later one: nothing of its input is needed any more.
+                    return Some(next_row);
+                }
+                // In the first row the distance is 0.
+                Some(next_row.min(along + next_row.min(0)))
             }
             OpCode::DepthwiseConv2d | OpCode::MaxPool2d | OpCode::AveragePool2d => {
-                least(0, 0, rows - 1, row_read, row_written).map(|lead| lead - row_written)
+                let lead = self.least_distance(0, 0, input, output);
+                Some(lead - i64::from(output[2]) * i64::from(output[3]))
             }
             _ => None,
         }
@@ -176,21 +158,22 @@ impl OpRecord {
     /// lie apart.
     #[must_use]
     pub fn overlap_lag(&self, input: [u16; 4], output: [u16; 4]) -> Option<i64> {
-        let [_, height, width, channels] = input.map(i64::from);
-        let [_, rows, columns, outputs] = output.map(i64::from);
         if !self.keeps_to_rows() {
             return None;
         }
-        let (stride, pad) = (i64::from(self.stride[0]), i64::from(self.pad[0]));
-        let reach = (i64::from(self.kernel[0]) - 1) * i64::from(self.dilation[0]) + 1;
-        let distance = |row: i64| {
-            let end = (row * stride - pad + reach).clamp(0, height);
-            end * width * channels - row * columns * outputs
-        };
+        let (height, last) = (u32::from(input[1]), u32::from(output[1]) - 1);
+        let (stride, pad) = (u32::from(self.stride[0]), u32::from(self.pad[0]));
+        let reach = (u32::from(self.kernel[0]) - 1) * u32::from(self.dilation[0]) + 1;
+        let [read, written] =
+            [input, output].map(|shape| i64::from(shape[2]) * i64::from(shape[3]));
         // Straight up to the row whose window ends with the input, and straight after it.
-        let kink = ((height + pad - reach).max(0) / stride).min(rows - 1);
-        let places = [0, kink, (kink + 1).min(rows - 1), rows - 1];
-        places.into_iter().map(distance).max()
+        let kink = ((height + pad).saturating_sub(reach) / stride).min(last);
+        let mut greatest = i64::MIN;
+        for row in [0, kink, (kink + 1).min(last), last] {
+            let end = (row * stride + reach).saturating_sub(pad).min(height);
+            greatest = greatest.max(i64::from(end) * read - i64::from(row) * written);
+        }
+        Some(greatest)
     }
 
     /// Whether the op makes row after row and may make them from the last to the first.
@@ -200,5 +183,29 @@ impl OpRecord {
             self.code,
             OpCode::DepthwiseConv2d | OpCode::MaxPool2d | OpCode::AveragePool2d
         )
+    }
+
+    /// Along one axis, the least distance in bytes from where an output begins to the first input
+    /// that it needs, over outputs `from` to the last; `i64::MAX` of none. The distance is convex,
+    /// so it is least at an end or where padding ends.
+    #[inline(never)]
+    fn least_distance(&self, axis: usize, from: u32, input: [u16; 4], output: [u16; 4]) -> i64 {
+        let last = u32::from(output[1 + axis]) - 1;
+        if from > last {
+            return i64::MAX;
+        }
+        let [mut read, mut written] = [input, output].map(|shape| i64::from(shape[3]));
+        if axis == 0 {
+            read *= i64::from(input[2]);
+            written *= i64::from(output[2]);
+        }
+        let (stride, pad) = (u32::from(self.stride[axis]), u32::from(self.pad[axis]));
+        let kink = (pad / stride).clamp(from, last);
+        let mut least = i64::MAX;
+        for at in [from, kink, (kink + 1).min(last), last] {
+            let needed = i64::from((at * stride).saturating_sub(pad));
+            least = least.min(needed * read - i64::from(at) * written);
+        }
+        least
     }
 }

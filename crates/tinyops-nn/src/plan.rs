@@ -4,8 +4,9 @@ use core::cell::Cell;
 use core::ops::Range;
 
 use crate::executor::{self, RunError};
+#[cfg(feature = "general-ops")]
 use crate::kernel;
-use crate::layout::STEP_MAX;
+use crate::layout::{STEP_MAX, UNPACKED_MAX};
 use crate::quantize::quantize;
 use crate::record::{
     CONSTANTS_ALIGN, FLAG_BACKWARD, FLAG_FILL, FLAG_INPUT_KEPT, FLAG_ONE_MULTIPLIER, FLAG_PACKED,
@@ -67,6 +68,8 @@ pub enum PlanError {
     Constants(u16),
     /// An op would overwrite what it still reads.
     Overlap(u16),
+    /// The bytes begin at no multiple of 4, which this processor's kernels need.
+    Misaligned,
 }
 
 impl core::fmt::Display for PlanError {
@@ -83,6 +86,7 @@ impl core::fmt::Display for PlanError {
             PlanError::Constants(index) => {
                 write!(f, "the constants of op {index} are out of range")
             }
+            PlanError::Misaligned => f.write_str("the plan begins at no multiple of 4"),
             PlanError::Overlap(index) => {
                 write!(f, "op {index} would overwrite what it still reads")
             }
@@ -116,6 +120,9 @@ impl<'a> Plan<'a> {
         let constants = bytes[constants_offset..]
             .get(..header.constants_bytes as usize)
             .ok_or(PlanError::Truncated)?;
+        if WORD_KERNELS && !bytes.as_ptr().addr().is_multiple_of(4) {
+            return Err(PlanError::Misaligned);
+        }
         let plan = Plan {
             header,
             tensors: tensors.as_chunks().0,
@@ -221,6 +228,9 @@ impl<'a> Plan<'a> {
         let arena = arena
             .get_mut(..needed)
             .ok_or(RunError::ArenaTooSmall { needed, given })?;
+        if WORD_KERNELS && !arena.as_ptr().addr().is_multiple_of(4) {
+            return Err(RunError::ArenaMisaligned);
+        }
         for (index, op) in self.ops().enumerate() {
             executor::execute(self, &op, Cell::from_mut(&mut *arena).as_slice_of_cells());
             observe(index, arena);
@@ -288,7 +298,8 @@ impl<'a> Plan<'a> {
                 OpCode::Binary => known(record.inputs[1]) || record.inputs[1] == NONE,
                 _ => record.inputs[1] == NONE,
             };
-            if !known(record.inputs[0]) || !known(record.output) || !second {
+            let is_known = known(record.inputs[0]) && known(record.output) && second;
+            if !is_known || !record.code.is_built() {
                 return Err(PlanError::Op(index));
             }
             self.check_op(&record, index)?;
@@ -343,9 +354,14 @@ impl<'a> Plan<'a> {
             OpCode::Mean => MEAN_BYTES,
             OpCode::Add => ADD_BYTES,
             OpCode::Softmax => SOFTMAX_BYTES,
+            #[cfg(feature = "general-ops")]
             OpCode::Binary => 4 * kernel::binary::NUMBERS as u64,
+            #[cfg(feature = "general-ops")]
             OpCode::Reduce => 4 * kernel::reduce::NUMBERS as u64,
+            #[cfg(feature = "general-ops")]
             OpCode::ResizeBilinear => 4 * kernel::resize::NUMBERS as u64,
+            #[cfg(not(feature = "general-ops"))]
+            OpCode::Binary | OpCode::Reduce | OpCode::ResizeBilinear => 0,
             // Its tables follow, so the copy looks after its own numbers.
             OpCode::Copy
             | OpCode::Lookup
@@ -382,14 +398,12 @@ impl<'a> Plan<'a> {
             let lead = op.overlap_lead(input.shape, output.shape);
             lead.is_some_and(|lead| distance <= lead)
         };
-        let inputs = op
-            .inputs
-            .into_iter()
-            .filter(|&input| input != NONE)
-            .map(|input| self.view(input).range());
-        for input in inputs {
-            let in_place = elementwise && input == output.range();
-            if !(apart(&input, &output.range()) || in_place || trails(&input)) {
+        let written = output.range();
+        let may_overlap = |read: &Range<usize>| {
+            apart(read, &written) || elementwise && *read == written || trails(read)
+        };
+        for read in op.inputs {
+            if read != NONE && !may_overlap(&self.view(read).range()) {
                 return Err(PlanError::Overlap(index));
             }
         }
@@ -398,7 +412,8 @@ impl<'a> Plan<'a> {
         if scratch == 0 {
             return Ok(());
         }
-        if scratch_end > u64::from(self.header.arena_bytes) {
+        let is_aligned = op.scratch_offset.is_multiple_of(4);
+        if scratch_end > u64::from(self.header.arena_bytes) || !is_aligned {
             return Err(PlanError::Op(index));
         }
         let scratch = op.scratch_offset as usize..scratch_end as usize;
@@ -410,7 +425,15 @@ impl<'a> Plan<'a> {
     }
 
     /// Whether an op whose places are numbers stays in its tensors.
+    #[cfg(feature = "general-ops")]
     fn general_op_is_sound(&self, op: &OpRecord) -> bool {
+        let is_general = matches!(
+            op.code,
+            OpCode::Copy | OpCode::Binary | OpCode::Reduce | OpCode::ResizeBilinear
+        );
+        if !is_general {
+            return true;
+        }
         let len = |index: u16| self.view(index).len;
         let lens = [len(op.inputs[0]), len(op.output)];
         match op.code {
@@ -436,7 +459,7 @@ impl<'a> Plan<'a> {
         let number = |index: usize| crate::record::read_i32(numbers, 4 * index);
         match op.code {
             OpCode::Conv2d | OpCode::DepthwiseConv2d if op.flags & FLAG_PACKED != 0 => {
-                (STEP_MAX - 31..=30).contains(&op.shift)
+                channels <= UNPACKED_MAX as u64 && (STEP_MAX - 31..=30).contains(&op.shift)
             }
             OpCode::Conv2d | OpCode::DepthwiseConv2d => {
                 let (biases_and_multipliers, shifts) = channel_parts(op, channels);
@@ -449,10 +472,16 @@ impl<'a> Plan<'a> {
                 .into_iter()
                 .all(|index| (-31..=0).contains(&number(index))),
             OpCode::Softmax => (0..=30).contains(&number(1)),
+            #[cfg(feature = "general-ops")]
             _ => self.general_op_is_sound(op),
+            #[cfg(not(feature = "general-ops"))]
+            _ => true,
         }
     }
 }
+
+/// Whether the kernels of this processor read and write words where the plan aligns them.
+const WORD_KERNELS: bool = cfg!(all(target_arch = "arm", target_feature = "dsp"));
 
 /// Bias, multiplier, shift of a `MEAN`, as 32-bit numbers.
 pub(crate) const MEAN_BYTES: u64 = 12;

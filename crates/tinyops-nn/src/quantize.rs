@@ -63,7 +63,9 @@ impl Multiplier {
     }
 
     /// Rescales an accumulator, rounding twice as the specification's reference kernels do.
-    #[inline]
+    // A board's flash is worth more than the call; the host's loops want it inside.
+    #[cfg_attr(target_os = "none", inline(never))]
+    #[cfg_attr(not(target_os = "none"), inline)]
     #[must_use]
     pub fn apply(self, accumulator: i32) -> i32 {
         let left = self.shift.max(0) as u32;
@@ -78,7 +80,8 @@ impl Multiplier {
 /// # Source
 /// gemmlowp, `SaturatingRoundingDoublingHighMul` in `fixedpoint/fixedpoint.h`, whose signed nudge
 /// and truncating division come to the same.
-#[inline]
+#[cfg_attr(target_os = "none", inline(never))]
+#[cfg_attr(not(target_os = "none"), inline)]
 #[must_use]
 pub fn doubling_high_mul(a: i32, b: i32) -> i32 {
     let product = i64::from(a) * i64::from(b);
@@ -90,7 +93,8 @@ pub fn doubling_high_mul(a: i32, b: i32) -> i32 {
 ///
 /// # Source
 /// gemmlowp, `RoundingDivideByPOT` in `fixedpoint/fixedpoint.h`.
-#[inline]
+#[cfg_attr(target_os = "none", inline(never))]
+#[cfg_attr(not(target_os = "none"), inline)]
 #[must_use]
 pub fn rounding_divide_by_power_of_two(x: i32, exponent: u32) -> i32 {
     let mask = (1u32 << (exponent & 31)).wrapping_sub(1) as i32;

@@ -198,6 +198,22 @@ pub enum OpCode {
     ResizeBilinear = 13,
 }
 
+impl OpCode {
+    /// Whether this build of the crate runs the op: all with the feature `general-ops`.
+    #[must_use]
+    pub fn is_built(self) -> bool {
+        cfg!(feature = "general-ops")
+            || matches!(
+                self,
+                OpCode::Conv2d
+                    | OpCode::DepthwiseConv2d
+                    | OpCode::AveragePool2d
+                    | OpCode::Add
+                    | OpCode::Softmax
+            )
+    }
+}
+
 /// What a [`OpCode::Binary`] computes, its first number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]

@@ -28,15 +28,7 @@ pub(crate) fn convolve(
     let channels_of = Channels::of(plan, op, output_channels);
     let clamp = clamp(op, result.zero_point);
     if op.is_dense(result.shape) {
-        #[cfg(all(target_arch = "arm", target_feature = "dsp"))]
-        if super::conv_dsp::dense(plan, op, filter, &input[..channels], output) {
-            return;
-        }
         dense(&input[..channels], filter, &channels_of, output, clamp);
-        return;
-    }
-    #[cfg(all(target_arch = "arm", target_feature = "dsp"))]
-    if super::conv_dsp::convolve(plan, op, filter, input, output, scratch) {
         return;
     }
     let taps = op.taps(source.shape) as usize;

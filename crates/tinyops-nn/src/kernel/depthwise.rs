@@ -3,6 +3,7 @@
 use core::cell::Cell;
 
 use super::{BLOCK, Channels, clamp, product, rows_in_order, taps_inside};
+use crate::kernel::SMALL;
 use crate::plan::Plan;
 use crate::record::OpRecord;
 
@@ -59,7 +60,7 @@ pub(crate) fn convolve(plan: &Plan<'_>, op: &OpRecord, input: &[Cell<u8>], outpu
                         }
                         let at =
                             (line_at + (left + (column * step_x) as i32) as usize) * input_channels;
-                        if multiplier == 1 {
+                        if multiplier == 1 && !SMALL {
                             add_products(&mut sums, &input[at + first..][..outputs.len()], tap);
                         } else {
                             let values = &input[at..at + input_channels];

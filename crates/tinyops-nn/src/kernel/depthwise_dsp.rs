@@ -40,13 +40,14 @@ pub(crate) fn convolve(
     if !suits {
         return false;
     }
-    let taps_of = |start: usize| {
+    let aim = |taps: &mut RowTaps, start: usize| {
         let pixels = ROW_PIXELS_MAX.min(columns - start);
-        RowTaps::new(op, [width, channels], start, pixels)
+        taps.aim(op, [width, channels], start, pixels)
     };
-    let Some(mut taps) = taps_of(0) else {
+    let mut taps = RowTaps::new();
+    if !aim(&mut taps, 0) {
         return false;
-    };
+    }
     let filter = &plan.constants()[op.weights_offset as usize..];
     let filter = &filter[..op.filter_bytes(source.shape, result.shape) as usize];
     let mut unpacked = Unpacked::new();
@@ -59,10 +60,8 @@ pub(crate) fn convolve(
         let input_row = top + tap_rows.0 as i32 * i32::from(op.dilation[0]);
         for (index, output) in line.chunks(ROW_PIXELS_MAX * outputs).enumerate() {
             if columns > ROW_PIXELS_MAX {
-                let Some(next) = taps_of(index * ROW_PIXELS_MAX) else {
-                    return false;
-                };
-                taps = next;
+                // What fits at the first pixel fits at any.
+                aim(&mut taps, index * ROW_PIXELS_MAX);
             }
             let row = DepthwiseRow {
                 taps: &taps,

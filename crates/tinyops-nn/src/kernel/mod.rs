@@ -16,19 +16,31 @@ use crate::quantize::Multiplier;
 use crate::record::{FLAG_BACKWARD, FLAG_ONE_MULTIPLIER, FLAG_PACKED, OpRecord, read_i32};
 
 pub(crate) mod add;
+#[cfg(feature = "general-ops")]
 pub(crate) mod binary;
+#[cfg(not(all(target_arch = "arm", target_feature = "dsp")))]
 pub(crate) mod conv;
 #[cfg(all(target_arch = "arm", target_feature = "dsp"))]
-pub(crate) mod conv_dsp;
+#[path = "conv_dsp.rs"]
+pub(crate) mod conv;
+#[cfg(feature = "general-ops")]
 pub(crate) mod copy;
 pub(crate) mod depthwise;
 #[cfg(all(target_arch = "arm", target_feature = "dsp"))]
 pub(crate) mod depthwise_dsp;
+#[cfg(feature = "general-ops")]
+pub(crate) mod mean;
+#[cfg(feature = "general-ops")]
 pub(crate) mod pad;
 pub(crate) mod pool;
+#[cfg(feature = "general-ops")]
 pub(crate) mod reduce;
+#[cfg(feature = "general-ops")]
 pub(crate) mod resize;
 pub(crate) mod softmax;
+
+/// Whether this code only serves what the processor's own kernels leave: then small is better.
+pub(crate) const SMALL: bool = cfg!(all(target_arch = "arm", target_feature = "dsp"));
 
 /// Channels whose sums are kept at once: two 256-bit or four 128-bit vectors of the host.
 pub(crate) const BLOCK: usize = 16;
@@ -50,6 +62,7 @@ pub(crate) enum Channels<'a> {
 }
 
 impl<'a> Channels<'a> {
+    #[inline(never)]
     pub(crate) fn of(plan: &Plan<'a>, op: &OpRecord, count: usize) -> Channels<'a> {
         let (words, rest) = channel_parts(op, count as u64);
         let block = &plan.constants()[op.channels_offset as usize..][..words + rest];
@@ -119,6 +132,29 @@ impl<'a> Channels<'a> {
         }
     }
 
+    /// Bias and multiplier of one channel.
+    fn channel(&self, index: usize) -> (i32, Multiplier) {
+        match *self {
+            Channels::Wide {
+                biases,
+                multipliers,
+                shifts,
+            } => {
+                let own = if multipliers.len() == 1 { 0 } else { index };
+                let multiplier = Multiplier {
+                    value: i32::from_le_bytes(multipliers[own]),
+                    shift: shifts[own] as i8,
+                };
+                (i32::from_le_bytes(biases[index]), multiplier)
+            }
+            Channels::Packed {
+                words,
+                biases,
+                shift_max,
+            } => unpack_channel(words[index], biases[index], shift_max),
+        }
+    }
+
     /// Adds the biases to some sums, from channel `first` on, rescales and clamps them into bytes.
     #[inline]
     pub(crate) fn finish(
@@ -132,6 +168,13 @@ impl<'a> Channels<'a> {
             value: i32::from_le_bytes(*value),
             shift: *shift as i8,
         };
+        if SMALL {
+            for (index, (output, &sum)) in outputs.iter().zip(sums).enumerate() {
+                let (bias, multiplier) = self.channel(first + index);
+                output.set(clamp(multiplier.apply(bias.wrapping_add(sum))));
+            }
+            return;
+        }
         let (biases, multipliers, shifts) = match *self {
             Channels::Wide {
                 biases,
@@ -223,6 +266,10 @@ pub(crate) fn clamp(op: &OpRecord, zero_point: i8) -> impl Fn(i32) -> u8 + Copy 
 }
 
 /// Copies values to the start of another place, which may share bytes with them.
+#[cfg(any(
+    feature = "general-ops",
+    not(all(target_arch = "arm", target_feature = "dsp"))
+))]
 #[inline]
 pub(crate) fn copy(to: &[Cell<u8>], from: &[Cell<u8>]) {
     for (to, from) in to.iter().zip(from) {

@@ -1,71 +1,59 @@
-//! Greatest and average value of a window, and the mean of a whole image.
+//! Greatest and average value of a window.
 
 use core::cell::Cell;
 
-use super::{BLOCK, clamp, number, rows_in_order, taps_inside};
+use super::{BLOCK, clamp, rows_in_order, taps_inside};
 use crate::plan::Plan;
-use crate::quantize::Multiplier;
 use crate::record::OpRecord;
 
-/// The greatest value of each window; padding does not take part.
-pub(crate) fn max(plan: &Plan<'_>, op: &OpRecord, input: &[Cell<u8>], output: &[Cell<u8>]) {
-    // Input and output have one scale and zero point here, so no rescaling: the zero point is 0.
-    let clamp = clamp(op, 0);
-    for_each_window(plan, op, output, |pixel, window| {
-        for (block, outputs) in pixel.chunks(BLOCK).enumerate() {
-            let mut greatest = [i8::MIN; BLOCK];
-            window.for_each_value(input, |values| {
-                for (greatest, value) in greatest.iter_mut().zip(&values[block * BLOCK..]) {
-                    *greatest = (*greatest).max(value.get() as i8);
-                }
-            });
-            for (output, greatest) in outputs.iter().zip(greatest) {
-                output.set(clamp(i32::from(greatest)));
-            }
-        }
-    });
+/// What becomes of the values of a window.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pool {
+    /// The greatest; padding does not take part.
+    Max,
+    /// The average, halves away from zero; padding does not count.
+    Average,
 }
 
-/// The average of each window, halves away from zero; padding does not count.
-pub(crate) fn average(plan: &Plan<'_>, op: &OpRecord, input: &[Cell<u8>], output: &[Cell<u8>]) {
+/// The greatest or average value of each window.
+pub(crate) fn pool(
+    plan: &Plan<'_>,
+    op: &OpRecord,
+    pool: Pool,
+    input: &[Cell<u8>],
+    output: &[Cell<u8>],
+) {
+    // Input and output have one scale and zero point here, so no rescaling: the zero point is 0.
     let clamp = clamp(op, 0);
     for_each_window(plan, op, output, |pixel, window| {
         let count = window.count() as i32;
         for (block, outputs) in pixel.chunks(BLOCK).enumerate() {
-            let mut sums = [0i32; BLOCK];
+            let begin = if pool == Pool::Max {
+                i32::from(i8::MIN)
+            } else {
+                0
+            };
+            let mut results = [begin; BLOCK];
             window.for_each_value(input, |values| {
-                for (sum, value) in sums.iter_mut().zip(&values[block * BLOCK..]) {
-                    *sum = sum.wrapping_add(i32::from(value.get() as i8));
+                let values = results.iter_mut().zip(&values[block * BLOCK..]);
+                if pool == Pool::Max {
+                    for (result, value) in values {
+                        *result = (*result).max(i32::from(value.get() as i8));
+                    }
+                } else {
+                    for (result, value) in values {
+                        *result = result.wrapping_add(i32::from(value.get() as i8));
+                    }
                 }
             });
-            for (output, sum) in outputs.iter().zip(sums) {
-                output.set(clamp(rounded_quotient(sum, count)));
+            for (output, result) in outputs.iter().zip(results) {
+                output.set(clamp(match pool {
+                    Pool::Max => result,
+                    Pool::Average => rounded_quotient(result, count),
+                }));
             }
         }
     });
-}
-
-/// The mean over height and width: `clamp(zp + rescale(Σ in - count · zp_in))`.
-///
-/// The plan's multiplier holds `scale_in / scale_out / count`, its bias `-count · zp_in`.
-pub(crate) fn mean(plan: &Plan<'_>, op: &OpRecord, input: &[Cell<u8>], output: &[Cell<u8>]) {
-    let bias = number(plan, op, 0);
-    let multiplier = Multiplier {
-        value: number(plan, op, 1),
-        shift: number(plan, op, 2) as i8,
-    };
-    let clamp = clamp(op, plan.view(op.output).zero_point);
-    let channels = output.len();
-    for (channel, output) in output.iter().enumerate() {
-        let sum = input
-            .iter()
-            .skip(channel)
-            .step_by(channels)
-            .fold(bias, |sum, value| {
-                sum.wrapping_add(i32::from(value.get() as i8))
-            });
-        output.set(clamp(multiplier.apply(sum)));
-    }
 }
 
 /// Halves away from zero. The quotient of a whole window is int8, so 32 bits are enough for any
@@ -75,7 +63,7 @@ fn rounded_quotient(sum: i32, count: i32) -> i32 {
         return 0;
     }
     let half = if sum > 0 { count / 2 } else { -(count / 2) };
-    sum.wrapping_add(half) / count
+    sum.wrapping_add(half).wrapping_div(count)
 }
 
 /// The part of one pooling window that lies inside the input.

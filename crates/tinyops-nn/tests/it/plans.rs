@@ -1,6 +1,6 @@
 //! Plans of one op for the tests, and the activations that go through them.
 
-use tinyops_nn::layout::pack_channel;
+use tinyops_nn::layout::{UNPACKED_MAX, pack_channel};
 use tinyops_nn::record::{
     FLAG_ONE_MULTIPLIER, FLAG_PACKED, Header, NONE, OpCode, OpRecord, TensorRecord,
 };
@@ -97,7 +97,9 @@ impl OneOp {
         let packed: Option<Vec<_>> = channels
             .map(|(&bias, &multiplier)| pack_channel(bias, multiplier, shift_max))
             .collect();
-        let Some(packed) = packed else { return false };
+        let Some(packed) = packed.filter(|packed| packed.len() <= UNPACKED_MAX) else {
+            return false;
+        };
         let (words, biases): (Vec<_>, Vec<_>) = packed.into_iter().unzip();
         self.numbers = [words.concat(), biases.concat()].concat();
         self.record.flags = FLAG_PACKED;
@@ -137,8 +139,8 @@ impl OneOp {
         let scratch_bytes =
             record.scratch_bytes(shape_of(&self.inputs[0]), shape_of(&self.output)) as u32;
         if scratch_bytes > 0 {
-            record.scratch_offset = arena_bytes;
-            arena_bytes += scratch_bytes;
+            record.scratch_offset = arena_bytes.next_multiple_of(4);
+            arena_bytes = record.scratch_offset + scratch_bytes;
         }
         let mut constants = self.weights();
         constants.resize(constants.len().next_multiple_of(4), 0);

@@ -13,7 +13,7 @@
 #![no_main]
 
 use cortex_m_rt::entry;
-use qemu_bench::{BenchFile, Counter, free_ram, now, paint_stack, say, stack_high_water, stop};
+use qemu_bench::{BenchFile, Counter, free_ram, paint_stack, say, stack_high_water, stop};
 use tinyops_nn::Plan;
 
 #[entry]
@@ -41,22 +41,6 @@ fn main() -> ! {
         let wrong = pairs.filter(|(actual, expected)| actual != expected).count();
         say("run", ticks);
         say("wrong", if answer.is_ok() { wrong as u32 } else { u32::MAX });
-    }
-    for index in 0..plan.op_count() * usize::from(file.case_count > 0) {
-        let mut before = 0;
-        let mut ticks = 0;
-        let (values, _) = file.case(0, input.len, output.len);
-        arena[input.range()].copy_from_slice(values);
-        let _ = counter.measure(|| {
-            before = now();
-            plan.run_observed(arena, |done, _| {
-                if done == index {
-                    ticks = before.wrapping_sub(now()) & 0x00ff_ffff;
-                }
-                before = now();
-            })
-        });
-        say("op", ticks);
     }
     say("stack", stack_high_water());
     say("end", 0);

@@ -32,33 +32,52 @@ pub(crate) struct RowTaps {
 }
 
 impl RowTaps {
-    /// The taps of `pixels` outputs from column `first` on, over input rows of `width` pixels of
-    /// `channels`; `None` where there are too many.
-    pub(crate) fn new(
+    /// No taps.
+    pub(crate) fn new() -> RowTaps {
+        RowTaps {
+            offsets: [0; TAPS_MAX],
+            masks: [0; ROW_PIXELS_MAX],
+            pixels: 0,
+            kernel: [0; 2],
+            row_bytes: 0,
+            channels: 0,
+            pixel_step: 0,
+            dilation: 0,
+            left: 0,
+        }
+    }
+
+    /// Becomes the taps of `pixels` outputs from column `first` on, over input rows of `width`
+    /// pixels of `channels`; false where there are too many.
+    #[inline(never)]
+    pub(crate) fn aim(
+        &mut self,
         op: &OpRecord,
         [width, channels]: [u16; 2],
         first: usize,
         pixels: usize,
-    ) -> Option<RowTaps> {
+    ) -> bool {
         let kernel = op.kernel.map(usize::from);
         let (width, channels) = (usize::from(width), usize::from(channels));
         let row_bytes = width * channels;
         let [down, along] = op.dilation.map(usize::from);
         let reach = (kernel[0] as u64 - 1) * down as u64 * row_bytes as u64;
+        self.pixels = 0;
         if kernel[0] * kernel[1] > TAPS_MAX || pixels > ROW_PIXELS_MAX || reach > 1 << 30 {
-            return None;
+            return false;
         }
-        let mut offsets = [0; TAPS_MAX];
-        for (index, place) in offsets.iter_mut().take(kernel[0] * kernel[1]).enumerate() {
-            let (row, column) = (index / kernel[1], index % kernel[1]);
-            *place = (row * down * row_bytes + column * along * channels) as u32;
+        let mut places = self.offsets.iter_mut();
+        for row in 0..kernel[0] {
+            for (column, place) in places.by_ref().take(kernel[1]).enumerate() {
+                *place = (row * down * row_bytes + column * along * channels) as u32;
+            }
         }
         let stride = usize::from(op.stride[1]);
         let left = (first * stride) as i32 - i32::from(op.pad[1]);
-        let mut masks = [0; ROW_PIXELS_MAX];
-        for (index, mask) in masks.iter_mut().take(pixels).enumerate() {
+        for (index, mask) in self.masks.iter_mut().take(pixels).enumerate() {
             let left = left + (index * stride) as i32;
             let last = left + ((kernel[1] - 1) * along) as i32;
+            *mask = 0;
             if left >= 0 && last < width as i32 {
                 continue;
             }
@@ -69,17 +88,14 @@ impl RowTaps {
             // The lowest bit belongs to no tap: it keeps the mask of a window outside from being 0.
             *mask = (0..kernel[0]).fold(1, |mask, row| mask | columns >> (row * kernel[1]));
         }
-        Some(RowTaps {
-            offsets,
-            masks,
-            pixels,
-            kernel,
-            row_bytes,
-            channels,
-            pixel_step: stride * channels,
-            dilation: down,
-            left,
-        })
+        self.pixels = pixels;
+        self.kernel = kernel;
+        self.row_bytes = row_bytes;
+        self.channels = channels;
+        self.pixel_step = stride * channels;
+        self.dilation = down;
+        self.left = left;
+        true
     }
 }
 
@@ -183,7 +199,7 @@ pub(crate) fn depthwise_row(row: &DepthwiseRow<'_>, first: usize, blocks: usize)
     };
     // SAFETY: for each block of four channels the assembly reads a word of every tap's weights,
     // four biases, multipliers and shifts (or one for all); a word of every tap inside of every
-    // pixel, whose row was just held to the input and whose column `RowTaps::new` held to the
+    // pixel, whose row was just held to the input and whose column `RowTaps::aim` held to the
     // row; and writes four bytes of every pixel. The list takes TAPS_MAX taps. Cells may be
     // written through a shared reference.
     unsafe { depthwise_row_asm(&mut block) }

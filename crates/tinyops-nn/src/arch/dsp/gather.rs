@@ -114,6 +114,7 @@ pub(crate) fn widen_value(value: i8, quads: usize, patch: &[Cell<u8>]) {
 }
 
 /// Copies runs of `len` values, `step` bytes from one to the next, into one piece.
+#[inline(never)]
 pub(crate) fn copy(to: &[Cell<u8>], from: &[Cell<u8>], (runs, len): (usize, usize), step: usize) {
     if runs == 0 || len == 0 {
         return;
