@@ -13,6 +13,7 @@ mod compiled;
 mod constants;
 mod cost;
 mod fit;
+mod foreign;
 mod geometry;
 mod high_water;
 mod lower;
@@ -31,6 +32,7 @@ pub use compiled::{
     compile_graph_with,
 };
 pub use fit::{Fit, FitError, Limits, fit};
+pub use foreign::{BoardFit, Layer, Survey, model_of, survey};
 pub use plan_memory::{ARENA_ALIGN, Lifetime, MemoryPlan, Placed};
 pub use replay::{Difference, Replay, ReplayError, replay};
 pub use rewrite::{Pass, Rewrite, Rewritten, rewrite};

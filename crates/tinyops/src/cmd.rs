@@ -11,9 +11,11 @@ mod device;
 mod devices;
 mod doctor;
 mod fleet;
+mod import;
 mod init;
 mod models;
 mod monitor;
+mod ops;
 mod predict;
 mod rollout;
 mod run;
@@ -48,6 +50,8 @@ enum Verb {
     Config(config::Config),
     Completions(completions::Completions),
     Boards(boards::Boards),
+    Import(import::Import),
+    Ops(ops::Ops),
     Data(data::Data),
     Run(run::Run),
     Models(models::Models),
@@ -73,6 +77,8 @@ pub(crate) async fn dispatch(cli: Cli, terminal: Terminal) -> Result<(), Failure
         Verb::Config(args) => config::run(&context, &args),
         Verb::Completions(args) => completions::run(&context, &args),
         Verb::Boards(args) => boards::run(&context, &args),
+        Verb::Import(args) => import::run(&context, &args),
+        Verb::Ops(args) => ops::run(&context, &args),
         Verb::Data(args) => data::run(&context, &args).await,
         Verb::Run(args) => run::run(&context, &args).await,
         Verb::Models(args) => models::run(&context, &args).await,

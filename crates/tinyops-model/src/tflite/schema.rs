@@ -10,6 +10,7 @@ pub(super) mod model {
     pub(in crate::tflite) const VERSION: usize = 0;
     pub(in crate::tflite) const OPERATOR_CODES: usize = 1;
     pub(in crate::tflite) const SUBGRAPHS: usize = 2;
+    pub(in crate::tflite) const DESCRIPTION: u16 = 3;
     pub(in crate::tflite) const BUFFERS: usize = 4;
 }
 
@@ -17,6 +18,7 @@ pub(super) mod model {
 pub(super) mod operator_code {
     pub(in crate::tflite) const OLD_CODE: usize = 0;
     pub(in crate::tflite) const CUSTOM_CODE: usize = 1;
+    pub(in crate::tflite) const VERSION: u16 = 2;
     pub(in crate::tflite) const CODE: usize = 3;
 }
 
@@ -26,6 +28,7 @@ pub(super) mod subgraph {
     pub(in crate::tflite) const INPUTS: usize = 1;
     pub(in crate::tflite) const OUTPUTS: usize = 2;
     pub(in crate::tflite) const OPERATORS: usize = 3;
+    pub(in crate::tflite) const NAME: u16 = 4;
 }
 
 /// Fields of `Tensor`.
@@ -51,11 +54,17 @@ pub(super) mod operator {
     pub(in crate::tflite) const CODE_INDEX: usize = 0;
     pub(in crate::tflite) const INPUTS: usize = 1;
     pub(in crate::tflite) const OUTPUTS: usize = 2;
+    pub(in crate::tflite) const OPTIONS_KIND: u16 = 3;
     pub(in crate::tflite) const OPTIONS: usize = 4;
 }
 
 /// Field of `Buffer`.
 pub(super) const BUFFER_DATA: usize = 0;
+
+/// The same, for the one who writes.
+pub(super) mod buffer {
+    pub(in crate::tflite) const DATA: u16 = super::BUFFER_DATA as u16;
+}
 
 /// Names of `TensorType`, by code.
 pub(super) const TYPES: [&str; 18] = [

@@ -1,6 +1,7 @@
 //! Models as bytes, graphs and their faults, foreign files.
 
 mod encoding;
+mod exports;
 mod faults;
 mod foreign;
 mod samples;

@@ -1,7 +1,7 @@
 //! Operators that move values: each as the places that its results come from.
 
 use super::{Call, place_of};
-use crate::graph::{Op, OpKind};
+use crate::graph::{Op, OpKind, Padding};
 use crate::tflite::import::{Answer, Import, op_of};
 use crate::tflite::operator::or_refuse;
 
@@ -31,6 +31,12 @@ pub(super) fn read(import: &mut Import<'_>, call: &Call<'_>) -> Answer<Vec<Op>> 
         .map_or(0, |q| q.zero_point);
     if call.outputs.is_empty() {
         return Ok(Err("has no output".to_owned()));
+    }
+    if call.name == "PAD"
+        && let Some(padding) = or_refuse!(around(import, call, input_of.dims.len()))
+    {
+        let output = or_refuse!(import.activation(or_refuse!(call.output())));
+        return Ok(Ok(vec![op_of(OpKind::Pad(padding), vec![input], output)]));
     }
     let mut ops = Vec::new();
     for (index, &output) in call.outputs.iter().enumerate() {
@@ -62,6 +68,23 @@ pub(super) fn read(import: &mut Import<'_>, call: &Call<'_>) -> Answer<Vec<Op>> 
         ));
     }
     Ok(Ok(ops))
+}
+
+/// Zeros around height and width alone, which a convolution may take over.
+fn around(import: &Import<'_>, call: &Call<'_>, rank: usize) -> Answer<Option<Padding>> {
+    let pads = or_refuse!(import.int32_constant(or_refuse!(call.input(1))));
+    let mut all = vec![0; 8usize.saturating_sub(2 * rank)];
+    all.extend(pads);
+    let in_range = all.iter().all(|&pad| u16::try_from(pad).is_ok());
+    Ok(Ok(match (&all[..], in_range) {
+        (&[0, 0, top, bottom, left, right, 0, 0], true) => Some(Padding::Explicit {
+            top: top as u16,
+            bottom: bottom as u16,
+            left: left as u16,
+            right: right as u16,
+        }),
+        _ => None,
+    }))
 }
 
 /// The shape of what is moved.

@@ -1,0 +1,163 @@
+//! A network that came without front end, labels or baseline: what it takes, and on which boards.
+
+use serde::Serialize;
+use tinyops_dsp::{Block, FrontEnd, Raw};
+use tinyops_model::graph::{Graph, OpKind};
+use tinyops_model::{Body, Decision, Model, OwnedScaler, Task};
+use tinyops_sketch::Baseline;
+
+use crate::board::boards;
+use crate::compiled::{CompileError, Compiled, Saved, compile};
+use crate::fit::{Limits, fit};
+
+/// What a network takes.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Survey {
+    /// `[1, height, width, channels]` of the input.
+    pub input: [u16; 4],
+    /// `[1, height, width, channels]` of the output.
+    pub output: [u16; 4],
+    /// Each op as the network has it, in order of execution.
+    pub layers: Vec<Layer>,
+    /// Multiply-accumulate operations of one run, after all rewrites.
+    pub macs: u64,
+    /// Bytes of the plan, which is all that a device keeps of the network.
+    pub plan_bytes: usize,
+    /// Bytes of the arena.
+    pub arena_bytes: u32,
+    /// What was rewritten, and what that saved.
+    pub saved: Saved,
+    /// Each board, and why the network does not fit it.
+    pub boards: Vec<BoardFit>,
+}
+
+/// One op of a network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Layer {
+    /// The operator.
+    pub kind: &'static str,
+    /// The name of what it makes.
+    pub output: String,
+    /// `[1, height, width, channels]` of what it makes.
+    pub shape: [u16; 4],
+    /// Multiply-accumulate operations.
+    pub macs: u64,
+    /// Bytes of its constants.
+    pub constant_bytes: u64,
+}
+
+/// Whether a network fits a board.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BoardFit {
+    /// The board's id.
+    pub board: String,
+    /// Everything that does not fit; empty if the network does.
+    pub reasons: Vec<String>,
+}
+
+/// A model around a network: its readings are the network's input as real numbers, one for each.
+///
+/// It has no baseline, so a device that runs it measures no drift.
+///
+/// # Errors
+/// [`CompileError`] where the network has not one input and one output, or its input is larger
+/// than a window may be.
+pub fn model_of(name: &str, graph: Graph) -> Result<Model, CompileError> {
+    let (&[input], &[output]) = (&graph.inputs[..], &graph.outputs[..]) else {
+        return Err(CompileError::InputsOrOutputs {
+            inputs: graph.inputs.len(),
+            outputs: graph.outputs.len(),
+        });
+    };
+    let [_, height, width, channels] = graph.tensor(input).shape;
+    let pixels = u32::from(height) * u32::from(width);
+    let front_end = |channel_count: u16, window_len: u32| FrontEnd {
+        rate_hz: 0.0,
+        channel_count,
+        window_len,
+        block: Block::Raw(Raw { scale: 1.0 }),
+    };
+    let values = pixels.saturating_mul(u32::from(channels));
+    let ways = [front_end(channels, pixels), front_end(1, values)];
+    let front_end = ways.into_iter().find(|way| way.check().is_ok());
+    let front_end = front_end.ok_or(CompileError::TooLarge {
+        what: "the input",
+        bytes: u64::from(values),
+    })?;
+    let is_last = |kind: OpKind| {
+        let mut ops = graph.ops.iter();
+        ops.any(|op| op.output == output && op.kind == kind)
+    };
+    let is_share = is_last(OpKind::Softmax { beta: 1.0 }) || is_last(OpKind::Logistic);
+    let scores: usize = graph
+        .tensor(output)
+        .shape
+        .iter()
+        .map(|&dim| usize::from(dim))
+        .product();
+    let labels = (0..scores).map(|index| index.to_string());
+    Ok(Model {
+        name: name.to_owned(),
+        task: if is_share {
+            Task::Classify
+        } else {
+            Task::Regress
+        },
+        front_end,
+        scaler: OwnedScaler::default(),
+        labels: labels.collect(),
+        body: Body::Network(graph),
+        decision: Decision {
+            threshold: 0.5,
+            min_confidence: 0.0,
+        },
+        baseline: Baseline::new(0, &[], &[])
+            .map_err(|_| CompileError::Model("the empty baseline"))?,
+    })
+}
+
+/// Compiles a model and holds it against every board.
+///
+/// # Errors
+/// [`CompileError`].
+pub fn survey(model: &Model) -> Result<(Survey, Compiled), CompileError> {
+    let compiled = compile(model)?;
+    let graph = model
+        .body
+        .graph()
+        .ok_or(CompileError::Model("it has no network"))?;
+    let layers = graph.ops.iter().map(|op| {
+        let made = graph.tensor(op.output);
+        let constants = op
+            .inputs
+            .iter()
+            .filter_map(|&input| graph.tensor(input).data.as_ref());
+        Layer {
+            kind: op.kind.name(),
+            output: made.name.clone(),
+            shape: made.shape,
+            macs: graph.op_macs(op),
+            constant_bytes: constants.map(|data| data.bytes() as u64).sum(),
+        }
+    });
+    let shape = |ids: &[tinyops_model::TensorId]| ids.first().map(|&id| graph.tensor(id).shape);
+    let boards = boards().iter().map(|board| BoardFit {
+        board: board.id.clone(),
+        reasons: fit(&compiled, board, &Limits::default())
+            .reasons
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+    });
+    let survey = Survey {
+        input: shape(&graph.inputs).unwrap_or_default(),
+        output: shape(&graph.outputs).unwrap_or_default(),
+        layers: layers.collect(),
+        macs: compiled.macs,
+        plan_bytes: compiled.program.len(),
+        arena_bytes: compiled.arena_bytes,
+        saved: compiled.saved.clone(),
+        boards: boards.collect(),
+    };
+    Ok((survey, compiled))
+}

@@ -1,0 +1,124 @@
+use std::{fmt::Write as _, fs, path::PathBuf};
+
+use serde::Serialize;
+use tinyops_compile::{Survey, model_of, survey};
+use tinyops_model::tflite::{self, ImportError};
+
+use crate::{
+    context::Context,
+    failure::{Exit, Failure},
+    table::Table,
+};
+
+/// Read an int8 `.tflite` network: its layers, what it takes, and which boards it fits
+///
+/// Exits with 1 if it cannot be run, and says everything that stands in the way.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: tinyops import keywords.tflite --plan keywords.plan")]
+pub(crate) struct Import {
+    /// The network
+    file: PathBuf,
+    /// Write it as a model here: readings are its input, labels are numbers
+    #[arg(long, short, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Write the plan that a device runs here
+    #[arg(long, value_name = "FILE")]
+    plan: Option<PathBuf>,
+}
+
+/// `tinyops import --json`
+#[derive(Serialize)]
+struct View {
+    file: String,
+    #[serde(flatten)]
+    survey: Survey,
+}
+
+pub(crate) fn run(context: &Context, args: &Import) -> Result<(), Failure> {
+    let file = args.file.display().to_string();
+    let bytes = fs::read(&args.file)
+        .map_err(|error| Failure::question(format!("cannot read `{file}`")).cause(&error))?;
+    let graph = tflite::import(&bytes).map_err(|error| refused(&file, &error))?;
+    let name = args.file.file_stem().unwrap_or_default().to_string_lossy();
+    let surveyed = model_of(&name, graph).and_then(|model| Ok((survey(&model)?, model)));
+    let ((survey, compiled), model) = surveyed.map_err(|error| {
+        let failure = Failure::of(Exit::No, &error);
+        failure.hint(format!("`{file}` was read, but cannot be compiled"))
+    })?;
+    let outputs = [
+        (&args.out, model.encode()),
+        (&args.plan, compiled.program.clone()),
+    ];
+    for (path, bytes) in outputs {
+        let Some(path) = path else { continue };
+        let shown = path.display();
+        fs::write(path, &bytes).map_err(|error| {
+            Failure::environment(format!("cannot write `{shown}`")).cause(&error)
+        })?;
+        let note = format!("wrote {shown} ({} bytes)", bytes.len());
+        context.terminal.note(note);
+    }
+    let view = View { file, survey };
+    context.terminal.answer(&view, || text(&view));
+    Ok(())
+}
+
+fn refused(file: &str, error: &ImportError) -> Failure {
+    let failure = Failure::no(format!("`{file}` cannot be imported"));
+    let failure = match error {
+        ImportError::Unsupported(refusals) => refusals.iter().fold(failure, |failure, refusal| {
+            failure.because(refusal.to_string())
+        }),
+        ImportError::Graph(faults) => faults
+            .iter()
+            .fold(failure, |failure, fault| failure.because(fault.to_string())),
+        other => failure.because(other.to_string()),
+    };
+    failure.hint("`tinyops ops` lists the operators that are read, and how")
+}
+
+fn text(view: &View) -> String {
+    let survey = &view.survey;
+    let shape = |[_, height, width, channels]: [u16; 4]| format!("{height}×{width}×{channels}");
+    let mut table = Table::new(["", "layer", "shape", "MACs", "constants"]);
+    for (index, layer) in survey.layers.iter().enumerate() {
+        table.row([
+            format!("{index} {}", layer.kind),
+            layer.output.clone(),
+            shape(layer.shape),
+            layer.macs.to_string(),
+            format!("{} B", layer.constant_bytes),
+        ]);
+    }
+    let mut out = format!(
+        "{}: {} to {}\n{}",
+        view.file,
+        shape(survey.input),
+        shape(survey.output),
+        table.text()
+    );
+    let _ = writeln!(
+        out,
+        "  {} multiply-accumulates, plan {} B, arena {} B",
+        survey.macs, survey.plan_bytes, survey.arena_bytes
+    );
+    let saved = &survey.saved;
+    if !saved.rewrites.is_empty() {
+        let _ = writeln!(
+            out,
+            "  rewritten in {} places, the same to the bit: multiply-accumulates were {}, filters and biases {} B, now {} B",
+            saved.rewrites.len(),
+            saved.macs_before,
+            saved.constant_bytes_before,
+            saved.constant_bytes
+        );
+    }
+    for fit in &survey.boards {
+        let board = &fit.board;
+        let _ = match fit.reasons.join("; ") {
+            why if why.is_empty() => writeln!(out, "  fits {board}"),
+            why => writeln!(out, "  does NOT fit {board}: {why}"),
+        };
+    }
+    out
+}
