@@ -196,7 +196,7 @@ mod tests {
         for entry in std::fs::read_dir(folder).expect("the folder is in the repository") {
             let path = entry.expect("reads").path();
             if path.to_string_lossy().ends_with(".cases.json") {
-                check_file(&path, &mut tally).expect("reads");
+                check_file(&path, None, &mut tally).expect("reads");
             }
         }
         assert_eq!(tally.differences, [""; 0]);
