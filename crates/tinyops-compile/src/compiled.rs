@@ -11,6 +11,9 @@ use crate::lower::{Lowered, lower};
 use crate::plan_memory::MemoryPlan;
 use crate::rewrite::{Rewrite, Rewritten, rewrite};
 
+/// Values of all activations of a network; a device holds a thousandth of it.
+const VALUES_MAX: u64 = 1 << 27;
+
 /// What a device runs, and what it takes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Compiled {
@@ -263,6 +266,16 @@ pub fn compile_graph_with(graph: &Graph, options: &Options) -> Result<Compiled, 
             .find(|tensor| tensor.quantization.is_none());
         let tensor = real.map_or_else(String::new, |tensor| tensor.name.clone());
         return Err(CompileError::NotQuantized { tensor });
+    }
+    let activations = graph.tensors.iter().filter(|tensor| tensor.data.is_none());
+    let values = |shape: [u16; 4]| shape.iter().map(|&dim| u64::from(dim)).product::<u64>();
+    let all = activations.map(|tensor| values(tensor.shape)).sum();
+    // Rewrites keep bounds of every value.
+    if all > VALUES_MAX {
+        return Err(CompileError::TooLarge {
+            what: "all activations together",
+            bytes: all,
+        });
     }
     let Rewritten {
         graph: smaller,

@@ -7,7 +7,7 @@ use tinyops_model::{Body, Decision, Model, OwnedScaler, Task};
 use tinyops_sketch::Baseline;
 
 use crate::board::boards;
-use crate::compiled::{CompileError, Compiled, Saved, compile};
+use crate::compiled::{CompileError, Compiled, Saved, compile_graph};
 use crate::fit::{Limits, fit};
 
 /// What a network takes.
@@ -27,7 +27,7 @@ pub struct Survey {
     pub arena_bytes: u32,
     /// What was rewritten, and what that saved.
     pub saved: Saved,
-    /// Each board, and why the network does not fit it.
+    /// Each board, and why the network alone does not fit it.
     pub boards: Vec<BoardFit>,
 }
 
@@ -116,16 +116,15 @@ pub fn model_of(name: &str, graph: Graph) -> Result<Model, CompileError> {
     })
 }
 
-/// Compiles a model and holds it against every board.
+/// Compiles a network and holds it against every board, as if it stood alone: without window and
+/// features, and with a payload of its plan.
 ///
 /// # Errors
 /// [`CompileError`].
-pub fn survey(model: &Model) -> Result<(Survey, Compiled), CompileError> {
-    let compiled = compile(model)?;
-    let graph = model
-        .body
-        .graph()
-        .ok_or(CompileError::Model("it has no network"))?;
+pub fn survey(graph: &Graph) -> Result<(Survey, Compiled), CompileError> {
+    let mut compiled = compile_graph(graph, false)?;
+    compiled.payload_bytes = u32::try_from(compiled.program.len()).unwrap_or(u32::MAX);
+    compiled.ram.arena_bytes = compiled.arena_bytes;
     let layers = graph.ops.iter().map(|op| {
         let made = graph.tensor(op.output);
         let constants = op

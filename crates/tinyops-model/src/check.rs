@@ -4,6 +4,9 @@ mod general;
 
 use crate::graph::{Conv, Data, Graph, Op, OpKind, Padding, Tensor, TensorId};
 
+/// 256 Mi; sums over shapes of this size overflow nothing.
+const ELEMENTS_MAX: u64 = 1 << 28;
+
 /// One thing that is wrong with a graph. Ops count from 0.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -158,7 +161,10 @@ fn tensor_fault(tensor: &Tensor) -> Option<&'static str> {
     if tensor.data.is_none() && tensor.shape[0] != 1 {
         return Some("is an activation with a batch other than 1");
     }
-    let elements: u64 = tensor.shape.iter().map(|&dim| u64::from(dim)).product();
+    let elements = elements(tensor);
+    if elements > ELEMENTS_MAX {
+        return Some("has more values than any board has memory");
+    }
     if tensor
         .data
         .as_ref()

@@ -32,3 +32,61 @@ proptest! {
         }
     }
 }
+
+/// The single operators of the golden vectors.
+fn operators() -> Vec<Vec<u8>> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/golden/tflite");
+    let entries = std::fs::read_dir(folder).expect("the folder is in the repository");
+    let paths = entries.map(|entry| entry.expect("reads").path());
+    let networks = paths.filter(|path| path.extension().is_some_and(|ending| ending == "tflite"));
+    let mut sorted: Vec<_> = networks.collect();
+    sorted.sort();
+    let bytes = sorted
+        .iter()
+        .map(|path| std::fs::read(path).expect("reads"));
+    bytes.collect()
+}
+
+#[test]
+fn an_operator_cut_short_anywhere_is_refused_or_read() {
+    for bytes in operators().iter().step_by(9) {
+        for len in (0..bytes.len()).step_by(5) {
+            let _ = tinyops_model::tflite::import(&bytes[..len]);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1500))]
+
+    #[test]
+    fn mutated_operators_are_refused_or_run(
+        which: prop::sample::Index,
+        changes in prop::collection::vec((any::<prop::sample::Index>(), prop_oneof![
+            any::<u32>(), 0u32..16, Just(u32::MAX), Just(0x8000_0000), Just(0x7FFF_FFFF), Just(0xFFFF),
+        ], 1usize..5), 1..4),
+    ) {
+        let all = operators_once();
+        let mut bytes = which.get(all).clone();
+        for (index, value, width) in changes {
+            let at = index.index(bytes.len());
+            for (place, byte) in bytes[at..].iter_mut().zip(value.to_le_bytes()).take(width) {
+                *place = byte;
+            }
+        }
+        let Ok(graph) = tinyops_model::tflite::import(&bytes) else { return Ok(()) };
+        let values = graph.tensors.iter().map(|tensor| tensor.shape.iter().map(|&dim| u64::from(dim)).product::<u64>());
+        if values.sum::<u64>() > 1 << 20 {
+            return Ok(());
+        }
+        if let Ok(compiled) = tinyops_compile::compile_graph(&graph, false) {
+            let plan = tinyops_nn::Plan::load(&compiled.program).expect("the compiler has loaded it");
+            plan.run(&mut vec![0; plan.arena_bytes()]).expect("as large as asked");
+        }
+    }
+}
+
+fn operators_once() -> &'static [Vec<u8>] {
+    static ALL: std::sync::OnceLock<Vec<Vec<u8>>> = std::sync::OnceLock::new();
+    ALL.get_or_init(operators)
+}

@@ -2,6 +2,7 @@
 
 mod capsules;
 mod contract;
+mod exports;
 mod fits;
 mod graphs;
 mod hostile;

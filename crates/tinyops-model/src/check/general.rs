@@ -25,7 +25,8 @@ pub(super) fn faults(op: &Op, tensors: &[&Tensor], output: &Tensor, faults: &mut
             faults.push("has a slope that is no number".to_owned());
         }
         OpKind::Concat { outer } => {
-            let all: u64 = tensors.iter().map(|tensor| elements(tensor)).sum();
+            let each = tensors.iter().map(|tensor| elements(tensor));
+            let all = each.fold(0, u64::saturating_add);
             let parts = u64::from(outer);
             let whole = |tensor: &&Tensor| parts > 0 && elements(tensor).is_multiple_of(parts);
             if all != elements(output) || !tensors.iter().all(whole) {
@@ -62,7 +63,7 @@ pub(super) fn faults(op: &Op, tensors: &[&Tensor], output: &Tensor, faults: &mut
             let values = u64::from(filter[1]) * u64::from(filter[2]) * u64::from(filter[3]);
             let rows = elements(tensors[0]) / values.max(1);
             if rows * values != elements(tensors[0])
-                || rows * u64::from(filter[0]) != elements(output)
+                || rows.saturating_mul(u64::from(filter[0])) != elements(output)
                 || output.shape[3] != filter[0]
             {
                 faults.push(format!("does not take whole rows of {values} values"));

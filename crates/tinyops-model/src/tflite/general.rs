@@ -156,6 +156,7 @@ fn join(import: &mut Import<'_>, call: &Call<'_>) -> Answer<Vec<Op>> {
     let Some(axis) = place_of(axis, dims.len()) else {
         return Ok(Err(format!("joins along axis {axis} of shape {dims:?}")));
     };
+    let made = or_refuse!(import.activation(output));
     let mut joined = Vec::new();
     for &input in call.inputs {
         let theirs = import.facts(input)?.dims;
@@ -170,12 +171,11 @@ fn join(import: &mut Import<'_>, call: &Call<'_>) -> Answer<Vec<Op>> {
         }
         joined.push(or_refuse!(import.made(input)));
     }
-    let output = or_refuse!(import.activation(output));
     let outer: i64 = dims[..axis].iter().map(|&dim| i64::from(dim)).product();
     let Ok(outer) = u32::try_from(outer) else {
         return Ok(Err(format!("has shape {dims:?}")));
     };
-    Ok(Ok(vec![op_of(OpKind::Concat { outer }, joined, output)]))
+    Ok(Ok(vec![op_of(OpKind::Concat { outer }, joined, made)]))
 }
 
 fn reduce(import: &mut Import<'_>, call: &Call<'_>) -> Answer<Vec<Op>> {
@@ -234,6 +234,10 @@ fn transpose_conv(import: &mut Import<'_>, call: &Call<'_>) -> Answer<Vec<Op>> {
     let activation = or_refuse!(call.options.activation(3));
     let shape = or_refuse!(filter_shape(&import.facts(filter)?.dims, 4));
     let [from, to] = [input, output].map(|id| import.tensor(id).shape);
+    let values = from.iter().map(|&dim| u64::from(dim)).product::<u64>();
+    if values > i32::MAX as u64 {
+        return Ok(Err(format!("takes {values} values")));
+    }
     let mut lens = [0; 2];
     let mut places = Vec::new();
     for axis in [0, 1] {

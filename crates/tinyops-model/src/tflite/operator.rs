@@ -66,13 +66,8 @@ pub(super) fn read(import: &mut Import<'_>, operator: &Table<'_>, name: &str) ->
                 [outputs, 1, 1, values],
                 0
             ));
-            let read: i64 = import
-                .tensor(ids[0])
-                .shape
-                .iter()
-                .map(|&dim| i64::from(dim))
-                .product();
-            if read == i64::from(values) {
+            let shape = import.tensor(ids[0]).shape;
+            if shape.iter().map(|&dim| u64::from(dim)).product::<u64>() == u64::from(values) {
                 OpKind::Dense(activation)
             } else {
                 OpKind::DenseRows(activation)
@@ -207,7 +202,10 @@ pub(super) fn bytes(pair: [i32; 2]) -> Option<[u8; 2]> {
     Some([byte(pair[0])?, byte(pair[1])?])
 }
 
+/// More tensors than any operator that is read has.
+const LIST_MAX: usize = 255;
+
 /// The numbers of a list, at most as many as any operator that is read has.
 fn take(list: Vector<'_>) -> Vec<i32> {
-    list.scalars().take(16).collect()
+    list.scalars().take(LIST_MAX).collect()
 }

@@ -1,7 +1,7 @@
 use std::{fmt::Write as _, fs, path::PathBuf};
 
 use serde::Serialize;
-use tinyops_compile::{Survey, model_of, survey};
+use tinyops_compile::{CompileError, Survey, model_of, survey};
 use tinyops_model::tflite::{self, ImportError};
 
 use crate::{
@@ -40,17 +40,20 @@ pub(crate) fn run(context: &Context, args: &Import) -> Result<(), Failure> {
         .map_err(|error| Failure::question(format!("cannot read `{file}`")).cause(&error))?;
     let graph = tflite::import(&bytes).map_err(|error| refused(&file, &error))?;
     let name = args.file.file_stem().unwrap_or_default().to_string_lossy();
-    let surveyed = model_of(&name, graph).and_then(|model| Ok((survey(&model)?, model)));
-    let ((survey, compiled), model) = surveyed.map_err(|error| {
+    let uncompiled = |error: CompileError| {
         let failure = Failure::of(Exit::No, &error);
         failure.hint(format!("`{file}` was read, but cannot be compiled"))
-    })?;
-    let outputs = [
-        (&args.out, model.encode()),
-        (&args.plan, compiled.program.clone()),
-    ];
+    };
+    let (survey, compiled) = survey(&graph).map_err(uncompiled)?;
+    let mut outputs = Vec::new();
+    if let Some(path) = &args.plan {
+        outputs.push((path, compiled.program));
+    }
+    if let Some(path) = &args.out {
+        let model = model_of(&name, graph).map_err(uncompiled)?;
+        outputs.push((path, model.encode()));
+    }
     for (path, bytes) in outputs {
-        let Some(path) = path else { continue };
         let shown = path.display();
         fs::write(path, &bytes).map_err(|error| {
             Failure::environment(format!("cannot write `{shown}`")).cause(&error)
@@ -84,7 +87,7 @@ fn text(view: &View) -> String {
     for (index, layer) in survey.layers.iter().enumerate() {
         table.row([
             format!("{index} {}", layer.kind),
-            layer.output.clone(),
+            brief(&layer.output).to_owned(),
             shape(layer.shape),
             layer.macs.to_string(),
             format!("{} B", layer.constant_bytes),
@@ -116,9 +119,17 @@ fn text(view: &View) -> String {
     for fit in &survey.boards {
         let board = &fit.board;
         let _ = match fit.reasons.join("; ") {
-            why if why.is_empty() => writeln!(out, "  fits {board}"),
+            why if why.is_empty() => writeln!(out, "  fits {board}, without its front end"),
             why => writeln!(out, "  does NOT fit {board}: {why}"),
         };
     }
     out
+}
+
+/// The last part of a name that a converter has joined of many.
+fn brief(name: &str) -> &str {
+    let last = name.rsplit(';').find(|part| !part.is_empty());
+    let last = last.unwrap_or(name);
+    let start = last.char_indices().rev().nth(39);
+    start.map_or(last, |(start, _)| &last[start..])
 }

@@ -1,4 +1,5 @@
 mod card;
+mod export;
 mod lineage;
 
 use serde::Serialize;
@@ -30,6 +31,7 @@ enum Verb {
     Rollback(Rollback),
     Lineage(lineage::Lineage),
     Card(card::Card),
+    Export(export::Export),
 }
 
 /// List the registered versions, newest first
@@ -118,6 +120,7 @@ pub(crate) async fn run(context: &Context, args: &Models) -> Result<(), Failure>
         Verb::Rollback(args) => rollback(context, args).await,
         Verb::Lineage(args) => lineage::run(context, args).await,
         Verb::Card(args) => card::run(context, args).await,
+        Verb::Export(args) => export::run(context, args).await,
     }
 }
 

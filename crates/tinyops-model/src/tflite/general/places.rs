@@ -23,6 +23,10 @@ pub(super) fn read(import: &mut Import<'_>, call: &Call<'_>) -> Answer<Vec<Op>> 
     let input = or_refuse!(import.made(number));
     let facts = import.facts(number)?;
     let dims: Vec<i64> = facts.dims.iter().map(|&dim| i64::from(dim)).collect();
+    let values = dims.iter().try_fold(1i64, |all, &dim| all.checked_mul(dim));
+    if values.is_none_or(|values| values > i64::from(i32::MAX)) {
+        return Ok(Err(format!("takes shape {dims:?}")));
+    }
     let input_of = Input::new(dims);
     let zero_point = import
         .tensor(input)
@@ -297,7 +301,7 @@ fn source(
         }
         "SPACE_TO_DEPTH" | "DEPTH_TO_SPACE" => {
             let block = i64::from(call.options.int(0, 0)?);
-            if rank != 4 || !(1..=255).contains(&block) {
+            if rank != 4 || output.len() != 4 || !(1..=255).contains(&block) {
                 return Ok(Err(format!("has blocks of {block} in {rank} dimensions")));
             }
             let [height, width, channels] = [input.dims[1], input.dims[2], input.dims[3]];
@@ -312,6 +316,9 @@ fn source(
                 axes[3] = (0..channels * block * block).map(place).collect();
             } else {
                 let inner = channels / (block * block);
+                if [height * block, width * block] != output[1..3] {
+                    return Ok(Err(format!("makes another shape than {output:?}")));
+                }
                 axes[1] = (0..height * block)
                     .map(|y| y / block * row + y % block * block * inner)
                     .collect();
