@@ -61,8 +61,8 @@ proptest! {
 
     #[test]
     fn mutated_operators_are_refused_or_run(
-        which: prop::sample::Index,
-        changes in prop::collection::vec((any::<prop::sample::Index>(), prop_oneof![
+        which: Index,
+        changes in prop::collection::vec((any::<Index>(), prop_oneof![
             any::<u32>(), 0u32..16, Just(u32::MAX), Just(0x8000_0000), Just(0x7FFF_FFFF), Just(0xFFFF),
         ], 1usize..5), 1..4),
     ) {
@@ -79,8 +79,8 @@ proptest! {
         if values.sum::<u64>() > 1 << 20 {
             return Ok(());
         }
-        if let Ok(compiled) = tinyops_compile::compile_graph(&graph, false) {
-            let plan = tinyops_nn::Plan::load(&compiled.program).expect("the compiler has loaded it");
+        if let Ok(compiled) = compile_graph(&graph, false) {
+            let plan = Plan::load(&compiled.program).expect("the compiler has loaded it");
             plan.run(&mut vec![0; plan.arena_bytes()]).expect("as large as asked");
         }
     }
