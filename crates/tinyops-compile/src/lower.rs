@@ -397,6 +397,8 @@ impl Lowering<'_> {
             let (below, above) = (-bytes(makes), bytes(reads));
             let forbidden = match record.code {
                 OpCode::Add | OpCode::Softmax | OpCode::Lookup => vec![(below, 0), (0, above)],
+                // An operand that is repeated is no place for the result.
+                OpCode::Binary if bytes(reads) == bytes(makes) => vec![(below, 0), (0, above)],
                 _ => match record.overlap_lead(reads, makes) {
                     Some(lead) => {
                         // Made from the last row to the first, the output may lie above as well.

@@ -388,7 +388,10 @@ impl<'a> Plan<'a> {
         // Elementwise ops may write over an input they have just read; the others trail behind
         // what they still read, or stay apart. Safety does not depend on it, the result does.
         let apart = |a: &Range<usize>, b: &Range<usize>| a.end <= b.start || b.end <= a.start;
-        let elementwise = matches!(op.code, OpCode::Add | OpCode::Lookup | OpCode::Softmax);
+        let elementwise = matches!(
+            op.code,
+            OpCode::Add | OpCode::Lookup | OpCode::Softmax | OpCode::Binary
+        );
         let trails = |range: &Range<usize>| {
             let distance = output.offset as i64 - range.start as i64;
             if op.flags & FLAG_BACKWARD != 0 {
