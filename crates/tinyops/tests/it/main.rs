@@ -2,6 +2,7 @@
 
 mod help;
 mod hostile;
+mod imports;
 mod interrupted;
 mod journey;
 mod refusals;
