@@ -45,6 +45,8 @@ pub(crate) fn screenshots(url: &str) -> Answer {
 
 fn take(browser: &str, url: &str, height: u32, picture: &std::path::Path, dark: bool) -> Answer {
     let profile = std::env::temp_dir().join(format!("tinyops-screenshots-{}", std::process::id()));
+    // The browser ends well without a server, too: only a picture that was not there before tells.
+    let taken = profile.with_extension("png");
     let mut command = Command::new(browser);
     command
         .args([
@@ -62,7 +64,7 @@ fn take(browser: &str, url: &str, height: u32, picture: &std::path::Path, dark: 
         .arg("--hide-scrollbars")
         .arg(format!("--user-data-dir={}", profile.display()))
         .arg(format!("--window-size={WIDTH},{height}"))
-        .arg(format!("--screenshot={}", picture.display()));
+        .arg(format!("--screenshot={}", taken.display()));
     if dark {
         command.arg("--blink-settings=preferredColorScheme=0");
     }
@@ -73,7 +75,9 @@ fn take(browser: &str, url: &str, height: u32, picture: &std::path::Path, dark: 
         .status();
     drop(fs::remove_dir_all(&profile)); // A leftover profile in the temporary folder does no harm.
     match status {
-        Ok(status) if status.success() && picture.is_file() => {
+        Ok(status) if status.success() && taken.is_file() => {
+            fs::copy(&taken, picture).map_err(|error| format!("{}: {error}", picture.display()))?;
+            drop(fs::remove_file(&taken));
             println!("{}", picture.display());
             Ok(())
         }
