@@ -7,6 +7,7 @@ use tinyops_nn::distance;
 
 use crate::cost;
 use crate::high_water::touched_bytes;
+use crate::layers::LayerMap;
 use crate::lower::{Lowered, lower};
 use crate::plan_memory::MemoryPlan;
 use crate::rewrite::{Rewrite, Rewritten, rewrite};
@@ -35,6 +36,8 @@ pub struct Compiled {
     pub ops: Vec<OpCost>,
     /// What was rewritten before, bit for bit the same.
     pub saved: Saved,
+    /// What each op of the plan makes of which layer.
+    pub layers: LayerMap,
 }
 
 /// What rewrites saved.
@@ -227,6 +230,9 @@ pub struct Options {
     pub split_from_bytes: u32,
     /// How much more work all bands together may make.
     pub extra_macs_percent: u32,
+    /// Every layer stays as the graph has it: no rewrite, no bands. What a device runs is smaller;
+    /// this is for comparing layer by layer.
+    pub as_written: bool,
 }
 
 impl Default for Options {
@@ -237,6 +243,7 @@ impl Default for Options {
             keep_input: false,
             split_from_bytes: 8192,
             extra_macs_percent: 1,
+            as_written: false,
         }
     }
 }
@@ -280,7 +287,12 @@ pub fn compile_graph_with(graph: &Graph, options: &Options) -> Result<Compiled, 
     let Rewritten {
         graph: smaller,
         rewrites,
-    } = rewrite(graph);
+        channels,
+    } = if options.as_written {
+        Rewritten::untouched(graph)
+    } else {
+        rewrite(graph)
+    };
     let saved = Saved {
         macs_before: graph.macs(),
         constant_bytes_before: graph.constant_bytes() as u64,
@@ -293,6 +305,7 @@ pub fn compile_graph_with(graph: &Graph, options: &Options) -> Result<Compiled, 
         memory,
         macs,
         tensor_bytes,
+        parts,
     } = lower(graph, options)?;
     let loaded = tinyops_nn::Plan::load(&plan).map_err(CompileError::Plan)?;
     let touched_bytes = touched_bytes(&loaded);
@@ -312,6 +325,7 @@ pub fn compile_graph_with(graph: &Graph, options: &Options) -> Result<Compiled, 
         ram: RamUse::default(),
         ops: op_costs(graph),
         saved,
+        layers: LayerMap::of(graph, parts, &channels),
     })
 }
 
@@ -326,6 +340,7 @@ fn of_distance(distance: Vec<u8>, dsp_operations: u64) -> Compiled {
         ram: RamUse::default(),
         ops: Vec::new(),
         saved: Saved::default(),
+        layers: LayerMap::default(),
     }
 }
 

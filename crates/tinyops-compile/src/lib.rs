@@ -9,6 +9,7 @@
 
 mod board;
 mod capsule;
+mod compare;
 mod compiled;
 mod constants;
 mod cost;
@@ -16,10 +17,12 @@ mod fit;
 mod foreign;
 mod geometry;
 mod high_water;
+mod layers;
 mod lower;
 mod picture;
 mod placement;
 mod plan_memory;
+mod reference;
 mod replay;
 mod rewrite;
 mod schedule;
@@ -27,12 +30,15 @@ mod storages;
 
 pub use board::{Band, Board, BoardError, Cost, Memory, Reserve, boards};
 pub use capsule::{Golden, PayloadError, payload};
+pub use compare::{Case, Comparison, Element, Row, Verdict, compare};
 pub use compiled::{
     CompileError, Compiled, OpCost, Options, RamUse, Saved, compile, compile_graph,
     compile_graph_with,
 };
 pub use fit::{Fit, FitError, Limits, fit};
 pub use foreign::{BoardFit, Layer, Survey, model_of, survey};
+pub use layers::{LayerMap, LayerValues, Values};
 pub use plan_memory::{ARENA_ALIGN, Lifetime, MemoryPlan, Placed};
+pub use reference::{Reference, ReferenceCase, ReferenceError, ReferenceLayer};
 pub use replay::{Difference, Replay, ReplayError, replay};
 pub use rewrite::{Pass, Rewrite, Rewritten, rewrite};

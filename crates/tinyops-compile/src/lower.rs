@@ -10,10 +10,11 @@ use tinyops_nn::record::{FLAG_BACKWARD, Header, NONE, OpCode, OpRecord, TensorRe
 
 use crate::compiled::{CompileError, Options};
 use crate::constants::{self, Channels, Constants, filter_values, quantization};
+use crate::layers::LayerPart;
 use crate::placement::{self, Block, Overlap};
 use crate::plan_memory::{self, MemoryPlan};
 use crate::schedule::{self, Pair, Step};
-use crate::storages::{Place, Storages};
+use crate::storages::{self, Place, Storages};
 
 /// A plan, its arena over time, and its work.
 pub(crate) struct Lowered {
@@ -22,6 +23,8 @@ pub(crate) struct Lowered {
     pub(crate) macs: u64,
     /// Where the highest tensor ends: a run touches this much at least.
     pub(crate) tensor_bytes: u32,
+    /// What each op of the plan makes.
+    pub(crate) parts: Vec<Option<LayerPart>>,
 }
 
 /// In so many bands a pair of ops may run.
@@ -37,7 +40,7 @@ pub(crate) fn lower(graph: &Graph, options: &Options) -> Result<Lowered, Compile
     let mut pairs: Vec<Pair> = Vec::new();
     let mut best = Lowering::run(graph, options, &pairs)?;
     let macs_most = best.macs + best.macs * u64::from(options.extra_macs_percent) / 100;
-    while best.memory.arena_bytes >= options.split_from_bytes {
+    while best.memory.arena_bytes >= options.split_from_bytes && !options.as_written {
         let arena_bytes = best.memory.arena_bytes;
         let is_free = |first: usize| pairs.iter().all(|pair| pair.first.abs_diff(first) > 1);
         let is_large = |first: usize| {
@@ -79,6 +82,8 @@ struct Lowering<'g> {
     filters: HashMap<TensorId, [u32; 2]>,
     tables: HashMap<Vec<u8>, u32>,
     overlaps: Vec<Overlap>,
+    /// For each op, what it makes of which layer; `None` for what only another op reads.
+    parts: Vec<Option<LayerPart>>,
 }
 
 impl Lowering<'_> {
@@ -110,10 +115,12 @@ impl Lowering<'_> {
             filters: HashMap::new(),
             tables: HashMap::new(),
             overlaps: Vec::new(),
+            parts: Vec::new(),
         };
         for (number, step) in (1..).zip(&steps) {
             if !matches!(graph.ops[step.op].kind, OpKind::Reshape) {
                 lowering.lower_step(number, step)?;
+                lowering.note_parts(step);
             }
         }
         let mut lowered = lowering.finish(*input, *output, options, &steps)?;
@@ -197,7 +204,24 @@ impl Lowering<'_> {
             memory,
             macs: 0,
             tensor_bytes,
+            parts: std::mem::take(&mut self.parts),
         })
+    }
+
+    /// Notes what the ops of a step make of the step's layer.
+    fn note_parts(&mut self, step: &Step) {
+        let (graph, band) = (self.graph, step.band.as_ref());
+        let output = graph.ops[step.op].output;
+        let (makes_at, _) = self.storages.place(graph, output, band, true);
+        let start = band.map_or(0, |band| {
+            band.makes.start * storages::row_bytes(graph, output) as usize
+        });
+        for (record, _) in &self.ops[self.parts.len()..] {
+            let (_, place) = self.tensors[usize::from(record.output)];
+            let layer = step.op;
+            self.parts
+                .push((place == makes_at).then_some(LayerPart { layer, start }));
+        }
     }
 
     /// The record of a whole activation under its own shape.

@@ -215,7 +215,8 @@ impl Storages {
     }
 }
 
-fn row_bytes(graph: &Graph, tensor: TensorId) -> u32 {
+/// Bytes of one row of a tensor.
+pub(crate) fn row_bytes(graph: &Graph, tensor: TensorId) -> u32 {
     let [_, _, columns, channels] = graph.tensor(tensor).shape.map(u32::from);
     columns * channels
 }

@@ -19,9 +19,9 @@ use crate::lower::clamp;
 /// Channels that the kernels take at a time.
 const QUAD: usize = 4;
 
-/// The graph without the channels that cannot matter, and how many went of each tensor;
-/// `None` if all matter.
-pub(super) fn eliminate(graph: &Graph) -> Option<(Graph, Vec<(TensorId, usize)>)> {
+/// The graph without the channels that cannot matter, and those that are left of each tensor that
+/// lost some; `None` if all matter.
+pub(super) fn eliminate(graph: &Graph) -> Option<(Graph, Vec<(TensorId, Vec<usize>)>)> {
     let bounds = bounds(graph);
     let filters: Vec<Option<FilterUse>> = graph
         .ops
@@ -29,13 +29,13 @@ pub(super) fn eliminate(graph: &Graph) -> Option<(Graph, Vec<(TensorId, usize)>)
         .map(|op| FilterUse::of(graph, op, &bounds))
         .collect();
     let kept = Search::new(graph, &filters).kept();
-    let removed: Vec<(TensorId, usize)> = (0..graph.tensors.len())
-        .filter(|&tensor| graph.tensors[tensor].data.is_none())
-        .map(|tensor| {
-            let channels = usize::from(graph.tensors[tensor].shape[3]);
-            (TensorId(tensor as u32), channels - kept[tensor].len())
-        })
-        .filter(|&(_, count)| count > 0)
+    let lost_some = |&tensor: &usize| {
+        let Tensor { shape, data, .. } = &graph.tensors[tensor];
+        data.is_none() && kept[tensor].len() < usize::from(shape[3])
+    };
+    let removed: Vec<(TensorId, Vec<usize>)> = (0..graph.tensors.len())
+        .filter(lost_some)
+        .map(|tensor| (TensorId(tensor as u32), kept[tensor].clone()))
         .collect();
     (!removed.is_empty()).then(|| (without(graph, &filters, &kept), removed))
 }

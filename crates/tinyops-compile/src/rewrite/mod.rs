@@ -9,8 +9,10 @@ mod channels;
 mod identities;
 mod padding;
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
-use tinyops_model::graph::{Graph, Op, TensorId};
+use tinyops_model::graph::{Graph, Op, Tensor, TensorId};
 
 /// A graph after all rewrites, and what they did.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,6 +21,9 @@ pub struct Rewritten {
     pub graph: Graph,
     /// What was done, in order.
     pub rewrites: Vec<Rewrite>,
+    /// Which channels are left of tensors that lost some, by the tensor's name; not where two
+    /// tensors have one name.
+    pub channels: BTreeMap<String, Vec<usize>>,
 }
 
 /// One thing that was rewritten.
@@ -52,15 +57,21 @@ pub enum Pass {
 /// Rewrites a quantized graph that has passed its check until nothing is left to do.
 #[must_use]
 pub fn rewrite(graph: &Graph) -> Rewritten {
-    let mut rewritten = Rewritten {
-        graph: graph.clone(),
-        rewrites: Vec::new(),
-    };
+    let mut rewritten = Rewritten::untouched(graph);
     while rewritten.round() {}
     rewritten
 }
 
 impl Rewritten {
+    /// A graph as it is.
+    pub(crate) fn untouched(graph: &Graph) -> Rewritten {
+        Rewritten {
+            graph: graph.clone(),
+            rewrites: Vec::new(),
+            channels: BTreeMap::new(),
+        }
+    }
+
     /// One round of all passes; whether any did something. Each takes an op or a channel away, so
     /// there is an end.
     fn round(&mut self) -> bool {
@@ -83,12 +94,23 @@ impl Rewritten {
             }
         }
         if let Some((graph, removed)) = channels::eliminate(&self.graph) {
-            for (tensor, count) in removed {
+            for (tensor, kept) in removed {
+                let tensor = self.graph.tensor(tensor);
                 self.rewrites.push(Rewrite {
                     pass: Pass::Channels,
-                    tensor: self.graph.tensor(tensor).name.clone(),
-                    count,
+                    tensor: tensor.name.clone(),
+                    count: usize::from(tensor.shape[3]) - kept.len(),
                 });
+                let before = self.channels.remove(&tensor.name);
+                let of_name = |other: &&Tensor| other.name == tensor.name && other.data.is_none();
+                if self.graph.tensors.iter().filter(of_name).count() > 1 {
+                    continue;
+                }
+                let kept = match before {
+                    Some(before) => kept.iter().map(|&channel| before[channel]).collect(),
+                    None => kept,
+                };
+                self.channels.insert(tensor.name.clone(), kept);
             }
             self.graph = graph;
         }

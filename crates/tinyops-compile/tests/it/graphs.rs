@@ -165,6 +165,7 @@ pub(crate) fn options(keep_input: bool, in_bands: bool) -> Options {
         keep_input,
         split_from_bytes: if in_bands { 0 } else { u32::MAX },
         extra_macs_percent: 1000,
+        as_written: false,
     }
 }
 

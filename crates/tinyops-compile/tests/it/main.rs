@@ -6,6 +6,7 @@ mod exports;
 mod fits;
 mod graphs;
 mod hostile;
+mod layers;
 mod networks;
 mod pictures;
 mod rewrites;

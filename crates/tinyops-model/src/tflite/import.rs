@@ -158,6 +158,25 @@ pub fn import(bytes: &[u8]) -> Result<Graph, ImportError> {
     Ok(import.graph)
 }
 
+/// The names of the tensors of a `.tflite` file, as [`import`] gives them to the graph, in the order of
+/// the file: other tools name a tensor by its place there.
+///
+/// # Errors
+/// [`ImportError`], for a file that cannot be read.
+pub fn tensor_names(bytes: &[u8]) -> Result<Vec<String>, ImportError> {
+    if bytes.get(4..8) != Some(&IDENTIFIER) {
+        return Err(ImportError::NotTflite);
+    }
+    let subgraphs = Table::root(bytes)?.tables(model::SUBGRAPHS)?;
+    if subgraphs.len() != 1 {
+        return Err(ImportError::Subgraphs(subgraphs.len()));
+    }
+    let tensors = subgraphs.table(0)?.tables(subgraph::TENSORS)?;
+    (0..tensors.len())
+        .map(|index| Ok(short(tensors.table(index)?.text(tensor::NAME)?)))
+        .collect()
+}
+
 fn operator_names(file: &Table<'_>) -> Result<Vec<String>, ImportError> {
     let codes = file.tables(model::OPERATOR_CODES)?;
     let name = |index| {

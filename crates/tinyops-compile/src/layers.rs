@@ -1,0 +1,295 @@
+//! What a run makes layer by layer, under the names that the network gives its tensors.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use tinyops_model::graph::{Graph, OpKind, Tensor};
+use tinyops_nn::record::OpCode;
+use tinyops_nn::{Plan, RunError};
+
+use crate::constants::quantization;
+
+/// The values of one layer: what one op of the network makes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerValues {
+    /// The tensor's name.
+    pub name: String,
+    /// The operator.
+    pub kind: String,
+    /// `[1, height, width, channels]`; `None` where nobody says.
+    pub shape: Option<[u16; 4]>,
+    /// Scale and zero point; `None` where nobody says.
+    pub quantization: Option<(f32, i8)>,
+    /// Which of the network's channels these are, where some went.
+    pub channels: Option<Vec<usize>>,
+    /// Bytes that the run did not make, as no band of rows needs them; their values mean nothing.
+    pub missing: Vec<Range<usize>>,
+    /// The values.
+    pub values: Values,
+}
+
+/// Values, or what is known of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Values {
+    /// All of them, in order of memory.
+    Bytes(Vec<u8>),
+    /// How many there are and their checksum, as zlib computes it.
+    Crc32 {
+        /// How many.
+        bytes: usize,
+        /// The checksum.
+        crc32: u32,
+    },
+}
+
+impl Values {
+    /// How many bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Values::Bytes(values) => values.len(),
+            Values::Crc32 { bytes, .. } => *bytes,
+        }
+    }
+
+    /// The checksum.
+    #[must_use]
+    pub fn crc32(&self) -> u32 {
+        match self {
+            Values::Bytes(values) => crc32(values),
+            Values::Crc32 { crc32, .. } => *crc32,
+        }
+    }
+}
+
+/// What an op of a plan makes: values of a layer, from a byte of its tensor on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LayerPart {
+    pub(crate) layer: usize,
+    pub(crate) start: usize,
+}
+
+/// Which op of a plan makes which layer of a network.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LayerMap {
+    layers: Vec<Facts>,
+    /// For each op of the plan.
+    parts: Vec<Option<LayerPart>>,
+    input: Option<Facts>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Facts {
+    name: String,
+    kind: &'static str,
+    shape: [u16; 4],
+    quantization: (f32, i8),
+    channels: Option<Vec<usize>>,
+    /// For a reshape, which has no op in a plan: the layer whose bytes it shows, or the input.
+    shows: Option<Source>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    Input,
+    Layer(usize),
+}
+
+impl LayerMap {
+    pub(crate) fn of(
+        graph: &Graph,
+        parts: Vec<Option<LayerPart>>,
+        channels: &BTreeMap<String, Vec<usize>>,
+    ) -> LayerMap {
+        let facts = |tensor: &Tensor, kind: &'static str| Facts {
+            name: tensor.name.clone(),
+            kind,
+            shape: tensor.shape,
+            quantization: quantization(tensor),
+            // A name that two tensors have says nothing of either.
+            channels: channels
+                .get(&tensor.name)
+                .filter(|kept| kept.len() == usize::from(tensor.shape[3]))
+                .cloned(),
+            shows: None,
+        };
+        let layers = graph.ops.iter().map(|op| {
+            let mut layer = facts(graph.tensor(op.output), op.kind.name());
+            if op.kind == OpKind::Reshape {
+                let maker = graph
+                    .ops
+                    .iter()
+                    .position(|before| before.output == op.inputs[0]);
+                layer.shows = Some(maker.map_or(Source::Input, Source::Layer));
+            }
+            layer
+        });
+        LayerMap {
+            layers: layers.collect(),
+            parts,
+            input: graph
+                .inputs
+                .first()
+                .map(|&input| facts(graph.tensor(input), "INPUT")),
+        }
+    }
+
+    /// The layers of a plan without a network to name them: one for each op.
+    #[must_use]
+    pub fn of_plan(plan: &Plan<'_>) -> LayerMap {
+        let ops = (0..plan.op_count()).filter_map(|index| plan.op(index));
+        let layers = ops.enumerate().filter_map(|(index, op)| {
+            let made = plan.tensor(op.output)?;
+            let kind = match op.code {
+                OpCode::Conv2d if op.is_dense(made.shape) => "FULLY_CONNECTED",
+                OpCode::Conv2d => "CONV_2D",
+                OpCode::DepthwiseConv2d => "DEPTHWISE_CONV_2D",
+                OpCode::MaxPool2d => "MAX_POOL_2D",
+                OpCode::AveragePool2d => "AVERAGE_POOL_2D",
+                OpCode::Mean => "MEAN",
+                OpCode::Add => "ADD",
+                OpCode::Softmax => "SOFTMAX",
+                OpCode::Lookup => "TABLE",
+                OpCode::Pad => "PAD",
+                OpCode::Copy => "COPY",
+                OpCode::Binary => "BINARY",
+                OpCode::Reduce => "REDUCE",
+                OpCode::ResizeBilinear => "RESIZE_BILINEAR",
+            };
+            Some(Facts {
+                name: format!("op {index}"),
+                kind,
+                shape: made.shape,
+                quantization: (made.scale, made.zero_point),
+                channels: None,
+                shows: None,
+            })
+        });
+        let layers: Vec<Facts> = layers.collect();
+        let parts = (0..layers.len()).map(|layer| Some(LayerPart { layer, start: 0 }));
+        LayerMap {
+            parts: parts.collect(),
+            layers,
+            input: None,
+        }
+    }
+
+    /// Runs a plan and keeps what each op makes, before a later one takes its bytes.
+    ///
+    /// # Errors
+    /// [`RunError`].
+    ///
+    /// # Panics
+    /// If the input has another length than the plan's.
+    pub fn trace(&self, plan: &Plan<'_>, input: &[u8]) -> Result<Vec<LayerValues>, RunError> {
+        let mut arena = vec![0; plan.arena_bytes()];
+        arena[plan.input().range()].copy_from_slice(input);
+        let mut made = Vec::with_capacity(plan.op_count());
+        plan.run_observed(&mut arena, |index, arena| {
+            let output = plan.op(index).and_then(|op| plan.tensor(op.output));
+            let output = output.expect("an op that ran has an output");
+            made.push(arena[output.range()].to_vec());
+        })?;
+        Ok(self.gather(input, &made))
+    }
+
+    /// The layers of what each op of the plan has made, in order.
+    #[must_use]
+    pub fn gather(&self, input: &[u8], made: &[Vec<u8>]) -> Vec<LayerValues> {
+        let mut values: Vec<Vec<u8>> = self.layers.iter().map(Facts::zeros).collect();
+        let mut is_made: Vec<Vec<Range<usize>>> = vec![Vec::new(); values.len()];
+        for (part, made) in self.parts.iter().zip(made) {
+            let Some(part) = part else { continue };
+            let place = values[part.layer].get_mut(part.start..);
+            let place = place.and_then(|place| place.get_mut(..made.len()));
+            if let Some(place) = place {
+                place.copy_from_slice(made);
+                is_made[part.layer].push(part.start..part.start + made.len());
+            }
+        }
+        for (index, layer) in self.layers.iter().enumerate() {
+            match layer.shows {
+                // A layer shows one before it.
+                Some(Source::Layer(before)) => {
+                    values[index] = values[before].clone();
+                    is_made[index] = is_made[before].clone();
+                }
+                Some(Source::Input) => {
+                    values[index] = input.to_vec();
+                    is_made[index] = std::iter::once(0..input.len()).collect();
+                }
+                None => {}
+            }
+        }
+        let layers = self.layers.iter().zip(values).zip(is_made);
+        layers
+            .map(|((facts, values), made)| LayerValues {
+                missing: gaps(made, values.len()),
+                ..facts.with(values)
+            })
+            .collect()
+    }
+
+    /// The input as a layer, named as the network names it.
+    #[must_use]
+    pub fn input(&self, values: &[u8]) -> Option<LayerValues> {
+        self.input.as_ref().map(|facts| facts.with(values.to_vec()))
+    }
+}
+
+impl Facts {
+    fn zeros(&self) -> Vec<u8> {
+        vec![0; self.shape.iter().map(|&dim| usize::from(dim)).product()]
+    }
+
+    fn with(&self, values: Vec<u8>) -> LayerValues {
+        LayerValues {
+            name: self.name.clone(),
+            kind: self.kind.to_owned(),
+            shape: Some(self.shape),
+            quantization: Some(self.quantization),
+            channels: self.channels.clone(),
+            missing: Vec::new(),
+            values: Values::Bytes(values),
+        }
+    }
+}
+
+/// What some ranges leave out of the first `len` places.
+fn gaps(mut made: Vec<Range<usize>>, len: usize) -> Vec<Range<usize>> {
+    made.sort_by_key(|range| range.start);
+    let mut gaps = Vec::new();
+    let mut end = 0;
+    for range in made.into_iter().chain([len..len]) {
+        if range.start > end {
+            gaps.push(end..range.start);
+        }
+        end = end.max(range.end);
+    }
+    gaps
+}
+
+/// The checksum of zlib, PNG and Ethernet.
+///
+/// # Source
+/// ISO 3309: polynomial 0xEDB88320 reflected, all ones before and after.
+fn crc32(bytes: &[u8]) -> u32 {
+    let step = |crc: u32, &byte: &u8| {
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| {
+            let carry = 0xEDB8_8320 & (crc & 1).wrapping_neg();
+            crc >> 1 ^ carry
+        })
+    };
+    !bytes.iter().fold(u32::MAX, step)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_checksum_is_that_of_zlib() {
+        assert_eq!(crc32(b"123456789"), 0xCBF4_3926);
+        assert_eq!(crc32(b""), 0);
+    }
+}
