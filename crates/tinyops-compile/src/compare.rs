@@ -43,7 +43,9 @@ pub struct Row {
     pub max_difference: Option<f64>,
     /// The first value that differs.
     pub element: Option<Element>,
-    /// What else is to be said: how the layer was paired, what of it was compared.
+    /// The name that the second side has for it, where that is another: they are paired by place.
+    pub paired_with: Option<String>,
+    /// What else is to be said of what was compared.
     pub note: Option<String>,
 }
 
@@ -179,6 +181,7 @@ fn lone(layer: &LayerValues, verdict: Verdict) -> Row {
         elements_differing: None,
         max_difference: None,
         element: None,
+        paired_with: None,
         note: None,
     }
 }
@@ -193,6 +196,7 @@ fn row<'l>(
         let row = row.get_or_insert_with(|| Row {
             elements: found.elements,
             note: found.note.clone(),
+            paired_with: (a.name != b.name).then(|| b.name.clone()),
             elements_differing: found.differing.map(|_| 0),
             max_difference: found.max_difference.map(|_| 0.0),
             ..lone(a, Verdict::Same)
@@ -245,11 +249,8 @@ struct First {
 impl Found {
     fn of(a: &LayerValues, b: &LayerValues, tolerance: u32) -> Found {
         let mut note = None;
-        if a.name != b.name {
-            note = Some(format!("paired by place with `{}`", b.name));
-        }
         let (Values::Bytes(of_a), Values::Bytes(of_b)) = (&a.values, &b.values) else {
-            return Found::of_checksums(a, b, note);
+            return Found::of_checksums(a, b);
         };
         let (channels_a, channels_b) = (a.channels.as_deref(), b.channels.as_deref());
         let pairs: Vec<Pairing> = if of_a.len() == of_b.len() && channels_a == channels_b {
@@ -324,7 +325,7 @@ impl Found {
         found
     }
 
-    fn of_checksums(a: &LayerValues, b: &LayerValues, note: Option<String>) -> Found {
+    fn of_checksums(a: &LayerValues, b: &LayerValues) -> Found {
         let (elements, others) = (a.values.bytes(), b.values.bytes());
         let (verdict, said) = if elements != others {
             (
@@ -345,7 +346,7 @@ impl Found {
             differing: None,
             max_difference: None,
             first: None,
-            note: note.or(Some(said)),
+            note: Some(said),
         }
     }
 }

@@ -174,6 +174,19 @@ impl LayerMap {
         }
     }
 
+    /// Whether a plan that was compiled elsewhere has the ops of one that was compiled here, so that
+    /// its layers have the same names.
+    #[must_use]
+    pub fn suits(own: &Plan<'_>, other: &Plan<'_>) -> bool {
+        let ops = |plan: &Plan<'_>| -> Vec<_> {
+            let ops = (0..plan.op_count()).filter_map(|index| plan.op(index));
+            let shape = |index: u16| plan.tensor(index).map(|tensor| tensor.shape);
+            ops.map(|op| (op.code, op.inputs.map(shape), shape(op.output)))
+                .collect()
+        };
+        own.input().shape == other.input().shape && ops(own) == ops(other)
+    }
+
     /// Runs a plan and keeps what each op makes, before a later one takes its bytes.
     ///
     /// # Errors
@@ -260,7 +273,7 @@ fn gaps(mut made: Vec<Range<usize>>, len: usize) -> Vec<Range<usize>> {
     made.sort_by_key(|range| range.start);
     let mut gaps = Vec::new();
     let mut end = 0;
-    for range in made.into_iter().chain([len..len]) {
+    for range in made.into_iter().chain(std::iter::once(len..len)) {
         if range.start > end {
             gaps.push(end..range.start);
         }

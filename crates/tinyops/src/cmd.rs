@@ -2,6 +2,7 @@
 
 mod alerts;
 mod boards;
+mod compare;
 mod compile;
 mod completions;
 mod config;
@@ -57,6 +58,7 @@ enum Verb {
     Models(models::Models),
     Predict(predict::Predict),
     Compile(compile::Compile),
+    Compare(compare::Compare),
     Smoke(smoke::SmokeTest),
     Devices(devices::Devices),
     Rollout(rollout::Rollout),
@@ -84,6 +86,7 @@ pub(crate) async fn dispatch(cli: Cli, terminal: Terminal) -> Result<(), Failure
         Verb::Models(args) => models::run(&context, &args).await,
         Verb::Predict(args) => predict::run(&context, &args).await,
         Verb::Compile(args) => compile::run(&context, &args).await,
+        Verb::Compare(args) => compare::run(&context, &args).await,
         Verb::Smoke(args) => smoke::run(&context, &args).await,
         Verb::Devices(args) => devices::run(&context, &args).await,
         Verb::Rollout(args) => rollout::run(&context, &args).await,

@@ -19,9 +19,12 @@ use crate::lower::clamp;
 /// Channels that the kernels take at a time.
 const QUAD: usize = 4;
 
+/// A tensor, and the channels that are left of it.
+pub(super) type Left = (TensorId, Vec<usize>);
+
 /// The graph without the channels that cannot matter, and those that are left of each tensor that
 /// lost some; `None` if all matter.
-pub(super) fn eliminate(graph: &Graph) -> Option<(Graph, Vec<(TensorId, Vec<usize>)>)> {
+pub(super) fn eliminate(graph: &Graph) -> Option<(Graph, Vec<Left>)> {
     let bounds = bounds(graph);
     let filters: Vec<Option<FilterUse>> = graph
         .ops
@@ -33,7 +36,7 @@ pub(super) fn eliminate(graph: &Graph) -> Option<(Graph, Vec<(TensorId, Vec<usiz
         let Tensor { shape, data, .. } = &graph.tensors[tensor];
         data.is_none() && kept[tensor].len() < usize::from(shape[3])
     };
-    let removed: Vec<(TensorId, Vec<usize>)> = (0..graph.tensors.len())
+    let removed: Vec<Left> = (0..graph.tensors.len())
         .filter(lost_some)
         .map(|tensor| (TensorId(tensor as u32), kept[tensor].clone()))
         .collect();

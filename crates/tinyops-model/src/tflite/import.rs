@@ -516,11 +516,20 @@ impl<'a> Import<'a> {
     }
 }
 
+/// The name of a tensor as [`import`] gives it to the graph: a long one is cut; where a converter has
+/// joined many, as many stay as go in whole.
+#[must_use]
+pub fn graph_name(name: &str) -> String {
+    short(name.to_owned())
+}
+
 fn short(name: String) -> String {
-    match name.char_indices().nth(NAME_CHARS_MAX) {
-        Some((end, _)) => name[..end].to_owned(),
-        None => name,
-    }
+    let Some((end, _)) = name.char_indices().nth(NAME_CHARS_MAX) else {
+        return name;
+    };
+    let cut = &name[..end];
+    let whole = cut.rfind(';').filter(|&end| end > 0).unwrap_or(end);
+    cut[..whole].to_owned()
 }
 
 /// `[batch, height, width, channels]` of up to four dimensions; `None` if one is out of range.

@@ -14,5 +14,5 @@ mod schema;
 mod write;
 
 pub use export::{ExportError, export};
-pub use import::{ImportError, Refusal, import, tensor_names};
+pub use import::{ImportError, Refusal, graph_name, import, tensor_names};
 pub use operators::{Operator, operators};

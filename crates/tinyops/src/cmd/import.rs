@@ -66,7 +66,8 @@ pub(crate) fn run(context: &Context, args: &Import) -> Result<(), Failure> {
     Ok(())
 }
 
-fn refused(file: &str, error: &ImportError) -> Failure {
+/// What stands in the way of a file.
+pub(crate) fn refused(file: &str, error: &ImportError) -> Failure {
     let failure = Failure::no(format!("`{file}` cannot be imported"));
     let failure = match error {
         ImportError::Unsupported(refusals) => refusals.iter().fold(failure, |failure, refusal| {
@@ -126,10 +127,10 @@ fn text(view: &View) -> String {
     out
 }
 
-/// The last part of a name that a converter has joined of many.
-fn brief(name: &str) -> &str {
-    let last = name.rsplit(';').find(|part| !part.is_empty());
-    let last = last.unwrap_or(name);
-    let start = last.char_indices().rev().nth(39);
-    start.map_or(last, |(start, _)| &last[start..])
+/// The first part of a name that a converter has joined of many: what the tensor was called last.
+pub(crate) fn brief(name: &str) -> &str {
+    let first = name.split(';').find(|part| !part.is_empty());
+    let first = first.unwrap_or(name);
+    let start = first.char_indices().rev().nth(39);
+    start.map_or(first, |(start, _)| &first[start..])
 }
