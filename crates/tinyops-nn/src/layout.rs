@@ -16,8 +16,8 @@ pub const QUAD: usize = 4;
 /// The shift of a packed channel lies at most so far below the greatest of its op.
 pub const STEP_MAX: i8 = 3;
 
-/// The most channels of an op that are worth packing: fast kernels unpack them on the stack, nine
-/// bytes each, and leave ops with more to the portable ones.
+/// The most channels of an op that are worth packing: a reader of words may unpack them all
+/// on the stack.
 pub const UNPACKED_MAX: usize = 64;
 
 /// One packed channel, as a word and three bytes; `None` if it does not go into them.

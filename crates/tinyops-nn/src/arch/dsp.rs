@@ -16,6 +16,8 @@
 
 use core::cell::Cell;
 
+use crate::layout::{BLOCK_PIXELS, QUAD};
+
 mod gather;
 #[macro_use]
 mod rescale;
@@ -24,20 +26,17 @@ mod add;
 mod conv;
 mod dense;
 mod depthwise;
+mod table;
 
 pub(crate) use add::add;
-pub(crate) use conv::convolve_block;
+pub(crate) use conv::{BlockPlace, ConvBlock};
 pub(crate) use dense::{dense, dense_sums};
 pub(crate) use depthwise::{DepthwiseRow, ROW_PIXELS_MAX, RowTaps, depthwise_row};
-pub(crate) use gather::{copy, widen, widen_value};
+pub(crate) use gather::{Patches, Rect};
+pub(crate) use table::{ChannelTable, TABLE_MAX};
 
-/// The channels of a convolution: as many biases, multipliers and shifts as outputs.
-#[derive(Clone, Copy)]
-pub(crate) struct ChannelTable<'a> {
-    pub(crate) biases: &'a [[u8; 4]],
-    pub(crate) multipliers: &'a [[u8; 4]],
-    pub(crate) shifts: &'a [u8],
-}
+/// Bytes from one quad's place in the widened patches to the next.
+const WIDE_QUAD: usize = 2 * BLOCK_PIXELS * QUAD;
 
 fn is_aligned(cells: &[Cell<u8>]) -> bool {
     cells.as_ptr().addr().is_multiple_of(4)

@@ -2,16 +2,14 @@
 
 use core::cell::Cell;
 
-use super::{Channels, Unpacked, clamp, fill, product};
-use crate::arch::dsp::{self, ChannelTable};
+use super::{Channels, clamp_bytes, product, taps_inside};
+use crate::arch::dsp::{self, BlockPlace, ChannelTable, ConvBlock, Patches, Rect, TABLE_MAX};
 use crate::layout::{BLOCK_PIXELS, GROUP_ROWS, QUAD};
 use crate::plan::Plan;
-use crate::record::{FLAG_ONE_MULTIPLIER, OpRecord};
-
-/// Bytes from one quad's place in the widened patches to the next.
-const WIDE_QUAD: usize = 2 * BLOCK_PIXELS * QUAD;
+use crate::record::OpRecord;
 
 /// As the portable kernel, of which nothing is left on this processor.
+#[inline(never)]
 pub(crate) fn convolve(
     plan: &Plan<'_>,
     op: &OpRecord,
@@ -30,40 +28,17 @@ pub(crate) fn convolve(
         return;
     }
     let row = (op.taps(source.shape) as usize).next_multiple_of(QUAD);
-    let (patches, stage) = scratch.split_at(row / QUAD * WIDE_QUAD);
-    let [_, height, width, channels] = source.shape.map(i32::from);
-    let [taps_down, taps_along] = op.kernel.map(i32::from);
-    let [step_down, step_along] = op.dilation.map(i32::from);
-    let run = taps_along as usize * channels as usize;
-    let gather = Gather {
-        op,
-        input,
-        height,
-        width,
-        channels: channels as usize,
-        zero_point: source.zero_point,
-        stage,
-        top_max: height - 1 - (taps_down - 1) * step_down,
-        // Taps apart are no run: then every pixel goes tap by tap.
-        left_max: if step_along == 1 {
-            width - taps_along
-        } else {
-            -1
-        },
-        runs: (taps_down as usize, run),
-        run_step: (step_down * width * channels) as usize,
-    };
-    let mut unpacked = Unpacked::new();
-    let Some(table) = Channels::of(plan, op, outputs).table(&mut unpacked) else {
-        // `Plan::load` refuses more packed channels than can be unpacked.
-        return;
-    };
+    let patches = Patches::new(scratch, row);
+    let gather = Gather::new(op, input, source.shape, source.zero_point, &patches);
+    let channels = Channels::of(plan, op, outputs);
+    let mut table = ChannelTable::new();
+    let mut conv = ConvBlock::new(patches.wide(), filter, result.zero_point);
     // The pixels of a pointwise layer lie as its outputs do, so that four are widened at once.
     let is_pointwise = op.kernel == [1, 1]
         && op.stride == [1, 1]
         && op.pad == [0, 0]
         && source.shape[1..3] == result.shape[1..3]
-        && stage.is_empty();
+        && patches.is_direct();
     let [stride_down, stride_along] = op.stride.map(i32::from);
     let [pad_down, pad_along] = op.pad.map(i32::from);
     let left_end = columns as i32 * stride_along - pad_along;
@@ -71,11 +46,10 @@ pub(crate) fn convolve(
     for (index, block) in output.chunks(BLOCK_PIXELS * outputs).enumerate() {
         let pixels = block.len() / outputs;
         if is_pointwise {
-            let values = &input[index * BLOCK_PIXELS * row..];
-            dsp::widen(values, patches, (pixels, row / QUAD), (row, 4));
+            patches.put_pixels(&input[index * BLOCK_PIXELS * row..], pixels);
         } else {
             for pixel in 0..pixels {
-                gather.widen([top, left], &patches[4 * pixel..]);
+                gather.pixel([top, left], pixel);
                 left += stride_along;
                 if left == left_end {
                     left = -pad_along;
@@ -83,164 +57,167 @@ pub(crate) fn convolve(
                 }
             }
         }
-        let place = |channel: usize| (&block[channel..], pixels, outputs);
-        if op.flags & FLAG_ONE_MULTIPLIER == 0 {
-            dsp::convolve_block(
-                patches,
-                filter,
-                table,
-                place(0),
-                result.zero_point,
-                op.clamp,
-            );
-            continue;
-        }
-        for (channel, weights) in filter.chunks_exact(row).enumerate() {
-            let table = ChannelTable {
-                biases: &table.biases[channel..=channel],
-                ..table
+        let mut first = 0;
+        while first < outputs {
+            // Few channels stay in the table.
+            if index == 0 || outputs > TABLE_MAX {
+                channels.fill(&mut table, first, TABLE_MAX.min(outputs - first));
+            }
+            let place = BlockPlace {
+                outputs: &block[first..],
+                pixels,
+                stride: outputs,
             };
-            let place = place(channel);
-            dsp::convolve_block(patches, weights, table, place, result.zero_point, op.clamp);
+            conv.run(&table, first, place);
+            first += TABLE_MAX;
         }
+        clamp_bytes(block, op.clamp);
     }
 }
 
 /// A dense layer.
+#[inline(never)]
 fn dense(plan: &Plan<'_>, op: &OpRecord, filter: &[u8], values: &[Cell<u8>], output: &[Cell<u8>]) {
     let zero_point = plan.view(op.output).zero_point;
     let table = Channels::of(plan, op, output.len());
+    let whole = values.len() / QUAD * QUAD;
     let group_bytes = GROUP_ROWS * values.len().next_multiple_of(QUAD);
     let mut done = 0;
     if let Some((biases, rescale)) = table.one_low_rescale()
-        && values.len().is_multiple_of(QUAD)
-        && op.clamp == [i8::MIN, i8::MAX]
+        && values.len() == whole
         && output.len() >= GROUP_ROWS
     {
         done = output.len() / GROUP_ROWS * GROUP_ROWS;
         let biases = &biases[..done];
         dsp::dense(values, filter, biases, rescale, &output[..done], zero_point);
     }
-    let clamp = clamp(op, zero_point);
-    let groups = filter.chunks_exact(group_bytes).skip(done / GROUP_ROWS);
-    let rest = output[done..].chunks(GROUP_ROWS);
-    for (index, (outputs, group)) in rest.zip(groups).enumerate() {
-        let mut sums = dsp::dense_sums(values, group);
-        let whole = values.len() / QUAD * QUAD;
+    while done < output.len() {
+        let group = &filter[done / GROUP_ROWS * group_bytes..][..group_bytes];
+        let sums = dsp::dense_sums(values, group);
         let last = group[whole * GROUP_ROWS..].chunks(QUAD);
-        for (sum, weights) in sums.iter_mut().zip(last) {
-            for (value, &weight) in values[whole..].iter().zip(weights) {
-                *sum = sum.wrapping_add(product(value.get(), weight));
+        let mut last = last.map(Some).chain(core::iter::repeat(None));
+        for sum in sums {
+            // What is no whole quad, and no row where all values are.
+            let weights = last.next().flatten().unwrap_or(&[]);
+            let pairs = values[whole..].iter().zip(weights);
+            let rest = pairs.map(|(value, &weight)| product(value.get(), weight));
+            let sum = rest.fold(sum, i32::wrapping_add);
+            if let Some(output) = output.get(done) {
+                output.set(table.finish_one(done, sum, zero_point));
             }
+            done += 1;
         }
-        let first = done + index * GROUP_ROWS;
-        table.finish(first, &sums[..outputs.len()], outputs, clamp);
     }
+    clamp_bytes(output, op.clamp);
 }
 
 /// Where the patches come from.
 struct Gather<'a> {
     op: &'a OpRecord,
     input: &'a [Cell<u8>],
-    height: i32,
-    width: i32,
+    patches: &'a Patches<'a>,
+    height: usize,
+    width: usize,
     channels: usize,
     zero_point: i8,
-    /// One patch as bytes, where a tap is not made of whole quads.
-    stage: &'a [Cell<u8>],
-    /// The last row and column of a patch's first tap at which all of its taps lie inside.
-    top_max: i32,
-    left_max: i32,
-    /// Rows of the filter, and values of each.
-    runs: (usize, usize),
-    /// Bytes from a row's values to the next one's.
-    run_step: usize,
+    /// The whole patch.
+    whole: Rect,
+    /// One more than the last row and column of a patch's first tap at which all of its taps lie
+    /// inside, or 0.
+    inside: [u32; 2],
 }
 
-impl Gather<'_> {
-    /// Widens the patch whose first tap lies at row and column `at` into its places.
+impl<'a> Gather<'a> {
+    fn new(
+        op: &'a OpRecord,
+        input: &'a [Cell<u8>],
+        shape: [u16; 4],
+        zero_point: i8,
+        patches: &'a Patches<'a>,
+    ) -> Gather<'a> {
+        let [_, height, width, channels] = shape.map(usize::from);
+        let [down, along] = op.kernel.map(usize::from);
+        let reach = (down - 1) * usize::from(op.dilation[0]) + 1;
+        let len = along * channels;
+        // Taps apart are no run: then every pixel goes tap by tap.
+        let is_run = op.dilation[1] == 1;
+        let inside = |size: usize, reach: usize| (size + 1).saturating_sub(reach) as u32;
+        Gather {
+            op,
+            input,
+            patches,
+            height,
+            width,
+            channels,
+            zero_point,
+            whole: Rect {
+                rows: down,
+                len,
+                from_step: usize::from(op.dilation[0]) * width * channels,
+                to_step: len,
+            },
+            inside: [
+                inside(height, reach),
+                if is_run { inside(width, along) } else { 0 },
+            ],
+        }
+    }
+
+    /// Widens the patch whose first tap lies at row and column `at`.
     #[inline(always)]
-    fn widen(&self, at: [i32; 2], patch: &[Cell<u8>]) {
-        let [top, left] = at;
-        let is_inside = top >= 0 && top <= self.top_max && left >= 0 && left <= self.left_max;
-        if !is_inside {
-            self.widen_at_border(at, patch);
-            return;
-        }
-        let values = &self.input[(top * self.width + left) as usize * self.channels..];
-        if self.stage.is_empty() {
-            let (runs, quads) = (self.runs.0, self.runs.1 / QUAD);
-            dsp::widen(
-                values,
-                patch,
-                (runs, quads),
-                (self.run_step, quads * WIDE_QUAD),
-            );
+    fn pixel(&self, at: [i32; 2], pixel: usize) {
+        let [top, left] = at.map(|place| place as u32);
+        if top < self.inside[0] && left < self.inside[1] {
+            let first = (top as usize * self.width + left as usize) * self.channels;
+            self.patches
+                .put(&self.input[first..], &self.whole, (pixel, 0));
         } else {
-            dsp::copy(self.stage, values, self.runs, self.run_step);
-            self.widen_stage(patch);
+            self.pixel_at_border(at, pixel);
         }
+        self.patches.unstage(pixel);
     }
 
+    /// Five rectangles: padding above, below, before and after what lies inside, and that.
     #[inline(never)]
-    fn widen_stage(&self, patch: &[Cell<u8>]) {
-        dsp::widen(self.stage, patch, (1, self.stage.len() / QUAD), (0, 0));
-    }
-
-    /// Goes through the patch in its order, in the longest pieces there are.
-    #[inline(never)]
-    fn widen_at_border(&self, [mut y, left]: [i32; 2], patch: &[Cell<u8>]) {
-        let [taps_down, taps_along] = self.op.kernel.map(i32::from);
-        let [step_down, step_along] = self.op.dilation.map(i32::from);
-        let mut done = 0;
-        for _ in 0..taps_down {
-            let line = (0..self.height).contains(&y).then_some(y * self.width);
-            y += step_down;
-            let mut tap = 0;
-            while tap < taps_along {
-                let x = left + tap * step_along;
-                let inside = line.filter(|_| (0..self.width).contains(&x));
-                // How many taps go on as this one does.
-                let mut count = 1;
-                if step_along == 1 {
-                    let end = match inside {
-                        Some(_) => self.width - x,
-                        None if line.is_some() && x < 0 => -x,
-                        None => taps_along,
-                    };
-                    count = end.min(taps_along - tap);
+    fn pixel_at_border(&self, [top, left]: [i32; 2], pixel: usize) {
+        let [down, along] = self.op.kernel;
+        let [step_down, step_along] = self.op.dilation;
+        let (above, below) = taps_inside(top, down, step_down, self.height);
+        // Taps apart go one by one.
+        let count = if step_along == 1 { along } else { 1 };
+        let mut group = 0;
+        while group < along {
+            let left = left + i32::from(group) * i32::from(step_along);
+            let (before, after) = taps_inside(left, count, 1, self.width);
+            let (all, taps) = (usize::from(down), usize::from(count));
+            let rects = [
+                (0..above, 0..taps),
+                (below..all, 0..taps),
+                (above..below, 0..before),
+                (above..below, after..taps),
+                (above..below, before..after),
+            ];
+            for (index, (rows, taps)) in rects.into_iter().enumerate() {
+                let rect = Rect {
+                    rows: rows.len(),
+                    len: taps.len() * self.channels,
+                    ..self.whole
+                };
+                if rect.rows == 0 || rect.len == 0 {
+                    continue;
                 }
-                let from = inside.map(|line| self.pixels(line + x, count));
-                let len = count as usize * self.channels;
-                self.put(from, (done, len), patch);
-                done += len;
-                tap += count;
+                let tap = usize::from(group) + taps.start;
+                let place = (pixel, rows.start * rect.to_step + tap * self.channels);
+                if index < 4 {
+                    self.patches.fill(self.zero_point, &rect, place);
+                    continue;
+                }
+                let y = (top + (above * usize::from(step_down)) as i32) as usize;
+                let x = (left + before as i32) as usize;
+                let values = &self.input[(y * self.width + x) * self.channels..];
+                self.patches.put(values, &rect, place);
             }
+            group += count;
         }
-        if !self.stage.is_empty() {
-            self.widen_stage(patch);
-        }
-    }
-
-    /// Some values of the patch, or so much padding.
-    #[inline(never)]
-    fn put(&self, from: Option<&[Cell<u8>]>, (at, len): (usize, usize), patch: &[Cell<u8>]) {
-        if self.stage.is_empty() {
-            let (place, quads) = (&patch[at / QUAD * WIDE_QUAD..], len / QUAD);
-            match from {
-                Some(values) => dsp::widen(values, place, (1, quads), (0, 0)),
-                None => dsp::widen_value(self.zero_point, quads, place),
-            }
-            return;
-        }
-        let place = &self.stage[at..at + len];
-        match from {
-            Some(values) => dsp::copy(place, values, (1, len), 0),
-            None => fill(place, self.zero_point as u8),
-        }
-    }
-
-    fn pixels(&self, first: i32, count: i32) -> &[Cell<u8>] {
-        &self.input[first as usize * self.channels..][..count as usize * self.channels]
     }
 }

@@ -3,7 +3,6 @@
 use core::cell::Cell;
 
 use super::{BLOCK, Channels, clamp, product, rows_in_order, taps_inside};
-use crate::kernel::SMALL;
 use crate::plan::Plan;
 use crate::record::OpRecord;
 
@@ -16,10 +15,6 @@ pub(crate) fn convolve(plan: &Plan<'_>, op: &OpRecord, input: &[Cell<u8>], outpu
     let result = plan.view(op.output);
     let [_, height, width, input_channels] = source.shape.map(usize::from);
     let [_, output_height, output_width, output_channels] = result.shape.map(usize::from);
-    #[cfg(all(target_arch = "arm", target_feature = "dsp"))]
-    if super::depthwise_dsp::convolve(plan, op, input, output) {
-        return;
-    }
     let [kernel_height, kernel_width] = op.kernel.map(usize::from);
     let [step_y, step_x] = op.dilation.map(usize::from);
     let filter = &plan.constants()[op.weights_offset as usize..]
@@ -60,7 +55,7 @@ pub(crate) fn convolve(plan: &Plan<'_>, op: &OpRecord, input: &[Cell<u8>], outpu
                         }
                         let at =
                             (line_at + (left + (column * step_x) as i32) as usize) * input_channels;
-                        if multiplier == 1 && !SMALL {
+                        if multiplier == 1 {
                             add_products(&mut sums, &input[at + first..][..outputs.len()], tap);
                         } else {
                             let values = &input[at..at + input_channels];

@@ -8,8 +8,6 @@ use core::cell::Cell;
 
 #[cfg(all(target_arch = "arm", target_feature = "dsp"))]
 use crate::arch::dsp::ChannelTable;
-#[cfg(all(target_arch = "arm", target_feature = "dsp"))]
-use crate::layout::UNPACKED_MAX;
 use crate::layout::unpack_channel;
 use crate::plan::{Plan, channel_parts};
 use crate::quantize::Multiplier;
@@ -25,13 +23,19 @@ pub(crate) mod conv;
 pub(crate) mod conv;
 #[cfg(feature = "general-ops")]
 pub(crate) mod copy;
+#[cfg(not(all(target_arch = "arm", target_feature = "dsp")))]
 pub(crate) mod depthwise;
 #[cfg(all(target_arch = "arm", target_feature = "dsp"))]
-pub(crate) mod depthwise_dsp;
+#[path = "depthwise_dsp.rs"]
+pub(crate) mod depthwise;
 #[cfg(feature = "general-ops")]
 pub(crate) mod mean;
 #[cfg(feature = "general-ops")]
 pub(crate) mod pad;
+#[cfg(not(all(target_arch = "arm", target_feature = "dsp")))]
+pub(crate) mod pool;
+#[cfg(all(target_arch = "arm", target_feature = "dsp"))]
+#[path = "pool_dsp.rs"]
 pub(crate) mod pool;
 #[cfg(feature = "general-ops")]
 pub(crate) mod reduce;
@@ -39,10 +43,8 @@ pub(crate) mod reduce;
 pub(crate) mod resize;
 pub(crate) mod softmax;
 
-/// Whether this code only serves what the processor's own kernels leave: then small is better.
-pub(crate) const SMALL: bool = cfg!(all(target_arch = "arm", target_feature = "dsp"));
-
 /// Channels whose sums are kept at once: two 256-bit or four 128-bit vectors of the host.
+#[cfg(not(all(target_arch = "arm", target_feature = "dsp")))]
 pub(crate) const BLOCK: usize = 16;
 
 /// Bias, multiplier and shift of each output channel of a convolution.
@@ -84,27 +86,14 @@ impl<'a> Channels<'a> {
         }
     }
 
-    /// The whole table, unpacked where it is packed; `None` where that would be too much stack.
+    /// Some channels as the assembly reads them.
     #[cfg(all(target_arch = "arm", target_feature = "dsp"))]
-    pub(crate) fn table<'t>(&self, unpacked: &'t mut Unpacked) -> Option<ChannelTable<'t>>
-    where
-        'a: 't,
-    {
-        match *self {
-            Channels::Wide {
-                biases,
-                multipliers,
-                shifts,
-            } => Some(ChannelTable {
-                biases,
-                multipliers,
-                shifts,
-            }),
-            Channels::Packed {
-                words,
-                biases,
-                shift_max,
-            } => unpacked.table(words, biases, shift_max),
+    #[inline(never)]
+    pub(crate) fn fill(&self, table: &mut ChannelTable, first: usize, count: usize) {
+        table.clear();
+        for index in first..first + count {
+            let (bias, multiplier) = self.channel(index);
+            table.push(bias, multiplier);
         }
     }
 
@@ -123,16 +112,18 @@ impl<'a> Channels<'a> {
         }
     }
 
-    /// Whether every shift is below 0, so that factors are below 1/2.
+    /// One channel's sum without bias as an output byte, not clamped to any activation.
     #[cfg(all(target_arch = "arm", target_feature = "dsp"))]
-    pub(crate) fn shifts_are_low(&self) -> bool {
-        match self {
-            Channels::Wide { shifts, .. } => shifts.iter().all(|&shift| (shift as i8) < 0),
-            Channels::Packed { shift_max, .. } => *shift_max < 0,
-        }
+    #[inline(never)]
+    pub(crate) fn finish_one(&self, index: usize, sum: i32, zero_point: i8) -> u8 {
+        let (bias, multiplier) = self.channel(index);
+        let value = multiplier.apply(bias.wrapping_add(sum));
+        value.saturating_add(i32::from(zero_point)).clamp(-128, 127) as u8
     }
 
     /// Bias and multiplier of one channel.
+    #[cfg(all(target_arch = "arm", target_feature = "dsp"))]
+    #[inline(never)]
     fn channel(&self, index: usize) -> (i32, Multiplier) {
         match *self {
             Channels::Wide {
@@ -156,6 +147,7 @@ impl<'a> Channels<'a> {
     }
 
     /// Adds the biases to some sums, from channel `first` on, rescales and clamps them into bytes.
+    #[cfg(not(all(target_arch = "arm", target_feature = "dsp")))]
     #[inline]
     pub(crate) fn finish(
         &self,
@@ -168,13 +160,6 @@ impl<'a> Channels<'a> {
             value: i32::from_le_bytes(*value),
             shift: *shift as i8,
         };
-        if SMALL {
-            for (index, (output, &sum)) in outputs.iter().zip(sums).enumerate() {
-                let (bias, multiplier) = self.channel(first + index);
-                output.set(clamp(multiplier.apply(bias.wrapping_add(sum))));
-            }
-            return;
-        }
         let (biases, multipliers, shifts) = match *self {
             Channels::Wide {
                 biases,
@@ -213,45 +198,14 @@ impl<'a> Channels<'a> {
     }
 }
 
-/// Packed channels as wide ones.
+/// Holds bytes to the fused activation, where it is not the whole range.
 #[cfg(all(target_arch = "arm", target_feature = "dsp"))]
-#[repr(align(4))]
-pub(crate) struct Unpacked {
-    biases: [[u8; 4]; UNPACKED_MAX],
-    multipliers: [[u8; 4]; UNPACKED_MAX],
-    shifts: [u8; UNPACKED_MAX],
-}
-
-#[cfg(all(target_arch = "arm", target_feature = "dsp"))]
-impl Unpacked {
-    pub(crate) fn new() -> Unpacked {
-        Unpacked {
-            biases: [[0; 4]; UNPACKED_MAX],
-            multipliers: [[0; 4]; UNPACKED_MAX],
-            shifts: [0; UNPACKED_MAX],
-        }
+pub(crate) fn clamp_bytes(outputs: &[Cell<u8>], [least, greatest]: [i8; 2]) {
+    if [least, greatest] == [i8::MIN, i8::MAX] {
+        return;
     }
-
-    fn table(
-        &mut self,
-        words: &[[u8; 4]],
-        biases: &[[u8; 3]],
-        shift_max: i8,
-    ) -> Option<ChannelTable<'_>> {
-        let count = words.len();
-        let wide = self.biases.get_mut(..count)?.iter_mut();
-        let wide = wide.zip(&mut self.multipliers).zip(&mut self.shifts);
-        for (((wide_bias, value), shift), (&word, &bias)) in wide.zip(words.iter().zip(biases)) {
-            let (bias, multiplier) = unpack_channel(word, bias, shift_max);
-            *wide_bias = bias.to_le_bytes();
-            *value = multiplier.value.to_le_bytes();
-            *shift = multiplier.shift as u8;
-        }
-        Some(ChannelTable {
-            biases: &self.biases[..count],
-            multipliers: &self.multipliers[..count],
-            shifts: &self.shifts[..count],
-        })
+    for output in outputs {
+        output.set((output.get() as i8).clamp(least, greatest) as u8);
     }
 }
 
@@ -277,6 +231,10 @@ pub(crate) fn copy(to: &[Cell<u8>], from: &[Cell<u8>]) {
     }
 }
 
+#[cfg(any(
+    feature = "general-ops",
+    not(all(target_arch = "arm", target_feature = "dsp"))
+))]
 #[inline]
 pub(crate) fn fill(to: &[Cell<u8>], value: u8) {
     for to in to {

@@ -108,7 +108,7 @@ pub(crate) struct DepthwiseRow<'a> {
     pub(crate) tap_rows: (usize, usize),
     /// `height × width × channels` weights.
     pub(crate) filter: &'a [u8],
-    pub(crate) table: ChannelTable<'a>,
+    pub(crate) table: &'a ChannelTable,
     pub(crate) input: &'a [Cell<u8>],
     /// The row's pixels, one after another.
     pub(crate) output: &'a [Cell<u8>],
@@ -125,11 +125,7 @@ struct RowBlock {
     list: *mut u32,
     input: *const Cell<u8>,
     output: *const Cell<u8>,
-    multipliers: *const [u8; 4],
-    shifts: *const u8,
-    multiplier_step: usize,
-    shift_step: usize,
-    biases: *const [u8; 4],
+    table: *const u32,
     filter: *const u8,
     channels: usize,
     offsets: *const u32,
@@ -145,13 +141,13 @@ struct RowBlock {
     masks_end: *const u32,
 }
 
-/// Computes channels `first..first + 4 · blocks` of the row's pixels. Every shift is below 0.
-pub(crate) fn depthwise_row(row: &DepthwiseRow<'_>, first: usize, blocks: usize) {
+/// Computes channels `first..first + 4 · blocks` of the row's pixels, the first of which is the
+/// table's channel `known`. Every shift is below 0.
+pub(crate) fn depthwise_row(row: &DepthwiseRow<'_>, first: usize, known: usize, blocks: usize) {
     let taps = row.taps;
     let end = first + 4 * blocks;
     let (above, below) = row.tap_rows;
     let last_row = row.input_row + (below - above - 1) * taps.dilation;
-    let each = usize::from(row.table.multipliers.len() == row.table.biases.len());
     assert!(
         blocks > 0
             && taps.pixels > 0
@@ -160,10 +156,8 @@ pub(crate) fn depthwise_row(row: &DepthwiseRow<'_>, first: usize, blocks: usize)
             && end <= taps.channels
             && (last_row + 1) * taps.row_bytes <= row.input.len()
             && row.filter.len() >= taps.kernel[0] * taps.kernel[1] * taps.channels
-            && row.table.biases.len() >= end
-            && !row.table.multipliers.is_empty()
-            && row.table.shifts.len() == row.table.multipliers.len()
-            && row.table.biases.as_ptr().addr().is_multiple_of(4)
+            && row.table.len() >= known + 4 * blocks
+            && row.table.is_low()
             && row.output.len() >= taps.pixels * taps.channels,
         "the parts of a row fit together"
     );
@@ -178,11 +172,7 @@ pub(crate) fn depthwise_row(row: &DepthwiseRow<'_>, first: usize, blocks: usize)
         list: list.as_mut_ptr(),
         input: input.wrapping_offset(taps.left as isize * taps.channels as isize + first as isize),
         output: row.output[first..].as_ptr(),
-        multipliers: row.table.multipliers[each * first..].as_ptr(),
-        shifts: row.table.shifts[each * first..].as_ptr(),
-        multiplier_step: 4 * each,
-        shift_step: each,
-        biases: row.table.biases[first..].as_ptr(),
+        table: row.table.as_ptr().wrapping_add(3 * known),
         filter: row.filter[first..].as_ptr(),
         channels: taps.channels,
         offsets: taps.offsets.as_ptr(),
@@ -198,7 +188,7 @@ pub(crate) fn depthwise_row(row: &DepthwiseRow<'_>, first: usize, blocks: usize)
         masks_end: masks.end,
     };
     // SAFETY: for each block of four channels the assembly reads a word of every tap's weights,
-    // four biases, multipliers and shifts (or one for all); a word of every tap inside of every
+    // three words of the table's four channels; a word of every tap inside of every
     // pixel, whose row was just held to the input and whose column `RowTaps::aim` held to the
     // row; and writes four bytes of every pixel. The list takes TAPS_MAX taps. Cells may be
     // written through a shared reference.
@@ -206,12 +196,11 @@ pub(crate) fn depthwise_row(row: &DepthwiseRow<'_>, first: usize, blocks: usize)
 }
 
 const _: () = {
-    assert!(core::mem::offset_of!(RowBlock, multipliers) == 24);
-    assert!(core::mem::offset_of!(RowBlock, biases) == 40);
-    assert!(core::mem::offset_of!(RowBlock, offsets) == 52);
-    assert!(core::mem::offset_of!(RowBlock, input_zero_point) == 68);
-    assert!(core::mem::offset_of!(RowBlock, input_zero_points) == 84);
-    assert!(size_of::<RowBlock>() == 96);
+    assert!(core::mem::offset_of!(RowBlock, table) == 24);
+    assert!(core::mem::offset_of!(RowBlock, offsets) == 36);
+    assert!(core::mem::offset_of!(RowBlock, input_zero_point) == 52);
+    assert!(core::mem::offset_of!(RowBlock, input_zero_points) == 68);
+    assert!(size_of::<RowBlock>() == 80);
 };
 
 /// One tap of four channels: 8 instructions for 4 products, 32 bytes.
@@ -234,13 +223,9 @@ macro_rules! tap {
 macro_rules! rescale_to_list {
     () => {
         "
-        ldr r2, [r8]
-        ldrsb r3, [r9]
-        add r8, r10
-        add r9, r11
-        lsls r2, r2, #1
-        adds r3, #32
-        lsl r3, r12, r3
+        ldr r2, [r8, #16]
+        ldr r3, [r8, #8]
+        add r8, #12
         stm r0!, {{r2, r3}}
         "
     };
@@ -255,14 +240,14 @@ unsafe extern "C" fn depthwise_row_asm(block: *mut RowBlock) {
     // taps, r11 zero point, r12 output, lr end of the taps.
     naked_asm!(
         "push {{r4-r11, lr}}",
-        "sub sp, #96",
+        "sub sp, #80",
         "ldm r0!, {{r1-r12}}",
         "stm sp, {{r1-r12}}",
-        "ldm r0, {{r1-r12}}",
+        "ldm r0, {{r1-r8}}",
         "add r0, sp, #48",
-        "stm r0, {{r1-r12}}",
+        "stm r0, {{r1-r8}}",
         // The first round of taps does what does not fill a round of nine.
-        "ldr r8, [sp, #60]",
+        "ldr r8, [sp, #44]",
         "sub r8, #1",
         "mov r9, #9",
         "udiv r3, r8, r9",
@@ -271,16 +256,18 @@ unsafe extern "C" fn depthwise_row_asm(block: *mut RowBlock) {
         "adr r10, 20f",
         "add r10, r10, r8, lsl #5",
         "orr r10, r10, #1",
-        "str r10, [sp, #72]",
+        "str r10, [sp, #56]",
         // The next four channels.
         "10:",
-        "ldr r3, [sp, #40]",
-        "ldm r3!, {{r4, r5, r6, r7}}",
-        "str r3, [sp, #40]",
+        "ldr r3, [sp, #24]",
+        "ldr r4, [r3]",
+        "ldr r5, [r3, #12]",
+        "ldr r6, [r3, #24]",
+        "ldr r7, [r3, #36]",
         "ldr r0, [sp, #12]",
-        "ldrd r1, r2, [sp, #44]",
-        "ldr r12, [sp, #68]",
-        "ldr r8, [sp, #56]",
+        "ldrd r1, r2, [sp, #28]",
+        "ldr r12, [sp, #52]",
+        "ldr r8, [sp, #40]",
         "cmp r8, #0",
         "beq 14f",
         "13:",
@@ -296,8 +283,8 @@ unsafe extern "C" fn depthwise_row_asm(block: *mut RowBlock) {
         "bne 13b",
         "14:",
         "add r0, #16",
-        "ldr r8, [sp, #60]",
-        "ldr r11, [sp, #52]",
+        "ldr r8, [sp, #44]",
+        "ldr r11, [sp, #36]",
         "15:",
         "ldr r9, [r1]",
         "add r1, r2",
@@ -308,7 +295,7 @@ unsafe extern "C" fn depthwise_row_asm(block: *mut RowBlock) {
         "subs r8, #1",
         "bne 15b",
         "mov lr, r0",
-        "ldr r8, [sp, #64]",
+        "ldr r8, [sp, #48]",
         "cmp r8, #0",
         "beq 17f",
         "16:",
@@ -325,17 +312,15 @@ unsafe extern "C" fn depthwise_row_asm(block: *mut RowBlock) {
         "17:",
         "ldr r3, [sp, #12]",
         "stm r3, {{r4, r5, r6, r7}}",
-        "ldrd r8, r9, [sp, #24]",
-        "ldrd r10, r11, [sp, #32]",
-        "mov r12, #-1",
+        "ldr r8, [sp, #24]",
         rescale_to_list!(),
         rescale_to_list!(),
         rescale_to_list!(),
         rescale_to_list!(),
-        "strd r8, r9, [sp, #24]",
-        "ldr r10, [sp, #72]",
-        "ldr r11, [sp, #76]",
-        "ldr r8, [sp, #88]",
+        "str r8, [sp, #24]",
+        "ldr r10, [sp, #56]",
+        "ldr r11, [sp, #60]",
+        "ldr r8, [sp, #72]",
         "ldrd r1, r12, [sp, #16]",
         // The next pixel.
         "18:",
@@ -364,7 +349,7 @@ unsafe extern "C" fn depthwise_row_asm(block: *mut RowBlock) {
         // A pixel some of whose taps lie outside.
         "30:",
         "mov r10, r3",
-        "ldr r11, [sp, #84]",
+        "ldr r11, [sp, #68]",
         "31:",
         "ldm.w r0!, {{r2, r8, r9}}",
         "lsls r10, r10, #1",
@@ -387,8 +372,8 @@ unsafe extern "C" fn depthwise_row_asm(block: *mut RowBlock) {
         "cmp r0, lr",
         "bne 31b",
         "33:",
-        "ldr r10, [sp, #72]",
-        "ldr r11, [sp, #76]",
+        "ldr r10, [sp, #56]",
+        "ldr r11, [sp, #60]",
         "22:",
         "ldm.w r0!, {{r2, r3, r8, r9}}",
         "smmlar r4, r4, r2, r4",
@@ -413,23 +398,23 @@ unsafe extern "C" fn depthwise_row_asm(block: *mut RowBlock) {
         "strb r6, [r12, #2]",
         "strb r7, [r12, #3]",
         "ldm.w sp, {{r2, r3, r8}}",
-        "ldr r9, [sp, #92]",
+        "ldr r9, [sp, #76]",
         "add r1, r2",
         "add r12, r3",
         "cmp r8, r9",
         "bne 18b",
         "ldrd r0, r1, [sp, #16]",
-        "ldr r2, [sp, #44]",
-        "ldr r3, [sp, #80]",
+        "ldr r2, [sp, #28]",
+        "ldr r3, [sp, #64]",
         "add r0, #4",
         "add r1, #4",
         "add r2, #4",
         "strd r0, r1, [sp, #16]",
-        "str r2, [sp, #44]",
+        "str r2, [sp, #28]",
         "subs r3, #1",
-        "str r3, [sp, #80]",
+        "str r3, [sp, #64]",
         "bne 10b",
-        "add sp, #96",
+        "add sp, #80",
         "pop {{r4-r11, pc}}",
     )
 }
