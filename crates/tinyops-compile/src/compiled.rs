@@ -6,7 +6,7 @@ use tinyops_model::{Body, GraphError, Model};
 use tinyops_nn::distance;
 
 use crate::cost;
-use crate::high_water::touched_bytes;
+use crate::high_water::{self, ArenaFault};
 use crate::layers::LayerMap;
 use crate::lower::{Lowered, lower};
 use crate::plan_memory::MemoryPlan;
@@ -145,15 +145,8 @@ pub enum CompileError {
     #[error("the device would refuse the plan: {0}")]
     Plan(tinyops_nn::PlanError),
     /// The planned arena is not what a run uses: a fault of the planner or of a kernel.
-    #[error(
-        "tensors take {planned_bytes} bytes of the arena as planned, a run touches {touched_bytes}"
-    )]
-    Arena {
-        /// Where the highest tensor ends.
-        planned_bytes: u32,
-        /// Measured in a run.
-        touched_bytes: u32,
-    },
+    #[error("the planned arena is not what a run uses: {0}")]
+    Arena(ArenaFault),
     /// Numbers that contradict each other.
     #[error("the model does not fit together: {0}")]
     Model(&'static str),
@@ -304,17 +297,10 @@ pub fn compile_graph_with(graph: &Graph, options: &Options) -> Result<Compiled, 
         plan,
         memory,
         macs,
-        tensor_bytes,
         parts,
     } = lower(graph, options)?;
     let loaded = tinyops_nn::Plan::load(&plan).map_err(CompileError::Plan)?;
-    let touched_bytes = touched_bytes(&loaded);
-    if touched_bytes < tensor_bytes {
-        return Err(CompileError::Arena {
-            planned_bytes: tensor_bytes,
-            touched_bytes,
-        });
-    }
+    high_water::measure(&loaded).map_err(CompileError::Arena)?;
     Ok(Compiled {
         program: plan,
         arena_bytes: memory.arena_bytes,

@@ -37,6 +37,7 @@ pub use compiled::{
 };
 pub use fit::{Fit, FitError, Limits, fit};
 pub use foreign::{BoardFit, Layer, Survey, model_of, survey};
+pub use high_water::ArenaFault;
 pub use layers::{LayerMap, LayerValues, Values};
 pub use plan_memory::{ARENA_ALIGN, Lifetime, MemoryPlan, Placed};
 pub use reference::{Reference, ReferenceCase, ReferenceError, ReferenceLayer};

@@ -21,8 +21,6 @@ pub(crate) struct Lowered {
     pub(crate) plan: Vec<u8>,
     pub(crate) memory: MemoryPlan,
     pub(crate) macs: u64,
-    /// Where the highest tensor ends: a run touches this much at least.
-    pub(crate) tensor_bytes: u32,
     /// What each op of the plan makes.
     pub(crate) parts: Vec<Option<LayerPart>>,
 }
@@ -191,19 +189,10 @@ impl Lowering<'_> {
             steps: names.map(str::to_owned).collect(),
             placed,
         };
-        let is_scratch = |storage: usize| {
-            self.ops
-                .iter()
-                .any(|(_, scratch)| *scratch == Some(storage))
-        };
-        let tensors = (0..blocks.len()).filter(|&storage| !is_scratch(storage));
-        let ends = tensors.map(|storage| offsets[storage] + blocks[storage].bytes());
-        let tensor_bytes = ends.max().unwrap_or(0);
         Ok(Lowered {
             plan,
             memory,
             macs: 0,
-            tensor_bytes,
             parts: std::mem::take(&mut self.parts),
         })
     }
