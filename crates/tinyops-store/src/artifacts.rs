@@ -8,6 +8,7 @@ use std::time::Duration;
 use tinyops_wire::id::Digest;
 
 use crate::StoreError;
+use crate::file::{Readers, write_whole};
 
 /// Where artifacts are kept. Cheap to clone; all clones share the place.
 ///
@@ -24,9 +25,6 @@ enum Place {
     Folder(PathBuf),
     Memory(Mutex<BTreeMap<Digest, Arc<[u8]>>>),
 }
-
-/// Makes the names of half-written files differ within this process.
-static TEMPORARY: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
 
 const URLS: &str = "a folder, `file:PATH` or `memory:`";
 
@@ -194,37 +192,17 @@ fn path_of(root: &Path, digest: &Digest) -> PathBuf {
     root.join(&name[..2]).join(&name[2..])
 }
 
-/// Writes beside the place, syncs, renames, syncs the folder: a crash leaves the old, the new or a stray
-/// temporary file, never a half one under the name.
+/// Writes an artifact that is not there yet.
 fn write(root: &Path, digest: &Digest, bytes: &[u8]) -> Result<(), StoreError> {
-    use std::io::Write as _;
     let path = path_of(root, digest);
     // A name is only there with all its bytes; a shorter file is damage from outside and is written anew.
     if std::fs::metadata(&path).is_ok_and(|found| found.len() == bytes.len() as u64) {
         return Ok(());
     }
     let folder = path.parent().expect("an artifact lies in a fan-out folder");
-    let explain =
-        |error: std::io::Error| StoreError::io(path.display(), "write an artifact", &error);
-    std::fs::create_dir_all(folder).map_err(explain)?;
-    let count = TEMPORARY.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let temporary = folder.join(format!(
-        ".{}.{}.{count}",
-        &digest.to_string()[2..18],
-        std::process::id()
-    ));
-    let written = (|| {
-        let mut file = std::fs::File::create_new(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&temporary, &path)?;
-        std::fs::File::open(folder)?.sync_all()
-    })();
-    if written.is_err() {
-        // The disk may be full: give back what the half-written file holds.
-        let _ = std::fs::remove_file(&temporary);
-    }
-    written.map_err(explain)
+    let written = std::fs::create_dir_all(folder);
+    let written = written.and_then(|()| write_whole(&path, Readers::Usual, bytes));
+    written.map_err(|error| StoreError::io(path.display(), "write an artifact", &error))
 }
 
 fn list(root: &Path) -> Result<Vec<Digest>, StoreError> {

@@ -16,6 +16,7 @@ mod postgres;
 mod sqlite;
 
 mod artifacts;
+mod file;
 
 pub mod audit;
 pub mod capsule;
@@ -41,6 +42,7 @@ pub mod token;
 pub use artifacts::Artifacts;
 pub use db::{Db, Read, Tx};
 pub use error::{Cause, StoreError};
+pub use file::{Readers, write_whole, write_whole_with};
 pub use tinyops_wire::id::{DeviceId, Digest, DigestBuilder, ModelId, Timestamp};
 pub use tinyops_wire::key::DeviceKey;
 

@@ -1,7 +1,7 @@
 //! What every command works in: a project folder and the store that belongs to it.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -9,7 +9,7 @@ use std::{
 use tinyops_fleet::{Fleet, FleetError, Policy};
 use tinyops_pipeline::{Project, ProjectError, Workshop};
 use tinyops_server::Moment;
-use tinyops_store::{Artifacts, Db, Digest, StoreError, Timestamp};
+use tinyops_store::{Artifacts, Db, Digest, Readers, StoreError, Timestamp, write_whole};
 
 use crate::{
     config::Settings,
@@ -100,6 +100,18 @@ impl Context {
             );
         }
         self.store().await
+    }
+
+    /// Writes a file that a person asked for, whole or not at all, and says so.
+    pub(crate) fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+        let shown = path.display();
+        write_whole(path, Readers::Usual, bytes).map_err(|error| {
+            Failure::environment(format!("cannot write `{shown}`")).cause(&error)
+        })?;
+        let count = bytes.len();
+        self.terminal
+            .note(format_args!("wrote {shown} ({count} bytes)"));
+        Ok(())
     }
 
     /// The file with the key that signs capsules.

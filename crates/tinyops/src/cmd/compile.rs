@@ -1,4 +1,4 @@
-use std::{fmt::Write as _, fs, path::PathBuf};
+use std::{fmt::Write as _, path::PathBuf};
 
 use serde::Serialize;
 use tinyops_compile::{
@@ -69,10 +69,10 @@ pub(crate) async fn run(context: &Context, args: &Compile) -> Result<(), Failure
     let replay = tinyops_compile::replay(&payload)
         .map_err(|error| Failure::of(Exit::Environment, &error))?;
     if let Some(path) = &args.out {
-        write(context, path, &payload)?;
+        context.write(path, &payload)?;
     }
     if let Some(path) = &args.svg {
-        write(context, path, compiled.memory.svg().as_bytes())?;
+        context.write(path, compiled.memory.svg().as_bytes())?;
     }
     let view = View {
         model: title(&row),
@@ -145,18 +145,6 @@ fn limits(context: &Context) -> Limits {
         latency_ms: project.boards.latency_ms_max,
         energy_mj: project.boards.energy_mj_max,
     }
-}
-
-fn write(context: &Context, path: &PathBuf, bytes: &[u8]) -> Result<(), Failure> {
-    fs::write(path, bytes).map_err(|error| {
-        Failure::environment(format!("cannot write `{}`", path.display())).cause(&error)
-    })?;
-    context.terminal.note(format_args!(
-        "wrote {} ({} bytes)",
-        path.display(),
-        bytes.len()
-    ));
-    Ok(())
 }
 
 fn text(view: &View<'_>, compiled: &Compiled) -> String {

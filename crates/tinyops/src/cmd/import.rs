@@ -54,12 +54,7 @@ pub(crate) fn run(context: &Context, args: &Import) -> Result<(), Failure> {
         outputs.push((path, model.encode()));
     }
     for (path, bytes) in outputs {
-        let shown = path.display();
-        fs::write(path, &bytes).map_err(|error| {
-            Failure::environment(format!("cannot write `{shown}`")).cause(&error)
-        })?;
-        let note = format!("wrote {shown} ({} bytes)", bytes.len());
-        context.terminal.note(note);
+        context.write(path, &bytes)?;
     }
     let view = View { file, survey };
     context.terminal.answer(&view, || text(&view));

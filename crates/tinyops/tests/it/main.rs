@@ -1,6 +1,7 @@
 //! The built binary in a folder of its own: what a person or a script sees of it.
 
 mod compare;
+mod full;
 mod help;
 mod hostile;
 mod imports;

@@ -13,6 +13,7 @@ use tinyops_data::{
     spec::{DataSpec, SourceSpec},
 };
 use tinyops_pipeline::{files_below, source_root};
+use tinyops_store::{Readers, write_whole_with};
 
 use crate::{
     cmd::run::run_failure,
@@ -249,11 +250,9 @@ fn check(
 
 /// A copy that is there whole or not at all.
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    let folder = to.parent().unwrap_or(Path::new(""));
-    fs::create_dir_all(folder)?;
-    let name = to.file_name().unwrap_or_default().to_string_lossy();
-    // Hidden, so that no run takes it for a recording.
-    let part = folder.join(format!(".{name}.part"));
-    fs::copy(from, &part)?;
-    fs::rename(&part, to)
+    fs::create_dir_all(to.parent().unwrap_or(Path::new("")))?;
+    let mut from = fs::File::open(from)?;
+    write_whole_with(to, Readers::Usual, |file| {
+        io::copy(&mut from, file).map(drop)
+    })
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use tinyops_store::DeviceId;
+use tinyops_store::{DeviceId, Readers, write_whole};
 use tinyops_wire::DeviceKey;
 
 use crate::{
@@ -85,7 +85,8 @@ impl Chip {
     /// Writes down who it is.
     pub(super) fn keep_identity(&self, identity: &Identity) -> Result<(), Failure> {
         let text = serde_json::to_vec(identity).expect("an identity has string keys");
-        put(&self.path, &text).map_err(|error| unwritable(&self.path, &error))
+        write_whole(&self.path, Readers::Owner, &text)
+            .map_err(|error| unwritable(&self.path, &error))
     }
 
     /// What the flash held when the power came.
@@ -102,7 +103,7 @@ impl Chip {
         if operations == self.kept {
             return Ok(());
         }
-        put(&path, bytes).map_err(|error| unwritable(&path, &error))?;
+        write_whole(&path, Readers::Owner, bytes).map_err(|error| unwritable(&path, &error))?;
         self.kept = operations;
         Ok(())
     }
@@ -112,19 +113,6 @@ impl Chip {
         name.push(".flash");
         name.into()
     }
-}
-
-/// A file for nobody else's eyes, whole or not there.
-fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut part = path.to_path_buf().into_os_string();
-    part.push(".part");
-    let part = PathBuf::from(part);
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    io::Write::write_all(&mut options.open(&part)?, bytes)?;
-    fs::rename(part, path)
 }
 
 fn no_identity(path: &Path) -> Failure {

@@ -1,4 +1,4 @@
-use std::{fmt::Write as _, fs, path::PathBuf};
+use std::{fmt::Write as _, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 use tinyops_data::finding::{Report, Severity};
@@ -89,12 +89,7 @@ pub(super) async fn run(context: &Context, args: &Card) -> Result<(), Failure> {
         markdown: facts.markdown(),
     };
     if let Some(path) = &args.out {
-        fs::write(path, &view.markdown).map_err(|error| {
-            Failure::environment(format!("cannot write `{}`", path.display())).cause(&error)
-        })?;
-        context
-            .terminal
-            .note(format_args!("wrote {}", path.display()));
+        context.write(path, view.markdown.as_bytes())?;
         return Ok(());
     }
     context.terminal.answer(&view, || view.markdown.clone());

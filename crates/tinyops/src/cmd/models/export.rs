@@ -1,4 +1,4 @@
-use std::{fs, path::PathBuf};
+use std::path::PathBuf;
 
 use serde::Serialize;
 use tinyops_model::{Model, tflite};
@@ -42,17 +42,13 @@ pub(super) async fn run(context: &Context, args: &Export) -> Result<(), Failure>
     })?;
     let bytes = tflite::export(graph).map_err(|error| Failure::of(Exit::No, &error))?;
     let file = args.out.display().to_string();
-    fs::write(&args.out, &bytes)
-        .map_err(|error| Failure::environment(format!("cannot write `{file}`")).cause(&error))?;
+    context.write(&args.out, &bytes)?;
     let view = View {
         model: title(&row),
         file,
         bytes: bytes.len(),
     };
-    let text = format!(
-        "{}: wrote {} ({} bytes)\n",
-        view.model, view.file, view.bytes
-    );
+    let text = format!("{} as {}\n", view.model, view.file);
     context.terminal.answer(&view, || text);
     Ok(())
 }
