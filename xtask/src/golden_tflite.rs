@@ -8,7 +8,8 @@ use std::path::Path;
 use tinyops_compile::{Compiled, compile_graph};
 use tinyops_emulate::{Bench, RunFile};
 use tinyops_model::tflite::{ImportError, import};
-use tinyops_nn::Plan;
+use tinyops_nn::golden::differences;
+use tinyops_nn::{Isa, Line, Plan, Prepared};
 
 /// What was compared.
 #[derive(Debug, Default)]
@@ -75,7 +76,8 @@ pub(crate) fn read(path: &Path, tally: &mut Tally) -> Result<Option<CaseFile>, S
     Ok(Some(read))
 }
 
-/// Runs every case of a file here, and on the emulated board if there is one.
+/// Runs every case of a file here, by the portable kernels and by those for each instruction set
+/// that this processor has, and on the emulated board if there is one.
 ///
 /// # Errors
 /// As [`read`], and when the emulator gives no answer.
@@ -91,6 +93,16 @@ pub(crate) fn check_file(
     let model = &file.model;
     let plan = Plan::load(&file.program).map_err(|error| at(&error))?;
     let mut arena = vec![0; plan.arena_bytes()];
+    let mut memories = Isa::available()
+        .filter(|&isa| isa != Isa::Portable)
+        .map(|isa| (isa, vec![Line::ZERO; plan.prepared_lines(isa)]))
+        .collect::<Vec<_>>();
+    let prepared = memories
+        .iter_mut()
+        .filter_map(|(isa, memory)| plan.prepare(*isa, memory))
+        .collect::<Vec<_>>();
+    let work_lines = prepared.iter().map(Prepared::work_lines).max();
+    let mut work = vec![Line::ZERO; work_lines.unwrap_or(0)];
     let mut fits = true;
     for (name, (input, expected)) in file.names.iter().zip(&mut file.cases) {
         tally.checked += 1;
@@ -119,8 +131,25 @@ pub(crate) fn check_file(
             );
             tally.differences.push(line);
         }
-        // The board shall give the very bytes that this machine gave.
+        // The others, and the board, shall give the very bytes that the portable kernels gave.
         expected.copy_from_slice(actual);
+        for prepared in &prepared {
+            tally.checked += 1;
+            arena[plan.input().range()].copy_from_slice(input);
+            prepared
+                .run(&mut arena, &mut work)
+                .map_err(|error| at(&error))?;
+            let actual = &arena[plan.output().range()];
+            if let Some(first) = differences(expected, actual).next() {
+                tally.differences.push(format!(
+                    "{model}: {name}: element {} is {}, not {}, by the kernels for {}",
+                    first.element,
+                    first.actual,
+                    first.expected,
+                    prepared.isa().name()
+                ));
+            }
+        }
     }
     if let Some(board) = board.filter(|_| fits) {
         let run = RunFile {

@@ -20,6 +20,14 @@ pub enum RunError {
         /// Bytes that the caller lent.
         given: usize,
     },
+    /// The caller lent too little working memory to [`crate::Prepared`].
+    #[cfg(not(target_os = "none"))]
+    WorkTooSmall {
+        /// Lines that the plan needs.
+        needed: usize,
+        /// Lines that the caller lent.
+        given: usize,
+    },
     /// The arena begins at no multiple of 4, which this processor's kernels need.
     ArenaMisaligned,
 }
@@ -28,6 +36,13 @@ impl core::fmt::Display for RunError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             RunError::ArenaMisaligned => f.write_str("the arena begins at no multiple of 4"),
+            #[cfg(not(target_os = "none"))]
+            RunError::WorkTooSmall { needed, given } => {
+                write!(
+                    f,
+                    "the plan needs {needed} lines of working memory, {given} were lent"
+                )
+            }
             RunError::ArenaTooSmall { needed, given } => {
                 write!(
                     f,

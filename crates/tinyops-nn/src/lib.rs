@@ -13,7 +13,14 @@ pub mod record;
 
 pub mod layout;
 
-#[cfg(all(target_arch = "arm", target_feature = "dsp"))]
+// Only to ask which instructions the host has: a device has no operating system, and no `std`.
+#[cfg(not(target_os = "none"))]
+extern crate std;
+
+#[cfg(any(
+    not(target_os = "none"),
+    all(target_arch = "arm", target_feature = "dsp")
+))]
 mod arch;
 mod executor;
 mod fixed;
@@ -23,11 +30,21 @@ pub mod quantize;
 
 pub mod distance;
 pub mod golden;
+#[cfg(not(target_os = "none"))]
+mod isa;
+#[cfg(not(target_os = "none"))]
+mod prepared;
 pub mod program;
+#[cfg(not(target_os = "none"))]
+mod shape;
 pub mod statistics;
 
 pub use distance::Distance;
 pub use executor::RunError;
+#[cfg(not(target_os = "none"))]
+pub use isa::Isa;
 pub use plan::{Plan, PlanError, TensorView};
 pub use program::{Program, ProgramError};
 pub use quantize::{Multiplier, dequantize, quantize};
+#[cfg(not(target_os = "none"))]
+pub use {arch::host::Line, prepared::Prepared};

@@ -255,7 +255,7 @@ impl<'a> Plan<'a> {
         }
     }
 
-    fn ops(&self) -> impl Iterator<Item = OpRecord> + 'a {
+    pub(crate) fn ops(&self) -> impl Iterator<Item = OpRecord> + 'a {
         let ops = self.ops;
         ops.iter()
             .map(|bytes| OpRecord::from_bytes(bytes).expect("`load` has read every op"))

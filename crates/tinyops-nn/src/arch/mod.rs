@@ -1,10 +1,33 @@
 //! What only a processor's own instructions can do, one file for each instruction set.
 //!
 //! The only place in this crate with `unsafe`. Each function is safe to call: it holds its
-//! arguments against each other before it hands pointers to assembly.
+//! arguments against each other before it hands pointers to instructions.
 #![expect(
     unsafe_code,
-    reason = "assembly reads and writes through pointers that its wrapper has checked"
+    reason = "instructions read and write through pointers that their wrapper has checked"
 )]
 
+#[cfg(all(target_arch = "arm", target_feature = "dsp"))]
 pub(crate) mod dsp;
+#[cfg(not(target_os = "none"))]
+pub(crate) mod host;
+#[cfg(all(target_arch = "x86_64", not(target_os = "none")))]
+mod x86_64;
+
+/// Whether this processor, and the system that runs on it, know the instructions.
+#[cfg(not(target_os = "none"))]
+pub(crate) fn has(isa: crate::isa::Isa) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return x86_64::has(isa);
+    #[cfg(not(target_arch = "x86_64"))]
+    return isa == crate::isa::Isa::Portable;
+}
+
+/// Runs a task with these instructions; answers whether the processor has them.
+#[cfg(not(target_os = "none"))]
+pub(crate) fn run(isa: crate::isa::Isa, task: &mut host::Task<'_>) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return x86_64::run(isa, task);
+    #[cfg(not(target_arch = "x86_64"))]
+    return false;
+}

@@ -122,9 +122,12 @@ impl<'a> Channels<'a> {
     }
 
     /// Bias and multiplier of one channel.
-    #[cfg(all(target_arch = "arm", target_feature = "dsp"))]
-    #[inline(never)]
-    fn channel(&self, index: usize) -> (i32, Multiplier) {
+    #[cfg(any(
+        not(target_os = "none"),
+        all(target_arch = "arm", target_feature = "dsp")
+    ))]
+    #[cfg_attr(target_os = "none", inline(never))]
+    pub(crate) fn channel(&self, index: usize) -> (i32, Multiplier) {
         match *self {
             Channels::Wide {
                 biases,
@@ -250,8 +253,29 @@ pub(crate) fn product(value: u8, weight: u8) -> i32 {
 
 /// The rows of an output in the order in which the op makes them.
 pub(crate) fn rows_in_order(op: &OpRecord, count: usize) -> impl Iterator<Item = usize> + use<> {
-    let backward = op.flags & FLAG_BACKWARD != 0;
+    rows_from(op.flags & FLAG_BACKWARD != 0, count)
+}
+
+/// Rows from the first to the last, or from the last to the first.
+pub(crate) fn rows_from(backward: bool, count: usize) -> impl Iterator<Item = usize> + use<> {
     (0..count).map(move |row| if backward { count - 1 - row } else { row })
+}
+
+/// The places of a pool's window that lie inside the input, along one axis.
+#[cfg(not(all(target_arch = "arm", target_feature = "dsp")))]
+pub(crate) fn place_inside(
+    at: usize,
+    kernel: u16,
+    stride: u8,
+    pad: u16,
+    len: usize,
+) -> core::ops::Range<usize> {
+    let start = at as i32 * i32::from(stride) - i32::from(pad);
+    let (first, end) = taps_inside(start, kernel, 1, len);
+    if first == end {
+        return 0..0;
+    }
+    (start + first as i32) as usize..(start + end as i32) as usize
 }
 
 /// One of the op's own 32-bit numbers.

@@ -2,7 +2,7 @@
 
 use core::cell::Cell;
 
-use super::{BLOCK, clamp, rows_in_order, taps_inside};
+use super::{BLOCK, clamp, place_inside, rows_in_order};
 use crate::plan::Plan;
 use crate::record::OpRecord;
 
@@ -58,7 +58,7 @@ pub(crate) fn pool(
 
 /// Halves away from zero. The quotient of a whole window is int8, so 32 bits are enough for any
 /// window that a plan can have in an arena of less than 16 MiB; beyond that the sum wraps.
-fn rounded_quotient(sum: i32, count: i32) -> i32 {
+pub(crate) fn rounded_quotient(sum: i32, count: i32) -> i32 {
     if count <= 0 {
         return 0;
     }
@@ -103,13 +103,7 @@ fn for_each_window(
     for index in pixels {
         let pixel = &output[index * channels..][..channels];
         let inside = |axis: usize, at: usize, len: usize| {
-            let start = at as i32 * i32::from(op.stride[axis]) - i32::from(op.pad[axis]);
-            let (first, end) = taps_inside(start, op.kernel[axis], 1, len);
-            if first == end {
-                0..0
-            } else {
-                (start + first as i32) as usize..(start + end as i32) as usize
-            }
+            place_inside(at, op.kernel[axis], op.stride[axis], op.pad[axis], len)
         };
         let rows = inside(0, index / output_width, height);
         let columns = inside(1, index % output_width, width);

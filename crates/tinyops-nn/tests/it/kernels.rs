@@ -243,6 +243,40 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    /// As many outputs and pixels as make every tile of the host's kernels, whole and cut short.
+    #[test]
+    fn wide_convolutions_are_the_reference(
+        geometry in geometry(70), size in (1u16..30, 1u16..30), outputs in 1u16..150, seed: u64, zero_points: (i8, i8), dense: bool,
+    ) {
+        let mut geometry = geometry;
+        geometry.output = [size.0, size.1];
+        if dense {
+            geometry = Geometry { input: [1, 1, geometry.input[2]], output: [1, 1], kernel: [1, 1], pad: [0, 0], ..geometry };
+        }
+        let input = activation(geometry.input, zero_points.0);
+        let output = activation([geometry.output[0], geometry.output[1], outputs], zero_points.1);
+        let outputs = usize::from(outputs);
+        let taps = usize::from(geometry.kernel[0] * geometry.kernel[1] * geometry.input[2]);
+        let values = bytes(seed, input.len());
+        let filter = bytes(seed ^ 3, outputs * taps);
+        let biases = biases(seed, outputs);
+        // Factors from far below 1 to above it.
+        let factor = 2f64.powi(-((seed % 18) as i32)) * 2.0;
+        let multipliers: Vec<Multiplier> = (0..outputs)
+            .map(|output| Multiplier::from_real(factor * (1.0 + output as f64 / 200.0)))
+            .collect();
+        let sums = filter.chunks(taps).map(|row| row.iter().map(|&w| i32::from(w)).sum());
+        let mut one = OneOp::new(OpCode::Conv2d, &[input], output)
+            .with_filter(&filter, &folded(&biases, sums, input.zero_point), &multipliers);
+        place(&mut one, &geometry, [-128, 127]);
+        let expected = reference::conv2d(&one.record, (&input, &output), &values, &filter, &biases, &multipliers);
+        prop_assert_eq!(one.run(&values), expected);
+    }
+}
+
 /// The op gives the same result wherever `overlap_lead` (or `overlap_lag`, from the last row to
 /// the first) lets its output lie, and loading refuses one byte more, unless that byte is not in
 /// the input.

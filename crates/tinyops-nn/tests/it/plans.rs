@@ -4,7 +4,7 @@ use tinyops_nn::layout::{UNPACKED_MAX, pack_channel};
 use tinyops_nn::record::{
     FLAG_ONE_MULTIPLIER, FLAG_PACKED, Header, NONE, OpCode, OpRecord, TensorRecord,
 };
-use tinyops_nn::{Multiplier, Plan};
+use tinyops_nn::{Isa, Line, Multiplier, Plan};
 
 /// An activation: shape and quantization.
 #[derive(Clone, Copy, Debug)]
@@ -191,12 +191,36 @@ impl OneOp {
         for (place, &value) in arena.iter_mut().zip(values) {
             *place = value as u8;
         }
-        plan.run(&mut arena)
-            .expect("the arena is as large as asked");
+        run_every_way(&plan, &mut arena);
         arena[plan.output().range()]
             .iter()
             .map(|&byte| byte as i8)
             .collect()
+    }
+}
+
+/// Runs a plan with the portable kernels, and holds those of each instruction set that this
+/// processor has to the same bytes.
+pub(crate) fn run_every_way(plan: &Plan<'_>, arena: &mut [u8]) {
+    let before = arena.to_vec();
+    plan.run(arena).expect("the arena is as large as asked");
+    let expected = &arena[plan.output().range()];
+    for isa in Isa::available() {
+        let mut memory = vec![Line::ZERO; plan.prepared_lines(isa)];
+        let prepared = plan
+            .prepare(isa, &mut memory)
+            .expect("the memory is as large as asked");
+        let mut work = vec![Line::ZERO; prepared.work_lines()];
+        let mut own = before.clone();
+        prepared
+            .run(&mut own, &mut work)
+            .expect("arena and work are as large as asked");
+        let actual = &own[plan.output().range()];
+        assert!(
+            expected == actual,
+            "{}: {actual:?}, not {expected:?}",
+            isa.name()
+        );
     }
 }
 
@@ -222,8 +246,7 @@ impl OneOp {
         for (place, &value) in arena[plan.input().range()].iter_mut().zip(values) {
             *place = value as u8;
         }
-        plan.run(&mut arena)
-            .expect("the arena is as large as asked");
+        run_every_way(&plan, &mut arena);
         let output = &arena[plan.output().range()];
         Some(output.iter().map(|&byte| byte as i8).collect())
     }

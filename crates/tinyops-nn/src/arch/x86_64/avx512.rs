@@ -1,0 +1,210 @@
+//! AVX-512 with VNNI and VBMI: 64 products and their sums in one instruction.
+//!
+//! `VPDPBUSD` takes values without sign, so 128 is added to each, and taken away by the biases.
+
+use core::arch::x86_64::*;
+
+use crate::arch::host::{Conv, Finish, LANES, Lanes, Pointers, tiles};
+
+/// Says that the processor has the instructions; made only after asking it.
+#[derive(Clone, Copy)]
+pub(super) struct Avx512(());
+
+impl Avx512 {
+    /// # Safety
+    /// The processor has AVX-512 F, BW, VL, VBMI and VNNI.
+    pub(super) unsafe fn new() -> Avx512 {
+        Avx512(())
+    }
+}
+
+/// What a rescaling needs of each lane.
+#[derive(Clone, Copy)]
+pub(super) struct Factors {
+    /// `2 · multiplier - 2^32`.
+    even: __m512i,
+    /// The same of odd lanes, in even places.
+    odd: __m512i,
+    /// One less than the shift to the right.
+    right: __m512i,
+    left: __m512i,
+}
+
+impl Lanes for Avx512 {
+    const GROUP: usize = 4;
+    const OFFSET: u8 = 0x80;
+    type Sums = __m512i;
+    type Groups = __m512i;
+    type Group = __m512i;
+    type Factors = Factors;
+
+    #[inline(always)]
+    unsafe fn load(self, from: *const u8) -> __m512i {
+        // SAFETY: the caller's.
+        unsafe { _mm512_loadu_si512(from.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn groups(self, from: *const u8) -> __m512i {
+        // SAFETY: the caller's.
+        unsafe { _mm512_loadu_si512(from.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn group(self, from: *const u8) -> __m512i {
+        // SAFETY: the caller's.
+        unsafe { _mm512_set1_epi32(from.cast::<i32>().read_unaligned()) }
+    }
+
+    #[inline(always)]
+    unsafe fn gather(self, from: *const u8, step: usize, taps: usize) -> __m512i {
+        // SAFETY: the caller's.
+        unsafe {
+            let mut all = _mm512_castsi128_si512(_mm_loadu_si128(from.cast()));
+            all = _mm512_inserti32x4::<1>(all, _mm_loadu_si128(from.add(step).cast()));
+            all = _mm512_inserti32x4::<2>(all, _mm_loadu_si128(from.add(2 * step).cast()));
+            if taps > 3 {
+                all = _mm512_inserti32x4::<3>(all, _mm_loadu_si128(from.add(3 * step).cast()));
+            }
+            _mm512_permutexvar_epi8(_mm512_loadu_si512(TURNED.as_ptr().cast()), all)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn factors(self, multipliers: *const u8, shifts: *const u8) -> Factors {
+        // SAFETY: the caller's.
+        unsafe {
+            let even = _mm512_slli_epi32::<1>(_mm512_loadu_si512(multipliers.cast()));
+            let shifts = _mm512_loadu_si512(shifts.cast());
+            let zero = _mm512_setzero_si512();
+            let right = _mm512_sub_epi32(zero, _mm512_min_epi32(shifts, zero));
+            Factors {
+                even,
+                odd: _mm512_srli_epi64::<32>(even),
+                right: _mm512_sub_epi32(right, _mm512_set1_epi32(1)),
+                left: _mm512_max_epi32(shifts, zero),
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn dot(self, sums: __m512i, values: __m512i, weights: __m512i) -> __m512i {
+        // SAFETY: `self` says that the processor has these instructions.
+        unsafe { _mm512_dpbusd_epi32(sums, values, weights) }
+    }
+
+    #[inline(always)]
+    fn dot_each(self, sums: __m512i, values: __m512i, weights: __m512i) -> __m512i {
+        self.dot(sums, values, weights)
+    }
+
+    #[inline(always)]
+    fn rescale(self, sums: __m512i, factors: Factors, is_low: bool) -> __m512i {
+        // SAFETY: `self` says that the processor has these instructions.
+        unsafe {
+            let sums = if is_low {
+                sums
+            } else {
+                _mm512_sllv_epi32(sums, factors.left)
+            };
+            // The upper half of sums · (2m - 2^32) + 2^31, and the sums again: sums · m / 2^31.
+            let half = _mm512_set1_epi64(1 << 31);
+            let even = _mm512_add_epi64(_mm512_mul_epi32(sums, factors.even), half);
+            let odd = _mm512_mul_epi32(_mm512_srli_epi64::<32>(sums), factors.odd);
+            let odd = _mm512_add_epi64(odd, half);
+            let upper = _mm512_mask_shuffle_epi32::<0b11_11_01_01>(odd, 0x5555, even);
+            let high = _mm512_add_epi32(upper, sums);
+            // One less where negative, so that halves go away from zero.
+            let away = _mm512_add_epi32(high, _mm512_srai_epi32::<31>(high));
+            let twice = _mm512_srav_epi32(away, factors.right);
+            let rounded = _mm512_srai_epi32::<1>(_mm512_add_epi32(twice, _mm512_set1_epi32(1)));
+            if is_low {
+                return rounded;
+            }
+            let is_shifted = _mm512_cmpge_epi32_mask(factors.right, _mm512_setzero_si512());
+            _mm512_mask_mov_epi32(high, is_shifted, rounded)
+        }
+    }
+
+    #[inline(always)]
+    fn splat(self, value: i32) -> __m512i {
+        // SAFETY: `self` says that the processor has these instructions.
+        unsafe { _mm512_set1_epi32(value) }
+    }
+
+    #[inline(always)]
+    fn add(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: `self` says that the processor has these instructions.
+        unsafe { _mm512_add_epi32(a, b) }
+    }
+
+    #[inline(always)]
+    fn multiply(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: `self` says that the processor has these instructions.
+        unsafe { _mm512_mullo_epi32(a, b) }
+    }
+
+    #[inline(always)]
+    fn shift_right(self, a: __m512i, bits: u32) -> __m512i {
+        // SAFETY: `self` says that the processor has these instructions.
+        unsafe { _mm512_srav_epi32(a, _mm512_set1_epi32(bits as i32)) }
+    }
+
+    #[inline(always)]
+    unsafe fn widen(self, from: *const u8) -> __m512i {
+        // SAFETY: the caller's.
+        unsafe { _mm512_cvtepi8_epi32(_mm_loadu_si128(from.cast())) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, sums: __m512i, finish: Finish, to: *mut u8, count: usize) {
+        let [least, greatest] = finish.clamp;
+        let [least, greatest] = [least - finish.zero_point, greatest - finish.zero_point];
+        // SAFETY: the caller's; a lane beyond `count` is masked.
+        unsafe {
+            let sums = _mm512_max_epi32(sums, _mm512_set1_epi32(least));
+            let sums = _mm512_min_epi32(sums, _mm512_set1_epi32(greatest));
+            let sums = _mm512_add_epi32(sums, _mm512_set1_epi32(finish.zero_point));
+            let bytes = _mm512_cvtepi32_epi8(sums);
+            if count == LANES {
+                _mm_storeu_si128(to.cast(), bytes);
+            } else {
+                _mm_mask_storeu_epi8(to.cast(), ((1u32 << count) - 1) as u16, bytes);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn lanes(self, sums: __m512i) -> [i32; LANES] {
+        // SAFETY: both are 64 bytes of any value.
+        unsafe { core::mem::transmute(sums) }
+    }
+
+    #[inline(always)]
+    unsafe fn convolve(self, conv: &Conv, finish: Finish, pointers: Pointers) {
+        // SAFETY: the caller's. 24 of 32 registers hold sums.
+        unsafe {
+            let mut block = 0;
+            if conv.pixels() == 1 {
+                block = tiles::<Self, 1, 1, 8>(self, conv, finish, pointers, block);
+                block = tiles::<Self, 1, 1, 4>(self, conv, finish, pointers, block);
+                tiles::<Self, 1, 1, 1>(self, conv, finish, pointers, block);
+            } else {
+                block = tiles::<Self, 6, 1, 4>(self, conv, finish, pointers, block);
+                block = tiles::<Self, 3, 4, 2>(self, conv, finish, pointers, block);
+                tiles::<Self, 4, 4, 1>(self, conv, finish, pointers, block);
+            }
+        }
+    }
+}
+
+/// Sixteen bytes each of four taps to four bytes each of sixteen neighbours.
+static TURNED: [u8; 64] = {
+    let mut turned = [0; 64];
+    let mut index = 0;
+    while index < 64 {
+        turned[index] = (index % 4 * 16 + index / 4) as u8;
+        index += 1;
+    }
+    turned
+};
