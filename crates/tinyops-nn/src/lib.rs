@@ -19,7 +19,7 @@ extern crate std;
 
 #[cfg(any(
     not(target_os = "none"),
-    all(target_arch = "arm", target_feature = "dsp")
+    all(target_arch = "arm", any(target_feature = "dsp", feature = "mve"))
 ))]
 mod arch;
 mod executor;

@@ -484,7 +484,10 @@ impl<'a> Plan<'a> {
 }
 
 /// Whether the kernels of this processor read and write words where the plan aligns them.
-const WORD_KERNELS: bool = cfg!(all(target_arch = "arm", target_feature = "dsp"));
+const WORD_KERNELS: bool = cfg!(all(
+    target_arch = "arm",
+    any(target_feature = "dsp", feature = "mve")
+));
 
 /// Bias, multiplier, shift of a `MEAN`, as 32-bit numbers.
 pub(crate) const MEAN_BYTES: u64 = 12;

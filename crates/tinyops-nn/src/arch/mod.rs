@@ -7,10 +7,12 @@
     reason = "instructions read and write through pointers that their wrapper has checked"
 )]
 
-#[cfg(all(target_arch = "arm", target_feature = "dsp"))]
+#[cfg(all(target_arch = "arm", target_feature = "dsp", not(feature = "mve")))]
 pub(crate) mod dsp;
 #[cfg(not(target_os = "none"))]
 pub(crate) mod host;
+#[cfg(all(target_arch = "arm", feature = "mve"))]
+pub(crate) mod mve;
 #[cfg(all(target_arch = "x86_64", not(target_os = "none")))]
 mod x86_64;
 

@@ -3,6 +3,10 @@
 use core::cell::Cell;
 
 use super::{clamp, number};
+#[cfg(all(target_arch = "arm", target_feature = "dsp", not(feature = "mve")))]
+use crate::arch::dsp as arch;
+#[cfg(all(target_arch = "arm", feature = "mve"))]
+use crate::arch::mve as arch;
 use crate::plan::Plan;
 use crate::quantize::Multiplier;
 use crate::record::OpRecord;
@@ -20,10 +24,10 @@ pub(crate) fn add(plan: &Plan<'_>, op: &OpRecord, inputs: [&[Cell<u8>]; 2], outp
         shift: number(plan, op, 2 * index + 1) as i8,
     };
     let multipliers = [0, 1, 2].map(multiplier);
-    #[cfg(all(target_arch = "arm", target_feature = "dsp"))]
+    #[cfg(all(target_arch = "arm", any(target_feature = "dsp", feature = "mve")))]
     {
         let zero_points = [first.zero_point, second.zero_point, result.zero_point];
-        if crate::arch::dsp::add(inputs, output, multipliers, zero_points, op.clamp) {
+        if arch::add(inputs, output, multipliers, zero_points, op.clamp) {
             return;
         }
     }

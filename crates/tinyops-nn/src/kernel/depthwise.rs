@@ -15,6 +15,14 @@ pub(crate) fn convolve(plan: &Plan<'_>, op: &OpRecord, input: &[Cell<u8>], outpu
     let result = plan.view(op.output);
     let [_, height, width, input_channels] = source.shape.map(usize::from);
     let [_, output_height, output_width, output_channels] = result.shape.map(usize::from);
+    #[cfg(all(target_arch = "arm", feature = "mve"))]
+    if super::depthwise_mve::convolve(plan, op, input, output) {
+        return;
+    }
+    #[cfg(all(target_arch = "arm", feature = "mve"))]
+    if super::depthwise_mve::convolve(plan, op, input, output) {
+        return;
+    }
     let [kernel_height, kernel_width] = op.kernel.map(usize::from);
     let [step_y, step_x] = op.dilation.map(usize::from);
     let filter = &plan.constants()[op.weights_offset as usize..]

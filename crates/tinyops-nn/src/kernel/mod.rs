@@ -6,8 +6,10 @@
 
 use core::cell::Cell;
 
-#[cfg(all(target_arch = "arm", target_feature = "dsp"))]
+#[cfg(all(target_arch = "arm", target_feature = "dsp", not(feature = "mve")))]
 use crate::arch::dsp::ChannelTable;
+#[cfg(all(target_arch = "arm", feature = "mve"))]
+use crate::arch::mve::Table;
 use crate::layout::unpack_channel;
 use crate::plan::{Plan, channel_parts};
 use crate::quantize::Multiplier;
@@ -16,25 +18,32 @@ use crate::record::{FLAG_BACKWARD, FLAG_ONE_MULTIPLIER, FLAG_PACKED, OpRecord, r
 pub(crate) mod add;
 #[cfg(feature = "general-ops")]
 pub(crate) mod binary;
-#[cfg(not(all(target_arch = "arm", target_feature = "dsp")))]
+#[cfg(not(all(target_arch = "arm", any(target_feature = "dsp", feature = "mve"))))]
 pub(crate) mod conv;
-#[cfg(all(target_arch = "arm", target_feature = "dsp"))]
+#[cfg(all(target_arch = "arm", target_feature = "dsp", not(feature = "mve")))]
 #[path = "conv_dsp.rs"]
+pub(crate) mod conv;
+#[cfg(all(target_arch = "arm", feature = "mve"))]
+#[path = "conv_mve.rs"]
 pub(crate) mod conv;
 #[cfg(feature = "general-ops")]
 pub(crate) mod copy;
-#[cfg(not(all(target_arch = "arm", target_feature = "dsp")))]
+#[cfg(not(all(target_arch = "arm", target_feature = "dsp", not(feature = "mve"))))]
 pub(crate) mod depthwise;
-#[cfg(all(target_arch = "arm", target_feature = "dsp"))]
+#[cfg(all(target_arch = "arm", target_feature = "dsp", not(feature = "mve")))]
 #[path = "depthwise_dsp.rs"]
 pub(crate) mod depthwise;
+#[cfg(all(target_arch = "arm", feature = "mve"))]
+pub(crate) mod depthwise_mve;
 #[cfg(feature = "general-ops")]
 pub(crate) mod mean;
 #[cfg(feature = "general-ops")]
 pub(crate) mod pad;
-#[cfg(not(all(target_arch = "arm", target_feature = "dsp")))]
+#[cfg(not(all(target_arch = "arm", target_feature = "dsp", not(feature = "mve"))))]
+pub(crate) mod patch;
+#[cfg(not(all(target_arch = "arm", target_feature = "dsp", not(feature = "mve"))))]
 pub(crate) mod pool;
-#[cfg(all(target_arch = "arm", target_feature = "dsp"))]
+#[cfg(all(target_arch = "arm", target_feature = "dsp", not(feature = "mve")))]
 #[path = "pool_dsp.rs"]
 pub(crate) mod pool;
 #[cfg(feature = "general-ops")]
@@ -44,7 +53,7 @@ pub(crate) mod resize;
 pub(crate) mod softmax;
 
 /// Channels whose sums are kept at once: two 256-bit or four 128-bit vectors of the host.
-#[cfg(not(all(target_arch = "arm", target_feature = "dsp")))]
+#[cfg(not(all(target_arch = "arm", target_feature = "dsp", not(feature = "mve"))))]
 pub(crate) const BLOCK: usize = 16;
 
 /// Bias, multiplier and shift of each output channel of a convolution.
@@ -87,7 +96,7 @@ impl<'a> Channels<'a> {
     }
 
     /// Some channels as the assembly reads them.
-    #[cfg(all(target_arch = "arm", target_feature = "dsp"))]
+    #[cfg(all(target_arch = "arm", target_feature = "dsp", not(feature = "mve")))]
     #[inline(never)]
     pub(crate) fn fill(&self, table: &mut ChannelTable, first: usize, count: usize) {
         table.clear();
@@ -98,7 +107,7 @@ impl<'a> Channels<'a> {
     }
 
     /// The biases, if one multiplier and shift below 1/2 serve all channels, and these two.
-    #[cfg(all(target_arch = "arm", target_feature = "dsp"))]
+    #[cfg(all(target_arch = "arm", target_feature = "dsp", not(feature = "mve")))]
     pub(crate) fn one_low_rescale(&self) -> Option<(&'a [[u8; 4]], (u32, i8))> {
         match *self {
             Channels::Wide {
@@ -113,7 +122,7 @@ impl<'a> Channels<'a> {
     }
 
     /// One channel's sum without bias as an output byte, not clamped to any activation.
-    #[cfg(all(target_arch = "arm", target_feature = "dsp"))]
+    #[cfg(all(target_arch = "arm", target_feature = "dsp", not(feature = "mve")))]
     #[inline(never)]
     pub(crate) fn finish_one(&self, index: usize, sum: i32, zero_point: i8) -> u8 {
         let (bias, multiplier) = self.channel(index);
@@ -121,10 +130,50 @@ impl<'a> Channels<'a> {
         value.saturating_add(i32::from(zero_point)).clamp(-128, 127) as u8
     }
 
+    /// Whether every shift is below 0, so that factors are below 1/2.
+    #[cfg(all(target_arch = "arm", feature = "mve"))]
+    pub(crate) fn shifts_are_low(&self) -> bool {
+        match self {
+            Channels::Wide { shifts, .. } => shifts.iter().all(|&shift| (shift as i8) < 0),
+            Channels::Packed { shift_max, .. } => *shift_max < 0,
+        }
+    }
+
+    /// Puts some more channels into a table, four together.
+    #[cfg(all(target_arch = "arm", feature = "mve"))]
+    pub(crate) fn push(&self, table: &mut Table, first: usize, count: usize) {
+        let range = first..first + count;
+        match *self {
+            Channels::Wide {
+                biases,
+                multipliers: [multiplier],
+                shifts: [shift],
+            } => table.push_one(
+                &biases[range],
+                i32::from_le_bytes(*multiplier),
+                *shift as i8,
+            ),
+            Channels::Wide {
+                biases,
+                multipliers,
+                shifts,
+            } => table.push_wide(
+                &biases[range.clone()],
+                &multipliers[range.clone()],
+                &shifts[range],
+            ),
+            Channels::Packed {
+                words,
+                biases,
+                shift_max,
+            } => table.push_packed(&words[range.clone()], &biases[range], shift_max),
+        }
+    }
+
     /// Bias and multiplier of one channel.
     #[cfg(any(
         not(target_os = "none"),
-        all(target_arch = "arm", target_feature = "dsp")
+        all(target_arch = "arm", target_feature = "dsp", not(feature = "mve"))
     ))]
     #[cfg_attr(target_os = "none", inline(never))]
     pub(crate) fn channel(&self, index: usize) -> (i32, Multiplier) {
@@ -150,7 +199,7 @@ impl<'a> Channels<'a> {
     }
 
     /// Adds the biases to some sums, from channel `first` on, rescales and clamps them into bytes.
-    #[cfg(not(all(target_arch = "arm", target_feature = "dsp")))]
+    #[cfg(not(all(target_arch = "arm", target_feature = "dsp", not(feature = "mve"))))]
     #[inline]
     pub(crate) fn finish(
         &self,
@@ -202,7 +251,7 @@ impl<'a> Channels<'a> {
 }
 
 /// Holds bytes to the fused activation, where it is not the whole range.
-#[cfg(all(target_arch = "arm", target_feature = "dsp"))]
+#[cfg(all(target_arch = "arm", target_feature = "dsp", not(feature = "mve")))]
 pub(crate) fn clamp_bytes(outputs: &[Cell<u8>], [least, greatest]: [i8; 2]) {
     if [least, greatest] == [i8::MIN, i8::MAX] {
         return;
@@ -225,7 +274,7 @@ pub(crate) fn clamp(op: &OpRecord, zero_point: i8) -> impl Fn(i32) -> u8 + Copy 
 /// Copies values to the start of another place, which may share bytes with them.
 #[cfg(any(
     feature = "general-ops",
-    not(all(target_arch = "arm", target_feature = "dsp"))
+    not(all(target_arch = "arm", target_feature = "dsp", not(feature = "mve")))
 ))]
 #[inline]
 pub(crate) fn copy(to: &[Cell<u8>], from: &[Cell<u8>]) {
@@ -236,7 +285,7 @@ pub(crate) fn copy(to: &[Cell<u8>], from: &[Cell<u8>]) {
 
 #[cfg(any(
     feature = "general-ops",
-    not(all(target_arch = "arm", target_feature = "dsp"))
+    not(all(target_arch = "arm", target_feature = "dsp", not(feature = "mve")))
 ))]
 #[inline]
 pub(crate) fn fill(to: &[Cell<u8>], value: u8) {
@@ -262,7 +311,7 @@ pub(crate) fn rows_from(backward: bool, count: usize) -> impl Iterator<Item = us
 }
 
 /// The places of a pool's window that lie inside the input, along one axis.
-#[cfg(not(all(target_arch = "arm", target_feature = "dsp")))]
+#[cfg(not(all(target_arch = "arm", target_feature = "dsp", not(feature = "mve"))))]
 pub(crate) fn place_inside(
     at: usize,
     kernel: u16,

@@ -112,6 +112,45 @@ mod instructions {
     }
 }
 
+/// The instructions of `arch/mve.rs` that rescale, in 64-bit numbers.
+mod vector_instructions {
+    fn saturated(value: i64) -> i32 {
+        value.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32
+    }
+
+    fn vqrdmulh(n: i32, m: i32) -> i32 {
+        // Only the product of the two least numbers does not fit twice.
+        let product = i64::from(n) * i64::from(m);
+        saturated((product + (1 << 30)) >> 31)
+    }
+
+    fn vqrdmlash(da: i32, n: i32, m: i32) -> i32 {
+        // Doubled and with all bits this needs more than 64; halved on both sides it does not.
+        let sum = i64::from(da) * i64::from(n) + (i64::from(m) << 31) + (1 << 30);
+        saturated(sum >> 31)
+    }
+
+    fn vrshl(m: i32, shift: i32) -> i32 {
+        assert!((-31..=0).contains(&shift), "shifts down alone");
+        let half = if shift < 0 { 1 << (-shift - 1) } else { 0 };
+        ((i64::from(m) + half) >> -shift) as i32
+    }
+
+    /// Shifts below 0.
+    pub(crate) fn rescale(accumulator: i32, multiplier: i32, shift: i8, zero_point: i32) -> i32 {
+        let high = vqrdmulh(accumulator, multiplier);
+        let high = high.wrapping_add(high >> 31);
+        vqrdmlash(high, 1 << (31 + i32::from(shift)), zero_point)
+    }
+
+    pub(crate) fn rescale_any(a: i32, multiplier: i32, shift: i8, zero_point: i32) -> i32 {
+        let (up, down) = (i32::from(shift).max(0), i32::from(shift).min(0));
+        let high = vqrdmulh(a.wrapping_shl(up as u32), multiplier);
+        let high = high.wrapping_add((high & down) >> 31);
+        vrshl(high, down).saturating_add(zero_point)
+    }
+}
+
 #[test]
 fn the_instructions_for_rescaling_are_exact_at_every_corner() {
     let mut values = vec![0, 1, 2, 3, i32::MAX, i32::MAX - 1];
@@ -139,12 +178,22 @@ fn check_instructions(accumulator: i32, value: i32, shift: i8) {
     let expected = Multiplier { value, shift }
         .apply(accumulator)
         .saturating_add(-7);
-    let actual = instructions::rescale(accumulator, value, shift, -7);
-    assert_eq!(
-        actual.clamp(-128, 127),
-        expected.clamp(-128, 127),
-        "{accumulator} times {value}, shift {shift}"
-    );
+    let expected = expected.clamp(-128, 127);
+    let check = |what: &str, actual: i32| {
+        let actual = actual.clamp(-128, 127);
+        assert_eq!(
+            actual, expected,
+            "{what}: {accumulator} times {value}, shift {shift}"
+        );
+    };
+    let scalar = instructions::rescale(accumulator, value, shift, -7);
+    check("one sum", scalar);
+    let vector = vector_instructions::rescale_any(accumulator, value, shift, -7);
+    check("four sums", vector);
+    if shift < 0 {
+        let vector = vector_instructions::rescale(accumulator, value, shift, -7);
+        check("four sums, shifts below 0", vector);
+    }
 }
 
 proptest! {
