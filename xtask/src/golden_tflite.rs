@@ -2,14 +2,15 @@
 //!
 //! Reads `*.cases.json` files: `{model, tolerance, cases: [{name, inputs: [base64], outputs: [base64]}]}`, where
 //! `model` names the `.tflite` beside it and `tolerance` is the greatest difference that counts as equal.
+//! Inputs and outputs are as the `.tflite` has them; real and whole numbers are brought to int8, exactly.
 
 use serde_json::Value;
 use std::path::Path;
 use tinyops_compile::{Compiled, compile_graph};
 use tinyops_emulate::{Bench, RunFile};
-use tinyops_model::tflite::{ImportError, import};
+use tinyops_model::tflite::{EndKind, ImportError, Imported, import_with_ends};
 use tinyops_nn::golden::differences;
-use tinyops_nn::{Isa, Line, Plan, Prepared};
+use tinyops_nn::{Isa, Line, Plan, Prepared, TensorView, dequantize, quantize};
 
 /// What was compared.
 #[derive(Debug, Default)]
@@ -32,7 +33,7 @@ pub(crate) struct CaseFile {
     pub(crate) program: Vec<u8>,
     tolerance: u64,
     names: Vec<String>,
-    /// Input and expected output of each case.
+    /// Inputs and expected outputs of each case, each after the other.
     pub(crate) cases: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
@@ -50,7 +51,7 @@ pub(crate) fn read(path: &Path, tally: &mut Tally) -> Result<Option<CaseFile>, S
     let model_path = path.with_file_name(model);
     let bytes =
         std::fs::read(&model_path).map_err(|error| format!("{}: {error}", model_path.display()))?;
-    let compiled = match compile_file(&bytes) {
+    let (ends, compiled) = match compile_file(&bytes) {
         Ok(compiled) => compiled,
         Err(reasons) => {
             let lines = reasons.iter().map(|reason| format!("{model}: {reason}"));
@@ -66,10 +67,15 @@ pub(crate) fn read(path: &Path, tally: &mut Tally) -> Result<Option<CaseFile>, S
         names: Vec::new(),
         cases: Vec::new(),
     };
+    let plan = Plan::load(&read.program).map_err(|error| at(&error))?;
+    let [inputs, outputs]: [Vec<TensorView>; 2] =
+        [plan.inputs().collect(), plan.outputs().collect()];
     for case in cases {
         let name = case["name"].as_str().unwrap_or("?");
-        let input = tensor(&case["inputs"]).ok_or_else(|| at(&format!("{name}: input")))?;
-        let expected = tensor(&case["outputs"]).ok_or_else(|| at(&format!("{name}: output")))?;
+        let input = tensors(&case["inputs"], &ends[0], &inputs, false);
+        let input = input.ok_or_else(|| at(&format!("{name}: input")))?;
+        let expected = tensors(&case["outputs"], &ends[1], &outputs, true);
+        let expected = expected.ok_or_else(|| at(&format!("{name}: output")))?;
         read.names.push(name.to_owned());
         read.cases.push((input, expected));
     }
@@ -106,17 +112,19 @@ pub(crate) fn check_file(
     let mut fits = true;
     for (name, (input, expected)) in file.names.iter().zip(&mut file.cases) {
         tally.checked += 1;
-        let place = &mut arena[plan.input().range()];
-        if input.len() != place.len() || expected.len() != plan.output().len {
+        let lens = |views: &mut dyn Iterator<Item = TensorView>| -> usize {
+            views.map(|view| view.len).sum()
+        };
+        if input.len() != lens(&mut plan.inputs()) || expected.len() != lens(&mut plan.outputs()) {
             fits = false;
             tally
                 .differences
                 .push(format!("{model}: {name}: the shapes differ"));
             continue;
         }
-        place.copy_from_slice(input);
+        put(&mut arena, &plan, input);
         plan.run(&mut arena).map_err(|error| at(&error))?;
-        let actual = &arena[plan.output().range()];
+        let actual = &outputs(&arena, &plan);
         let pairs = expected
             .iter()
             .zip(actual)
@@ -135,11 +143,11 @@ pub(crate) fn check_file(
         expected.copy_from_slice(actual);
         for prepared in &prepared {
             tally.checked += 1;
-            arena[plan.input().range()].copy_from_slice(input);
+            put(&mut arena, &plan, input);
             prepared
                 .run(&mut arena, &mut work)
                 .map_err(|error| at(&error))?;
-            let actual = &arena[plan.output().range()];
+            let actual = &outputs(&arena, &plan);
             if let Some(first) = differences(expected, actual).next() {
                 tally.differences.push(format!(
                     "{model}: {name}: element {} is {}, not {}, by the kernels for {}",
@@ -151,6 +159,8 @@ pub(crate) fn check_file(
             }
         }
     }
+    // The bench takes one input and one output.
+    fits &= plan.inputs().count() == 1 && plan.outputs().count() == 1;
     if let Some(board) = board.filter(|_| fits) {
         let run = RunFile {
             plan: &file.program,
@@ -169,19 +179,76 @@ pub(crate) fn check_file(
     Ok(())
 }
 
-fn compile_file(bytes: &[u8]) -> Result<Compiled, Vec<String>> {
-    let graph = import(bytes).map_err(|error| match error {
+/// Puts inputs, which lie after each other, into the arena.
+fn put(arena: &mut [u8], plan: &Plan<'_>, mut inputs: &[u8]) {
+    for view in plan.inputs() {
+        let (one, others) = inputs.split_at(view.len);
+        arena[view.range()].copy_from_slice(one);
+        inputs = others;
+    }
+}
+
+/// The outputs of a run, one after the other.
+fn outputs(arena: &[u8], plan: &Plan<'_>) -> Vec<u8> {
+    let all = plan.outputs().map(|view| &arena[view.range()]);
+    all.collect::<Vec<_>>().concat()
+}
+
+/// What the file has at its ends, and the plan.
+fn compile_file(bytes: &[u8]) -> Result<([Vec<EndKind>; 2], Compiled), Vec<String>> {
+    let imported = import_with_ends(bytes).map_err(|error| match error {
         ImportError::Unsupported(refusals) => refusals.iter().map(ToString::to_string).collect(),
         other => vec![other.to_string()],
     })?;
-    compile_graph(&graph, false).map_err(|error| vec![error.to_string()])
+    let Imported {
+        graph,
+        inputs,
+        outputs,
+    } = imported;
+    let compiled = compile_graph(&graph, false).map_err(|error| vec![error.to_string()])?;
+    let kinds = [inputs, outputs].map(|ends| ends.iter().map(|end| end.kind).collect());
+    Ok((kinds, compiled))
 }
 
-/// The bytes of a list of one tensor in base64.
-fn tensor(list: &Value) -> Option<Vec<u8>> {
-    match list.as_array()?.as_slice() {
-        [one] => base64(one.as_str()?),
-        _ => None,
+/// The int8 bytes of a list of tensors in base64.
+fn tensors(
+    list: &Value,
+    kinds: &[EndKind],
+    views: &[TensorView],
+    is_exact: bool,
+) -> Option<Vec<u8>> {
+    let list = list.as_array()?;
+    if [list.len(), kinds.len()] != [views.len(); 2] {
+        return None;
+    }
+    let mut all = Vec::new();
+    for ((one, &kind), view) in list.iter().zip(kinds).zip(views) {
+        all.extend(int8s(base64(one.as_str()?)?, kind, view, is_exact)?);
+    }
+    Some(all)
+}
+
+/// Bytes as a file has them, as the int8 that stand for them; `None` if they shall stand for the
+/// very same numbers, and none do.
+fn int8s(bytes: Vec<u8>, kind: EndKind, view: &TensorView, is_exact: bool) -> Option<Vec<u8>> {
+    let words = || bytes.as_chunks::<4>().0.iter().copied();
+    match kind {
+        EndKind::Uint8 => Some(bytes.iter().map(|byte| byte ^ 0x80).collect()),
+        EndKind::Float32 => words()
+            .map(|word| {
+                let real = f32::from_le_bytes(word);
+                let q = quantize(real, view.scale, view.zero_point);
+                let same = dequantize(q, view.scale, view.zero_point) == real;
+                (same || !is_exact).then_some(q as u8)
+            })
+            .collect(),
+        EndKind::Int32 => words()
+            .map(|word| {
+                let q = i32::from_le_bytes(word) + i32::from(view.zero_point);
+                i8::try_from(q).ok().map(|q| q as u8)
+            })
+            .collect(),
+        _ => Some(bytes),
     }
 }
 

@@ -109,8 +109,10 @@ pub enum CompileError {
         /// Its name.
         tensor: String,
     },
-    /// A plan has one input and one output.
-    #[error("the network has {inputs} inputs and {outputs} outputs, a plan takes one of each")]
+    /// A plan has up to 256 of each, and a model's network one of each.
+    #[error(
+        "the network has {inputs} inputs and {outputs} outputs; a plan takes up to 256 of each, a model one of each: its input is a window of readings"
+    )]
     InputsOrOutputs {
         /// How many inputs.
         inputs: usize,
@@ -187,6 +189,11 @@ pub fn compile(model: &Model) -> Result<Compiled, CompileError> {
         }
     };
     if let Some(graph) = model.body.graph() {
+        if let [inputs, outputs] = [graph.inputs.len(), graph.outputs.len()]
+            && [inputs, outputs] != [1, 1]
+        {
+            return Err(CompileError::InputsOrOutputs { inputs, outputs });
+        }
         let values = |shape: [u16; 4]| shape.iter().map(|&dim| usize::from(dim)).product::<usize>();
         let input = values(graph.tensor(graph.inputs[0]).shape);
         let output = values(graph.tensor(graph.outputs[0]).shape);

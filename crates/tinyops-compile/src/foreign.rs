@@ -13,10 +13,10 @@ use crate::fit::{Limits, fit};
 /// What a network takes.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Survey {
-    /// `[1, height, width, channels]` of the input.
-    pub input: [u16; 4],
-    /// `[1, height, width, channels]` of the output.
-    pub output: [u16; 4],
+    /// `[1, height, width, channels]` of each input.
+    pub inputs: Vec<[u16; 4]>,
+    /// `[1, height, width, channels]` of each output.
+    pub outputs: Vec<[u16; 4]>,
     /// Each op as the network has it, in order of execution.
     pub layers: Vec<Layer>,
     /// Multiply-accumulate operations of one run, after all rewrites.
@@ -139,7 +139,10 @@ pub fn survey(graph: &Graph) -> Result<(Survey, Compiled), CompileError> {
             constant_bytes: constants.map(|data| data.bytes() as u64).sum(),
         }
     });
-    let shape = |ids: &[tinyops_model::TensorId]| ids.first().map(|&id| graph.tensor(id).shape);
+    let shapes = |ids: &[tinyops_model::TensorId]| {
+        let shapes = ids.iter().map(|&id| graph.tensor(id).shape);
+        shapes.collect::<Vec<_>>()
+    };
     let boards = boards().iter().map(|board| BoardFit {
         board: board.id.clone(),
         reasons: fit(&compiled, board, &Limits::default())
@@ -149,8 +152,8 @@ pub fn survey(graph: &Graph) -> Result<(Survey, Compiled), CompileError> {
             .collect(),
     });
     let survey = Survey {
-        input: shape(&graph.inputs).unwrap_or_default(),
-        output: shape(&graph.outputs).unwrap_or_default(),
+        inputs: shapes(&graph.inputs),
+        outputs: shapes(&graph.outputs),
         layers: layers.collect(),
         macs: compiled.macs,
         plan_bytes: compiled.program.len(),

@@ -58,9 +58,10 @@ struct Writes {
 /// Runs a plan over painted arenas and accounts for every byte; the measured high-water mark.
 pub(crate) fn measure(plan: &Plan<'_>) -> Result<usize, ArenaFault> {
     let writes: Vec<Writes> = (0..plan.op_count()).map(|op| of_op(plan, op)).collect();
-    let input = plan.input().range();
+    let inputs: Vec<Range<usize>> = plan.inputs().map(|input| input.range()).collect();
     let outputs = writes.iter().map(|writes| writes.output.end);
-    let tensors_end = outputs.chain([input.end]).max().unwrap_or(0);
+    let ends = inputs.iter().map(|input| input.end);
+    let tensors_end = outputs.chain(ends).max().unwrap_or(0);
     let scratch_end = writes.iter().map(|writes| writes.scratch.end).max();
     let used_bytes = tensors_end.max(scratch_end.unwrap_or(0));
     let arena_bytes = plan.arena_bytes();
@@ -73,12 +74,16 @@ pub(crate) fn measure(plan: &Plan<'_>) -> Result<usize, ArenaFault> {
     // Both runs have one input and so make the same values: what has the value of one paint has not
     // that of the other.
     let mut is_touched = vec![false; arena_bytes];
-    is_touched[input.clone()].fill(true);
+    for input in &inputs {
+        is_touched[input.clone()].fill(true);
+    }
     let mut made: Vec<Vec<u8>> = Vec::new();
     for paint in [0xA5, 0x5A] {
         let mut arena = vec![paint; arena_bytes];
-        for (place, value) in arena[input.clone()].iter_mut().zip((0..=u8::MAX).cycle()) {
-            *place = value.wrapping_mul(29);
+        for input in &inputs {
+            for (place, value) in arena[input.clone()].iter_mut().zip((0..=u8::MAX).cycle()) {
+                *place = value.wrapping_mul(29);
+            }
         }
         let mut before = arena.clone();
         let mut stray = None;
@@ -88,9 +93,10 @@ pub(crate) fn measure(plan: &Plan<'_>) -> Result<usize, ArenaFault> {
                 if arena[byte] == before[byte] {
                     continue;
                 }
-                if output.contains(&byte) {
+                // Scratch may leave the very value that a later op makes there.
+                if output.contains(&byte) || scratch.contains(&byte) {
                     is_touched[byte] = true;
-                } else if !scratch.contains(&byte) {
+                } else {
                     stray.get_or_insert(ArenaFault::Stray { op, byte });
                 }
             }
@@ -100,13 +106,15 @@ pub(crate) fn measure(plan: &Plan<'_>) -> Result<usize, ArenaFault> {
         if let Some(stray) = stray {
             return Err(stray);
         }
-        made.push(arena[plan.output().range()].to_vec());
+        let outputs = plan.outputs().map(|output| &arena[output.range()]);
+        made.push(outputs.collect::<Vec<_>>().concat());
     }
     let mut pairs = made[0].iter().zip(&made[1]);
     if let Some(byte) = pairs.position(|(one, other)| one != other) {
         return Err(ArenaFault::Unwritten { byte });
     }
-    let touched = is_touched.iter().rposition(|&touched| touched);
+    let mut of_tensors = is_touched[..tensors_end].iter();
+    let touched = of_tensors.rposition(|&touched| touched);
     let touched_bytes = touched.map_or(0, |last| last + 1);
     if touched_bytes != tensors_end {
         return Err(ArenaFault::Untouched {
@@ -147,7 +155,9 @@ mod tests {
             tensor_count: 2,
             op_count: 1,
             input: 0,
+            more_inputs: 0,
             output: 1,
+            more_outputs: 0,
             embedding: NONE,
         };
         let tensor = |offset| TensorRecord {

@@ -155,6 +155,9 @@ impl LayerMap {
                 OpCode::Binary => "BINARY",
                 OpCode::Reduce => "REDUCE",
                 OpCode::ResizeBilinear => "RESIZE_BILINEAR",
+                OpCode::Constant => "CONSTANT",
+                OpCode::Product => "BATCH_MATMUL",
+                OpCode::Extreme => "ARG_MAX",
             };
             Some(Facts {
                 name: format!("op {index}"),

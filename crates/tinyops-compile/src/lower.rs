@@ -1,6 +1,7 @@
 //! From the ops of a graph to the ops of a plan.
 
 mod general;
+mod places;
 
 use std::collections::HashMap;
 
@@ -25,6 +26,8 @@ pub(crate) struct Lowered {
     pub(crate) parts: Vec<Option<LayerPart>>,
 }
 
+/// More inputs or outputs a plan has no numbers for.
+const ENDS_MAX: usize = 256;
 /// In so many bands a pair of ops may run.
 const BAND_COUNTS: [usize; 6] = [2, 3, 4, 6, 8, 12];
 /// Bands must save at least one part in so many of the arena.
@@ -86,12 +89,13 @@ struct Lowering<'g> {
 
 impl Lowering<'_> {
     fn run(graph: &Graph, options: &Options, pairs: &[Pair]) -> Result<Lowered, CompileError> {
-        let ([input], [output]) = (&graph.inputs[..], &graph.outputs[..]) else {
+        let ends = [graph.inputs.len(), graph.outputs.len()];
+        if !ends.iter().all(|count| (1..=ENDS_MAX).contains(count)) {
             return Err(CompileError::InputsOrOutputs {
-                inputs: graph.inputs.len(),
-                outputs: graph.outputs.len(),
+                inputs: ends[0],
+                outputs: ends[1],
             });
-        };
+        }
         let constant_bytes = graph.constant_bytes();
         if constant_bytes > u32::MAX as usize / 4 {
             return Err(CompileError::TooLarge {
@@ -101,7 +105,8 @@ impl Lowering<'_> {
         }
         let steps = schedule::steps(graph, pairs);
         let kept = graph.outputs.iter().chain(&graph.embedding);
-        let kept = kept.chain(options.keep_input.then_some(input));
+        let inputs = options.keep_input.then_some(&graph.inputs);
+        let kept = kept.chain(inputs.into_iter().flatten());
         let kept: Vec<TensorId> = kept.copied().collect();
         let mut lowering = Lowering {
             graph,
@@ -116,26 +121,22 @@ impl Lowering<'_> {
             parts: Vec::new(),
         };
         for (number, step) in (1..).zip(&steps) {
-            if !matches!(graph.ops[step.op].kind, OpKind::Reshape) {
-                lowering.lower_step(number, step)?;
-                lowering.note_parts(step);
+            match graph.ops[step.op].kind {
+                OpKind::Reshape => continue,
+                OpKind::Constant => lowering.lower_constant(&graph.ops[step.op])?,
+                _ => lowering.lower_step(number, step)?,
             }
+            lowering.note_parts(step);
         }
-        let mut lowered = lowering.finish(*input, *output, options, &steps)?;
+        let mut lowered = lowering.finish(options, &steps)?;
         lowered.macs = schedule::macs(graph, &steps);
         Ok(lowered)
     }
 
-    fn finish(
-        &mut self,
-        input: TensorId,
-        output: TensorId,
-        options: &Options,
-        steps: &[Step],
-    ) -> Result<Lowered, CompileError> {
+    fn finish(&mut self, options: &Options, steps: &[Step]) -> Result<Lowered, CompileError> {
         let graph = self.graph;
-        let input = self.record(input)?;
-        let output = self.record(output)?;
+        let input = self.ends(&graph.inputs)?;
+        let output = self.ends(&graph.outputs)?;
         let embedding = graph
             .embedding
             .map_or(Ok(NONE), |embedding| self.record(embedding))?;
@@ -157,7 +158,9 @@ impl Lowering<'_> {
             tensor_count: self.tensors.len() as u16,
             op_count: self.ops.len() as u16,
             input,
+            more_inputs: (graph.inputs.len() - 1) as u8,
             output,
+            more_outputs: (graph.outputs.len() - 1) as u8,
             embedding,
         };
         let mut plan = header.to_bytes().to_vec();
@@ -213,6 +216,24 @@ impl Lowering<'_> {
         }
     }
 
+    /// The first of the records of inputs or outputs, which stand after each other.
+    fn ends(&mut self, tensors: &[TensorId]) -> Result<u16, CompileError> {
+        if let &[one] = tensors {
+            return self.record(one);
+        }
+        self.record_of.clear();
+        let first = self.tensors.len();
+        for &tensor in tensors {
+            self.record(tensor)?;
+            // A tensor that is twice an output has two records.
+            self.record_of.clear();
+        }
+        u16::try_from(first).map_err(|_| CompileError::TooLarge {
+            what: "the tensor table",
+            bytes: 1 << 16,
+        })
+    }
+
     /// The record of a whole activation under its own shape.
     fn record(&mut self, tensor: TensorId) -> Result<u16, CompileError> {
         let (place, shape) = self.storages.place(self.graph, tensor, None, false);
@@ -261,21 +282,9 @@ impl Lowering<'_> {
         let (makes_at, makes) = storages.place(graph, op.output, band, true);
         let input = graph.tensor(op.inputs[0]);
         let output = graph.tensor(op.output);
-        let mut record = OpRecord {
-            code: OpCode::Conv2d,
-            flags: 0,
-            inputs: [self.record_at(op.inputs[0], reads_at, reads)?, NONE],
-            output: self.record_at(op.output, makes_at, makes)?,
-            clamp: [i8::MIN, i8::MAX],
-            shift: 0,
-            scratch_offset: 0,
-            kernel: [1, 1],
-            stride: [1, 1],
-            dilation: [1, 1],
-            pad: [0, 0],
-            weights_offset: 0,
-            channels_offset: 0,
-        };
+        let inputs = [self.record_at(op.inputs[0], reads_at, reads)?, NONE];
+        let made = self.record_at(op.output, makes_at, makes)?;
+        let mut record = OpRecord::new(OpCode::Conv2d, inputs, made);
         match op.kind {
             OpKind::Conv2d(conv) => {
                 let filter = graph.tensor(op.inputs[1]);
@@ -390,6 +399,17 @@ impl Lowering<'_> {
         Ok(())
     }
 
+    /// A constant as an activation: its values go from the constants to the arena.
+    fn lower_constant(&mut self, op: &Op) -> Result<(), CompileError> {
+        let values = filter_values(self.graph.tensor(op.inputs[0]));
+        let bytes: Vec<u8> = values.iter().map(|&value| value as u8).collect();
+        let output = self.record(op.output)?;
+        let mut record = OpRecord::new(OpCode::Constant, [output, NONE], output);
+        record.weights_offset = self.constants.put_array(&bytes);
+        self.ops.push((record, None));
+        Ok(())
+    }
+
     /// Notes how far the op may write over the inputs that it reads for the last time.
     fn find_overlaps(&mut self, record: &OpRecord, step: u32) {
         let (_, output) = self.tensors[usize::from(record.output)];
@@ -437,6 +457,9 @@ impl Lowering<'_> {
 
     /// The flag of an op that has to make its rows from the last to the first, where it lies.
     fn direction(&self, record: &OpRecord, offsets: &[u32]) -> u8 {
+        if !record.keeps_to_rows() {
+            return 0;
+        }
         let [reads, makes] = [record.inputs[0], record.output].map(|index| self.shape(index));
         let [input, output] = [record.inputs[0], record.output].map(|index| {
             let (_, place) = self.tensors[usize::from(index)];
@@ -445,7 +468,7 @@ impl Lowering<'_> {
         let input_bytes: i64 = reads.iter().map(|&dim| i64::from(dim)).product();
         let lead = record.overlap_lead(reads, makes).unwrap_or(i64::MAX);
         let distance = output - input;
-        if record.keeps_to_rows() && distance > lead && distance < input_bytes {
+        if distance > lead && distance < input_bytes {
             FLAG_BACKWARD
         } else {
             0

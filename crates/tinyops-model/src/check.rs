@@ -199,6 +199,7 @@ fn op_faults(graph: &Graph, op: &Op) -> Vec<String> {
         OpKind::Conv2d(_) | OpKind::DepthwiseConv2d(_) | OpKind::Dense(_) => (2, 3),
         OpKind::DenseRows(_) => (2, 3),
         OpKind::Add(_) | OpKind::Binary { .. } | OpKind::Rearrange { .. } => (2, 2),
+        OpKind::Product(_) => (2, 2),
         OpKind::Concat { .. } => (1, general::JOINED_MAX),
         _ => (1, 1),
     };
@@ -211,6 +212,7 @@ fn op_faults(graph: &Graph, op: &Op) -> Vec<String> {
     let activations = match op.kind {
         OpKind::Add(_) => 2,
         OpKind::Concat { .. } => tensors.len(),
+        OpKind::Constant => 0,
         _ => 1,
     };
     if tensors[..activations]
@@ -219,7 +221,7 @@ fn op_faults(graph: &Graph, op: &Op) -> Vec<String> {
     {
         faults.push("takes a constant where it needs an activation".to_owned());
     }
-    let takes_either = matches!(op.kind, OpKind::Binary { .. });
+    let takes_either = matches!(op.kind, OpKind::Binary { .. } | OpKind::Product(_));
     if !takes_either
         && tensors[activations..]
             .iter()
@@ -326,6 +328,9 @@ fn expected_shape(op: &Op, tensors: &[&Tensor], faults: &mut Vec<String>) -> Opt
         | OpKind::Rearrange { .. }
         | OpKind::Reduce { .. }
         | OpKind::ResizeBilinear { .. }
+        | OpKind::Constant
+        | OpKind::Product(_)
+        | OpKind::Extreme { .. }
         | OpKind::DenseRows(_) => None,
     }
 }
@@ -371,7 +376,10 @@ fn quantization_faults(op: &Op, tensors: &[&Tensor], output: &Tensor, faults: &m
     {
         faults.push("needs an output of scale 1/256 and zero point -128".to_owned());
     }
-    let is_operand = matches!(op.kind, OpKind::Binary { .. } | OpKind::Rearrange { .. });
+    let is_operand = matches!(
+        op.kind,
+        OpKind::Binary { .. } | OpKind::Rearrange { .. } | OpKind::Product(_)
+    );
     let filter = tensors.get(1).filter(|tensor| tensor.data.is_some());
     let Some(filter) = filter.filter(|_| !is_operand) else {
         return;

@@ -200,9 +200,35 @@ pub enum OpKind {
         /// The place of a pixel is its middle.
         half_pixel: bool,
     },
+    /// A constant as an activation. Inputs: int8 constant of the same count of values.
+    Constant,
+    /// A product of matrices. Inputs: activation, then activation or constant.
+    Product(Product),
+    /// The place of the greatest or the least value along an axis: the quantized place has scale 1
+    /// and zero point -128, and of equal values the first counts.
+    Extreme {
+        /// The greatest, or the least.
+        greatest: bool,
+        /// How many places the axes before have together, the axis, and those after.
+        lens: [u32; 3],
+    },
     /// A dense layer over each row of values on its own. Inputs: activation of rows after each
     /// other, filter `[out, 1, 1, in]`, bias (may be absent).
     DenseRows(Activation),
+}
+
+/// Which values of two operands a product of matrices multiplies.
+///
+/// The result is `[outer, inner, rows, columns]` in order of memory; each of its values is a sum
+/// over `terms`. Steps count values in order of memory; 0 repeats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Product {
+    /// Outer, inner, rows, columns, terms.
+    pub counts: [u16; 5],
+    /// Steps of the first operand along outer, inner, rows, terms.
+    pub first: [u32; 4],
+    /// Steps of the second operand along outer, inner, columns, terms.
+    pub second: [u32; 4],
 }
 
 /// A function of one value.
@@ -218,6 +244,28 @@ pub enum Unary {
     },
     /// `x · min(max(x + 3, 0), 6) / 6`.
     HardSwish,
+    /// `|x|`.
+    Abs,
+    /// `1 / √x`.
+    Rsqrt,
+    /// `x` from 0 on, `exp(x) - 1` below.
+    Elu,
+    /// `exp(x)`.
+    Exp,
+    /// The natural logarithm.
+    Log,
+    /// `x` times the normal distribution at `x`.
+    Gelu {
+        /// By the hyperbolic tangent of a polynomial instead of the error function.
+        approximate: bool,
+    },
+    /// `min(max(x, least), greatest)`.
+    Clip {
+        /// The least real value that stays.
+        least: i8,
+        /// The greatest real value that stays.
+        greatest: i8,
+    },
 }
 
 /// One value for many.
@@ -260,10 +308,23 @@ impl OpKind {
                 BinaryFunction::Maximum => "MAXIMUM",
                 BinaryFunction::Minimum => "MINIMUM",
                 BinaryFunction::Prelu => "PRELU",
+                BinaryFunction::SquaredDifference => "SQUARED_DIFFERENCE",
             },
             OpKind::Unary(Unary::Tanh) => "TANH",
             OpKind::Unary(Unary::LeakyRelu { .. }) => "LEAKY_RELU",
             OpKind::Unary(Unary::HardSwish) => "HARD_SWISH",
+            OpKind::Unary(Unary::Abs) => "ABS",
+            OpKind::Unary(Unary::Rsqrt) => "RSQRT",
+            OpKind::Unary(Unary::Elu) => "ELU",
+            OpKind::Unary(Unary::Exp) => "EXP",
+            OpKind::Unary(Unary::Log) => "LOG",
+            OpKind::Unary(Unary::Gelu { .. }) => "GELU",
+            OpKind::Unary(Unary::Clip { least: 0, .. }) => "RELU_0_TO_1",
+            OpKind::Unary(Unary::Clip { .. }) => "RELU_N1_TO_1",
+            OpKind::Constant => "CONSTANT",
+            OpKind::Product(_) => "BATCH_MATMUL",
+            OpKind::Extreme { greatest: true, .. } => "ARG_MAX",
+            OpKind::Extreme { .. } => "ARG_MIN",
             OpKind::Concat { .. } => "CONCATENATION",
             OpKind::Rearrange { .. } => "GATHER",
             OpKind::Reduce { function, .. } => match function {
@@ -440,6 +501,7 @@ impl Graph {
             .map(|&dim| u64::from(dim))
             .product();
         match op.kind {
+            OpKind::Product(product) => outputs * u64::from(product.counts[4]),
             OpKind::Conv2d(_) | OpKind::Dense(_) | OpKind::DenseRows(_) => {
                 outputs * height * width * channels
             }

@@ -60,10 +60,18 @@ impl core::error::Error for RunError {}
 /// Input, output and scratch are views of one arena that may share bytes, so each is a slice of
 /// cells: whatever a plan makes overlap, a kernel can only compute nonsense.
 pub(crate) fn execute(plan: &Plan<'_>, op: &OpRecord, arena: &[Cell<u8>]) {
-    let source = plan.view(op.inputs[0]);
     let result = plan.view(op.output);
-    let input = &arena[source.range()];
     let output = &arena[result.range()];
+    #[cfg(feature = "general-ops")]
+    if op.code == OpCode::Constant {
+        let values = &plan.constants()[op.weights_offset as usize..];
+        for (output, &value) in output.iter().zip(values) {
+            output.set(value);
+        }
+        return;
+    }
+    let source = plan.view(op.inputs[0]);
+    let input = &arena[source.range()];
     match op.code {
         OpCode::Conv2d => {
             let scratch_bytes = op.scratch_bytes(source.shape, result.shape) as usize;
@@ -94,6 +102,15 @@ pub(crate) fn execute(plan: &Plan<'_>, op: &OpRecord, arena: &[Cell<u8>]) {
             let second = (op.inputs[1] != NONE).then(|| &arena[plan.view(op.inputs[1]).range()]);
             kernel::binary::binary(plan, op, input, second, output);
         }
+        #[cfg(feature = "general-ops")]
+        OpCode::Product => {
+            let second = (op.inputs[1] != NONE).then(|| &arena[plan.view(op.inputs[1]).range()]);
+            kernel::product::multiply(plan, op, input, second, output);
+        }
+        #[cfg(feature = "general-ops")]
+        OpCode::Extreme => kernel::extreme::place(plan, op, input, output),
+        #[cfg(feature = "general-ops")]
+        OpCode::Constant => {}
         #[cfg(feature = "general-ops")]
         OpCode::Reduce => kernel::reduce::reduce(plan, op, input, output),
         #[cfg(feature = "general-ops")]

@@ -109,6 +109,44 @@ pub(crate) fn reciprocal(x: i32, integer_bits: i32) -> (i32, i32) {
     (one_over_one_plus(fraction), integer_bits - headroom as i32)
 }
 
+/// `1 / √x` for a positive integer: a fraction without integer bits, and its power of two.
+///
+/// # Source
+/// TensorFlow Lite, `GetInvSqrtQuantizedMultiplierExp`: five steps of Newton and Raphson from 1,
+/// with three integer bits.
+pub(crate) fn inverse_square_root(x: i32) -> (i32, i32) {
+    const ONE_AND_A_HALF: i32 = (1 << 28) + (1 << 27);
+    const HALF_SQRT_2: i32 = 1_518_500_250;
+    if x <= 1 {
+        return (i32::MAX, 0);
+    }
+    let (mut input, mut shift) = (x, 11);
+    while input >= 1 << 29 {
+        input /= 4;
+        shift += 1;
+    }
+    let pairs = (input.leading_zeros() as i32 - 1) / 2 - 1;
+    shift -= pairs;
+    input <<= 2 * pairs;
+    let input = input >> 1;
+    let half_input = rounding_divide_by_power_of_two(input, 1);
+    // A product of numbers with three integer bits has six; three products, nine.
+    let mut estimate = 1 << 28;
+    for _ in 0..5 {
+        let square = doubling_high_mul(estimate, estimate);
+        let cube = saturating_shift_left(doubling_high_mul(square, estimate), 6);
+        let difference = doubling_high_mul(ONE_AND_A_HALF, estimate)
+            .wrapping_sub(doubling_high_mul(half_input, cube));
+        estimate = saturating_shift_left(difference, 3);
+    }
+    let mut root = doubling_high_mul(estimate, HALF_SQRT_2);
+    if shift < 0 {
+        root = root.wrapping_shl(shift.unsigned_abs());
+        shift = 0;
+    }
+    (root, -shift)
+}
+
 fn exp_between_minus_quarter_and_0(raw: i32) -> i32 {
     const EXP_MINUS_EIGHTH: i32 = 1_895_147_668;
     const ONE_THIRD: i32 = 715_827_883;
@@ -167,6 +205,15 @@ mod tests {
             let (fraction, bits) = reciprocal(raw, 12);
             let error = real(fraction, 0) / 2f64.powi(bits) * real(raw, 12) - 1.0;
             prop_assert!(error.abs() < 1e-6, "off by {error}");
+        }
+
+        #[test]
+        fn inverse_square_root_is_close_to_the_real_one(x in 2i32..i32::MAX) {
+            let (fraction, shift) = inverse_square_root(x);
+            // The result has three integer bits, and an odd place of the first bit is half a bit.
+            let found = real(fraction, 0) * 2f64.powi(shift);
+            let error = found * f64::from(x).sqrt() - 1.0;
+            prop_assert!(error.abs() < 1e-4, "off by {error}");
         }
 
         #[test]

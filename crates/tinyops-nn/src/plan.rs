@@ -145,16 +145,34 @@ impl<'a> Plan<'a> {
         self.header.constants_offset() + self.constants.len()
     }
 
-    /// Where the caller puts the input.
+    /// Where the caller puts the input, the first of several.
     #[must_use]
     pub fn input(&self) -> TensorView {
         self.view(self.header.input)
     }
 
-    /// Where a run leaves the output.
+    /// Where the caller puts each input.
+    pub fn inputs(&self) -> impl Iterator<Item = TensorView> + '_ {
+        let Header {
+            input, more_inputs, ..
+        } = self.header;
+        (input..=input + u16::from(more_inputs)).map(|index| self.view(index))
+    }
+
+    /// Where a run leaves the output, the first of several.
     #[must_use]
     pub fn output(&self) -> TensorView {
         self.view(self.header.output)
+    }
+
+    /// Where a run leaves each output.
+    pub fn outputs(&self) -> impl Iterator<Item = TensorView> + '_ {
+        let Header {
+            output,
+            more_outputs,
+            ..
+        } = self.header;
+        (output..=output + u16::from(more_outputs)).map(|index| self.view(index))
     }
 
     /// The input of the last dense layer, still valid in the arena after a run.
@@ -284,10 +302,14 @@ impl<'a> Plan<'a> {
         let known = |index: u16| usize::from(index) < self.tensors.len();
         let Header {
             input,
+            more_inputs,
             output,
+            more_outputs,
             embedding,
             ..
         } = self.header;
+        let last = |first: u16, more: u8| first.checked_add(u16::from(more)).unwrap_or(NONE);
+        let (input, output) = (last(input, more_inputs), last(output, more_outputs));
         if !known(input) || !known(output) || (embedding != NONE && !known(embedding)) {
             return Err(PlanError::NoSuchTensor);
         }
@@ -295,10 +317,14 @@ impl<'a> Plan<'a> {
             let record = self.op(usize::from(index)).ok_or(PlanError::Op(index))?;
             let second = match record.code {
                 OpCode::Add => known(record.inputs[1]),
-                OpCode::Binary => known(record.inputs[1]) || record.inputs[1] == NONE,
+                OpCode::Binary | OpCode::Product => {
+                    known(record.inputs[1]) || record.inputs[1] == NONE
+                }
                 _ => record.inputs[1] == NONE,
             };
-            let is_known = known(record.inputs[0]) && known(record.output) && second;
+            let first = known(record.inputs[0])
+                && (record.code != OpCode::Constant || record.inputs[0] == record.output);
+            let is_known = first && known(record.output) && second;
             if !is_known || !record.code.is_built() {
                 return Err(PlanError::Op(index));
             }
@@ -338,7 +364,13 @@ impl<'a> Plan<'a> {
                 fits(1) && fits(2) && output_channels == input_channels
             }
             // What these read is in their numbers, which are held to the tensors below.
-            OpCode::Copy | OpCode::Binary | OpCode::Reduce | OpCode::ResizeBilinear => true,
+            OpCode::Copy
+            | OpCode::Binary
+            | OpCode::Reduce
+            | OpCode::ResizeBilinear
+            | OpCode::Constant
+            | OpCode::Product
+            | OpCode::Extreme => true,
         };
         if !shapes_fit {
             return Err(PlanError::Shapes(index));
@@ -347,6 +379,7 @@ impl<'a> Plan<'a> {
         let channels = u64::from(output_channels);
         let weights_bytes = match op.code {
             OpCode::Lookup => 256,
+            OpCode::Constant => output.len as u64,
             _ => op.filter_bytes(input.shape, output.shape),
         };
         let channels_bytes = match op.code {
@@ -360,10 +393,19 @@ impl<'a> Plan<'a> {
             OpCode::Reduce => 4 * kernel::reduce::NUMBERS as u64,
             #[cfg(feature = "general-ops")]
             OpCode::ResizeBilinear => 4 * kernel::resize::NUMBERS as u64,
+            #[cfg(feature = "general-ops")]
+            OpCode::Product => 4 * kernel::product::NUMBERS as u64,
+            #[cfg(feature = "general-ops")]
+            OpCode::Extreme => 4 * kernel::extreme::NUMBERS as u64,
             #[cfg(not(feature = "general-ops"))]
-            OpCode::Binary | OpCode::Reduce | OpCode::ResizeBilinear => 0,
+            OpCode::Binary
+            | OpCode::Reduce
+            | OpCode::ResizeBilinear
+            | OpCode::Product
+            | OpCode::Extreme => 0,
             // Its tables follow, so the copy looks after its own numbers.
             OpCode::Copy
+            | OpCode::Constant
             | OpCode::Lookup
             | OpCode::MaxPool2d
             | OpCode::AveragePool2d
@@ -390,7 +432,7 @@ impl<'a> Plan<'a> {
         let apart = |a: &Range<usize>, b: &Range<usize>| a.end <= b.start || b.end <= a.start;
         let elementwise = matches!(
             op.code,
-            OpCode::Add | OpCode::Lookup | OpCode::Softmax | OpCode::Binary
+            OpCode::Add | OpCode::Lookup | OpCode::Softmax | OpCode::Binary | OpCode::Constant
         );
         let trails = |range: &Range<usize>| {
             let distance = output.offset as i64 - range.start as i64;
@@ -432,7 +474,12 @@ impl<'a> Plan<'a> {
     fn general_op_is_sound(&self, op: &OpRecord) -> bool {
         let is_general = matches!(
             op.code,
-            OpCode::Copy | OpCode::Binary | OpCode::Reduce | OpCode::ResizeBilinear
+            OpCode::Copy
+                | OpCode::Binary
+                | OpCode::Reduce
+                | OpCode::ResizeBilinear
+                | OpCode::Product
+                | OpCode::Extreme
         );
         if !is_general {
             return true;
@@ -441,14 +488,19 @@ impl<'a> Plan<'a> {
         let lens = [len(op.inputs[0]), len(op.output)];
         match op.code {
             OpCode::Copy => kernel::copy::is_sound(self, op, lens),
-            OpCode::Binary => {
+            OpCode::Binary | OpCode::Product => {
                 let of_constants = self.constants.len().checked_sub(op.weights_offset as usize);
                 let second = match op.inputs[1] {
                     NONE => of_constants,
                     index => Some(len(index)).filter(|_| of_constants.is_some()),
                 };
-                second.is_some_and(|second| kernel::binary::is_sound(self, op, [lens[0], second]))
+                let Some(second) = second else { return false };
+                if op.code == OpCode::Product {
+                    return kernel::product::is_sound(self, op, [lens[0], second, lens[1]]);
+                }
+                kernel::binary::is_sound(self, op, [lens[0], second])
             }
+            OpCode::Extreme => kernel::extreme::is_sound(self, op, lens),
             OpCode::Reduce => kernel::reduce::is_sound(self, op, lens),
             OpCode::ResizeBilinear => kernel::resize::is_sound(self, op),
             _ => true,

@@ -52,8 +52,12 @@ pub struct Header {
     pub op_count: u16,
     /// The index of the input tensor.
     pub input: u16,
+    /// How many tensors after it are inputs too.
+    pub more_inputs: u8,
     /// The index of the output tensor.
     pub output: u16,
+    /// How many tensors after it are outputs too.
+    pub more_outputs: u8,
     /// The index of the embedding tensor, or [`NONE`].
     pub embedding: u16,
 }
@@ -90,6 +94,7 @@ impl Header {
         ] {
             out.put(&index.to_le_bytes());
         }
+        out.put(&[self.more_inputs, self.more_outputs]);
         bytes
     }
 
@@ -98,7 +103,7 @@ impl Header {
     pub fn from_bytes(bytes: &[u8; HEADER_BYTES]) -> Option<Header> {
         let well_formed = bytes[..4] == MAGIC
             && read_u16(bytes, 4) == VERSION
-            && bytes[26..].iter().all(|&byte| byte == 0);
+            && bytes[28..].iter().all(|&byte| byte == 0);
         well_formed.then(|| Header {
             flags: read_u16(bytes, 6),
             arena_bytes: read_u32(bytes, 8),
@@ -106,7 +111,9 @@ impl Header {
             tensor_count: read_u16(bytes, 16),
             op_count: read_u16(bytes, 18),
             input: read_u16(bytes, 20),
+            more_inputs: bytes[26],
             output: read_u16(bytes, 22),
+            more_outputs: bytes[27],
             embedding: read_u16(bytes, 24),
         })
     }
@@ -196,6 +203,12 @@ pub enum OpCode {
     Reduce = 12,
     /// `RESIZE_BILINEAR`.
     ResizeBilinear = 13,
+    /// Bytes of the constants as a tensor.
+    Constant = 20,
+    /// `BATCH_MATMUL`; the second operand may be a constant.
+    Product = 21,
+    /// `ARG_MAX`, `ARG_MIN`: the place along an axis, less 128.
+    Extreme = 22,
 }
 
 impl OpCode {
@@ -232,6 +245,8 @@ pub enum BinaryFunction {
     Minimum = 5,
     /// `first` where it is positive, else `first · second`.
     Prelu = 6,
+    /// `(first - second)²`.
+    SquaredDifference = 7,
 }
 
 impl BinaryFunction {
@@ -247,6 +262,7 @@ impl BinaryFunction {
             Maximum,
             Minimum,
             Prelu,
+            SquaredDifference,
         ];
         all.into_iter().find(|&function| function as i32 == number)
     }
@@ -291,6 +307,9 @@ impl OpCode {
             Binary,
             Reduce,
             ResizeBilinear,
+            Constant,
+            Product,
+            Extreme,
         ]
         .into_iter()
         .find(|&code| code as u8 == byte)
@@ -329,6 +348,26 @@ pub struct OpRecord {
 }
 
 impl OpRecord {
+    /// An op over these tensors with windows of one pixel, and without constants.
+    #[must_use]
+    pub fn new(code: OpCode, inputs: [u16; 2], output: u16) -> OpRecord {
+        OpRecord {
+            code,
+            flags: 0,
+            inputs,
+            output,
+            clamp: [i8::MIN, i8::MAX],
+            shift: 0,
+            scratch_offset: 0,
+            kernel: [1, 1],
+            stride: [1, 1],
+            dilation: [1, 1],
+            pad: [0, 0],
+            weights_offset: 0,
+            channels_offset: 0,
+        }
+    }
+
     /// The bytes of the record.
     #[must_use]
     pub fn to_bytes(&self) -> [u8; OP_BYTES] {

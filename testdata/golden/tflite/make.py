@@ -6,7 +6,7 @@ tflite-micro 0.dev20261023182759, ai-edge-litert 2.3.0 (for its schema), numpy 2
 """
 import base64, json, sys, os
 import numpy as np, flatbuffers
-from ai_edge_litert import schema_py_generated as S
+from ai_edge_litert import interpreter as litert, schema_py_generated as S
 from tflite_micro.python.tflite_micro import runtime
 
 OUT = sys.argv[1]
@@ -19,11 +19,17 @@ def i32(values, shape=None):
     values = np.array(values, np.int32)
     return q(list(values.shape) if shape is None else shape, None, 0, values, S.TensorType.INT32)
 
-def build(code, options, tensors, inputs, outputs, ops=None):
+def build(code, options, tensors, inputs, outputs):
+    graph_inputs = sorted({n for n in inputs if n >= 0 and tensors[n]["data"] is None and not tensors[n].get("variable")})
+    return network([(code, options, inputs, outputs)], tensors, graph_inputs, outputs), graph_inputs
+
+def network(ops, tensors, inputs, outputs):
+    """Operators (code, options, inputs, outputs) after each other."""
     m = S.ModelT(); m.version = 3; m.description = ""
     m.buffers = [S.BufferT()]; g = S.SubGraphT(); g.tensors = []
     for n, t in enumerate(tensors):
         x = S.TensorT(); x.name = f"t{n}"; x.shape = t["shape"]; x.type = t["kind"]; x.buffer = 0
+        x.isVariable = bool(t.get("variable"))
         if t["scale"] is not None:
             p = S.QuantizationParametersT()
             scales = t["scale"] if isinstance(t["scale"], list) else [t["scale"]]
@@ -36,19 +42,19 @@ def build(code, options, tensors, inputs, outputs, ops=None):
         else:
             x.buffer = len(m.buffers); m.buffers.append(S.BufferT())
         g.tensors.append(x)
-    c = S.OperatorCodeT(); c.builtinCode = code; c.deprecatedBuiltinCode = min(code, 127); c.version = 1
-    m.operatorCodes = [c]
-    o = S.OperatorT(); o.opcodeIndex = 0
-    names, opts = options if options else (None, None)
-    o.inputs = inputs if isinstance(inputs, list) else inputs[0]
-    o.outputs = outputs
-    if opts is not None:
-        o.builtinOptionsType = getattr(S.BuiltinOptions, names); o.builtinOptions = opts
-    g.operators = [o]
-    g.inputs = sorted({n for n in o.inputs if n >= 0 and tensors[n]["data"] is None}); g.outputs = outputs
+    m.operatorCodes = []; g.operators = []
+    for code, options, op_inputs, op_outputs in ops:
+        c = S.OperatorCodeT(); c.builtinCode = code; c.deprecatedBuiltinCode = min(code, 127); c.version = 1
+        o = S.OperatorT(); o.opcodeIndex = len(m.operatorCodes); m.operatorCodes.append(c)
+        o.inputs = op_inputs; o.outputs = op_outputs
+        names, opts = options if options else (None, None)
+        if opts is not None:
+            o.builtinOptionsType = getattr(S.BuiltinOptions, names); o.builtinOptions = opts
+        g.operators.append(o)
+    g.inputs = inputs; g.outputs = outputs
     m.subgraphs = [g]
     b = flatbuffers.Builder(1024); b.Finish(m.Pack(b), b"TFL3")
-    return bytes(b.Output()), g.inputs
+    return bytes(b.Output())
 
 def opt(name, **fields):
     t = getattr(S, name + "T")()
@@ -56,28 +62,47 @@ def opt(name, **fields):
     return name, t
 
 done = []
-def case(name, code, options, tensors, inputs, outputs):
-    rng = np.random.default_rng(abs(hash_of(name)))
+def text(array): return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
+
+def case(name, code, options, tensors, inputs, outputs, least=-128):
     model, graph_inputs = build(code, options, tensors, inputs, outputs)
-    if len(graph_inputs) != 1:  # One input: the second operand is a slice of the same, made before.
-        raise SystemExit(name + " needs one input")
+    keep(name, model, [tensors[n] for n in graph_inputs], len(outputs), least)
+
+def keep(name, model, inputs, output_count, least=-128, by="TFLM"):
+    rng = np.random.default_rng(abs(hash_of(name)))
     cases = []
     try:
         for n in range(4):
-            interpreter = runtime.Interpreter.from_bytes(model)
-            t = tensors[graph_inputs[0]]
-            x = rng.integers(-128, 128, t["shape"]).astype(np.int8)
-            if n == 1: x = np.sort(x.flatten()).reshape(t["shape"])
-            if n == 2: x = (x // 16).astype(np.int8)
-            interpreter.set_input(x, 0); interpreter.invoke()
-            y = interpreter.get_output(0)
-            cases.append(dict(name=f"{name} {n}", inputs=[base64.b64encode(x.tobytes()).decode()],
-                              outputs=[base64.b64encode(y.tobytes()).decode()]))
+            xs = []
+            for t in inputs:
+                if t["kind"] == S.TensorType.FLOAT32:
+                    xs.append((rng.normal(size=t["shape"]) * 2).astype(np.float32)); continue
+                low = 0 if t["kind"] == S.TensorType.UINT8 else least
+                x = rng.integers(low, low + 256 if low == 0 else 128, t["shape"])
+                if n == 1: x = np.sort(x.flatten()).reshape(t["shape"])
+                if n == 2 and least == -128: x = x // 16
+                xs.append(x.astype(np.uint8 if low == 0 and t["kind"] == S.TensorType.UINT8 else np.int8))
+            ys = run(model, xs, output_count, by)
+            cases.append(dict(name=f"{name} {n}", inputs=[text(x) for x in xs], outputs=[text(y) for y in ys]))
     except Exception as e:
-        print("TFLM refuses", name, str(e)[:200]); return
+        print(by, "refuses", name, str(e)[:200]); return
     open(f"{OUT}/{name}.tflite", "wb").write(model)
     json.dump(dict(model=name + ".tflite", tolerance=0, cases=cases), open(f"{OUT}/{name}.cases.json", "w"), indent=1)
     done.append(name)
+
+def run(model, xs, output_count, by):
+    if by == "TFLM":
+        interpreter = runtime.Interpreter.from_bytes(model)
+        for n, x in enumerate(xs): interpreter.set_input(x, n)
+        interpreter.invoke()
+        return [interpreter.get_output(n) for n in range(output_count)]
+    # What TFLM has no int8 kernel for, and LiteRT has.
+    try: interpreter = litert.Interpreter(model_content=model, experimental_op_resolver_type=litert.OpResolverType.BUILTIN_REF)
+    except ValueError: interpreter = litert.Interpreter(model_content=model, experimental_op_resolver_type=litert.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES)
+    interpreter.allocate_tensors()
+    for d, x in zip(interpreter.get_input_details(), xs): interpreter.set_tensor(d["index"], x)
+    interpreter.invoke()
+    return [interpreter.get_tensor(d["index"]) for d in interpreter.get_output_details()]
 
 def hash_of(text):
     h = 0
@@ -151,4 +176,88 @@ for tag, stride, dilation, mult in [("dilated", 1, 2, 1), ("multiplier", 2, 1, 2
     n = 6 * mult
     case(f"depthwise_{tag}", B.DEPTHWISE_CONV_2D, opt("DepthwiseConv2DOptions", padding=0, strideH=stride, strideW=stride, dilationHFactor=dilation, dilationWFactor=dilation, depthMultiplier=mult),
          [q(C), q([1, 3, 3, n], [0.01 + 0.001 * i for i in range(n)], 0, rand("dw" + tag, [1, 3, 3, n]), axis=3), q([n], [0.05 * (0.01 + 0.001 * i) for i in range(n)], 0, (np.arange(n) * 40 - 90).astype(np.int32), S.TensorType.INT32, 0), q([1, -(-4 // stride), -(-5 // stride), n], 0.15, 6)], [0, 1, 2], [3])
+
+# Functions of one value.
+A = S.ActivationFunctionType
+for scale, zp in [(0.02, 5), (0.1, -30), (0.003, 100), (0.05, -128)]:
+    tag = str(scale).replace(".", "_")
+    case(f"abs_{tag}", B.ABS, opt("AbsOptions"), [q(C, scale, zp), q(C, 0.04, -12)], [0], [1])
+    case(f"elu_{tag}", B.ELU, None, [q(C, scale, zp), q(C, 0.04, -12)], [0], [1])
+    case(f"rsqrt_{tag}", B.RSQRT, None, [q(C, scale, zp), q(C, 0.04, -128)], [0], [1], least=zp)
+    for name, code in [("exp", B.EXP), ("log", B.LOG), ("gelu", B.GELU), ("relu_n1_to_1", B.RELU_N1_TO_1), ("relu_0_to_1", B.RELU_0_TO_1)]:
+        options = {"exp": opt("ExpOptions"), "gelu": opt("GeluOptions", approximate=scale == 0.1)}.get(name)
+        # LiteRT rounds once where it rescales; with one scale that is the same.
+        tensors = [q(C, scale, zp), q(C, scale, zp) if "relu" in name else q(C, 0.04, -12)]
+        model, _ = build(code, options, tensors, [0], [1])
+        keep(f"{name}_{tag}", model, tensors[:1], 1, least=zp + 1 if name == "log" else -128, by="LiteRT")
+case("abs_same", B.ABS, opt("AbsOptions"), [q(C), q(C)], [0], [1])
+# Functions of two values.
+for tag, shape in [("channels", [6]), ("whole", C), ("scalar", [1])]:
+    case(f"squared_difference_{tag}", B.SQUARED_DIFFERENCE, opt("SquaredDifferenceOptions"), [q(C), k("sd" + tag, shape), q(C, 0.09, -100)], [0, 1], [2])
+case("mul_two", B.MUL, opt("MulOptions"), [q([1, 4, 1, 6]), q([1, 1, 5, 6], 0.03, -7), q(C, 0.02, 4)], [0, 1], [2])
+case("sub_two", B.SUB, opt("SubOptions"), [q([1, 1, 1, 6]), q([1, 4, 5, 1], 0.03, -7), q(C, 0.07, 4)], [0, 1], [2])
+case("add_batches", B.ADD, opt("AddOptions"), [q([2, 3, 4, 5]), k("ab", [1, 3, 1, 5]), q([2, 3, 4, 5], 0.09, 11)], [0, 1], [2])
+case("maximum_two", B.MAXIMUM, opt("MaximumMinimumOptions"), [q([1, 4, 5, 1]), q([1, 1, 5, 6]), q(C)], [0, 1], [2])
+# Products of matrices.
+for x in [False, True]:
+    for y in [False, True]:
+        left, right = [2, 3, 5, 7][:4], [2, 3, 7, 4]
+        if x: left = [2, 3, 7, 5]
+        if y: right = [2, 3, 4, 7]
+        case(f"batch_matmul_two_{x:d}{y:d}", B.BATCH_MATMUL, opt("BatchMatMulOptions", adjX=x, adjY=y), [q(left), q(right, 0.03, -9), q([2, 3, 5, 4], 0.11, -9)], [0, 1], [2])
+        case(f"batch_matmul_offset_{x:d}{y:d}", B.BATCH_MATMUL, opt("BatchMatMulOptions", adjX=x, adjY=y), [q(left), k("bo", right), q([2, 3, 5, 4], 0.11, -9)], [0, 1], [2])
+case("batch_matmul_repeated", B.BATCH_MATMUL, opt("BatchMatMulOptions"), [q([1, 3, 5, 7]), q([2, 1, 7, 4], 0.03, -9), q([2, 3, 5, 4], 0.11, -9)], [0, 1], [2])
+# Places.
+i32q = lambda shape: q(shape, None, 0, kind=S.TensorType.INT32)
+for name, code in [("arg_max", B.ARG_MAX), ("arg_min", B.ARG_MIN)]:
+    options = opt("ArgMaxOptions" if name == "arg_max" else "ArgMinOptions", outputType=S.TensorType.INT32)
+    for axis, shape in [(3, [1, 4, 5]), (1, [1, 5, 6]), (-2, [1, 4, 6])]:
+        case(f"{name}_{axis}".replace("-", "last"), code, options, [q(C), i32([axis], []), i32q(shape)], [0, 1], [2])
+# Batches.
+# TFLM pads with a number that nothing has set, so LiteRT says what is right.
+for name, shape, block, pads, to in [("space_to_batch", [1, 4, 5, 3], [2, 3], [[0, 0], [1, 3]], [6, 2, 3, 3]), ("space_to_batch_rows", [1, 7, 3], [4], [[4, 1]], [4, 3, 3])]:
+    tensors = [q(shape), i32(block), i32(pads), q(to)]
+    model, _ = build(B.SPACE_TO_BATCH_ND, opt("SpaceToBatchNDOptions"), tensors, [0, 1, 2], [3])
+    keep(name, model, tensors[:1], 1, by="LiteRT")
+case("space_to_batch_whole", B.SPACE_TO_BATCH_ND, opt("SpaceToBatchNDOptions"), [q([1, 4, 6, 3]), i32([2, 3]), i32([[0, 0], [0, 0]]), q([6, 2, 2, 3])], [0, 1, 2], [3])
+case("batch_to_space", B.BATCH_TO_SPACE_ND, opt("BatchToSpaceNDOptions"), [q([6, 2, 3, 3]), i32([2, 3]), i32([[0, 0], [1, 3]]), q([1, 4, 5, 3])], [0, 1, 2], [3])
+case("batch_to_space_rows", B.BATCH_TO_SPACE_ND, opt("BatchToSpaceNDOptions"), [q([4, 3, 3]), i32([4]), i32([[4, 1]]), q([1, 7, 3])], [0, 1, 2], [3])
+case("transpose_batches", B.TRANSPOSE, opt("TransposeOptions"), [q([2, 3, 4, 5]), i32([1, 0, 3, 2]), q([3, 2, 5, 4])], [0, 1], [2])
+case("pad_batches", B.PAD, opt("PadOptions"), [q([2, 3, 4, 5]), i32([[0, 0], [1, 2], [0, 1], [0, 0]]), q([2, 6, 5, 5])], [0, 1], [2])
+case("mean_batches", B.MEAN, opt("ReducerOptions", keepDims=True), [q([2, 3, 4, 5]), i32([2]), q([2, 3, 1, 5], 0.03, -5)], [0, 1], [2])
+for name, code, options, wshape, outputs in [
+        ("conv", B.CONV_2D, opt("Conv2DOptions", padding=1, strideH=1, strideW=1, dilationHFactor=1, dilationWFactor=1), [4, 3, 3, 6], 4),
+        ("depthwise", B.DEPTHWISE_CONV_2D, opt("DepthwiseConv2DOptions", padding=1, strideH=1, strideW=1, dilationHFactor=1, dilationWFactor=1, depthMultiplier=2), [1, 3, 3, 12], 12)]:
+    axis = 0 if name == "conv" else 3
+    bias = q([outputs], [0.05 * 0.01] * outputs, 0, (np.arange(outputs) * 40 - 90).astype(np.int32), S.TensorType.INT32, 0)
+    tensors = [q([1, 9, 8, 6]), i32([2, 3]), i32([[2, 3], [3, 4]]), q([6, 7, 5, 6]), q(wshape, [0.01] * outputs, 0, rand("b" + name, wshape), axis=axis), bias, q([6, 5, 3, outputs], 0.15, 6), i32([[0, 1], [0, 1]]), q([1, 9, 8, outputs], 0.15, 6)]
+    model = network([(B.SPACE_TO_BATCH_ND, opt("SpaceToBatchNDOptions"), [0, 1, 2], [3]), (code, options, [3, 4, 5], [6]), (B.BATCH_TO_SPACE_ND, opt("BatchToSpaceNDOptions"), [6, 1, 7], [8])], tensors, [0], [8])
+    keep(f"{name}_between_batches", model, tensors[:1], 1, by="LiteRT")
+# Groups of channels, and half bytes.
+def conv_case(name, groups, outputs, kind=S.TensorType.INT8):
+    shape = [outputs, 3, 2, 6 // groups]
+    weights = rand(name, shape, -7, 8) if kind == S.TensorType.INT4 else rand(name, shape)
+    tensors = [q([1, 6, 5, 6]), q(shape, [0.01 + 0.002 * n for n in range(outputs)], 0, weights, axis=0), q([outputs], [0.05 * (0.01 + 0.002 * n) for n in range(outputs)], 0, (np.arange(outputs) * 50 - 99).astype(np.int32), S.TensorType.INT32, 0), q([1, 3, 5, outputs], 0.2, -3)]
+    if kind == S.TensorType.INT4:
+        flat = (weights.flatten() & 15).astype(np.uint8)
+        if len(flat) % 2: flat = np.append(flat, np.uint8(0))
+        tensors[1]["data"] = (flat[0::2] | flat[1::2] << 4).astype(np.uint8); tensors[1]["kind"] = kind
+    case(name, B.CONV_2D, opt("Conv2DOptions", padding=0, strideH=2, strideW=1, dilationHFactor=1, dilationWFactor=1), tensors, [0, 1, 2], [3])
+conv_case("conv_groups_2", 2, 4)
+conv_case("conv_groups_3", 3, 9)
+conv_case("conv_groups_6", 6, 12)
+conv_case("conv_int4", 1, 5, S.TensorType.INT4)
+# Ends of a network.
+f32 = lambda shape: q(shape, None, 0, kind=S.TensorType.FLOAT32)
+tensors = [f32(C), q(C), q(C, 0.05, -128), f32(C)]
+keep("float_ends", network([(B.QUANTIZE, opt("QuantizeOptions"), [0], [1]), (B.RELU, None, [1], [2]), (B.DEQUANTIZE, opt("DequantizeOptions"), [2], [3])], tensors, [0], [3]), tensors[:1], 1)
+tensors = [q(C, 0.05, 131, kind=S.TensorType.UINT8), q(C), q(C, 0.04, -10), q(C, 0.04, 118, kind=S.TensorType.UINT8)]
+keep("uint8_ends", network([(B.QUANTIZE, opt("QuantizeOptions"), [0], [1]), (B.RELU, None, [1], [2]), (B.QUANTIZE, opt("QuantizeOptions"), [2], [3])], tensors, [0], [3]), tensors[:1], 1)
+# Several inputs and outputs; constants that operators compute with; shapes of shapes.
+tensors = [q(C), q([1, 4, 5, 2]), q([1, 4, 5, 8]), q(C, 0.09, 4), q([1, 4, 5, 8], 0.02, -128)]
+keep("several_ends", network([(B.CONCATENATION, opt("ConcatenationOptions", axis=3), [0, 1], [2]), (B.ADD, opt("AddOptions"), [0, 0], [3]), (B.RELU, None, [2], [4])], tensors, [1, 0], [4, 3, 2]), [tensors[1], tensors[0]], 3)
+tensors = [q(C), k("cc", [1, 5, 4, 6], 0.05, 3), i32([0, 2, 1, 3]), q(C, 0.05, 3), q([1, 8, 5, 6], 0.05, 3), q(C, 0.07, -8)]
+keep("constants", network([(B.TRANSPOSE, opt("TransposeOptions"), [1, 2], [3]), (B.CONCATENATION, opt("ConcatenationOptions", axis=1), [0, 3], [4]), (B.MUL, opt("MulOptions"), [0, 3], [5])], tensors, [0], [4, 5]), tensors[:1], 2)
+tensors = [q([1, 4, 6]), i32q([3]), i32([0]), i32([1]), i32([1]), i32q([]), i32([-1], []), i32q([2]), q([1, 24]), q([1, 24], 0.06, -5)]
+keep("flatten", network([(B.SHAPE, opt("ShapeOptions", outType=S.TensorType.INT32), [0], [1]), (B.STRIDED_SLICE, opt("StridedSliceOptions", shrinkAxisMask=1), [1, 2, 3, 4], [5]), (B.PACK, opt("PackOptions", axis=0, valuesCount=2), [5, 6], [7]), (B.RESHAPE, opt("ReshapeOptions"), [0, 7], [8]), (B.RELU, None, [8], [9])], tensors, [0], [9]), tensors[:1], 1)
 print(len(done), "made")

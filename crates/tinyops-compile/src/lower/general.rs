@@ -3,19 +3,11 @@
 use tinyops_model::graph::{Data, Op, OpKind, Reduction, Tensor, Unary};
 use tinyops_nn::Multiplier;
 use tinyops_nn::lookup;
-use tinyops_nn::record::{BinaryFunction, COPY_TABLE, FLAG_FILL, OpCode, OpRecord, ReduceFunction};
+use tinyops_nn::record::{BinaryFunction, FLAG_FILL, OpCode, OpRecord, ReduceFunction};
 
-use super::{Lowering, clamp};
+use super::{Lowering, clamp, places};
 use crate::compiled::CompileError;
 use crate::constants::{self, filter_values, quantization};
-
-/// One axis of a copy.
-struct Axis {
-    count: usize,
-    output_step: i32,
-    /// Places in the input.
-    places: Vec<i32>,
-}
 
 impl Lowering<'_> {
     /// Lowers an op of one of these kinds into its record, and what goes before into records of
@@ -39,6 +31,16 @@ impl Lowering<'_> {
                     Unary::Tanh => lookup::tanh(from.0, from.1),
                     Unary::LeakyRelu { alpha } => lookup::leaky_relu(from, to, alpha),
                     Unary::HardSwish => lookup::hard_swish(from, to).ok_or_else(scales)?,
+                    Unary::Abs => lookup::abs(from, to),
+                    Unary::Rsqrt => lookup::rsqrt(from, to),
+                    Unary::Elu => lookup::elu(from, to),
+                    Unary::Exp => lookup::exp(from, to),
+                    Unary::Log => lookup::log(from, to),
+                    Unary::Gelu { approximate } => lookup::gelu(from, to, approximate),
+                    Unary::Clip { least, greatest } => {
+                        let end = |real: i8| tinyops_nn::quantize(f32::from(real), to.0, to.1);
+                        lookup::rescale(from, to, [end(least), end(greatest)])
+                    }
                     _ => return Err(no_kernel(op, index)),
                 };
                 self.lower_table(record, &table);
@@ -81,19 +83,65 @@ impl Lowering<'_> {
                     }
                 }
             }
+            OpKind::Product(product) => {
+                let second = graph.tensor(op.inputs[1]);
+                record.code = OpCode::Product;
+                if second.data.is_some() {
+                    let values = filter_values(second).iter().map(|&value| value as u8);
+                    record.weights_offset = self.constants.put_array(&values.collect::<Vec<u8>>());
+                } else {
+                    record.inputs[1] = self.record(op.inputs[1])?;
+                }
+                let [(a, zero_a), (b, zero_b)] = [input, second].map(quantization);
+                // TFLM, `GetQuantizedConvolutionMultipler`: the product in single precision.
+                let real = f64::from(a * b) / f64::from(quantization(output).0);
+                let multiplier = Multiplier::from_real(real);
+                let mut numbers = vec![
+                    i32::from(zero_a),
+                    i32::from(zero_b),
+                    multiplier.value,
+                    i32::from(multiplier.shift),
+                ];
+                numbers.extend(product.counts.map(i32::from));
+                let steps = product.first.into_iter().chain(product.second);
+                numbers.extend(steps.map(|step| step as i32));
+                record.channels_offset = self.constants.put_numbers(&numbers);
+            }
+            OpKind::Extreme { greatest, lens } => {
+                record.code = OpCode::Extreme;
+                let [before, places, after] = lens.map(|len| len as i32);
+                let numbers = [
+                    i32::from(!greatest),
+                    before,
+                    places * after,
+                    after,
+                    1,
+                    places,
+                    after,
+                ];
+                record.channels_offset = self.constants.put_numbers(&numbers);
+            }
             OpKind::Rearrange { fill } => {
                 let places = match &graph.tensor(op.inputs[1]).data {
                     Some(Data::Int32(places)) => places,
                     _ => return Err(no_kernel(op, index)),
                 };
+                let copies = places::copies(places, output.shape);
+                let copies = copies.ok_or_else(|| no_kernel(op, index))?;
                 record.code = OpCode::Copy;
-                let numbers = rearrange_numbers(places, output.shape);
-                let (numbers, is_whole) = numbers.ok_or_else(|| no_kernel(op, index))?;
-                if !is_whole {
-                    record.flags = FLAG_FILL;
-                    record.clamp = [fill, i8::MAX];
+                for (number, numbers) in copies.all.iter().enumerate() {
+                    let mut one = *record;
+                    if number == 0 && !copies.are_whole {
+                        one.flags = FLAG_FILL;
+                        one.clamp = [fill, i8::MAX];
+                    }
+                    one.channels_offset = self.constants.put_numbers(numbers);
+                    if number + 1 == copies.all.len() {
+                        *record = one;
+                    } else {
+                        self.ops.push((one, None));
+                    }
                 }
-                record.channels_offset = self.constants.put_numbers(&numbers);
             }
             OpKind::Reduce { function, axes } => {
                 record.code = OpCode::Reduce;
@@ -186,6 +234,12 @@ impl Lowering<'_> {
                 [one[0], one[1], two[0], two[1], 0, 0]
             }
             BinaryFunction::Maximum | BinaryFunction::Minimum => [0; 6],
+            BinaryFunction::SquaredDifference => {
+                let twice = 2.0 * f64::from(a.max(b));
+                let [one, two] = [exact(wide_a / twice), exact(wide_b / twice)];
+                let three = exact(twice * twice / (f64::from(1 << 14) * wide_out));
+                [one[0], one[1], two[0], two[1], three[0], three[1]]
+            }
         };
         let mut numbers = vec![function as i32, i32::from(zero_a), i32::from(zero_b)];
         numbers.extend(multipliers);
@@ -226,51 +280,6 @@ fn subtract_numbers(first: f32, second: f32, output: f32) -> Option<[i32; 6]> {
         pair.copy_from_slice(&[multiplier.value, i32::from(multiplier.shift)]);
     }
     Some(numbers)
-}
-
-/// The numbers of a copy from places by axis, and whether it makes the whole output; `None` where
-/// what it makes has gaps of more than one length.
-fn rearrange_numbers(places: &[i32], shape: [u16; 4]) -> Option<(Vec<i32>, bool)> {
-    let [_, height, width, channels] = shape.map(usize::from);
-    let steps = [width * channels, channels, 1];
-    let mut rest = places;
-    let mut start = [0, 0];
-    let mut axes = Vec::new();
-    let mut is_whole = true;
-    for (len, step) in [height, width, channels].into_iter().zip(steps) {
-        let (of_axis, others) = rest.split_at_checked(len)?;
-        rest = others;
-        let kept: Vec<usize> = (0..len).filter(|&at| of_axis[at] >= 0).collect();
-        is_whole &= kept.len() == len;
-        let first = *kept.first()?;
-        let gap = kept.get(1).map_or(1, |&next| next - first);
-        if kept.windows(2).any(|pair| pair[1] - pair[0] != gap) {
-            return None;
-        }
-        start[1] += first * step;
-        axes.push(Axis {
-            count: kept.len(),
-            output_step: i32::try_from(gap * step).ok()?,
-            places: kept.iter().map(|&at| of_axis[at]).collect(),
-        });
-    }
-    let mut numbers = vec![0, i32::try_from(start[1]).ok()?];
-    let mut tables: Vec<i32> = Vec::new();
-    for axis in &axes {
-        let first = axis.places[0];
-        let step = axis.places.get(1).map_or(1, |next| next - first);
-        let is_even = axis.places.windows(2).all(|pair| pair[1] - pair[0] == step);
-        numbers.extend([axis.count as i32, axis.output_step]);
-        if is_even {
-            numbers[0] += first;
-            numbers.push(step);
-        } else {
-            numbers.push(COPY_TABLE);
-            tables.extend(&axis.places);
-        }
-    }
-    numbers.extend(tables);
-    Some((numbers, is_whole))
 }
 
 fn reduce_numbers(

@@ -103,7 +103,7 @@ fn of_op(graph: &Graph, op: &Op, all: &[Bounds]) -> Bounds {
             let table = lookup::rescale(quantization(source), quantization(output), limits);
             through_table(input, &table)
         }
-        OpKind::Reshape => input.clone(),
+        OpKind::Reshape | OpKind::Constant => input.clone(),
         OpKind::Pad(padding) => padded(padding, input, source, output),
         _ => Bounds::any(len(output)),
     }

@@ -6,6 +6,7 @@
 mod activations;
 pub(crate) mod bounds;
 mod channels;
+mod constants;
 mod identities;
 mod padding;
 
@@ -42,6 +43,8 @@ pub struct Rewrite {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Pass {
+    /// What is known before a run is computed before.
+    Constant,
     /// An op that changes nothing went.
     Identity,
     /// A reshape went, as what reads it reads the values in order of memory.
@@ -76,7 +79,8 @@ impl Rewritten {
     /// there is an end.
     fn round(&mut self) -> bool {
         let before = self.rewrites.len();
-        let one_by_one: [(Pass, Step); 4] = [
+        let one_by_one: [(Pass, Step); 5] = [
+            (Pass::Constant, constants::fold),
             (Pass::Identity, identities::remove_identity),
             (Pass::Reshape, identities::remove_reshape),
             (Pass::Padding, padding::merge),

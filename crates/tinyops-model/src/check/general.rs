@@ -2,7 +2,7 @@
 //! values, reductions.
 
 use super::{bias_fault, elements};
-use crate::graph::{Data, Op, OpKind, Reduction, Tensor, Unary};
+use crate::graph::{Data, Op, OpKind, Product, Reduction, Tensor, Unary};
 use tinyops_nn::record::BinaryFunction;
 
 /// More inputs than any join needs.
@@ -35,6 +35,34 @@ pub(super) fn faults(op: &Op, tensors: &[&Tensor], output: &Tensor, faults: &mut
             same_scale(tensors, output, faults);
         }
         OpKind::Rearrange { .. } => rearrange_faults(tensors, output, faults),
+        OpKind::Constant => {
+            if !matches!(tensors[0].data, Some(Data::Int8(_)))
+                || elements(tensors[0]) != elements(output)
+            {
+                faults.push("needs an int8 constant of as many values as it makes".to_owned());
+            }
+            same_scale(tensors, output, faults);
+        }
+        OpKind::Product(product) => product_faults(&product, tensors, output, faults),
+        OpKind::Extreme { lens, .. } => {
+            let [before, places, after] = lens.map(u64::from);
+            let all = before.saturating_mul(places).saturating_mul(after);
+            if all != elements(tensors[0]) || before.saturating_mul(after) != elements(output) {
+                faults.push(format!("takes axes of {lens:?}"));
+            }
+            if !(1..=256).contains(&places) {
+                faults.push(format!(
+                    "looks through {places} places; up to 256 have a number"
+                ));
+            }
+            let fits = output
+                .quantization
+                .as_ref()
+                .is_none_or(|q| q.scale() == 1.0 && q.zero_point == -128);
+            if !fits {
+                faults.push("needs an output of scale 1 and zero point -128".to_owned());
+            }
+        }
         OpKind::Reduce { function, axes } => {
             let [_, height, width, channels] = tensors[0].shape.map(u64::from);
             let kept = [height, width, channels].into_iter().zip(axes);
@@ -93,6 +121,33 @@ fn binary_faults(
     }
     if matches!(function, BinaryFunction::Maximum | BinaryFunction::Minimum) {
         same_scale(tensors, output, faults);
+    }
+}
+
+fn product_faults(
+    product: &Product,
+    tensors: &[&Tensor],
+    output: &Tensor,
+    faults: &mut Vec<String>,
+) {
+    let [outer, inner, rows, columns, terms] = product.counts.map(u64::from);
+    let reaches = |steps: [u32; 4], along: u64, operand: &Tensor| {
+        let counts = [outer, inner, along, terms].into_iter();
+        let last = counts.zip(steps);
+        // Each product is below 2^48.
+        let last: u64 = last
+            .map(|(count, step)| count.max(1).saturating_sub(1) * u64::from(step))
+            .sum();
+        last < elements(operand)
+    };
+    if product.counts.contains(&0) || outer * inner * rows * columns != elements(output) {
+        faults.push(format!("makes {:?} values", product.counts));
+    }
+    if !reaches(product.first, rows, tensors[0]) || !reaches(product.second, columns, tensors[1]) {
+        faults.push("multiplies values beyond its operands".to_owned());
+    }
+    if !matches!(tensors[1].data, None | Some(Data::Int8(_))) {
+        faults.push("needs an int8 operand".to_owned());
     }
 }
 

@@ -4,7 +4,7 @@ use tinyops_nn::record::BinaryFunction;
 
 use super::{DecodeError, decode_activation, encode_activation};
 use crate::bytes::{Reader, Writer};
-use crate::graph::{OpKind, Reduction, Unary};
+use crate::graph::{OpKind, Product, Reduction, Unary};
 
 pub(super) fn encode(kind: OpKind, out: &mut Writer) {
     match kind {
@@ -25,6 +25,19 @@ pub(super) fn encode(kind: OpKind, out: &mut Writer) {
                     out.f32(alpha);
                 }
                 Unary::HardSwish => out.u8(2),
+                Unary::Abs => out.u8(3),
+                Unary::Rsqrt => out.u8(4),
+                Unary::Elu => out.u8(5),
+                Unary::Exp => out.u8(6),
+                Unary::Log => out.u8(7),
+                Unary::Gelu { approximate } => {
+                    out.u8(8);
+                    out.u8(u8::from(approximate));
+                }
+                Unary::Clip { least, greatest } => {
+                    out.u8(9);
+                    out.bytes.extend([least as u8, greatest as u8]);
+                }
             }
         }
         OpKind::Concat { outer } => {
@@ -57,6 +70,18 @@ pub(super) fn encode(kind: OpKind, out: &mut Writer) {
             out.u8(19);
             encode_activation(activation, out);
         }
+        OpKind::Constant => out.u8(20),
+        OpKind::Product(product) => {
+            out.u8(21);
+            product.counts.iter().for_each(|&count| out.u16(count));
+            let steps = product.first.iter().chain(&product.second);
+            steps.for_each(|&step| out.u32(step));
+        }
+        OpKind::Extreme { greatest, lens } => {
+            out.u8(22);
+            out.u8(u8::from(greatest));
+            lens.iter().for_each(|&len| out.u32(len));
+        }
         _ => unreachable!("`encode_op` writes the others"),
     }
 }
@@ -74,6 +99,18 @@ pub(super) fn decode(code: u8, reader: &mut Reader<'_>) -> Result<OpKind, Decode
                 alpha: reader.f32()?,
             },
             2 => Unary::HardSwish,
+            3 => Unary::Abs,
+            4 => Unary::Rsqrt,
+            5 => Unary::Elu,
+            6 => Unary::Exp,
+            7 => Unary::Log,
+            8 => Unary::Gelu {
+                approximate: flag(reader)?,
+            },
+            9 => Unary::Clip {
+                least: reader.u8()? as i8,
+                greatest: reader.u8()? as i8,
+            },
             _ => return Err(DecodeError::Value("function")),
         }),
         15 => OpKind::Concat {
@@ -97,8 +134,29 @@ pub(super) fn decode(code: u8, reader: &mut Reader<'_>) -> Result<OpKind, Decode
             half_pixel: flag(reader)?,
         },
         19 => OpKind::DenseRows(decode_activation(reader)?),
+        20 => OpKind::Constant,
+        21 => OpKind::Product(Product {
+            counts: all(Reader::u16, reader)?,
+            first: all(Reader::u32, reader)?,
+            second: all(Reader::u32, reader)?,
+        }),
+        22 => OpKind::Extreme {
+            greatest: flag(reader)?,
+            lens: all(Reader::u32, reader)?,
+        },
         _ => return Err(DecodeError::Value("op")),
     })
+}
+
+fn all<'r, const COUNT: usize, T: Copy + Default>(
+    read: fn(&mut Reader<'r>) -> Result<T, DecodeError>,
+    reader: &mut Reader<'r>,
+) -> Result<[T; COUNT], DecodeError> {
+    let mut values = [T::default(); COUNT];
+    for value in &mut values {
+        *value = read(reader)?;
+    }
+    Ok(values)
 }
 
 fn flag(reader: &mut Reader<'_>) -> Result<bool, DecodeError> {

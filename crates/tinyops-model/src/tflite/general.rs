@@ -1,11 +1,12 @@
 //! Operators that join, move, reduce and compare values.
 
-use crate::graph::{Activation, Conv, Op, OpKind, Padding, Reduction, TensorId, Unary};
-use crate::tflite::import::{Answer, Import, ImportError, op_of, shape_of};
+use crate::graph::{Conv, Data, Op, OpKind, Padding, Reduction, Tensor, Unary};
+use crate::tflite::import::{Answer, Import, ImportError, op_of};
 use crate::tflite::operator::{Options, bytes, filter_shape, or_refuse, weights};
-use tinyops_nn::record::BinaryFunction;
 
+mod pairs;
 mod places;
+mod product;
 
 /// Reads one of these operators; `None` where it is another.
 pub(super) fn read(
@@ -22,13 +23,18 @@ pub(super) fn read(
         outputs,
     };
     let read: fn(&mut Import<'_>, &Call<'_>) -> Answer<Vec<Op>> = match name {
-        "ADD" | "SUB" | "MUL" | "MAXIMUM" | "MINIMUM" | "PRELU" => binary,
-        "TANH" | "LEAKY_RELU" | "HARD_SWISH" => unary,
+        "ADD" | "SUB" | "MUL" | "MAXIMUM" | "MINIMUM" | "PRELU" | "SQUARED_DIFFERENCE" => {
+            pairs::binary
+        }
+        "TANH" | "LEAKY_RELU" | "HARD_SWISH" | "ABS" | "RSQRT" | "ELU" | "EXP" | "LOG" | "GELU"
+        | "RELU_N1_TO_1" | "RELU_0_TO_1" => unary,
+        "ARG_MAX" | "ARG_MIN" => extreme,
+        "FILL" | "ZEROS_LIKE" => fill,
         "CONCATENATION" | "PACK" => join,
         "MEAN" | "SUM" | "REDUCE_MAX" | "REDUCE_MIN" => reduce,
         "RESIZE_BILINEAR" => resize,
         "TRANSPOSE_CONV" => transpose_conv,
-        "BATCH_MATMUL" => multiply,
+        "BATCH_MATMUL" => product::multiply,
         "SLICE"
         | "STRIDED_SLICE"
         | "SPLIT"
@@ -42,6 +48,8 @@ pub(super) fn read(
         | "RESIZE_NEAREST_NEIGHBOR"
         | "SPACE_TO_DEPTH"
         | "DEPTH_TO_SPACE"
+        | "SPACE_TO_BATCH_ND"
+        | "BATCH_TO_SPACE_ND"
         | "REVERSE_V2"
         | "TILE"
         | "BROADCAST_TO" => places::read,
@@ -74,66 +82,28 @@ impl Call<'_> {
     }
 }
 
-fn binary(import: &mut Import<'_>, call: &Call<'_>) -> Answer<Vec<Op>> {
-    let [first, second] = [or_refuse!(call.input(0)), or_refuse!(call.input(1))];
-    let output = or_refuse!(import.activation(or_refuse!(call.output())));
-    let activation = match call.name {
-        "ADD" | "SUB" | "MUL" => or_refuse!(call.options.activation(0)),
-        _ => Activation::None,
-    };
-    let mut operand = |number: i32| -> Answer<TensorId> {
-        if import.facts(number)?.data.is_empty() {
-            import.activation(number)
-        } else {
-            import.operand(number)
-        }
-    };
-    let [first, second] = [or_refuse!(operand(first)), or_refuse!(operand(second))];
-    let shape = |id: TensorId| import.tensor(id).shape;
-    let is_whole = |id: TensorId| import.tensor(id).data.is_none() && shape(id) == shape(output);
-    if call.name == "ADD" && is_whole(first) && is_whole(second) {
-        return Ok(Ok(vec![op_of(
-            OpKind::Add(activation),
-            vec![first, second],
-            output,
-        )]));
-    }
-    let swapped = !is_whole(first);
-    if swapped && (!is_whole(second) || call.name == "PRELU") {
-        return Ok(Err(format!(
-            "takes shapes {:?} and {:?} to {:?}; one operand must be an activation as large as the result",
-            shape(first),
-            shape(second),
-            shape(output)
-        )));
-    }
-    let function = match call.name {
-        "ADD" => BinaryFunction::Add,
-        "SUB" if swapped => BinaryFunction::SubtractFrom,
-        "SUB" => BinaryFunction::Subtract,
-        "MUL" => BinaryFunction::Multiply,
-        "MAXIMUM" => BinaryFunction::Maximum,
-        "MINIMUM" => BinaryFunction::Minimum,
-        _ => BinaryFunction::Prelu,
-    };
-    let operands = if swapped {
-        vec![second, first]
-    } else {
-        vec![first, second]
-    };
-    let kind = OpKind::Binary {
-        function,
-        activation,
-    };
-    Ok(Ok(vec![op_of(kind, operands, output)]))
-}
-
 fn unary(import: &mut Import<'_>, call: &Call<'_>) -> Answer<Vec<Op>> {
     let input = or_refuse!(import.made(or_refuse!(call.input(0))));
     let output = or_refuse!(import.activation(or_refuse!(call.output())));
     let function = match call.name {
         "TANH" => Unary::Tanh,
         "HARD_SWISH" => Unary::HardSwish,
+        "ABS" => Unary::Abs,
+        "RSQRT" => Unary::Rsqrt,
+        "ELU" => Unary::Elu,
+        "EXP" => Unary::Exp,
+        "LOG" => Unary::Log,
+        "GELU" => Unary::Gelu {
+            approximate: call.options.byte(0, 0)? != 0,
+        },
+        "RELU_N1_TO_1" => Unary::Clip {
+            least: -1,
+            greatest: 1,
+        },
+        "RELU_0_TO_1" => Unary::Clip {
+            least: 0,
+            greatest: 1,
+        },
         _ => Unary::LeakyRelu {
             alpha: call.options.float(0, 0.0)?,
         },
@@ -184,14 +154,28 @@ fn reduce(import: &mut Import<'_>, call: &Call<'_>) -> Answer<Vec<Op>> {
     let axes = or_refuse!(import.int32_constant(or_refuse!(call.input(1))));
     let input = or_refuse!(import.made(number));
     let output = or_refuse!(import.activation(or_refuse!(call.output())));
-    let mut gone = [false; 4];
+    let mut gone = vec![false; dims.len()];
     for axis in axes {
         let Some(axis) = place_of(axis, dims.len()) else {
             return Ok(Err(format!("reduces axis {axis} of shape {dims:?}")));
         };
-        gone[axis + 4 - dims.len()] = true;
+        gone[axis] = true;
     }
-    let axes = [gone[1], gone[2], gone[3]];
+    // Those before the last two are one axis here: they go together, or are single places.
+    let rows = dims.len().saturating_sub(2);
+    let mut of_rows = dims[..rows].iter().zip(&gone).filter(|&(&dim, _)| dim != 1);
+    let rows_go = of_rows.clone().all(|(_, &gone)| gone) && rows > 0;
+    if !rows_go && of_rows.any(|(_, &gone)| gone) {
+        return Ok(Err(format!(
+            "reduces some of the axes before the last two of shape {dims:?}; all of them or none are read"
+        )));
+    }
+    let last = |from_end: usize| {
+        dims.len()
+            .checked_sub(from_end)
+            .is_some_and(|axis| gone[axis])
+    };
+    let axes = [rows_go, last(2), last(1)];
     let channels = import.tensor(input).shape[3];
     let function = match call.name {
         "MEAN" => Reduction::Mean,
@@ -211,7 +195,7 @@ fn reduce(import: &mut Import<'_>, call: &Call<'_>) -> Answer<Vec<Op>> {
 }
 
 fn resize(import: &mut Import<'_>, call: &Call<'_>) -> Answer<Vec<Op>> {
-    let input = or_refuse!(import.made(or_refuse!(call.input(0))));
+    let input = or_refuse!(import.picture(or_refuse!(call.input(0)), false));
     let output = or_refuse!(import.activation(or_refuse!(call.output())));
     let kind = OpKind::ResizeBilinear {
         align_corners: call.options.byte(2, 0)? != 0,
@@ -224,7 +208,7 @@ fn resize(import: &mut Import<'_>, call: &Call<'_>) -> Answer<Vec<Op>> {
 /// with the filter turned round. The same sums in another order, so the same bytes.
 fn transpose_conv(import: &mut Import<'_>, call: &Call<'_>) -> Answer<Vec<Op>> {
     let filter = or_refuse!(call.input(1));
-    let input = or_refuse!(import.made(or_refuse!(call.input(2))));
+    let input = or_refuse!(import.picture(or_refuse!(call.input(2)), false));
     let output = or_refuse!(import.activation(or_refuse!(call.output())));
     let padding = or_refuse!(call.options.padding(0));
     let stride = [call.options.int(2, 0)?, call.options.int(1, 0)?];
@@ -271,7 +255,7 @@ fn transpose_conv(import: &mut Import<'_>, call: &Call<'_>) -> Answer<Vec<Op>> {
         .as_ref()
         .map_or(0, |q| q.zero_point);
     let places = or_refuse!(import.places(places));
-    let spread = import.between(input, [1, lens[0], lens[1], from[3]]);
+    let spread = import.between(input, "spread", [1, lens[0], lens[1], from[3]]);
     let mut ids = vec![spread];
     let inputs = [
         call.inputs[2],
@@ -307,55 +291,75 @@ fn transpose_conv(import: &mut Import<'_>, call: &Call<'_>) -> Answer<Vec<Op>> {
     ]))
 }
 
-/// A product with a constant matrix is a dense layer over rows.
-fn multiply(import: &mut Import<'_>, call: &Call<'_>) -> Answer<Vec<Op>> {
-    let (first, second) = (or_refuse!(call.input(0)), or_refuse!(call.input(1)));
-    let facts = import.facts(second)?;
-    if facts.data.is_empty() || call.options.byte(0, 0)? != 0 {
-        return Ok(Err(
-            "multiplies two activations, or turns the first; a constant second matrix is read"
-                .to_owned(),
-        ));
-    }
-    let turned = call.options.byte(1, 0)? != 0;
-    let rank = facts.dims.len();
-    let shape = shape_of(&facts.dims).filter(|shape| rank >= 2 && shape[..2] == [1, 1]);
-    let Some([_, _, rows, columns]) = shape else {
+/// The place of the greatest or the least value along one axis.
+fn extreme(import: &mut Import<'_>, call: &Call<'_>) -> Answer<Vec<Op>> {
+    let number = or_refuse!(call.input(0));
+    let dims = import.facts(number)?.dims;
+    let axis = or_refuse!(import.int32_constant(or_refuse!(call.input(1))));
+    let &[axis] = &axis[..] else {
+        return Ok(Err(format!("looks along axes {axis:?}; one is read")));
+    };
+    let Some(axis) = place_of(axis, dims.len()) else {
+        return Ok(Err(format!("looks along axis {axis} of shape {dims:?}")));
+    };
+    let input = or_refuse!(import.made(number));
+    let output = or_refuse!(call.output());
+    import.holds_places(output);
+    let output = or_refuse!(import.activation(output));
+    let product = |dims: &[i32]| {
+        dims.iter()
+            .try_fold(1u32, |all, &dim| all.checked_mul(dim as u32))
+    };
+    let (before, after) = (product(&dims[..axis]), product(&dims[axis + 1..]));
+    let (Some(before), Some(after)) = (before, after) else {
+        return Ok(Err(format!("takes shape {dims:?}")));
+    };
+    let places = dims[axis] as u32;
+    if places > 256 {
         return Ok(Err(format!(
-            "has a second matrix of shape {:?}; one matrix for all is read",
-            facts.dims
+            "looks through {places} places; up to 256 have a number in int8"
         )));
-    };
-    let [values, results] = if turned {
-        [columns, rows]
-    } else {
-        [rows, columns]
-    };
-    let input = or_refuse!(import.made(first));
-    let output = or_refuse!(import.activation(or_refuse!(call.output())));
-    let mut ids = vec![input];
-    or_refuse!(weights(
-        import,
-        &[first, second],
-        &mut ids,
-        [results, 1, 1, values],
-        0
-    ));
-    let (values, results) = (usize::from(values), usize::from(results));
-    if let Some(data) = import.int8s_mut(ids[1])
-        && !turned
-        && data.len() == values * results
-    {
-        let made = (0..data.len()).map(|at| data[at % values * results + at / values]);
-        *data = made.collect();
     }
-    let kind = OpKind::DenseRows(Activation::None);
-    Ok(Ok(vec![op_of(kind, ids, output)]))
+    let kind = OpKind::Extreme {
+        greatest: call.name == "ARG_MAX",
+        lens: [before, places, after],
+    };
+    Ok(Ok(vec![op_of(kind, vec![input], output)]))
 }
+
+/// A tensor of one value.
+fn fill(import: &mut Import<'_>, call: &Call<'_>) -> Answer<Vec<Op>> {
+    let output = or_refuse!(import.activation(or_refuse!(call.output())));
+    let made = import.tensor(output).clone();
+    let value = if call.name == "FILL" {
+        let value = import.facts(or_refuse!(call.input(1)))?;
+        match value.data {
+            &[byte] => byte as i8,
+            _ => {
+                return Ok(Err(format!(
+                    "fills with `{}`, which is no int8 constant",
+                    value.name
+                )));
+            }
+        }
+    } else {
+        made.quantization.as_ref().map_or(0, |q| q.zero_point)
+    };
+    let count = made.shape.iter().map(|&dim| usize::from(dim)).product();
+    import.take_bytes(count)?;
+    let constant = import.push(Tensor {
+        data: Some(Data::Int8(vec![value; count])),
+        ..made
+    });
+    Ok(Ok(vec![op_of(OpKind::Constant, vec![constant], output)]))
+}
+
+/// More dimensions than any operator that is read takes.
+const RANK_MAX: i32 = 8;
 
 /// An axis counted from the front, or from behind where it is negative.
 fn place_of(axis: i32, rank: usize) -> Option<usize> {
-    let rank = i32::try_from(rank).ok().filter(|&rank| rank <= 4)?;
+    let rank = i32::try_from(rank).ok().filter(|&rank| rank <= RANK_MAX)?;
     let axis = if axis < 0 { axis + rank } else { axis };
     usize::try_from(axis).ok().filter(|_| axis < rank)
 }

@@ -1,16 +1,18 @@
 //! From a `.tflite` file to a graph.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::check::GraphError;
-use crate::graph::{Data, Graph, Op, Quantization, Tensor, TensorId};
+use crate::graph::{Data, Graph, Op, OpKind, Quantization, Tensor, TensorId};
+use crate::tflite::ends::{self, End, EndKind, Ends};
 use crate::tflite::flatbuffer::{OutOfBytes, Table, Vector};
-use crate::tflite::operator;
 use crate::tflite::operators::OPERATORS;
+use crate::tflite::outline::Outlines;
 use crate::tflite::schema::{
-    self, IDENTIFIER, INT8, INT32, TYPES, model, operator as op, operator_code, quantization,
-    subgraph, tensor,
+    self, FLOAT32, IDENTIFIER, INT4, INT8, INT32, INT64, TYPES, UINT8, model, operator_code,
+    quantization, subgraph, tensor,
 };
+use crate::tflite::{batches, constants, operator};
 
 /// Constants that several operators share are copied; a file may not grow by more than this.
 const GROWTH_MAX: usize = 8;
@@ -80,14 +82,37 @@ pub struct Refusal {
     pub why: String,
 }
 
+/// A network, and what its file has at its ends.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Imported {
+    /// The network; its ends are int8.
+    pub graph: Graph,
+    /// The inputs as the file has them, in the order of [`Graph::inputs`].
+    pub inputs: Vec<End>,
+    /// The outputs as the file has them, in the order of [`Graph::outputs`].
+    pub outputs: Vec<End>,
+}
+
+/// The graph of [`import_with_ends`] alone.
+///
+/// # Errors
+/// As [`import_with_ends`].
+pub fn import(bytes: &[u8]) -> Result<Graph, ImportError> {
+    import_with_ends(bytes).map(|imported| imported.graph)
+}
+
 /// Reads the graph of an int8 `.tflite` file.
 ///
+/// Conversions at its ends are left out: the graph takes and makes int8, and [`Imported`] says what
+/// the file has there.
+///
 /// # Shapes
-/// Dimensions missing in front of `[batch, height, width, channels]` become 1.
+/// Dimensions missing in front of `[batch, height, width, channels]` become 1, and those before
+/// the last two become part of the height.
 ///
 /// # Errors
 /// [`ImportError`]; unsupported operators are told all at once.
-pub fn import(bytes: &[u8]) -> Result<Graph, ImportError> {
+pub fn import_with_ends(bytes: &[u8]) -> Result<Imported, ImportError> {
     if bytes.get(4..8) != Some(&IDENTIFIER) {
         return Err(ImportError::NotTflite);
     }
@@ -101,61 +126,91 @@ pub fn import(bytes: &[u8]) -> Result<Graph, ImportError> {
         return Err(ImportError::Subgraphs(subgraphs.len()));
     }
     let subgraph = subgraphs.table(0)?;
+    let names = operator_names(&file)?;
+    let operators = subgraph.tables(subgraph::OPERATORS)?;
+    let outlines = Outlines::read(&operators, &names, bytes.len() / 4)?;
+    let list = |field| -> Result<Vec<i32>, ImportError> {
+        Ok(subgraph.scalars::<i32>(field)?.scalars().collect())
+    };
+    let (inputs, outputs) = (list(subgraph::INPUTS)?, list(subgraph::OUTPUTS)?);
     let mut import = Import {
-        codes: operator_names(&file)?,
         buffers: file.tables(model::BUFFERS)?,
         tensors: subgraph.tables(subgraph::TENSORS)?,
         graph: Graph::default(),
         activations: HashMap::new(),
+        ends: Ends::default(),
+        known: HashMap::new(),
+        constants: Vec::new(),
+        places_of_extremes: HashSet::new(),
         bytes_left: bytes.len().saturating_mul(GROWTH_MAX),
         places_left: PLACES_MAX,
     };
+    import.ends = ends::find(&import, &outlines, &inputs, &outputs)?;
+    let dilated = batches::dilated(&import, &outlines, &outputs)?;
     let mut refusals = Vec::new();
-    for number in subgraph.scalars::<i32>(subgraph::INPUTS)?.scalars() {
+    let mut imported_inputs = Vec::new();
+    for number in inputs {
         match import.activation(number)? {
-            Ok(input) => import.graph.inputs.push(input),
+            Ok(input) => {
+                import.graph.inputs.push(input);
+                imported_inputs.push(import.end(number)?);
+            }
             Err(why) => refusals.push(import.refusal(0, "INPUT", number, why)?),
         }
     }
-    let operators = subgraph.tables(subgraph::OPERATORS)?;
-    for index in 0..operators.len() {
-        let operator = operators.table(index)?;
-        let code = operator.scalar(op::CODE_INDEX, 0u32)? as usize;
-        let name = import
-            .codes
-            .get(code)
-            .cloned()
-            .ok_or(ImportError::Truncated)?;
-        let output = operator
-            .scalars::<i32>(op::OUTPUTS)?
-            .scalars()
-            .next()
-            .unwrap_or(-1);
-        let read = operator::read(&mut import, &operator, &name);
+    for (index, outline) in outlines.all.iter().enumerate() {
+        if import.ends.without.contains(&index) || dilated.is_inside(index) {
+            continue;
+        }
+        if let &[output] = &outline.outputs[..]
+            && output >= 0
+            && matches!(import.facts(output)?.kind, INT32 | INT64)
+            && let Some(numbers) = constants::fold(&import, outline)?
+        {
+            import.known.insert(output, numbers);
+            continue;
+        }
+        let read = match dilated.at(index) {
+            Some(one) => batches::read_dilated(&mut import, &outlines, one),
+            None => operator::read(&mut import, outline),
+        };
         let read = read.map_err(|error| match error {
             ImportError::Truncated => ImportError::Operator {
                 op: index,
-                operator: name.clone(),
+                operator: outline.name.clone(),
             },
             other => other,
         });
         match read? {
             Ok(ops) => import.graph.ops.extend(ops),
             Err(_) if refusals.len() >= REFUSALS_MAX => break,
-            Err(why) => refusals.push(import.refusal(index, &name, output, why)?),
+            Err(why) => {
+                let output = outline.outputs.first().copied().unwrap_or(-1);
+                refusals.push(import.refusal(index, &outline.name, output, why)?);
+            }
         }
     }
-    for number in subgraph.scalars::<i32>(subgraph::OUTPUTS)?.scalars() {
+    let mut imported_outputs = Vec::new();
+    for number in outputs {
         match import.activation(number)? {
-            Ok(output) => import.graph.outputs.push(output),
+            Ok(output) => {
+                import.graph.outputs.push(output);
+                imported_outputs.push(import.end(number)?);
+            }
+            Err(_) if import.refuses(&refusals, number) => {}
             Err(why) => refusals.push(import.refusal(operators.len(), "OUTPUT", number, why)?),
         }
     }
     if !refusals.is_empty() {
         return Err(ImportError::Unsupported(refusals));
     }
+    import.graph.ops.splice(0..0, import.constants);
     import.graph.check().map_err(ImportError::Graph)?;
-    Ok(import.graph)
+    Ok(Imported {
+        graph: import.graph,
+        inputs: imported_inputs,
+        outputs: imported_outputs,
+    })
 }
 
 /// The names of the tensors of a `.tflite` file, as [`import`] gives them to the graph, in the order of
@@ -204,11 +259,17 @@ pub(super) type Answer<T> = Result<Result<T, String>, ImportError>;
 
 /// An import on its way.
 pub(super) struct Import<'a> {
-    codes: Vec<String>,
     buffers: Vector<'a>,
     tensors: Vector<'a>,
     graph: Graph,
     activations: HashMap<i32, TensorId>,
+    ends: Ends,
+    /// Whole numbers that operators have made of shapes.
+    known: HashMap<i32, Vec<i64>>,
+    /// Ops that make activations of constants; they come before all others.
+    constants: Vec<Op>,
+    /// Tensors of whole numbers that `ARG_MAX` and `ARG_MIN` make.
+    places_of_extremes: HashSet<i32>,
     bytes_left: usize,
     places_left: usize,
 }
@@ -277,54 +338,120 @@ impl<'a> Import<'a> {
 
     /// The graph's tensor for an activation of the file.
     pub(super) fn activation(&mut self, number: i32) -> Answer<TensorId> {
+        let number = self.ends.instead.get(&number).copied().unwrap_or(number);
         if let Some(&id) = self.activations.get(&number) {
             return Ok(Ok(id));
         }
         let facts = self.facts(number)?;
         let name = &facts.name;
-        if facts.kind != INT8 {
-            let kind = type_name(facts.kind);
+        if self.known.contains_key(&number) {
             return Ok(Err(format!(
-                "tensor `{name}` is {kind}; only int8 activations are read: convert with full integer quantization"
+                "tensor `{name}` is computed from shapes, and cannot be read as an activation"
             )));
         }
-        let (&[scale], &[zero_point]) = (&facts.scales[..], &facts.zero_points[..]) else {
+        let is_uint8 = facts.kind == UINT8 && self.ends.uint8.contains(&number);
+        let is_place = self.places_of_extremes.contains(&number);
+        if facts.kind != INT8 && !is_uint8 && !is_place {
+            let kind = type_name(facts.kind);
+            let instead = if facts.kind == FLOAT32 {
+                "convert with full integer quantization, so that no operator is left in real numbers"
+            } else {
+                "convert with full integer quantization"
+            };
             return Ok(Err(format!(
-                "tensor `{name}` needs one scale and one zero point"
+                "tensor `{name}` is {kind}; only int8 activations are read: {instead}"
             )));
+        }
+        let quantization = if is_place {
+            Quantization::per_tensor(1.0, -128)
+        } else {
+            let (&[scale], &[zero_point]) = (&facts.scales[..], &facts.zero_points[..]) else {
+                return Ok(Err(format!(
+                    "tensor `{name}` needs one scale and one zero point"
+                )));
+            };
+            let zero_point = zero_point.wrapping_sub(if is_uint8 { 128 } else { 0 });
+            let Ok(zero_point) = i8::try_from(zero_point) else {
+                return Ok(Err(format!(
+                    "tensor `{name}` has a zero point outside int8"
+                )));
+            };
+            Quantization::per_tensor(scale, zero_point)
         };
-        let Ok(zero_point) = i8::try_from(zero_point) else {
+        let Some(shape) = folded_shape(&facts.dims) else {
             return Ok(Err(format!(
-                "tensor `{name}` has a zero point outside int8"
-            )));
-        };
-        let Some(shape) = shape_of(&facts.dims) else {
-            return Ok(Err(format!(
-                "tensor `{name}` has shape {:?}; up to four dimensions from 1 to 65,535 are read",
+                "tensor `{name}` has shape {:?}; dimensions from 1 to 65,535 are read, those before the last two together",
                 facts.dims
             )));
         };
-        let quantization = Some(Quantization::per_tensor(scale, zero_point));
         let id = self.push(Tensor {
             name: facts.name,
             shape,
-            quantization,
+            quantization: Some(quantization),
             data: None,
         });
         self.activations.insert(number, id);
         Ok(Ok(id))
     }
 
-    /// [`Import::activation`] of a tensor that is no constant.
+    /// [`Import::activation`], of a constant too: then its values become one.
     pub(super) fn made(&mut self, number: i32) -> Answer<TensorId> {
-        let facts = self.facts(number)?;
-        if !facts.data.is_empty() {
+        if self.facts(number)?.data.is_empty() || self.activations.contains_key(&number) {
+            return self.activation(number);
+        }
+        let constant = match self.operand(number)? {
+            Ok(constant) => constant,
+            Err(why) => return Ok(Err(why)),
+        };
+        let made = match self.activation(number)? {
+            Ok(made) => made,
+            Err(why) => return Ok(Err(why)),
+        };
+        let op = op_of(OpKind::Constant, vec![constant], made);
+        self.constants.push(op);
+        Ok(Ok(made))
+    }
+
+    /// [`Import::activation`] as a picture: of one batch, or with windows that are one row high,
+    /// so that rows of other pictures are as good.
+    pub(super) fn picture(&mut self, number: i32, is_one_row: bool) -> Answer<TensorId> {
+        let dims = self.facts(number)?.dims;
+        let batches: i64 = dims[..dims.len().saturating_sub(3)]
+            .iter()
+            .map(|&dim| i64::from(dim))
+            .product();
+        if batches != 1 && !is_one_row {
             return Ok(Err(format!(
-                "reads the constant `{}` where an activation is read",
-                facts.name
+                "takes {batches} pictures at once, of shape {dims:?}; one is read, or windows of one row"
             )));
         }
-        self.activation(number)
+        self.made(number)
+    }
+
+    /// Notes that a tensor of whole numbers holds places along an axis.
+    pub(super) fn holds_places(&mut self, number: i32) {
+        self.places_of_extremes.insert(number);
+    }
+
+    fn end(&self, number: i32) -> Result<End, ImportError> {
+        let facts = self.facts(number)?;
+        let kind = match facts.kind {
+            UINT8 => EndKind::Uint8,
+            FLOAT32 => EndKind::Float32,
+            INT32 | INT64 => EndKind::Int32,
+            _ => EndKind::Int8,
+        };
+        Ok(End {
+            tensor: facts.name,
+            kind,
+        })
+    }
+
+    /// Whether a refusal has told already why a tensor is not made.
+    fn refuses(&self, refusals: &[Refusal], number: i32) -> bool {
+        refusals
+            .iter()
+            .any(|refusal| refusal.tensor_index == number)
     }
 
     /// An int8 filter as a constant of the graph; `channel_dimension` is where its scales run.
@@ -336,10 +463,10 @@ impl<'a> Import<'a> {
     ) -> Answer<TensorId> {
         let facts = self.facts(number)?;
         let name = &facts.name;
-        if facts.kind != INT8 {
+        if facts.kind != INT8 && facts.kind != INT4 {
             let kind = type_name(facts.kind);
             return Ok(Err(format!(
-                "filter `{name}` is {kind}; only int8 filters are read"
+                "filter `{name}` is {kind}; int8 and int4 filters are read"
             )));
         }
         if facts.data.is_empty() {
@@ -356,10 +483,19 @@ impl<'a> Import<'a> {
                 facts.dimension
             )));
         }
-        self.take_bytes(facts.data.len())?;
-        let data = Some(Data::Int8(
-            facts.data.iter().map(|&byte| byte as i8).collect(),
-        ));
+        let count = shape.iter().map(|&dim| usize::from(dim)).product();
+        let values = if facts.kind == INT4 {
+            self.take_bytes(facts.data.len().saturating_mul(2))?;
+            // Two in a byte, the lower half first; an odd last one leaves half a byte.
+            let halves = |&byte: &u8| [(byte << 4) as i8 >> 4, byte as i8 >> 4];
+            let mut values: Vec<i8> = facts.data.iter().flat_map(halves).collect();
+            values.truncate(count);
+            values
+        } else {
+            self.take_bytes(facts.data.len())?;
+            facts.data.iter().map(|&byte| byte as i8).collect()
+        };
+        let data = Some(Data::Int8(values));
         let quantization = Some(Quantization::per_channel(facts.scales));
         Ok(Ok(self.push(Tensor {
             name: facts.name,
@@ -395,16 +531,35 @@ impl<'a> Import<'a> {
         })))
     }
 
-    /// The numbers of a small int32 constant, such as axes or paddings.
+    /// The numbers of a small constant of whole numbers, such as axes or paddings.
     pub(super) fn int32_constant(&self, number: i32) -> Answer<Vec<i32>> {
-        let facts = self.facts(number)?;
-        if facts.kind != INT32 || facts.data.is_empty() || facts.data.len() > 1024 {
-            return Ok(Err(format!(
-                "tensor `{}` is no small int32 constant",
-                facts.name
-            )));
+        let numbers = match self.whole_numbers(number)? {
+            Ok(numbers) => numbers,
+            Err(why) => return Ok(Err(why)),
+        };
+        let narrow = numbers.iter().map(|&number| i32::try_from(number));
+        let narrow: Result<Vec<i32>, _> = narrow.collect();
+        Ok(narrow.map_err(|_| format!("reads numbers beyond 32 bits: {:?}", numbers.first())))
+    }
+
+    /// The whole numbers of a small constant, or of what was computed from shapes.
+    pub(super) fn whole_numbers(&self, number: i32) -> Answer<Vec<i64>> {
+        if let Some(known) = self.known.get(&number) {
+            return Ok(Ok(known.clone()));
         }
-        Ok(Ok(int32s(facts.data)))
+        let facts = self.facts(number)?;
+        let small = !facts.data.is_empty() && facts.data.len() <= 4096;
+        Ok(match facts.kind {
+            INT32 if small => Ok(int32s(facts.data).into_iter().map(i64::from).collect()),
+            INT64 if small => {
+                let words = facts.data.as_chunks().0.iter();
+                Ok(words.map(|&word| i64::from_le_bytes(word)).collect())
+            }
+            _ => Err(format!(
+                "tensor `{}` is no small constant of whole numbers",
+                facts.name
+            )),
+        })
     }
 
     /// An int8 constant that a function of two values takes.
@@ -419,10 +574,10 @@ impl<'a> Import<'a> {
             facts.kind,
             &facts.scales[..],
             zero_point,
-            shape_of(&facts.dims),
+            folded_shape(&facts.dims),
         ) else {
             return Ok(Err(format!(
-                "constant `{name}` is no int8 tensor of one scale and up to four dimensions"
+                "constant `{name}` is no int8 tensor of one scale"
             )));
         };
         self.take_bytes(facts.data.len())?;
@@ -457,10 +612,10 @@ impl<'a> Import<'a> {
     }
 
     /// An activation that the file does not have, with the scale of another.
-    pub(super) fn between(&mut self, like: TensorId, shape: [u16; 4]) -> TensorId {
+    pub(super) fn between(&mut self, like: TensorId, what: &str, shape: [u16; 4]) -> TensorId {
         let tensor = self.graph.tensor(like);
         let tensor = Tensor {
-            name: format!("{} spread", tensor.name),
+            name: format!("{} {what}", tensor.name),
             shape,
             quantization: tensor.quantization.clone(),
             data: None,
@@ -480,12 +635,12 @@ impl<'a> Import<'a> {
         self.graph.tensor(id)
     }
 
-    fn push(&mut self, tensor: Tensor) -> TensorId {
+    pub(super) fn push(&mut self, tensor: Tensor) -> TensorId {
         self.graph.tensors.push(tensor);
         TensorId(self.graph.tensors.len() as u32 - 1)
     }
 
-    fn take_bytes(&mut self, count: usize) -> Result<(), ImportError> {
+    pub(super) fn take_bytes(&mut self, count: usize) -> Result<(), ImportError> {
         self.bytes_left = self
             .bytes_left
             .checked_sub(count)
@@ -542,6 +697,21 @@ pub(super) fn shape_of(dims: &[i32]) -> Option<[u16; 4]> {
     Some(shape)
 }
 
+/// [`shape_of`] of any dimensions: those before the last two become the height.
+pub(super) fn folded_shape(dims: &[i32]) -> Option<[u16; 4]> {
+    let rows = dims.len().saturating_sub(2);
+    let in_range = |&dim: &i32| u16::try_from(dim).ok().filter(|&dim| dim > 0);
+    let height = dims[..rows]
+        .iter()
+        .try_fold(1u16, |all, dim| all.checked_mul(in_range(dim)?))?;
+    let mut shape = [1, height, 1, 1];
+    let start = 4 - (dims.len() - rows);
+    for (place, dim) in shape[start..].iter_mut().zip(&dims[rows..]) {
+        *place = in_range(dim)?;
+    }
+    Some(shape)
+}
+
 pub(super) fn type_name(kind: i8) -> &'static str {
     let name = usize::try_from(kind)
         .ok()
@@ -558,7 +728,7 @@ fn int32s(data: &[u8]) -> Vec<i32> {
 }
 
 /// An op that has been read.
-pub(super) fn op_of(kind: crate::graph::OpKind, inputs: Vec<TensorId>, output: TensorId) -> Op {
+pub(super) fn op_of(kind: OpKind, inputs: Vec<TensorId>, output: TensorId) -> Op {
     Op {
         kind,
         inputs,

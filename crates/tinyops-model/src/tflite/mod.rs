@@ -4,15 +4,23 @@
 //! way: each operator, the tensor it makes, and why. Bytes may be anything: nothing panics, and
 //! no more memory is asked for than a small multiple of the file's length.
 
+mod batches;
+mod constants;
+mod ends;
 mod export;
 mod flatbuffer;
 mod general;
 mod import;
 mod operator;
 mod operators;
+mod outline;
 mod schema;
+mod windows;
 mod write;
 
+pub use ends::{End, EndKind};
 pub use export::{ExportError, export};
-pub use import::{ImportError, Refusal, graph_name, import, tensor_names};
+pub use import::{
+    ImportError, Imported, Refusal, graph_name, import, import_with_ends, tensor_names,
+};
 pub use operators::{Operator, operators};

@@ -1,10 +1,11 @@
 //! One operator of a `.tflite` file as one op of a graph.
 
 use crate::graph::{Activation, Conv, Op, OpKind, Padding, Pool, TensorId};
-use crate::tflite::flatbuffer::{Table, Vector};
-use crate::tflite::general;
+use crate::tflite::flatbuffer::Table;
 use crate::tflite::import::{Answer, Import, ImportError, op_of, shape_of};
-use crate::tflite::schema::operator as op;
+use crate::tflite::operators::{instead, is_read};
+use crate::tflite::outline::Outline;
+use crate::tflite::{general, windows};
 
 /// Unwraps an [`Answer`], handing a refusal on.
 macro_rules! or_refuse {
@@ -18,78 +19,92 @@ macro_rules! or_refuse {
 pub(super) use or_refuse;
 
 /// Reads one operator as the ops that do its work; the inner error says why it cannot be imported.
-pub(super) fn read(import: &mut Import<'_>, operator: &Table<'_>, name: &str) -> Answer<Vec<Op>> {
-    let inputs: Vec<i32> = take(operator.scalars::<i32>(op::INPUTS)?);
-    let outputs: Vec<i32> = take(operator.scalars::<i32>(op::OUTPUTS)?);
-    let options = Options(operator.table(op::OPTIONS)?);
-    if let Some(ops) = general::read(import, &options, name, &inputs, &outputs)? {
+pub(super) fn read(import: &mut Import<'_>, outline: &Outline<'_>) -> Answer<Vec<Op>> {
+    let Outline {
+        name,
+        inputs,
+        outputs,
+        options,
+    } = outline;
+    let options = Options(*options);
+    if let Some(ops) = general::read(import, &options, name, inputs, outputs)? {
         return Ok(ops);
+    }
+    // Some are read only where they stand at the ends, or compute with shapes.
+    let elsewhere = matches!(
+        name.as_str(),
+        "DEQUANTIZE" | "SHAPE" | "CAST" | "BROADCAST_ARGS" | "REDUCE_PROD"
+    );
+    if !is_read(name) || elsewhere {
+        return Ok(Err(instead(name)));
     }
     let (&[output], Some(&input)) = (&outputs[..], inputs.first()) else {
         return Ok(Err("has no input, or not one output".to_owned()));
     };
-    let weighted = matches!(name, "CONV_2D" | "DEPTHWISE_CONV_2D" | "FULLY_CONNECTED");
+    let weighted = matches!(
+        name.as_str(),
+        "CONV_2D" | "DEPTHWISE_CONV_2D" | "FULLY_CONNECTED"
+    );
     if weighted && inputs.len() < 2 {
         return Ok(Err("has no filter".to_owned()));
     }
-    let mut ids = vec![or_refuse!(import.made(input))];
-    let kind = match name {
-        "CONV_2D" => {
-            // Conv2DOptions: padding, stride w, stride h, activation, dilation w, dilation h.
-            let conv = or_refuse!(options.conv([0, 1, 2, 3, 4, 5]));
-            let dims = import.facts(inputs[1])?.dims;
-            let shape = or_refuse!(filter_shape(&dims, 4));
-            or_refuse!(weights(import, &inputs, &mut ids, shape, 0));
-            OpKind::Conv2d(conv)
-        }
-        "DEPTHWISE_CONV_2D" => {
-            // DepthwiseConv2DOptions has the depth multiplier at 3.
-            let conv = or_refuse!(options.conv([0, 1, 2, 4, 5, 6]));
-            let dims = import.facts(inputs[1])?.dims;
-            let shape = or_refuse!(filter_shape(&dims, 4));
-            or_refuse!(weights(import, &inputs, &mut ids, shape, 3));
-            OpKind::DepthwiseConv2d(conv)
-        }
-        "FULLY_CONNECTED" => {
-            let activation = or_refuse!(options.activation(0));
-            if options.byte(1, 0)? != 0 {
-                return Ok(Err(
-                    "has shuffled weights; only the default format is read".to_owned()
-                ));
-            }
-            let dims = import.facts(inputs[1])?.dims;
-            let [_, _, outputs, values] = or_refuse!(filter_shape(&dims, 2));
-            or_refuse!(weights(
-                import,
-                &inputs,
-                &mut ids,
-                [outputs, 1, 1, values],
-                0
-            ));
-            let shape = import.tensor(ids[0]).shape;
-            if shape.iter().map(|&dim| u64::from(dim)).product::<u64>() == u64::from(values) {
-                OpKind::Dense(activation)
+    if let "CONV_2D" | "DEPTHWISE_CONV_2D" = name.as_str() {
+        return windows::convolution(import, &options, name, inputs, output);
+    }
+    let mut ids = Vec::new();
+    let kind = match name.as_str() {
+        "AVERAGE_POOL_2D" | "MAX_POOL_2D" => {
+            let pool = or_refuse!(options.pool());
+            let is_one_row = pool.window[0] == 1 && pool.stride[0] == 1;
+            ids.push(or_refuse!(import.picture(input, is_one_row)));
+            if name == "MAX_POOL_2D" {
+                OpKind::MaxPool2d(pool)
             } else {
-                OpKind::DenseRows(activation)
+                OpKind::AveragePool2d(pool)
             }
         }
-        "AVERAGE_POOL_2D" => OpKind::AveragePool2d(or_refuse!(options.pool())),
-        "MAX_POOL_2D" => OpKind::MaxPool2d(or_refuse!(options.pool())),
-        "SOFTMAX" => OpKind::Softmax {
-            beta: options.float(0, 0.0)?,
-        },
-        "LOGISTIC" => OpKind::Logistic,
-        "RELU" => OpKind::Activate(Activation::Relu),
-        "RELU6" => OpKind::Activate(Activation::Relu6),
-        "QUANTIZE" => OpKind::Activate(Activation::None),
-        "RESHAPE" | "SQUEEZE" | "EXPAND_DIMS" => OpKind::Reshape,
         _ => {
-            let why = "has no int8 kernel; `tinyops ops` lists the operators that have one";
-            return Ok(Err(why.to_owned()));
+            ids.push(or_refuse!(import.made(input)));
+            match name.as_str() {
+                "FULLY_CONNECTED" => or_refuse!(dense(import, &options, inputs, &mut ids)),
+                "SOFTMAX" => OpKind::Softmax {
+                    beta: options.float(0, 0.0)?,
+                },
+                "LOGISTIC" => OpKind::Logistic,
+                "RELU" => OpKind::Activate(Activation::Relu),
+                "RELU6" => OpKind::Activate(Activation::Relu6),
+                "QUANTIZE" => OpKind::Activate(Activation::None),
+                "RESHAPE" | "SQUEEZE" | "EXPAND_DIMS" => OpKind::Reshape,
+                other => return Ok(Err(instead(other))),
+            }
         }
     };
     let output = or_refuse!(import.activation(output));
     Ok(Ok(vec![op_of(kind, ids, output)]))
+}
+
+fn dense(
+    import: &mut Import<'_>,
+    options: &Options<'_>,
+    inputs: &[i32],
+    ids: &mut Vec<TensorId>,
+) -> Answer<OpKind> {
+    let activation = or_refuse!(options.activation(0));
+    if options.byte(1, 0)? != 0 {
+        return Ok(Err(
+            "has shuffled weights; only the default format is read".to_owned()
+        ));
+    }
+    let dims = import.facts(inputs[1])?.dims;
+    let [_, _, outputs, values] = or_refuse!(filter_shape(&dims, 2));
+    or_refuse!(weights(import, inputs, ids, [outputs, 1, 1, values], 0));
+    let shape = import.tensor(ids[0]).shape;
+    let all = shape.iter().map(|&dim| u64::from(dim)).product::<u64>();
+    Ok(Ok(if all == u64::from(values) {
+        OpKind::Dense(activation)
+    } else {
+        OpKind::DenseRows(activation)
+    }))
 }
 
 /// Adds filter and bias to the inputs of an op.
@@ -159,7 +174,7 @@ impl Options<'_> {
     }
 
     /// Fields: padding, stride width and height, activation, dilation width and height.
-    fn conv(&self, fields: [usize; 6]) -> Answer<Conv> {
+    pub(super) fn conv(&self, fields: [usize; 6]) -> Answer<Conv> {
         let padding = or_refuse!(self.padding(fields[0]));
         let activation = or_refuse!(self.activation(fields[3]));
         let stride = [self.int(fields[2], 0)?, self.int(fields[1], 0)?];
@@ -200,12 +215,4 @@ impl Options<'_> {
 pub(super) fn bytes(pair: [i32; 2]) -> Option<[u8; 2]> {
     let byte = |value: i32| u8::try_from(value).ok().filter(|&value| value > 0);
     Some([byte(pair[0])?, byte(pair[1])?])
-}
-
-/// More tensors than any operator that is read has.
-const LIST_MAX: usize = 255;
-
-/// The numbers of a list, at most as many as any operator that is read has.
-fn take(list: Vector<'_>) -> Vec<i32> {
-    list.scalars().take(LIST_MAX).collect()
 }

@@ -29,6 +29,56 @@ const fn some(name: &'static str, accepted: &'static str) -> Operator {
     }
 }
 
+/// Whether anything is read of an operator.
+pub(super) fn is_read(name: &str) -> bool {
+    let operator = OPERATORS.iter().find(|operator| operator.name == name);
+    operator.is_some_and(|operator| operator.accepted.is_some())
+}
+
+/// Why an operator is not read, and what would be instead.
+pub(super) fn instead(name: &str) -> String {
+    let way = match name {
+        "DEQUANTIZE" => {
+            "makes real numbers in the middle of the network; convert with full integer quantization, so that they stand at its ends alone"
+        }
+        "DIV" | "FLOOR_DIV" | "FLOOR_MOD" => {
+            "divides, which has no int8 arithmetic here; multiply by the reciprocal, a constant or made by RSQRT"
+        }
+        "CAST" | "SHAPE" | "RANGE" | "FILL" | "BROADCAST_ARGS" | "REDUCE_PROD" => {
+            "is read where it computes shapes of shapes that are known; give the input a fixed shape"
+        }
+        "WHILE" | "IF" | "CALL" => {
+            "runs another graph; unroll recurrent layers (`unroll=True` in Keras), or use LSTM layers, which convert to UNIDIRECTIONAL_SEQUENCE_LSTM"
+        }
+        "LSTM"
+        | "UNIDIRECTIONAL_SEQUENCE_RNN"
+        | "BIDIRECTIONAL_SEQUENCE_LSTM"
+        | "BIDIRECTIONAL_SEQUENCE_RNN"
+        | "RNN" => "is not read in this form; UNIDIRECTIONAL_SEQUENCE_LSTM and unrolled layers are",
+        "LESS" | "LESS_EQUAL" | "GREATER" | "GREATER_EQUAL" | "EQUAL" | "NOT_EQUAL"
+        | "LOGICAL_AND" | "LOGICAL_OR" | "LOGICAL_NOT" | "SELECT" | "SELECT_V2" | "WHERE" => {
+            "works with truth values, which have no int8 form here; MAXIMUM, MINIMUM and RELU express most choices"
+        }
+        "SIN" | "COS" | "SQRT" | "SQUARE" | "NEG" | "POW" | "ROUND" | "FLOOR" | "CEIL" | "SIGN" => {
+            "has no int8 form that TFLM or LiteRT runs; MUL, SUB and RSQRT have one"
+        }
+        "L2_POOL_2D" => "has no int8 form; MUL and AVERAGE_POOL_2D have one",
+        "ADD_N" => "is not read; a chain of ADD is",
+        "TOPK_V2" | "NON_MAX_SUPPRESSION_V4" | "NON_MAX_SUPPRESSION_V5" => {
+            "sorts, which belongs after the network; end the network at the scores"
+        }
+        "EMBEDDING_LOOKUP" | "GATHER_ND" | "ONE_HOT" | "HASHTABLE_LOOKUP" => {
+            "looks values up by numbers that the network gets; do it before the network"
+        }
+        "CONV_3D" | "CONV_3D_TRANSPOSE" => "has three dimensions; CONV_2D is read",
+        _ if name.starts_with("CUSTOM") => {
+            "is no operator of TensorFlow Lite; build the layer of those that `tinyops ops` lists, or convert without custom operators"
+        }
+        _ => "has no int8 kernel; `tinyops ops` lists the operators that have one",
+    };
+    way.to_owned()
+}
+
 /// Indexed by `BuiltinOperator`.
 pub(super) const OPERATORS: [Operator; 210] = [
     some(
@@ -42,19 +92,22 @@ pub(super) const OPERATORS: [Operator; 210] = [
     some("CONCATENATION", "activations of one scale"),
     some(
         "CONV_2D",
-        "constant int8 filter, any stride and dilation, one scale or one per channel; fused RELU, RELU6",
+        "constant int8 or int4 filter, any stride, dilation and groups, one scale or one per channel; fused RELU, RELU6",
     ),
     some(
         "DEPTHWISE_CONV_2D",
-        "constant int8 filter, any multiplier, stride and dilation; fused RELU, RELU6",
+        "constant int8 or int4 filter, any multiplier, stride and dilation; fused RELU, RELU6",
     ),
     some("DEPTH_TO_SPACE", "all of it"),
-    none("DEQUANTIZE"),
+    some(
+        "DEQUANTIZE",
+        "at the end of a network, where it is left out",
+    ),
     none("EMBEDDING_LOOKUP"),
     none("FLOOR"),
     some(
         "FULLY_CONNECTED",
-        "constant int8 weights, one scale or one per channel; fused RELU, RELU6",
+        "constant int8 or int4 weights, one scale or one per channel; fused RELU, RELU6",
     ),
     none("HASHTABLE_LOOKUP"),
     none("L2_NORMALIZATION"),
@@ -72,7 +125,7 @@ pub(super) const OPERATORS: [Operator; 210] = [
         "both activations or one constant, any broadcast; fused RELU, RELU6",
     ),
     some("RELU", "all of it"),
-    none("RELU_N1_TO_1"),
+    some("RELU_N1_TO_1", "all of it"),
     some("RELU6", "all of it"),
     some("RESHAPE", "all of it"),
     some("RESIZE_BILINEAR", "all of it"),
@@ -92,8 +145,11 @@ pub(super) const OPERATORS: [Operator; 210] = [
     some("PAD", "constant paddings"),
     none("UNIDIRECTIONAL_SEQUENCE_RNN"),
     some("GATHER", "constant indices"),
-    none("BATCH_TO_SPACE_ND"),
-    none("SPACE_TO_BATCH_ND"),
+    some("BATCH_TO_SPACE_ND", "constant blocks and crops"),
+    some(
+        "SPACE_TO_BATCH_ND",
+        "constant blocks and paddings; around a convolution they become its dilation",
+    ),
     some("TRANSPOSE", "constant order"),
     some("MEAN", "constant axes"),
     some(
@@ -108,19 +164,22 @@ pub(super) const OPERATORS: [Operator; 210] = [
         "constant begin, end and strides; no ellipsis, no new axis",
     ),
     none("BIDIRECTIONAL_SEQUENCE_RNN"),
-    none("EXP"),
+    some("EXP", "all of it"),
     none("TOPK_V2"),
     some("SPLIT", "all of it"),
     none("LOG_SOFTMAX"),
     none("DELEGATE"),
     none("BIDIRECTIONAL_SEQUENCE_LSTM"),
-    none("CAST"),
+    some("CAST", "of whole numbers that are known"),
     some("PRELU", "constant slopes, any broadcast"),
     some(
         "MAXIMUM",
         "both activations or one constant, of one scale; any broadcast",
     ),
-    none("ARG_MAX"),
+    some(
+        "ARG_MAX",
+        "along one constant axis of up to 256 places; as the last operator",
+    ),
     some(
         "MINIMUM",
         "both activations or one constant, of one scale; any broadcast",
@@ -143,15 +202,21 @@ pub(super) const OPERATORS: [Operator; 210] = [
     some("EXPAND_DIMS", "all of it"),
     none("EQUAL"),
     none("NOT_EQUAL"),
-    none("LOG"),
+    some("LOG", "all of it"),
     some("SUM", "constant axes"),
     none("SQRT"),
-    none("RSQRT"),
-    none("SHAPE"),
+    some(
+        "RSQRT",
+        "of values that are not negative; 0 and less give the greatest",
+    ),
+    some("SHAPE", "of known shapes: computed while the file is read"),
     none("POW"),
-    none("ARG_MIN"),
+    some(
+        "ARG_MIN",
+        "along one constant axis of up to 256 places; as the last operator",
+    ),
     none("FAKE_QUANT"),
-    none("REDUCE_PROD"),
+    some("REDUCE_PROD", "of known shapes"),
     some("REDUCE_MAX", "constant axes"),
     some("PACK", "activations of one scale"),
     none("LOGICAL_OR"),
@@ -163,15 +228,18 @@ pub(super) const OPERATORS: [Operator; 210] = [
     none("FLOOR_DIV"),
     none("REDUCE_ANY"),
     none("SQUARE"),
-    none("ZEROS_LIKE"),
-    none("FILL"),
+    some("ZEROS_LIKE", "all of it"),
+    some("FILL", "of numbers that are known: zeros and shapes"),
     none("FLOOR_MOD"),
     none("RANGE"),
     some("RESIZE_NEAREST_NEIGHBOR", "all of it"),
     some("LEAKY_RELU", "all of it"),
-    none("SQUARED_DIFFERENCE"),
+    some(
+        "SQUARED_DIFFERENCE",
+        "both activations or one constant, any broadcast",
+    ),
     some("MIRROR_PAD", "constant paddings"),
-    none("ABS"),
+    some("ABS", "all of it"),
     some("SPLIT_V", "all of it"),
     none("UNIQUE"),
     none("CEIL"),
@@ -181,10 +249,13 @@ pub(super) const OPERATORS: [Operator; 210] = [
     none("COS"),
     none("WHERE"),
     none("RANK"),
-    none("ELU"),
+    some("ELU", "all of it"),
     none("REVERSE_SEQUENCE"),
     none("MATRIX_DIAG"),
-    some("QUANTIZE", "int8 to int8"),
+    some(
+        "QUANTIZE",
+        "int8 to int8; from and to float32 or uint8 at the ends of a network",
+    ),
     none("MATRIX_SET_DIAG"),
     none("ROUND"),
     some("HARD_SWISH", "all of it"),
@@ -198,7 +269,7 @@ pub(super) const OPERATORS: [Operator; 210] = [
     none("SEGMENT_SUM"),
     some(
         "BATCH_MATMUL",
-        "a constant second matrix with zero point 0, not transposed by options",
+        "activations or a constant, up to two batch dimensions, each broadcast; adj_x, adj_y",
     ),
     none("PLACEHOLDER_FOR_GREATER_OP_CODES"),
     none("CUMSUM"),
@@ -218,14 +289,14 @@ pub(super) const OPERATORS: [Operator; 210] = [
     none("VAR_HANDLE"),
     none("READ_VARIABLE"),
     none("ASSIGN_VARIABLE"),
-    none("BROADCAST_ARGS"),
+    some("BROADCAST_ARGS", "of known shapes"),
     none("RANDOM_STANDARD_NORMAL"),
     none("BUCKETIZE"),
     none("RANDOM_UNIFORM"),
     none("MULTINOMIAL"),
-    none("GELU"),
+    some("GELU", "all of it"),
     none("DYNAMIC_UPDATE_SLICE"),
-    none("RELU_0_TO_1"),
+    some("RELU_0_TO_1", "all of it"),
     none("UNSORTED_SEGMENT_PROD"),
     none("UNSORTED_SEGMENT_MAX"),
     none("UNSORTED_SEGMENT_SUM"),

@@ -13,6 +13,8 @@ pub(crate) const NUMBERS: usize = 15;
 
 /// Bits that a sum keeps below the point.
 const SUM_BITS: u32 = 20;
+/// Bits that a difference keeps below the point before it is squared.
+const SQUARE_BITS: u32 = 7;
 
 /// What the function makes of two values, before zero point and clamp.
 struct Rule {
@@ -55,6 +57,12 @@ impl Rule {
             BinaryFunction::Multiply => one.apply(a * b),
             BinaryFunction::Maximum => first.max(second),
             BinaryFunction::Minimum => first.min(second),
+            BinaryFunction::SquaredDifference => {
+                let difference = one
+                    .apply(a << SQUARE_BITS)
+                    .wrapping_sub(two.apply(b << SQUARE_BITS));
+                three.apply(difference.wrapping_mul(difference))
+            }
             BinaryFunction::Prelu if a >= 0 => one.apply(a),
             BinaryFunction::Prelu => two.apply(a * b),
         }

@@ -36,6 +36,8 @@ pub(crate) mod depthwise;
 #[cfg(all(target_arch = "arm", feature = "mve"))]
 pub(crate) mod depthwise_mve;
 #[cfg(feature = "general-ops")]
+pub(crate) mod extreme;
+#[cfg(feature = "general-ops")]
 pub(crate) mod mean;
 #[cfg(feature = "general-ops")]
 pub(crate) mod pad;
@@ -46,6 +48,8 @@ pub(crate) mod pool;
 #[cfg(all(target_arch = "arm", target_feature = "dsp", not(feature = "mve")))]
 #[path = "pool_dsp.rs"]
 pub(crate) mod pool;
+#[cfg(feature = "general-ops")]
+pub(crate) mod product;
 #[cfg(feature = "general-ops")]
 pub(crate) mod reduce;
 #[cfg(feature = "general-ops")]

@@ -83,7 +83,7 @@ proptest! {
 
     #[test]
     fn functions_of_two_values_are_within_one_of_the_real_ones(
-        shape in (1u16..4, 1u16..4, 1u16..6), repeated: [bool; 3], constant: bool, which in 0i32..7,
+        shape in (1u16..4, 1u16..4, 1u16..6), repeated: [bool; 3], constant: bool, which in 0i32..8,
         scales in (0.02f32..0.2, 0.02f32..0.2), zero_points: (i8, i8, i8),
     ) {
         let shape: [u16; 3] = shape.into();
@@ -99,6 +99,10 @@ proptest! {
         let multipliers = match function {
             BinaryFunction::Multiply => [one * two / out; 3],
             BinaryFunction::Prelu => [one / out, one * two / out, 0.0],
+            BinaryFunction::SquaredDifference => {
+                let twice = 2.0 * one.max(two);
+                [one / twice, two / twice, twice * twice / f64::from(1 << 14) / out]
+            }
             _ => {
                 let twice = 2.0 * one.max(two);
                 [one / twice, two / twice, twice / f64::from(1 << 20) / out]
@@ -136,6 +140,7 @@ proptest! {
                 BinaryFunction::Multiply => x * y,
                 BinaryFunction::Maximum => x.max(y),
                 BinaryFunction::Minimum => x.min(y),
+                BinaryFunction::SquaredDifference => (x - y) * (x - y),
                 BinaryFunction::Prelu => if x >= 0.0 { x } else { x * y },
             };
             let expected = (result / f64::from(output.scale) + f64::from(output.zero_point)).clamp(-128.0, 127.0);

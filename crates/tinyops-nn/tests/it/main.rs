@@ -5,6 +5,7 @@ mod distance;
 mod general;
 mod hostile;
 mod kernels;
+mod matrices;
 mod plans;
 mod reference;
 mod statistics;

@@ -40,9 +40,13 @@ pub(crate) struct OneOp {
 impl OneOp {
     pub(crate) fn new(code: OpCode, inputs: &[Activation], output: Activation) -> OneOp {
         let record = OpRecord {
+            // An op without inputs names its output there.
             code,
             flags: 0,
-            inputs: [0, if inputs.len() > 1 { 1 } else { NONE }],
+            inputs: [0, 1].map(|index| {
+                let is_there = usize::from(index) < inputs.len().max(1);
+                if is_there { index } else { NONE }
+            }),
             output: inputs.len() as u16,
             clamp: [-128, 127],
             shift: 0,
@@ -136,8 +140,8 @@ impl OneOp {
             arena_bytes += activation.len() as u32;
         }
         let mut record = self.record;
-        let scratch_bytes =
-            record.scratch_bytes(shape_of(&self.inputs[0]), shape_of(&self.output)) as u32;
+        let first = self.inputs.first().unwrap_or(&self.output);
+        let scratch_bytes = record.scratch_bytes(shape_of(first), shape_of(&self.output)) as u32;
         if scratch_bytes > 0 {
             record.scratch_offset = arena_bytes.next_multiple_of(4);
             arena_bytes = record.scratch_offset + scratch_bytes;
@@ -148,6 +152,8 @@ impl OneOp {
         constants.extend(&self.numbers);
         let header = Header {
             flags: 0,
+            more_inputs: 0,
+            more_outputs: 0,
             arena_bytes,
             constants_bytes: constants.len() as u32,
             tensor_count: tensors.len() as u16,

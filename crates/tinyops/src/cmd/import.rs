@@ -30,6 +30,8 @@ pub(crate) struct Import {
 #[derive(Serialize)]
 struct View {
     file: String,
+    /// What the file has at its ends that is not the bytes of the network's.
+    notes: Vec<String>,
     #[serde(flatten)]
     survey: Survey,
 }
@@ -38,7 +40,10 @@ pub(crate) fn run(context: &Context, args: &Import) -> Result<(), Failure> {
     let file = args.file.display().to_string();
     let bytes = fs::read(&args.file)
         .map_err(|error| Failure::question(format!("cannot read `{file}`")).cause(&error))?;
-    let graph = tflite::import(&bytes).map_err(|error| refused(&file, &error))?;
+    let imported = tflite::import_with_ends(&bytes).map_err(|error| refused(&file, &error))?;
+    let ends = imported.inputs.iter().chain(&imported.outputs);
+    let notes = ends.filter_map(tflite::End::note).collect();
+    let graph = imported.graph;
     let name = args.file.file_stem().unwrap_or_default().to_string_lossy();
     let uncompiled = |error: CompileError| {
         let failure = Failure::of(Exit::No, &error);
@@ -56,7 +61,11 @@ pub(crate) fn run(context: &Context, args: &Import) -> Result<(), Failure> {
     for (path, bytes) in outputs {
         context.write(path, &bytes)?;
     }
-    let view = View { file, survey };
+    let view = View {
+        file,
+        notes,
+        survey,
+    };
     context.terminal.answer(&view, || text(&view));
     Ok(())
 }
@@ -79,6 +88,10 @@ pub(crate) fn refused(file: &str, error: &ImportError) -> Failure {
 fn text(view: &View) -> String {
     let survey = &view.survey;
     let shape = |[_, height, width, channels]: [u16; 4]| format!("{height}×{width}×{channels}");
+    let shapes = |all: &[[u16; 4]]| {
+        let all: Vec<String> = all.iter().map(|&one| shape(one)).collect();
+        all.join(" and ")
+    };
     let mut table = Table::new(["", "layer", "shape", "MACs", "constants"]);
     for (index, layer) in survey.layers.iter().enumerate() {
         table.row([
@@ -92,8 +105,8 @@ fn text(view: &View) -> String {
     let mut out = format!(
         "{}: {} to {}\n{}",
         view.file,
-        shape(survey.input),
-        shape(survey.output),
+        shapes(&survey.inputs),
+        shapes(&survey.outputs),
         table.text()
     );
     let _ = writeln!(
@@ -111,6 +124,9 @@ fn text(view: &View) -> String {
             saved.constant_bytes_before,
             saved.constant_bytes
         );
+    }
+    for note in &view.notes {
+        let _ = writeln!(out, "  {note}");
     }
     for fit in &survey.boards {
         let board = &fit.board;

@@ -1,8 +1,8 @@
 //! Operators that move values: each as the places that its results come from.
 
 use super::{Call, place_of};
-use crate::graph::{Op, OpKind, Padding};
-use crate::tflite::import::{Answer, Import, op_of};
+use crate::graph::{Op, OpKind, Padding, TensorId};
+use crate::tflite::import::{Answer, Import, folded_shape, op_of};
 use crate::tflite::operator::or_refuse;
 
 /// Where the values of one output come from: for each axis of the output the places in the input,
@@ -27,7 +27,9 @@ pub(super) fn read(import: &mut Import<'_>, call: &Call<'_>) -> Answer<Vec<Op>> 
     if values.is_none_or(|values| values > i64::from(i32::MAX)) {
         return Ok(Err(format!("takes shape {dims:?}")));
     }
-    let input_of = Input::new(dims);
+    let mut input_of = Input::new(dims);
+    let mut input = input;
+    let mut ops = Vec::new();
     let zero_point = import
         .tensor(input)
         .quantization
@@ -37,12 +39,19 @@ pub(super) fn read(import: &mut Import<'_>, call: &Call<'_>) -> Answer<Vec<Op>> 
         return Ok(Err("has no output".to_owned()));
     }
     if call.name == "PAD"
+        && input_of.dims[..input_of.dims.len().saturating_sub(3)]
+            .iter()
+            .all(|&dim| dim == 1)
         && let Some(padding) = or_refuse!(around(import, call, input_of.dims.len()))
     {
         let output = or_refuse!(import.activation(or_refuse!(call.output())));
         return Ok(Ok(vec![op_of(OpKind::Pad(padding), vec![input], output)]));
     }
-    let mut ops = Vec::new();
+    if call.name == "SPACE_TO_BATCH_ND"
+        && let Some((padded, dims)) = or_refuse!(padded(import, call, input, &input_of, &mut ops))
+    {
+        (input, input_of) = (padded, Input::new(dims));
+    }
     for (index, &output) in call.outputs.iter().enumerate() {
         let dims = import.facts(output)?.dims;
         let dims: Vec<i64> = dims.iter().map(|&dim| i64::from(dim)).collect();
@@ -72,6 +81,51 @@ pub(super) fn read(import: &mut Import<'_>, call: &Call<'_>) -> Answer<Vec<Op>> 
         ));
     }
     Ok(Ok(ops))
+}
+
+/// The input with zeros around, as `SPACE_TO_BATCH_ND` wants it, and its shape.
+fn padded(
+    import: &mut Import<'_>,
+    call: &Call<'_>,
+    input: TensorId,
+    of: &Input,
+    ops: &mut Vec<Op>,
+) -> Answer<Option<(TensorId, Vec<i64>)>> {
+    let pads = or_refuse!(import.int32_constant(or_refuse!(call.input(2))));
+    let in_range = pads.iter().all(|pad| (0..1 << 16).contains(pad));
+    if pads.len() + 4 > 2 * of.dims.len() || !pads.len().is_multiple_of(2) || !in_range {
+        return Ok(Err(format!("has paddings {pads:?} of {:?}", of.dims)));
+    }
+    if pads.iter().all(|&pad| pad == 0) {
+        return Ok(Ok(None));
+    }
+    let (mut axes, mut dims) = (of.all(), of.dims.clone());
+    for (axis, pads) in (1..).zip(pads.as_chunks::<2>().0) {
+        let [before, after] = pads.map(|pad| pad as usize);
+        let mut all = vec![NOWHERE; before];
+        all.extend(&axes[axis]);
+        all.extend(vec![NOWHERE; after]);
+        axes[axis] = all;
+        dims[axis] += (before + after) as i64;
+    }
+    let whole: Vec<i32> = dims.iter().map(|&dim| dim as i32).collect();
+    let Some(shape) = folded_shape(&whole) else {
+        return Ok(Err(format!("pads to shape {dims:?}")));
+    };
+    let places = or_refuse!(flat(&axes, of.len()));
+    let places = or_refuse!(import.places(places));
+    let padded = import.between(input, "padded", shape);
+    let fill = import
+        .tensor(input)
+        .quantization
+        .as_ref()
+        .map_or(0, |q| q.zero_point);
+    ops.push(op_of(
+        OpKind::Rearrange { fill },
+        vec![input, places],
+        padded,
+    ));
+    Ok(Ok(Some((padded, dims))))
 }
 
 /// Zeros around height and width alone, which a convolution may take over.
@@ -328,6 +382,58 @@ fn source(
                 axes[3] = (0..inner).collect();
             }
         }
+        "SPACE_TO_BATCH_ND" | "BATCH_TO_SPACE_ND" => {
+            let block = or_refuse!(constant(1));
+            let spatial = block.len();
+            let in_range = block.iter().all(|block| (1..=255).contains(block));
+            if spatial == 0 || spatial + 1 > rank.min(4) || !in_range {
+                return Ok(Err(format!("has blocks of {block:?} in {rank} dimensions")));
+            }
+            let block: Vec<i64> = block.into_iter().map(i64::from).collect();
+            let batch = input.step(0);
+            if call.name == "SPACE_TO_BATCH_ND" {
+                // Batches count the places within a block first, then those of the input.
+                let mut of_batch = input.whole(0);
+                for (axis, &block) in (1..spatial + 1).zip(&block).rev() {
+                    let step = input.step(axis);
+                    let within = (0..block).map(|at| at * step);
+                    of_batch = within
+                        .flat_map(|start| of_batch.iter().map(move |place| start + place))
+                        .collect();
+                    axes[axis] = (0..input.dims[axis] / block)
+                        .map(|at| at * block * step)
+                        .collect();
+                    if input.dims[axis] % block != 0 || of_batch.len() as i64 > LEN_MAX {
+                        return Ok(Err(format!("has blocks of {block} in {:?}", input.dims)));
+                    }
+                }
+                axes[0] = of_batch;
+            } else {
+                let crops = or_refuse!(constant(2));
+                let whole: i64 = block.iter().product();
+                let sound = crops.len() == 2 * spatial && crops.iter().all(|&crop| crop >= 0);
+                if !sound || input.dims[0] % whole != 0 {
+                    return Ok(Err(format!(
+                        "has blocks of {block:?}, crops {crops:?} in {:?}",
+                        input.dims
+                    )));
+                }
+                let batches = input.dims[0] / whole;
+                axes[0] = (0..batches).map(|at| at * batch).collect();
+                let mut per_place = batches * batch;
+                for (axis, (&block, crops)) in (1..spatial + 1)
+                    .zip(block.iter().zip(crops.as_chunks::<2>().0))
+                    .rev()
+                {
+                    let [before, after] = crops.map(i64::from);
+                    let step = input.step(axis);
+                    axes[axis] = (before..input.dims[axis] * block - after)
+                        .map(|at| at % block * per_place + at / block * step)
+                        .collect();
+                    per_place *= block;
+                }
+            }
+        }
         "REVERSE_V2" => {
             for axis in or_refuse!(constant(1)) {
                 axes[or_refuse!(axis_of(axis))].reverse();
@@ -455,27 +561,34 @@ fn nearest(at: i64, input: i64, output: i64, align: bool, middle: bool) -> i64 {
     (place as i64).min(input - 1).max(0)
 }
 
-/// The places of `[height, width, channels]`, one list after the other.
-fn flat(axes: &[Vec<i64>], len: i64) -> Answer<Vec<i32>> {
+/// The places of `[height, width, channels]`, one list after the other; the axes before the last
+/// two make the height together.
+pub(super) fn flat(axes: &[Vec<i64>], len: i64) -> Answer<Vec<i32>> {
     if len > i64::from(i32::MAX) {
         return Ok(Err(format!("moves {len} values")));
     }
+    let (rows, last) = axes.split_at(axes.len().saturating_sub(2));
+    let mut height = vec![0];
+    for axis in rows {
+        if (height.len() * axis.len()) as i64 > LEN_MAX {
+            return Ok(Err("makes more than 65,535 rows".to_owned()));
+        }
+        // Where one axis comes from nowhere, so does everything.
+        let both = |&start: &i64, &place: &i64| match (start, place) {
+            (NOWHERE, _) | (_, NOWHERE) => NOWHERE,
+            (start, place) => start + place,
+        };
+        height = height
+            .iter()
+            .flat_map(|start| axis.iter().map(move |place| both(start, place)))
+            .collect();
+    }
     let single = vec![0];
-    let mut all: Vec<&Vec<i64>> = vec![&single; 4usize.saturating_sub(axes.len())];
-    all.extend(axes);
-    let &[batch, height, width, channels] = &all[..] else {
-        return Ok(Err("has more than four dimensions".to_owned()));
+    let (width, channels) = match last {
+        [width, channels] => (width, channels),
+        [channels] => (&single, channels),
+        _ => (&single, &single),
     };
-    let &[start] = &batch[..] else {
-        return Ok(Err("makes a batch other than 1".to_owned()));
-    };
-    // Where the batch comes from nowhere, so does everything.
-    let moved = height.iter().map(|&place| match (place, start) {
-        (NOWHERE, _) | (_, NOWHERE) => NOWHERE,
-        (place, start) => place + start,
-    });
-    let places = moved
-        .chain(width.iter().copied())
-        .chain(channels.iter().copied());
-    Ok(Ok(places.map(|place| place as i32).collect()))
+    let places = height.iter().chain(width).chain(channels);
+    Ok(Ok(places.map(|&place| place as i32).collect()))
 }
