@@ -159,13 +159,28 @@ pub enum CompileError {
 /// # Errors
 /// [`CompileError`].
 pub fn compile(model: &Model) -> Result<Compiled, CompileError> {
+    compile_with(model, &Options::default())
+}
+
+/// [`compile`] with every choice but one: whether the input is kept is the model's own.
+///
+/// # Errors
+/// [`CompileError`].
+pub fn compile_with(model: &Model, options: &Options) -> Result<Compiled, CompileError> {
+    let network = |graph: &Graph, keep_input: bool| {
+        let options = Options {
+            keep_input,
+            ..*options
+        };
+        compile_graph_with(graph, &options)
+    };
     let features = model.front_end.feature_count();
     if !model.scaler.mean.is_empty() && !model.scaler.view().suits(features) {
         return Err(CompileError::Model("the scaler does not suit the features"));
     }
     let mut compiled = match &model.body {
-        Body::Network(graph) => compile_graph(graph, false)?,
-        Body::Autoencoder(graph) => compile_graph(graph, true)?,
+        Body::Network(graph) => network(graph, false)?,
+        Body::Autoencoder(graph) => network(graph, true)?,
         Body::KMeans { centres, radii } => {
             if radii.is_empty() || centres.len() != radii.len() * features {
                 return Err(CompileError::Model("the clusters do not suit the features"));

@@ -7,8 +7,10 @@ use crate::compiled::Compiled;
 
 /// Room for the manifest, signatures and golden vectors of a capsule.
 const CAPSULE_HEAD_BYTES: u32 = 1024;
-/// Golden vectors that a capsule carries.
-const GOLDEN_COUNT: u32 = 8;
+/// Golden vectors in a capsule: enough to meet every class of a small model, few enough for flash.
+pub const GOLDEN_COUNT_MAX: u32 = 8;
+/// Room for golden vectors; one is carried whatever it takes.
+const GOLDEN_BYTES_MAX: u32 = 64 * 1024;
 /// Flash pages are erased whole; 8 KiB is the largest page of the four boards (Apollo3), 4 KiB the others'.
 const PAGE_BYTES: u32 = 8192;
 /// An update lands beside what runs.
@@ -62,7 +64,7 @@ impl Fit {
 #[non_exhaustive]
 pub enum FitError {
     /// Not enough flash.
-    #[error("two capsule slots need {needed_bytes} bytes of flash, board leaves {free_bytes}")]
+    #[error("two capsule slots need {needed_bytes} bytes of flash, board leaves {free_bytes}: {} too many", needed_bytes - free_bytes)]
     Flash {
         /// What two slots need.
         needed_bytes: u32,
@@ -71,7 +73,8 @@ pub enum FitError {
     },
     /// Not enough RAM.
     #[error(
-        "one prediction needs {needed_bytes} bytes of RAM (arena {arena_bytes}, window and features {window_bytes}), board leaves {free_bytes}"
+        "one prediction needs {needed_bytes} bytes of RAM (arena {arena_bytes}, window and features {window_bytes}), board leaves {free_bytes}: {} too many",
+        needed_bytes - free_bytes
     )]
     Ram {
         /// What one prediction needs.
@@ -186,17 +189,32 @@ pub fn fit(compiled: &Compiled, board: &Board, limits: &Limits) -> Fit {
     }
 }
 
-/// Bytes of one capsule slot, in whole pages.
-fn slot_bytes(compiled: &Compiled) -> u32 {
-    let golden_bytes = match tinyops_nn::Plan::load(&compiled.program) {
+/// How many golden vectors a capsule of the model carries.
+#[must_use]
+pub fn golden_count(compiled: &Compiled) -> u32 {
+    (GOLDEN_BYTES_MAX / vector_bytes(compiled)).clamp(1, GOLDEN_COUNT_MAX)
+}
+
+/// Bytes of all golden vectors.
+pub(crate) fn golden_bytes(compiled: &Compiled) -> u32 {
+    golden_count(compiled).saturating_mul(vector_bytes(compiled))
+}
+
+/// Bytes of one golden vector: input and output of the network, or features and score.
+fn vector_bytes(compiled: &Compiled) -> u32 {
+    let bytes = match tinyops_nn::Plan::load(&compiled.program) {
         Ok(plan) => plan.input().len + plan.output().len + 8,
         Err(_) => compiled.ram.features_bytes as usize + 12,
     };
-    let golden_bytes = GOLDEN_COUNT.saturating_mul(golden_bytes as u32);
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
+/// Bytes of one capsule slot, in whole pages.
+pub(crate) fn slot_bytes(compiled: &Compiled) -> u32 {
     let bytes = compiled
         .payload_bytes
         .saturating_add(CAPSULE_HEAD_BYTES)
-        .saturating_add(golden_bytes);
+        .saturating_add(golden_bytes(compiled));
     bytes
         .checked_next_multiple_of(PAGE_BYTES)
         .unwrap_or(u32::MAX)

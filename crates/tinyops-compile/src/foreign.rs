@@ -7,8 +7,9 @@ use tinyops_model::{Body, Decision, Model, OwnedScaler, Task};
 use tinyops_sketch::Baseline;
 
 use crate::board::boards;
-use crate::compiled::{CompileError, Compiled, Saved, compile_graph};
+use crate::compiled::{CompileError, Compiled, Options, Saved, compile_graph_with};
 use crate::fit::{Limits, fit};
+use crate::shortfall::Shortfall;
 
 /// What a network takes.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -47,12 +48,14 @@ pub struct Layer {
 }
 
 /// Whether a network fits a board.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct BoardFit {
     /// The board's id.
     pub board: String,
     /// Everything that does not fit; empty if the network does.
     pub reasons: Vec<String>,
+    /// Where the bytes are that do not fit, and what would; `None` if the network does.
+    pub shortfall: Option<Shortfall>,
 }
 
 /// A model around a network: its readings are the network's input as real numbers, one for each.
@@ -122,9 +125,13 @@ pub fn model_of(name: &str, graph: Graph) -> Result<Model, CompileError> {
 /// # Errors
 /// [`CompileError`].
 pub fn survey(graph: &Graph) -> Result<(Survey, Compiled), CompileError> {
-    let mut compiled = compile_graph(graph, false)?;
-    compiled.payload_bytes = u32::try_from(compiled.program.len()).unwrap_or(u32::MAX);
-    compiled.ram.arena_bytes = compiled.arena_bytes;
+    let alone = |options: &Options| {
+        let mut compiled = compile_graph_with(graph, options)?;
+        compiled.payload_bytes = u32::try_from(compiled.program.len()).unwrap_or(u32::MAX);
+        compiled.ram.arena_bytes = compiled.arena_bytes;
+        Ok::<_, CompileError>(compiled)
+    };
+    let compiled = alone(&Options::default())?;
     let layers = graph.ops.iter().map(|op| {
         let made = graph.tensor(op.output);
         let constants = op
@@ -150,6 +157,9 @@ pub fn survey(graph: &Graph) -> Result<(Survey, Compiled), CompileError> {
             .iter()
             .map(ToString::to_string)
             .collect(),
+        shortfall: Shortfall::of(&compiled, board, &Limits::default(), boards(), |options| {
+            alone(options).ok()
+        }),
     });
     let survey = Survey {
         inputs: shapes(&graph.inputs),

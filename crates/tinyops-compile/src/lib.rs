@@ -26,6 +26,7 @@ mod reference;
 mod replay;
 mod rewrite;
 mod schedule;
+mod shortfall;
 mod storages;
 
 pub use board::{Band, Board, BoardError, Cost, Memory, Reserve, boards};
@@ -33,13 +34,14 @@ pub use capsule::{Golden, PayloadError, payload};
 pub use compare::{Case, Comparison, Element, Row, Verdict, compare};
 pub use compiled::{
     CompileError, Compiled, OpCost, Options, RamUse, Saved, compile, compile_graph,
-    compile_graph_with,
+    compile_graph_with, compile_with,
 };
-pub use fit::{Fit, FitError, Limits, fit};
+pub use fit::{Fit, FitError, GOLDEN_COUNT_MAX, Limits, fit, golden_count};
 pub use foreign::{BoardFit, Layer, Survey, model_of, survey};
 pub use high_water::ArenaFault;
 pub use layers::{LayerMap, LayerValues, Values};
-pub use plan_memory::{ARENA_ALIGN, Lifetime, MemoryPlan, Placed};
+pub use plan_memory::{ARENA_ALIGN, Lifetime, MemoryPlan, Needed, Peak, Placed};
 pub use reference::{Reference, ReferenceCase, ReferenceError, ReferenceLayer};
 pub use replay::{Difference, Replay, ReplayError, replay};
 pub use rewrite::{Pass, Rewrite, Rewritten, rewrite};
+pub use shortfall::{LayerBytes, Shortfall, Smaller};

@@ -6,7 +6,7 @@ use tinyops_model::graph::{Graph, OpKind, Tensor, TensorId};
 
 use crate::compiled::CompileError;
 use crate::placement::{Block, Part};
-use crate::plan_memory::{Lifetime, Placed};
+use crate::plan_memory::{Lifetime, PART, Placed};
 use crate::schedule::{Band, Step};
 
 /// Bytes of the arena that one or more tensors share, or scratch.
@@ -112,7 +112,7 @@ impl Storages {
             let parts = &storage.block.parts;
             parts.iter().map(move |part| Placed {
                 name: if parts.len() > 1 {
-                    format!("{} from byte {}", storage.name, part.start)
+                    format!("{}{PART}{}", storage.name, part.start)
                 } else {
                     storage.name.clone()
                 },

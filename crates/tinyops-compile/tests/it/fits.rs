@@ -1,9 +1,12 @@
 //! Whether a model fits a board, and every reason why not.
 
-use tinyops_compile::{Board, Compiled, FitError, Limits, boards, compile, fit};
-use tinyops_model::{Body, Task};
+use tinyops_compile::{
+    Board, Compiled, FitError, Limits, Options, Shortfall, Smaller, boards, compile,
+    compile_graph_with, fit,
+};
+use tinyops_model::{Body, Graph, Task};
 
-use crate::networks::{classifier, model};
+use crate::networks::{classifier, model, tall};
 
 fn compiled() -> Compiled {
     compile(&model(Body::Network(classifier()), Task::Classify)).expect("compiles")
@@ -55,7 +58,7 @@ fn every_reason_is_told_at_once() {
     );
     assert_eq!(
         fit.reasons[0].to_string(),
-        "two capsule slots need 16384 bytes of flash, board leaves 100"
+        "two capsule slots need 16384 bytes of flash, board leaves 100: 16284 too many"
     );
 }
 
@@ -71,4 +74,89 @@ fn a_limit_above_what_the_board_has_changes_nothing() {
         fit(&compiled(), board, &limits),
         fit(&compiled(), board, &Limits::default())
     );
+}
+
+/// What the shortfall of a tall network says where RAM has so many bytes.
+fn short_of(ram_bytes: u32) -> Shortfall {
+    let graph = (0..100)
+        .map(tall)
+        .filter(|graph| graph.check().is_ok())
+        .find(|graph| {
+            let [plain, banded] = [1, 100].map(|percent| arena(graph, percent));
+            banded * 3 < plain * 2
+        });
+    let graph = graph.expect("bands help some tall network");
+    let again = |options: &Options| {
+        let mut compiled = compile_graph_with(&graph, options).ok()?;
+        compiled.ram.arena_bytes = compiled.arena_bytes;
+        Some(compiled)
+    };
+    let compiled = again(&Options::default()).expect("compiles");
+    let limits = Limits {
+        ram_bytes: Some(ram_bytes.min(compiled.arena_bytes - 1)),
+        flash_bytes: Some(10_000),
+        ..Limits::default()
+    };
+    let board = board("sparkfun-edge-2");
+    let shortfall = Shortfall::of(&compiled, board, &limits, boards(), again);
+    shortfall.expect("it does not fit")
+}
+
+fn arena(graph: &Graph, extra_macs_percent: u32) -> u32 {
+    let options = Options {
+        split_from_bytes: if extra_macs_percent > 1 { 0 } else { u32::MAX },
+        extra_macs_percent,
+        ..Options::default()
+    };
+    compile_graph_with(graph, &options)
+        .expect("compiles")
+        .arena_bytes
+}
+
+#[test]
+fn a_network_that_does_not_fit_says_where_and_what_would() {
+    let shortfall = short_of(u32::MAX);
+    assert_eq!(shortfall.ram_over_bytes, 1);
+    let peak = shortfall.peak.as_ref().expect("there is a network");
+    assert!(!peak.needed.is_empty());
+    assert!(
+        peak.to_string()
+            .starts_with("the arena is fullest in step ")
+    );
+    let options = &shortfall.options;
+    let Smaller::Bands {
+        arena_bytes,
+        more_percent,
+        ..
+    } = options[0]
+    else {
+        panic!("{options:?}");
+    };
+    assert!(more_percent >= 0.0);
+    assert!(arena_bytes < peak.bytes, "{arena_bytes} of {}", peak.bytes);
+    assert!(matches!(options[1], Smaller::OneSlot { flash_bytes: 8192 }));
+    assert_eq!(
+        options.len(),
+        2,
+        "the limits hold for every board: {options:?}"
+    );
+}
+
+#[test]
+fn what_was_tried_in_vain_is_told_too() {
+    let shortfall = short_of(16);
+    let [bands] = &shortfall.in_vain[..] else {
+        panic!("{shortfall:?}");
+    };
+    assert!(bands.contains("still"), "{bands}");
+    assert!(shortfall.ram_over_bytes > 16);
+}
+
+#[test]
+fn a_network_that_fits_is_short_of_nothing() {
+    let compiled = compiled();
+    let again = |_: &Options| unreachable!("nothing has to be tried");
+    let board = board("sparkfun-edge-2");
+    let shortfall = Shortfall::of(&compiled, board, &Limits::default(), boards(), again);
+    assert_eq!(shortfall, None);
 }

@@ -1,7 +1,9 @@
 //! Compile: plan the arena, hold the result against the boards, write the payload of each capsule.
 
 use serde::{Deserialize, Serialize};
-use tinyops_compile::{Band, Fit, Limits, boards, compile, fit, payload};
+use tinyops_compile::{
+    Band, Fit, GOLDEN_COUNT_MAX, Limits, boards, compile, fit, golden_count, payload,
+};
 use tinyops_data::window::Windowing;
 use tinyops_store::step::Port;
 use tinyops_train::{Windows, golden};
@@ -15,9 +17,6 @@ use crate::{
         validate::{NamedSplit, parsed},
     },
 };
-
-/// Golden vectors in a capsule: enough to meet every class of a small model, few enough for flash.
-const GOLDEN_COUNT: usize = 8;
 
 /// What a model takes of one board.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -113,7 +112,7 @@ pub(crate) async fn step(
     let settings = (
         project.boards.clone(),
         project.data.window.clone(),
-        GOLDEN_COUNT,
+        GOLDEN_COUNT_MAX,
     );
     let work = {
         let shelf = origin.shelf.clone();
@@ -123,7 +122,7 @@ pub(crate) async fn step(
             let windowing = Windowing::new(&project.data.window, dataset)?;
             let windows = Windows::cut(dataset, &split.in_dataset(dataset).test, &windowing)?;
             let compiled = compile(&model)?;
-            let vectors = golden(&model, &windows, GOLDEN_COUNT)?;
+            let vectors = golden(&model, &windows, golden_count(&compiled) as usize)?;
             let payload = payload(&model, &compiled, &vectors)?;
             let mut baseline = vec![0; model.baseline.encoded_len()];
             let used = model

@@ -2,7 +2,8 @@ use std::{fmt::Write as _, path::PathBuf};
 
 use serde::Serialize;
 use tinyops_compile::{
-    Board, Compiled, Fit, Limits, OpCost, Pass, RamUse, Saved, boards, compile, fit, payload,
+    Board, Compiled, Fit, Limits, OpCost, Pass, RamUse, Saved, Shortfall, Smaller, boards, compile,
+    compile_with, fit, payload,
 };
 use tinyops_model::Model;
 use tinyops_store::{Artifacts, Db, Digest, model, step};
@@ -40,6 +41,8 @@ struct View<'a> {
     board: &'a str,
     fits: bool,
     fit: &'a Fit,
+    /// Where the bytes are that do not fit, and what does; none if all do.
+    shortfall: Option<&'a Shortfall>,
     program_bytes: usize,
     macs: u64,
     ram: RamUse,
@@ -60,7 +63,15 @@ pub(crate) async fn run(context: &Context, args: &Compile) -> Result<(), Failure
         Failure::environment(format!("{} does not read back", title(&row))).cause(&error)
     })?;
     let compiled = compile(&decoded).map_err(|error| Failure::of(Exit::No, &error))?;
-    let fit = fit(&compiled, board, &limits(context));
+    let limits = limits(context);
+    let fit = fit(&compiled, board, &limits);
+    let mut shortfall = Shortfall::of(&compiled, board, &limits, boards(), |options| {
+        compile_with(&decoded, options).ok()
+    });
+    if let Some(shortfall) = &mut shortfall {
+        let variants = variants(&db, &artifacts, &row, board, &limits).await?;
+        shortfall.options.extend(variants);
+    }
     // The payload of the run carries golden vectors of the test split; without one, there are none to carry.
     let payload = match stored_payload(&db, &artifacts, &row, &board.id).await? {
         Some(payload) => payload,
@@ -79,6 +90,7 @@ pub(crate) async fn run(context: &Context, args: &Compile) -> Result<(), Failure
         board: &board.id,
         fits: fit.fits(),
         fit: &fit,
+        shortfall: shortfall.as_ref(),
         program_bytes: compiled.program.len(),
         macs: compiled.macs,
         ram: compiled.ram,
@@ -96,7 +108,59 @@ pub(crate) async fn run(context: &Context, args: &Compile) -> Result<(), Failure
     let failure = fit.reasons.iter().fold(failure, |failure, reason| {
         failure.because(reason.to_string())
     });
-    Err(failure.hint("a smaller window, fewer features or a smaller network take less"))
+    let (said, hint) = told(shortfall.as_ref());
+    let failure = said.into_iter().fold(failure, Failure::because);
+    Err(failure.hint(hint))
+}
+
+/// Where the bytes are, and which smaller options fit.
+pub(crate) fn told(shortfall: Option<&Shortfall>) -> (Vec<String>, String) {
+    let none = "a smaller window, fewer features or a smaller network take less";
+    let Some(shortfall) = shortfall else {
+        return (Vec::new(), none.to_owned());
+    };
+    let mut said = shortfall.places();
+    said.extend(shortfall.in_vain.iter().cloned());
+    let options: Vec<String> = shortfall.options.iter().map(ToString::to_string).collect();
+    if options.is_empty() {
+        return (said, format!("nothing smaller that was tried fits; {none}"));
+    }
+    (said, format!("what fits: {}", options.join("; ")))
+}
+
+/// The newest versions of the project that fit.
+async fn variants(
+    db: &Db,
+    artifacts: &Artifacts,
+    row: &model::Model,
+    board: &Board,
+    limits: &Limits,
+) -> Result<Vec<Smaller>, Failure> {
+    const VERSIONS: usize = 20;
+    let others = model::list(db).await?.into_iter();
+    let others = others.filter(|other| other.project == row.project && other.digest != row.digest);
+    let mut found = Vec::new();
+    for other in others.take(VERSIONS) {
+        // What does not read back or compile is no way out.
+        let Ok(bytes) = artifacts.get(&other.digest).await else {
+            continue;
+        };
+        let Some(compiled) = Model::decode(&bytes)
+            .ok()
+            .and_then(|model| compile(&model).ok())
+        else {
+            continue;
+        };
+        let taken = fit(&compiled, board, limits);
+        if taken.fits() {
+            found.push(Smaller::Model {
+                model: title(&other),
+                ram_bytes: taken.ram_bytes,
+                flash_bytes: taken.flash_bytes,
+            });
+        }
+    }
+    Ok(found)
 }
 
 /// A board by its id.

@@ -5,6 +5,7 @@ use tinyops_compile::{CompileError, Survey, model_of, survey};
 use tinyops_model::tflite::{self, ImportError};
 
 use crate::{
+    cmd::compile::told,
     context::Context,
     failure::{Exit, Failure},
     table::Table,
@@ -134,6 +135,12 @@ fn text(view: &View) -> String {
             why if why.is_empty() => writeln!(out, "  fits {board}, without its front end"),
             why => writeln!(out, "  does NOT fit {board}: {why}"),
         };
+        if fit.shortfall.is_some() {
+            let (places, options) = told(fit.shortfall.as_ref());
+            for line in places.iter().chain([&options]) {
+                let _ = writeln!(out, "    {line}");
+            }
+        }
     }
     out
 }

@@ -2,6 +2,10 @@
 
 use serde_json::json;
 
+use tinyops_model::build::Weights;
+use tinyops_model::graph::Pool;
+use tinyops_model::{Activation, Conv, GraphBuilder, Padding, Quantization, tflite};
+
 use crate::workplace::Workplace;
 
 /// A golden network of one operator.
@@ -27,6 +31,38 @@ fn a_network_is_surveyed_and_written() {
             .as_array()
             .is_some_and(|boards| !boards.is_empty())
     );
+}
+
+/// A large picture through a convolution and a pool: too much for every board but in bands.
+fn large() -> Vec<u8> {
+    let mut builder = GraphBuilder::new();
+    let quantization = || Some(Quantization::per_tensor(0.1, 3));
+    let input = builder.input([1, 320, 320, 1], quantization());
+    let weights = Weights::int8([8, 3, 3, 1], vec![1; 72], vec![0.01; 8], vec![0; 8], 0.1);
+    let conv = builder.conv2d(input, weights, Conv::same(Activation::Relu), quantization());
+    builder.name(conv, "edges");
+    let pool = Pool {
+        window: [8, 8],
+        stride: [8, 8],
+        padding: Padding::Valid,
+        activation: Activation::None,
+    };
+    let output = builder.max_pool2d(conv, pool);
+    builder.name(output, "least");
+    let mut wide = vec![0; 2 * 12_800];
+    wide[0] = 1;
+    let weights = Weights::int8([2, 1, 1, 12_800], wide, vec![0.01], vec![0; 2], 0.1);
+    let scores = builder.dense(output, weights, Activation::None, quantization());
+    builder.name(scores, "scores");
+    tflite::export(&builder.finish(&[scores])).expect("every op has a form")
+}
+
+#[test]
+fn a_network_that_fits_no_board_says_where_and_what_would() {
+    let place = Workplace::empty();
+    std::fs::write(place.path("large.tflite"), large()).expect("the folder is there");
+    let answer = place.check(&["import", "large.tflite"], 0);
+    insta::assert_snapshot!(answer.stdout);
 }
 
 #[test]
