@@ -4,8 +4,8 @@
 use core::cell::Cell;
 
 use crate::arch::host::{
-    Add, BLOCK_BYTES, Conv, Convolve, Depthwise, Finish, GROUP_BYTES, HEAD, LANES, Line, Padded,
-    Pool, Rule, Task, Term, Windows, array_bytes,
+    Add, BLOCK_BYTES, Conv, Convolve, Depthwise, Finish, GROUP_BYTES, HEAD, LANES, LOW_SHIFTS,
+    LOW_SUMS, Line, OVERRUN_BYTES, Padded, Pool, Rule, Task, Term, Windows, array_bytes,
 };
 use crate::isa::Isa;
 use crate::kernel::{Channels, number};
@@ -36,7 +36,7 @@ pub(crate) enum Shape {
 pub(crate) struct Verdict {
     /// Whether the op has a kernel of its own here; else the portable one runs.
     pub(crate) is_own: bool,
-    /// Whether every shift of its results lies below -1.
+    /// As [`Finish::is_low`].
     pub(crate) is_low: bool,
 }
 
@@ -87,7 +87,7 @@ impl Shape {
     pub(crate) fn packed_lines(&self) -> usize {
         let bytes = match self {
             Shape::Convolve { packed_bytes, .. } => *packed_bytes,
-            Shape::Add => 2 * BLOCK_BYTES,
+            Shape::Add => HEAD * BLOCK_BYTES,
             Shape::Portable | Shape::Pool => 0,
         };
         bytes.div_ceil(Line::BYTES)
@@ -173,12 +173,13 @@ impl Shape {
             Shape::Add => {
                 let second = plan.view(op.inputs[1]);
                 let mut done = 0;
-                let Some(factors) = packed.first_chunk() else {
+                let Some((factors, rounds_once)) = packed.split_first_chunk() else {
                     return false;
                 };
                 let term = |index: usize, view: TensorView| Term {
                     zero_point: i32::from(view.zero_point),
                     multiplier: multiplier(plan, op, 2 * index),
+                    rounds_once: rounds_once[index] != 0,
                 };
                 let ran = run(&mut Task::Add {
                     op: Add {
@@ -225,7 +226,7 @@ fn padded_of(op: &OpRecord, [source, result]: [TensorView; 2], repeats: usize) -
 fn convolve_shape(padded: Padded, windows: Windows, group: usize) -> Option<Shape> {
     let copy_bytes = padded.size[0] * padded.row() * (GROUP_BYTES / group);
     let (read_bytes, packed_bytes, _) = windows.reach(group);
-    let work_bytes = copy_bytes.max(read_bytes);
+    let work_bytes = (copy_bytes + OVERRUN_BYTES).max(read_bytes);
     (work_bytes.max(packed_bytes) as u64 <= BYTES_MAX).then_some(Shape::Convolve {
         padded,
         windows,
@@ -282,7 +283,7 @@ fn depthwise_shape(op: &OpRecord, views: [TensorView; 2], group: usize) -> Optio
     } else {
         (rows, columns, dilation_x * pixel_bytes)
     };
-    let depthwise = Depthwise {
+    let mut depthwise = Depthwise {
         groups: [lines, taps.div_ceil(group)],
         steps: [dilation_y * row_bytes, group * tap_step, tap_step],
         taps: taps.min(group),
@@ -291,6 +292,11 @@ fn depthwise_shape(op: &OpRecord, views: [TensorView; 2], group: usize) -> Optio
         width,
         channels,
     };
+    if width == 1 {
+        // A column is as good as a row.
+        (depthwise.rows, depthwise.width) = (1, height);
+        depthwise.window_steps[0] = depthwise.window_steps[1];
+    }
     convolve_shape(padded, Windows::Depthwise(depthwise), group)
 }
 
@@ -360,36 +366,56 @@ fn pack_conv(
     let pieces = conv.runs[0] * conv.runs[1];
     let values = op.taps(input) as usize / pieces;
     let mut is_low = true;
+    let bundles = crate::arch::bundles(isa, conv.pixels() == 1);
     for channel in 0..conv.outputs {
-        let block = &mut packed[channel / LANES * conv.block_bytes()..][..conv.block_bytes()];
-        let lane = channel % LANES * GROUP_BYTES;
-        let mut sum = 0i32;
+        let mut weights = Weights::default();
         for piece in 0..pieces {
             for value in 0..values {
                 let tap = piece * values + value;
                 let weight = filter[op.filter_index(input, output, channel, tap)];
-                sum = sum.wrapping_add(i32::from(weight as i8));
-                let groups = HEAD + piece * conv.run_groups + value / group;
-                let at = groups * BLOCK_BYTES + lane + value % group * value_bytes;
-                put_weight(block, at, weight, group);
+                weights.add(weight);
+                let group_index = piece * conv.run_groups + value / group;
+                let (at, _) = conv.place(bundles, channel, group_index);
+                put_weight(packed, at + value % group * value_bytes, weight, group);
             }
         }
+        let (_, head) = conv.place(bundles, channel, 0);
         let (bias, multiplier) = channels.channel(channel);
         if !is_normal(multiplier) {
             return None;
         }
-        is_low &= multiplier.shift < -1;
-        put(block, lane, folded(bias, sum, isa));
-        put(block, BLOCK_BYTES + lane, multiplier.value);
-        put(block, 2 * BLOCK_BYTES + lane, i32::from(multiplier.shift));
+        is_low &= weights.are_low(bias, multiplier);
+        put(packed, head, weights.folded(bias, isa));
+        put(packed, head + BLOCK_BYTES, multiplier.value);
+        put(packed, head + 2 * BLOCK_BYTES, i32::from(multiplier.shift));
     }
-    // Lanes without a channel need a multiplier that the arithmetic knows, no more.
     Some(is_low)
 }
 
-/// The bias of values to which something was added.
-fn folded(bias: i32, weights: i32, isa: Isa) -> i32 {
-    bias.wrapping_sub(weights.wrapping_mul(i32::from(isa.value_offset())))
+/// What the weights of one output come to.
+#[derive(Default)]
+struct Weights {
+    sum: i32,
+    magnitudes: i64,
+}
+
+impl Weights {
+    fn add(&mut self, weight: u8) {
+        let weight = i32::from(weight as i8);
+        self.sum = self.sum.wrapping_add(weight);
+        self.magnitudes += i64::from(weight.abs());
+    }
+
+    /// The bias of values to which something was added.
+    fn folded(&self, bias: i32, isa: Isa) -> i32 {
+        bias.wrapping_sub(self.sum.wrapping_mul(i32::from(isa.value_offset())))
+    }
+
+    /// As [`Finish::is_low`].
+    fn are_low(&self, bias: i32, multiplier: Multiplier) -> bool {
+        let most = i64::from(bias).abs() + 128 * self.magnitudes;
+        LOW_SHIFTS.contains(&multiplier.shift) && most < LOW_SUMS
+    }
 }
 
 /// As [`pack_conv`].
@@ -410,11 +436,11 @@ fn pack_depthwise(
     for place in 0..own.channels + LANES {
         let channel = place % own.channels;
         let at = place * GROUP_BYTES;
-        let mut sum = 0i32;
+        let mut weights = Weights::default();
         for line in 0..lines {
             for tap in 0..taps {
                 let weight = filter[(line * taps + tap) * own.channels + channel];
-                sum = sum.wrapping_add(i32::from(weight as i8));
+                weights.add(weight);
                 let array = (HEAD + line * groups + tap / group) * stride;
                 put_weight(
                     packed,
@@ -428,8 +454,8 @@ fn pack_depthwise(
         if !is_normal(multiplier) {
             return None;
         }
-        is_low &= multiplier.shift < -1;
-        put(packed, at, folded(bias, sum, isa));
+        is_low &= weights.are_low(bias, multiplier);
+        put(packed, at, weights.folded(bias, isa));
         put(packed, stride + at, multiplier.value);
         put(packed, 2 * stride + at, i32::from(multiplier.shift));
     }
@@ -450,5 +476,9 @@ fn pack_add(plan: &Plan<'_>, op: &OpRecord, packed: &mut [u8]) -> Option<bool> {
             i32::from(three.shift),
         );
     }
-    Some(three.shift < -1)
+    let zero_points = op.inputs.map(|index| plan.view(index).zero_point);
+    packed[2 * BLOCK_BYTES] = u8::from(Term::rounds_once(zero_points[0], one));
+    packed[2 * BLOCK_BYTES + 1] = u8::from(Term::rounds_once(zero_points[1], two));
+    // Each term is less than 2^28.
+    Some(LOW_SHIFTS.contains(&three.shift))
 }

@@ -13,12 +13,14 @@ mod line;
 mod padded;
 mod pool;
 
-pub(crate) use conv::{Conv, HEAD, tiles};
+pub(crate) use conv::{Bundles, Conv, HEAD, tiles};
 pub(crate) use depthwise::{Depthwise, array_bytes};
 pub(crate) use elementwise::{Add, Term};
-pub(crate) use lanes::{BLOCK_BYTES, Finish, GROUP_BYTES, LANES, Lanes, Pointers};
+pub(crate) use lanes::{
+    BLOCK_BYTES, Finish, GROUP_BYTES, LANES, LOW_SHIFTS, LOW_SUMS, Lanes, Pointers,
+};
 pub use line::Line;
-pub(crate) use padded::Padded;
+pub(crate) use padded::{OVERRUN_BYTES, Padded};
 pub(crate) use pool::{Pool, Rule};
 
 /// One op, and the memory that it works on.
@@ -107,10 +109,11 @@ impl Convolve<'_> {
         let (read_bytes, packed_bytes, written) = self.windows.reach(V::GROUP);
         // Geometry comes from the plan's own records, which `Plan::load` has checked, but the
         // pointers below rest on these lines alone.
-        assert!(copy_bytes.max(read_bytes) <= self.work.len());
+        assert!((copy_bytes + OVERRUN_BYTES).max(read_bytes) <= self.work.len());
         assert!(packed_bytes <= self.packed.len());
         assert!(written <= self.output.len());
         let values = self.work.as_mut_ptr();
+        assert!(padded.input.iter().product::<usize>() <= self.input.len());
         // SAFETY: the copy fits, as the first line holds.
         unsafe { padded.fill(lanes, self.input, values) };
         let pointers = Pointers {

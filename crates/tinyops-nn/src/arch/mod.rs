@@ -25,6 +25,15 @@ pub(crate) fn has(isa: crate::isa::Isa) -> bool {
     return isa == crate::isa::Isa::Portable;
 }
 
+/// The bundles of blocks that a convolution's kernels take, for one pixel or for several.
+#[cfg(not(target_os = "none"))]
+pub(crate) fn bundles(isa: crate::isa::Isa, is_one: bool) -> host::Bundles {
+    #[cfg(target_arch = "x86_64")]
+    return x86_64::bundles(isa, is_one);
+    #[cfg(not(target_arch = "x86_64"))]
+    return &[1];
+}
+
 /// Runs a task with these instructions; answers whether the processor has them.
 #[cfg(not(target_os = "none"))]
 pub(crate) fn run(isa: crate::isa::Isa, task: &mut host::Task<'_>) -> bool {

@@ -22,6 +22,10 @@ pub(crate) struct Conv {
 /// Neighbours of a row that a tile may take together, some of them beyond its end.
 const NEIGHBOURS_MAX: usize = 4;
 
+/// How many blocks the kernels take at once, from the first on: a bundle has the heads of its
+/// blocks, then their weights, group by group, so that they are read in one piece. The last is 1.
+pub(crate) type Bundles = &'static [usize];
+
 /// Blocks of biases, multipliers and shifts before the weights of sixteen outputs.
 pub(crate) const HEAD: usize = 3;
 
@@ -46,6 +50,26 @@ impl Conv {
     /// Windows, which is pixels of the output.
     pub(crate) fn pixels(&self) -> usize {
         self.rows * self.width
+    }
+
+    /// Where the weights of a group of an output lie, and where its numbers begin, if `sizes` are
+    /// the bundles that the kernels take.
+    pub(crate) fn place(&self, sizes: &[usize], output: usize, group: usize) -> (usize, usize) {
+        let blocks = self.outputs.div_ceil(LANES);
+        let block = output / LANES;
+        let (mut first, mut size) = (0, 1);
+        for &bundle in sizes {
+            size = bundle;
+            let whole = (blocks - first) / bundle * bundle;
+            if block < first + whole {
+                break;
+            }
+            first += whole;
+        }
+        let inside = (block - first) % size;
+        let start = (block - inside) * self.block_bytes() + output % LANES * GROUP_BYTES;
+        let weights = size * HEAD * BLOCK_BYTES + (group * size + inside) * BLOCK_BYTES;
+        (start + weights, start + inside * HEAD * BLOCK_BYTES)
     }
 
     /// Bytes of sixteen outputs' numbers and weights.
@@ -81,7 +105,7 @@ pub(crate) unsafe fn tiles<
         let mut next = (0, 0);
         while next.0 < conv.rows {
             // Teams beyond the last repeat it and store nothing.
-            let mut teams = [(next, 0); TEAMS];
+            let mut teams: [Team; TEAMS] = [(next, 0); TEAMS];
             let mut places = [pointers.values; TEAMS];
             let mut last = next;
             for (team, place) in teams.iter_mut().zip(&mut places) {
@@ -102,33 +126,140 @@ pub(crate) unsafe fn tiles<
             }
             // SAFETY: neighbours beyond the end of a row lie in the copy's reach too.
             let sums = unsafe { sums::<V, TEAMS, NEIGHBOURS, BLOCKS>(lanes, conv, places, packed) };
-            for index in 0..BLOCKS {
-                // SAFETY: the head of a block is three times 64 bytes.
-                let factors = unsafe {
-                    let head = packed.add(index * block_bytes);
-                    lanes.factors(head.add(BLOCK_BYTES), head.add(2 * BLOCK_BYTES))
-                };
-                let channel = (block + index) * LANES;
-                let count = (conv.outputs - channel).min(LANES);
-                for (sums, ((row, column), valid)) in sums.iter().zip(teams) {
-                    let pixel = row * conv.width + column;
-                    for (neighbour, sums) in sums.iter().enumerate() {
-                        if neighbour >= valid {
-                            break;
-                        }
-                        let result = lanes.rescale(sums[index], factors, finish.is_low);
-                        // SAFETY: the output has these channels of this pixel.
-                        unsafe {
-                            let to = (pixel + neighbour) * conv.outputs + channel;
-                            lanes.store(result, finish, pointers.output.add(to), count);
-                        }
-                    }
+            // SAFETY: the head of a block is three times 64 bytes; the output has these channels
+            // of these pixels.
+            unsafe {
+                let left = conv.outputs - block * LANES;
+                let first = (block, packed);
+                // Whole blocks, four at once: those of one pixel, or of neighbours that have no
+                // others.
+                let is_even = BLOCKS <= 4 && (NEIGHBOURS * BLOCKS).is_multiple_of(4);
+                let is_alone = conv.outputs == BLOCKS * LANES;
+                if is_even && (is_alone || BLOCKS == 4 && left >= 4 * LANES) {
+                    put_quads(lanes, conv, finish, pointers, first, teams, &sums);
+                } else {
+                    put_blocks(lanes, conv, finish, pointers, first, teams, &sums);
                 }
             }
         }
         block += BLOCKS;
     }
     block
+}
+
+/// The same pointer, of which the compiler knows nothing: else it keeps one for each neighbour, and
+/// there are not so many registers.
+#[expect(
+    clippy::pointers_in_nomem_asm_block,
+    reason = "nothing is read or written through it"
+)]
+#[inline(always)]
+fn opaque(mut pointer: *const u8) -> *const u8 {
+    // SAFETY: no instruction at all.
+    unsafe {
+        core::arch::asm!("/* {0} */", inout(reg) pointer, options(pure, nomem, nostack, preserves_flags));
+    }
+    pointer
+}
+
+/// Where a team begins, row and column, and how many of its neighbours are pixels.
+type Team = ((usize, usize), usize);
+
+/// The factors of a block.
+///
+/// # Safety
+/// The block has its head.
+#[inline(always)]
+unsafe fn factors<V: Lanes>(lanes: V, block: *const u8, finish: Finish) -> V::Factors {
+    // SAFETY: the caller's.
+    unsafe { lanes.factors(block.add(BLOCK_BYTES), block.add(2 * BLOCK_BYTES), finish) }
+}
+
+/// Writes a tile, block after block.
+///
+/// # Safety
+/// As for [`tiles`]; `sums` are those of the blocks that begin with number `first` at `packed`.
+#[inline(always)]
+unsafe fn put_blocks<V: Lanes, const TEAMS: usize, const NEIGHBOURS: usize, const BLOCKS: usize>(
+    lanes: V,
+    conv: &Conv,
+    finish: Finish,
+    pointers: Pointers,
+    (first, packed): (usize, *const u8),
+    teams: [Team; TEAMS],
+    sums: &[[[V::Sums; BLOCKS]; NEIGHBOURS]; TEAMS],
+) {
+    for block in 0..BLOCKS {
+        // SAFETY: the caller's.
+        let factors = unsafe { factors(lanes, packed.add(block * HEAD * BLOCK_BYTES), finish) };
+        let channel = (first + block) * LANES;
+        let count = (conv.outputs - channel).min(LANES);
+        for (sums, ((row, column), valid)) in sums.iter().zip(teams) {
+            let pixel = row * conv.width + column;
+            for (neighbour, sums) in sums.iter().enumerate() {
+                if neighbour >= valid {
+                    break;
+                }
+                // SAFETY: the output has these channels of this pixel.
+                unsafe {
+                    let to = (pixel + neighbour) * conv.outputs + channel;
+                    lanes.put(sums[block], factors, finish, pointers.output.add(to), count);
+                }
+            }
+        }
+    }
+}
+
+/// Writes a tile of whole blocks, four at once.
+///
+/// # Safety
+/// As for [`put_blocks`]; the blocks of a pixel are four, or the only ones that it has.
+#[inline(always)]
+unsafe fn put_quads<V: Lanes, const TEAMS: usize, const NEIGHBOURS: usize, const BLOCKS: usize>(
+    lanes: V,
+    conv: &Conv,
+    finish: Finish,
+    pointers: Pointers,
+    (first, packed): (usize, *const u8),
+    teams: [Team; TEAMS],
+    sums: &[[[V::Sums; BLOCKS]; NEIGHBOURS]; TEAMS],
+) {
+    // SAFETY: the caller's.
+    let mut own = [unsafe { factors(lanes, packed, finish) }; 4];
+    for (block, own) in own.iter_mut().enumerate().skip(1) {
+        // SAFETY: the caller's.
+        *own = unsafe {
+            factors(
+                lanes,
+                packed.add(block % BLOCKS * HEAD * BLOCK_BYTES),
+                finish,
+            )
+        };
+    }
+    for (sums, ((row, column), valid)) in sums.iter().zip(teams) {
+        let (quads, _) = sums.as_flattened().as_chunks::<4>();
+        for (quad, sums) in quads.iter().enumerate() {
+            let pixel = quad * 4 / BLOCKS;
+            if pixel >= valid {
+                break;
+            }
+            let to = (row * conv.width + column + pixel) * conv.outputs + first * LANES;
+            // SAFETY: the output has these channels of these pixels; where the last of several
+            // is none, blocks go one by one.
+            unsafe {
+                let to = pointers.output.add(to);
+                let valid = (valid - pixel) * BLOCKS;
+                if valid >= 4 {
+                    lanes.put_4(*sums, own, finish, to);
+                } else {
+                    for block in 0..valid {
+                        let to = to.add(block * LANES);
+                        lanes.put(sums[block], own[block], finish, to, LANES);
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// # Safety
@@ -140,17 +271,16 @@ unsafe fn sums<V: Lanes, const TEAMS: usize, const NEIGHBOURS: usize, const BLOC
     places: [*const u8; TEAMS],
     packed: *const u8,
 ) -> [[[V::Sums; BLOCKS]; NEIGHBOURS]; TEAMS] {
-    let block_bytes = conv.block_bytes();
     let mut sums = [[[lanes.splat(0); BLOCKS]; NEIGHBOURS]; TEAMS];
     for block in 0..BLOCKS {
         // SAFETY: a block begins with its biases.
-        let biases = unsafe { lanes.load(packed.add(block * block_bytes)) };
+        let biases = unsafe { lanes.load(packed.add(block * HEAD * BLOCK_BYTES)) };
         for sums in sums.as_flattened_mut() {
             sums[block] = biases;
         }
     }
-    // SAFETY: the weights come after the head.
-    let mut weights = unsafe { packed.add(HEAD * BLOCK_BYTES) };
+    // SAFETY: the weights come after the heads.
+    let mut weights = unsafe { packed.add(BLOCKS * HEAD * BLOCK_BYTES) };
     for row in 0..conv.runs[0] {
         for run in 0..conv.runs[1] {
             let at = row * conv.run_steps[0] + run * conv.run_steps[1];
@@ -164,9 +294,10 @@ unsafe fn sums<V: Lanes, const TEAMS: usize, const NEIGHBOURS: usize, const BLOC
                 let mut own = [unsafe { lanes.groups(weights) }; BLOCKS];
                 for (block, own) in own.iter_mut().enumerate().skip(1) {
                     // SAFETY: each block has as many groups.
-                    *own = unsafe { lanes.groups(weights.add(block * block_bytes)) };
+                    *own = unsafe { lanes.groups(weights.add(block * BLOCK_BYTES)) };
                 }
                 for (values, sums) in values.iter_mut().zip(&mut sums) {
+                    *values = opaque(*values);
                     for (neighbour, sums) in sums.iter_mut().enumerate() {
                         // SAFETY: a window lies in the copy, or ends less than a group behind it.
                         let group = unsafe { lanes.group(values.add(neighbour * conv.steps[0])) };
@@ -178,7 +309,7 @@ unsafe fn sums<V: Lanes, const TEAMS: usize, const NEIGHBOURS: usize, const BLOC
                     *values = unsafe { values.add(GROUP_BYTES) };
                 }
                 // SAFETY: at most one behind the last group.
-                weights = unsafe { weights.add(BLOCK_BYTES) };
+                weights = unsafe { weights.add(BLOCKS * BLOCK_BYTES) };
             }
         }
     }

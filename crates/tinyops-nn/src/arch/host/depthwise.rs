@@ -118,20 +118,25 @@ unsafe fn strips<V: Lanes>(
 ) {
     // SAFETY: the caller's.
     unsafe {
-        match (op.groups, op.taps) {
-            ([3, 1], 3) => held::<V, 3>(lanes, op, finish, pointers, strip),
-            _ => held::<V, 0>(lanes, op, finish, pointers, strip),
+        match (op.groups[0] * op.groups[1], op.taps) {
+            (3, 3) => held::<V, 3, 3>(lanes, op, finish, pointers, strip),
+            (1, _) => held::<V, 1, 4>(lanes, op, finish, pointers, strip),
+            (2, _) => held::<V, 2, 4>(lanes, op, finish, pointers, strip),
+            (3, _) => held::<V, 3, 4>(lanes, op, finish, pointers, strip),
+            (4, _) => held::<V, 4, 4>(lanes, op, finish, pointers, strip),
+            (6, _) => held::<V, 6, 4>(lanes, op, finish, pointers, strip),
+            _ => held::<V, 0, 4>(lanes, op, finish, pointers, strip),
         }
     }
 }
 
-/// Runs a strip; with a filter of so many lines of one group of three taps, whose weights stay in
-/// registers, or with any filter where that is 0.
+/// Runs a strip; with a filter of so many groups, whose weights stay in registers, or with any
+/// filter where that is 0.
 ///
 /// # Safety
 /// As for [`strips`].
 #[inline(always)]
-unsafe fn held<V: Lanes, const LINES: usize>(
+unsafe fn held<V: Lanes, const GROUPS: usize, const TAPS: usize>(
     lanes: V,
     op: &Depthwise,
     finish: Finish,
@@ -143,31 +148,36 @@ unsafe fn held<V: Lanes, const LINES: usize>(
     unsafe {
         let weights = strip.packed.add(3 * stride);
         let biases = lanes.load(strip.packed);
-        let factors = lanes.factors(strip.packed.add(stride), strip.packed.add(2 * stride));
-        let mut own = [lanes.groups(weights); LINES];
-        for (line, own) in own.iter_mut().enumerate() {
-            *own = lanes.groups(weights.add(line * stride));
+        let factors = lanes.factors(
+            strip.packed.add(stride),
+            strip.packed.add(2 * stride),
+            finish,
+        );
+        let mut own = [(lanes.groups(weights), 0); GROUPS];
+        for (group, own) in own.iter_mut().enumerate() {
+            let (line, piece) = (group / op.groups[1], group % op.groups[1]);
+            let place = line * op.steps[0] + piece * op.steps[1];
+            *own = (lanes.groups(weights.add(group * stride)), place);
         }
         for row in 0..op.rows {
             let mut values = pointers.values.add(row * op.window_steps[1]);
             let mut output = pointers.output.add(row * op.width * op.channels);
             for place in 0..strip.places {
                 let mut sums = biases;
-                for (line, own) in own.into_iter().enumerate() {
-                    let groups = lanes.gather(values.add(line * op.steps[0]), op.steps[2], 3);
+                for (own, place) in own {
+                    let groups = lanes.gather(values.add(place), op.steps[2], TAPS);
                     sums = lanes.dot_each(sums, groups, own);
                 }
-                if LINES == 0 {
+                if GROUPS == 0 {
                     sums = sum(lanes, op, sums, values, weights);
                 }
-                let result = lanes.rescale(sums, factors, finish.is_low);
                 let is_last = place + 1 == strip.places;
                 let count = if is_last {
                     strip.last_lanes
                 } else {
                     strip.lanes
                 };
-                lanes.store(result, finish, output, count);
+                lanes.put(sums, factors, finish, output, count);
                 values = values.add(strip.steps[0]);
                 output = output.add(strip.steps[1]);
             }
@@ -224,10 +234,9 @@ unsafe fn neighbours<V: Lanes>(lanes: V, op: &Depthwise, finish: Finish, pointer
                 let packed = pointers.packed.add(channel * GROUP_BYTES);
                 let biases = lanes.load(packed);
                 let sums = sum(lanes, op, biases, values, packed.add(3 * stride));
-                let factors = lanes.factors(packed.add(stride), packed.add(2 * stride));
-                let result = lanes.rescale(sums, factors, finish.is_low);
+                let factors = lanes.factors(packed.add(stride), packed.add(2 * stride), finish);
                 let output = pointers.output.add(row * line + at);
-                lanes.store(result, finish, output, LANES.min(line - at));
+                lanes.put(sums, factors, finish, output, LANES.min(line - at));
             }
             channel += turn;
             if channel >= op.channels {

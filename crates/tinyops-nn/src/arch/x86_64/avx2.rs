@@ -5,7 +5,7 @@
 
 use core::arch::x86_64::*;
 
-use crate::arch::host::{Conv, Finish, LANES, Lanes, Pointers, tiles};
+use crate::arch::host::{Bundles, Conv, Finish, LANES, Lanes, Pointers, tiles};
 
 /// Says that the processor has AVX2, and AVX-VNNI if `VNNI`; made only after asking it.
 #[derive(Clone, Copy)]
@@ -26,9 +26,11 @@ pub(super) struct Factors {
     even: __m256i,
     /// The same of odd lanes, in even places.
     odd: __m256i,
-    /// One less than the shift to the right.
+    /// Shifts to the right and to the left.
     right: __m256i,
     left: __m256i,
+    /// Half of what the shift to the right leaves out, and the zero point above that.
+    half: __m256i,
 }
 
 type Pair = [__m256i; 2];
@@ -58,38 +60,30 @@ impl<const VNNI: bool> Avx2<VNNI> {
     }
 
     #[inline(always)]
-    fn factors_8(self, multipliers: __m256i, shifts: __m256i) -> Factors {
+    fn factors_8(self, multipliers: __m256i, shifts: __m256i, finish: Finish) -> Factors {
         // SAFETY: `self` says that the processor has these instructions.
         unsafe {
             let even = _mm256_slli_epi32::<1>(multipliers);
             let zero = _mm256_setzero_si256();
             let right = _mm256_sub_epi32(zero, _mm256_min_epi32(shifts, zero));
+            let half = _mm256_sllv_epi32(_mm256_set1_epi32(1), right);
+            let zero_point = _mm256_sllv_epi32(_mm256_set1_epi32(finish.zero_point), right);
             Factors {
                 even,
                 odd: _mm256_srli_epi64::<32>(even),
-                right: _mm256_sub_epi32(right, _mm256_set1_epi32(1)),
+                right,
                 left: _mm256_max_epi32(shifts, zero),
+                half: _mm256_add_epi32(_mm256_srli_epi32::<1>(half), zero_point),
             }
         }
     }
 
     #[inline(always)]
-    fn finish_8(self, sums: __m256i, finish: Finish) -> __m256i {
-        let [least, greatest] = finish.clamp;
+    /// As `Avx512::rescale`, of eight lanes.
+    fn rescale_8(self, sums: __m256i, factors: Factors, finish: Finish) -> __m256i {
         // SAFETY: `self` says that the processor has these instructions.
         unsafe {
-            let zero_point = _mm256_set1_epi32(finish.zero_point);
-            let sums = _mm256_max_epi32(sums, _mm256_set1_epi32(least - finish.zero_point));
-            let sums = _mm256_min_epi32(sums, _mm256_set1_epi32(greatest - finish.zero_point));
-            _mm256_add_epi32(sums, zero_point)
-        }
-    }
-
-    #[inline(always)]
-    fn rescale_8(self, sums: __m256i, factors: Factors, is_low: bool) -> __m256i {
-        // SAFETY: `self` says that the processor has these instructions.
-        unsafe {
-            let sums = if is_low {
+            let sums = if finish.is_low {
                 sums
             } else {
                 _mm256_sllv_epi32(sums, factors.left)
@@ -103,13 +97,18 @@ impl<const VNNI: bool> Avx2<VNNI> {
             let high = _mm256_add_epi32(upper, sums);
             // One less where negative, so that halves go away from zero.
             let away = _mm256_add_epi32(high, _mm256_srai_epi32::<31>(high));
-            let twice = _mm256_srav_epi32(away, factors.right);
-            let rounded = _mm256_srai_epi32::<1>(_mm256_add_epi32(twice, _mm256_set1_epi32(1)));
-            if is_low {
-                return rounded;
+            if finish.is_low {
+                return _mm256_srav_epi32(_mm256_add_epi32(away, factors.half), factors.right);
             }
-            let is_shifted = _mm256_cmpgt_epi32(factors.right, _mm256_set1_epi32(-1));
-            _mm256_blendv_epi8(high, rounded, is_shifted)
+            let one = _mm256_set1_epi32(1);
+            let twice = _mm256_srav_epi32(away, _mm256_sub_epi32(factors.right, one));
+            let rounded = _mm256_srai_epi32::<1>(_mm256_add_epi32(twice, one));
+            let is_shifted = _mm256_cmpgt_epi32(factors.right, _mm256_setzero_si256());
+            let result = _mm256_blendv_epi8(high, rounded, is_shifted);
+            // Far out, where saturation is all that matters, no zero point may wrap it.
+            let result = _mm256_max_epi32(result, _mm256_set1_epi32(-1024));
+            let result = _mm256_min_epi32(result, _mm256_set1_epi32(1024));
+            _mm256_add_epi32(result, _mm256_set1_epi32(finish.zero_point))
         }
     }
 }
@@ -174,12 +173,17 @@ impl<const VNNI: bool> Lanes for Avx2<VNNI> {
     }
 
     #[inline(always)]
-    unsafe fn factors(self, multipliers: *const u8, shifts: *const u8) -> [Factors; 2] {
+    unsafe fn factors(
+        self,
+        multipliers: *const u8,
+        shifts: *const u8,
+        finish: Finish,
+    ) -> [Factors; 2] {
         // SAFETY: the caller's.
         let (multipliers, shifts) = unsafe { (pair(multipliers), pair(shifts)) };
         [
-            self.factors_8(multipliers[0], shifts[0]),
-            self.factors_8(multipliers[1], shifts[1]),
+            self.factors_8(multipliers[0], shifts[0], finish),
+            self.factors_8(multipliers[1], shifts[1], finish),
         ]
     }
 
@@ -196,14 +200,6 @@ impl<const VNNI: bool> Lanes for Avx2<VNNI> {
         [
             self.dot_8(sums[0], values[0], weights[0]),
             self.dot_8(sums[1], values[1], weights[1]),
-        ]
-    }
-
-    #[inline(always)]
-    fn rescale(self, sums: Pair, factors: [Factors; 2], is_low: bool) -> Pair {
-        [
-            self.rescale_8(sums[0], factors[0], is_low),
-            self.rescale_8(sums[1], factors[1], is_low),
         ]
     }
 
@@ -231,11 +227,13 @@ impl<const VNNI: bool> Lanes for Avx2<VNNI> {
     }
 
     #[inline(always)]
-    fn shift_right(self, a: Pair, bits: u32) -> Pair {
+    fn shift_right(self, a: Pair, bits: Pair) -> Pair {
         // SAFETY: `self` says that the processor has these instructions.
         unsafe {
-            let bits = _mm256_set1_epi32(bits as i32);
-            [_mm256_srav_epi32(a[0], bits), _mm256_srav_epi32(a[1], bits)]
+            [
+                _mm256_srav_epi32(a[0], bits[0]),
+                _mm256_srav_epi32(a[1], bits[1]),
+            ]
         }
     }
 
@@ -252,11 +250,16 @@ impl<const VNNI: bool> Lanes for Avx2<VNNI> {
     }
 
     #[inline(always)]
-    unsafe fn store(self, sums: Pair, finish: Finish, to: *mut u8, count: usize) {
-        let [low, high] = [
-            self.finish_8(sums[0], finish),
-            self.finish_8(sums[1], finish),
-        ];
+    unsafe fn put(
+        self,
+        sums: Pair,
+        factors: [Factors; 2],
+        finish: Finish,
+        to: *mut u8,
+        count: usize,
+    ) {
+        let low = self.rescale_8(sums[0], factors[0], finish);
+        let high = self.rescale_8(sums[1], factors[1], finish);
         // SAFETY: the caller's.
         unsafe {
             // Packing keeps to halves of registers: their order is put right between the two.
@@ -265,12 +268,12 @@ impl<const VNNI: bool> Lanes for Avx2<VNNI> {
                 _mm256_castsi256_si128(words),
                 _mm256_extracti128_si256::<1>(words),
             );
+            let bytes = _mm_max_epi8(bytes, _mm_set1_epi8(finish.clamp[0] as i8));
+            let bytes = _mm_min_epi8(bytes, _mm_set1_epi8(finish.clamp[1] as i8));
             if count == LANES {
                 _mm_storeu_si128(to.cast(), bytes);
             } else {
-                let mut all = [0u8; LANES];
-                _mm_storeu_si128(all.as_mut_ptr().cast(), bytes);
-                to.copy_from_nonoverlapping(all.as_ptr(), count);
+                super::store_some(bytes, to, count);
             }
         }
     }
@@ -279,6 +282,10 @@ impl<const VNNI: bool> Lanes for Avx2<VNNI> {
     fn lanes(self, sums: Pair) -> [i32; LANES] {
         // SAFETY: both are 64 bytes of any value.
         unsafe { core::mem::transmute(sums) }
+    }
+
+    fn bundles(is_one: bool) -> Bundles {
+        if is_one { &[4, 1] } else { &[1] }
     }
 
     #[inline(always)]

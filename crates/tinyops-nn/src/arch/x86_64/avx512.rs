@@ -4,7 +4,7 @@
 
 use core::arch::x86_64::*;
 
-use crate::arch::host::{Conv, Finish, LANES, Lanes, Pointers, tiles};
+use crate::arch::host::{Bundles, Conv, Finish, LANES, Lanes, Pointers, tiles};
 
 /// Says that the processor has the instructions; made only after asking it.
 #[derive(Clone, Copy)]
@@ -18,6 +18,42 @@ impl Avx512 {
     }
 }
 
+impl Avx512 {
+    /// Rescaled, with the zero point, and no farther out than saturation allows.
+    #[inline(always)]
+    fn rescale(self, sums: __m512i, factors: Factors, finish: Finish) -> __m512i {
+        // SAFETY: `self` says that the processor has these instructions.
+        unsafe {
+            let sums = if finish.is_low {
+                sums
+            } else {
+                _mm512_sllv_epi32(sums, factors.left)
+            };
+            // The upper half of sums · (2m - 2^32) + 2^31, and the sums again: sums · m / 2^31.
+            let half = _mm512_set1_epi64(1 << 31);
+            let even = _mm512_add_epi64(_mm512_mul_epi32(sums, factors.even), half);
+            let odd = _mm512_mul_epi32(_mm512_srli_epi64::<32>(sums), factors.odd);
+            let odd = _mm512_add_epi64(odd, half);
+            let upper = _mm512_mask_shuffle_epi32::<0b11_11_01_01>(odd, 0x5555, even);
+            let high = _mm512_add_epi32(upper, sums);
+            // One less where negative, so that halves go away from zero.
+            let away = _mm512_add_epi32(high, _mm512_srai_epi32::<31>(high));
+            if finish.is_low {
+                return _mm512_srav_epi32(_mm512_add_epi32(away, factors.half), factors.right);
+            }
+            let one = _mm512_set1_epi32(1);
+            let twice = _mm512_srav_epi32(away, _mm512_sub_epi32(factors.right, one));
+            let rounded = _mm512_srai_epi32::<1>(_mm512_add_epi32(twice, one));
+            let is_shifted = _mm512_test_epi32_mask(factors.right, factors.right);
+            let result = _mm512_mask_mov_epi32(high, is_shifted, rounded);
+            // Far out, where saturation is all that matters, no zero point may wrap it.
+            let result = _mm512_max_epi32(result, _mm512_set1_epi32(-1024));
+            let result = _mm512_min_epi32(result, _mm512_set1_epi32(1024));
+            _mm512_add_epi32(result, _mm512_set1_epi32(finish.zero_point))
+        }
+    }
+}
+
 /// What a rescaling needs of each lane.
 #[derive(Clone, Copy)]
 pub(super) struct Factors {
@@ -25,9 +61,11 @@ pub(super) struct Factors {
     even: __m512i,
     /// The same of odd lanes, in even places.
     odd: __m512i,
-    /// One less than the shift to the right.
+    /// Shifts to the right and to the left.
     right: __m512i,
     left: __m512i,
+    /// Half of what the shift to the right leaves out, and the zero point above that.
+    half: __m512i,
 }
 
 impl Lanes for Avx512 {
@@ -71,18 +109,21 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
-    unsafe fn factors(self, multipliers: *const u8, shifts: *const u8) -> Factors {
+    unsafe fn factors(self, multipliers: *const u8, shifts: *const u8, finish: Finish) -> Factors {
         // SAFETY: the caller's.
         unsafe {
             let even = _mm512_slli_epi32::<1>(_mm512_loadu_si512(multipliers.cast()));
             let shifts = _mm512_loadu_si512(shifts.cast());
             let zero = _mm512_setzero_si512();
             let right = _mm512_sub_epi32(zero, _mm512_min_epi32(shifts, zero));
+            let half = _mm512_sllv_epi32(_mm512_set1_epi32(1), right);
+            let zero_point = _mm512_sllv_epi32(_mm512_set1_epi32(finish.zero_point), right);
             Factors {
                 even,
                 odd: _mm512_srli_epi64::<32>(even),
-                right: _mm512_sub_epi32(right, _mm512_set1_epi32(1)),
+                right,
                 left: _mm512_max_epi32(shifts, zero),
+                half: _mm512_add_epi32(_mm512_srli_epi32::<1>(half), zero_point),
             }
         }
     }
@@ -96,34 +137,6 @@ impl Lanes for Avx512 {
     #[inline(always)]
     fn dot_each(self, sums: __m512i, values: __m512i, weights: __m512i) -> __m512i {
         self.dot(sums, values, weights)
-    }
-
-    #[inline(always)]
-    fn rescale(self, sums: __m512i, factors: Factors, is_low: bool) -> __m512i {
-        // SAFETY: `self` says that the processor has these instructions.
-        unsafe {
-            let sums = if is_low {
-                sums
-            } else {
-                _mm512_sllv_epi32(sums, factors.left)
-            };
-            // The upper half of sums · (2m - 2^32) + 2^31, and the sums again: sums · m / 2^31.
-            let half = _mm512_set1_epi64(1 << 31);
-            let even = _mm512_add_epi64(_mm512_mul_epi32(sums, factors.even), half);
-            let odd = _mm512_mul_epi32(_mm512_srli_epi64::<32>(sums), factors.odd);
-            let odd = _mm512_add_epi64(odd, half);
-            let upper = _mm512_mask_shuffle_epi32::<0b11_11_01_01>(odd, 0x5555, even);
-            let high = _mm512_add_epi32(upper, sums);
-            // One less where negative, so that halves go away from zero.
-            let away = _mm512_add_epi32(high, _mm512_srai_epi32::<31>(high));
-            let twice = _mm512_srav_epi32(away, factors.right);
-            let rounded = _mm512_srai_epi32::<1>(_mm512_add_epi32(twice, _mm512_set1_epi32(1)));
-            if is_low {
-                return rounded;
-            }
-            let is_shifted = _mm512_cmpge_epi32_mask(factors.right, _mm512_setzero_si512());
-            _mm512_mask_mov_epi32(high, is_shifted, rounded)
-        }
     }
 
     #[inline(always)]
@@ -145,9 +158,39 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
-    fn shift_right(self, a: __m512i, bits: u32) -> __m512i {
+    fn shift_right(self, a: __m512i, bits: __m512i) -> __m512i {
         // SAFETY: `self` says that the processor has these instructions.
-        unsafe { _mm512_srav_epi32(a, _mm512_set1_epi32(bits as i32)) }
+        unsafe { _mm512_srav_epi32(a, bits) }
+    }
+
+    #[inline(always)]
+    unsafe fn copy(self, to: *mut u8, from: *const u8, count: usize) {
+        let mut at = 0;
+        // SAFETY: the caller's; what lies behind the last value is masked where it is read.
+        unsafe {
+            let offset = _mm512_set1_epi8(i8::MIN);
+            while at + 64 <= count {
+                let values = _mm512_loadu_si512(from.add(at).cast());
+                _mm512_storeu_si512(to.add(at).cast(), _mm512_xor_si512(values, offset));
+                at += 64;
+            }
+            if at < count {
+                let mask = u64::MAX >> (64 - (count - at));
+                let values = _mm512_maskz_loadu_epi8(mask, from.add(at).cast());
+                _mm512_storeu_si512(to.add(at).cast(), _mm512_xor_si512(values, offset));
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn fill(self, to: *mut u8, value: u8, count: usize) {
+        // SAFETY: the caller's: the last vector may reach behind the last value.
+        unsafe {
+            let values = _mm512_set1_epi8((value ^ Self::OFFSET) as i8);
+            for at in (0..count).step_by(64) {
+                _mm512_storeu_si512(to.add(at).cast(), values);
+            }
+        }
     }
 
     #[inline(always)]
@@ -157,20 +200,44 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
-    unsafe fn store(self, sums: __m512i, finish: Finish, to: *mut u8, count: usize) {
-        let [least, greatest] = finish.clamp;
-        let [least, greatest] = [least - finish.zero_point, greatest - finish.zero_point];
-        // SAFETY: the caller's; a lane beyond `count` is masked.
+    unsafe fn put(
+        self,
+        sums: __m512i,
+        factors: Factors,
+        finish: Finish,
+        to: *mut u8,
+        count: usize,
+    ) {
+        let sums = self.rescale(sums, factors, finish);
+        // SAFETY: the caller's.
         unsafe {
-            let sums = _mm512_max_epi32(sums, _mm512_set1_epi32(least));
-            let sums = _mm512_min_epi32(sums, _mm512_set1_epi32(greatest));
-            let sums = _mm512_add_epi32(sums, _mm512_set1_epi32(finish.zero_point));
-            let bytes = _mm512_cvtepi32_epi8(sums);
+            let bytes = _mm512_cvtsepi32_epi8(sums);
+            let bytes = _mm_max_epi8(bytes, _mm_set1_epi8(finish.clamp[0] as i8));
+            let bytes = _mm_min_epi8(bytes, _mm_set1_epi8(finish.clamp[1] as i8));
             if count == LANES {
                 _mm_storeu_si128(to.cast(), bytes);
             } else {
-                _mm_mask_storeu_epi8(to.cast(), ((1u32 << count) - 1) as u16, bytes);
+                super::store_some(bytes, to, count);
             }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn put_4(self, sums: [__m512i; 4], factors: [Factors; 4], finish: Finish, to: *mut u8) {
+        // Packing keeps to quarters of registers: the last step puts them in order.
+        let a = self.rescale(sums[0], factors[0], finish);
+        let b = self.rescale(sums[1], factors[1], finish);
+        let c = self.rescale(sums[2], factors[2], finish);
+        let d = self.rescale(sums[3], factors[3], finish);
+        // SAFETY: the caller's.
+        unsafe {
+            let words = [_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d)];
+            let bytes = _mm512_packs_epi16(words[0], words[1]);
+            let order = _mm512_loadu_si512(QUARTERS.as_ptr().cast());
+            let bytes = _mm512_permutexvar_epi32(order, bytes);
+            let bytes = _mm512_max_epi8(bytes, _mm512_set1_epi8(finish.clamp[0] as i8));
+            let bytes = _mm512_min_epi8(bytes, _mm512_set1_epi8(finish.clamp[1] as i8));
+            _mm512_storeu_si512(to.cast(), bytes);
         }
     }
 
@@ -178,6 +245,10 @@ impl Lanes for Avx512 {
     fn lanes(self, sums: __m512i) -> [i32; LANES] {
         // SAFETY: both are 64 bytes of any value.
         unsafe { core::mem::transmute(sums) }
+    }
+
+    fn bundles(is_one: bool) -> Bundles {
+        if is_one { &[8, 4, 1] } else { &[4, 2, 1] }
     }
 
     #[inline(always)]
@@ -208,3 +279,6 @@ static TURNED: [u8; 64] = {
     }
     turned
 };
+
+/// Dwords of a register whose quarters have four bytes each of four blocks, block by block.
+static QUARTERS: [i32; 16] = [0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15];
