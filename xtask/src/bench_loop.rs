@@ -30,10 +30,13 @@ pub(crate) enum Bench {
     },
     /// Measure the release binary and an idle server with 1,000 devices
     Footprint,
-    /// Count instructions, memory and flash of the MLPerf Tiny networks on the emulated Cortex-M4F
+    /// Count instructions, memory and flash of the MLPerf Tiny networks on emulated Cortex-M machines
     ///
     /// Prints one row a figure; exits with 1 if one is missed, or an output byte is wrong.
     Device {
+        /// Only this machine, such as `m4f`; may be repeated [default: all]
+        #[arg(long = "machine")]
+        machines: Vec<String>,
         /// Keep the counts in `xtask/instructions.toml`, which `cargo xtask test` holds later ones to
         #[arg(long)]
         write: bool,
@@ -46,7 +49,7 @@ impl Bench {
         match self {
             Self::Loop { only } => run_loop(only.as_deref()),
             Self::Footprint => bench_footprint::run(),
-            Self::Device { write } => bench_device::run(write),
+            Self::Device { machines, write } => bench_device::run(&machines, write),
         }
     }
 }

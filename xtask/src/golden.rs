@@ -25,9 +25,12 @@ pub(crate) enum Golden {
         /// Files, or folders whose `.cases.json` files are taken
         #[arg(required = true)]
         paths: Vec<PathBuf>,
-        /// Run them on the emulated Cortex-M4F as well (needs QEMU and a Rust target)
+        /// Run them on the emulated machines as well (needs QEMU and Rust targets)
         #[arg(long)]
         emulate: bool,
+        /// Only on this machine, such as `m4f`; may be repeated [default: all]
+        #[arg(long = "machine", requires = "emulate")]
+        machines: Vec<String>,
     },
 }
 
@@ -36,7 +39,11 @@ impl Golden {
     pub(crate) fn run(self) -> Answer {
         match self {
             Self::Dsp { paths } => run_dsp(paths),
-            Self::Tflite { paths, emulate } => run_tflite(paths, emulate),
+            Self::Tflite {
+                paths,
+                emulate,
+                machines,
+            } => run_tflite(paths, emulate.then_some(&machines)),
         }
     }
 }
@@ -65,19 +72,25 @@ fn run_dsp(paths: Vec<PathBuf>) -> Answer {
     }
 }
 
-fn run_tflite(paths: Vec<PathBuf>, emulate: bool) -> Answer {
-    let board = emulate.then(bench_device::build).transpose()?;
+fn run_tflite(paths: Vec<PathBuf>, machines: Option<&Vec<String>>) -> Answer {
+    let benches = machines.map(|machines| bench_device::build(machines));
+    let benches = benches.transpose()?.unwrap_or_default();
     let mut tally = golden_tflite::Tally::default();
     let mut unreadable = 0;
     let mut files = files_of(paths);
     files.retain(|file| file.to_string_lossy().ends_with(".cases.json"));
     for path in files {
-        if let Err(error) = golden_tflite::check_file(&path, board.as_ref(), &mut tally) {
+        if let Err(error) = golden_tflite::check_file(&path, &benches, &mut tally) {
             eprintln!("error: {error}");
             unreadable += 1;
         }
     }
-    for line in tally.refusals.iter().chain(&tally.differences) {
+    for line in tally
+        .left_out
+        .iter()
+        .chain(&tally.refusals)
+        .chain(&tally.differences)
+    {
         println!("{line}");
     }
     let differ = tally.differences.len();

@@ -7,7 +7,7 @@
 use serde_json::Value;
 use std::path::Path;
 use tinyops_compile::{Compiled, compile_graph};
-use tinyops_emulate::{Bench, RunFile};
+use tinyops_emulate::{Bench, EmulateError, RunFile};
 use tinyops_model::tflite::{EndKind, ImportError, Imported, import_with_ends};
 use tinyops_nn::golden::differences;
 use tinyops_nn::{Isa, Line, Plan, Prepared, TensorView, dequantize, quantize};
@@ -23,6 +23,8 @@ pub(crate) struct Tally {
     pub(crate) refusals: Vec<String>,
     /// Models that cannot run.
     pub(crate) refused: usize,
+    /// One line for each machine whose memory is too small for a model.
+    pub(crate) left_out: Vec<String>,
 }
 
 /// A model and its cases.
@@ -83,15 +85,11 @@ pub(crate) fn read(path: &Path, tally: &mut Tally) -> Result<Option<CaseFile>, S
 }
 
 /// Runs every case of a file here, by the portable kernels and by those for each instruction set
-/// that this processor has, and on the emulated board if there is one.
+/// that this processor has, and on the emulated machines.
 ///
 /// # Errors
 /// As [`read`], and when the emulator gives no answer.
-pub(crate) fn check_file(
-    path: &Path,
-    board: Option<&Bench>,
-    tally: &mut Tally,
-) -> Result<(), String> {
+pub(crate) fn check_file(path: &Path, machines: &[Bench], tally: &mut Tally) -> Result<(), String> {
     let at = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     let Some(mut file) = read(path, tally)? else {
         return Ok(());
@@ -139,7 +137,7 @@ pub(crate) fn check_file(
             );
             tally.differences.push(line);
         }
-        // The others, and the board, shall give the very bytes that the portable kernels gave.
+        // The others, and the machines, shall give the very bytes that the portable kernels gave.
         expected.copy_from_slice(actual);
         for prepared in &prepared {
             tally.checked += 1;
@@ -159,19 +157,33 @@ pub(crate) fn check_file(
             }
         }
     }
-    // The bench takes one input and one output.
-    fits &= plan.inputs().count() == 1 && plan.outputs().count() == 1;
-    if let Some(board) = board.filter(|_| fits) {
-        let run = RunFile {
-            plan: &file.program,
-            cases: &file.cases,
+    if !fits {
+        return Ok(());
+    }
+    let run = RunFile {
+        plan: &file.program,
+        cases: &file.cases,
+    };
+    let measured = on_all(machines, |bench| bench.run(&run));
+    for (bench, measured) in machines.iter().zip(measured) {
+        let core = bench.machine().core;
+        let measured = match measured {
+            Ok(measured) => measured,
+            Err(EmulateError::TooSmall { .. }) => {
+                let line = format!(
+                    "{model}: not run on {}, too little memory",
+                    bench.machine().id
+                );
+                tally.left_out.push(line);
+                continue;
+            }
+            Err(error) => return Err(at(&format!("{}: {error}", bench.machine().id))),
         };
-        let measured = board.run(&run).map_err(|error| at(&error))?;
         for (name, &wrong) in file.names.iter().zip(&measured.wrong) {
             tally.checked += 1;
             if wrong > 0 {
                 let line =
-                    format!("{model}: {name}: {wrong} elements differ on the emulated Cortex-M4F");
+                    format!("{model}: {name}: {wrong} elements differ on the emulated {core}");
                 tally.differences.push(line);
             }
         }
@@ -192,6 +204,25 @@ fn put(arena: &mut [u8], plan: &Plan<'_>, mut inputs: &[u8]) {
 fn outputs(arena: &[u8], plan: &Plan<'_>) -> Vec<u8> {
     let all = plan.outputs().map(|view| &arena[view.range()]);
     all.collect::<Vec<_>>().concat()
+}
+
+/// What `work` gives for each machine, several at a time, in the machines' order.
+pub(crate) fn on_all<T: Send>(machines: &[Bench], work: impl Fn(&Bench) -> T + Sync) -> Vec<T> {
+    let at_a_time = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut answers = Vec::new();
+    for some in machines.chunks(at_a_time) {
+        std::thread::scope(|scope| {
+            let work = &work;
+            let threads: Vec<_> = some
+                .iter()
+                .map(|bench| scope.spawn(move || work(bench)))
+                .collect();
+            for thread in threads {
+                answers.push(thread.join().expect("emulating does not panic"));
+            }
+        });
+    }
+    answers
 }
 
 /// What the file has at its ends, and the plan.
@@ -292,7 +323,7 @@ mod tests {
         for entry in std::fs::read_dir(folder).expect("the folder is in the repository") {
             let path = entry.expect("reads").path();
             if path.to_string_lossy().ends_with(".cases.json") {
-                check_file(&path, None, &mut tally).expect("reads");
+                check_file(&path, &[], &mut tally).expect("reads");
             }
         }
         assert_eq!(tally.differences, [""; 0]);
@@ -315,7 +346,7 @@ mod tests {
         }
         let mut tally = Tally::default();
         for key in ["kws", "vww", "ic", "ad", "sww"] {
-            check_file(&folder.join(format!("{key}.cases.json")), None, &mut tally).expect(key);
+            check_file(&folder.join(format!("{key}.cases.json")), &[], &mut tally).expect(key);
         }
         assert_eq!(tally.differences, [""; 0]);
         assert_eq!(tally.refusals, [""; 0]);

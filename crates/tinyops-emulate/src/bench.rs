@@ -1,20 +1,20 @@
-//! Counts what a plan takes on the emulated board: instructions, arena, stack, flash.
+//! Counts what a plan takes on an emulated machine: instructions, arena, stack, flash.
 //!
 //! The firmware is `firmware/qemu-bench`: kernels and executor alone, no capsule, no agent.
 
-use crate::machine::{self, PAYLOAD_BYTES_MAX};
-use crate::{EmulateError, Firmware, Memory};
+use crate::{EmulateError, Firmware, Machine, Memory, qemu, report};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-/// Instructions of the firmware's loop of known length.
-const CALIBRATION_INSTRUCTIONS: u64 = 4_000_000;
+/// How long all cases of a plan may take: a slow host runs some 50 M emulated instructions a second.
+const PATIENCE: Duration = Duration::from_secs(600);
 
-/// The programs that measure, built.
+/// The program that measures, built for a machine.
 #[derive(Debug, Clone)]
 pub struct Bench {
     program: PathBuf,
-    flash_bytes: u32,
+    machine: &'static Machine,
 }
 
 /// A plan and what it shall be run on.
@@ -29,65 +29,84 @@ pub struct RunFile<'a> {
 /// What one plan took.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Measured {
-    /// Instructions of `Plan::load`, to within one tick of the timer, which is 40.
+    /// Instructions of `Plan::load`, to within one tick of the timer, which is 31 to 63 of them.
     pub load_instructions: u64,
     /// Instructions of each case's run, likewise.
     pub run_instructions: Vec<u64>,
     /// Output elements of each case that are not the expected ones.
     pub wrong: Vec<u32>,
-    /// Bytes of the arena.
+    /// Bytes of the arena, as the plan claims.
     pub arena_bytes: u32,
-    /// The deepest stack, with that of the measuring program.
+    /// Bytes of it up to the last that the runs wrote.
+    pub touched_bytes: u32,
+    /// The deepest stack of the runs, with that of the measuring program.
     pub stack_bytes: u32,
 }
 
 impl Bench {
-    /// Builds the programs.
+    /// Builds the program for a machine, with all the memory that it has.
     ///
     /// # Errors
-    /// As [`Firmware::build`].
-    pub fn build(firmware: &Firmware) -> Result<Bench, EmulateError> {
-        // Code below the file at 2 MiB, and as much RAM as the largest of the boards has.
-        let memory = Memory {
-            flash_bytes: 0x0020_0000,
-            ram_bytes: 512 * 1024,
-        };
-        firmware.build_package(&["qemu-bench", "--bin", "bench"], memory)?;
-        let least = ["qemu-bench", "--bin", "footprint", "--bin", "empty"];
-        let least = [&least[..], &["--no-default-features"]].concat();
-        let programs = firmware.build_package(&least, memory)?;
-        let flash = |name: &str| loaded_bytes(&programs.join(name));
-        Ok(Bench {
-            flash_bytes: flash("footprint")?.saturating_sub(flash("empty")?),
-            program: programs.join("bench"),
-        })
+    /// [`EmulateError::Missing`] without a toolchain, [`EmulateError::Build`] when it does not compile.
+    pub fn build(firmware: &Firmware, machine: &'static Machine) -> Result<Bench, EmulateError> {
+        let package = ["--package", "qemu-bench", "--bin", "bench"];
+        let program = firmware.build(machine, all_of(machine), &package, "bench")?;
+        Ok(Bench { program, machine })
     }
 
-    /// Flash of the least program that loads and runs a plan, less that of an empty program.
+    /// The machine that it runs on.
     #[must_use]
-    pub fn runtime_flash_bytes(&self) -> u32 {
-        self.flash_bytes
+    pub fn machine(&self) -> &'static Machine {
+        self.machine
     }
 
-    /// Runs every case of a plan on the emulated Cortex-M4F.
+    /// Runs every case of a plan.
     ///
     /// # Errors
-    /// [`EmulateError`]: no figures came out. A wrong output is a figure.
+    /// [`EmulateError`]: no figures came out; [`EmulateError::TooSmall`] when the machine is. A
+    /// wrong output is a figure.
     pub fn run(&self, file: &RunFile<'_>) -> Result<Measured, EmulateError> {
         let bytes = file.to_bytes();
-        if bytes.len() > PAYLOAD_BYTES_MAX {
-            return Err(EmulateError::Refused {
-                reason: format!("{} bytes do not fit the emulated flash", bytes.len()),
+        if bytes.len() > self.machine.loaded.bytes as usize {
+            return Err(EmulateError::TooSmall {
+                memory: "flash".to_owned(),
+                needed_bytes: bytes.len() as u64,
             });
         }
-        let mut flash = tempfile::Builder::new()
+        let mut loaded = tempfile::Builder::new()
             .prefix("tinyops-bench-")
             .tempfile()
             .map_err(EmulateError::io("cannot make a temporary file"))?;
-        flash
+        loaded
             .write_all(&bytes)
             .map_err(EmulateError::io("cannot write the plan for the emulator"))?;
-        Measured::parse(&machine::run(&self.program, flash.path())?)
+        let output = qemu::run(self.machine, &self.program, loaded.path(), PATIENCE)?;
+        Measured::parse(&output)
+    }
+}
+
+/// Flash of the least program that loads and runs a plan, less that of an empty program, in bytes.
+///
+/// # Errors
+/// As [`Bench::build`].
+pub fn runtime_flash_bytes(firmware: &Firmware, machine: &Machine) -> Result<u32, EmulateError> {
+    let flash = |name: &str| {
+        let package = [
+            "--package",
+            "qemu-bench",
+            "--no-default-features",
+            "--bin",
+            name,
+        ];
+        loaded_bytes(&firmware.build(machine, all_of(machine), &package, name)?)
+    };
+    Ok(flash("footprint")?.saturating_sub(flash("empty")?))
+}
+
+fn all_of(machine: &Machine) -> Memory {
+    Memory {
+        flash_bytes: machine.flash.bytes,
+        ram_bytes: machine.ram.bytes,
     }
 }
 
@@ -121,34 +140,24 @@ impl Measured {
         self.wrong.iter().all(|&wrong| wrong == 0)
     }
 
-    fn parse(text: &str) -> Result<Measured, EmulateError> {
-        let fault = |reason: &str| EmulateError::Report {
-            reason: reason.to_owned(),
-            output: text.to_owned(),
-        };
+    fn parse(output: &str) -> Result<Measured, EmulateError> {
         let mut measured = Measured::default();
-        let mut ticks = None;
-        for line in text.lines() {
-            let Some((name, number)) = line.split_once(' ') else {
-                return Err(fault(line));
-            };
-            let number: u32 = number.trim().parse().map_err(|_| fault(line))?;
-            let instructions = || match ticks {
-                Some(ticks) => Ok(u64::from(number) * CALIBRATION_INSTRUCTIONS / ticks),
-                None => Err(fault("no calibration")),
-            };
-            match name {
-                "calibration" if number > 0 => ticks = Some(u64::from(number)),
-                "load" => measured.load_instructions = instructions()?,
-                "run" => measured.run_instructions.push(instructions()?),
-                "wrong" => measured.wrong.push(number),
-                "arena" => measured.arena_bytes = number,
-                "stack" => measured.stack_bytes = number,
-                "end" => return Ok(measured),
-                _ => return Err(fault(line)),
+        report::lines(output, "tinyops-bench 1", |words| {
+            let [name, number] = words else { return None };
+            let number: u64 = number.parse().ok()?;
+            let bytes = u32::try_from(number).ok();
+            match *name {
+                "load" => measured.load_instructions = number,
+                "run" => measured.run_instructions.push(number),
+                "wrong" => measured.wrong.push(bytes?),
+                "arena" => measured.arena_bytes = bytes?,
+                "touched" => measured.touched_bytes = bytes?,
+                "stack" => measured.stack_bytes = bytes?,
+                _ => return None,
             }
-        }
-        Err(fault("no end"))
+            Some(())
+        })?;
+        Ok(measured)
     }
 }
 
@@ -179,20 +188,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ticks_become_instructions_by_the_loop_of_known_length() {
-        let text = "calibration 100000\nload 10\narena 768\nrun 1000\nwrong 0\nrun 1001\nwrong 2\nstack 900\nend 0\n";
+    fn a_whole_report_is_read() {
+        let text = "tinyops-bench 1\nload 400\narena 768\nrun 40000\nwrong 0\nrun 40040\nwrong 2\ntouched 700\nstack 900\nend\n";
         let measured = Measured::parse(text).unwrap();
         assert_eq!(measured.load_instructions, 400);
         assert_eq!(measured.instructions_max(), 40_040);
-        assert_eq!(measured.arena_bytes, 768);
+        assert_eq!((measured.arena_bytes, measured.touched_bytes), (768, 700));
         assert!(!measured.is_exact());
     }
 
     #[test]
     fn a_report_that_stops_is_an_error() {
-        for text in ["", "load 4\nend 0\n", "calibration 5\n", "noise\n"] {
+        for text in [
+            "",
+            "load 4\nend\n",
+            "tinyops-bench 1\nload 5\n",
+            "tinyops-bench 1\nnoise\nend\n",
+        ] {
             let error = Measured::parse(text).unwrap_err();
             assert!(matches!(error, EmulateError::Report { .. }), "{text}");
         }
+        let error = Measured::parse("tinyops-bench 1\nrefused too little RAM\n").unwrap_err();
+        assert!(matches!(error, EmulateError::Refused { .. }));
     }
 }

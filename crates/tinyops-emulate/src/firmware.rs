@@ -1,19 +1,19 @@
-//! Builds the emulated board's firmware with the linker held to one board's memory.
+//! Builds the emulated machines' programs with the linker held to one board's memory.
 
 use crate::EmulateError;
+use crate::machine::{Machine, Region, Uart};
 use std::ffi::OsString;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-
-/// The target of every Cortex-M4F board.
-const TARGET: &str = "thumbv7em-none-eabihf";
+use tinyops_compile::Board;
 
 /// Where Debian's packages put the compiler that can build `core` from source.
 const DEBIAN_CARGO: &str = "/usr/bin/cargo";
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_CORE: &str = "/usr/lib/rustlib/src/rust/library/core";
 
-/// How `core` for the target is had on this machine.
+/// How `core` for a target is had on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Toolchain {
     /// rustup has the target installed.
@@ -23,12 +23,13 @@ pub enum Toolchain {
 }
 
 impl Toolchain {
-    /// Finds a toolchain for the emulated board.
+    /// Finds a toolchain for a machine's target.
     ///
     /// # Errors
     /// [`EmulateError::Missing`] when neither is there.
-    pub fn find() -> Result<Self, EmulateError> {
-        if installed_target().is_some_and(|folder| folder.is_dir()) {
+    pub fn find(machine: &Machine) -> Result<Self, EmulateError> {
+        let target = machine.target;
+        if installed_target(target).is_some_and(|folder| folder.is_dir()) {
             return Ok(Self::Installed);
         }
         let parts = [DEBIAN_CARGO, DEBIAN_RUSTC, DEBIAN_CORE];
@@ -36,8 +37,8 @@ impl Toolchain {
             return Ok(Self::BuildStd);
         }
         Err(EmulateError::Missing {
-            what: format!("the Rust target {TARGET}"),
-            remedy: "`rustup target add thumbv7em-none-eabihf`, or `apt-get install rustc-web cargo-web rust-web-src`",
+            what: format!("the Rust target {target}"),
+            remedy: "`rustup target add` it, or `apt-get install rustc-web cargo-web rust-web-src`",
         })
     }
 }
@@ -49,6 +50,17 @@ pub struct Memory {
     pub flash_bytes: u32,
     /// RAM for data, arena and stack, in bytes.
     pub ram_bytes: u32,
+}
+
+impl Memory {
+    /// What a board leaves.
+    #[must_use]
+    pub fn of(board: &Board) -> Memory {
+        Memory {
+            flash_bytes: board.flash_free_bytes(),
+            ram_bytes: board.ram_free_bytes(),
+        }
+    }
 }
 
 /// The firmware's source, and where its builds go.
@@ -68,7 +80,7 @@ impl Firmware {
         builds: impl Into<PathBuf>,
     ) -> Result<Self, EmulateError> {
         let source = source.into();
-        if !source.join("qemu-mps2/Cargo.toml").is_file() {
+        if !source.join("qemu-smoke/Cargo.toml").is_file() {
             return Err(EmulateError::Missing {
                 what: format!("the firmware's source ({})", source.display()),
                 remedy: "run from a checkout of TinyOps, or point TINYOPS_FIRMWARE at its `firmware` folder",
@@ -93,48 +105,44 @@ impl Firmware {
         Self::at(source, builds)
     }
 
-    /// Builds the firmware for one board's memory and answers with the program's path.
+    /// Builds one program for a machine with a board's memory; answers with its path.
+    ///
+    /// `package` holds cargo's arguments that choose it, `name` is the program's.
     ///
     /// # Errors
     /// [`EmulateError::Missing`] without a toolchain, [`EmulateError::Build`] when it does not
     /// compile or does not fit.
-    pub fn build(&self, memory: Memory) -> Result<PathBuf, EmulateError> {
-        let built = self
-            .build_package(&["qemu-mps2"], memory)?
-            .join("qemu-mps2");
-        // The next board's build overwrites the program, so each board keeps its own copy.
-        let kept = self.builds.join(format!(
-            "qemu-mps2-{}-{}",
-            memory.flash_bytes, memory.ram_bytes
-        ));
-        std::fs::copy(&built, &kept)
-            .map_err(EmulateError::io(format!("cannot copy {}", built.display())))?;
-        Ok(kept)
-    }
-
-    /// Builds one package of the firmware workspace, given with cargo's further arguments; answers
-    /// with the folder of its programs.
-    pub(crate) fn build_package(
+    pub(crate) fn build(
         &self,
-        package: &[&str],
+        machine: &Machine,
         memory: Memory,
+        package: &[&str],
+        name: &str,
     ) -> Result<PathBuf, EmulateError> {
-        let toolchain = Toolchain::find()?;
-        std::fs::create_dir_all(&self.builds).map_err(EmulateError::io(format!(
+        let toolchain = Toolchain::find(machine)?;
+        let folder = (self.builds).join(format!("{}-{}", machine.target, machine.target_cpu));
+        std::fs::create_dir_all(&folder).map_err(EmulateError::io(format!(
             "cannot make {}",
-            self.builds.display()
+            folder.display()
         )))?;
-        let mut command = command(&toolchain)?;
-        command
-            .args(["build", "--release", "--package"])
+        // From the build to the copy, since another board's build overwrites the program.
+        let lock = folder.join("lock");
+        let lock = File::create(&lock)
+            .and_then(|file| file.lock().map(|()| file))
+            .map_err(EmulateError::io(format!("cannot lock {}", lock.display())))?;
+        let opt_level = format!(
+            "profile.release.package.tinyops-nn.opt-level={}",
+            machine.opt_level
+        );
+        let output = command(&toolchain, machine)?
+            .args(["build", "--release", "--target", machine.target])
+            .args(["--config", &opt_level])
             .args(package)
-            .args(["--target", TARGET])
+            .args(["--features", &machine.features.join(",")])
             .current_dir(&self.source)
-            .env("CARGO_TARGET_DIR", &self.builds)
-            .env("TINYOPS_FLASH_BYTES", memory.flash_bytes.to_string())
-            .env("TINYOPS_RAM_BYTES", memory.ram_bytes.to_string())
-            .stdin(Stdio::null());
-        let output = command
+            .env("CARGO_TARGET_DIR", &folder)
+            .envs(variables(machine, memory))
+            .stdin(Stdio::null())
             .output()
             .map_err(EmulateError::io("cannot start cargo"))?;
         if !output.status.success() {
@@ -144,20 +152,54 @@ impl Firmware {
                 log: last_lines(&String::from_utf8_lossy(&output.stderr), 20),
             });
         }
-        Ok(self.builds.join(TARGET).join("release"))
+        let built = folder.join(machine.target).join("release").join(name);
+        let kept = folder.join(format!(
+            "{name}-{}-{}-{}",
+            machine.id, memory.flash_bytes, memory.ram_bytes
+        ));
+        std::fs::copy(&built, &kept)
+            .map_err(EmulateError::io(format!("cannot copy {}", built.display())))?;
+        drop(lock);
+        Ok(kept)
     }
 }
 
+/// What the build script of `firmware/qemu-machine` asks for. A board may leave more than a machine has.
+fn variables(machine: &Machine, memory: Memory) -> Vec<(&'static str, String)> {
+    let Region { origin, bytes } = machine.loaded;
+    let (uart, address) = match machine.uart {
+        Uart::Cmsdk(address) => ("cmsdk", address),
+        Uart::Nrf51(address) => ("nrf51", address),
+    };
+    let numbers = [
+        ("TINYOPS_FLASH_ORIGIN", machine.flash.origin),
+        (
+            "TINYOPS_FLASH_BYTES",
+            memory.flash_bytes.min(machine.flash.bytes),
+        ),
+        ("TINYOPS_RAM_ORIGIN", machine.ram.origin),
+        ("TINYOPS_RAM_BYTES", memory.ram_bytes.min(machine.ram.bytes)),
+        ("TINYOPS_LOADED_ORIGIN", origin),
+        ("TINYOPS_LOADED_BYTES", bytes),
+        ("TINYOPS_UART_ADDRESS", address),
+    ];
+    let numbers = numbers.map(|(name, number)| (name, number.to_string()));
+    numbers
+        .into_iter()
+        .chain([("TINYOPS_UART", uart.to_owned())])
+        .collect()
+}
+
 /// Cargo, set up so that it links for the target with the linker that rustup brings.
-fn command(toolchain: &Toolchain) -> Result<Command, EmulateError> {
-    let mut flags = OsString::from("-C link-arg=-Tlink.x -C target-cpu=cortex-m4");
+fn command(toolchain: &Toolchain, machine: &Machine) -> Result<Command, EmulateError> {
+    let mut flags = OsString::from("-C link-arg=-Tlink.x -C target-cpu=");
+    flags.push(machine.target_cpu);
     let mut command = match toolchain {
         Toolchain::Installed => Command::new("cargo"),
         Toolchain::BuildStd => {
             let mut command = Command::new(DEBIAN_CARGO);
             command
                 .env("RUSTC", DEBIAN_RUSTC)
-                .env("RUSTC_BOOTSTRAP", "1")
                 .args(["-Z", "build-std=core"]);
             let (linker, flavor) = linker()?;
             flags.push(" -C linker-flavor=");
@@ -177,7 +219,8 @@ fn command(toolchain: &Toolchain) -> Result<Command, EmulateError> {
     ] {
         command.env_remove(name);
     }
-    command.env("RUSTFLAGS", flags);
+    // Kernels are chosen by `cfg(target_feature)`, which a stable compiler tells of stable features alone.
+    command.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", flags);
     Ok(command)
 }
 
@@ -216,8 +259,8 @@ fn sysroot() -> Option<PathBuf> {
     output.status.success().then(|| PathBuf::from(text.trim()))
 }
 
-fn installed_target() -> Option<PathBuf> {
-    Some(sysroot()?.join("lib/rustlib").join(TARGET))
+fn installed_target(target: &str) -> Option<PathBuf> {
+    Some(sysroot()?.join("lib/rustlib").join(target))
 }
 
 fn last_lines(text: &str, count: usize) -> String {

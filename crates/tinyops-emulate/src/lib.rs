@@ -8,11 +8,13 @@
 mod bench;
 mod firmware;
 mod machine;
+mod qemu;
 mod report;
 mod smoke;
 
-pub use bench::{Bench, Measured, RunFile};
+pub use bench::{Bench, Measured, RunFile, runtime_flash_bytes};
 pub use firmware::{Firmware, Memory, Toolchain};
+pub use machine::{MACHINES, Machine, Region, Uart};
 pub use report::{Case, Smoke};
 pub use smoke::smoke;
 
@@ -61,6 +63,14 @@ pub enum EmulateError {
     Refused {
         /// The firmware's word.
         reason: String,
+    },
+    /// The machine has too little memory for it.
+    #[error("it needs {needed_bytes} bytes of {memory}, more than the emulated machine has")]
+    TooSmall {
+        /// What is short: `flash` or `RAM`.
+        memory: String,
+        /// How much would be enough.
+        needed_bytes: u64,
     },
     /// A file or process could not be used.
     #[error("{what}")]

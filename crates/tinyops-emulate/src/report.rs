@@ -1,34 +1,76 @@
 //! What the firmware reports, line by line.
 //!
 //! ```text
-//! tinyops-smoke 1
-//! arena <bytes>
+//! tinyops-smoke 2
 //! case <index> equal <instructions>
 //! case <index> differs <instructions> <element> <expected> <actual>
-//! stack <bytes>
+//! arena <bytes that the plan claims> <bytes that were written>
+//! stack <bytes to install> <bytes to run>
 //! end
 //! ```
-//! or, after the first line, `refused <reason>`.
+//! or, after the first line, `refused <reason>` or `lacks <bytes needed> <memory>`.
 
 use crate::EmulateError;
+
+/// Gives the words of every line between a greeting and `end` to `each`.
+///
+/// # Errors
+/// [`EmulateError::Refused`] and [`EmulateError::TooSmall`] when a line says so; [`EmulateError::Report`] when `each` knows no such line, or the
+/// report is not whole.
+pub(crate) fn lines(
+    output: &str,
+    greeting: &str,
+    mut each: impl FnMut(&[&str]) -> Option<()>,
+) -> Result<(), EmulateError> {
+    let fault = |reason: &str| EmulateError::Report {
+        reason: reason.to_owned(),
+        output: output.to_owned(),
+    };
+    let mut lines = output.lines().map(str::trim_end);
+    if lines.next() != Some(greeting) {
+        return Err(fault("no greeting"));
+    }
+    for line in lines {
+        let words: Vec<&str> = line.split(' ').collect();
+        match words.as_slice() {
+            ["end"] => return Ok(()),
+            ["refused", ..] => {
+                let reason = line.trim_start_matches("refused ").to_owned();
+                return Err(EmulateError::Refused { reason });
+            }
+            ["lacks", bytes, memory] => {
+                return Err(EmulateError::TooSmall {
+                    memory: (*memory).to_owned(),
+                    needed_bytes: bytes.parse().map_err(|_| fault(line))?,
+                });
+            }
+            words => each(words).ok_or_else(|| fault(line))?,
+        }
+    }
+    Err(fault("no end"))
+}
 
 /// The verdict on one golden vector.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Case {
-    /// Instructions from window to scores, a multiple of the timer's 40.
+    /// Instructions from window to scores, to within one tick of the timer, which is 31 to 63 of them.
     pub instructions: u64,
     /// The first output element that differs, with the expected and the actual value.
     pub difference: Option<(u32, f32, f32)>,
 }
 
 /// What came out of a smoke test.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Smoke {
     /// One verdict a golden vector, in the capsule's order.
     pub cases: Vec<Case>,
-    /// Arena that the plan used, in bytes.
+    /// Arena that the plan claims, in bytes.
     pub arena_bytes: u32,
-    /// The deepest stack seen, in bytes.
+    /// Bytes of it up to the last that was written, measured on the board.
+    pub arena_touched_bytes: u32,
+    /// The deepest stack until the model was loaded, in bytes: start-up, hashes, signatures, checks.
+    pub install_stack_bytes: u32,
+    /// The deepest stack of the windows, in bytes.
     pub stack_bytes: u32,
 }
 
@@ -49,38 +91,25 @@ impl Smoke {
 
     /// Reads the firmware's report.
     pub(crate) fn parse(output: &str) -> Result<Self, EmulateError> {
-        let fault = |reason: &str| EmulateError::Report {
-            reason: reason.to_owned(),
-            output: output.to_owned(),
-        };
-        let mut lines = output.lines().map(str::trim_end);
-        if lines.next() != Some("tinyops-smoke 1") {
-            return Err(fault("no greeting"));
-        }
-        let mut smoke = Self {
-            cases: Vec::new(),
-            arena_bytes: 0,
-            stack_bytes: 0,
-        };
-        for line in lines {
-            let words: Vec<&str> = line.split(' ').collect();
-            match words.as_slice() {
-                ["end"] => return Ok(smoke),
-                ["refused", ..] => {
-                    let reason = line.trim_start_matches("refused ").to_owned();
-                    return Err(EmulateError::Refused { reason });
+        let mut smoke = Self::default();
+        lines(output, "tinyops-smoke 2", |words| {
+            match words {
+                ["arena", claimed, touched] => {
+                    smoke.arena_bytes = claimed.parse().ok()?;
+                    smoke.arena_touched_bytes = touched.parse().ok()?;
                 }
-                ["arena", bytes] => smoke.arena_bytes = bytes.parse().map_err(|_| fault(line))?,
-                ["stack", bytes] => smoke.stack_bytes = bytes.parse().map_err(|_| fault(line))?,
+                ["stack", install, run] => {
+                    smoke.install_stack_bytes = install.parse().ok()?;
+                    smoke.stack_bytes = run.parse().ok()?;
+                }
                 ["case", index, rest @ ..] if index.parse() == Ok(smoke.cases.len()) => {
-                    smoke
-                        .cases
-                        .push(parse_case(rest).ok_or_else(|| fault(line))?);
+                    smoke.cases.push(parse_case(rest)?);
                 }
-                _ => return Err(fault(line)),
+                _ => return None,
             }
-        }
-        Err(fault("no end"))
+            Some(())
+        })?;
+        Ok(smoke)
     }
 }
 
@@ -108,10 +137,10 @@ mod tests {
 
     #[test]
     fn a_whole_report_is_read() {
-        let text = "tinyops-smoke 1\narena 512\ncase 0 equal 4000\ncase 1 differs 4040 2 -7 9\nstack 900\nend\n";
+        let text = "tinyops-smoke 2\ncase 0 equal 4000\ncase 1 differs 4040 2 -7 9\narena 512 500\nstack 2900 900\nend\n";
         let smoke = Smoke::parse(text).unwrap();
-        assert_eq!(smoke.arena_bytes, 512);
-        assert_eq!(smoke.stack_bytes, 900);
+        assert_eq!((smoke.arena_bytes, smoke.arena_touched_bytes), (512, 500));
+        assert_eq!((smoke.install_stack_bytes, smoke.stack_bytes), (2900, 900));
         assert_eq!(smoke.instructions_max(), 4040);
         assert_eq!(smoke.cases[1].difference, Some((2, -7.0, 9.0)));
         assert!(!smoke.passed());
@@ -119,15 +148,15 @@ mod tests {
 
     #[test]
     fn a_report_without_cases_does_not_pass() {
-        assert!(!Smoke::parse("tinyops-smoke 1\nend\n").unwrap().passed());
+        assert!(!Smoke::parse("tinyops-smoke 2\nend\n").unwrap().passed());
     }
 
     #[test]
     fn a_torn_report_is_an_error() {
         for text in [
             "",
-            "tinyops-smoke 1\narena 5\n",
-            "tinyops-smoke 1\ncase 1 equal 5\nend\n",
+            "tinyops-smoke 2\narena 5 5\n",
+            "tinyops-smoke 2\ncase 1 equal 5\nend\n",
         ] {
             assert!(
                 matches!(Smoke::parse(text), Err(EmulateError::Report { .. })),
@@ -138,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_refusal_keeps_its_reason() {
-        let error = Smoke::parse("tinyops-smoke 1\nrefused no plan\n").unwrap_err();
+        let error = Smoke::parse("tinyops-smoke 2\nrefused no plan\n").unwrap_err();
         assert!(matches!(error, EmulateError::Refused { reason } if reason == "no plan"));
     }
 }

@@ -5,7 +5,7 @@
 #![expect(clippy::print_stderr, reason = "a skipped test says why")]
 
 use tinyops_compile::{Golden, compile, payload};
-use tinyops_emulate::{EmulateError, Firmware, Memory, smoke};
+use tinyops_emulate::{EmulateError, Firmware, Machine, Memory, smoke};
 use tinyops_train::progress::Flow;
 use tinyops_train::{
     Conv1dSpec, FeatureSet, FrontEndSpec, NetworkSpec, Origin, RawSpec, Recording, Target,
@@ -56,23 +56,15 @@ fn trained_payload(spec: &TrainSpec, spoil: impl FnOnce(&mut Vec<Golden>)) -> Ve
     payload(&model, &compile(&model).unwrap(), &vectors).unwrap()
 }
 
-/// The firmware, unless tools are missing, which is said.
-fn firmware() -> Option<Firmware> {
-    match Firmware::find().and_then(|firmware| firmware.build(NANO_33).map(|_| firmware)) {
-        Ok(firmware) => Some(firmware),
-        Err(EmulateError::Missing { what, remedy }) => {
-            eprintln!("skipped: {what} is missing; {remedy}");
-            None
-        }
-        Err(error) => panic!("{error}"),
-    }
+fn m4f() -> &'static Machine {
+    Machine::named("m4f").unwrap()
 }
 
 fn run(
     firmware: &Firmware,
     payload: &[u8],
 ) -> Option<Result<tinyops_emulate::Smoke, EmulateError>> {
-    match smoke(firmware, payload, NANO_33) {
+    match smoke(firmware, m4f(), payload, NANO_33) {
         Err(EmulateError::Missing { what, remedy }) => {
             eprintln!("skipped: {what} is missing; {remedy}");
             None
@@ -99,7 +91,7 @@ fn check_equal(firmware: &Firmware, spec: &TrainSpec) {
 // One test, since the builds share a folder and a machine has few cores.
 #[test]
 fn the_board_gives_the_bytes_of_the_host() {
-    let Some(firmware) = firmware() else { return };
+    let firmware = Firmware::find().unwrap();
     let spectral = TrainSpec {
         epochs: 3,
         ..TrainSpec::template(Template::Motion)
@@ -140,7 +132,7 @@ fn a_firmware_that_does_not_fit_is_named() {
         flash_bytes: 4096,
         ram_bytes: 190 * 1024,
     };
-    match firmware.build(tiny) {
+    match smoke(&firmware, m4f(), b"", tiny) {
         Err(EmulateError::Build {
             flash_bytes: 4096,
             log,

@@ -1,5 +1,8 @@
 //! Inner loops for the DSP extension of Armv7E-M and Armv8-M.
 //!
+//! Functions of assembly alone name their processor, since the assembler knows no `target-cpu` there:
+//! the Cortex-M4, as no instruction is used that Armv7E-M does not have.
+//!
 //! `SXTB16` of a word of four int8 values `b0 b1 b2 b3` gives the 16-bit pair `(b0, b2)`, and
 //! `(b1, b3)` of the word rotated by 8; `SMLAD` multiplies two pairs and adds both products. As
 //! inputs and weights are widened alike, the pairs match without any reordering.

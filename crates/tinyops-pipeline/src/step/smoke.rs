@@ -1,8 +1,8 @@
 //! Smoke: the golden vectors on the executor, from the finished payload and nothing else.
 
 use serde::{Deserialize, Serialize};
-use tinyops_compile::{boards, replay};
-use tinyops_emulate::{EmulateError, Firmware, Memory, smoke};
+use tinyops_compile::{Board, boards, replay};
+use tinyops_emulate::{EmulateError, Firmware, Machine, Memory, smoke};
 use tinyops_store::step::Port;
 
 use crate::{
@@ -24,11 +24,11 @@ pub(crate) async fn step(
         digest: first.payload,
     }];
     let payload = bench.bytes(&first.payload).await?;
-    let memory = memory_of(&first.board);
+    let board = boards().iter().find(|board| board.id == first.board);
     let work = move |tell: Tell| {
         tell(0, 0, "the first time builds the firmware".to_owned());
         let found = Found {
-            gates: vec![golden(&payload)?, emulated(&payload, settings, memory)],
+            gates: vec![golden(&payload)?, emulated(&payload, settings, board)],
         };
         let summary = found
             .gates
@@ -73,24 +73,28 @@ fn golden(payload: &[u8]) -> Result<Gate, RunError> {
     Ok(Gate::new(GateName::Golden, holds, reason))
 }
 
-fn emulated(payload: &[u8], setting: Smoke, memory: Option<Memory>) -> Gate {
+fn emulated(payload: &[u8], setting: Smoke, board: Option<&Board>) -> Gate {
     let absent = |reason: String| match setting {
         Smoke::Required => Gate::new(GateName::Smoke, false, reason),
         Smoke::Off | Smoke::WhenAvailable => Gate::not_run(GateName::Smoke, reason),
     };
-    let Some(memory) = memory.filter(|_| setting != Smoke::Off) else {
+    let Some(board) = board.filter(|_| setting != Smoke::Off) else {
         return absent("not run: switched off in `[gates]`".to_owned());
     };
-    let verdict = Firmware::find().and_then(|firmware| smoke(&firmware, payload, memory));
+    let (machine, stand_in) = Machine::of_board(board);
+    let verdict =
+        Firmware::find().and_then(|firmware| smoke(&firmware, machine, payload, Memory::of(board)));
     match verdict {
         Ok(found) => {
             let wrong = found.cases.iter().filter(|case| case.difference.is_some());
             let reason = format!(
-                "{} of {} vectors equal on the emulated board, {} instructions at most, {} bytes of stack",
+                "{} of {} vectors equal on the emulated {}, {} instructions at most, {} bytes of stack{}",
                 found.cases.len() - wrong.count(),
                 found.cases.len(),
+                machine.core,
                 found.instructions_max(),
-                found.stack_bytes
+                found.stack_bytes,
+                stand_in.map_or(String::new(), |reason| format!(" ({reason})"))
             );
             Gate::new(GateName::Smoke, found.passed(), reason)
         }
@@ -99,13 +103,4 @@ fn emulated(payload: &[u8], setting: Smoke, memory: Option<Memory>) -> Gate {
         }
         Err(error) => Gate::new(GateName::Smoke, false, error.to_string()),
     }
-}
-
-/// What the board leaves to the application.
-fn memory_of(id: &str) -> Option<Memory> {
-    let board = boards().iter().find(|board| board.id == id)?;
-    Some(Memory {
-        flash_bytes: board.flash_free_bytes(),
-        ram_bytes: board.ram_free_bytes(),
-    })
 }

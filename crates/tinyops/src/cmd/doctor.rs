@@ -1,7 +1,7 @@
 use std::{env, path::Path};
 
 use serde::Serialize;
-use tinyops_emulate::{Firmware, Toolchain};
+use tinyops_emulate::{Firmware, MACHINES, Toolchain};
 
 use crate::{context::Context, failure::Failure};
 
@@ -29,13 +29,7 @@ struct Check {
 pub(crate) async fn run(context: &Context, _: &Doctor) -> Result<(), Failure> {
     let checks = vec![
         store(context).await,
-        optional(
-            "target of the emulated board",
-            Toolchain::find().map(|found| match found {
-                Toolchain::Installed => "thumbv7em-none-eabihf is installed".to_owned(),
-                Toolchain::BuildStd => "Debian's cargo-web builds `core` for it".to_owned(),
-            }),
-        ),
+        optional("targets of the emulated boards", targets()),
         optional(
             "firmware of the emulated board",
             Firmware::find().map(|_| "found".to_owned()),
@@ -69,6 +63,18 @@ pub(crate) async fn run(context: &Context, _: &Doctor) -> Result<(), Failure> {
     } else {
         Err(Failure::environment("something that is needed is missing"))
     }
+}
+
+/// How the targets of all machines are had, or the first that is missing.
+fn targets() -> Result<String, tinyops_emulate::EmulateError> {
+    let mut installed = 0;
+    for machine in &MACHINES {
+        installed += usize::from(Toolchain::find(machine)? == Toolchain::Installed);
+    }
+    Ok(match installed {
+        count if count == MACHINES.len() => "installed".to_owned(),
+        _ => "Debian's cargo-web builds `core` for them".to_owned(),
+    })
 }
 
 async fn store(context: &Context) -> Check {

@@ -1,6 +1,6 @@
 use serde::Serialize;
 use tinyops_compile::replay;
-use tinyops_emulate::{EmulateError, Firmware, Memory, smoke};
+use tinyops_emulate::{EmulateError, Firmware, Machine, Memory, smoke};
 
 use crate::{
     cmd::compile::{board, stored_payload},
@@ -31,9 +31,18 @@ struct View {
     executor: Verdict,
     /// On the emulated board.
     emulated: Verdict,
+    /// The core that was emulated.
+    core: &'static str,
+    /// Why it is not the board's own, if it is not.
+    stand_in: Option<String>,
     instructions_max: Option<u64>,
     arena_bytes: Option<u32>,
+    /// Of it, up to the last that was written.
+    arena_touched_bytes: Option<u32>,
+    /// The deepest stack of a window.
     stack_bytes: Option<u32>,
+    /// The deepest stack until the model was loaded.
+    install_stack_bytes: Option<u32>,
 }
 
 #[derive(Serialize)]
@@ -66,6 +75,7 @@ pub(crate) async fn run(context: &Context, args: &SmokeTest) -> Result<(), Failu
     let replayed = replay(&payload).map_err(|error| Failure::of(Exit::No, &error))?;
     let mut wrong: Vec<usize> = replayed.differing.iter().map(|found| found.case).collect();
     wrong.dedup();
+    let (machine, stand_in) = Machine::of_board(board);
     let mut view = View {
         model: title(&model),
         board: board.id.clone(),
@@ -74,16 +84,18 @@ pub(crate) async fn run(context: &Context, args: &SmokeTest) -> Result<(), Failu
             verdict: "not run",
             reason: String::new(),
         },
+        core: machine.core,
+        stand_in,
         instructions_max: None,
         arena_bytes: None,
+        arena_touched_bytes: None,
         stack_bytes: None,
+        install_stack_bytes: None,
     };
-    let memory = Memory {
-        flash_bytes: board.flash_free_bytes(),
-        ram_bytes: board.ram_free_bytes(),
-    };
+    let memory = Memory::of(board);
     let emulated =
-        tokio::task::spawn_blocking(move || smoke(&Firmware::find()?, &payload, memory)).await;
+        tokio::task::spawn_blocking(move || smoke(&Firmware::find()?, machine, &payload, memory))
+            .await;
     let emulated = emulated
         .map_err(|error| Failure::environment("the emulation stopped at a bug").cause(&error))?;
     let mut missing = None;
@@ -93,7 +105,9 @@ pub(crate) async fn run(context: &Context, args: &SmokeTest) -> Result<(), Failu
             view.emulated = Verdict::of(found.cases.len(), wrong.count());
             view.instructions_max = Some(found.instructions_max());
             view.arena_bytes = Some(found.arena_bytes);
+            view.arena_touched_bytes = Some(found.arena_touched_bytes);
             view.stack_bytes = Some(found.stack_bytes);
+            view.install_stack_bytes = Some(found.install_stack_bytes);
         }
         Err(error) => {
             view.emulated.reason = error.to_string();
@@ -125,11 +139,17 @@ fn text(view: &View) -> String {
     for (place, verdict) in [("executor", &view.executor), ("emulated", &view.emulated)] {
         out += &format!("  {place:<10} {:<8} {}\n", verdict.verdict, verdict.reason);
     }
-    if let (Some(instructions), Some(arena), Some(stack)) =
-        (view.instructions_max, view.arena_bytes, view.stack_bytes)
-    {
+    if let Some(reason) = &view.stand_in {
+        out += &format!("  {reason}\n");
+    }
+    if let (Some(instructions), Some(arena), Some(stack), Some(install)) = (
+        view.instructions_max,
+        view.arena_touched_bytes,
+        view.stack_bytes,
+        view.install_stack_bytes,
+    ) {
         out += &format!(
-            "  {instructions} instructions a window at most, arena {arena} B, stack {stack} B\n"
+            "  {instructions} instructions a window at most, arena {arena} B, stack {stack} B ({install} B to install)\n"
         );
     }
     out

@@ -1,48 +1,83 @@
-//! Runs every case of the file in flash, and says what it took, line by line.
+//! Runs every case of the loaded file, and says what it took, line by line.
 //!
 //! ```text
-//! calibration <ticks of 4,000,000 instructions>
-//! load <ticks>
-//! arena <bytes>
-//! run <ticks>          one for each case
+//! tinyops-bench 1
+//! load <instructions>
+//! arena <bytes that the plan claims>
+//! touched <bytes of it that were written or read back>
+//! run <instructions>   one for each case
 //! wrong <elements>     one for each case
 //! stack <bytes>
-//! end 0
+//! end
 //! ```
+//! or, after the first line, `refused <reason>` or `lacks <bytes needed> RAM`.
 #![no_std]
 #![no_main]
 
+use core::fmt::Write;
 use cortex_m_rt::entry;
-use qemu_bench::{BenchFile, Counter, free_ram, paint_stack, say, stack_high_water, stop};
+use qemu_bench::BenchFile;
+use qemu_machine::{counter::Counter, memory, serial::Serial, stop};
 use tinyops_nn::Plan;
 
 #[entry]
 fn main() -> ! {
-    paint_stack();
-    let Some(peripherals) = cortex_m::Peripherals::take() else {
-        stop()
+    memory::paint();
+    let mut serial = Serial::start();
+    let _ = writeln!(serial, "tinyops-bench 1");
+    let _ = match measure(&mut serial) {
+        Ok(()) => writeln!(serial, "end"),
+        Err(Fault::Refused(reason)) => writeln!(serial, "refused {reason}"),
+        Err(Fault::Lacks(bytes)) => writeln!(serial, "lacks {bytes} RAM"),
     };
-    let mut counter = Counter::new(peripherals.SYST);
-    say("calibration", counter.calibrate(2_000_000));
-    let file = BenchFile::find();
-    let (plan, load) = counter.measure(|| Plan::load(file.plan));
-    say("load", load);
-    let Ok(plan) = plan else { stop() };
-    say("arena", plan.arena_bytes() as u32);
-    let Some(arena) = free_ram().get_mut(..plan.arena_bytes()) else {
-        stop()
-    };
-    let (input, output) = (plan.input(), plan.output());
-    for index in 0..file.case_count {
-        let (values, expected) = file.case(index, input.len, output.len);
-        arena[input.range()].copy_from_slice(values);
-        let (answer, ticks) = counter.measure(|| plan.run(arena));
-        let pairs = arena[output.range()].iter().zip(expected);
-        let wrong = pairs.filter(|(actual, expected)| actual != expected).count();
-        say("run", ticks);
-        say("wrong", if answer.is_ok() { wrong as u32 } else { u32::MAX });
-    }
-    say("stack", stack_high_water());
-    say("end", 0);
     stop()
+}
+
+enum Fault {
+    Refused(&'static str),
+    /// So many bytes of arena are more than there are.
+    Lacks(usize),
+}
+
+impl From<&'static str> for Fault {
+    fn from(reason: &'static str) -> Fault {
+        Fault::Refused(reason)
+    }
+}
+
+fn measure(serial: &mut Serial) -> Result<(), Fault> {
+    let mut counter = Counter::start().ok_or("no timer")?;
+    let file = BenchFile::parse(memory::loaded()).ok_or("no file was loaded")?;
+    let (plan, load) = counter.measure(|| Plan::load(file.plan));
+    let plan = plan.map_err(|_| "the plan is not one")?;
+    let long = "more instructions than the timer counts";
+    let arena = memory::take(plan.arena_bytes()).ok_or(Fault::Lacks(plan.arena_bytes()))?;
+    let _ = writeln!(serial, "load {}\narena {}", load.ok_or(long)?, arena.len());
+    memory::paint_stack();
+    let input_len = plan.inputs().map(|view| view.len).sum();
+    let output_len = plan.outputs().map(|view| view.len).sum();
+    for index in 0..file.case_count {
+        let case = file.case(index, input_len, output_len);
+        let (mut values, mut expected) = case.ok_or("a case is not whole")?;
+        for view in plan.inputs() {
+            let one;
+            (one, values) = values.split_at(view.len);
+            arena[view.range()].copy_from_slice(one);
+        }
+        let (answer, run) = counter.measure(|| plan.run(arena));
+        answer.map_err(|_| "the plan does not run")?;
+        let mut wrong = 0;
+        for view in plan.outputs() {
+            let one;
+            (one, expected) = expected.split_at(view.len);
+            let pairs = arena[view.range()].iter().zip(one);
+            wrong += pairs
+                .filter(|(actual, expected)| actual != expected)
+                .count();
+        }
+        let _ = writeln!(serial, "run {}\nwrong {wrong}", run.ok_or(long)?);
+    }
+    let (touched, stack) = (memory::touched(arena), memory::stack_high_water());
+    let _ = writeln!(serial, "touched {touched}\nstack {stack}");
+    Ok(())
 }

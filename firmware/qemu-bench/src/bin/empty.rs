@@ -3,9 +3,9 @@
 #![no_main]
 
 use cortex_m_rt::entry;
-use qemu_bench::stop;
+use qemu_bench as _;
 
 #[entry]
 fn main() -> ! {
-    stop()
+    qemu_machine::stop()
 }

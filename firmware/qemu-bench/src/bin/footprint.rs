@@ -3,13 +3,16 @@
 #![no_main]
 
 use cortex_m_rt::entry;
-use qemu_bench::{BenchFile, free_ram, stop};
+use qemu_bench as _;
+use qemu_machine::memory;
 use tinyops_nn::Plan;
 
 #[entry]
 fn main() -> ! {
-    if let Ok(plan) = Plan::load(BenchFile::find().plan) {
-        let _ = plan.run(free_ram());
+    if let Ok(plan) = Plan::load(memory::loaded()) {
+        if let Some(arena) = memory::take(plan.arena_bytes()) {
+            let _ = plan.run(arena);
+        }
     }
-    stop()
+    qemu_machine::stop()
 }

@@ -126,6 +126,7 @@ macro_rules! first_addend {
 unsafe extern "C" fn add_asm(addition: *const Addition) {
     // r1 r2 inputs, r3 output, r4-r7 sums, r8-r10 lr numbers, r11 four values, r12 one of them.
     naked_asm!(
+        ".cpu cortex-m4",
         "push {{r4-r11, lr}}",
         "ldrd r3, r1, [r0, #52]",
         "ldr r2, [r0, #60]",

@@ -148,6 +148,7 @@ unsafe extern "C" fn convolve_block_asm(block: *const ConvBlock<'_>) {
     // r12 widened weights, lr end of the patches. The block lies at the stack pointer, so that one
     // LDM brings what the end of a channel needs.
     naked_asm!(
+        ".cpu cortex-m4",
         "push {{r4-r11, lr}}",
         "sub sp, #44",
         "ldm r0!, {{r1, r2, r4-r9}}",

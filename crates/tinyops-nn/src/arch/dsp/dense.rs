@@ -132,6 +132,7 @@ unsafe extern "C" fn dense_asm(rows: *mut DenseRows) {
     // r0 values, r1 weights, r2 r3 widened values, r4-r7 sums, r8-r11 weights, r12 widened
     // weights, lr end of the values.
     naked_asm!(
+        ".cpu cortex-m4",
         "push {{r4-r11, lr}}",
         "sub sp, #48",
         "ldm r0!, {{r4-r11}}",

@@ -239,6 +239,7 @@ unsafe extern "C" fn depthwise_row_asm(block: *mut RowBlock) {
     // At the taps: r0 list, r1 input, r2 r3 values, r4-r7 sums, r8 r9 weights, r10 entry of the
     // taps, r11 zero point, r12 output, lr end of the taps.
     naked_asm!(
+        ".cpu cortex-m4",
         "push {{r4-r11, lr}}",
         "sub sp, #80",
         "ldm r0!, {{r1-r12}}",

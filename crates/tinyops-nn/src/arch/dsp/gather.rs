@@ -143,6 +143,7 @@ unsafe extern "C" fn widen_asm(
     to_step: usize,
 ) {
     naked_asm!(
+        ".cpu cortex-m4",
         "push {{r4-r11, lr}}",
         "ldrd r10, r11, [sp, #36]",
         "2:",

@@ -1,0 +1,33 @@
+//! What a program on an emulated Cortex-M machine needs: a serial port, an instruction counter, its memory, an end.
+//!
+//! The only place in the firmware with `unsafe`: registers, breakpoints, the linker's symbols. Which machine it is
+//! decides `build.rs` from the environment; `tinyops-emulate` holds the table of machines.
+#![no_std]
+
+pub mod counter;
+pub mod memory;
+pub mod serial;
+
+/// Where things are on this machine.
+mod map {
+    include!(concat!(env!("OUT_DIR"), "/map.rs"));
+    pub(crate) use uart::{receive, send, start};
+
+    /// First register of the serial port.
+    pub(crate) const UART_REGISTERS: usize = UART;
+    /// First byte of what the emulator's loader puts into memory.
+    pub(crate) const LOADED_ORIGIN: usize = LOADED;
+    /// How much it may put there.
+    pub(crate) const LOADED_LEN: usize = LOADED_BYTES;
+}
+
+/// Ends the emulation (semihosting SYS_EXIT, ADP_Stopped_ApplicationExit).
+pub fn stop() -> ! {
+    // SAFETY: the emulator is started with semihosting on; without it the breakpoint halts us.
+    unsafe { core::arch::asm!("bkpt 0xab", in("r0") 0x18_u32, in("r1") 0x2_0026_u32) };
+    #[expect(
+        clippy::empty_loop,
+        reason = "nothing is left to do, and nothing to return to"
+    )]
+    loop {}
+}

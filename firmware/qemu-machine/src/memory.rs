@@ -1,0 +1,108 @@
+//! RAM between our statics and the stack, painted at the start so that its use can be seen; and what was loaded.
+
+use core::ptr::addr_of;
+
+/// What unused RAM is painted with, word by word.
+const PAINT: u32 = 0x5354_4b21;
+
+/// Bytes at the top of RAM that [`take`] leaves to the stack at least.
+pub const STACK_LEAST: usize = 3 * 1024;
+
+/// Bytes below the stack pointer that [`paint`] leaves alone, since it may use them itself.
+const OWN_STACK: usize = 256;
+
+unsafe extern "C" {
+    static mut __sheap: u32;
+    static _stack_start: u32;
+}
+
+/// Bytes of RAM that were taken.
+static mut TAKEN: usize = 0;
+
+fn bottom() -> usize {
+    (addr_of!(__sheap) as usize).next_multiple_of(16)
+}
+
+fn top() -> usize {
+    addr_of!(_stack_start) as usize
+}
+
+/// Paints all RAM that is free now. To be called first.
+pub fn paint() {
+    let end = cortex_m::register::msp::read() as usize - OWN_STACK;
+    let mut at = bottom();
+    while at + 4 <= end {
+        // SAFETY: the linker puts nothing between `__sheap` and the stack, and nothing was taken yet.
+        unsafe { (at as *mut u32).write_volatile(PAINT) };
+        at += 4;
+    }
+}
+
+/// Takes `bytes` of RAM from an address that is a multiple of 16; `None` if too little is left.
+pub fn take(bytes: usize) -> Option<&'static mut [u8]> {
+    // SAFETY: one core, no interrupts: nobody else reads or writes the mark. What is handed out lies between the
+    // statics and the stack's least room, and is never handed out again.
+    unsafe {
+        let start = bottom() + TAKEN;
+        let end = start.checked_add(bytes)?;
+        if end > top().saturating_sub(STACK_LEAST) {
+            return None;
+        }
+        TAKEN = (end - bottom()).next_multiple_of(16);
+        Some(core::slice::from_raw_parts_mut(start as *mut u8, bytes))
+    }
+}
+
+/// Bytes up to the last of a block that was taken and is no longer as it was painted.
+pub fn touched(block: &[u8]) -> usize {
+    let paint = PAINT.to_le_bytes();
+    let untouched = block.iter().enumerate().rev();
+    block.len()
+        - untouched
+            .take_while(|(index, byte)| **byte == paint[index % 4])
+            .count()
+}
+
+/// Paints the stack that is free now once more.
+pub fn paint_stack() {
+    let end = cortex_m::register::msp::read() as usize - OWN_STACK;
+    let mut at = stack_end();
+    while at + 4 <= end {
+        // SAFETY: below the stack pointer and above everything that was taken.
+        unsafe { (at as *mut u32).write_volatile(PAINT) };
+        at += 4;
+    }
+}
+
+/// The deepest stack since it was painted last, in bytes.
+pub fn stack_high_water() -> usize {
+    let mut at = stack_end();
+    // SAFETY: reads between what was taken and the top of RAM.
+    while at < top() && unsafe { (at as *const u32).read_volatile() } == PAINT {
+        at += 4;
+    }
+    top() - at
+}
+
+/// Where the stack would meet what was taken.
+fn stack_end() -> usize {
+    // SAFETY: one core, no interrupts.
+    bottom() + unsafe { TAKEN }
+}
+
+/// RAM as words of floating point, less the bytes that alignment costs.
+pub fn as_words(ram: &mut [u8]) -> &mut [f32] {
+    // SAFETY: every bit pattern is an `f32`, and `align_to_mut` hands out the aligned middle only.
+    unsafe { ram.align_to_mut::<f32>().1 }
+}
+
+/// What the emulator's loader put into memory; what lies behind it is whatever the machine starts with.
+pub fn loaded() -> &'static [u8] {
+    // SAFETY: the machine has memory there, beside flash and RAM of the program, and nothing writes it.
+    unsafe {
+        core::slice::from_raw_parts(
+            crate::map::LOADED_ORIGIN as *const u8,
+            crate::map::LOADED_LEN,
+        )
+    }
+}
