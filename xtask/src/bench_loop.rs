@@ -5,6 +5,7 @@
 
 use crate::bench_device;
 use crate::bench_footprint;
+use crate::bench_host;
 use crate::steps::Answer;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -30,9 +31,13 @@ pub(crate) enum Bench {
     },
     /// Measure the release binary and an idle server with 1,000 devices
     Footprint,
+    /// Run the MLPerf Tiny networks on one core of this machine, in turns with LiteRT (needs Python)
+    ///
+    /// Prints one row a network; exits with 1 if one is slower than it may be.
+    Host,
     /// Count instructions, memory and flash of the MLPerf Tiny networks on emulated Cortex-M machines
     ///
-    /// Prints one row a figure; exits with 1 if one is missed, or an output byte is wrong.
+    /// Prints one row a figure, then the table of `bench host` if no machine is named; exits with 1 if one is missed, or an output byte is wrong.
     Device {
         /// Only this machine, such as `m4f`; may be repeated [default: all]
         #[arg(long = "machine")]
@@ -49,6 +54,7 @@ impl Bench {
         match self {
             Self::Loop { only } => run_loop(only.as_deref()),
             Self::Footprint => bench_footprint::run(),
+            Self::Host => bench_host::run(),
             Self::Device { machines, write } => bench_device::run(&machines, write),
         }
     }

@@ -10,6 +10,7 @@
 
 mod bench_device;
 mod bench_footprint;
+mod bench_host;
 mod bench_loop;
 mod fuzz;
 mod golden;
