@@ -26,11 +26,17 @@ mod bytes;
 mod conv;
 mod dense;
 mod depthwise;
+mod pool;
 mod table;
 
 pub(crate) use add::add;
 pub(crate) use bytes::{Runs, clamp, copy, fill};
 pub(crate) use conv::{Copies, PIXELS, Patches, Rows, convolve, convolve_copied};
 pub(crate) use dense::dense;
-pub(crate) use depthwise::{Filters, PLANE_MAX, Pixels, Planes, Row, TAPS_BYTES, convolve_row};
+pub(crate) use depthwise::{
+    Filters, PLANES_BYTES, Pixels, Places, Planes, Row, Shape, TAPS_BYTES, convolve_row,
+};
+#[cfg(feature = "general-ops")]
+pub(crate) use pool::greatest;
+pub(crate) use pool::sums;
 pub(crate) use table::{CHANNELS_MAX, Table};

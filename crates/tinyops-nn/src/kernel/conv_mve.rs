@@ -47,7 +47,7 @@ pub(crate) fn convolve(
         channels: &channels,
         outputs,
         zero_point: result.zero_point,
-        table,
+        table: &mut table,
         filled: None,
     };
     let is_pointwise = op.kernel == [1, 1]
@@ -78,28 +78,27 @@ pub(crate) fn convolve(
             layer.make(scratch, block);
         }
     } else {
-        let mut patches = Gather::of(op, source.shape, source.zero_point);
-        for (row, line) in output
-            .chunks(usize::from(result.shape[2]) * outputs)
-            .enumerate()
-        {
-            patches.begin_row(row);
-            let mut column = 0;
-            while column * outputs < line.len() {
-                let rest = &line[column * outputs..];
-                let mut count = patches.inside(column, rest.len() / outputs) / PIXELS * PIXELS;
-                if is_fast && count > 0 {
-                    let (from, copies) = patches.three(column);
-                    let rows = layer.rows(0, outputs);
-                    let block = &rest[..count * outputs];
-                    mve::convolve_copied(&input[from..], copies, scratch, rows, taps, block);
-                } else {
-                    count = PIXELS.min(rest.len() / outputs);
-                    patches.gather(input, column, &scratch[..count * taps]);
-                    layer.make(scratch, &rest[..count * outputs]);
+        let columns = usize::from(result.shape[2]);
+        let mut patches = Gather::of(op, source.shape, source.zero_point, columns);
+        let mut rest = output;
+        while !rest.is_empty() {
+            let pixels = rest.len() / outputs;
+            let mut count = patches.inside(pixels) / PIXELS * PIXELS;
+            if is_fast && count > 0 {
+                let (from, copies) = patches.three();
+                let rows = layer.rows(0, outputs);
+                let block = &rest[..count * outputs];
+                mve::convolve_copied(&input[from..], copies, scratch, rows, taps, block);
+                patches.pass(count);
+            } else {
+                count = PIXELS.min(pixels);
+                for patch in scratch[..count * taps].chunks_exact(taps) {
+                    patches.gather(input, patch);
+                    patches.pass(1);
                 }
-                column += count;
+                layer.make(scratch, &rest[..count * outputs]);
             }
+            rest = &rest[count * outputs..];
         }
     }
     mve::clamp(output, op.clamp);
@@ -112,7 +111,7 @@ struct Layer<'a> {
     channels: &'a Channels<'a>,
     outputs: usize,
     zero_point: i8,
-    table: Table,
+    table: &'a mut Table,
     /// The first channel of the table's, if it has some.
     filled: Option<usize>,
 }
@@ -141,7 +140,7 @@ impl Layer<'_> {
     fn rows(&self, first: usize, count: usize) -> Rows<'_> {
         Rows {
             filter: &self.filter[first * self.taps.next_multiple_of(QUAD)..],
-            table: &self.table,
+            table: self.table,
             channels: count,
             zero_point: self.zero_point,
         }
@@ -152,61 +151,76 @@ impl Layer<'_> {
         let whole = count / QUAD * QUAD;
         self.table.clear();
         if whole > 0 {
-            self.channels.push(&mut self.table, first, whole);
+            self.channels.push(self.table, first, whole);
         }
         for index in whole..count {
-            self.channels.push(&mut self.table, first + index, 1);
+            self.channels.push(self.table, first + index, 1);
         }
         self.filled = Some(first);
     }
 }
 
-/// Brings the inputs under the filter into one piece, pixel after pixel of a row.
+/// Brings the inputs under the filter into one piece, pixel after pixel.
 struct Gather<'a> {
     op: &'a OpRecord,
     /// Height, width and channels of the input.
     shape: [usize; 3],
     zero_point: i8,
+    /// Pixels of an output row.
+    columns: usize,
     /// The columns at which all taps of a row lie inside: the first, and one past the last.
-    columns: [usize; 2],
-    /// The row, its first input row, and the rows of the filter inside, to one past the last.
-    row: usize,
+    inside: [usize; 2],
+    /// The next pixel's row and column.
+    at: [usize; 2],
+    /// Its row's first input row, and the rows of the filter inside, to one past the last.
     top: i32,
     rows: (usize, usize),
 }
 
 impl Gather<'_> {
-    fn of(op: &OpRecord, shape: [u16; 4], zero_point: i8) -> Gather<'_> {
+    fn of(op: &OpRecord, shape: [u16; 4], zero_point: i8, columns: usize) -> Gather<'_> {
         let [_, height, width, channels] = shape.map(usize::from);
         let [pad, stride] = [usize::from(op.pad[1]), usize::from(op.stride[1])];
         let taps = usize::from(op.kernel[1]);
         // Taps apart are no run: then every pixel goes tap by tap.
         let is_run = op.dilation[1] == 1 || taps == 1;
         let end = match (width + pad).checked_sub(taps) {
-            Some(room) if is_run => room / stride + 1,
+            Some(room) if is_run => (room / stride + 1).min(columns),
             _ => 0,
         };
-        Gather {
+        let mut gather = Gather {
             op,
             shape: [height, width, channels],
             zero_point,
-            columns: [pad.div_ceil(stride), end],
-            row: 0,
+            columns,
+            inside: [pad.div_ceil(stride), end],
+            at: [0, 0],
             top: 0,
             rows: (0, 0),
-        }
+        };
+        gather.begin_row();
+        gather
     }
 
-    fn begin_row(&mut self, row: usize) {
+    fn begin_row(&mut self) {
         let op = self.op;
-        self.row = row;
-        self.top = row as i32 * i32::from(op.stride[0]) - i32::from(op.pad[0]);
+        self.top = self.at[0] as i32 * i32::from(op.stride[0]) - i32::from(op.pad[0]);
         self.rows = taps_inside(self.top, op.kernel[0], op.dilation[0], self.shape[0]);
     }
 
-    /// How many of the row's next pixels have all their taps inside.
-    fn inside(&self, column: usize, count: usize) -> usize {
-        let [first, end] = self.columns;
+    /// Goes on by some pixels of the row.
+    fn pass(&mut self, count: usize) {
+        self.at[1] += count;
+        if self.at[1] == self.columns {
+            self.at = [self.at[0] + 1, 0];
+            self.begin_row();
+        }
+    }
+
+    /// How many of the next pixels of the row have all their taps inside.
+    fn inside(&self, count: usize) -> usize {
+        let [first, end] = self.inside;
+        let column = self.at[1];
         if self.rows == (0, usize::from(self.op.kernel[0])) && column >= first {
             count.min(end.saturating_sub(column))
         } else {
@@ -215,11 +229,11 @@ impl Gather<'_> {
     }
 
     /// Where three such pixels come from.
-    fn three(&self, column: usize) -> (usize, Copies) {
+    fn three(&self) -> (usize, Copies) {
         let [kernel_rows, kernel_columns] = self.op.kernel.map(usize::from);
         let [_, width, channels] = self.shape;
         let stride = usize::from(self.op.stride[1]);
-        let left = column * stride - usize::from(self.op.pad[1]);
+        let left = self.at[1] * stride - usize::from(self.op.pad[1]);
         let copies = Copies {
             len: kernel_columns * channels,
             counts: [kernel_rows, PIXELS],
@@ -228,38 +242,35 @@ impl Gather<'_> {
         ((self.top as usize * width + left) * channels, copies)
     }
 
-    /// Fills the patches of pixels from a column on, one after the other.
-    fn gather(&self, input: &[Cell<u8>], column: usize, patches: &[Cell<u8>]) {
+    /// Fills the next pixel's patch.
+    fn gather(&self, input: &[Cell<u8>], patch: &[Cell<u8>]) {
         let [kernel_rows, kernel_columns] = self.op.kernel.map(usize::from);
         let [_, width, channels] = self.shape;
+        if self.op.dilation[1] != 1 {
+            gather(self.op, input, self.shape, self.at, self.zero_point, patch);
+            return;
+        }
         let run = kernel_columns * channels;
-        for (column, patch) in (column..).zip(patches.chunks_exact(kernel_rows * run)) {
-            if self.op.dilation[1] != 1 {
-                let at = [self.row, column];
-                gather(self.op, input, self.shape, at, self.zero_point, patch);
-                continue;
-            }
-            let left = column as i32 * i32::from(self.op.stride[1]) - i32::from(self.op.pad[1]);
-            let (first, end) = taps_inside(left, self.op.kernel[1], 1, width);
-            let (above, below) = self.rows;
-            if below - above < kernel_rows || end - first < kernel_columns {
-                mve::fill(patch, self.zero_point as u8);
-            }
-            if first < end && above < below {
-                let row = self.top + above as i32 * i32::from(self.op.dilation[0]);
-                let from = (row * width as i32 + left + first as i32) as usize * channels;
-                let runs = Runs {
-                    len: (end - first) * channels,
-                    count: below - above,
-                    from_step: self.row_step(),
-                    to_step: run,
-                };
-                mve::copy(
-                    &patch[above * run + first * channels..],
-                    &input[from..],
-                    &runs,
-                );
-            }
+        let left = self.at[1] as i32 * i32::from(self.op.stride[1]) - i32::from(self.op.pad[1]);
+        let (first, end) = taps_inside(left, self.op.kernel[1], 1, width);
+        let (above, below) = self.rows;
+        if below - above < kernel_rows || end - first < kernel_columns {
+            mve::fill(patch, self.zero_point as u8);
+        }
+        if first < end && above < below {
+            let row = self.top + above as i32 * i32::from(self.op.dilation[0]);
+            let from = (row * width as i32 + left + first as i32) as usize * channels;
+            let runs = Runs {
+                len: (end - first) * channels,
+                count: below - above,
+                from_step: self.row_step(),
+                to_step: run,
+            };
+            mve::copy(
+                &patch[above * run + first * channels..],
+                &input[from..],
+                &runs,
+            );
         }
     }
 

@@ -43,10 +43,13 @@ pub(crate) mod mean;
 pub(crate) mod pad;
 #[cfg(not(all(target_arch = "arm", target_feature = "dsp", not(feature = "mve"))))]
 pub(crate) mod patch;
-#[cfg(not(all(target_arch = "arm", target_feature = "dsp", not(feature = "mve"))))]
+#[cfg(not(all(target_arch = "arm", any(target_feature = "dsp", feature = "mve"))))]
 pub(crate) mod pool;
 #[cfg(all(target_arch = "arm", target_feature = "dsp", not(feature = "mve")))]
 #[path = "pool_dsp.rs"]
+pub(crate) mod pool;
+#[cfg(all(target_arch = "arm", feature = "mve"))]
+#[path = "pool_mve.rs"]
 pub(crate) mod pool;
 #[cfg(feature = "general-ops")]
 pub(crate) mod product;

@@ -3,6 +3,9 @@
 //! A plane holds the columns of one channel one after the other, and of each column the rows under
 //! the filter: so all taps of an output lie in one piece of at most sixteen bytes, and the next
 //! output's begin a stride of columns later. Filters are turned in the same way.
+//!
+//! Where the planes of all channels have room, a row stays in its place while outputs go on: row
+//! `r` lies in byte `r mod column`, and filters are read in the order that this makes.
 
 use core::arch::naked_asm;
 use core::cell::Cell;
@@ -13,10 +16,8 @@ use super::{CHANNELS_MAX, Table};
 
 /// The most bytes that the taps of an output may take in a plane.
 pub(crate) const TAPS_BYTES: usize = 16;
-/// The most bytes of a plane.
-pub(crate) const PLANE_MAX: usize = 256;
-/// Channels that are turned at once.
-const LANES: usize = 8;
+/// The bytes of all planes.
+pub(crate) const PLANES_BYTES: usize = 3584;
 
 /// Values that lie channel by channel: `rows` times `columns` pixels.
 #[derive(Clone, Copy)]
@@ -31,7 +32,7 @@ pub(crate) struct Pixels<P> {
 
 impl<T> Pixels<&[T]> {
     /// Whether all pixels have so many channels.
-    fn hold(&self, channels: usize) -> bool {
+    pub(super) fn hold(&self, channels: usize) -> bool {
         let end = || {
             let last_row = self.rows.checked_sub(1)?.checked_mul(self.row_step)?;
             let last = self.columns.checked_sub(1)?.checked_mul(self.pixel_step)?;
@@ -41,9 +42,17 @@ impl<T> Pixels<&[T]> {
     }
 }
 
-/// What [`transpose_asm`] takes, in this order.
+/// How planes lie.
+#[derive(Clone, Copy)]
+pub(crate) struct Shape {
+    /// Bytes of a column: the rows under the filter, or more.
+    pub(crate) column_bytes: usize,
+    pub(crate) plane_bytes: usize,
+}
+
+/// What [`turn_asm`] takes and changes, in this order.
 #[repr(C)]
-struct Transposition {
+struct Turning {
     from: *const u8,
     to: *mut u8,
     columns: usize,
@@ -52,8 +61,9 @@ struct Transposition {
     row_step: usize,
     column_bytes: usize,
     plane_bytes: usize,
-    /// Channels, of which eight at most are turned.
     channels: usize,
+    /// Rows before the first byte of a column is the next.
+    rows_to_wrap: usize,
 }
 
 /// The filters of some channels, one after the other.
@@ -74,7 +84,7 @@ impl Filters {
     /// Becomes the filters of some channels, whose columns have `column_bytes` bytes, zeros last.
     pub(crate) fn set(&mut self, weights: Pixels<&[u8]>, channels: usize, column_bytes: usize) {
         assert!(
-            channels <= CHANNELS_MAX
+            (1..=CHANNELS_MAX).contains(&channels)
                 && weights.hold(channels)
                 && weights.rows <= column_bytes
                 && column_bytes <= TAPS_BYTES
@@ -82,23 +92,23 @@ impl Filters {
             "the filters have room"
         );
         self.channels = channels;
-        // SAFETY: there are as many bytes as are written.
-        unsafe { fill_asm(self.bytes.as_mut_ptr().cast(), channels * TAPS_BYTES, 0) }
-        for first in (0..channels).step_by(LANES) {
-            let transposition = Transposition {
-                from: weights.values[first..].as_ptr(),
-                to: self.bytes[first * TAPS_BYTES..].as_mut_ptr().cast(),
-                columns: weights.columns,
-                rows: weights.rows,
-                pixel_step: weights.pixel_step,
-                row_step: weights.row_step,
-                column_bytes,
-                plane_bytes: TAPS_BYTES,
-                channels: channels - first,
-            };
-            // SAFETY: reads so many channels, eight at most, of every pixel, and writes as many
-            // bytes, in each channel's sixteen; held to both lengths.
-            unsafe { transpose_asm(&transposition) }
+        let mut turning = Turning {
+            from: weights.values.as_ptr(),
+            to: self.bytes.as_mut_ptr().cast(),
+            columns: weights.columns,
+            rows: weights.rows,
+            pixel_step: weights.pixel_step,
+            row_step: weights.row_step,
+            column_bytes,
+            plane_bytes: TAPS_BYTES,
+            channels,
+            rows_to_wrap: column_bytes,
+        };
+        // SAFETY: there are sixteen bytes for each channel to be filled, and so many channels of
+        // every weight to be read and written into each channel's sixteen.
+        unsafe {
+            fill_asm(self.bytes.as_mut_ptr().cast(), channels * TAPS_BYTES, 0);
+            turn_asm(&mut turning);
         }
     }
 }
@@ -106,7 +116,7 @@ impl Filters {
 /// Where planes lie, with room for the vector of the last output.
 #[repr(align(4))]
 pub(crate) struct Planes {
-    bytes: [MaybeUninit<u8>; LANES * PLANE_MAX + TAPS_BYTES],
+    bytes: [MaybeUninit<u8>; PLANES_BYTES + TAPS_BYTES],
     is_filled: bool,
 }
 
@@ -130,127 +140,79 @@ impl Planes {
             )
         }
     }
-}
 
-/// Some outputs of a row.
-pub(crate) struct Row<'a> {
-    /// What of the input lies under the filter: its column and row, counted from the first tap's.
-    pub(crate) inside: Pixels<&'a [Cell<u8>]>,
-    pub(crate) first: [usize; 2],
-    /// Columns from an output to the next one, and under the filter.
-    pub(crate) stride: usize,
-    pub(crate) kernel_columns: usize,
-    pub(crate) column_bytes: usize,
-    /// Outputs, `output_step` bytes from one to the next.
-    pub(crate) pixels: usize,
-    pub(crate) output: &'a [Cell<u8>],
-    pub(crate) output_step: usize,
-    pub(crate) zero_point: i8,
-}
-
-/// What [`convolve_row`]'s assembly keeps at its stack pointer, in this order.
-#[repr(C)]
-struct Block {
-    transposition: Transposition,
-    planes: *const u8,
-    filters: *const u8,
-    table: *const i32,
-    output: *const Cell<u8>,
-    output_step: usize,
-    pixels: usize,
-    zero_point: i32,
-    /// Bytes of a plane from an output's taps to the next one's.
-    plane_step: usize,
-    /// The next plane.
-    next: usize,
-}
-
-/// Computes the table's channels of some outputs. Every shift is below 0.
-pub(crate) fn convolve_row(row: &Row<'_>, filters: &Filters, table: &Table, planes: &mut Planes) {
-    let channels = filters.channels;
-    let columns = row
-        .pixels
-        .wrapping_sub(1)
-        .saturating_mul(row.stride)
-        .saturating_add(row.kernel_columns);
-    let plane_bytes = columns.saturating_mul(row.column_bytes);
-    let [first_row, first_column] = row.first;
-    let output_end = |last: usize| last.checked_mul(row.output_step)?.checked_add(channels);
-    assert!(
-        channels > 0
-            && channels.is_multiple_of(4)
-            && table.is_low()
-            && table.quads() == channels / 4
-            && row.pixels > 0
-            && planes.is_filled
-            && plane_bytes <= PLANE_MAX
-            && row.kernel_columns * row.column_bytes <= TAPS_BYTES
-            && row.inside.hold(channels)
-            && first_row.saturating_add(row.inside.rows) <= row.column_bytes
-            && first_column.saturating_add(row.inside.columns) <= columns
-            && output_end(row.pixels - 1).is_some_and(|end| end <= row.output.len()),
-        "the parts of a row fit together"
-    );
-    let plane_step = row.stride * row.column_bytes;
-    let block = Block {
-        transposition: Transposition {
-            from: row.inside.values.as_ptr().cast(),
-            to: planes.bytes[first_column * row.column_bytes + first_row..]
+    /// Turns pixels of some channels into planes, from a byte of a column and from a column on.
+    pub(crate) fn turn(
+        &mut self,
+        pixels: Pixels<&[Cell<u8>]>,
+        channels: usize,
+        [byte, column]: [usize; 2],
+        shape: Shape,
+    ) {
+        let Shape {
+            column_bytes,
+            plane_bytes,
+        } = shape;
+        let columns_end = column
+            .saturating_add(pixels.columns)
+            .saturating_mul(column_bytes);
+        let planes_end = channels.checked_mul(plane_bytes);
+        assert!(
+            channels > 0
+                && pixels.hold(channels)
+                && pixels.rows <= column_bytes
+                && byte < column_bytes
+                && columns_end <= plane_bytes
+                && planes_end.is_some_and(|end| end <= PLANES_BYTES),
+            "the planes have room"
+        );
+        let mut turning = Turning {
+            from: pixels.values.as_ptr().cast(),
+            to: self.bytes[column * column_bytes + byte..]
                 .as_mut_ptr()
                 .cast(),
-            columns: row.inside.columns,
-            rows: row.inside.rows,
-            pixel_step: row.inside.pixel_step,
-            row_step: row.inside.row_step,
-            column_bytes: row.column_bytes,
+            columns: pixels.columns,
+            rows: pixels.rows,
+            pixel_step: pixels.pixel_step,
+            row_step: pixels.row_step,
+            column_bytes,
             plane_bytes,
             channels,
-        },
-        planes: planes.bytes.as_ptr().cast(),
-        filters: filters.bytes.as_ptr().cast(),
-        table: table.quads_at(0, channels / 4).start,
-        output: row.output.as_ptr(),
-        output_step: row.output_step,
-        pixels: row.pixels,
-        zero_point: i32::from(row.zero_point),
-        plane_step,
-        next: 0,
-    };
-    // SAFETY: for each eight channels (four at the end) the assembly reads them of every pixel
-    // inside and writes them into planes, of which eight have room; then it reads sixteen bytes
-    // from each output's first tap on, of each plane, which ends in them or in the room after the
-    // last, sixteen of each channel's filter, and each quad of the table; it writes four bytes of
-    // each output for each quad. All were held to the lengths. Cells may be written through a
-    // shared reference, and the planes are borrowed mutably.
-    unsafe {
-        match plane_step {
-            4 => convolve_row_4_asm(&block),
-            8 => convolve_row_8_asm(&block),
-            _ => convolve_row_any_asm(&block),
-        }
+            rows_to_wrap: column_bytes - byte,
+        };
+        // SAFETY: reads so many channels of every pixel and writes as many planes, of each the
+        // columns after `column` and in each of them a byte for each row, from `byte` on and then
+        // from the first on. All were held to the lengths.
+        unsafe { turn_asm(&mut turning) }
     }
 }
 
-/// Turns up to eight channels of pixels into planes.
+/// Turns channels of pixels into planes, eight at a time.
 ///
 /// # Safety
-/// The pointers hold what the fields say; there is a row and a column.
+/// The pointers hold what the fields say; there is a row, a column, a channel.
 #[unsafe(naked)]
-unsafe extern "C" fn transpose_asm(transposition: *const Transposition) {
+unsafe extern "C" fn turn_asm(turning: *mut Turning) {
     // r0 r6 values of two columns, r1 of the row, r2 place of the row, r3 columns, r4 rows, r5 from
-    // pixel to pixel, r7 from row to row, r8 from column to column, r9 from plane to plane, r11 two
-    // columns, r12 place. q1 q2 the lanes' places in both columns.
+    // pixel to pixel, r7 from row to row, r8 from column to column, r9 from plane to plane, r10 rows
+    // to the first byte of a column, r11 two columns, r12 place. q1 q2 the lanes' places in both
+    // columns.
     naked_asm!(
         ".cpu cortex-m55",
-        "push {{r4-r11, lr}}",
-        "ldr r6, [r0, #32]",
-        "ldm r0, {{r1, r2, r3, r4, r5, r7, r8, r9}}",
-        "vctp.16 r6",
+        "push {{r0, r4-r11, lr}}",
+        "ldr r9, [r0, #28]",
+        "ldr r8, [r0, #24]",
         "mov r10, #0",
         "vidup.u16 q1, r10, #1",
         "vmul.i16 q1, q1, r9",
         "vadd.i16 q2, q1, r8",
         "lsl r11, r8, #1",
+        // The next eight channels.
+        "11:",
+        "ldr r10, [r0, #36]",
+        "ldr r6, [r0, #32]",
+        "vctp.16 r6",
+        "ldm r0, {{r1, r2, r3, r4, r5, r7}}",
         "12:",
         "mov r0, r1",
         "add r6, r1, r5",
@@ -276,22 +238,160 @@ unsafe extern "C" fn transpose_asm(transposition: *const Transposition) {
         "15:",
         "add r1, r7",
         "add r2, #1",
+        "subs r10, #1",
+        "it eq",
+        "subeq r2, r2, r8",
         "subs r4, #1",
         "bne 12b",
-        "pop {{r4-r11, pc}}",
+        "ldr r0, [sp]",
+        "ldrd r1, r2, [r0]",
+        "ldr r3, [r0, #32]",
+        "add r1, #8",
+        "add r2, r2, r9, lsl #3",
+        "strd r1, r2, [r0]",
+        "subs r3, #8",
+        "str r3, [r0, #32]",
+        "bgt 11b",
+        "pop {{r0, r4-r11, pc}}",
     )
 }
 
-/// Offsets of the fields of [`Block`] are written out; this holds them to it.
+/// Where the bytes of a filter lie: the row of each byte's tap, and the first byte of its column.
+pub(crate) struct Places([[u8; TAPS_BYTES]; 2]);
+
+impl Places {
+    pub(crate) fn of(column_bytes: usize, kernel_columns: usize) -> Places {
+        // Behind the taps lie zeros, of which the last byte is one.
+        let mut places = [[0; TAPS_BYTES], [NO_PLACE; TAPS_BYTES]];
+        let (mut row, mut column) = (0, 0);
+        for place in 0..TAPS_BYTES.min(column_bytes * kernel_columns) {
+            places[0][place] = row as u8;
+            places[1][place] = column as u8;
+            row += 1;
+            if row == column_bytes {
+                (row, column) = (0, place + 1);
+            }
+        }
+        Places(places)
+    }
+}
+
+/// So far behind the filter that no row leads back into it; the assembly takes the last byte then.
+const NO_PLACE: u8 = 64;
+
+/// Some outputs of a row.
+pub(crate) struct Row<'a> {
+    pub(crate) shape: Shape,
+    /// The first plane.
+    pub(crate) plane: usize,
+    pub(crate) places: &'a Places,
+    /// The byte of a column that the filter's first row meets.
+    pub(crate) phase: usize,
+    /// Columns from an output to the next one, and under the filter.
+    pub(crate) stride: usize,
+    pub(crate) kernel_columns: usize,
+    /// Outputs, `output_step` bytes from one to the next.
+    pub(crate) pixels: usize,
+    pub(crate) output: &'a [Cell<u8>],
+    pub(crate) output_step: usize,
+    pub(crate) zero_point: i8,
+}
+
+/// What [`convolve_row`]'s assembly keeps at its stack pointer, in this order.
+#[repr(C)]
+struct Block {
+    planes: *const u8,
+    plane_bytes: usize,
+    filters: *const u8,
+    table: *const i32,
+    output: *const Cell<u8>,
+    output_step: usize,
+    pixels: usize,
+    zero_point: i32,
+    /// Bytes of a plane from an output's taps to the next one's.
+    plane_step: usize,
+    table_end: *const i32,
+    places: *const u8,
+    phase: usize,
+    column_bytes: usize,
+}
+
+/// Computes channels `first..first + channels` of the filters' and the table's of some outputs.
+/// They are four or a multiple; every shift is below 0.
+pub(crate) fn convolve_row(
+    row: &Row<'_>,
+    (first, channels): (usize, usize),
+    filters: &Filters,
+    table: &Table,
+    planes: &Planes,
+) {
+    let Shape {
+        column_bytes,
+        plane_bytes,
+    } = row.shape;
+    let columns = row.pixels.saturating_sub(1).saturating_mul(row.stride);
+    let columns_end = columns
+        .saturating_add(row.kernel_columns)
+        .saturating_mul(column_bytes);
+    let planes_end = row
+        .plane
+        .saturating_add(channels)
+        .saturating_mul(plane_bytes);
+    let output_end = |last: usize| last.checked_mul(row.output_step)?.checked_add(channels);
+    assert!(
+        channels > 0
+            && first.is_multiple_of(4)
+            && channels.is_multiple_of(4)
+            && table.is_low()
+            && table.quads() * 4 == filters.channels
+            && first + channels <= filters.channels
+            && row.pixels > 0
+            && planes.is_filled
+            && columns_end <= plane_bytes
+            && planes_end <= PLANES_BYTES
+            && output_end(row.pixels - 1).is_some_and(|end| end <= row.output.len()),
+        "the parts of a row fit together"
+    );
+    let words = table.quads_at(first / 4, channels / 4);
+    let plane_step = row.stride * column_bytes;
+    let block = Block {
+        planes: planes.bytes[row.plane * plane_bytes..].as_ptr().cast(),
+        plane_bytes,
+        filters: filters.bytes[first * TAPS_BYTES..].as_ptr().cast(),
+        table: words.start,
+        output: row.output.as_ptr(),
+        output_step: row.output_step,
+        pixels: row.pixels,
+        zero_point: i32::from(row.zero_point),
+        plane_step,
+        table_end: words.end,
+        places: row.places.0.as_ptr().cast(),
+        phase: row.phase,
+        column_bytes,
+    };
+    // SAFETY: for each four channels the assembly reads sixteen bytes from each output's first tap
+    // on, of each plane, which end in the planes or in the room after the last; sixteen of each
+    // channel's filter, in whichever order; and a quad of the table; it writes four bytes of each
+    // output. All were held to the lengths. Cells may be written through a shared reference.
+    unsafe {
+        match plane_step {
+            4 => convolve_row_4_asm(&block),
+            8 => convolve_row_8_asm(&block),
+            _ => convolve_row_any_asm(&block),
+        }
+    }
+}
+
+/// Offsets of the fields of [`Block`] and [`Turning`] are written out; this holds them to it.
 const _: () = {
-    assert!(core::mem::offset_of!(Transposition, plane_bytes) == 28);
-    assert!(core::mem::offset_of!(Transposition, channels) == 32);
-    assert!(core::mem::offset_of!(Block, planes) == 36);
-    assert!(core::mem::offset_of!(Block, filters) == 40);
-    assert!(core::mem::offset_of!(Block, output) == 48);
-    assert!(core::mem::offset_of!(Block, pixels) == 56);
-    assert!(core::mem::offset_of!(Block, plane_step) == 64);
-    assert!(size_of::<Block>() == 72);
+    assert!(core::mem::offset_of!(Turning, column_bytes) == 24);
+    assert!(core::mem::offset_of!(Turning, channels) == 32);
+    assert!(core::mem::offset_of!(Block, filters) == 8);
+    assert!(core::mem::offset_of!(Block, output) == 16);
+    assert!(core::mem::offset_of!(Block, pixels) == 24);
+    assert!(core::mem::offset_of!(Block, plane_step) == 32);
+    assert!(core::mem::offset_of!(Block, places) == 40);
+    assert!(size_of::<Block>() == 52);
 };
 
 /// The function for one distance in a plane from output to output, or for any.
@@ -301,50 +401,63 @@ macro_rules! convolve_row_asm {
         /// The block's pointers hold what its fields say.
         #[unsafe(naked)]
         unsafe extern "C" fn $name(block: *const Block) {
-            // r0 r2 r4 r12 sums, r1 r3 r5 r7 planes, r8 table, r9 zero point, r10 from output to
-            // output, r11 the same in a plane, r6 output. q0-q3 filters, q4 taps and sums, q5
+            // r0 r2 r4 r12 sums, r1 r3 r5 r7 planes, r6 output, r8 table, r9 zero point, r10 from
+            // output to output, r11 the same in a plane. q0-q3 filters, q4 taps and sums, q5
             // multipliers, q6 factors.
             naked_asm!(
                 ".cpu cortex-m55",
                 "push {{r4-r11, lr}}",
                 "vpush {{d8-d15}}",
-                "sub sp, #76",
-                "ldm r0!, {{r1-r12}}",
-                "stm sp, {{r1-r12}}",
-                "ldm r0, {{r1-r6}}",
-                "add r0, sp, #48",
-                "stm r0, {{r1-r6}}",
-                // The next eight channels.
-                "10:",
-                "mov r0, sp",
-                "bl {transpose}",
-                "ldr r1, [sp, #36]",
-                // The next four.
+                "sub sp, #60",
+                // The filters' bytes in the order in which they meet the planes': the row less the
+                // phase, in a circle.
+                "add r0, #40",
+                "ldm r0, {{r1, r2, r3}}",
+                "vldrb.u8 q4, [r1]",
+                "vldrb.u8 q0, [r1, #16]",
+                "vsub.i8 q4, q4, r2",
+                "vcmp.s8 lt, q4, zr",
+                "vpst",
+                "vaddt.i8 q4, q4, r3",
+                "vadd.i8 q4, q4, q0",
+                "vmov.i8 q0, #15",
+                "vmin.u8 q4, q4, q0",
+                "add r1, sp, #40",
+                "vstrb.8 q4, [r1]",
+                "sub r0, #40",
+                "ldm r0, {{r1-r10}}",
+                "stm sp, {{r1-r10}}",
+                // The next four channels.
                 "20:",
-                "ldr r9, [sp, #28]",
+                "ldr r9, [sp, #4]",
                 "add r3, r1, r9",
                 "add r5, r3, r9",
                 "add r7, r5, r9",
                 "add r0, r7, r9",
-                "str r0, [sp, #68]",
-                "ldrd r10, r8, [sp, #40]",
-                "vldrw.u32 q0, [r10], #16",
-                "vldrw.u32 q1, [r10], #16",
-                "vldrw.u32 q2, [r10], #16",
-                "vldrw.u32 q3, [r10], #16",
+                "str r0, [sp]",
+                "add r0, sp, #40",
+                "vldrb.u8 q4, [r0]",
+                "ldrd r10, r8, [sp, #8]",
+                "vldrb.u8 q0, [r10, q4]",
+                "add r10, #16",
+                "vldrb.u8 q1, [r10, q4]",
+                "add r10, #16",
+                "vldrb.u8 q2, [r10, q4]",
+                "add r10, #16",
+                "vldrb.u8 q3, [r10, q4]",
+                "add r10, #16",
                 "vldrw.u32 q5, [r8, #16]",
                 "vldrw.u32 q6, [r8, #32]",
                 "add r0, r8, #48",
-                "strd r10, r0, [sp, #40]",
-                "ldrd r6, r10, [sp, #48]",
+                "strd r10, r0, [sp, #8]",
+                "ldrd r6, r10, [sp, #16]",
                 "add r0, r6, #4",
-                "str r0, [sp, #48]",
-                "ldrd lr, r9, [sp, #56]",
-                "ldr r11, [sp, #64]",
+                "str r0, [sp, #16]",
+                "ldrd lr, r9, [sp, #24]",
+                "ldr r11, [sp, #32]",
                 "dls lr, lr",
                 "30:",
-                "ldrd r0, r2, [r8]",
-                "ldrd r4, r12, [r8, #8]",
+                "ldm r8, {{r0, r2, r4, r12}}",
                 concat!("vldrb.u8 q4, [r1]", $step),
                 "vmladava.s8 r0, q4, q0",
                 concat!("vldrb.u8 q4, [r3]", $step),
@@ -360,25 +473,14 @@ macro_rules! convolve_row_asm {
                 "vstrb.32 q4, [r6]",
                 "add r6, r10",
                 "le lr, 30b",
-                "ldr r6, [sp, #32]",
-                "subs r6, #4",
-                "str r6, [sp, #32]",
-                "beq 40f",
-                "ldr r9, [sp, #28]",
+                "ldr r8, [sp, #12]",
                 "ldr r0, [sp, #36]",
-                "ldr r1, [sp, #68]",
-                "add r0, r0, r9, lsl #3",
-                "cmp r0, r1",
+                "ldr r1, [sp]",
+                "cmp r0, r8",
                 "bne 20b",
-                "ldr r0, [sp]",
-                "add r0, #8",
-                "str r0, [sp]",
-                "b 10b",
-                "40:",
-                "add sp, #76",
+                "add sp, #60",
                 "vpop {{d8-d15}}",
                 "pop {{r4-r11, pc}}",
-                transpose = sym transpose_asm,
             )
         }
     };
