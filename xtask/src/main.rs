@@ -19,6 +19,7 @@ mod golden_tflite;
 mod house;
 mod imports;
 mod licences;
+mod memory;
 mod screenshots;
 mod steps;
 mod tools;
@@ -46,7 +47,11 @@ enum Chore {
     /// Measure ourselves on real recordings
     #[command(subcommand)]
     Bench(bench_loop::Bench),
-    /// Feed every decoder of foreign bytes with mutated ones (needs nightly and cargo-fuzz)
+    /// Run the tests of the kernels under Miri (says so where there is none)
+    Miri,
+    /// Run the tests of the kernels under AddressSanitizer
+    Address,
+    /// Feed every decoder of foreign bytes with mutated ones (needs cargo-fuzz)
     Fuzz {
         /// One target; all of them without it
         target: Option<String>,
@@ -69,6 +74,8 @@ fn main() -> ExitCode {
         Chore::Ci => steps::ci(),
         Chore::Golden(golden) => golden.run(),
         Chore::Bench(bench) => bench.run(),
+        Chore::Miri => memory::miri(),
+        Chore::Address => memory::address(),
         Chore::Fuzz { target, seconds } => fuzz::fuzz(target.as_deref(), seconds),
         Chore::Screenshots { url } => screenshots::screenshots(&url),
     };

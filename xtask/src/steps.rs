@@ -1,6 +1,6 @@
 //! The order of `cargo xtask ci` and `cargo xtask test`, with the time that each step took.
 
-use crate::{bench_device, house, imports, licences, tools};
+use crate::{bench_device, house, imports, licences, memory, tools};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -47,6 +47,8 @@ pub(crate) fn test() -> Answer {
     step("tests", || {
         cargo(&["test", "--workspace", "--no-fail-fast"])
     })?;
+    step("miri", memory::miri)?;
+    step("address sanitizer", memory::address)?;
     step("instructions", bench_device::check)
 }
 

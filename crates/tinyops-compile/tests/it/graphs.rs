@@ -1,14 +1,15 @@
 //! A compiled network gives what its ops give one by one, each with memory of its own.
 
 use proptest::prelude::*;
-use tinyops_compile::{ARENA_ALIGN, Options, compile_graph, compile_graph_with};
+use tinyops_compile::{ARENA_ALIGN, CompileError, Options, compile_graph, compile_graph_with};
+use tinyops_model::graph::Data;
 use tinyops_model::{Activation, Graph, Op, OpKind, Quantization, Tensor, TensorId};
 use tinyops_nn::{Multiplier, Plan};
 
 use crate::networks::{Random, network, tall};
 
-/// The values of every activation, op by op.
-pub(crate) fn op_by_op(graph: &Graph, input: &[i8]) -> Vec<Vec<i8>> {
+/// The values of every activation, op by op; `None` for scales that no kernel bridges.
+pub(crate) fn op_by_op(graph: &Graph, input: &[i8]) -> Option<Vec<Vec<i8>>> {
     let mut values = vec![Vec::new(); graph.tensors.len()];
     values[graph.inputs[0].0 as usize] = input.to_vec();
     for op in &graph.ops {
@@ -20,25 +21,43 @@ pub(crate) fn op_by_op(graph: &Graph, input: &[i8]) -> Vec<Vec<i8>> {
                 add(tensors, reads, second, activation)
             }
             OpKind::Reshape => reads.clone(),
-            _ => alone(graph, op, reads),
+            OpKind::Constant => match &graph.tensor(op.inputs[0]).data {
+                Some(Data::Int8(values)) => values.clone(),
+                other => panic!("{other:?}"),
+            },
+            _ => alone(graph, op, &values)?,
         };
         values[op.output.0 as usize] = made;
     }
-    values
+    Some(values)
 }
 
-/// One op as a network of its own.
-fn alone(graph: &Graph, op: &Op, input: &[i8]) -> Vec<i8> {
-    let graph = Graph {
+/// One op as a network of its own, over the values that it reads.
+fn alone(graph: &Graph, op: &Op, values: &[Vec<i8>]) -> Option<Vec<i8>> {
+    let mut inputs: Vec<TensorId> = Vec::new();
+    for &input in &op.inputs {
+        if graph.tensor(input).data.is_none() && !inputs.contains(&input) {
+            inputs.push(input);
+        }
+    }
+    let alone = Graph {
         tensors: graph.tensors.clone(),
         ops: vec![op.clone()],
-        inputs: vec![op.inputs[0]],
+        inputs: inputs.clone(),
         outputs: vec![op.output],
         embedding: None,
     };
-    let compiled = compile_graph(&graph, true).expect("the op compiled within its network");
-    let (_, output) = run(&compiled.program, input);
-    output
+    let compiled = match compile_graph(&alone, true) {
+        Ok(compiled) => compiled,
+        Err(CompileError::Scales { .. }) => return None,
+        Err(error) => panic!("{}: {error}", op.kind.name()),
+    };
+    let read: Vec<&[i8]> = inputs
+        .iter()
+        .map(|input| &values[input.0 as usize][..])
+        .collect();
+    let (_, output) = run_all(&compiled.program, &read);
+    Some(output)
 }
 
 fn add(
@@ -68,10 +87,16 @@ fn add(
 }
 
 pub(crate) fn run(program: &[u8], input: &[i8]) -> (Vec<u8>, Vec<i8>) {
+    run_all(program, &[input])
+}
+
+fn run_all(program: &[u8], inputs: &[&[i8]]) -> (Vec<u8>, Vec<i8>) {
     let plan = Plan::load(program).expect("what the compiler writes loads");
     let mut arena = vec![0xA5; plan.arena_bytes()];
-    for (place, &value) in arena[plan.input().range()].iter_mut().zip(input) {
-        *place = value as u8;
+    for (place, input) in plan.inputs().zip(inputs) {
+        for (place, &value) in arena[place.range()].iter_mut().zip(*input) {
+            *place = value as u8;
+        }
     }
     plan.run(&mut arena)
         .expect("the arena is as large as asked");
@@ -105,7 +130,7 @@ proptest! {
         };
         let input = Random::new(seed ^ 0xA5).int8s(len(&graph, graph.inputs[0]));
         let (arena, output) = run(&compiled.program, &input);
-        let expected = op_by_op(&graph, &input);
+        let expected = op_by_op(&graph, &input).expect("it compiled whole");
         prop_assert_eq!(&output, &expected[graph.outputs[0].0 as usize]);
 
         let plan = Plan::load(&compiled.program).expect("loaded before");

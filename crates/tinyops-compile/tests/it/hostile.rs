@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use proptest::sample::Index;
-use tinyops_compile::compile_graph;
+use tinyops_compile::{CompileError, compile_graph};
 use tinyops_nn::Plan;
 
 use crate::networks::network;
@@ -89,4 +89,25 @@ proptest! {
 fn operators_once() -> &'static [Vec<u8>] {
     static ALL: std::sync::OnceLock<Vec<Vec<u8>>> = std::sync::OnceLock::new();
     ALL.get_or_init(operators)
+}
+
+/// What fuzzing has found, and the small files that it begins with.
+#[test]
+fn kept_files_are_refused_or_compiled() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/corpus/tflite");
+    let mut count = 0;
+    for entry in std::fs::read_dir(folder).expect("the folder is in the repository") {
+        let path = entry.expect("reads").path();
+        let bytes = std::fs::read(&path).expect("reads");
+        let Ok(graph) = tinyops_model::tflite::import(&bytes) else {
+            continue;
+        };
+        count += 1;
+        let compiled = compile_graph(&graph, false);
+        let fault = compiled
+            .err()
+            .filter(|error| matches!(error, CompileError::Plan(_) | CompileError::Arena(_)));
+        assert!(fault.is_none(), "{}: {fault:?}", path.display());
+    }
+    assert!(count > 20, "{count}");
 }

@@ -32,7 +32,7 @@ fn check_layers(graph: &Graph, shipped: &Options, seed: u64) -> usize {
     let input = Random::new(seed).int8s(len(graph, graph.inputs[0]));
     let whole = compile_graph_with(graph, &as_written()).expect("compiles");
     let whole = traced(&whole, &input);
-    let expected = op_by_op(graph, &input);
+    let expected = op_by_op(graph, &input).expect("it compiled whole");
     assert_eq!(whole.layers.len(), graph.ops.len(), "seed {seed}");
     for (op, layer) in graph.ops.iter().zip(&whole.layers) {
         let expected = &expected[op.output.0 as usize];

@@ -4,6 +4,7 @@ mod capsules;
 mod contract;
 mod exports;
 mod fits;
+mod general;
 mod graphs;
 mod hostile;
 mod layers;

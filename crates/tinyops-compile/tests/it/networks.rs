@@ -27,15 +27,15 @@ impl Random {
         (0..count).map(|_| self.below(256) as u8 as i8).collect()
     }
 
-    fn scale(&mut self) -> f32 {
+    pub(crate) fn scale(&mut self) -> f32 {
         0.005 + self.below(1000) as f32 * 1e-4
     }
 
-    fn activation(&mut self) -> Activation {
+    pub(crate) fn activation(&mut self) -> Activation {
         [Activation::None, Activation::Relu, Activation::Relu6][self.below(3) as usize]
     }
 
-    fn quantization(&mut self) -> Option<Quantization> {
+    pub(crate) fn quantization(&mut self) -> Option<Quantization> {
         let zero_point = self.int8s(1)[0];
         Some(Quantization::per_tensor(self.scale(), zero_point))
     }
@@ -55,7 +55,6 @@ impl Random {
 /// A network of some ops over a small image, with a kept embedding or without.
 pub(crate) fn network(seed: u64) -> Graph {
     let random = &mut Random::new(seed);
-    let mut builder = GraphBuilder::new();
     let shape = [
         1,
         3 + random.below(5) as u16,
@@ -63,6 +62,16 @@ pub(crate) fn network(seed: u64) -> Graph {
         1 + random.below(5) as u16,
     ];
     let quantization = random.quantization();
+    network_from(random, shape, quantization)
+}
+
+/// A network of some ops over what has this shape.
+pub(crate) fn network_from(
+    random: &mut Random,
+    shape: [u16; 4],
+    quantization: Option<Quantization>,
+) -> Graph {
+    let mut builder = GraphBuilder::new();
     let mut tensor = builder.input(shape, quantization);
     let mut made = vec![tensor];
     for _ in 0..1 + random.below(7) {

@@ -168,7 +168,7 @@ fn the_reference_networks_give_what_their_ops_give_one_by_one() {
         let compiled = compile_graph(&graph, false).expect("compiles");
         let input = Random::new(5).int8s(len(&graph, graph.inputs[0]));
         let (_, output) = run(&compiled.program, &input);
-        let expected = op_by_op(&graph, &input);
+        let expected = op_by_op(&graph, &input).expect("it compiled whole");
         assert_eq!(output, expected[graph.outputs[0].0 as usize], "{key}");
     }
 }

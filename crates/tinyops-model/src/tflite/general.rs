@@ -1,7 +1,7 @@
 //! Operators that join, move, reduce and compare values.
 
 use crate::graph::{Conv, Data, Op, OpKind, Padding, Reduction, Tensor, Unary};
-use crate::tflite::import::{Answer, Import, ImportError, op_of};
+use crate::tflite::import::{Answer, Import, ImportError, op_of, product};
 use crate::tflite::operator::{Options, bytes, filter_shape, or_refuse, weights};
 
 mod pairs;
@@ -141,7 +141,7 @@ fn join(import: &mut Import<'_>, call: &Call<'_>) -> Answer<Vec<Op>> {
         }
         joined.push(or_refuse!(import.made(input)));
     }
-    let outer: i64 = dims[..axis].iter().map(|&dim| i64::from(dim)).product();
+    let outer = product(&dims[..axis]);
     let Ok(outer) = u32::try_from(outer) else {
         return Ok(Err(format!("has shape {dims:?}")));
     };

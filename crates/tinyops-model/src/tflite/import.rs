@@ -416,10 +416,7 @@ impl<'a> Import<'a> {
     /// so that rows of other pictures are as good.
     pub(super) fn picture(&mut self, number: i32, is_one_row: bool) -> Answer<TensorId> {
         let dims = self.facts(number)?.dims;
-        let batches: i64 = dims[..dims.len().saturating_sub(3)]
-            .iter()
-            .map(|&dim| i64::from(dim))
-            .product();
+        let batches = product(&dims[..dims.len().saturating_sub(3)]);
         if batches != 1 && !is_one_row {
             return Ok(Err(format!(
                 "takes {batches} pictures at once, of shape {dims:?}; one is read, or windows of one row"
@@ -676,6 +673,12 @@ impl<'a> Import<'a> {
 #[must_use]
 pub fn graph_name(name: &str) -> String {
     short(name.to_owned())
+}
+
+/// The product of dimensions or other numbers of a file, which may be any.
+pub(super) fn product(numbers: &[impl Copy + Into<i64>]) -> i64 {
+    let each = numbers.iter().map(|&number| number.into());
+    each.fold(1, i64::saturating_mul)
 }
 
 fn short(name: String) -> String {

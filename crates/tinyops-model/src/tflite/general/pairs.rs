@@ -2,7 +2,7 @@
 
 use super::Call;
 use crate::graph::{Activation, Data, Op, OpKind, TensorId};
-use crate::tflite::import::{Answer, Import, op_of};
+use crate::tflite::import::{Answer, Import, op_of, product};
 use crate::tflite::operator::or_refuse;
 use tinyops_nn::record::BinaryFunction;
 
@@ -110,7 +110,7 @@ fn spread(
     };
     let mut axes: Vec<Vec<i64>> = vec![vec![0]; missing];
     for (axis, &len) in from.iter().enumerate() {
-        let step: i64 = from[axis + 1..].iter().map(|&dim| i64::from(dim)).product();
+        let step = product(&from[axis + 1..]);
         axes.push((0..i64::from(len)).map(|at| at * step).collect());
     }
     for (axis, &len) in axes.iter_mut().zip(to) {
@@ -120,7 +120,7 @@ fn spread(
             _ => return cannot(),
         }
     }
-    let count: i64 = from.iter().map(|&dim| i64::from(dim)).product();
+    let count = product(from);
     let shape = match crate::tflite::import::folded_shape(to) {
         Some(shape) => shape,
         None => return cannot(),

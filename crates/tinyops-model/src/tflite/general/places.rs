@@ -2,7 +2,7 @@
 
 use super::{Call, place_of};
 use crate::graph::{Op, OpKind, Padding, TensorId};
-use crate::tflite::import::{Answer, Import, folded_shape, op_of};
+use crate::tflite::import::{Answer, Import, folded_shape, op_of, product};
 use crate::tflite::operator::or_refuse;
 
 /// Where the values of one output come from: for each axis of the output the places in the input,
@@ -156,12 +156,12 @@ impl Input {
     }
 
     fn len(&self) -> i64 {
-        self.dims.iter().product()
+        product(&self.dims)
     }
 
     /// How far apart two neighbours along an axis lie.
     fn step(&self, axis: usize) -> i64 {
-        self.dims[axis + 1..].iter().product()
+        product(&self.dims[axis + 1..])
     }
 
     /// All places along an axis.
@@ -395,6 +395,10 @@ fn source(
                 // Batches count the places within a block first, then those of the input.
                 let mut of_batch = input.whole(0);
                 for (axis, &block) in (1..spatial + 1).zip(&block).rev() {
+                    let count = (of_batch.len() as i64).saturating_mul(block);
+                    if input.dims[axis] % block != 0 || count > LEN_MAX {
+                        return Ok(Err(format!("has blocks of {block} in {:?}", input.dims)));
+                    }
                     let step = input.step(axis);
                     let within = (0..block).map(|at| at * step);
                     of_batch = within
@@ -403,14 +407,11 @@ fn source(
                     axes[axis] = (0..input.dims[axis] / block)
                         .map(|at| at * block * step)
                         .collect();
-                    if input.dims[axis] % block != 0 || of_batch.len() as i64 > LEN_MAX {
-                        return Ok(Err(format!("has blocks of {block} in {:?}", input.dims)));
-                    }
                 }
                 axes[0] = of_batch;
             } else {
                 let crops = or_refuse!(constant(2));
-                let whole: i64 = block.iter().product();
+                let whole = product(&block);
                 let sound = crops.len() == 2 * spatial && crops.iter().all(|&crop| crop >= 0);
                 if !sound || input.dims[0] % whole != 0 {
                     return Ok(Err(format!(

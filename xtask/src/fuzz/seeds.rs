@@ -1,0 +1,141 @@
+//! Inputs to begin with, written anew each time by the project's own encoders: none is kept, so none grows old.
+
+use crate::steps::root;
+use std::fs;
+use std::path::{Path, PathBuf};
+use tinyops_compile::{compile_graph, model_of};
+use tinyops_dsp::{Block, Flatten, FrontEnd, Raw};
+use tinyops_model::tflite::import;
+
+/// The name that the target reads a recording of each ending by, in its order.
+const ENDINGS: [&str; 10] = [
+    "csv",
+    "wav",
+    "mat",
+    "json",
+    "cbor",
+    "txt",
+    "txt.gz",
+    "csv.gz",
+    "idx3-ubyte",
+    "idx3-ubyte.gz",
+];
+
+/// Writes the seeds of a target and answers with their folder, which is empty for a target that has none.
+pub(super) fn write(target: &str) -> Result<PathBuf, String> {
+    let folder = root().join("fuzz/seeds").join(target);
+    let at = |error: std::io::Error| format!("{}: {error}", folder.display());
+    fs::create_dir_all(&folder).map_err(at)?;
+    for (name, bytes) in of_target(target).map_err(at)? {
+        fs::write(folder.join(name), bytes).map_err(at)?;
+    }
+    Ok(folder)
+}
+
+fn of_target(target: &str) -> std::io::Result<Vec<(String, Vec<u8>)>> {
+    match target {
+        "plan" | "model" | "tflite" => networks(target),
+        "recording" => recordings(),
+        "front_end" => Ok(front_ends()),
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// The golden networks: as they are, as plans, or as models.
+fn networks(target: &str) -> std::io::Result<Vec<(String, Vec<u8>)>> {
+    let mut seeds = Vec::new();
+    for path in files("testdata/golden/tflite")? {
+        if path.extension().is_none_or(|end| end != "tflite") {
+            continue;
+        }
+        let name = path
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let bytes = fs::read(&path)?;
+        let Ok(graph) = import(&bytes) else { continue };
+        let seed = match target {
+            "plan" => compile_graph(&graph, false)
+                .ok()
+                .map(|compiled| compiled.program),
+            "model" => model_of(&name, graph).ok().map(|model| model.encode()),
+            _ => Some(bytes),
+        };
+        seeds.extend(seed.map(|seed| (name, seed)));
+    }
+    Ok(seeds)
+}
+
+/// The recordings of the decoders' tests, each behind the byte that says how it is read.
+fn recordings() -> std::io::Result<Vec<(String, Vec<u8>)>> {
+    let mut seeds = Vec::new();
+    for path in files("testdata/recordings")? {
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let pick = ENDINGS.iter().rposition(|ending| name.ends_with(ending));
+        let Some(pick) = pick else { continue };
+        let mut seed = vec![pick as u8];
+        seed.extend(fs::read(&path)?);
+        seeds.push((name, seed));
+    }
+    Ok(seeds)
+}
+
+fn front_ends() -> Vec<(String, Vec<u8>)> {
+    let flatten = Flatten {
+        scale: 0.5,
+        average: true,
+        minimum: true,
+        maximum: true,
+        rms: true,
+        deviation: true,
+        skewness: true,
+        kurtosis: true,
+    };
+    let blocks = [
+        ("raw", Block::Raw(Raw { scale: 1.0 })),
+        ("flatten", Block::Flatten(flatten)),
+    ];
+    let seed = |(name, block): (&str, Block)| {
+        let front_end = FrontEnd {
+            rate_hz: 100.0,
+            channel_count: 3,
+            window_len: 64,
+            block,
+        };
+        let mut bytes = vec![0; 64];
+        let used = front_end.encode(&mut bytes).ok()?;
+        bytes.truncate(used);
+        Some((name.to_owned(), bytes))
+    };
+    blocks.into_iter().filter_map(seed).collect()
+}
+
+fn files(folder: &str) -> std::io::Result<Vec<PathBuf>> {
+    let folder: &Path = &root().join(folder);
+    let entries = fs::read_dir(folder)?;
+    entries.map(|entry| Ok(entry?.path())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_target_with_an_encoder_has_seeds() {
+        for (target, at_least) in [
+            ("plan", 100),
+            ("model", 100),
+            ("tflite", 100),
+            ("recording", 12),
+            ("front_end", 2),
+        ] {
+            let seeds = of_target(target).expect("the folders are in the repository");
+            assert!(seeds.len() >= at_least, "{target}: {}", seeds.len());
+        }
+    }
+}
