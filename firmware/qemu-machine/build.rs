@@ -19,7 +19,7 @@ fn main() {
         number("LOADED_ORIGIN", 0x0020_0000),
         number("LOADED_BYTES", 2 << 20),
     );
-    let uart = variable("UART").unwrap_or("cmsdk".to_owned());
+    let chip = variable("CHIP").unwrap_or("cmsdk".to_owned());
     let uart_address = number("UART_ADDRESS", 0x4000_4000);
 
     let folder = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
@@ -29,7 +29,7 @@ fn main() {
     );
     fs::write(folder.join("memory.x"), memory).expect("OUT_DIR can be written");
     let map = format!(
-        "use crate::serial::{uart} as uart;\nconst UART: usize = {uart_address:#x};\nconst LOADED: usize = {:#x};\nconst LOADED_BYTES: usize = {};\n",
+        "use super::{chip} as chip;\npub(crate) const UART: usize = {uart_address:#x};\npub(crate) const LOADED: usize = {:#x};\npub(crate) const LOADED_BYTES: usize = {};\n",
         loaded.0, loaded.1
     );
     fs::write(folder.join("map.rs"), map).expect("OUT_DIR can be written");

@@ -2,7 +2,8 @@
 //!
 //! The firmware is `firmware/qemu-bench`: kernels and executor alone, no capsule, no agent.
 
-use crate::{EmulateError, Firmware, Machine, Memory, qemu, report};
+use crate::qemu::{self, Given};
+use crate::{EmulateError, Firmware, Machine, Memory, report};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -39,7 +40,7 @@ pub struct Measured {
     pub arena_bytes: u32,
     /// Bytes of it up to the last that the runs wrote.
     pub touched_bytes: u32,
-    /// The deepest stack of the runs, with that of the measuring program.
+    /// The deepest stack of the runs, below that of their caller.
     pub stack_bytes: u32,
 }
 
@@ -80,7 +81,12 @@ impl Bench {
         loaded
             .write_all(&bytes)
             .map_err(EmulateError::io("cannot write the plan for the emulator"))?;
-        let output = qemu::run(self.machine, &self.program, loaded.path(), PATIENCE)?;
+        let output = qemu::run(
+            self.machine,
+            &self.program,
+            Given::Loaded(loaded.path()),
+            PATIENCE,
+        )?;
         Measured::parse(&output)
     }
 }
@@ -162,7 +168,7 @@ impl Measured {
 }
 
 /// The bytes of an ELF program that go into memory from its file: code, constants, data.
-fn loaded_bytes(program: &Path) -> Result<u32, EmulateError> {
+pub(crate) fn loaded_bytes(program: &Path) -> Result<u32, EmulateError> {
     let what = || format!("cannot read {}", program.display());
     let bytes = std::fs::read(program).map_err(EmulateError::io(what()))?;
     let truncated = || {

@@ -167,7 +167,7 @@ impl Firmware {
 /// What the build script of `firmware/qemu-machine` asks for. A board may leave more than a machine has.
 fn variables(machine: &Machine, memory: Memory) -> Vec<(&'static str, String)> {
     let Region { origin, bytes } = machine.loaded;
-    let (uart, address) = match machine.uart {
+    let (chip, address) = match machine.uart {
         Uart::Cmsdk(address) => ("cmsdk", address),
         Uart::Nrf51(address) => ("nrf51", address),
     };
@@ -186,7 +186,7 @@ fn variables(machine: &Machine, memory: Memory) -> Vec<(&'static str, String)> {
     let numbers = numbers.map(|(name, number)| (name, number.to_string()));
     numbers
         .into_iter()
-        .chain([("TINYOPS_UART", uart.to_owned())])
+        .chain([("TINYOPS_CHIP", chip.to_owned())])
         .collect()
 }
 

@@ -1,40 +1,54 @@
 //! Runs one program on a machine of QEMU until it ends or its time is up.
 
 use crate::{EmulateError, Machine};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 const QEMU: &str = "qemu-system-arm";
 
-/// Boots `program` with `loaded` (a file) in memory and answers with what it printed.
+/// What a program is given.
+pub(crate) enum Given<'a> {
+    /// A file that the emulator's loader puts into memory before the start.
+    Loaded(&'a Path),
+    /// Bytes that come in over the serial port.
+    Sent(Vec<u8>),
+}
+
+/// Boots `program` and answers with what it printed.
 ///
 /// One emulated instruction takes one nanosecond of virtual time (`-icount shift=0`), so that
 /// the firmware's own timer counts instructions.
 pub(crate) fn run(
     machine: &Machine,
     program: &Path,
-    loaded: &Path,
+    given: Given<'_>,
     patience: Duration,
 ) -> Result<String, EmulateError> {
-    let child = Command::new(QEMU)
+    let mut command = Command::new(QEMU);
+    command
         .args(["-M", machine.qemu, "-icount", "shift=0"])
         .args(["-display", "none", "-monitor", "none", "-serial", "stdio"])
         .args(["-semihosting-config", "enable=on,target=native"])
         .arg("-kernel")
         .arg(program)
-        .arg("-device")
-        .arg(format!(
-            "loader,file={},addr={:#x},force-raw=on",
-            loaded.display(),
-            machine.loader_address
-        ))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
-    let mut child = match child {
+        .stderr(Stdio::piped());
+    let mut sent = None;
+    match given {
+        Given::Loaded(path) => {
+            let (path, address) = (path.display(), machine.loader_address);
+            let device = format!("loader,file={path},addr={address:#x},force-raw=on");
+            command.arg("-device").arg(device);
+        }
+        Given::Sent(bytes) => {
+            command.stdin(Stdio::piped());
+            sent = Some(bytes);
+        }
+    }
+    let mut child = match command.spawn() {
         Ok(child) => child,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             return Err(EmulateError::Missing {
@@ -45,6 +59,11 @@ pub(crate) fn run(
         Err(error) => return Err(EmulateError::io(format!("cannot start {QEMU}"))(error)),
     };
     let reader = read_all(&mut child);
+    if let (Some(bytes), Some(mut pipe)) = (sent, child.stdin.take()) {
+        // Written beside the waiting, since the machine takes byte after byte. A broken pipe means that it ended:
+        // its report says why.
+        std::thread::spawn(move || pipe.write_all(&bytes));
+    }
     let ended = wait(&mut child, patience)?;
     let output = reader.join().unwrap_or_default();
     if !ended {

@@ -68,9 +68,11 @@ pub struct Smoke {
     pub arena_bytes: u32,
     /// Bytes of it up to the last that was written, measured on the board.
     pub arena_touched_bytes: u32,
+    /// Flash of the program, without the payload, in bytes.
+    pub flash_bytes: u32,
     /// The deepest stack until the model was loaded, in bytes: start-up, hashes, signatures, checks.
     pub install_stack_bytes: u32,
-    /// The deepest stack of the windows, in bytes.
+    /// The deepest stack of the windows below that of their caller, in bytes.
     pub stack_bytes: u32,
 }
 

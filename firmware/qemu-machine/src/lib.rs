@@ -4,22 +4,12 @@
 //! decides `build.rs` from the environment; `tinyops-emulate` holds the table of machines.
 #![no_std]
 
+mod chip;
+
 pub mod counter;
 pub mod memory;
 pub mod serial;
-
-/// Where things are on this machine.
-mod map {
-    include!(concat!(env!("OUT_DIR"), "/map.rs"));
-    pub(crate) use uart::{receive, send, start};
-
-    /// First register of the serial port.
-    pub(crate) const UART_REGISTERS: usize = UART;
-    /// First byte of what the emulator's loader puts into memory.
-    pub(crate) const LOADED_ORIGIN: usize = LOADED;
-    /// How much it may put there.
-    pub(crate) const LOADED_LEN: usize = LOADED_BYTES;
-}
+pub mod slot;
 
 /// Ends the emulation (semihosting SYS_EXIT, ADP_Stopped_ApplicationExit).
 pub fn stop() -> ! {
@@ -30,4 +20,10 @@ pub fn stop() -> ! {
         reason = "nothing is left to do, and nothing to return to"
     )]
     loop {}
+}
+
+/// What faults, a stack that grew out of RAM among it, ends the emulation: the report is not whole then.
+#[cortex_m_rt::exception]
+unsafe fn HardFault(_: &cortex_m_rt::ExceptionFrame) -> ! {
+    stop()
 }

@@ -1,4 +1,4 @@
-//! RAM between our statics and the stack, painted at the start so that its use can be seen; and what was loaded.
+//! RAM between our statics and the stack, painted at the start so that its use can be seen.
 
 use core::ptr::addr_of;
 
@@ -6,7 +6,7 @@ use core::ptr::addr_of;
 const PAINT: u32 = 0x5354_4b21;
 
 /// Bytes at the top of RAM that [`take`] leaves to the stack at least.
-pub const STACK_LEAST: usize = 3 * 1024;
+const STACK_LEAST: usize = 3 * 1024;
 
 /// Bytes below the stack pointer that [`paint`] leaves alone, since it may use them itself.
 const OWN_STACK: usize = 256;
@@ -38,14 +38,16 @@ pub fn paint() {
     }
 }
 
-/// Takes `bytes` of RAM from an address that is a multiple of 16; `None` if too little is left.
+/// Takes `bytes` of RAM from an address that is a multiple of 16; `None` if too little is left beside the stack, which
+/// keeps what it was seen to need since it was painted.
 pub fn take(bytes: usize) -> Option<&'static mut [u8]> {
+    let stack = stack_high_water().max(STACK_LEAST);
     // SAFETY: one core, no interrupts: nobody else reads or writes the mark. What is handed out lies between the
     // statics and the stack's least room, and is never handed out again.
     unsafe {
         let start = bottom() + TAKEN;
         let end = start.checked_add(bytes)?;
-        if end > top().saturating_sub(STACK_LEAST) {
+        if end > top().saturating_sub(stack) {
             return None;
         }
         TAKEN = (end - bottom()).next_multiple_of(16);
@@ -63,15 +65,17 @@ pub fn touched(block: &[u8]) -> usize {
             .count()
 }
 
-/// Paints the stack that is free now once more.
-pub fn paint_stack() {
-    let end = cortex_m::register::msp::read() as usize - OWN_STACK;
+/// Paints the stack that is free now once more, and answers with what is in use of it, in bytes.
+pub fn paint_stack() -> usize {
+    let pointer = cortex_m::register::msp::read() as usize;
+    let end = pointer - OWN_STACK;
     let mut at = stack_end();
     while at + 4 <= end {
         // SAFETY: below the stack pointer and above everything that was taken.
         unsafe { (at as *mut u32).write_volatile(PAINT) };
         at += 4;
     }
+    top() - pointer
 }
 
 /// The deepest stack since it was painted last, in bytes.
@@ -94,15 +98,4 @@ fn stack_end() -> usize {
 pub fn as_words(ram: &mut [u8]) -> &mut [f32] {
     // SAFETY: every bit pattern is an `f32`, and `align_to_mut` hands out the aligned middle only.
     unsafe { ram.align_to_mut::<f32>().1 }
-}
-
-/// What the emulator's loader put into memory; what lies behind it is whatever the machine starts with.
-pub fn loaded() -> &'static [u8] {
-    // SAFETY: the machine has memory there, beside flash and RAM of the program, and nothing writes it.
-    unsafe {
-        core::slice::from_raw_parts(
-            crate::map::LOADED_ORIGIN as *const u8,
-            crate::map::LOADED_LEN,
-        )
-    }
 }

@@ -7,7 +7,7 @@
 //! touched <bytes of it that were written or read back>
 //! run <instructions>   one for each case
 //! wrong <elements>     one for each case
-//! stack <bytes>
+//! stack <bytes that the runs took>
 //! end
 //! ```
 //! or, after the first line, `refused <reason>` or `lacks <bytes needed> RAM`.
@@ -17,8 +17,8 @@
 use core::fmt::Write;
 use cortex_m_rt::entry;
 use qemu_bench::BenchFile;
-use qemu_machine::{counter::Counter, memory, serial::Serial, stop};
-use tinyops_nn::Plan;
+use qemu_machine::{counter::Counter, memory, serial::Serial, slot, stop};
+use tinyops_nn::{Plan, RunError};
 
 #[entry]
 fn main() -> ! {
@@ -47,13 +47,13 @@ impl From<&'static str> for Fault {
 
 fn measure(serial: &mut Serial) -> Result<(), Fault> {
     let mut counter = Counter::start().ok_or("no timer")?;
-    let file = BenchFile::parse(memory::loaded()).ok_or("no file was loaded")?;
+    let file = BenchFile::parse(slot::loaded()).ok_or("no file was loaded")?;
     let (plan, load) = counter.measure(|| Plan::load(file.plan));
     let plan = plan.map_err(|_| "the plan is not one")?;
     let long = "more instructions than the timer counts";
     let arena = memory::take(plan.arena_bytes()).ok_or(Fault::Lacks(plan.arena_bytes()))?;
     let _ = writeln!(serial, "load {}\narena {}", load.ok_or(long)?, arena.len());
-    memory::paint_stack();
+    let own_stack = memory::paint_stack();
     let input_len = plan.inputs().map(|view| view.len).sum();
     let output_len = plan.outputs().map(|view| view.len).sum();
     for index in 0..file.case_count {
@@ -64,7 +64,7 @@ fn measure(serial: &mut Serial) -> Result<(), Fault> {
             (one, values) = values.split_at(view.len);
             arena[view.range()].copy_from_slice(one);
         }
-        let (answer, run) = counter.measure(|| plan.run(arena));
+        let (answer, run) = counter.measure(|| run_plan(&plan, arena));
         answer.map_err(|_| "the plan does not run")?;
         let mut wrong = 0;
         for view in plan.outputs() {
@@ -77,7 +77,14 @@ fn measure(serial: &mut Serial) -> Result<(), Fault> {
         }
         let _ = writeln!(serial, "run {}\nwrong {wrong}", run.ok_or(long)?);
     }
-    let (touched, stack) = (memory::touched(arena), memory::stack_high_water());
+    let touched = memory::touched(arena);
+    let stack = memory::stack_high_water() - own_stack;
     let _ = writeln!(serial, "touched {touched}\nstack {stack}");
     Ok(())
+}
+
+/// Apart, so that its stack is not that of the caller.
+#[inline(never)]
+fn run_plan(plan: &Plan<'_>, arena: &mut [u8]) -> Result<(), RunError> {
+    plan.run(arena)
 }

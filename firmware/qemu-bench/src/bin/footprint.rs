@@ -4,12 +4,12 @@
 
 use cortex_m_rt::entry;
 use qemu_bench as _;
-use qemu_machine::memory;
+use qemu_machine::{memory, slot};
 use tinyops_nn::Plan;
 
 #[entry]
 fn main() -> ! {
-    if let Ok(plan) = Plan::load(memory::loaded()) {
+    if let Ok(plan) = Plan::load(slot::loaded()) {
         if let Some(arena) = memory::take(plan.arena_bytes()) {
             let _ = plan.run(arena);
         }
