@@ -62,10 +62,15 @@ impl OpRecord {
             && self.pad == [0, 0]
     }
 
+    /// Height times width of the filter or window.
+    fn window(&self) -> u64 {
+        u64::from(u32::from(self.kernel[0]) * u32::from(self.kernel[1]))
+    }
+
     /// How many input values one output of a convolution sums.
     #[must_use]
     pub fn taps(&self, input: [u16; 4]) -> u64 {
-        self.kernel.map(u64::from).iter().product::<u64>() * u64::from(input[3])
+        self.window() * u64::from(input[3])
     }
 
     /// How many bytes the filter of a convolution, dense or depthwise, has; 0 for other ops.
@@ -78,7 +83,7 @@ impl OpRecord {
                 outputs.next_multiple_of(GROUP_ROWS as u64) * row()
             }
             OpCode::Conv2d => outputs * row(),
-            OpCode::DepthwiseConv2d => self.kernel.map(u64::from).iter().product::<u64>() * outputs,
+            OpCode::DepthwiseConv2d => self.window() * outputs,
             _ => 0,
         }
     }

@@ -46,6 +46,22 @@ impl TensorView {
     pub fn range(&self) -> Range<usize> {
         self.offset..self.offset + self.len
     }
+
+    /// The shape as sizes.
+    #[cfg_attr(
+        not(all(target_arch = "arm", target_feature = "dsp")),
+        expect(dead_code, reason = "where instructions are few")
+    )]
+    #[inline(always)]
+    pub(crate) fn dims(&self) -> [usize; 4] {
+        let [batch, height, width, channels] = self.shape;
+        [
+            usize::from(batch),
+            usize::from(height),
+            usize::from(width),
+            usize::from(channels),
+        ]
+    }
 }
 
 /// Why bytes are not a plan. Indexes count from 0 in the plan's own tables.

@@ -168,8 +168,9 @@ impl TensorRecord {
     /// How many values, which is how many bytes, the tensor holds.
     #[must_use]
     pub fn element_count(&self) -> u64 {
-        // Four 16-bit factors cannot overflow 64 bits.
-        self.shape.iter().map(|&dim| u64::from(dim)).product()
+        // Two 16-bit factors cannot overflow 32 bits, nor two of those products 64.
+        let [batch, height, width, channels] = self.shape.map(u32::from);
+        u64::from(batch * height) * u64::from(width * channels)
     }
 }
 
@@ -434,14 +435,18 @@ impl Cursor<'_> {
     }
 }
 
+/// The number at a place of some bytes, 0 beyond their end.
 #[inline]
 fn read_u16(bytes: &[u8], at: usize) -> u16 {
-    u16::from_le_bytes([bytes[at], bytes[at + 1]])
+    let bytes = bytes.get(at..).and_then(<[u8]>::first_chunk);
+    bytes.map_or(0, |bytes| u16::from_le_bytes(*bytes))
 }
 
+/// As [`read_u16`].
 #[inline]
 pub(crate) fn read_u32(bytes: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+    let bytes = bytes.get(at..).and_then(<[u8]>::first_chunk);
+    bytes.map_or(0, |bytes| u32::from_le_bytes(*bytes))
 }
 
 #[inline]

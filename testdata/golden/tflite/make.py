@@ -260,4 +260,75 @@ tensors = [q(C), k("cc", [1, 5, 4, 6], 0.05, 3), i32([0, 2, 1, 3]), q(C, 0.05, 3
 keep("constants", network([(B.TRANSPOSE, opt("TransposeOptions"), [1, 2], [3]), (B.CONCATENATION, opt("ConcatenationOptions", axis=1), [0, 3], [4]), (B.MUL, opt("MulOptions"), [0, 3], [5])], tensors, [0], [4, 5]), tensors[:1], 2)
 tensors = [q([1, 4, 6]), i32q([3]), i32([0]), i32([1]), i32([1]), i32q([]), i32([-1], []), i32q([2]), q([1, 24]), q([1, 24], 0.06, -5)]
 keep("flatten", network([(B.SHAPE, opt("ShapeOptions", outType=S.TensorType.INT32), [0], [1]), (B.STRIDED_SLICE, opt("StridedSliceOptions", shrinkAxisMask=1), [1, 2, 3, 4], [5]), (B.PACK, opt("PackOptions", axis=0, valuesCount=2), [5, 6], [7]), (B.RESHAPE, opt("ReshapeOptions"), [0, 7], [8]), (B.RELU, None, [8], [9])], tensors, [0], [9]), tensors[:1], 1)
+# Layers with a filter, and pools: shapes, steps and factors that take a kernel's every way.
+def out_len(size, kernel, stride, dilation, same):
+    return -(-size // stride) if same else (size - (kernel - 1) * dilation - 1) // stride + 1
+
+def layer(name, code, options, shape, filter_shape, outputs, kernel, stride, dilation, same, zp_in, out, per_channel, act, axis):
+    """A layer with a filter: `out` is scale and zero point of the output in parts of a typical sum."""
+    scales = [0.01 + 0.0013 * (i % 7) for i in range(outputs)] if per_channel else [0.012]
+    bias = (np.random.default_rng(hash_of(name)).integers(-900, 900, outputs)).astype(np.int32)
+    sides = [out_len(shape[n], kernel[n], stride[n], dilation[n], same) for n in (0, 1)] if kernel else []
+    fields = dict(fusedActivationFunction=act)
+    if kernel:
+        fields.update(padding=0 if same else 1, strideH=stride[0], strideW=stride[1], dilationHFactor=dilation[0], dilationWFactor=dilation[1])
+    if code == B.DEPTHWISE_CONV_2D: fields.update(depthMultiplier=outputs // shape[-1])
+    case(name, code, opt(options, **fields),
+         [q([1, *shape], 0.05, zp_in), q(filter_shape, scales if per_channel else 0.012, 0, rand(name, filter_shape), axis=axis if per_channel else None),
+          q([outputs], [0.05 * s for s in scales] if per_channel else 0.05 * 0.012, 0, bias, S.TensorType.INT32, 0 if per_channel else None),
+          q([1, *sides, outputs], *out)], [0, 1, 2], [3])
+
+def conv(name, shape, outputs, kernel, stride=(1, 1), dilation=(1, 1), same=True, zp_in=3, out=(0.2, 4), per_channel=True, act=A.NONE):
+    layer("conv_" + name, B.CONV_2D, "Conv2DOptions", shape, [outputs, *kernel, shape[2]], outputs, kernel, stride, dilation, same, zp_in, out, per_channel, act, 0)
+
+def depthwise(name, shape, kernel, stride=(1, 1), dilation=(1, 1), same=True, zp_in=3, out=(0.1, 4), multiplier=1, per_channel=True, act=A.NONE):
+    outputs = shape[2] * multiplier
+    layer("depthwise_" + name, B.DEPTHWISE_CONV_2D, "DepthwiseConv2DOptions", shape, [1, *kernel, outputs], outputs, kernel, stride, dilation, same, zp_in, out, per_channel, act, 3)
+
+def dense(name, values, outputs, zp_in=3, out=(0.2, 4), per_channel=False, act=A.NONE):
+    layer("dense_" + name, B.FULLY_CONNECTED, "FullyConnectedOptions", [values], [outputs, values], outputs, None, None, None, None, zp_in, out, per_channel, act, 0)
+
+conv("3x3_three_channels", [7, 9, 3], 5, (3, 3), (2, 2), act=A.RELU6, out=(0.04, -128))
+conv("dilated", [9, 10, 4], 6, (3, 2), (1, 1), (2, 3))
+conv("dilated_odd", [8, 7, 5], 3, (2, 3), (1, 2), (3, 2), same=False)
+conv("upwards", [4, 5, 4], 5, (1, 1), out=(0.0007, -3))
+conv("upwards_relu", [4, 5, 3], 5, (2, 2), out=(0.0004, -128), act=A.RELU)
+conv("many_outputs", [3, 3, 8], 133, (1, 1), same=False)
+conv("relu", [5, 5, 16], 9, (1, 1), zp_in=-128, out=(0.1, -128), act=A.RELU)
+conv("relu6", [5, 6, 12], 7, (1, 1), (2, 2), out=(0.05, -100), act=A.RELU6, per_channel=False)
+conv("3x3_same", [6, 9, 8], 10, (3, 3), zp_in=-128, out=(0.2, -128), act=A.RELU)
+conv("5x4_one_channel", [10, 11, 1], 6, (5, 4), (3, 2), per_channel=False)
+conv("wider_than_input", [2, 3, 4], 4, (5, 7))
+conv("single_pixel", [3, 4, 6], 5, (3, 4), same=False)
+depthwise("3x3", [5, 7, 8], (3, 3))
+depthwise("3x3_relu", [6, 7, 10], (3, 3), (2, 2), zp_in=-128, out=(0.1, -128), act=A.RELU)
+depthwise("3x3_relu6", [6, 5, 4], (3, 3), out=(0.03, -120), act=A.RELU6, per_channel=False)
+depthwise("3x3_wide", [3, 99, 5], (3, 3), (1, 2))
+depthwise("3x3_many_channels", [3, 2, 134], (3, 3))
+depthwise("3x3_rows_apart", [8, 6, 4], (3, 3), (1, 1), (2, 1), same=False)
+depthwise("3x3_columns_apart", [6, 11, 8], (3, 3), (1, 1), (1, 3))
+depthwise("3x3_all_apart", [9, 9, 6], (3, 3), (1, 1), (2, 2))
+depthwise("one_row", [1, 1, 8], (3, 3))
+depthwise("5x5", [7, 9, 6], (5, 5), out=(0.2, -128), act=A.RELU)
+depthwise("7x7", [8, 9, 4], (7, 7), (2, 1))
+depthwise("4x2", [6, 6, 9], (4, 2), (2, 3))
+depthwise("9x3", [11, 7, 4], (9, 3))
+depthwise("2x7", [4, 15, 4], (2, 7), same=False)
+depthwise("1x7", [1, 20, 8], (1, 7))
+depthwise("5x1", [12, 1, 8], (5, 1), zp_in=-90)
+depthwise("16x1", [17, 3, 4], (16, 1), same=False)
+depthwise("30x10", [30, 10, 4], (30, 10), same=False)
+depthwise("three_channels", [5, 6, 3], (3, 3))
+depthwise("upwards", [5, 6, 4], (3, 3), out=(0.0005, -128), act=A.RELU)
+depthwise("multiplier_relu6", [5, 4, 3], (3, 2), (1, 2), out=(0.03, -128), multiplier=3, act=A.RELU6)
+dense("odd", 13, 6)
+dense("relu6", 16, 9, out=(0.05, -128), act=A.RELU6)
+dense("channels", 12, 7, per_channel=True)
+dense("three", 3, 5)
+dense("upwards", 20, 8, out=(0.0006, 0))
+dense("long", 300, 8, out=(0.4, -128), act=A.RELU)
+for name, code in [("average", B.AVERAGE_POOL_2D), ("max", B.MAX_POOL_2D)]:
+    for tag, shape, window, stride, same, act in [("same", [7, 6, 5], (3, 2), (2, 2), True, A.NONE), ("all", [5, 4, 6], (5, 4), (1, 1), False, A.RELU)]:
+        sides = [out_len(shape[n], window[n], stride[n], 1, same) for n in (0, 1)]
+        case(f"{name}_pool_{tag}", code, opt("Pool2DOptions", padding=0 if same else 1, strideH=stride[0], strideW=stride[1], filterHeight=window[0], filterWidth=window[1], fusedActivationFunction=act), [q([1, *shape]), q([1, *sides, shape[2]])], [0], [1])
 print(len(done), "made")

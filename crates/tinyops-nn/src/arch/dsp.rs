@@ -29,13 +29,15 @@ mod add;
 mod conv;
 mod dense;
 mod depthwise;
+mod sum;
 mod table;
 
 pub(crate) use add::add;
 pub(crate) use conv::{BlockPlace, ConvBlock};
 pub(crate) use dense::{dense, dense_sums};
-pub(crate) use depthwise::{DepthwiseRow, ROW_PIXELS_MAX, RowTaps, depthwise_row};
+pub(crate) use depthwise::{Depthwise, RowPart};
 pub(crate) use gather::{Patches, Rect};
+pub(crate) use sum::sum;
 pub(crate) use table::{ChannelTable, TABLE_MAX};
 
 /// Bytes from one quad's place in the widened patches to the next.

@@ -2,10 +2,10 @@
 
 use core::cell::Cell;
 
-use super::{Channels, clamp_bytes, product, taps_inside};
+use super::{Channels, clamp_bytes, pair, taps_inside};
 use crate::arch::dsp::{self, BlockPlace, ChannelTable, ConvBlock, Patches, Rect, TABLE_MAX};
 use crate::layout::{BLOCK_PIXELS, GROUP_ROWS, QUAD};
-use crate::plan::Plan;
+use crate::plan::{Plan, TensorView};
 use crate::record::OpRecord;
 
 /// As the portable kernel, of which nothing is left on this processor.
@@ -19,7 +19,7 @@ pub(crate) fn convolve(
 ) {
     let source = plan.view(op.inputs[0]);
     let result = plan.view(op.output);
-    let [_, _, columns, outputs] = result.shape.map(usize::from);
+    let [_, _, columns, outputs] = result.dims();
     let filter_bytes = op.filter_bytes(source.shape, result.shape) as usize;
     let filter = &plan.constants()[op.weights_offset as usize..][..filter_bytes];
     if op.is_dense(result.shape) {
@@ -29,7 +29,7 @@ pub(crate) fn convolve(
     }
     let row = (op.taps(source.shape) as usize).next_multiple_of(QUAD);
     let patches = Patches::new(scratch, row);
-    let gather = Gather::new(op, input, source.shape, source.zero_point, &patches);
+    let gather = Gather::new(op, input, &source, &patches);
     let channels = Channels::of(plan, op, outputs);
     let mut table = ChannelTable::new();
     let mut conv = ConvBlock::new(patches.wide(), filter, result.zero_point);
@@ -39,18 +39,21 @@ pub(crate) fn convolve(
         && op.pad == [0, 0]
         && source.shape[1..3] == result.shape[1..3]
         && patches.is_direct();
-    let [stride_down, stride_along] = op.stride.map(i32::from);
-    let [pad_down, pad_along] = op.pad.map(i32::from);
+    let [stride_down, stride_along]: [i32; 2] = pair(op.stride);
+    let [pad_down, pad_along]: [i32; 2] = pair(op.pad);
     let left_end = columns as i32 * stride_along - pad_along;
     let (mut top, mut left) = (-pad_down, -pad_along);
     for (index, block) in output.chunks(BLOCK_PIXELS * outputs).enumerate() {
         let pixels = block.len() / outputs;
         if is_pointwise {
-            patches.put_pixels(&input[index * BLOCK_PIXELS * row..], pixels);
+            patches.widen(&input[index * BLOCK_PIXELS * row..], 0, pixels);
         } else {
-            for pixel in 0..pixels {
-                gather.pixel([top, left], pixel);
-                left += stride_along;
+            let mut pixel = 0;
+            while pixel < pixels {
+                let in_row = (left_end - left) as u32 / stride_along as u32;
+                let count = gather.pixels([top, left], pixel, in_row.min((pixels - pixel) as u32));
+                pixel += count;
+                left += count as i32 * stride_along;
                 if left == left_end {
                     left = -pad_along;
                     top += stride_down;
@@ -91,19 +94,17 @@ fn dense(plan: &Plan<'_>, op: &OpRecord, filter: &[u8], values: &[Cell<u8>], out
         let biases = &biases[..done];
         dsp::dense(values, filter, biases, rescale, &output[..done], zero_point);
     }
+    let mut last = [const { Cell::new(0) }; QUAD];
+    for (last, value) in last.iter_mut().zip(&values[whole..]) {
+        last.set(value.get());
+    }
     while done < output.len() {
         let group = &filter[done / GROUP_ROWS * group_bytes..][..group_bytes];
-        let sums = dsp::dense_sums(values, group);
-        let last = group[whole * GROUP_ROWS..].chunks(QUAD);
-        let mut last = last.map(Some).chain(core::iter::repeat(None));
-        for sum in sums {
-            // What is no whole quad, and no row where all values are.
-            let weights = last.next().flatten().unwrap_or(&[]);
-            let pairs = values[whole..].iter().zip(weights);
-            let rest = pairs.map(|(value, &weight)| product(value.get(), weight));
-            let sum = rest.fold(sum, i32::wrapping_add);
+        let sums = dsp::dense_sums(&values[..whole], group);
+        let rest = dsp::dense_sums(&last, group.get(whole * GROUP_ROWS..).unwrap_or(&[]));
+        for (sum, rest) in sums.into_iter().zip(rest) {
             if let Some(output) = output.get(done) {
-                output.set(table.finish_one(done, sum, zero_point));
+                output.set(table.finish_one(done, sum.wrapping_add(rest), zero_point));
             }
             done += 1;
         }
@@ -131,12 +132,11 @@ impl<'a> Gather<'a> {
     fn new(
         op: &'a OpRecord,
         input: &'a [Cell<u8>],
-        shape: [u16; 4],
-        zero_point: i8,
+        source: &TensorView,
         patches: &'a Patches<'a>,
     ) -> Gather<'a> {
-        let [_, height, width, channels] = shape.map(usize::from);
-        let [down, along] = op.kernel.map(usize::from);
+        let [_, height, width, channels] = source.dims();
+        let [down, along] = pair(op.kernel);
         let reach = (down - 1) * usize::from(op.dilation[0]) + 1;
         let len = along * channels;
         // Taps apart are no run: then every pixel goes tap by tap.
@@ -149,7 +149,7 @@ impl<'a> Gather<'a> {
             height,
             width,
             channels,
-            zero_point,
+            zero_point: source.zero_point,
             whole: Rect {
                 rows: down,
                 len,
@@ -163,18 +163,26 @@ impl<'a> Gather<'a> {
         }
     }
 
-    /// Widens the patch whose first tap lies at row and column `at`.
+    /// Widens some of the next `most` patches of a row, the first tap of the first of which lies at
+    /// row and column `at`; answers how many.
     #[inline(always)]
-    fn pixel(&self, at: [i32; 2], pixel: usize) {
+    fn pixels(&self, at: [i32; 2], pixel: usize, most: u32) -> usize {
         let [top, left] = at.map(|place| place as u32);
-        if top < self.inside[0] && left < self.inside[1] {
-            let first = (top as usize * self.width + left as usize) * self.channels;
-            self.patches
-                .put(&self.input[first..], &self.whole, (pixel, 0));
-        } else {
+        if top >= self.inside[0] || left >= self.inside[1] {
             self.pixel_at_border(at, pixel);
+            return 1;
         }
-        self.patches.unstage(pixel);
+        let stride = u32::from(self.op.stride[1]);
+        let count = most.min((self.inside[1] - left).div_ceil(stride)) as usize;
+        let first = (top as usize * self.width + left as usize) * self.channels;
+        let pixel_step = stride as usize * self.channels;
+        self.patches.put(
+            &self.input[first..],
+            &self.whole,
+            (pixel, 0),
+            (count, pixel_step),
+        );
+        count
     }
 
     /// Five rectangles: padding above, below, before and after what lies inside, and that.
@@ -215,9 +223,10 @@ impl<'a> Gather<'a> {
                 let y = (top + (above * usize::from(step_down)) as i32) as usize;
                 let x = (left + before as i32) as usize;
                 let values = &self.input[(y * self.width + x) * self.channels..];
-                self.patches.put(values, &rect, place);
+                self.patches.put(values, &rect, place, (1, 0));
             }
             group += count;
         }
+        self.patches.unstage(pixel);
     }
 }

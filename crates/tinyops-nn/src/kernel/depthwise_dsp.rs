@@ -2,8 +2,8 @@
 
 use core::cell::Cell;
 
-use super::{Channels, clamp_bytes, product, rows_in_order};
-use crate::arch::dsp::{self, ChannelTable, DepthwiseRow, ROW_PIXELS_MAX, RowTaps, TABLE_MAX};
+use super::{Channels, clamp_bytes, pair, product, rows_in_order};
+use crate::arch::dsp::{ChannelTable, Depthwise, RowPart, TABLE_MAX};
 use crate::plan::Plan;
 use crate::record::OpRecord;
 
@@ -19,8 +19,9 @@ pub(crate) fn convolve(plan: &Plan<'_>, op: &OpRecord, input: &[Cell<u8>], outpu
 fn by_values(plan: &Plan<'_>, op: &OpRecord, input: &[Cell<u8>], output: &[Cell<u8>]) {
     let source = plan.view(op.inputs[0]);
     let result = plan.view(op.output);
-    let [_, height, width, channels] = source.shape.map(i32::from);
-    let [_, rows, columns, outputs] = result.shape.map(usize::from);
+    let [_, height, width, channels] = source.dims();
+    let [height, width, channels] = [height as i32, width as i32, channels as i32];
+    let [_, rows, columns, outputs] = result.dims();
     let filter = &plan.constants()[op.weights_offset as usize..];
     let table = Channels::of(plan, op, outputs);
     let multiplier = outputs as i32 / channels;
@@ -60,33 +61,22 @@ fn by_values(plan: &Plan<'_>, op: &OpRecord, input: &[Cell<u8>], output: &[Cell<
 fn by_rows(plan: &Plan<'_>, op: &OpRecord, input: &[Cell<u8>], output: &[Cell<u8>]) -> bool {
     let source = plan.view(op.inputs[0]);
     let result = plan.view(op.output);
-    let [_, height, width, channels] = source.shape;
-    let [_, rows, columns, outputs] = result.shape.map(usize::from);
-    let rows_inside = |y: usize| {
-        let top = (y * usize::from(op.stride[0])) as i32 - i32::from(op.pad[0]);
-        let taps = super::taps_inside(top, op.kernel[0], op.dilation[0], usize::from(height));
-        (top, taps)
+    let [_, height, width, channels] = source.dims();
+    let [_, rows, columns, outputs] = result.dims();
+    let [stride_down, stride_along] = pair(op.stride);
+    let depthwise = Depthwise {
+        input,
+        shape: [height, width, channels],
+        kernel: pair(op.kernel),
+        dilation: pair(op.dilation),
+        stride: stride_along,
+        filter: &plan.constants()[op.weights_offset as usize..],
+        zero_points: [source.zero_point, result.zero_point],
     };
-    // A window outside the image is no network's; the first or the last row shows it.
-    let is_outside = |y: usize| {
-        let (_, (first, end)) = rows_inside(y);
-        first == end
-    };
-    let suits =
-        outputs == usize::from(channels) && outputs >= 4 && !is_outside(0) && !is_outside(rows - 1);
-    if !suits {
+    let pixels_max = depthwise.pixels_max();
+    if outputs != channels || outputs < 4 || pixels_max == 0 {
         return false;
     }
-    let aim = |taps: &mut RowTaps, start: usize| {
-        let pixels = ROW_PIXELS_MAX.min(columns - start);
-        taps.aim(op, [width, channels], start, pixels)
-    };
-    let mut taps = RowTaps::new();
-    if !aim(&mut taps, 0) {
-        return false;
-    }
-    let filter = &plan.constants()[op.weights_offset as usize..];
-    let filter = &filter[..op.filter_bytes(source.shape, result.shape) as usize];
     let channels = Channels::of(plan, op, outputs);
     let mut table = ChannelTable::new();
     // The first of some channels, as many as the table holds; the last of all lie before the end.
@@ -98,35 +88,30 @@ fn by_rows(plan: &Plan<'_>, op: &OpRecord, input: &[Cell<u8>], output: &[Cell<u8
             return false;
         }
     }
-    for y in rows_in_order(op, rows) {
-        let line = &output[y * columns * outputs..][..columns * outputs];
-        let (top, tap_rows) = rows_inside(y);
-        let input_row = top + tap_rows.0 as i32 * i32::from(op.dilation[0]);
-        for (index, output) in line.chunks(ROW_PIXELS_MAX * outputs).enumerate() {
-            if columns > ROW_PIXELS_MAX {
-                // What fits at the first pixel fits at any.
-                aim(&mut taps, index * ROW_PIXELS_MAX);
-            }
+    for row in rows_in_order(op, rows) {
+        let line = &output[row * columns * outputs..][..columns * outputs];
+        for (index, output) in line.chunks(pixels_max * outputs).enumerate() {
             for pass in 0..passes {
                 let first = firsts(pass);
                 if passes > 1 {
                     channels.fill(&mut table, first, TABLE_MAX);
                 }
-                let row = DepthwiseRow {
-                    taps: &taps,
-                    input_row: input_row as usize,
-                    tap_rows,
-                    filter,
-                    table: &table,
-                    input,
-                    output,
-                    zero_points: [source.zero_point, result.zero_point],
-                };
-                let known = table.len();
-                dsp::depthwise_row(&row, first, 0, known / 4);
-                if !known.is_multiple_of(4) {
-                    // Some of the channels before the last ones once more.
-                    dsp::depthwise_row(&row, first + known - 4, known - 4, 1);
+                let all = table.len();
+                // Some of the channels before the last ones once more, if all are no fours.
+                for (known, blocks) in [(0, all / 4), (all - 4, all % 4)] {
+                    if blocks > 0 {
+                        depthwise.run(&RowPart {
+                            at: [
+                                (row * stride_down) as i32 - i32::from(op.pad[0]),
+                                (index * pixels_max * stride_along) as i32 - i32::from(op.pad[1]),
+                            ],
+                            output,
+                            table: &table,
+                            first: first + known,
+                            known,
+                            blocks: if known == 0 { blocks } else { 1 },
+                        });
+                    }
                 }
             }
         }

@@ -307,6 +307,13 @@ pub(crate) fn product(value: u8, weight: u8) -> i32 {
     i32::from(value as i8) * i32::from(weight as i8)
 }
 
+/// Both numbers of a pair, wider.
+#[cfg(all(target_arch = "arm", target_feature = "dsp"))]
+#[inline(always)]
+pub(crate) fn pair<T, U: From<T>>([first, second]: [T; 2]) -> [U; 2] {
+    [U::from(first), U::from(second)]
+}
+
 /// The rows of an output in the order in which the op makes them.
 pub(crate) fn rows_in_order(op: &OpRecord, count: usize) -> impl Iterator<Item = usize> + use<> {
     rows_from(op.flags & FLAG_BACKWARD != 0, count)
@@ -336,7 +343,10 @@ pub(crate) fn place_inside(
 
 /// One of the op's own 32-bit numbers.
 pub(crate) fn number(plan: &Plan<'_>, op: &OpRecord, index: usize) -> i32 {
-    read_i32(plan.constants(), op.channels_offset as usize + 4 * index)
+    read_i32(
+        plan.constants(),
+        (op.channels_offset as usize).wrapping_add(4 * index),
+    )
 }
 
 /// The taps of a window that lie inside the input, along one axis: first tap and one past the last.

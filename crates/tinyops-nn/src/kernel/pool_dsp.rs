@@ -3,6 +3,7 @@
 use core::cell::Cell;
 
 use super::{clamp, rows_in_order, taps_inside};
+use crate::arch::dsp;
 use crate::plan::Plan;
 use crate::record::OpRecord;
 
@@ -24,8 +25,8 @@ pub(crate) fn pool(
     input: &[Cell<u8>],
     output: &[Cell<u8>],
 ) {
-    let [_, height, width, channels] = plan.view(op.inputs[0]).shape.map(usize::from);
-    let [_, rows, columns, _] = plan.view(op.output).shape.map(usize::from);
+    let [_, height, width, channels] = plan.view(op.inputs[0]).dims();
+    let [_, rows, columns, _] = plan.view(op.output).dims();
     // Input and output have one scale and zero point here, so no rescaling: the zero point is 0.
     let clamp = clamp(op, 0);
     // The first place of a window inside the input, and how many.
@@ -41,32 +42,36 @@ pub(crate) fn pool(
             let count = (down * along) as i32;
             let pixel = &output[(row * columns + column) * channels..][..channels];
             for (channel, output) in pixel.iter().enumerate() {
-                let mut result: i32 = match pool {
+                let first = (top * width + left) * channels + channel;
+                let steps = [width * channels, channels];
+                output.set(clamp(match pool {
                     #[cfg(feature = "general-ops")]
-                    Pool::Max => i32::from(i8::MIN),
-                    Pool::Average => 0,
-                };
-                // A window without values has no place either.
-                let lines = if count == 0 { 0 } else { down };
-                for line in 0..lines {
-                    let first = ((top + line) * width + left) * channels + channel;
-                    let values = &input[first..(first + (along - 1) * channels) + 1];
-                    for value in values.iter().step_by(channels) {
-                        let value = i32::from(value.get() as i8);
-                        result = match pool {
-                            #[cfg(feature = "general-ops")]
-                            Pool::Max => result.max(value),
-                            Pool::Average => result.wrapping_add(value),
-                        };
+                    Pool::Max => greatest(input, first, [down, along], steps),
+                    Pool::Average => {
+                        // A window without values has no place either.
+                        let values = input.get(first..).unwrap_or(&[]);
+                        let sum = dsp::sum(values, [down, along], steps);
+                        // Halves away from zero.
+                        let half = if sum > 0 { count / 2 } else { -(count / 2) };
+                        sum.wrapping_add(half).checked_div(count).unwrap_or(0)
                     }
-                }
-                if pool == Pool::Average && count > 0 {
-                    // Halves away from zero.
-                    let half = if result > 0 { count / 2 } else { -(count / 2) };
-                    result = result.wrapping_add(half).wrapping_div(count);
-                }
-                output.set(clamp(result));
+                }));
             }
         }
     }
+}
+
+/// The greatest of so many rows and columns of values.
+#[cfg(feature = "general-ops")]
+fn greatest(
+    input: &[Cell<u8>],
+    first: usize,
+    [down, along]: [usize; 2],
+    [row_step, step]: [usize; 2],
+) -> i32 {
+    let places = (0..down).flat_map(|row| (0..along).map(move |at| row * row_step + at * step));
+    let values = places.filter_map(|place| input.get(first + place));
+    values.fold(i32::from(i8::MIN), |greatest, value| {
+        greatest.max(i32::from(value.get() as i8))
+    })
 }

@@ -20,6 +20,8 @@ pub(crate) struct ConvBlock<'a> {
     start: usize,
     entry: usize,
     weights: *const u8,
+    /// Whether the output's zero point is the least value and every shift is below 0.
+    is_plain: usize,
     filter: &'a [u8],
 }
 
@@ -53,6 +55,7 @@ impl<'a> ConvBlock<'a> {
             start: quads,
             entry: 0,
             weights: core::ptr::null(),
+            is_plain: 0,
             filter,
         }
     }
@@ -80,6 +83,7 @@ impl<'a> ConvBlock<'a> {
         self.offsets = [offset(1), offset(2), offset(3)];
         self.table = table.as_ptr();
         self.weights = weights.as_ptr();
+        self.is_plain = usize::from(self.zero_point == -128 && table.is_low());
         // SAFETY: the assembly reads `start` quads of four patches, `channels` rows of as many
         // quads, and the table's words; it writes `channels` bytes from each pixel's offset on. All
         // were held against the slices' lengths, words against their alignment. Cells may be
@@ -95,6 +99,7 @@ const _: () = {
     assert!(core::mem::offset_of!(ConvBlock<'_>, patches) == 28);
     assert!(core::mem::offset_of!(ConvBlock<'_>, start) == 36);
     assert!(core::mem::offset_of!(ConvBlock<'_>, weights) == 44);
+    assert!(core::mem::offset_of!(ConvBlock<'_>, is_plain) == 48);
 };
 
 /// Two quads of one row against four patches: 25 instructions for 32 products.
@@ -150,10 +155,10 @@ unsafe extern "C" fn convolve_block_asm(block: *const ConvBlock<'_>) {
     naked_asm!(
         ".cpu cortex-m4",
         "push {{r4-r11, lr}}",
-        "sub sp, #44",
+        "sub sp, #48",
         "ldm r0!, {{r1, r2, r4-r9}}",
         "stm sp, {{r1, r2, r4-r9}}",
-        "ldm r0, {{r4, r5, r6, r7}}",
+        "ldm r0, {{r4, r5, r6, r7, r9}}",
         // An odd quad goes first, then a part of the four-fold loop, then whole rounds of it.
         "lsr r3, r5, #1",
         "adr r6, 30f",
@@ -171,10 +176,17 @@ unsafe extern "C" fn convolve_block_asm(block: *const ConvBlock<'_>) {
         "tst r5, #1",
         "it eq",
         "moveq r8, r6",
+        "mov r1, r7",
+        // With the least zero point a negative sum is the least result, however it is rounded.
+        "adr r7, 50f",
+        "adr r3, 31f",
+        "cmp r9, #0",
+        "it ne",
+        "movne r7, r3",
+        "orr r7, r7, #1",
         "add r12, sp, #32",
         "mov r5, r8",
-        "stm r12, {{r4, r5, r6}}",
-        "mov r1, r7",
+        "stm r12, {{r4, r5, r6, r7}}",
         "ldr r4, [r2], #8",
         "str r2, [sp, #4]",
         "mov r5, r4",
@@ -212,12 +224,13 @@ unsafe extern "C" fn convolve_block_asm(block: *const ConvBlock<'_>) {
         // r0 output, r2 table, r3 r8 r9 offsets, r10 factor, r11 the next bias, r12 2m, lr zero point.
         "ldm sp, {{r0, r2, r3, r8, r9, lr}}",
         "ldm.w r2!, {{r10, r11, r12}}",
-        "cmp r10, #0",
-        "bge 50f",
-        rescale!("r4"),
-        rescale!("r5"),
-        rescale!("r6"),
-        rescale!("r7"),
+        "ldr pc, [sp, #44]",
+        ".p2align 2",
+        "31:",
+        rescale_plain!("r4"),
+        rescale_plain!("r5"),
+        rescale_plain!("r6"),
+        rescale_plain!("r7"),
         "32:",
         "strb r7, [r0, r9]",
         "strb r6, [r0, r8]",
@@ -234,10 +247,19 @@ unsafe extern "C" fn convolve_block_asm(block: *const ConvBlock<'_>) {
         "beq 40f",
         "ldr pc, [sp, #36]",
         "40:",
-        "add sp, #44",
+        "add sp, #48",
         "pop {{r4-r11, pc}}",
-        // Shifts that are rare.
+        // Other zero points, and shifts that are rare.
+        ".p2align 2",
         "50:",
+        "cmp r10, #0",
+        "bge 51f",
+        rescale!("r4"),
+        rescale!("r5"),
+        rescale!("r6"),
+        rescale!("r7"),
+        "b 32b",
+        "51:",
         rescale_upwards!("r4"),
         rescale_upwards!("r5"),
         rescale_upwards!("r6"),

@@ -65,16 +65,17 @@ pub(crate) fn dense(
     unsafe { dense_asm(&mut rows) }
 }
 
-/// The sums of one group of four rows over whole quads of values, without biases.
+/// The sums of one group of four rows over whole quads of values, without biases; 0 for a group
+/// that ends before.
 pub(crate) fn dense_sums(values: &[Cell<u8>], group: &[u8]) -> [i32; GROUP_ROWS] {
     let quads = values.len() / QUAD;
     let mut sums = [0; GROUP_ROWS];
-    if quads == 0 {
+    if quads == 0 || group.len() < GROUP_ROWS * quads * QUAD {
         return sums;
     }
     assert!(
-        group.len() >= GROUP_ROWS * quads * QUAD && group.as_ptr().addr().is_multiple_of(4),
-        "the parts of a group fit together"
+        group.as_ptr().addr().is_multiple_of(4),
+        "weights are read as words"
     );
     let no_biases = [[0; 4]; GROUP_ROWS];
     let mut rows = DenseRows {

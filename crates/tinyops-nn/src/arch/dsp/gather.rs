@@ -1,6 +1,6 @@
 //! Brings inputs into one piece, and from int8 to 16 bits.
 
-use core::arch::{asm, naked_asm};
+use core::arch::naked_asm;
 use core::cell::Cell;
 
 use super::{WIDE_QUAD, is_aligned};
@@ -52,38 +52,60 @@ impl<'a> Patches<'a> {
         self.stage.is_empty()
     }
 
-    /// Copies a rectangle into a pixel's patch, from its value `at` on.
-    pub(crate) fn put(&self, values: &[Cell<u8>], rect: &Rect, (pixel, at): (usize, usize)) {
+    /// Copies a rectangle into the patches of `count` pixels, from their value `at` on; the next
+    /// pixel's lies `pixel_step` bytes after.
+    pub(crate) fn put(
+        &self,
+        values: &[Cell<u8>],
+        rect: &Rect,
+        (pixel, at): (usize, usize),
+        (count, pixel_step): (usize, usize),
+    ) {
         let &Rect {
             rows,
             len,
             from_step,
             to_step,
         } = rect;
-        if rows == 0 || len == 0 {
+        if rows == 0 || len == 0 || count == 0 {
             return;
         }
         let last = rows - 1;
         assert!(
-            values.len() >= last * from_step + len
+            values.len() >= (count - 1) * pixel_step + last * from_step + len
                 && self.row >= at + last * to_step + len
-                && pixel < BLOCK_PIXELS
-                && (!self.is_direct() || (at | len | to_step).is_multiple_of(QUAD)),
-            "values and patch have each value, a direct patch whole quads"
+                && pixel + count <= BLOCK_PIXELS,
+            "values and patch have each value"
         );
-        let from = values.as_ptr();
-        if !self.is_direct() {
-            let to = self.stage[at..].as_ptr();
-            // SAFETY: reads and writes `len` bytes of each row, held to the lengths; the stage is
-            // one patch. Cells may be written through a shared reference.
-            unsafe { copy_asm(to, from, len, rows, from_step, to_step) };
-            return;
+        let mut job = Move {
+            from: values.as_ptr(),
+            wide: self.wide[4 * pixel..].as_ptr(),
+            len,
+            rows,
+            from_step,
+            to_step,
+            count,
+            pixel_step,
+            stage: self.stage[..].as_ptr(),
+            stage_at: core::ptr::null(),
+            quads: self.row / QUAD,
+        };
+        if self.is_direct() {
+            assert!(
+                (at | len | to_step).is_multiple_of(QUAD),
+                "a direct patch has whole quads"
+            );
+            job.wide = self.wide[8 * at + 4 * pixel..].as_ptr();
+            job.quads = len / QUAD;
+            job.to_step = 8 * to_step;
+        } else {
+            job.stage_at = self.stage[at..].as_ptr();
         }
-        let to = self.wide[8 * at + 4 * pixel..].as_ptr();
-        // SAFETY: reads `len` bytes of each row and writes the places of as many quads in one
-        // pixel's patch, all held to the lengths; `wide` has four patches and is aligned, and so
-        // is the place.
-        unsafe { widen_asm(from, to, len / QUAD, rows, from_step, 8 * to_step) };
+        // SAFETY: for each pixel, reads `len` bytes of each row and writes the places of as many
+        // quads in its patch, or as many bytes in the stage, which is one patch, and then all of
+        // the patch: all held to the lengths. `wide` has four patches and is aligned, and so are
+        // the places. Cells may be written through a shared reference.
+        unsafe { move_asm(&job) };
     }
 
     /// Fills a rectangle of a pixel's patch with a value.
@@ -110,132 +132,143 @@ impl<'a> Patches<'a> {
 
     /// Widens the stage, if there is one, into a pixel's patch.
     pub(crate) fn unstage(&self, pixel: usize) {
-        if self.is_direct() {
-            return;
+        if !self.is_direct() {
+            self.widen(self.stage, pixel, 1);
         }
-        let to = self.wide[4 * pixel..4 * BLOCK_PIXELS].as_ptr();
-        // SAFETY: the stage is one patch, and `to` is the first quad of a pixel's.
-        unsafe { widen_asm(self.stage.as_ptr(), to, self.row / QUAD, 1, 0, 0) };
     }
 
-    /// Widens whole patches that lie one after another, up to four.
-    pub(crate) fn put_pixels(&self, values: &[Cell<u8>], pixels: usize) {
+    /// Widens whole patches that lie one after another into those of so many pixels.
+    pub(crate) fn widen(&self, values: &[Cell<u8>], pixel: usize, count: usize) {
         assert!(
-            (1..=BLOCK_PIXELS).contains(&pixels) && values.len() >= pixels * self.row,
+            count > 0 && pixel + count <= BLOCK_PIXELS && values.len() >= count * self.row,
             "each pixel has a patch and its values"
         );
-        let (from, to) = (values.as_ptr(), self.wide.as_ptr());
-        // SAFETY: reads `pixels` runs of `row` bytes, and writes as many patches.
-        unsafe { widen_asm(from, to, self.row / QUAD, pixels, self.row, 4) };
+        let job = Move {
+            from: values.as_ptr(),
+            wide: self.wide[4 * pixel..].as_ptr(),
+            len: self.row,
+            rows: count,
+            from_step: self.row,
+            to_step: 4,
+            count: 1,
+            pixel_step: 0,
+            stage: core::ptr::null(),
+            stage_at: core::ptr::null(),
+            quads: self.row / QUAD,
+        };
+        // SAFETY: reads `count` runs of `row` bytes, and writes as many patches.
+        unsafe { move_asm(&job) };
     }
 }
 
-/// # Safety
-/// Reads `quads` words of each of `runs` runs, `from_step` bytes apart, and writes two words of
-/// every 32 bytes from each run's place on, `to_step` bytes apart; neither count is 0.
-#[unsafe(naked)]
-unsafe extern "C" fn widen_asm(
-    values: *const Cell<u8>,
-    patch: *const Cell<u8>,
-    quads: usize,
-    runs: usize,
+/// What [`move_asm`] takes.
+#[repr(C)]
+struct Move {
+    /// The first pixel's first row.
+    from: *const Cell<u8>,
+    /// Its place in the widened patches.
+    wide: *const Cell<u8>,
+    len: usize,
+    rows: usize,
     from_step: usize,
     to_step: usize,
-) {
+    count: usize,
+    pixel_step: usize,
+    stage: *const Cell<u8>,
+    /// Where the first row goes in the stage, or null.
+    stage_at: *const Cell<u8>,
+    /// Of a row, or of the stage.
+    quads: usize,
+}
+
+/// # Safety
+/// The pointers hold what the fields say; no count is 0.
+#[unsafe(naked)]
+unsafe extern "C" fn move_asm(what: *const Move) {
+    // r0 from, r1 to, r2 bytes or quads, r3 rows, r10 r11 steps; r4-r9 r12 at work. On the stack:
+    // from, to, bytes, rows, steps, pixels, pixel step, stage, place in it, quads.
     naked_asm!(
         ".cpu cortex-m4",
         "push {{r4-r11, lr}}",
-        "ldrd r10, r11, [sp, #36]",
-        "2:",
+        "sub sp, #44",
+        "ldm.w r0, {{r1, r2, r3, r4, r5, r6, r7, r8, r9, r10, r11}}",
+        "stm.w sp, {{r1, r2, r3, r4, r5, r6, r7, r8, r9, r10, r11}}",
+        "10:",
+        "ldm.w sp, {{r0, r1, r2, r3, r10, r11}}",
+        "ldrd r4, r5, [sp, #36]",
+        "cbz r4, 20f",
+        "mov r1, r4",
+        "12:",
+        "mov r5, r0",
+        "mov r6, r1",
+        "add r7, r0, r2",
+        "cmp r2, #4",
+        "blo 16f",
+        // Words, and then the last word once more from its end.
+        "sub r7, #4",
+        "13:",
+        "ldr r4, [r5], #4",
+        "str r4, [r6], #4",
+        "cmp r5, r7",
+        "blo 13b",
+        "subs r5, r7, r5",
+        "ldr r4, [r7]",
+        "str r4, [r6, r5]",
+        "b 17f",
+        "16:",
+        "ldrb r4, [r5], #1",
+        "strb r4, [r6], #1",
+        "cmp r5, r7",
+        "blo 16b",
+        "17:",
+        "add r0, r10",
+        "add r1, r11",
+        "subs r3, #1",
+        "bne 12b",
+        "ldr r0, [sp, #32]",
+        "ldr r1, [sp, #4]",
+        "ldr r5, [sp, #40]",
+        "movs r3, #1",
+        "20:",
         "mov r4, r0",
-        "mov r5, r1",
-        "lsrs r6, r2, #1",
-        "beq 4f",
-        "3:",
+        "mov r2, r1",
+        "lsrs r6, r5, #1",
+        "beq 24f",
+        "23:",
         "ldr r7, [r4], #4",
         "ldr r9, [r4], #4",
         "sxtb16 r8, r7, ror #8",
         "sxtb16 r7, r7",
         "sxtb16 r12, r9, ror #8",
         "sxtb16 r9, r9",
-        "str r8, [r5, #16]",
-        "str r9, [r5, #32]",
-        "str r12, [r5, #48]",
-        "str r7, [r5], #64",
+        "str r8, [r2, #16]",
+        "str r9, [r2, #32]",
+        "str r12, [r2, #48]",
+        "str r7, [r2], #64",
         "subs r6, #1",
-        "bne 3b",
-        "4:",
-        "lsls r6, r2, #31",
-        "beq 5f",
+        "bne 23b",
+        "24:",
+        "lsls r6, r5, #31",
+        "beq 25f",
         "ldr r7, [r4]",
         "sxtb16 r8, r7, ror #8",
         "sxtb16 r7, r7",
-        "str r8, [r5, #16]",
-        "str r7, [r5]",
-        "5:",
+        "str r8, [r2, #16]",
+        "str r7, [r2]",
+        "25:",
         "add r0, r10",
         "add r1, r11",
         "subs r3, #1",
-        "bne 2b",
+        "bne 20b",
+        "ldrd r0, r1, [sp]",
+        "ldrd r2, r3, [sp, #24]",
+        "add r0, r3",
+        "adds r1, #4",
+        "strd r0, r1, [sp]",
+        "subs r2, #1",
+        "str r2, [sp, #24]",
+        "bne 10b",
+        "add sp, #44",
         "pop {{r4-r11, pc}}",
     )
-}
-
-/// Copies runs of values.
-///
-/// # Safety
-/// Reads and writes `len` bytes of each of `runs` runs, `from_step` and `to_step` bytes apart;
-/// neither count is 0.
-#[inline(never)]
-unsafe fn copy_asm(
-    to: *const Cell<u8>,
-    from: *const Cell<u8>,
-    len: usize,
-    runs: usize,
-    from_step: usize,
-    to_step: usize,
-) {
-    // SAFETY: as the caller has seen to.
-    unsafe {
-        asm!(
-            "2:",
-            "mov {f}, {from}",
-            "mov {g}, {to}",
-            "add {last}, {from}, {len}",
-            "cmp {len}, #4",
-            "blo 6f",
-            // Words, and then the last word once more from its end.
-            "sub {last}, #4",
-            "3:",
-            "ldr {t}, [{f}], #4",
-            "str {t}, [{g}], #4",
-            "cmp {f}, {last}",
-            "blo 3b",
-            "sub {f}, {last}, {f}",
-            "ldr {t}, [{last}]",
-            "str {t}, [{g}, {f}]",
-            "b 5f",
-            "6:",
-            "ldrb {t}, [{f}], #1",
-            "strb {t}, [{g}], #1",
-            "cmp {f}, {last}",
-            "blo 6b",
-            "5:",
-            "add {from}, {from_step}",
-            "add {to}, {to_step}",
-            "subs {runs}, #1",
-            "bne 2b",
-            from = inout(reg) from => _,
-            to = inout(reg) to => _,
-            len = in(reg) len,
-            from_step = in(reg) from_step,
-            to_step = in(reg) to_step,
-            runs = inout(reg) runs => _,
-            last = out(reg) _,
-            f = out(reg) _,
-            g = out(reg) _,
-            t = out(reg) _,
-            options(nostack),
-        );
-    }
 }

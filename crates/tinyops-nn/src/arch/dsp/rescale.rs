@@ -31,3 +31,28 @@ macro_rules! rescale {
         )
     };
 }
+
+/// As [`rescale`], where no value is less than the zero point.
+macro_rules! rescale_plain {
+    ($x:literal) => {
+        concat!(
+            "smmlar ",
+            $x,
+            ", ",
+            $x,
+            ", r12, ",
+            $x,
+            "\n",
+            "smmlsr ",
+            $x,
+            ", ",
+            $x,
+            ", r10, lr\n",
+            "ssat ",
+            $x,
+            ", #8, ",
+            $x,
+            "\n",
+        )
+    };
+}
