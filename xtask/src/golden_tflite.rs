@@ -2,15 +2,15 @@
 //!
 //! Reads `*.cases.json` files: `{model, tolerance, cases: [{name, inputs: [base64], outputs: [base64]}]}`, where
 //! `model` names the `.tflite` beside it and `tolerance` is the greatest difference that counts as equal.
-//! Inputs and outputs are as the `.tflite` has them; real and whole numbers are brought to int8, exactly.
+//! Inputs and outputs are as the `.tflite` has them; real and whole numbers are brought to int8 or int16, exactly.
 
 use serde_json::Value;
 use std::path::Path;
 use tinyops_compile::{Compiled, compile_graph};
 use tinyops_emulate::{Bench, EmulateError, RunFile};
 use tinyops_model::tflite::{EndKind, ImportError, Imported, import_with_ends};
-use tinyops_nn::golden::differences;
-use tinyops_nn::{Isa, Line, Plan, Prepared, TensorView, dequantize, quantize};
+use tinyops_nn::record::Element;
+use tinyops_nn::{Isa, Line, Plan, Prepared, TensorView, quantize, quantize_int16};
 
 /// What was compared.
 #[derive(Debug, Default)]
@@ -111,7 +111,7 @@ pub(crate) fn check_file(path: &Path, machines: &[Bench], tally: &mut Tally) -> 
     for (name, (input, expected)) in file.names.iter().zip(&mut file.cases) {
         tally.checked += 1;
         let lens = |views: &mut dyn Iterator<Item = TensorView>| -> usize {
-            views.map(|view| view.len).sum()
+            views.map(|view| view.bytes()).sum()
         };
         if input.len() != lens(&mut plan.inputs()) || expected.len() != lens(&mut plan.outputs()) {
             fits = false;
@@ -123,10 +123,9 @@ pub(crate) fn check_file(path: &Path, machines: &[Bench], tally: &mut Tally) -> 
         put(&mut arena, &plan, input);
         plan.run(&mut arena).map_err(|error| at(&error))?;
         let actual = &outputs(&arena, &plan);
-        let pairs = expected
-            .iter()
-            .zip(actual)
-            .map(|(&a, &b)| (a as i8, b as i8));
+        let pairs = values(&plan, expected)
+            .into_iter()
+            .zip(values(&plan, actual));
         let mut differing = pairs
             .enumerate()
             .filter(|(_, (a, b))| u64::from(a.abs_diff(*b)) > file.tolerance);
@@ -145,13 +144,12 @@ pub(crate) fn check_file(path: &Path, machines: &[Bench], tally: &mut Tally) -> 
             prepared
                 .run(&mut arena, &mut work)
                 .map_err(|error| at(&error))?;
-            let actual = &outputs(&arena, &plan);
-            if let Some(first) = differences(expected, actual).next() {
+            let actual = values(&plan, &outputs(&arena, &plan));
+            let pairs = values(&plan, expected).into_iter().zip(actual);
+            let mut differing = pairs.enumerate().filter(|(_, (a, b))| a != b);
+            if let Some((element, (expected, actual))) = differing.next() {
                 tally.differences.push(format!(
-                    "{model}: {name}: element {} is {}, not {}, by the kernels for {}",
-                    first.element,
-                    first.actual,
-                    first.expected,
+                    "{model}: {name}: element {element} is {actual}, not {expected}, by the kernels for {}",
                     prepared.isa().name()
                 ));
             }
@@ -182,8 +180,7 @@ pub(crate) fn check_file(path: &Path, machines: &[Bench], tally: &mut Tally) -> 
         for (name, &wrong) in file.names.iter().zip(&measured.wrong) {
             tally.checked += 1;
             if wrong > 0 {
-                let line =
-                    format!("{model}: {name}: {wrong} elements differ on the emulated {core}");
+                let line = format!("{model}: {name}: {wrong} bytes differ on the emulated {core}");
                 tally.differences.push(line);
             }
         }
@@ -194,7 +191,7 @@ pub(crate) fn check_file(path: &Path, machines: &[Bench], tally: &mut Tally) -> 
 /// Puts inputs, which lie after each other, into the arena.
 fn put(arena: &mut [u8], plan: &Plan<'_>, mut inputs: &[u8]) {
     for view in plan.inputs() {
-        let (one, others) = inputs.split_at(view.len);
+        let (one, others) = inputs.split_at(view.bytes());
         arena[view.range()].copy_from_slice(one);
         inputs = others;
     }
@@ -225,6 +222,17 @@ pub(crate) fn on_all<T: Send>(machines: &[Bench], work: impl Fn(&Bench) -> T + S
     answers
 }
 
+/// The values of outputs, which lie after each other.
+fn values(plan: &Plan<'_>, mut bytes: &[u8]) -> Vec<i32> {
+    let mut all = Vec::new();
+    for view in plan.outputs() {
+        let (one, others) = bytes.split_at(view.bytes());
+        all.extend(view.values(one));
+        bytes = others;
+    }
+    all
+}
+
 /// What the file has at its ends, and the plan.
 fn compile_file(bytes: &[u8]) -> Result<([Vec<EndKind>; 2], Compiled), Vec<String>> {
     let imported = import_with_ends(bytes).map_err(|error| match error {
@@ -241,7 +249,7 @@ fn compile_file(bytes: &[u8]) -> Result<([Vec<EndKind>; 2], Compiled), Vec<Strin
     Ok((kinds, compiled))
 }
 
-/// The int8 bytes of a list of tensors in base64.
+/// The bytes of a list of tensors in base64.
 fn tensors(
     list: &Value,
     kinds: &[EndKind],
@@ -254,25 +262,29 @@ fn tensors(
     }
     let mut all = Vec::new();
     for ((one, &kind), view) in list.iter().zip(kinds).zip(views) {
-        all.extend(int8s(base64(one.as_str()?)?, kind, view, is_exact)?);
+        all.extend(quantized(base64(one.as_str()?)?, kind, view, is_exact)?);
     }
     Some(all)
 }
 
-/// Bytes as a file has them, as the int8 that stand for them; `None` if they shall stand for the
+/// Bytes as a file has them, as the values that stand for them; `None` if they shall stand for the
 /// very same numbers, and none do.
-fn int8s(bytes: Vec<u8>, kind: EndKind, view: &TensorView, is_exact: bool) -> Option<Vec<u8>> {
+fn quantized(bytes: Vec<u8>, kind: EndKind, view: &TensorView, is_exact: bool) -> Option<Vec<u8>> {
     let words = || bytes.as_chunks::<4>().0.iter().copied();
     match kind {
         EndKind::Uint8 => Some(bytes.iter().map(|byte| byte ^ 0x80).collect()),
         EndKind::Float32 => words()
             .map(|word| {
                 let real = f32::from_le_bytes(word);
-                let q = quantize(real, view.scale, view.zero_point);
-                let same = dequantize(q, view.scale, view.zero_point) == real;
-                (same || !is_exact).then_some(q as u8)
+                let q = match view.element {
+                    Element::Int8 => i32::from(quantize(real, view.scale, view.zero_point)),
+                    Element::Int16 => i32::from(quantize_int16(real, view.scale)),
+                };
+                let same = view.real(q) == real || !is_exact;
+                same.then(|| q.to_le_bytes()[..view.element.bytes()].to_vec())
             })
-            .collect(),
+            .collect::<Option<Vec<_>>>()
+            .map(|values| values.concat()),
         EndKind::Int32 => words()
             .map(|word| {
                 let q = i32::from_le_bytes(word) + i32::from(view.zero_point);
@@ -318,7 +330,18 @@ mod tests {
 
     #[test]
     fn single_operators_give_the_bytes_of_tflm() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/golden/tflite");
+        check_folder("tflite", 450);
+    }
+
+    #[test]
+    fn int16_operators_and_networks_give_the_bytes_of_tflm() {
+        check_folder("tflite-int16", 500);
+    }
+
+    #[track_caller]
+    fn check_folder(name: &str, more_than: usize) {
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/golden");
+        let folder = golden.join(name);
         let mut tally = Tally::default();
         for entry in std::fs::read_dir(folder).expect("the folder is in the repository") {
             let path = entry.expect("reads").path();
@@ -328,7 +351,7 @@ mod tests {
         }
         assert_eq!(tally.differences, [""; 0]);
         assert_eq!(tally.refusals, [""; 0]);
-        assert!(tally.checked > 450, "{} cases", tally.checked);
+        assert!(tally.checked > more_than, "{} cases", tally.checked);
     }
 
     #[test]

@@ -15,19 +15,19 @@ const FRONT_END_BYTES_MAX: usize = 4096;
 /// An input and what the device must make of it, exactly, before it trusts a new capsule.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Golden {
-    /// The plan's input and output tensors.
+    /// The bytes of the plan's input and output tensors.
     Tensor {
         /// Quantized features.
-        input: Vec<i8>,
+        input: Vec<u8>,
         /// Quantized scores.
-        output: Vec<i8>,
+        output: Vec<u8>,
     },
     /// A window of readings and the plan's output tensor: also proves the front end.
     Window {
         /// Interleaved readings.
         readings: Vec<f32>,
-        /// Quantized scores.
-        output: Vec<i8>,
+        /// The bytes of the quantized scores.
+        output: Vec<u8>,
     },
     /// Features before scaling, and the score of a body without network.
     Score {
@@ -132,34 +132,30 @@ fn decision_section(model: &Model) -> DecisionSection {
     }
 }
 
-/// Input bytes, input words and output bytes of one golden vector.
-type Buffers = (Vec<u8>, Vec<[u8; 4]>, Vec<u8>);
-
 fn golden_section(golden: &[Golden]) -> Result<Vec<u8>, PayloadError> {
     if golden.is_empty() {
         return Ok(Vec::new());
     }
-    let bytes = |values: &[i8]| values.iter().map(|&value| value as u8).collect::<Vec<u8>>();
     let words = |values: &[f32]| {
         values
             .iter()
             .map(|value| value.to_le_bytes())
             .collect::<Vec<_>>()
     };
-    let buffers: Vec<Buffers> = golden
+    let numbers: Vec<Vec<[u8; 4]>> = golden
         .iter()
         .map(|golden| match golden {
-            Golden::Tensor { input, output } => (bytes(input), Vec::new(), bytes(output)),
-            Golden::Window { readings, output } => (Vec::new(), words(readings), bytes(output)),
-            Golden::Score { features, .. } => (Vec::new(), words(features), Vec::new()),
+            Golden::Tensor { .. } => Vec::new(),
+            Golden::Window { readings, .. } => words(readings),
+            Golden::Score { features, .. } => words(features),
         })
         .collect();
     let vectors: Vec<WireGolden<'_>> = golden
         .iter()
-        .zip(&buffers)
-        .map(|(golden, (input, words, output))| match golden {
-            Golden::Tensor { .. } => WireGolden::Tensor { input, output },
-            Golden::Window { .. } => WireGolden::Window {
+        .zip(&numbers)
+        .map(|(golden, words)| match golden {
+            Golden::Tensor { input, output } => WireGolden::Tensor { input, output },
+            Golden::Window { output, .. } => WireGolden::Window {
                 readings: words,
                 output,
             },

@@ -26,6 +26,11 @@ impl Constants {
         self.put(&bytes, 4)
     }
 
+    /// Adds bytes that begin with 32-bit numbers.
+    pub(crate) fn put_block(&mut self, bytes: &[u8]) -> u32 {
+        self.put(bytes, 4)
+    }
+
     /// Adds biases, multipliers and shifts, in the fewest bytes that hold them.
     pub(crate) fn put_channels(&mut self, channels: &Channels) -> u32 {
         if let Some(packed) = channels.packed() {
@@ -61,12 +66,8 @@ impl Channels {
     /// The channels of a convolution or dense layer, with the input's zero point folded into the bias:
     /// `b' = b - zp_in · Σ w`, exact modulo 2^32 as the sum itself is.
     pub(crate) fn of(graph: &Graph, op: &Op, weight_sums: &[i32]) -> Channels {
-        let (input, output) = (graph.tensor(op.inputs[0]), graph.tensor(op.output));
-        let filter = graph.tensor(op.inputs[1]);
         let bias = op.inputs.get(2).map(|&bias| graph.tensor(bias));
-        let is_dense = matches!(op.kind, OpKind::Dense(_) | OpKind::DenseRows(_));
-        let (input_scale, zero_point) = quantization(input);
-        let (output_scale, _) = quantization(output);
+        let (_, zero_point) = quantization(graph.tensor(op.inputs[0]));
         let biases = weight_sums.iter().enumerate().map(|(channel, &sum)| {
             let bias = match bias.and_then(|bias| bias.data.as_ref()) {
                 Some(Data::Int32(biases)) => biases[channel],
@@ -74,24 +75,9 @@ impl Channels {
             };
             bias.wrapping_sub(sum.wrapping_mul(i32::from(zero_point)))
         });
-        let scales = filter.quantization.as_ref().map_or(&[][..], |q| &q.scales);
-        let multiplier = |filter_scale: f32| {
-            // The order of roundings is TensorFlow Lite's: a dense layer with one scale multiplies
-            // the two scales in single precision, everything else in double.
-            let product = if is_dense && scales.len() == 1 {
-                f64::from(input_scale * filter_scale)
-            } else {
-                f64::from(input_scale) * f64::from(filter_scale)
-            };
-            Multiplier::from_real(product / f64::from(output_scale))
-        };
         let mut biases: Vec<i32> = biases.collect();
-        let one = scales.iter().all(|&scale| scale == scales[0]);
-        let mut multipliers: Vec<Multiplier> = if one {
-            vec![multiplier(scales[0])]
-        } else {
-            scales.iter().map(|&s| multiplier(s)).collect()
-        };
+        let mut multipliers = multipliers(graph, op);
+        let one = multipliers.len() == 1;
         // A factor of 0 makes any sum 0. The kernels want a fraction of a half or more: the least
         // factor there is does the same to every sum below 2^30, which no sum without a bias passes.
         for (channel, multiplier) in multipliers.iter_mut().enumerate() {
@@ -152,6 +138,30 @@ impl Channels {
     }
 }
 
+/// The factors of a convolution or dense layer: one for all output channels, or one for each.
+pub(crate) fn multipliers(graph: &Graph, op: &Op) -> Vec<Multiplier> {
+    let [(input_scale, _), (output_scale, _)] =
+        [op.inputs[0], op.output].map(|id| quantization(graph.tensor(id)));
+    let filter = graph.tensor(op.inputs[1]);
+    let is_dense = matches!(op.kind, OpKind::Dense(_) | OpKind::DenseRows(_));
+    let scales = filter.quantization.as_ref().map_or(&[][..], |q| &q.scales);
+    let multiplier = |filter_scale: f32| {
+        // The order of roundings is TensorFlow Lite's: a dense layer with one scale multiplies
+        // the two scales in single precision, everything else in double.
+        let product = if is_dense && scales.len() == 1 {
+            f64::from(input_scale * filter_scale)
+        } else {
+            f64::from(input_scale) * f64::from(filter_scale)
+        };
+        Multiplier::from_real(product / f64::from(output_scale))
+    };
+    if scales.iter().all(|&scale| scale == scales[0]) {
+        vec![multiplier(scales[0])]
+    } else {
+        scales.iter().map(|&s| multiplier(s)).collect()
+    }
+}
+
 /// Scale and zero point of an activation.
 pub(crate) fn quantization(tensor: &Tensor) -> (f32, i8) {
     tensor
@@ -165,6 +175,14 @@ pub(crate) fn filter_values(filter: &Tensor) -> &[i8] {
     match &filter.data {
         Some(Data::Int8(values)) => values,
         _ => &[],
+    }
+}
+
+/// The bytes of an int8 or int16 constant.
+pub(crate) fn operand_bytes(operand: &Tensor) -> Vec<u8> {
+    match &operand.data {
+        Some(Data::Int16(values)) => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        _ => filter_values(operand).iter().map(|&v| v as u8).collect(),
     }
 }
 

@@ -203,7 +203,7 @@ pub(crate) fn golden_bytes(compiled: &Compiled) -> u32 {
 /// Bytes of one golden vector: input and output of the network, or features and score.
 fn vector_bytes(compiled: &Compiled) -> u32 {
     let bytes = match tinyops_nn::Plan::load(&compiled.program) {
-        Ok(plan) => plan.input().len + plan.output().len + 8,
+        Ok(plan) => plan.input().bytes() + plan.output().bytes() + 8,
         Err(_) => compiled.ram.features_bytes as usize + 12,
     };
     u32::try_from(bytes).unwrap_or(u32::MAX)

@@ -9,6 +9,7 @@
 use std::ops::Range;
 
 use tinyops_nn::Plan;
+use tinyops_nn::record::Element;
 
 /// Why the arena of a plan is not what a run uses.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -129,7 +130,10 @@ fn of_op(plan: &Plan<'_>, index: usize) -> Writes {
     let op = plan.op(index).expect("the plan has so many ops");
     let tensor = |index| plan.tensor(index).expect("a loaded plan has its tensors");
     let (input, output) = (tensor(op.inputs[0]), tensor(op.output));
-    let scratch_bytes = op.scratch_bytes(input.shape, output.shape) as usize;
+    let scratch_bytes = match input.element {
+        Element::Int8 => op.scratch_bytes(input.shape, output.shape) as usize,
+        Element::Int16 => 0,
+    };
     let start = op.scratch_offset as usize;
     Writes {
         output: output.range(),
@@ -166,6 +170,7 @@ mod tests {
             scale: 1.0,
             zero_point: 0,
             region: 0,
+            element: Element::Int8,
         };
         let op = OpRecord {
             code,

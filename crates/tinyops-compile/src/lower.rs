@@ -2,12 +2,13 @@
 
 mod general;
 mod places;
+mod wide;
 
 use std::collections::HashMap;
 
 use tinyops_model::graph::{Activation, Conv, Graph, Op, OpKind, Padding, Pool, Tensor, TensorId};
 use tinyops_nn::lookup;
-use tinyops_nn::record::{FLAG_BACKWARD, Header, NONE, OpCode, OpRecord, TensorRecord};
+use tinyops_nn::record::{Element, FLAG_BACKWARD, Header, NONE, OpCode, OpRecord, TensorRecord};
 
 use crate::compiled::{CompileError, Options};
 use crate::constants::{self, Channels, Constants, filter_values, quantization};
@@ -254,6 +255,7 @@ impl Lowering<'_> {
             scale,
             zero_point,
             region: 0,
+            element: self.graph.tensor(tensor).element(),
         };
         // Two tensors of one storage have one scale, but nothing says so.
         if let Some(&index) = self.record_of.get(&(place, shape))
@@ -285,7 +287,9 @@ impl Lowering<'_> {
         let inputs = [self.record_at(op.inputs[0], reads_at, reads)?, NONE];
         let made = self.record_at(op.output, makes_at, makes)?;
         let mut record = OpRecord::new(OpCode::Conv2d, inputs, made);
+        let is_wide = wide::is_wide(graph, op);
         match op.kind {
+            _ if is_wide => self.lower_wide(&mut record, op, index, [reads_at, makes_at])?,
             OpKind::Conv2d(conv) => {
                 let filter = graph.tensor(op.inputs[1]);
                 record.kernel = [filter.shape[1], filter.shape[2]];
@@ -388,7 +392,10 @@ impl Lowering<'_> {
             record.pad[0] = band.pad_top as u16;
         }
         let makes = self.shape(record.output);
-        let scratch_bytes = record.scratch_bytes(self.shape(record.inputs[0]), makes);
+        let scratch_bytes = match is_wide {
+            true => 0,
+            false => record.scratch_bytes(self.shape(record.inputs[0]), makes),
+        };
         let scratch = (scratch_bytes > 0).then(|| {
             let name = format!("scratch of {}", output.name);
             let bytes = u32::try_from(scratch_bytes).unwrap_or(u32::MAX);
@@ -401,8 +408,7 @@ impl Lowering<'_> {
 
     /// A constant as an activation: its values go from the constants to the arena.
     fn lower_constant(&mut self, op: &Op) -> Result<(), CompileError> {
-        let values = filter_values(self.graph.tensor(op.inputs[0]));
-        let bytes: Vec<u8> = values.iter().map(|&value| value as u8).collect();
+        let bytes = constants::operand_bytes(self.graph.tensor(op.inputs[0]));
         let output = self.record(op.output)?;
         let mut record = OpRecord::new(OpCode::Constant, [output, NONE], output);
         record.weights_offset = self.constants.put_array(&bytes);
@@ -426,16 +432,19 @@ impl Lowering<'_> {
             if input.storage == output.storage || !ends || !begins {
                 continue;
             }
-            let bytes = |shape: [u16; 4]| shape.iter().map(|&dim| i64::from(dim)).product::<i64>();
-            let (below, above) = (-bytes(makes), bytes(reads));
+            let [bytes_read, bytes_made] = [index, record.output].map(|index| self.bytes(index));
+            let (below, above) = (-bytes_made, bytes_read);
             let forbidden = match record.code {
-                OpCode::Add | OpCode::Softmax | OpCode::Lookup => vec![(below, 0), (0, above)],
-                // An operand that is repeated is no place for the result.
-                OpCode::Binary if bytes(reads) == bytes(makes) => vec![(below, 0), (0, above)],
-                _ => match record.overlap_lead(reads, makes) {
-                    Some(lead) => {
+                OpCode::Add | OpCode::Softmax => vec![(below, 0), (0, above)],
+                // An operand that is repeated is no place for the result, nor one of other values.
+                OpCode::Binary | OpCode::Lookup => match bytes_read == bytes_made {
+                    true => vec![(below, 0), (0, above)],
+                    false => continue,
+                },
+                _ => match self.overlap(record, [reads, makes]) {
+                    Some((lead, lag)) => {
                         // Made from the last row to the first, the output may lie above as well.
-                        let lag = record.overlap_lag(reads, makes).unwrap_or(above);
+                        let lag = lag.unwrap_or(above);
                         vec![(lead.clamp(below, above), lag.clamp(below, above))]
                     }
                     None => continue,
@@ -457,22 +466,36 @@ impl Lowering<'_> {
 
     /// The flag of an op that has to make its rows from the last to the first, where it lies.
     fn direction(&self, record: &OpRecord, offsets: &[u32]) -> u8 {
-        if !record.keeps_to_rows() {
-            return 0;
-        }
         let [reads, makes] = [record.inputs[0], record.output].map(|index| self.shape(index));
         let [input, output] = [record.inputs[0], record.output].map(|index| {
             let (_, place) = self.tensors[usize::from(index)];
             i64::from(offsets[place.storage]) + i64::from(place.start)
         });
-        let input_bytes: i64 = reads.iter().map(|&dim| i64::from(dim)).product();
-        let lead = record.overlap_lead(reads, makes).unwrap_or(i64::MAX);
+        let input_bytes = self.bytes(record.inputs[0]);
         let distance = output - input;
-        if distance > lead && distance < input_bytes {
-            FLAG_BACKWARD
-        } else {
-            0
+        match self.overlap(record, [reads, makes]) {
+            Some((lead, Some(_))) if distance > lead && distance < input_bytes => FLAG_BACKWARD,
+            _ => 0,
         }
+    }
+
+    /// How far the op's output may lie above its input, and from where on if its rows are made
+    /// from the last to the first; in bytes.
+    fn overlap(&self, record: &OpRecord, shapes: [[u16; 4]; 2]) -> Option<(i64, Option<i64>)> {
+        let [reads, makes] = shapes;
+        let (output, _) = &self.tensors[usize::from(record.output)];
+        if output.element == Element::Int16 {
+            let (lead, lag) = record.wide_overlap(reads, makes)?;
+            return Some((lead, Some(lag)));
+        }
+        let lead = record.overlap_lead(reads, makes)?;
+        Some((lead, record.overlap_lag(reads, makes)))
+    }
+
+    /// The bytes of a tensor of the plan.
+    fn bytes(&self, index: u16) -> i64 {
+        let (record, _) = &self.tensors[usize::from(index)];
+        record.element_count() as i64 * record.element.bytes() as i64
     }
 
     fn shape(&self, index: u16) -> [u16; 4] {

@@ -79,14 +79,14 @@ pub fn replay(payload: &[u8]) -> Result<Replay, ReplayError> {
         match (vector, &program) {
             (Golden::Tensor { input, output }, Program::Plan(plan)) => {
                 let place = &mut arena[plan.input().range()];
-                if input.len() != place.len() || output.len() != plan.output().len {
+                if input.len() != place.len() || output.len() != plan.output().bytes() {
                     return Err(unsuitable);
                 }
                 place.copy_from_slice(input);
                 replay.run(plan, &mut arena, case, output);
             }
             (Golden::Window { readings, output }, Program::Plan(plan)) => {
-                if output.len() != plan.output().len {
+                if output.len() != plan.output().bytes() {
                     return Err(unsuitable);
                 }
                 let front_end = section(SectionId::FrontEnd, "FRONT_END")?;
@@ -122,7 +122,9 @@ impl Replay {
     fn run(&mut self, plan: &Plan<'_>, arena: &mut [u8], case: usize, expected: &[u8]) {
         plan.run(arena)
             .expect("the arena has the length that the plan asked for");
-        self.add(case, differences(expected, &arena[plan.output().range()]));
+        let output = plan.output();
+        let found = differences(output.element, expected, &arena[output.range()]);
+        self.add(case, found);
     }
 
     fn add(&mut self, case: usize, found: impl IntoIterator<Item = golden::Difference>) {

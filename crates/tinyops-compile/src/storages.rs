@@ -217,12 +217,14 @@ impl Storages {
 
 /// Bytes of one row of a tensor.
 pub(crate) fn row_bytes(graph: &Graph, tensor: TensorId) -> u32 {
-    let [_, _, columns, channels] = graph.tensor(tensor).shape.map(u32::from);
-    columns * channels
+    let tensor = graph.tensor(tensor);
+    let [_, _, columns, channels] = tensor.shape.map(u32::from);
+    columns * channels * tensor.element().bytes() as u32
 }
 
 fn bytes_of(tensor: &Tensor) -> Result<u32, CompileError> {
-    let bytes: u64 = tensor.shape.iter().map(|&dim| u64::from(dim)).product();
+    let values: u64 = tensor.shape.iter().map(|&dim| u64::from(dim)).product();
+    let bytes = values * tensor.element().bytes() as u64;
     let fits = u32::try_from(bytes).ok().filter(|&bytes| bytes < 1 << 30);
     fits.ok_or(CompileError::TooLarge {
         what: "an activation",

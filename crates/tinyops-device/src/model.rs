@@ -5,7 +5,7 @@ use core::fmt;
 use tinyops_dsp::{FrontEnd, FrontEndError};
 use tinyops_nn::distance::reconstruction_error;
 use tinyops_nn::golden::{Difference, differences, score_difference};
-use tinyops_nn::{Plan, Program, dequantize};
+use tinyops_nn::{Plan, Program, TensorView};
 use tinyops_sketch::{Baseline, Source};
 use tinyops_wire::ModelId;
 use tinyops_wire::frame::Reason;
@@ -372,29 +372,26 @@ impl Scorer<'_> {
 
     fn read_answer(&self, plan: &Plan<'_>, arena: &[u8]) -> Answer {
         let output = plan.output();
-        let real = |byte: u8| dequantize(byte as i8, output.scale, output.zero_point);
-        let scores = &arena[output.range()];
+        let mut scores = output.values(&arena[output.range()]);
         match (self.decision.task, self.decision.body) {
             (_, BodyKind::Autoencoder | BodyKind::Distance) => {
                 self.anomaly(reconstruction_error(plan, arena))
             }
             (Task::Classify, BodyKind::Network) => {
-                let (mut class, mut best) = (0, i8::MIN);
-                for (index, &score) in scores.iter().enumerate() {
+                let (mut class, mut best, mut ends) = (0, 0, [0; 2]);
+                for (index, score) in scores.enumerate() {
                     // Of equal scores the first wins.
-                    if index == 0 || score as i8 > best {
-                        (class, best) = (index as u8, score as i8);
+                    if index == 0 || score > best {
+                        (class, best) = (index as u8, score);
                     }
+                    ends = [ends[1], score];
                 }
-                if let (&[first, second], true) = (scores, self.decision.threshold > 0.0) {
-                    let is_second = real(second) >= self.decision.threshold;
-                    (class, best) = if is_second {
-                        (1, second as i8)
-                    } else {
-                        (0, first as i8)
-                    };
+                if output.len == 2 && self.decision.threshold > 0.0 {
+                    let [first, second] = ends;
+                    let is_second = output.real(second) >= self.decision.threshold;
+                    (class, best) = if is_second { (1, second) } else { (0, first) };
                 }
-                let confidence = real(best as u8).clamp(0.0, 1.0);
+                let confidence = output.real(best).clamp(0.0, 1.0);
                 let is_sure = confidence >= self.decision.min_confidence;
                 Answer::Class {
                     class,
@@ -403,7 +400,7 @@ impl Scorer<'_> {
                 }
             }
             (Task::Regress | Task::Anomaly, BodyKind::Network) => {
-                Answer::Value(scores.first().map_or(0.0, |&score| real(score)))
+                Answer::Value(scores.next().map_or(0.0, |score| output.real(score)))
             }
         }
     }
@@ -426,7 +423,7 @@ impl Scorer<'_> {
                 }
                 tensor.copy_from_slice(input);
                 plan.run(workspace.arena).ok()?;
-                compare(output, &workspace.arena[plan.output().range()])
+                compare(&plan.output(), output, workspace.arena)
             }
             (Golden::Window { readings, output }, Program::Plan(plan)) => {
                 let window = workspace.window.get_mut(..readings.len())?;
@@ -434,7 +431,7 @@ impl Scorer<'_> {
                 let features = workspace.features.get_mut(..feature_count)?;
                 self.extract(window, features, workspace.scratch).ok()?;
                 self.answer(features, workspace.arena)?;
-                compare(output, &workspace.arena[plan.output().range()])
+                compare(&plan.output(), output, workspace.arena)
             }
             (
                 Golden::Score {
@@ -462,6 +459,8 @@ fn read_numbers(bytes: &[[u8; 4]], numbers: &mut [f32]) {
     }
 }
 
-fn compare(expected: &[u8], actual: &[u8]) -> Option<Verdict> {
-    (expected.len() == actual.len()).then(|| Verdict::of(differences(expected, actual).next()))
+fn compare(output: &TensorView, expected: &[u8], arena: &[u8]) -> Option<Verdict> {
+    let actual = &arena[output.range()];
+    let mut found = differences(output.element, expected, actual);
+    (expected.len() == actual.len()).then(|| Verdict::of(found.next()))
 }

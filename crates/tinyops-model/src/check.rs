@@ -1,6 +1,9 @@
 //! Everything that can be wrong with a graph.
 
 mod general;
+mod int16;
+
+use tinyops_nn::record::Element;
 
 use crate::graph::{Conv, Data, Graph, Op, OpKind, Padding, Tensor, TensorId};
 
@@ -97,6 +100,13 @@ impl Graph {
         }
         if let Some(embedding) = self.embedding {
             order.read("the embedding", embedding, &mut faults);
+            let tensor = self.tensors.get(embedding.0 as usize);
+            let is_int16 = tensor.is_some_and(|tensor| tensor.element() == Element::Int16);
+            faults.extend(is_int16.then(|| GraphError::Tensor {
+                tensor: embedding,
+                name: "the embedding".to_owned(),
+                fault: "is int16; statistics are kept of int8",
+            }));
         }
         if faults.is_empty() {
             Ok(())
@@ -188,6 +198,15 @@ fn tensor_fault(tensor: &Tensor) -> Option<&'static str> {
     {
         return Some("has a scale that is not a positive number");
     }
+    let is_int16 = quantization.element == Element::Int16;
+    if is_int16 && quantization.zero_point != 0 {
+        return Some("is int16 with a zero point other than 0");
+    }
+    if is_int16 && !matches!(tensor.data, None | Some(Data::Int16(_)))
+        || !is_int16 && matches!(tensor.data, Some(Data::Int16(_)))
+    {
+        return Some("holds other numbers than it says");
+    }
     // The operand of a function of two values may have one; filters are held to 0 with their ops.
     let may_have = matches!(tensor.data, None | Some(Data::Int8(_)));
     (!may_have && quantization.zero_point != 0)
@@ -249,7 +268,11 @@ fn op_faults(graph: &Graph, op: &Op) -> Vec<String> {
     }
     general::faults(op, &tensors, output, &mut faults);
     if quantized && faults.is_empty() {
-        quantization_faults(op, &tensors, output, &mut faults);
+        if int16::concerns(&tensors, output) {
+            int16::faults(op, &tensors, output, &mut faults);
+        } else {
+            quantization_faults(op, &tensors, output, &mut faults);
+        }
     }
     faults
 }

@@ -3,6 +3,7 @@
 mod general;
 
 use tinyops_dsp::FrontEnd;
+use tinyops_nn::record::Element;
 use tinyops_sketch::Baseline;
 
 use crate::bytes::{Reader, Writer};
@@ -212,7 +213,7 @@ fn encode_tensor(tensor: &Tensor, out: &mut Writer) {
     match &tensor.quantization {
         None => out.u8(0),
         Some(quantization) => {
-            out.u8(1);
+            out.u8(1 + quantization.element as u8);
             out.f32s(&quantization.scales);
             out.u8(quantization.zero_point as u8);
         }
@@ -233,6 +234,17 @@ fn encode_tensor(tensor: &Tensor, out: &mut Writer) {
             out.u8(3);
             out.f32s(values);
         }
+        Some(Data::Int16(values)) => {
+            out.u8(4);
+            out.count(values.len());
+            values.iter().for_each(|&value| out.u16(value as u16));
+        }
+        Some(Data::Int64(values)) => {
+            out.u8(5);
+            out.count(values.len());
+            let bytes = values.iter().flat_map(|value| value.to_le_bytes());
+            out.bytes.extend(bytes);
+        }
     }
 }
 
@@ -241,9 +253,13 @@ fn decode_tensor(reader: &mut Reader<'_>) -> Result<Tensor, DecodeError> {
     let shape = [reader.u16()?, reader.u16()?, reader.u16()?, reader.u16()?];
     let quantization = match reader.u8()? {
         0 => None,
-        1 => Some(Quantization {
+        tag @ (1 | 2) => Some(Quantization {
             scales: reader.f32s()?,
             zero_point: reader.u8()? as i8,
+            element: match tag {
+                1 => Element::Int8,
+                _ => Element::Int16,
+            },
         }),
         _ => return Err(DecodeError::Value("quantization")),
     };
@@ -259,6 +275,13 @@ fn decode_tensor(reader: &mut Reader<'_>) -> Result<Tensor, DecodeError> {
             reader.items(4, |reader| Ok(reader.u32()? as i32))?,
         )),
         3 => Some(Data::Float32(reader.f32s()?)),
+        4 => Some(Data::Int16(
+            reader.items(2, |reader| Ok(reader.u16()? as i16))?,
+        )),
+        5 => Some(Data::Int64(reader.items(8, |reader| {
+            let [low, high] = [reader.u32()?, reader.u32()?];
+            Ok(i64::from(high) << 32 | i64::from(low))
+        })?)),
         _ => return Err(DecodeError::Value("tensor data")),
     };
     Ok(Tensor {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use tinyops_nn::record::BinaryFunction;
+use tinyops_nn::record::{BinaryFunction, Element};
 
 pub use crate::check::GraphError;
 
@@ -52,8 +52,11 @@ pub struct Tensor {
 pub struct Quantization {
     /// One scale, or one for each output channel of a filter or bias.
     pub scales: Vec<f32>,
-    /// The quantized value of 0; 0 for filters and biases.
+    /// The quantized value of 0; 0 for filters, biases and int16.
     pub zero_point: i8,
+    /// What the values of an activation are; a constant tells by its numbers, and has int8 here
+    /// unless it is an int16 operand.
+    pub element: Element,
 }
 
 impl Quantization {
@@ -63,6 +66,16 @@ impl Quantization {
         Quantization {
             scales: vec![scale],
             zero_point,
+            element: Element::Int8,
+        }
+    }
+
+    /// One scale for a whole tensor of int16, zero point 0.
+    #[must_use]
+    pub fn int16(scale: f32) -> Quantization {
+        Quantization {
+            element: Element::Int16,
+            ..Quantization::per_tensor(scale, 0)
         }
     }
 
@@ -72,6 +85,7 @@ impl Quantization {
         Quantization {
             scales,
             zero_point: 0,
+            element: Element::Int8,
         }
     }
 
@@ -85,10 +99,14 @@ impl Quantization {
 /// The numbers of a constant, in order of memory.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Data {
-    /// Quantized filters.
+    /// Quantized filters, and operands of int8.
     Int8(Vec<i8>),
-    /// Quantized biases.
+    /// Quantized operands of int16.
+    Int16(Vec<i16>),
+    /// Quantized biases, which make the sums of int16 networks 32 bits wide.
     Int32(Vec<i32>),
+    /// Quantized biases of int16 networks.
+    Int64(Vec<i64>),
     /// Filters and biases before quantization.
     Float32(Vec<f32>),
 }
@@ -99,7 +117,9 @@ impl Data {
     pub fn len(&self) -> usize {
         match self {
             Data::Int8(values) => values.len(),
+            Data::Int16(values) => values.len(),
             Data::Int32(values) => values.len(),
+            Data::Int64(values) => values.len(),
             Data::Float32(values) => values.len(),
         }
     }
@@ -115,7 +135,9 @@ impl Data {
     pub fn bytes(&self) -> usize {
         match self {
             Data::Int8(values) => values.len(),
+            Data::Int16(values) => 2 * values.len(),
             Data::Int32(values) => 4 * values.len(),
+            Data::Int64(values) => 8 * values.len(),
             Data::Float32(values) => 4 * values.len(),
         }
     }
@@ -184,7 +206,7 @@ pub enum OpKind {
     /// `c`, in order of memory; where one of them is below 0, it is `fill`.
     Rearrange {
         /// What stands where nothing comes from, quantized.
-        fill: i8,
+        fill: i16,
     },
     /// One value for many.
     Reduce {
@@ -471,7 +493,23 @@ impl Activation {
     }
 }
 
+impl Tensor {
+    /// What the values of an activation are; int8 too for a tensor of real numbers.
+    #[must_use]
+    pub fn element(&self) -> Element {
+        let quantization = self.quantization.as_ref();
+        quantization.map_or(Element::Int8, |quantization| quantization.element)
+    }
+}
+
 impl Graph {
+    /// Whether a tensor has int16 values.
+    #[must_use]
+    pub fn has_int16(&self) -> bool {
+        let mut tensors = self.tensors.iter();
+        tensors.any(|tensor| tensor.element() == Element::Int16)
+    }
+
     /// A tensor of the graph.
     ///
     /// # Panics

@@ -174,10 +174,10 @@ pub fn encode_mahalanobis(mean: &[f32], inverse_covariance: &[f32], mut write: i
 #[must_use]
 pub fn reconstruction_error(plan: &Plan<'_>, arena: &[u8]) -> f32 {
     let (input, output) = (plan.input(), plan.output());
-    let pairs = arena[input.range()].iter().zip(&arena[output.range()]);
-    let sum = pairs.fold(0.0, |sum, (&before, &after)| {
-        let before = crate::dequantize(before as i8, input.scale, input.zero_point);
-        let difference = crate::dequantize(after as i8, output.scale, output.zero_point) - before;
+    let before = input.values(&arena[input.range()]);
+    let pairs = before.zip(output.values(&arena[output.range()]));
+    let sum = pairs.fold(0.0, |sum, (before, after)| {
+        let difference = output.real(after) - input.real(before);
         sum + difference * difference
     });
     sum / input.len.min(output.len) as f32

@@ -70,6 +70,10 @@ pub(crate) fn execute(plan: &Plan<'_>, op: &OpRecord, arena: &[Cell<u8>]) {
         }
         return;
     }
+    #[cfg(feature = "int16")]
+    if plan.is_wide(op) {
+        return kernel::int16::execute(plan, op, arena);
+    }
     let source = plan.view(op.inputs[0]);
     let input = &arena[source.range()];
     match op.code {

@@ -1,5 +1,8 @@
 //! What came out of a model against what its golden vector says: one arithmetic for host, smoke test and device.
 
+use crate::plan::quantized_values;
+use crate::record::Element;
+
 /// How far a score may be from the golden one, as a share of it: scores are floating-point, and a compiler for
 /// another core may contract. See `docs/arithmetic.md`.
 const SCORE_SHARE_MAX: f32 = 1e-4;
@@ -17,21 +20,23 @@ pub struct Difference {
     pub actual: f32,
 }
 
-/// The elements of an int8 output that differ from the golden ones, in order.
+/// The elements of an output that differ from the golden ones, in order.
 ///
 /// # Shapes
-/// Both are one output tensor; the longer one's rest is not compared.
+/// Both are the bytes of one output tensor; the longer one's rest is not compared.
 pub fn differences<'a>(
+    element: Element,
     expected: &'a [u8],
     actual: &'a [u8],
 ) -> impl Iterator<Item = Difference> + 'a {
-    let pairs = expected.iter().zip(actual).enumerate();
+    let pairs = quantized_values(element, expected).zip(quantized_values(element, actual));
     pairs
+        .enumerate()
         .filter(|(_, (expected, actual))| expected != actual)
-        .map(|(element, (&expected, &actual))| Difference {
+        .map(|(element, (expected, actual))| Difference {
             element,
-            expected: f32::from(expected as i8),
-            actual: f32::from(actual as i8),
+            expected: expected as f32,
+            actual: actual as f32,
         })
 }
 
@@ -55,13 +60,15 @@ mod tests {
 
     #[test]
     fn outputs_differ_by_element() {
-        let found: Vec<_> = differences(&[1, 0xff, 3], &[1, 2, 3]).collect();
+        let found: Vec<_> = differences(Element::Int8, &[1, 0xff, 3], &[1, 2, 3]).collect();
         let difference = Difference {
             element: 1,
             expected: -1.0,
             actual: 2.0,
         };
         assert_eq!(found, [difference]);
+        let wide = differences(Element::Int16, &[0, 1, 0xff, 0xff], &[0, 1, 2, 0]);
+        assert_eq!(wide.collect::<Vec<_>>(), [difference]);
     }
 
     #[track_caller]

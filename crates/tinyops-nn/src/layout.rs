@@ -190,6 +190,30 @@ impl OpRecord {
         )
     }
 
+    /// As [`OpRecord::overlap_lead`] and [`OpRecord::overlap_lag`], in bytes, for an op over int16:
+    /// all that have windows keep to rows, and may make them from the last to the first.
+    #[must_use]
+    pub fn wide_overlap(&self, input: [u16; 4], output: [u16; 4]) -> Option<(i64, i64)> {
+        if !self.wide_keeps_to_rows(output) {
+            return None;
+        }
+        // The distances of a depthwise convolution are those of any op that keeps to rows.
+        let rows = OpRecord {
+            code: OpCode::DepthwiseConv2d,
+            ..*self
+        };
+        let lead = rows.overlap_lead(input, output)?;
+        let lag = rows.overlap_lag(input, output)?;
+        Some((2 * lead, 2 * lag))
+    }
+
+    /// Whether an op over int16 makes row after row and may make them from the last to the first.
+    #[must_use]
+    pub fn wide_keeps_to_rows(&self, output: [u16; 4]) -> bool {
+        let is_convolution = self.code == OpCode::Conv2d && !self.is_dense(output);
+        is_convolution || self.keeps_to_rows()
+    }
+
     /// Along one axis, the least distance in bytes from where an output begins to the first input
     /// that it needs, over outputs `from` to the last; `i64::MAX` of none. The distance is convex,
     /// so it is least at an end or where padding ends.

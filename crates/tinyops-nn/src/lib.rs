@@ -45,6 +45,6 @@ pub use executor::RunError;
 pub use isa::Isa;
 pub use plan::{Plan, PlanError, TensorView};
 pub use program::{Program, ProgramError};
-pub use quantize::{Multiplier, dequantize, quantize};
+pub use quantize::{Multiplier, dequantize, quantize, quantize_int16};
 #[cfg(not(target_os = "none"))]
 pub use {arch::host::Line, prepared::Prepared};

@@ -1,5 +1,10 @@
 //! The compiled program of a model, read in place and checked once.
 
+#[cfg(feature = "int16")]
+mod wide;
+#[cfg(feature = "int16")]
+pub(crate) use wide::{CLAMP_BYTES, SIGMOID_TABLE, SOFTMAX_TABLE};
+
 use core::cell::Cell;
 use core::ops::Range;
 
@@ -9,8 +14,9 @@ use crate::kernel;
 use crate::layout::{STEP_MAX, UNPACKED_MAX};
 use crate::quantize::quantize;
 use crate::record::{
-    CONSTANTS_ALIGN, FLAG_BACKWARD, FLAG_FILL, FLAG_INPUT_KEPT, FLAG_ONE_MULTIPLIER, FLAG_PACKED,
-    HEADER_BYTES, Header, NONE, OP_BYTES, OpCode, OpRecord, TENSOR_BYTES, TensorRecord,
+    CONSTANTS_ALIGN, Element, FLAG_BACKWARD, FLAG_FILL, FLAG_INPUT_KEPT, FLAG_ONE_MULTIPLIER,
+    FLAG_PACKED, HEADER_BYTES, Header, NONE, OP_BYTES, OpCode, OpRecord, TENSOR_BYTES,
+    TensorRecord,
 };
 
 /// A plan whose every offset, size and range has been checked.
@@ -23,6 +29,9 @@ pub struct Plan<'a> {
     tensors: &'a [[u8; TENSOR_BYTES]],
     ops: &'a [[u8; OP_BYTES]],
     constants: &'a [u8],
+    /// Whether any tensor has int16 values: asked before every op.
+    #[cfg(feature = "int16")]
+    has_int16: bool,
 }
 
 /// A tensor of the plan in the arena.
@@ -30,7 +39,7 @@ pub struct Plan<'a> {
 pub struct TensorView {
     /// The first byte in the arena.
     pub offset: usize,
-    /// How many values, which is how many bytes, it has.
+    /// How many values it has, each of [`Element::bytes`].
     pub len: usize,
     /// `[1, height, width, channels]`.
     pub shape: [u16; 4],
@@ -38,13 +47,15 @@ pub struct TensorView {
     pub scale: f32,
     /// The quantized value of 0.
     pub zero_point: i8,
+    /// What its values are.
+    pub element: Element,
 }
 
 impl TensorView {
     /// The tensor's place in the arena.
     #[must_use]
     pub fn range(&self) -> Range<usize> {
-        self.offset..self.offset + self.len
+        self.offset..self.offset + self.bytes()
     }
 
     /// The shape as sizes.
@@ -62,6 +73,38 @@ impl TensorView {
             usize::from(channels),
         ]
     }
+
+    /// How many bytes it has.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.len << (self.element.bytes() - 1)
+    }
+
+    /// The quantized values of its bytes, in order of memory.
+    ///
+    /// # Shapes
+    /// `bytes` are those at [`TensorView::range`], or as many.
+    pub fn values<'b>(&self, bytes: &'b [u8]) -> impl Iterator<Item = i32> + use<'b> {
+        quantized_values(self.element, bytes)
+    }
+
+    /// The real value of a quantized one.
+    #[must_use]
+    pub fn real(&self, q: i32) -> f32 {
+        self.scale * (q - i32::from(self.zero_point)) as f32
+    }
+}
+
+/// The values of some bytes, in order of memory.
+pub(crate) fn quantized_values(
+    element: Element,
+    bytes: &[u8],
+) -> impl Iterator<Item = i32> + use<'_> {
+    let width = element.bytes();
+    bytes.chunks_exact(width).map(move |value| match value {
+        &[low, high] => i32::from(i16::from_le_bytes([low, high])),
+        value => i32::from(value[0] as i8),
+    })
 }
 
 /// Why bytes are not a plan. Indexes count from 0 in the plan's own tables.
@@ -139,9 +182,12 @@ impl<'a> Plan<'a> {
         if WORD_KERNELS && !bytes.as_ptr().addr().is_multiple_of(4) {
             return Err(PlanError::Misaligned);
         }
+        let tensors = tensors.as_chunks().0;
         let plan = Plan {
             header,
-            tensors: tensors.as_chunks().0,
+            #[cfg(feature = "int16")]
+            has_int16: wide::has_int16(tensors),
+            tensors,
             ops: ops.as_chunks().0,
             constants,
         };
@@ -234,6 +280,13 @@ impl<'a> Plan<'a> {
         let tensor = arena
             .get_mut(input.range())
             .ok_or(RunError::ArenaTooSmall { needed, given })?;
+        #[cfg(feature = "int16")]
+        if input.element == Element::Int16 {
+            for (place, &feature) in tensor.as_chunks_mut().0.iter_mut().zip(features) {
+                *place = crate::quantize::quantize_int16(feature, input.scale).to_le_bytes();
+            }
+            return Ok(());
+        }
         for (place, &feature) in tensor.iter_mut().zip(features) {
             *place = quantize(feature, input.scale, input.zero_point) as u8;
         }
@@ -286,6 +339,7 @@ impl<'a> Plan<'a> {
             shape: record.shape,
             scale: record.scale,
             zero_point: record.zero_point,
+            element: record.element,
         }
     }
 
@@ -311,6 +365,8 @@ impl<'a> Plan<'a> {
                 && record.scale.is_finite()
                 && record.scale > 0.0
                 && record.region == 0;
+            #[cfg(feature = "int16")]
+            let sound = sound && wide::suits(&record, self.header.arena_bytes);
             if !sound {
                 return Err(PlanError::Tensor(index));
             }
@@ -328,6 +384,14 @@ impl<'a> Plan<'a> {
         let (input, output) = (last(input, more_inputs), last(output, more_outputs));
         if !known(input) || !known(output) || (embedding != NONE && !known(embedding)) {
             return Err(PlanError::NoSuchTensor);
+        }
+        // The statistics of embeddings are those of int8.
+        #[cfg(feature = "int16")]
+        if self
+            .embedding()
+            .is_some_and(|tensor| tensor.element != Element::Int8)
+        {
+            return Err(PlanError::Tensor(embedding));
         }
         for index in 0..self.header.op_count {
             let record = self.op(usize::from(index)).ok_or(PlanError::Op(index))?;
@@ -350,6 +414,10 @@ impl<'a> Plan<'a> {
     }
 
     fn check_op(&self, op: &OpRecord, index: u16) -> Result<(), PlanError> {
+        #[cfg(feature = "int16")]
+        if self.is_wide(op) {
+            return self.check_wide(op, index);
+        }
         let input = self.view(op.inputs[0]);
         let output = self.view(op.output);
         let numbers_are_sound = op.clamp[0] <= op.clamp[1]

@@ -15,6 +15,15 @@ pub fn quantize(real: f32, scale: f32, zero_point: i8) -> i8 {
     steps.saturating_add(i32::from(zero_point)).clamp(-128, 127) as i8
 }
 
+/// Quantizes one value to int16: `q = clamp(round(real / scale), -32768, 32767)`.
+///
+/// Halves round away from zero. A value that is not a number becomes 0.
+#[must_use]
+pub fn quantize_int16(real: f32, scale: f32) -> i16 {
+    let steps = libm::roundf(real / scale) as i32;
+    steps.clamp(i32::from(i16::MIN), i32::from(i16::MAX)) as i16
+}
+
 /// The real value of a quantized one: `real = scale * (q - zero_point)`.
 #[must_use]
 pub fn dequantize(q: i8, scale: f32, zero_point: i8) -> f32 {
@@ -72,6 +81,28 @@ impl Multiplier {
         let right = (-i32::from(self.shift)).max(0) as u32;
         let doubled = doubling_high_mul(accumulator.wrapping_shl(left), self.value);
         rounding_divide_by_power_of_two(doubled, right)
+    }
+}
+
+impl Multiplier {
+    /// Rescales a sum of 64 bits by the upper 16 bits of the fraction, rounding once, halves upwards.
+    ///
+    /// The shift is in `-31..=7`. Sums below `2^47` do not overflow; others wrap.
+    ///
+    /// # Source
+    /// TFLM, `MultiplyByQuantizedMultiplier` for `int64_t`.
+    #[cfg(feature = "int16")]
+    #[inline]
+    #[must_use]
+    pub fn apply_wide(self, sum: i64) -> i32 {
+        let upper = if self.value < 0x7FFF_0000 {
+            (self.value + (1 << 15)) >> 16
+        } else {
+            0x7FFF
+        };
+        let down = (15 - i32::from(self.shift)) as u32 & 63;
+        let half = (1i64 << down) >> 1;
+        (sum.wrapping_mul(i64::from(upper)).wrapping_add(half) >> down) as i32
     }
 }
 

@@ -18,6 +18,8 @@ pub const VERSION: u16 = 2;
 pub const HEADER_BYTES: usize = 32;
 /// The bytes of one tensor record.
 pub const TENSOR_BYTES: usize = 20;
+/// Where a tensor record says what the values are.
+pub(crate) const ELEMENT_AT: usize = 18;
 /// The bytes of one op record.
 pub const OP_BYTES: usize = 40;
 /// The constants begin at a multiple of this, and so does each weight array within them.
@@ -36,6 +38,10 @@ pub const COPY_TABLE: i32 = i32::MIN;
 pub const FLAG_PACKED: u8 = 4;
 /// Op flag: rows are made from the last to the first.
 pub const FLAG_BACKWARD: u8 = 8;
+/// Op flag of a convolution over int16: the biases have 64 bits.
+pub const FLAG_WIDE_BIAS: u8 = 16;
+/// Op flag of a convolution over int16: sums have 32 bits and are rescaled like those of int8.
+pub const FLAG_NARROW_SUM: u8 = 32;
 
 /// The header of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +125,48 @@ impl Header {
     }
 }
 
+/// What the values of a tensor are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Element {
+    /// One byte, two's complement.
+    #[default]
+    Int8 = 0,
+    /// Two bytes, two's complement, little-endian; the zero point is 0.
+    Int16 = 1,
+}
+
+impl Element {
+    /// The bytes of one value.
+    #[inline]
+    #[must_use]
+    pub const fn bytes(self) -> usize {
+        // A build without int16 refuses such tensors, and knows only bytes.
+        if cfg!(feature = "int16") && matches!(self, Element::Int16) {
+            2
+        } else {
+            1
+        }
+    }
+
+    /// The least and the greatest value.
+    #[must_use]
+    pub const fn range(self) -> [i32; 2] {
+        match self {
+            Element::Int8 => [-128, 127],
+            Element::Int16 => [-32_768, 32_767],
+        }
+    }
+
+    fn from_byte(byte: u8) -> Option<Element> {
+        match byte {
+            0 => Some(Element::Int8),
+            1 if cfg!(feature = "int16") => Some(Element::Int16),
+            _ => None,
+        }
+    }
+}
+
 /// One activation tensor: where it lies in the arena and what its bytes mean.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TensorRecord {
@@ -132,6 +180,8 @@ pub struct TensorRecord {
     pub zero_point: i8,
     /// The memory region; version 2 knows region 0, the arena.
     pub region: u8,
+    /// What the values are.
+    pub element: Element,
 }
 
 impl TensorRecord {
@@ -149,23 +199,25 @@ impl TensorRecord {
         }
         out.put(&self.scale.to_le_bytes());
         out.put(&self.zero_point.to_le_bytes());
-        out.put(&[self.region]);
+        out.put(&[self.region, self.element as u8]);
         bytes
     }
 
-    /// Reads a record; `None` if a reserved byte is set.
+    /// Reads a record; `None` if its element is unknown or a reserved byte is set.
     #[must_use]
     pub fn from_bytes(bytes: &[u8; TENSOR_BYTES]) -> Option<TensorRecord> {
-        (bytes[18..] == [0, 0]).then(|| TensorRecord {
+        let element = Element::from_byte(bytes[ELEMENT_AT])?;
+        (bytes[19] == 0).then(|| TensorRecord {
             offset: read_u32(bytes, 0),
             shape: core::array::from_fn(|axis| read_u16(bytes, 4 + 2 * axis)),
             scale: f32::from_bits(read_u32(bytes, 12)),
             zero_point: bytes[16] as i8,
             region: bytes[17],
+            element,
         })
     }
 
-    /// How many values, which is how many bytes, the tensor holds.
+    /// How many values the tensor holds.
     #[must_use]
     pub fn element_count(&self) -> u64 {
         // Two 16-bit factors cannot overflow 32 bits, nor two of those products 64.

@@ -67,6 +67,10 @@ pub(crate) struct Lent<'a> {
 impl Shape {
     pub(crate) fn of(plan: &Plan<'_>, op: &OpRecord, isa: Isa) -> Shape {
         let group = isa.group();
+        #[cfg(feature = "int16")]
+        if plan.is_wide(op) {
+            return Shape::Portable;
+        }
         if group == 0 {
             return Shape::Portable;
         }

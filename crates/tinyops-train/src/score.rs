@@ -70,13 +70,11 @@ impl<'a> Scorer<'a> {
                             run(plan, row, arena);
                             if is_network {
                                 let output = plan.output();
-                                let outputs = arena[output.range()].iter().map(|&q| {
-                                    tinyops_nn::dequantize(q as i8, output.scale, output.zero_point)
-                                });
-                                scores
-                                    .iter_mut()
-                                    .zip(outputs)
-                                    .for_each(|(to, from)| *to = from);
+                                let outputs = output.values(&arena[output.range()]);
+                                let reals = outputs.map(|q| output.real(q));
+                                for (to, from) in scores.iter_mut().zip(reals) {
+                                    *to = from;
+                                }
                             } else {
                                 scores[0] = distance::reconstruction_error(plan, arena);
                             }
@@ -103,19 +101,13 @@ impl<'a> Scorer<'a> {
                 // Running may write over the input.
                 let input = arena[plan.input().range()].to_vec();
                 run(&plan, &row, &mut arena);
-                let output = arena[plan.output().range()]
-                    .iter()
-                    .map(|&byte| byte as i8)
-                    .collect();
+                let output = arena[plan.output().range()].to_vec();
                 match readings {
                     Some(readings) => Golden::Window {
                         readings: readings.to_vec(),
                         output,
                     },
-                    None => Golden::Tensor {
-                        input: input.iter().map(|&byte| byte as i8).collect(),
-                        output,
-                    },
+                    None => Golden::Tensor { input, output },
                 }
             }
         }

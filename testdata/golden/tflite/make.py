@@ -121,6 +121,8 @@ for op in ["Add", "Sub", "Mul"]:
     case(f"{op.lower()}_relu6", code, opt(op + "Options", fusedActivationFunction=S.ActivationFunctionType.RELU6), [q(C), k(op, [6]), q(C, 0.03, -128)], [0, 1], [2])
     case(f"{op.lower()}_first", code, opt(op + "Options"), [k(op + "first", [6]), q(C), q(C, 0.07, -3)], [0, 1], [2])
     case(f"{op.lower()}_self", code, opt(op + "Options"), [q(C), q(C, 0.07, -3)], [0, 0], [1])
+# Of these scales hundreds of pairs tell factors of double precision from those of single.
+case("sub_double", B.SUB, opt("SubOptions"), [q([1, 4, 5, 60], 0.0134, 0), k("sub_double", [1, 4, 5, 60], 0.0138, 0), q([1, 4, 5, 60], 0.0204, 0)], [0, 1], [2])
 for op in ["MAXIMUM", "MINIMUM"]:
     for tag, shape in [("channels", [6]), ("whole", C), ("scalar", [])]:
         case(f"{op.lower()}_{tag}", getattr(B, op), opt("MaximumMinimumOptions"), [q(C), q(shape, 0.05, 3, rand(op + tag, shape)), q(C)], [0, 1], [2])

@@ -133,7 +133,7 @@ impl Lowering<'_> {
                     let mut one = *record;
                     if number == 0 && !copies.are_whole {
                         one.flags = FLAG_FILL;
-                        one.clamp = [fill, i8::MAX];
+                        one.clamp = [fill as i8, i8::MAX];
                     }
                     one.channels_offset = self.constants.put_numbers(numbers);
                     if number + 1 == copies.all.len() {
@@ -174,7 +174,13 @@ impl Lowering<'_> {
 
     /// The numbers of copies that put `inner` values after `start` in each of the parts; a plan
     /// counts in 16 bits, so long runs go in rows.
-    fn concat_numbers(&self, outer: u32, whole: i32, start: i32, inner: i32) -> Vec<Vec<i32>> {
+    pub(super) fn concat_numbers(
+        &self,
+        outer: u32,
+        whole: i32,
+        start: i32,
+        inner: i32,
+    ) -> Vec<Vec<i32>> {
         const RUN: i32 = 1 << 15;
         let outer = outer as i32;
         let parts_at_once = |from: i32| (outer - from).min(RUN);
@@ -210,9 +216,9 @@ impl Lowering<'_> {
     /// The numbers of a function of two values; `None` if the scales are too far apart.
     ///
     /// # Source
-    /// TFLM, `CalculateOpDataAdd`, `CalculateOpDataSub` (in single precision), `CalculateOpDataMul`,
+    /// TFLM, `CalculateOpDataAdd`, `CalculateOpDataSub`, `CalculateOpDataMul`,
     /// `CalculatePreluParams`.
-    fn binary_numbers(&self, op: &Op, function: BinaryFunction) -> Option<Vec<i32>> {
+    pub(super) fn binary_numbers(&self, op: &Op, function: BinaryFunction) -> Option<Vec<i32>> {
         let graph = self.graph;
         let [first, second] = [0, 1].map(|operand| graph.tensor(op.inputs[operand]));
         let output = graph.tensor(op.output);
@@ -223,8 +229,9 @@ impl Lowering<'_> {
             [multiplier.value, i32::from(multiplier.shift)]
         };
         let multipliers = match function {
-            BinaryFunction::Add => constants::add_numbers(a, b, out)?,
-            BinaryFunction::Subtract | BinaryFunction::SubtractFrom => subtract_numbers(a, b, out)?,
+            BinaryFunction::Add | BinaryFunction::Subtract | BinaryFunction::SubtractFrom => {
+                constants::add_numbers(a, b, out)?
+            }
             BinaryFunction::Multiply => {
                 let one = exact(wide_a * wide_b / wide_out);
                 [one[0], one[1], 0, 0, 0, 0]
@@ -256,33 +263,14 @@ impl Lowering<'_> {
     }
 }
 
-fn no_kernel(op: &Op, index: usize) -> CompileError {
+pub(super) fn no_kernel(op: &Op, index: usize) -> CompileError {
     CompileError::NoKernel {
         op: index,
         kind: op.kind.name(),
     }
 }
 
-/// As [`constants::add_numbers`], with the factors of a difference: in single precision.
-fn subtract_numbers(first: f32, second: f32, output: f32) -> Option<[i32; 6]> {
-    let twice = 2.0 * first.max(second);
-    let factors = [
-        first / twice,
-        second / twice,
-        twice / ((1 << 20) as f32 * output),
-    ];
-    let mut numbers = [0; 6];
-    for (pair, factor) in numbers.chunks_exact_mut(2).zip(factors) {
-        let multiplier = Multiplier::from_real(f64::from(factor));
-        if factor >= 1.0 || multiplier.shift > 0 {
-            return None;
-        }
-        pair.copy_from_slice(&[multiplier.value, i32::from(multiplier.shift)]);
-    }
-    Some(numbers)
-}
-
-fn reduce_numbers(
+pub(super) fn reduce_numbers(
     function: Reduction,
     axes: [bool; 3],
     input: &Tensor,

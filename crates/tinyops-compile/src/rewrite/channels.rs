@@ -427,6 +427,7 @@ fn without(graph: &Graph, filters: &[Option<FilterUse>], kept: &[Vec<usize>]) ->
                 quantization.scales.clone()
             },
             zero_point: quantization.zero_point,
+            element: quantization.element,
         };
         let biases = match used {
             Some(used) => used.biases.clone(),

@@ -57,11 +57,15 @@ pub enum Pass {
     Channels,
 }
 
-/// Rewrites a quantized graph that has passed its check until nothing is left to do.
+/// Rewrites a quantized graph that has passed its check until nothing is left to do. A graph with
+/// int16 values stays as it is.
 #[must_use]
 pub fn rewrite(graph: &Graph) -> Rewritten {
     let mut rewritten = Rewritten::untouched(graph);
-    while rewritten.round() {}
+    // What the passes know of bounds and clamps is that of int8.
+    if !graph.has_int16() {
+        while rewritten.round() {}
+    }
     rewritten
 }
 

@@ -17,22 +17,17 @@ fn features() -> Vec<f32> {
     WINDOW.into_iter().enumerate().map(scaled).collect()
 }
 
-fn run(program: &[u8]) -> (Vec<i8>, Vec<i8>, Vec<u8>) {
+fn run(program: &[u8]) -> (Vec<u8>, Vec<u8>, Vec<u8>) {
     let plan = Plan::load(program).expect("loads");
     let view = plan.input();
-    let input: Vec<i8> = features()
+    let input: Vec<u8> = features()
         .iter()
-        .map(|&x| quantize(x, view.scale, view.zero_point))
+        .map(|&x| quantize(x, view.scale, view.zero_point) as u8)
         .collect();
     let mut arena = vec![0; plan.arena_bytes()];
-    for (place, &value) in arena[view.range()].iter_mut().zip(&input) {
-        *place = value as u8;
-    }
+    arena[view.range()].copy_from_slice(&input);
     plan.run(&mut arena).expect("runs");
-    let output = arena[plan.output().range()]
-        .iter()
-        .map(|&byte| byte as i8)
-        .collect();
+    let output = arena[plan.output().range()].to_vec();
     (input, output, arena)
 }
 
@@ -83,7 +78,7 @@ fn an_autoencoder_keeps_its_input_for_its_score() {
     let plan = Plan::load(&compiled.program).expect("loads");
     assert!(plan.input_is_kept());
     let (input, output, arena) = run(&compiled.program);
-    let real = |q: i8| f64::from(0.05 * (f32::from(q) + 1.0));
+    let real = |q: u8| f64::from(0.05 * (f32::from(q as i8) + 1.0));
     let errors = input
         .iter()
         .zip(&output)

@@ -237,7 +237,12 @@ fn grow(growing: &mut Growing, random: &mut Random) {
                 Some(Quantization::per_tensor(1.0, 0)),
                 Data::Int32(places),
             );
-            growing.op(OpKind::Rearrange { fill }, vec![at, places], made, same);
+            growing.op(
+                OpKind::Rearrange { fill: fill.into() },
+                vec![at, places],
+                made,
+                same,
+            );
         }
         5 => {
             let functions = [

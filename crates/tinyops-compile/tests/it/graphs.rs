@@ -210,7 +210,7 @@ fn most_tall_networks_run_in_bands() {
 pub(crate) fn touched_bytes(program: &[u8]) -> u32 {
     let plan = Plan::load(program).expect("what the compiler writes loads");
     let mut touched = 0;
-    for paint in [0xA5, 0x5A] {
+    for paint in [0xA5, 0x5A, 0x33, 0xCC] {
         let mut arena = vec![paint; plan.arena_bytes() + 64];
         arena[plan.input().range()].fill(7);
         plan.run(&mut arena)

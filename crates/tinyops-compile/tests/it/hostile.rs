@@ -33,10 +33,15 @@ proptest! {
     }
 }
 
-/// The single operators of the golden vectors.
+/// The single operators of the golden vectors, and the networks over int16.
 fn operators() -> Vec<Vec<u8>> {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/golden/tflite");
-    let entries = std::fs::read_dir(folder).expect("the folder is in the repository");
+    [networks("tflite"), networks("tflite-int16")].concat()
+}
+
+/// The `.tflite` files of a folder of golden vectors.
+pub(crate) fn networks(folder: &str) -> Vec<Vec<u8>> {
+    let golden = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/golden");
+    let entries = std::fs::read_dir(golden.join(folder)).expect("the folder is in the repository");
     let paths = entries.map(|entry| entry.expect("reads").path());
     let networks = paths.filter(|path| path.extension().is_some_and(|ending| ending == "tflite"));
     let mut sorted: Vec<_> = networks.collect();

@@ -7,6 +7,7 @@ mod fits;
 mod general;
 mod graphs;
 mod hostile;
+mod int16;
 mod layers;
 mod networks;
 mod pictures;

@@ -186,7 +186,9 @@ impl Recipe {
             tensor_count: 2,
             op_count: 1,
             input: 0,
+            more_inputs: 0,
             output: 1,
+            more_outputs: 0,
             embedding: 0,
         };
         let input = TensorRecord {
@@ -195,6 +197,7 @@ impl Recipe {
             scale: 1.0 / 16.0,
             zero_point: 0,
             region: 0,
+            element: tinyops_nn::record::Element::Int8,
         };
         let output = TensorRecord {
             offset: WINDOW as u32,
@@ -202,6 +205,7 @@ impl Recipe {
             scale,
             zero_point,
             region: 0,
+            element: tinyops_nn::record::Element::Int8,
         };
         let dense = OpRecord {
             code: OpCode::Conv2d,

@@ -3,7 +3,7 @@
 
 use super::{bias_fault, elements};
 use crate::graph::{Data, Op, OpKind, Product, Reduction, Tensor, Unary};
-use tinyops_nn::record::BinaryFunction;
+use tinyops_nn::record::{BinaryFunction, Element};
 
 /// More inputs than any join needs.
 pub(super) const JOINED_MAX: usize = 255;
@@ -12,7 +12,7 @@ pub(super) const JOINED_MAX: usize = 255;
 pub(super) fn faults(op: &Op, tensors: &[&Tensor], output: &Tensor, faults: &mut Vec<String>) {
     match op.kind {
         OpKind::Binary { function, .. } => binary_faults(function, tensors, output, faults),
-        OpKind::Unary(Unary::Tanh) => {
+        OpKind::Unary(Unary::Tanh) if output.element() == Element::Int8 => {
             let fits = output
                 .quantization
                 .as_ref()
@@ -36,10 +36,12 @@ pub(super) fn faults(op: &Op, tensors: &[&Tensor], output: &Tensor, faults: &mut
         }
         OpKind::Rearrange { .. } => rearrange_faults(tensors, output, faults),
         OpKind::Constant => {
-            if !matches!(tensors[0].data, Some(Data::Int8(_)))
+            if !matches!(tensors[0].data, Some(Data::Int8(_) | Data::Int16(_)))
                 || elements(tensors[0]) != elements(output)
             {
-                faults.push("needs an int8 constant of as many values as it makes".to_owned());
+                faults.push(
+                    "needs an int8 or int16 constant of as many values as it makes".to_owned(),
+                );
             }
             same_scale(tensors, output, faults);
         }
@@ -116,8 +118,8 @@ fn binary_faults(
     {
         faults.push(format!("takes shapes {first:?} and {second:?}"));
     }
-    if !matches!(tensors[1].data, None | Some(Data::Int8(_))) {
-        faults.push("needs an int8 operand".to_owned());
+    if !matches!(tensors[1].data, None | Some(Data::Int8(_) | Data::Int16(_))) {
+        faults.push("needs an int8 or int16 operand".to_owned());
     }
     if matches!(function, BinaryFunction::Maximum | BinaryFunction::Minimum) {
         same_scale(tensors, output, faults);
@@ -177,7 +179,9 @@ fn rearrange_faults(tensors: &[&Tensor], output: &Tensor, faults: &mut Vec<Strin
 
 fn same_scale(tensors: &[&Tensor], output: &Tensor, faults: &mut Vec<String>) {
     let same = |tensor: &&Tensor| match (&tensor.quantization, &output.quantization) {
-        (Some(a), Some(b)) => (a.scale(), a.zero_point) == (b.scale(), b.zero_point),
+        (Some(a), Some(b)) => {
+            (a.scale(), a.zero_point, a.element) == (b.scale(), b.zero_point, b.element)
+        }
         (a, b) => a.is_none() && b.is_none(),
     };
     if !tensors.iter().all(same) {

@@ -44,10 +44,16 @@ pub(super) fn encode(kind: OpKind, out: &mut Writer) {
             out.u8(15);
             out.u32(outer);
         }
-        OpKind::Rearrange { fill } => {
-            out.u8(16);
-            out.u8(fill as u8);
-        }
+        OpKind::Rearrange { fill } => match i8::try_from(fill) {
+            Ok(fill) => {
+                out.u8(16);
+                out.u8(fill as u8);
+            }
+            Err(_) => {
+                out.u8(40);
+                out.u16(fill as u16);
+            }
+        },
         OpKind::Reduce { function, axes } => {
             out.u8(17);
             out.u8(match function {
@@ -117,7 +123,10 @@ pub(super) fn decode(code: u8, reader: &mut Reader<'_>) -> Result<OpKind, Decode
             outer: reader.u32()?,
         },
         16 => OpKind::Rearrange {
-            fill: reader.u8()? as i8,
+            fill: i16::from(reader.u8()? as i8),
+        },
+        40 => OpKind::Rearrange {
+            fill: reader.u16()? as i16,
         },
         17 => OpKind::Reduce {
             function: match reader.u8()? {

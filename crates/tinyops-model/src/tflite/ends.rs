@@ -2,25 +2,31 @@
 
 use std::collections::{HashMap, HashSet};
 
+use tinyops_nn::record::Element;
+
 use crate::tflite::import::{Import, ImportError};
 use crate::tflite::outline::Outlines;
-use crate::tflite::schema::{FLOAT32, INT8, UINT8};
+use crate::tflite::schema::{FLOAT32, INT8, INT16, UINT8};
 
-/// An input or output of a file, and how its numbers stand to the graph's int8.
+/// An input or output of a file, and how its numbers stand to the graph's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct End {
     /// The name of the tensor in the file.
     pub tensor: String,
     /// What the file has there.
     pub kind: EndKind,
+    /// What the graph has there.
+    pub element: Element,
 }
 
-/// The type of an end in the file. The graph's end is int8, always.
+/// The type of an end in the file. The graph's end is int8, or int16.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EndKind {
     /// The same bytes.
     Int8,
+    /// The same bytes.
+    Int16,
     /// Each byte less 128.
     Uint8,
     /// Real numbers: the operator between, `QUANTIZE` or `DEQUANTIZE`, is left out.
@@ -34,13 +40,17 @@ impl End {
     #[must_use]
     pub fn note(&self) -> Option<String> {
         let name = &self.tensor;
+        let here = match self.element {
+            Element::Int8 => "int8",
+            Element::Int16 => "int16",
+        };
         match self.kind {
-            EndKind::Int8 => None,
+            EndKind::Int8 | EndKind::Int16 => None,
             EndKind::Uint8 => Some(format!(
                 "`{name}` is uint8 in the file: here it is int8, each value less 128"
             )),
             EndKind::Float32 => Some(format!(
-                "`{name}` is float32 in the file: here it is int8, quantized outside of the network"
+                "`{name}` is float32 in the file: here it is {here}, quantized outside of the network"
             )),
             EndKind::Int32 => Some(format!(
                 "`{name}` holds whole numbers in the file: here it is int8, each value less 128"
@@ -52,7 +62,7 @@ impl End {
 /// What is left out at the ends of a file.
 #[derive(Default)]
 pub(super) struct Ends {
-    /// The int8 tensor in place of another.
+    /// The int8 or int16 tensor in place of another.
     pub(super) instead: HashMap<i32, i32>,
     /// Tensors of uint8 that are read as int8.
     pub(super) uint8: HashSet<i32>,
@@ -87,7 +97,7 @@ pub(super) fn find(
                     continue;
                 };
                 let first = import.facts(made[0])?;
-                let mut same = first.kind == INT8;
+                let mut same = matches!(first.kind, INT8 | INT16);
                 for &other in &made {
                     let other = import.facts(other)?;
                     same &= (other.kind, &other.scales, &other.zero_points)
@@ -117,7 +127,7 @@ pub(super) fn find(
             ("QUANTIZE", UINT8) => {
                 ends.uint8.insert(output);
             }
-            ("DEQUANTIZE", FLOAT32) if import.facts(from)?.kind == INT8 => {
+            ("DEQUANTIZE", FLOAT32) if matches!(import.facts(from)?.kind, INT8 | INT16) => {
                 ends.instead.insert(output, from);
                 ends.without.insert(index);
             }

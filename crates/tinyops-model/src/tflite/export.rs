@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use tinyops_nn::record::Element;
+
 use crate::check::GraphError;
 use crate::graph::{
     Activation, Conv, Data, Graph, Op, OpKind, Padding, Pool, Tensor, TensorId, Unary,
@@ -23,6 +25,9 @@ pub enum ExportError {
     /// A tensor holds real numbers.
     #[error("tensor `{0}` is not quantized; quantize the model first")]
     NotQuantized(String),
+    /// A tensor holds int16.
+    #[error("tensor `{0}` is int16; networks of int8 are exported")]
+    Int16(String),
     /// An op that the format cannot say, or that nobody needs exported yet.
     #[error("op {op} {kind} is not exported")]
     Op {
@@ -48,6 +53,10 @@ pub fn export(graph: &Graph) -> Result<Vec<u8>, ExportError> {
     });
     if let Some(tensor) = real {
         return Err(ExportError::NotQuantized(tensor.name.clone()));
+    }
+    let mut tensors = graph.tensors.iter();
+    if let Some(tensor) = tensors.find(|tensor| tensor.element() == Element::Int16) {
+        return Err(ExportError::Int16(tensor.name.clone()));
     }
     let mut export = Export {
         graph,

@@ -253,7 +253,7 @@ fn transpose_conv(import: &mut Import<'_>, call: &Call<'_>) -> Answer<Vec<Op>> {
         .tensor(input)
         .quantization
         .as_ref()
-        .map_or(0, |q| q.zero_point);
+        .map_or(0, |q| i16::from(q.zero_point));
     let places = or_refuse!(import.places(places));
     let spread = import.between(input, "spread", [1, lens[0], lens[1], from[3]]);
     let mut ids = vec![spread];

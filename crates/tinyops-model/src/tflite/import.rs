@@ -9,10 +9,10 @@ use crate::tflite::flatbuffer::{OutOfBytes, Table, Vector};
 use crate::tflite::operators::OPERATORS;
 use crate::tflite::outline::Outlines;
 use crate::tflite::schema::{
-    self, FLOAT32, IDENTIFIER, INT4, INT8, INT32, INT64, TYPES, UINT8, model, operator_code,
+    self, FLOAT32, IDENTIFIER, INT4, INT8, INT16, INT32, INT64, TYPES, UINT8, model, operator_code,
     quantization, subgraph, tensor,
 };
-use crate::tflite::{batches, constants, operator};
+use crate::tflite::{batches, constants, int16, operator};
 
 /// Constants that several operators share are copied; a file may not grow by more than this.
 const GROWTH_MAX: usize = 8;
@@ -85,7 +85,7 @@ pub struct Refusal {
 /// A network, and what its file has at its ends.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Imported {
-    /// The network; its ends are int8.
+    /// The network; its ends are int8 or int16.
     pub graph: Graph,
     /// The inputs as the file has them, in the order of [`Graph::inputs`].
     pub inputs: Vec<End>,
@@ -101,9 +101,9 @@ pub fn import(bytes: &[u8]) -> Result<Graph, ImportError> {
     import_with_ends(bytes).map(|imported| imported.graph)
 }
 
-/// Reads the graph of an int8 `.tflite` file.
+/// Reads the graph of a `.tflite` file of int8 or int16 activations and int8 filters.
 ///
-/// Conversions at its ends are left out: the graph takes and makes int8, and [`Imported`] says what
+/// Conversions at its ends are left out: the graph takes and makes int8 or int16, and [`Imported`] says what
 /// the file has there.
 ///
 /// # Shapes
@@ -351,7 +351,7 @@ impl<'a> Import<'a> {
         }
         let is_uint8 = facts.kind == UINT8 && self.ends.uint8.contains(&number);
         let is_place = self.places_of_extremes.contains(&number);
-        if facts.kind != INT8 && !is_uint8 && !is_place {
+        if !matches!(facts.kind, INT8 | INT16) && !is_uint8 && !is_place {
             let kind = type_name(facts.kind);
             let instead = if facts.kind == FLOAT32 {
                 "convert with full integer quantization, so that no operator is left in real numbers"
@@ -359,11 +359,16 @@ impl<'a> Import<'a> {
                 "convert with full integer quantization"
             };
             return Ok(Err(format!(
-                "tensor `{name}` is {kind}; only int8 activations are read: {instead}"
+                "tensor `{name}` is {kind}; only int8 and int16 activations are read: {instead}"
             )));
         }
         let quantization = if is_place {
             Quantization::per_tensor(1.0, -128)
+        } else if facts.kind == INT16 {
+            match int16::quantization(&facts) {
+                Ok(quantization) => quantization,
+                Err(why) => return Ok(Err(why)),
+            }
         } else {
             let (&[scale], &[zero_point]) = (&facts.scales[..], &facts.zero_points[..]) else {
                 return Ok(Err(format!(
@@ -436,11 +441,15 @@ impl<'a> Import<'a> {
             UINT8 => EndKind::Uint8,
             FLOAT32 => EndKind::Float32,
             INT32 | INT64 => EndKind::Int32,
+            INT16 => EndKind::Int16,
             _ => EndKind::Int8,
         };
+        let inside = self.ends.instead.get(&number).copied().unwrap_or(number);
+        let element = int16::element(self.facts(inside)?.kind);
         Ok(End {
             tensor: facts.name,
             kind,
+            element,
         })
     }
 
@@ -502,29 +511,31 @@ impl<'a> Import<'a> {
         })))
     }
 
-    /// An int32 bias as a constant of the graph, with the scales that its op implies.
+    /// An int32 bias, or an int64 bias of an op over int16, as a constant of the graph, with the scales that its op implies.
     pub(super) fn bias(&mut self, number: i32, scales: Vec<f32>) -> Answer<TensorId> {
         let facts = self.facts(number)?;
         let name = &facts.name;
-        if facts.kind != INT32 || facts.data.is_empty() || facts.zero_points.iter().any(|&z| z != 0)
-        {
+        let values = match facts.kind {
+            INT32 => Data::Int32(int32s(facts.data)),
+            INT64 => Data::Int64(int16::int64s(facts.data)),
+            _ => Data::Int32(Vec::new()),
+        };
+        if values.is_empty() || facts.zero_points.iter().any(|&z| z != 0) {
             let kind = type_name(facts.kind);
             return Ok(Err(format!(
-                "bias `{name}` is {kind}; only constant int32 biases are read"
+                "bias `{name}` is {kind}; only constant int32 biases are read, and int64 ones with int16 activations"
             )));
         }
-        let values = int32s(facts.data);
         let Ok(count) = u16::try_from(values.len()) else {
             return Ok(Err(format!("bias `{name}` has {} values", values.len())));
         };
         self.take_bytes(facts.data.len())?;
         let quantization = Some(Quantization::per_channel(scales));
-        let data = Some(Data::Int32(values));
         Ok(Ok(self.push(Tensor {
             name: facts.name,
             shape: [1, 1, 1, count],
             quantization,
-            data,
+            data: Some(values),
         })))
     }
 
@@ -548,10 +559,7 @@ impl<'a> Import<'a> {
         let small = !facts.data.is_empty() && facts.data.len() <= 4096;
         Ok(match facts.kind {
             INT32 if small => Ok(int32s(facts.data).into_iter().map(i64::from).collect()),
-            INT64 if small => {
-                let words = facts.data.as_chunks().0.iter();
-                Ok(words.map(|&word| i64::from_le_bytes(word)).collect())
-            }
+            INT64 if small => Ok(int16::int64s(facts.data)),
             _ => Err(format!(
                 "tensor `{}` is no small constant of whole numbers",
                 facts.name
@@ -559,10 +567,15 @@ impl<'a> Import<'a> {
         })
     }
 
-    /// An int8 constant that a function of two values takes.
+    /// An int8 or int16 constant that a function of two values takes.
     pub(super) fn operand(&mut self, number: i32) -> Answer<TensorId> {
         let facts = self.facts(number)?;
         let name = &facts.name;
+        let shape = folded_shape(&facts.dims).filter(|_| facts.kind == INT16);
+        if let Some(tensor) = shape.and_then(|shape| int16::operand(&facts, shape)) {
+            self.take_bytes(facts.data.len())?;
+            return Ok(Ok(self.push(tensor)));
+        }
         let zero_point = facts
             .zero_points
             .first()
@@ -574,7 +587,7 @@ impl<'a> Import<'a> {
             folded_shape(&facts.dims),
         ) else {
             return Ok(Err(format!(
-                "constant `{name}` is no int8 tensor of one scale"
+                "constant `{name}` is no int8 tensor, or int16 tensor of zero point 0, of one scale"
             )));
         };
         self.take_bytes(facts.data.len())?;

@@ -1,4 +1,4 @@
-//! Reads int8 networks from `.tflite` files, and writes them.
+//! Reads int8 and int16x8 networks from `.tflite` files, and writes them.
 //!
 //! [`import`] turns a file into a [`Graph`](crate::Graph), or says everything that stands in the
 //! way: each operator, the tensor it makes, and why. Bytes may be anything: nothing panics, and
@@ -11,6 +11,7 @@ mod export;
 mod flatbuffer;
 mod general;
 mod import;
+mod int16;
 mod operator;
 mod operators;
 mod outline;
@@ -23,4 +24,5 @@ pub use export::{ExportError, export};
 pub use import::{
     ImportError, Imported, Refusal, graph_name, import, import_with_ends, tensor_names,
 };
+pub use int16::runs_int16;
 pub use operators::{Operator, operators};

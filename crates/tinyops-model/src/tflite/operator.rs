@@ -5,7 +5,7 @@ use crate::tflite::flatbuffer::Table;
 use crate::tflite::import::{Answer, Import, ImportError, op_of, shape_of};
 use crate::tflite::operators::{instead, is_read};
 use crate::tflite::outline::Outline;
-use crate::tflite::{general, windows};
+use crate::tflite::{general, int16, windows};
 
 /// Unwraps an [`Answer`], handing a refusal on.
 macro_rules! or_refuse {
@@ -27,6 +27,7 @@ pub(super) fn read(import: &mut Import<'_>, outline: &Outline<'_>) -> Answer<Vec
         options,
     } = outline;
     let options = Options(*options);
+    or_refuse!(int16::suits(import, name, inputs, outputs));
     if let Some(ops) = general::read(import, &options, name, inputs, outputs)? {
         return Ok(ops);
     }
@@ -98,6 +99,7 @@ fn dense(
     let dims = import.facts(inputs[1])?.dims;
     let [_, _, outputs, values] = or_refuse!(filter_shape(&dims, 2));
     or_refuse!(weights(import, inputs, ids, [outputs, 1, 1, values], 0));
+    or_refuse!(int16::without_bias(import, options.byte(4, 0)?, ids));
     let shape = import.tensor(ids[0]).shape;
     let all = shape.iter().map(|&dim| u64::from(dim)).product::<u64>();
     Ok(Ok(if all == u64::from(values) {

@@ -2,6 +2,7 @@
 
 use crate::graph::{Conv, Data, Op, OpKind, Tensor, TensorId};
 use crate::tflite::import::{Answer, Import, op_of};
+use crate::tflite::int16;
 use crate::tflite::operator::{Options, filter_shape, or_refuse, weights};
 
 /// More groups than any network has that runs on a board.
@@ -21,6 +22,9 @@ pub(super) fn convolution(
     let input = or_refuse!(import.picture(inputs[0], is_one_row));
     let mut ids = vec![input];
     or_refuse!(weights(import, inputs, &mut ids, shape, channels_along));
+    if name == "CONV_2D" {
+        or_refuse!(int16::without_bias(import, options.byte(6, 0)?, &mut ids));
+    }
     let output = or_refuse!(import.activation(output));
     let channels = import.tensor(input).shape[3];
     if name == "CONV_2D" && shape[3] < channels {
@@ -108,7 +112,7 @@ fn grouped(
             .tensor(input)
             .quantization
             .as_ref()
-            .map_or(0, |q| q.zero_point);
+            .map_or(0, |q| i16::from(q.zero_point));
         ops.push(op_of(OpKind::Rearrange { fill }, vec![input, places], part));
         let rows = usize::from(group * each)..usize::from((group + 1) * each);
         let mut inputs = vec![part];
@@ -119,6 +123,9 @@ fn grouped(
                 Some(Data::Int8(values)) => values.get(range).map(<[i8]>::to_vec).map(Data::Int8),
                 Some(Data::Int32(values)) => {
                     values.get(range).map(<[i32]>::to_vec).map(Data::Int32)
+                }
+                Some(Data::Int64(values)) => {
+                    values.get(range).map(<[i64]>::to_vec).map(Data::Int64)
                 }
                 _ => None,
             };

@@ -55,6 +55,20 @@ pub(crate) fn copy(plan: &Plan<'_>, op: &OpRecord, input: &[Cell<u8>], output: &
     if op.flags & FLAG_FILL != 0 {
         fill(output, op.clamp[0] as u8);
     }
+    let run = |to: usize, from: usize, count: usize| {
+        super::copy(&output[to..][..count], &input[from..][..count]);
+    };
+    for_each_place(plan, op, run, |to, from| output[to].set(input[from].get()));
+}
+
+/// Every place of the output that a copy writes, and the place of the input that it comes from:
+/// runs of neighbours to `run`, as output, input, count; single values to `one`.
+pub(crate) fn for_each_place(
+    plan: &Plan<'_>,
+    op: &OpRecord,
+    run: impl Fn(usize, usize, usize),
+    one: impl Fn(usize, usize),
+) {
     let axes = axes(plan, op);
     let step = |axis: &Axis, at: usize| axis.output_step.wrapping_mul(at as i32);
     for y in 0..axes[0].count {
@@ -65,14 +79,13 @@ pub(crate) fn copy(plan: &Plan<'_>, op: &OpRecord, input: &[Cell<u8>], output: &
             let to = to.wrapping_add(step(&axes[1], x));
             let last = &axes[2];
             if last.output_step == 1 && last.input_step == 1 {
-                let to = &output[to as usize..][..last.count];
-                super::copy(to, &input[from as usize..][..last.count]);
+                run(to as usize, from as usize, last.count);
                 continue;
             }
             for channel in 0..last.count {
                 let from = from.wrapping_add(last.source(plan, op, channel));
                 let to = to.wrapping_add(step(last, channel));
-                output[to as usize].set(input[from as usize].get());
+                one(to as usize, from as usize);
             }
         }
     }

@@ -37,6 +37,8 @@ pub(crate) mod depthwise;
 pub(crate) mod depthwise_mve;
 #[cfg(feature = "general-ops")]
 pub(crate) mod extreme;
+#[cfg(feature = "int16")]
+pub(crate) mod int16;
 #[cfg(feature = "general-ops")]
 pub(crate) mod mean;
 #[cfg(feature = "general-ops")]

@@ -12,16 +12,17 @@ use crate::record::{OpRecord, ReduceFunction};
 pub(crate) const NUMBERS: usize = 16;
 
 /// Counts and steps of three axes.
-struct Axes([[usize; 2]; 3]);
+pub(crate) struct Axes([[usize; 2]; 3]);
 
 impl Axes {
-    fn of(plan: &Plan<'_>, op: &OpRecord, at: usize) -> Axes {
+    /// The axes that stay begin at number 4, those that go at number 10.
+    pub(crate) fn of(plan: &Plan<'_>, op: &OpRecord, at: usize) -> Axes {
         Axes(core::array::from_fn(|axis| {
             [0, 1].map(|which| number(plan, op, at + 2 * axis + which) as usize)
         }))
     }
 
-    fn for_each(&self, mut visit: impl FnMut(usize)) {
+    pub(crate) fn for_each(&self, mut visit: impl FnMut(usize)) {
         let [[rows, row], [columns, column], [channels, channel]] = self.0;
         for y in 0..rows {
             for x in 0..columns {

@@ -136,6 +136,7 @@ impl OneOp {
                 scale: activation.scale,
                 zero_point: activation.zero_point,
                 region: 0,
+                element: tinyops_nn::record::Element::Int8,
             });
             arena_bytes += activation.len() as u32;
         }

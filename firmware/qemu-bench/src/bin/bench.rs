@@ -54,14 +54,14 @@ fn measure(serial: &mut Serial) -> Result<(), Fault> {
     let arena = memory::take(plan.arena_bytes()).ok_or(Fault::Lacks(plan.arena_bytes()))?;
     let _ = writeln!(serial, "load {}\narena {}", load.ok_or(long)?, arena.len());
     let own_stack = memory::paint_stack();
-    let input_len = plan.inputs().map(|view| view.len).sum();
-    let output_len = plan.outputs().map(|view| view.len).sum();
+    let input_len = plan.inputs().map(|view| view.bytes()).sum();
+    let output_len = plan.outputs().map(|view| view.bytes()).sum();
     for index in 0..file.case_count {
         let case = file.case(index, input_len, output_len);
         let (mut values, mut expected) = case.ok_or("a case is not whole")?;
         for view in plan.inputs() {
             let one;
-            (one, values) = values.split_at(view.len);
+            (one, values) = values.split_at(view.bytes());
             arena[view.range()].copy_from_slice(one);
         }
         let (answer, run) = counter.measure(|| run_plan(&plan, arena));
@@ -69,7 +69,7 @@ fn measure(serial: &mut Serial) -> Result<(), Fault> {
         let mut wrong = 0;
         for view in plan.outputs() {
             let one;
-            (one, expected) = expected.split_at(view.len);
+            (one, expected) = expected.split_at(view.bytes());
             let pairs = arena[view.range()].iter().zip(one);
             wrong += pairs
                 .filter(|(actual, expected)| actual != expected)

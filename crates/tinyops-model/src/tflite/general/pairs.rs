@@ -127,36 +127,49 @@ fn spread(
     };
     let places = or_refuse!(super::places::flat(&axes, count));
     let whole = import.tensor(operand).clone();
-    if let Some(Data::Int8(values)) = &whole.data {
-        let [_, height, width, channels] = shape.map(usize::from);
-        import.take_bytes(height * width * channels)?;
-        let (rows, rest) = places.split_at(height);
-        let (columns, channels) = rest.split_at(width);
-        let mut made = Vec::new();
-        for row in rows {
-            for column in columns {
-                for channel in channels {
-                    let place = usize::try_from(row + column + channel);
-                    match place.ok().and_then(|place| values.get(place)) {
-                        Some(&value) => made.push(value),
-                        None => return cannot(),
-                    }
-                }
-            }
-        }
+    if whole.data.is_some() {
+        let count = shape.iter().map(|&dim| usize::from(dim)).product::<usize>();
+        import.take_bytes(count.saturating_mul(whole.element().bytes()))?;
+    }
+    let made = match &whole.data {
+        Some(Data::Int8(values)) => repeated(values, &places, shape).map(Data::Int8),
+        Some(Data::Int16(values)) => repeated(values, &places, shape).map(Data::Int16),
+        _ => None,
+    };
+    if let Some(made) = made {
         return Ok(Ok(import.push(crate::graph::Tensor {
             shape,
-            data: Some(Data::Int8(made)),
+            data: Some(made),
             ..whole
         })));
+    }
+    if whole.data.is_some() {
+        return cannot();
     }
     let places = or_refuse!(import.places(places));
     let made = import.between(operand, "repeated", shape);
     let fill = whole.quantization.as_ref().map_or(0, |q| q.zero_point);
     ops.push(op_of(
-        OpKind::Rearrange { fill },
+        OpKind::Rearrange { fill: fill.into() },
         vec![operand, places],
         made,
     ));
     Ok(Ok(made))
+}
+
+/// The values of a constant at the places of three axes; `None` if one is beyond it.
+fn repeated<T: Copy>(values: &[T], places: &[i32], shape: [u16; 4]) -> Option<Vec<T>> {
+    let [_, height, width, _] = shape.map(usize::from);
+    let (rows, rest) = places.split_at_checked(height)?;
+    let (columns, channels) = rest.split_at_checked(width)?;
+    let mut made = Vec::new();
+    for row in rows {
+        for column in columns {
+            for channel in channels {
+                let place = usize::try_from(row + column + channel).ok()?;
+                made.push(*values.get(place)?);
+            }
+        }
+    }
+    Some(made)
 }

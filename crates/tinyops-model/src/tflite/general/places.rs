@@ -4,12 +4,13 @@ use super::{Call, place_of};
 use crate::graph::{Op, OpKind, Padding, TensorId};
 use crate::tflite::import::{Answer, Import, folded_shape, op_of, product};
 use crate::tflite::operator::or_refuse;
+use crate::tflite::schema::{INT8, INT16};
 
 /// Where the values of one output come from: for each axis of the output the places in the input,
 /// which add up; below 0 for a value that comes from nowhere.
 struct Source {
     axes: Vec<Vec<i64>>,
-    fill: Option<i8>,
+    fill: Option<i16>,
 }
 
 /// What stands where an axis says that a value comes from nowhere.
@@ -34,7 +35,7 @@ pub(super) fn read(import: &mut Import<'_>, call: &Call<'_>) -> Answer<Vec<Op>> 
         .tensor(input)
         .quantization
         .as_ref()
-        .map_or(0, |q| q.zero_point);
+        .map_or(0, |q| i16::from(q.zero_point));
     if call.outputs.is_empty() {
         return Ok(Err("has no output".to_owned()));
     }
@@ -121,7 +122,7 @@ fn padded(
         .as_ref()
         .map_or(0, |q| q.zero_point);
     ops.push(op_of(
-        OpKind::Rearrange { fill },
+        OpKind::Rearrange { fill: fill.into() },
         vec![input, places],
         padded,
     ));
@@ -277,11 +278,14 @@ fn source(
             if call.name == "PADV2" {
                 let value = or_refuse!(call.input(2));
                 let facts = import.facts(value)?;
-                match facts.data {
-                    &[byte] => fill = Some(byte as i8),
+                match *facts.data {
+                    [byte] if facts.kind == INT8 => fill = Some(i16::from(byte as i8)),
+                    [low, high] if facts.kind == INT16 => {
+                        fill = Some(i16::from_le_bytes([low, high]));
+                    }
                     _ => {
                         return Ok(Err(format!(
-                            "pads with `{}`, which is no int8 constant",
+                            "pads with `{}`, which is no int8 or int16 constant",
                             facts.name
                         )));
                     }
