@@ -35,7 +35,7 @@ mod table;
 pub(crate) use add::add;
 pub(crate) use conv::{BlockPlace, ConvBlock};
 pub(crate) use dense::{dense, dense_sums};
-pub(crate) use depthwise::{Depthwise, RowPart};
+pub(crate) use depthwise::{Depthwise, Layer, RowPart};
 pub(crate) use gather::{Patches, Rect};
 pub(crate) use sum::sum;
 pub(crate) use table::{ChannelTable, TABLE_MAX};

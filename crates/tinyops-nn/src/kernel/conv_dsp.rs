@@ -41,6 +41,7 @@ pub(crate) fn convolve(
         && patches.is_direct();
     let [stride_down, stride_along]: [i32; 2] = pair(op.stride);
     let [pad_down, pad_along]: [i32; 2] = pair(op.pad);
+    let is_clamped = op.clamp != [i8::MIN, i8::MAX];
     let left_end = columns as i32 * stride_along - pad_along;
     let (mut top, mut left) = (-pad_down, -pad_along);
     for (index, block) in output.chunks(BLOCK_PIXELS * outputs).enumerate() {
@@ -74,7 +75,9 @@ pub(crate) fn convolve(
             conv.run(&table, first, place);
             first += TABLE_MAX;
         }
-        clamp_bytes(block, op.clamp);
+        if is_clamped {
+            clamp_bytes(block, op.clamp);
+        }
     }
 }
 

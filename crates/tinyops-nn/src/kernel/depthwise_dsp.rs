@@ -3,7 +3,7 @@
 use core::cell::Cell;
 
 use super::{Channels, clamp_bytes, pair, product, rows_in_order};
-use crate::arch::dsp::{ChannelTable, Depthwise, RowPart, TABLE_MAX};
+use crate::arch::dsp::{ChannelTable, Depthwise, Layer, RowPart, TABLE_MAX};
 use crate::plan::Plan;
 use crate::record::OpRecord;
 
@@ -64,7 +64,10 @@ fn by_rows(plan: &Plan<'_>, op: &OpRecord, input: &[Cell<u8>], output: &[Cell<u8
     let [_, height, width, channels] = source.dims();
     let [_, rows, columns, outputs] = result.dims();
     let [stride_down, stride_along] = pair(op.stride);
-    let depthwise = Depthwise {
+    if outputs != channels || outputs < 4 {
+        return false;
+    }
+    let Some(depthwise) = Depthwise::new(Layer {
         input,
         shape: [height, width, channels],
         kernel: pair(op.kernel),
@@ -72,11 +75,10 @@ fn by_rows(plan: &Plan<'_>, op: &OpRecord, input: &[Cell<u8>], output: &[Cell<u8
         stride: stride_along,
         filter: &plan.constants()[op.weights_offset as usize..],
         zero_points: [source.zero_point, result.zero_point],
+    }) else {
+        return false;
     };
     let pixels_max = depthwise.pixels_max();
-    if outputs != channels || outputs < 4 || pixels_max == 0 {
-        return false;
-    }
     let channels = Channels::of(plan, op, outputs);
     let mut table = ChannelTable::new();
     // The first of some channels, as many as the table holds; the last of all lie before the end.

@@ -108,11 +108,7 @@ impl<'a> Channels<'a> {
     #[cfg(all(target_arch = "arm", target_feature = "dsp", not(feature = "mve")))]
     #[inline(never)]
     pub(crate) fn fill(&self, table: &mut ChannelTable, first: usize, count: usize) {
-        table.clear();
-        for index in first..first + count {
-            let (bias, multiplier) = self.channel(index);
-            table.push(bias, multiplier);
-        }
+        table.fill((first..first + count).map(|index| self.channel(index)));
     }
 
     /// The biases, if one multiplier and shift below 1/2 serve all channels, and these two.
@@ -184,7 +180,7 @@ impl<'a> Channels<'a> {
         not(target_os = "none"),
         all(target_arch = "arm", target_feature = "dsp", not(feature = "mve"))
     ))]
-    #[cfg_attr(target_os = "none", inline(never))]
+    #[inline(always)]
     pub(crate) fn channel(&self, index: usize) -> (i32, Multiplier) {
         match *self {
             Channels::Wide {

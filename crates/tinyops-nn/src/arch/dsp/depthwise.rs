@@ -30,7 +30,7 @@ const LIST_COLUMNS: usize = 2;
 
 /// A filter over channels, and what lies under it.
 #[derive(Clone, Copy)]
-pub(crate) struct Depthwise<'a> {
+pub(crate) struct Layer<'a> {
     pub(crate) input: &'a [Cell<u8>],
     /// Height, width, channels of the input.
     pub(crate) shape: [usize; 3],
@@ -43,6 +43,13 @@ pub(crate) struct Depthwise<'a> {
     pub(crate) filter: &'a [u8],
     /// Of input and output.
     pub(crate) zero_points: [i8; 2],
+}
+
+/// A layer that can be computed.
+pub(crate) struct Depthwise<'a> {
+    layer: Layer<'a>,
+    /// How many pixels one strip has room for; 0 where pixels go alone, tap by tap.
+    strip_pixels: usize,
 }
 
 /// Some channels of some pixels of a row.
@@ -112,57 +119,63 @@ const _: () = {
     assert!(size_of::<RowBlock>() == 104 && size_of::<Triple>() == 16);
 };
 
-impl Depthwise<'_> {
-    /// How many pixels of a row go at once; 0 for a filter that is too large.
-    pub(crate) fn pixels_max(&self) -> usize {
-        let words = COLUMN_WORDS * (COLUMNS_MAX - LIST_COLUMNS);
-        match self.strip_pixels() {
-            0 => usize::from(self.kernel[0] * self.kernel[1] <= words),
-            pixels => pixels,
-        }
-    }
-
-    /// How many pixels one strip has room for; 0 where pixels go alone, tap by tap.
-    fn strip_pixels(&self) -> usize {
-        let ([height, width], stride) = (self.kernel, self.stride);
+impl<'a> Depthwise<'a> {
+    /// `None` for a filter that is too large.
+    pub(crate) fn new(layer: Layer<'a>) -> Option<Depthwise<'a>> {
+        let [height, width] = layer.kernel;
+        let [input_height, input_width, channels] = layer.shape;
+        assert!(
+            layer.input.len() >= input_height * input_width * channels
+                && layer.filter.len() >= height * width * channels,
+            "the parts of a layer fit together"
+        );
         let triples = height.div_ceil(TRIPLE);
         let columns = COLUMNS_MAX.saturating_sub(LIST_COLUMNS + triples * width) / triples;
-        let shares = self.dilation[1] == 1 && self.shape[1] > 1 && triples <= TRIPLES_MAX;
-        match columns.checked_sub(width) {
-            Some(others) if shares => others / stride + 1,
+        let shares = layer.dilation[1] == 1 && input_width > 1 && triples <= TRIPLES_MAX;
+        let strip_pixels = match columns.checked_sub(width) {
+            Some(others) if shares => others / layer.stride + 1,
             _ => 0,
-        }
+        };
+        let taps_max = COLUMN_WORDS * (COLUMNS_MAX - LIST_COLUMNS);
+        (strip_pixels > 0 || height * width <= taps_max).then_some(Depthwise {
+            layer,
+            strip_pixels,
+        })
+    }
+
+    /// How many pixels of a row go at once.
+    pub(crate) fn pixels_max(&self) -> usize {
+        self.strip_pixels.max(1)
     }
 
     /// Computes a part of a row of not more than [`Depthwise::pixels_max`] pixels.
     #[inline(never)]
     pub(crate) fn run(&self, part: &RowPart<'_>) {
-        let [height, width, channels] = self.shape;
-        let [taps_down, taps_along] = self.kernel;
-        let [step_down, step_along] = self.dilation;
+        let layer = &self.layer;
+        let [height, width, channels] = layer.shape;
+        let [taps_down, taps_along] = layer.kernel;
+        let [step_down, step_along] = layer.dilation;
         let pixels = part.output.len() / channels;
         assert!(
             part.blocks > 0
                 && (1..=self.pixels_max()).contains(&pixels)
                 && part.first + 4 * part.blocks <= channels
-                && self.input.len() >= height * width * channels
-                && self.filter.len() >= taps_down * taps_along * channels
                 && part.table.len() >= part.known + 4 * part.blocks
                 && part.table.is_low(),
             "the parts of a row fit together"
         );
-        let columns = (pixels - 1) * self.stride + taps_along;
+        let columns = (pixels - 1) * layer.stride + taps_along;
         let (before, end) = taps_inside(part.at[1], columns as u16, step_along as u8, width);
         // Only columns inside are read, and those lie before this place of a row; of a row outside
         // it is the first row's values that are read, and meet weights of 0.
         let last = (part.at[1] as isize + end as isize) * channels as isize;
-        let input = self.input.as_ptr();
+        let input = layer.input.as_ptr();
         let mut triples = [Triple {
             rows: [input.wrapping_offset(last); TRIPLE],
             flags: 0x77,
         }; TRIPLES_MAX];
         let mut buffer = [const { MaybeUninit::<u32>::uninit() }; COLUMN_WORDS * COLUMNS_MAX];
-        let is_strip = self.strip_pixels() > 0;
+        let is_strip = self.strip_pixels > 0;
         let (mut count, mut taps) = (0, 0);
         let mut filter_step = channels;
         if is_strip {
@@ -199,10 +212,10 @@ impl Depthwise<'_> {
             tail: 0,
             output: part.output[part.first..].as_ptr(),
             output_step: channels,
-            column_step: (self.stride * COLUMN_BYTES) as isize
+            column_step: (layer.stride * COLUMN_BYTES) as isize
                 - (count as isize - 1) * strip
                 - filter_width,
-            zero_point: i32::from(self.zero_points[1]),
+            zero_point: i32::from(layer.zero_points[1]),
             output_end: part
                 .output
                 .as_ptr()
@@ -210,7 +223,7 @@ impl Depthwise<'_> {
             list,
             columns: under,
             table: part.table.as_ptr().wrapping_add(3 * part.known),
-            filter: self.filter[part.first..].as_ptr(),
+            filter: layer.filter[part.first..].as_ptr(),
             filter_step,
             kernel_width: taps_along,
             triples: triples.as_ptr(),
@@ -219,7 +232,7 @@ impl Depthwise<'_> {
             columns_after: columns - end,
             columns_back: -(((end - before) * channels) as isize),
             channel: part.first,
-            input_zero_points: u32::from(i16::from(self.zero_points[0]) as u16) * 0x1_0001,
+            input_zero_points: u32::from(i16::from(layer.zero_points[0]) as u16) * 0x1_0001,
             weights_end,
             triple_step: strip - filter_width,
             later_columns: (taps_along - 1) / 3 * 3,
@@ -230,11 +243,11 @@ impl Depthwise<'_> {
             } else {
                 under.wrapping_add(taps)
             },
-            input_zero_point: u32::from(self.zero_points[0] as u8) * 0x0101_0101,
+            input_zero_point: u32::from(layer.zero_points[0] as u8) * 0x0101_0101,
         };
         // SAFETY: for each block of four channels the assembly reads a word of each tap's weights
         // and the table's words, and of each row inside the input a word of every column inside,
-        // or of every tap inside; it writes the list and the strips, to which `pixels_max` holds
+        // or of every tap inside; it writes the list and the strips, to which `new` holds
         // the pixels, and four bytes of every pixel. Cells may be written through a shared
         // reference.
         unsafe { row_asm(&mut block) }
@@ -539,10 +552,9 @@ unsafe extern "C" fn row_asm(block: *mut RowBlock) {
         "ldr r3, [r0], #4",
         "ldr.w r10, [r12]",
         "add r12, r2",
-        "cmp r3, #0",
-        "ite ne",
-        "ldrne.w r3, [r3, r9]",
-        "ldreq r3, [sp, #100]",
+        "cbz r3, 53f",
+        "ldr.w r3, [r3, r9]",
+        "52:",
         "sxtb16 r8, r3",
         "sxtb16 r3, r3, ror #8",
         "sxtb16 r11, r10",
@@ -554,6 +566,9 @@ unsafe extern "C" fn row_asm(block: *mut RowBlock) {
         "cmp r0, lr",
         "bne 51b",
         "b 22b",
+        "53:",
+        "ldr r3, [sp, #100]",
+        "b 52b",
         // A column with rows outside.
         "60:",
         row_outside!("1", "16", "r8", "[r1]"),

@@ -27,31 +27,32 @@ impl ChannelTable {
         }
     }
 
-    /// Holds no channel any more.
-    pub(crate) fn clear(&mut self) {
-        self.len = 0;
-        self.is_low = true;
-    }
-
-    /// Adds a channel; not beyond [`TABLE_MAX`].
-    pub(crate) fn push(&mut self, bias: i32, multiplier: Multiplier) {
-        let Some([own_bias, _, own_factor, _, own_multiplier, ..]) =
-            self.words.get_mut(3 * self.len..)
-        else {
-            return;
-        };
-        let shift = i32::from(multiplier.shift);
-        let is_low = shift < 0;
-        let factor = if is_low {
-            u32::MAX << (shift & 31)
-        } else {
-            shift as u32
-        };
-        own_bias.write(bias as u32);
-        own_factor.write(factor);
-        own_multiplier.write((multiplier.value as u32) << 1);
-        self.len += 1;
-        self.is_low &= is_low;
+    /// Holds these channels and no others, as many as there is place for.
+    #[inline(always)]
+    pub(crate) fn fill(&mut self, channels: impl Iterator<Item = (i32, Multiplier)>) {
+        let mut last = 0;
+        let mut len = 0;
+        let mut is_low = true;
+        let places = self.words.as_chunks_mut::<3>().0.iter_mut();
+        for ([own_bias, last_multiplier, own_factor], (bias, multiplier)) in places.zip(channels) {
+            let shift = i32::from(multiplier.shift);
+            let factor = if shift < 0 {
+                u32::MAX << (shift & 31)
+            } else {
+                is_low = false;
+                shift as u32
+            };
+            own_bias.write(bias as u32);
+            last_multiplier.write(last);
+            own_factor.write(factor);
+            last = (multiplier.value as u32) << 1;
+            len += 1;
+        }
+        if let Some(last_multiplier) = self.words.get_mut(3 * len + 1) {
+            last_multiplier.write(last);
+        }
+        self.len = len;
+        self.is_low = is_low;
     }
 
     /// How many channels it holds.
