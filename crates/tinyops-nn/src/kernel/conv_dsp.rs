@@ -41,10 +41,14 @@ pub(crate) fn convolve(
         && patches.is_direct();
     let [stride_down, stride_along]: [i32; 2] = pair(op.stride);
     let [pad_down, pad_along]: [i32; 2] = pair(op.pad);
-    let is_clamped = op.clamp != [i8::MIN, i8::MAX];
     let left_end = columns as i32 * stride_along - pad_along;
     let (mut top, mut left) = (-pad_down, -pad_along);
-    for (index, block) in output.chunks(BLOCK_PIXELS * outputs).enumerate() {
+    let mut done = 0;
+    if is_pointwise && outputs <= TABLE_MAX {
+        channels.fill(&mut table, 0, outputs);
+        done = conv.run_pixels(&table, &patches, input, output);
+    }
+    for (index, block) in output.chunks(BLOCK_PIXELS * outputs).enumerate().skip(done) {
         let pixels = block.len() / outputs;
         if is_pointwise {
             patches.widen(&input[index * BLOCK_PIXELS * row..], 0, pixels);
@@ -75,10 +79,8 @@ pub(crate) fn convolve(
             conv.run(&table, first, place);
             first += TABLE_MAX;
         }
-        if is_clamped {
-            clamp_bytes(block, op.clamp);
-        }
     }
+    clamp_bytes(output, op.clamp);
 }
 
 /// A dense layer.
@@ -97,10 +99,10 @@ fn dense(plan: &Plan<'_>, op: &OpRecord, filter: &[u8], values: &[Cell<u8>], out
         let biases = &biases[..done];
         dsp::dense(values, filter, biases, rescale, &output[..done], zero_point);
     }
-    let mut last = [const { Cell::new(0) }; QUAD];
-    for (last, value) in last.iter_mut().zip(&values[whole..]) {
-        last.set(value.get());
-    }
+    let last: [_; QUAD] = core::array::from_fn(|place| {
+        let value = values.get(whole + place);
+        Cell::new(value.map_or(0, Cell::get))
+    });
     while done < output.len() {
         let group = &filter[done / GROUP_ROWS * group_bytes..][..group_bytes];
         let sums = dsp::dense_sums(&values[..whole], group);
@@ -188,44 +190,30 @@ impl<'a> Gather<'a> {
         count
     }
 
-    /// Five rectangles: padding above, below, before and after what lies inside, and that.
+    /// Padding, and then what lies inside.
     #[inline(never)]
     fn pixel_at_border(&self, [top, left]: [i32; 2], pixel: usize) {
         let [down, along] = self.op.kernel;
         let [step_down, step_along] = self.op.dilation;
+        self.patches.fill(self.zero_point, pixel);
         let (above, below) = taps_inside(top, down, step_down, self.height);
+        let y = top + (above * usize::from(step_down)) as i32;
         // Taps apart go one by one.
         let count = if step_along == 1 { along } else { 1 };
         let mut group = 0;
         while group < along {
             let left = left + i32::from(group) * i32::from(step_along);
             let (before, after) = taps_inside(left, count, 1, self.width);
-            let (all, taps) = (usize::from(down), usize::from(count));
-            let rects = [
-                (0..above, 0..taps),
-                (below..all, 0..taps),
-                (above..below, 0..before),
-                (above..below, after..taps),
-                (above..below, before..after),
-            ];
-            for (index, (rows, taps)) in rects.into_iter().enumerate() {
-                let rect = Rect {
-                    rows: rows.len(),
-                    len: taps.len() * self.channels,
-                    ..self.whole
-                };
-                if rect.rows == 0 || rect.len == 0 {
-                    continue;
-                }
-                let tap = usize::from(group) + taps.start;
-                let place = (pixel, rows.start * rect.to_step + tap * self.channels);
-                if index < 4 {
-                    self.patches.fill(self.zero_point, &rect, place);
-                    continue;
-                }
-                let y = (top + (above * usize::from(step_down)) as i32) as usize;
-                let x = (left + before as i32) as usize;
-                let values = &self.input[(y * self.width + x) * self.channels..];
+            let rect = Rect {
+                rows: below - above,
+                len: (after - before) * self.channels,
+                ..self.whole
+            };
+            if rect.rows > 0 && rect.len > 0 {
+                let tap = usize::from(group) + before;
+                let place = (pixel, above * rect.to_step + tap * self.channels);
+                let at = y as usize * self.width + (left + before as i32) as usize;
+                let values = &self.input[at * self.channels..];
                 self.patches.put(values, &rect, place, (1, 0));
             }
             group += count;

@@ -117,7 +117,7 @@ fn by_rows(plan: &Plan<'_>, op: &OpRecord, input: &[Cell<u8>], output: &[Cell<u8
                 }
             }
         }
-        clamp_bytes(line, op.clamp);
     }
+    clamp_bytes(output, op.clamp);
     true
 }

@@ -3,7 +3,7 @@
 use core::arch::naked_asm;
 use core::cell::Cell;
 
-use super::{ChannelTable, WIDE_QUAD, is_aligned};
+use super::{ChannelTable, Patches, WIDE_QUAD, is_aligned};
 use crate::layout::{BLOCK_PIXELS, QUAD};
 
 /// What the assembly of [`ConvBlock::run`] keeps at its stack pointer, in this order.
@@ -77,18 +77,61 @@ impl<'a> ConvBlock<'a> {
                 && outputs.len() >= (pixels - 1) * stride + channels,
             "the parts of a block fit together"
         );
-        let offset = |pixel: usize| pixel.min(pixels - 1) * stride;
+        self.prepare(table, first, pixels, stride);
         self.output = outputs.as_ptr();
         self.output_end = outputs[channels..].as_ptr();
-        self.offsets = [offset(1), offset(2), offset(3)];
-        self.table = table.as_ptr();
-        self.weights = weights.as_ptr();
-        self.is_plain = usize::from(self.zero_point == -128 && table.is_low());
         // SAFETY: the assembly reads `start` quads of four patches, `channels` rows of as many
         // quads, and the table's words; it writes `channels` bytes from each pixel's offset on. All
         // were held against the slices' lengths, words against their alignment. Cells may be
         // written through a shared reference.
         unsafe { convolve_block_asm(self) }
+    }
+
+    /// Computes all channels of whole blocks of pixels whose patches lie one after another in
+    /// `input`, as the table has all channels; answers how many blocks.
+    ///
+    /// A block is written after it was read, so that the output may trail the input.
+    pub(crate) fn run_pixels(
+        &mut self,
+        table: &ChannelTable,
+        patches: &Patches<'_>,
+        input: &[Cell<u8>],
+        output: &[Cell<u8>],
+    ) -> usize {
+        let (channels, row) = (table.len(), self.start * QUAD);
+        let block_bytes = BLOCK_PIXELS * channels;
+        let blocks = output.len() / block_bytes;
+        assert!(
+            patches.wide().as_ptr() == self.patches
+                && patches.row == row
+                && input.len() >= blocks * BLOCK_PIXELS * row
+                && self.filter.len() >= channels * row,
+            "the parts of the blocks fit together"
+        );
+        self.prepare(table, 0, BLOCK_PIXELS, channels);
+        self.output = output.as_ptr();
+        for block in 0..blocks {
+            self.output_end = self.output.wrapping_add(channels);
+            let from = input.as_ptr().wrapping_add(block * BLOCK_PIXELS * row);
+            // SAFETY: four patches of `row` bytes are read from each block's place in the input,
+            // and `channels` bytes of four pixels are written from its place in the output, both
+            // of which were held to their lengths; the rest is as in `run`.
+            unsafe {
+                patches.widen_from(from, 0, BLOCK_PIXELS);
+                convolve_block_asm(self);
+            }
+            self.output = self.output.wrapping_add(block_bytes);
+        }
+        blocks
+    }
+
+    /// Takes up a table, the filter's row of its first channel, and where pixels lie.
+    fn prepare(&mut self, table: &ChannelTable, first: usize, pixels: usize, stride: usize) {
+        let offset = |pixel: usize| pixel.min(pixels - 1) * stride;
+        self.offsets = [offset(1), offset(2), offset(3)];
+        self.table = table.as_ptr();
+        self.weights = self.filter[first * self.start * QUAD..].as_ptr();
+        self.is_plain = usize::from(self.zero_point == -128 && table.is_low());
     }
 }
 

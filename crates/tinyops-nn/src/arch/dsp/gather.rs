@@ -12,7 +12,7 @@ pub(crate) struct Patches<'a> {
     /// One patch as bytes, where a tap is not made of whole quads.
     stage: &'a [Cell<u8>],
     /// Bytes of a patch, whole quads.
-    row: usize,
+    pub(super) row: usize,
 }
 
 /// Some rows of values.
@@ -108,24 +108,17 @@ impl<'a> Patches<'a> {
         unsafe { move_asm(&job) };
     }
 
-    /// Fills a rectangle of a pixel's patch with a value.
-    pub(crate) fn fill(&self, value: i8, rect: &Rect, (pixel, at): (usize, usize)) {
-        for row in 0..rect.rows {
-            let at = at + row * rect.to_step;
-            if !self.is_direct() {
-                for place in &self.stage[at..at + rect.len] {
-                    place.set(value as u8);
-                }
-                continue;
-            }
-            let places = &self.wide[8 * at..8 * (at + rect.len)];
-            let [low, high] = i16::from(value).to_le_bytes();
-            for pairs in places.chunks_exact(WIDE_QUAD / 2) {
-                let pair = &pairs[4 * pixel..4 * pixel + 4];
-                pair[0].set(low);
-                pair[1].set(high);
-                pair[2].set(low);
-                pair[3].set(high);
+    /// Fills a pixel's patch, or the stage, with a value.
+    pub(crate) fn fill(&self, value: i8, pixel: usize) {
+        for place in self.stage {
+            place.set(value as u8);
+        }
+        let pair = u32::from(i16::from(value) as u16) * 0x1_0001;
+        for pairs in self.wide.as_chunks::<{ WIDE_QUAD / 2 }>().0 {
+            if pixel < BLOCK_PIXELS {
+                let place = pairs.as_ptr().cast::<u32>().cast_mut();
+                // SAFETY: the pairs of four pixels, of which this is one; aligned, as `wide` is.
+                unsafe { place.add(pixel).write(pair) };
             }
         }
     }
@@ -143,8 +136,17 @@ impl<'a> Patches<'a> {
             count > 0 && pixel + count <= BLOCK_PIXELS && values.len() >= count * self.row,
             "each pixel has a patch and its values"
         );
+        // SAFETY: reads `count` runs of `row` bytes, and writes as many patches.
+        unsafe { self.widen_from(values.as_ptr(), pixel, count) };
+    }
+
+    /// [`Patches::widen`] from a pointer.
+    ///
+    /// # Safety
+    /// `count` times `row` bytes can be read, and there are so many patches from `pixel` on.
+    pub(super) unsafe fn widen_from(&self, from: *const Cell<u8>, pixel: usize, count: usize) {
         let job = Move {
-            from: values.as_ptr(),
+            from,
             wide: self.wide[4 * pixel..].as_ptr(),
             len: self.row,
             rows: count,
@@ -156,7 +158,7 @@ impl<'a> Patches<'a> {
             stage_at: core::ptr::null(),
             quads: self.row / QUAD,
         };
-        // SAFETY: reads `count` runs of `row` bytes, and writes as many patches.
+        // SAFETY: as the caller has seen to.
         unsafe { move_asm(&job) };
     }
 }
