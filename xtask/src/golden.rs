@@ -2,6 +2,7 @@
 
 use crate::bench_device;
 use crate::golden_dsp;
+use crate::golden_random;
 use crate::golden_tflite;
 use crate::steps::Answer;
 use std::path::PathBuf;
@@ -32,6 +33,20 @@ pub(crate) enum Golden {
         #[arg(long = "machine", requires = "emulate")]
         machines: Vec<String>,
     },
+    /// Networks from a seed: the kernels of emulated machines against the portable ones of this one
+    ///
+    /// Prints each network that differs, then `N checked, M differ`; exits with 1 if any does.
+    Random {
+        /// How many networks
+        #[arg(long, default_value_t = 100)]
+        count: u64,
+        /// The seed of the first; each has the next one
+        #[arg(long, default_value_t = 0)]
+        seed: u64,
+        /// Only on this machine, such as `m4f`; may be repeated [default: all]
+        #[arg(long = "machine")]
+        machines: Vec<String>,
+    },
 }
 
 impl Golden {
@@ -44,6 +59,11 @@ impl Golden {
                 emulate,
                 machines,
             } => run_tflite(paths, emulate.then_some(&machines)),
+            Self::Random {
+                count,
+                seed,
+                machines,
+            } => run_random(count, seed, &machines),
         }
     }
 }
@@ -102,6 +122,21 @@ fn run_tflite(paths: Vec<PathBuf>, machines: Option<&Vec<String>>) -> Answer {
         (0, 0) => Ok(()),
         (0, count) => Err(format!("{count} cases differ from their reference")),
         (count, _) => Err(format!("{count} files could not be read")),
+    }
+}
+
+fn run_random(count: u64, seed: u64, machines: &[String]) -> Answer {
+    let benches = bench_device::build(machines)?;
+    let mut tally = golden_tflite::Tally::default();
+    golden_random::check(&benches, seed, count, &mut tally)?;
+    for line in &tally.differences {
+        println!("{line}");
+    }
+    let differ = tally.differences.len();
+    println!("{} checked, {differ} differ", tally.checked);
+    match differ {
+        0 => Ok(()),
+        count => Err(format!("{count} networks differ")),
     }
 }
 

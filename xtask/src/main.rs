@@ -15,6 +15,7 @@ mod bench_loop;
 mod fuzz;
 mod golden;
 mod golden_dsp;
+mod golden_random;
 mod golden_tflite;
 mod house;
 mod imports;
