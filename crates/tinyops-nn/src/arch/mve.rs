@@ -34,7 +34,8 @@ pub(crate) use bytes::{Runs, clamp, copy, fill};
 pub(crate) use conv::{Copies, PIXELS, Patches, Rows, convolve, convolve_copied};
 pub(crate) use dense::dense;
 pub(crate) use depthwise::{
-    Filters, PLANES_BYTES, Pixels, Places, Planes, Row, Shape, TAPS_BYTES, convolve_row,
+    FILTERS_MAX, Filters, PLANES_BYTES, Pixels, Places, Planes, Row, Shape, TAPS_BYTES,
+    convolve_row,
 };
 #[cfg(feature = "general-ops")]
 pub(crate) use pool::greatest;

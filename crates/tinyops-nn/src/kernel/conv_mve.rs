@@ -13,6 +13,8 @@ use crate::record::OpRecord;
 const BLOCK_CHANNELS: usize = CHANNELS_MAX - 8;
 
 /// As the portable kernel, of which nothing is left on this processor.
+// Its table shall not lie on the stack while other kernels run.
+#[inline(never)]
 pub(crate) fn convolve(
     plan: &Plan<'_>,
     op: &OpRecord,

@@ -4,8 +4,7 @@ use core::cell::Cell;
 
 use super::{Channels, rows_in_order, taps_inside};
 use crate::arch::mve::{
-    self, CHANNELS_MAX, Filters, PLANES_BYTES, Pixels, Places, Planes, Row, Shape, TAPS_BYTES,
-    Table,
+    self, FILTERS_MAX, Filters, PLANES_BYTES, Pixels, Places, Planes, Row, Shape, TAPS_BYTES, Table,
 };
 use crate::plan::Plan;
 use crate::record::OpRecord;
@@ -176,7 +175,7 @@ pub(crate) fn convolve(
                 let group_end = (channel + group).min(channels);
                 let mut begin = channel;
                 while begin < group_end {
-                    let block = begin / CHANNELS_MAX * CHANNELS_MAX;
+                    let block = begin / FILTERS_MAX * FILTERS_MAX;
                     if set != Some(block) {
                         let weights = Pixels {
                             values: &filter[block..],
@@ -185,13 +184,13 @@ pub(crate) fn convolve(
                             row_step: kernel_columns * channels,
                             pixel_step: channels,
                         };
-                        let block_channels = CHANNELS_MAX.min(channels - block);
+                        let block_channels = FILTERS_MAX.min(channels - block);
                         filters.set(weights, block_channels, column_bytes);
                         table.clear();
                         channel_table.push(&mut table, block, block_channels);
                         set = Some(block);
                     }
-                    let end = group_end.min(block + CHANNELS_MAX);
+                    let end = group_end.min(block + FILTERS_MAX);
                     let row = Row {
                         shape,
                         plane: begin - channel,

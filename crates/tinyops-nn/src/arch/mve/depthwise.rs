@@ -11,11 +11,13 @@ use core::arch::naked_asm;
 use core::cell::Cell;
 use core::mem::MaybeUninit;
 
+use super::Table;
 use super::bytes::fill_asm;
-use super::{CHANNELS_MAX, Table};
 
 /// The most bytes that the taps of an output may take in a plane.
 pub(crate) const TAPS_BYTES: usize = 16;
+/// The most channels of [`Filters`]; a layer with more sets them again.
+pub(crate) const FILTERS_MAX: usize = 64;
 /// The bytes of all planes.
 pub(crate) const PLANES_BYTES: usize = 3584;
 
@@ -69,7 +71,7 @@ struct Turning {
 /// The filters of some channels, one after the other.
 #[repr(align(4))]
 pub(crate) struct Filters {
-    bytes: [MaybeUninit<u8>; CHANNELS_MAX * TAPS_BYTES],
+    bytes: [MaybeUninit<u8>; FILTERS_MAX * TAPS_BYTES],
     channels: usize,
 }
 
@@ -84,7 +86,7 @@ impl Filters {
     /// Becomes the filters of some channels, whose columns have `column_bytes` bytes, zeros last.
     pub(crate) fn set(&mut self, weights: Pixels<&[u8]>, channels: usize, column_bytes: usize) {
         assert!(
-            (1..=CHANNELS_MAX).contains(&channels)
+            (1..=FILTERS_MAX).contains(&channels)
                 && weights.hold(channels)
                 && weights.rows <= column_bytes
                 && column_bytes <= TAPS_BYTES
