@@ -110,6 +110,12 @@ mod instructions {
         let high = high.wrapping_add(high >> 31);
         smmlsr(high, -1 << ((32 + i32::from(shift)) & 31), zero_point)
     }
+
+    /// For the least zero point and a shift below 0.
+    pub(crate) fn rescale_plain(accumulator: i32, multiplier: i32, shift: i8) -> i32 {
+        let high = smmlar(accumulator, multiplier << 1, accumulator);
+        smmlsr(high, -1 << ((32 + i32::from(shift)) & 31), -128)
+    }
 }
 
 /// The instructions of `arch/mve.rs` that rescale, in 64-bit numbers.
@@ -175,6 +181,14 @@ fn the_instructions_for_rescaling_are_exact_at_every_corner() {
 
 #[track_caller]
 fn check_instructions(accumulator: i32, value: i32, shift: i8) {
+    if shift < 0 {
+        let exact = Multiplier { value, shift }.apply(accumulator);
+        assert_eq!(
+            instructions::rescale_plain(accumulator, value, shift).clamp(-128, 127),
+            exact.saturating_sub(128).clamp(-128, 127),
+            "least zero point: {accumulator} times {value}, shift {shift}"
+        );
+    }
     let expected = Multiplier { value, shift }
         .apply(accumulator)
         .saturating_add(-7);
