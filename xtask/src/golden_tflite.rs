@@ -2,6 +2,7 @@
 //!
 //! Reads `*.cases.json` files: `{model, tolerance, cases: [{name, inputs: [base64], outputs: [base64]}]}`, where
 //! `model` names the `.tflite` beside it and `tolerance` is the greatest difference that counts as equal.
+//! `stream: true` says that each case goes on where the one before ended, for networks that remember.
 //! Inputs and outputs are as the `.tflite` has them; real and whole numbers are brought to int8 or int16, exactly.
 
 use serde_json::Value;
@@ -34,6 +35,7 @@ pub(crate) struct CaseFile {
     /// The compiled plan.
     pub(crate) program: Vec<u8>,
     tolerance: u64,
+    is_stream: bool,
     names: Vec<String>,
     /// Inputs and expected outputs of each case, each after the other.
     pub(crate) cases: Vec<(Vec<u8>, Vec<u8>)>,
@@ -66,6 +68,7 @@ pub(crate) fn read(path: &Path, tally: &mut Tally) -> Result<Option<CaseFile>, S
         model: model.to_owned(),
         program: compiled.program,
         tolerance: file["tolerance"].as_u64().unwrap_or(0),
+        is_stream: file["stream"].as_bool().unwrap_or(false),
         names: Vec::new(),
         cases: Vec::new(),
     };
@@ -96,7 +99,9 @@ pub(crate) fn check_file(path: &Path, machines: &[Bench], tally: &mut Tally) -> 
     };
     let model = &file.model;
     let plan = Plan::load(&file.program).map_err(|error| at(&error))?;
-    let mut arena = vec![0; plan.arena_bytes()];
+    // A plan that remembers has an arena for each that runs it.
+    let new_arena = || vec![0; plan.arena_bytes()];
+    let mut arena = new_arena();
     let mut memories = Isa::available()
         .filter(|&isa| isa != Isa::Portable)
         .map(|isa| (isa, vec![Line::ZERO; plan.prepared_lines(isa)]))
@@ -108,8 +113,15 @@ pub(crate) fn check_file(path: &Path, machines: &[Bench], tally: &mut Tally) -> 
     let work_lines = prepared.iter().map(Prepared::work_lines).max();
     let mut work = vec![Line::ZERO; work_lines.unwrap_or(0)];
     let mut fits = true;
-    for (name, (input, expected)) in file.names.iter().zip(&mut file.cases) {
+    let mut others: Vec<Vec<u8>> = prepared.iter().map(|_| new_arena()).collect();
+    let cases = file.names.iter().zip(&mut file.cases);
+    for (number, (name, (input, expected))) in cases.enumerate() {
         tally.checked += 1;
+        if number == 0 || !file.is_stream {
+            for arena in others.iter_mut().chain([&mut arena]) {
+                plan.reset(arena).map_err(|error| at(&error))?;
+            }
+        }
         let lens = |views: &mut dyn Iterator<Item = TensorView>| -> usize {
             views.map(|view| view.bytes()).sum()
         };
@@ -138,13 +150,11 @@ pub(crate) fn check_file(path: &Path, machines: &[Bench], tally: &mut Tally) -> 
         }
         // The others, and the machines, shall give the very bytes that the portable kernels gave.
         expected.copy_from_slice(actual);
-        for prepared in &prepared {
+        for (prepared, arena) in prepared.iter().zip(&mut others) {
             tally.checked += 1;
-            put(&mut arena, &plan, input);
-            prepared
-                .run(&mut arena, &mut work)
-                .map_err(|error| at(&error))?;
-            let actual = values(&plan, &outputs(&arena, &plan));
+            put(arena, &plan, input);
+            prepared.run(arena, &mut work).map_err(|error| at(&error))?;
+            let actual = values(&plan, &outputs(arena, &plan));
             let pairs = values(&plan, expected).into_iter().zip(actual);
             let mut differing = pairs.enumerate().filter(|(_, (a, b))| a != b);
             if let Some((element, (expected, actual))) = differing.next() {
@@ -155,6 +165,9 @@ pub(crate) fn check_file(path: &Path, machines: &[Bench], tally: &mut Tally) -> 
             }
         }
     }
+    // The bench takes one input and one output, and forgets nothing between cases.
+    fits &= plan.inputs().count() == 1 && plan.outputs().count() == 1;
+    fits &= plan.states().count() == 0;
     if !fits {
         return Ok(());
     }

@@ -54,6 +54,8 @@ pub enum ArenaFault {
 struct Writes {
     output: Range<usize>,
     scratch: Range<usize>,
+    /// The state that the op changes.
+    state: Range<usize>,
 }
 
 /// Runs a plan over painted arenas and accounts for every byte; the measured high-water mark.
@@ -61,7 +63,8 @@ pub(crate) fn measure(plan: &Plan<'_>) -> Result<usize, ArenaFault> {
     let writes: Vec<Writes> = (0..plan.op_count()).map(|op| of_op(plan, op)).collect();
     let inputs: Vec<Range<usize>> = plan.inputs().map(|input| input.range()).collect();
     let outputs = writes.iter().map(|writes| writes.output.end);
-    let ends = inputs.iter().map(|input| input.end);
+    let states: Vec<Range<usize>> = plan.states().map(|state| state.range()).collect();
+    let ends = inputs.iter().chain(&states).map(|given| given.end);
     let tensors_end = outputs.chain(ends).max().unwrap_or(0);
     let scratch_end = writes.iter().map(|writes| writes.scratch.end).max();
     let used_bytes = tensors_end.max(scratch_end.unwrap_or(0));
@@ -75,12 +78,13 @@ pub(crate) fn measure(plan: &Plan<'_>) -> Result<usize, ArenaFault> {
     // Both runs have one input and so make the same values: what has the value of one paint has not
     // that of the other.
     let mut is_touched = vec![false; arena_bytes];
-    for input in &inputs {
-        is_touched[input.clone()].fill(true);
+    for given in inputs.iter().chain(&states) {
+        is_touched[given.clone()].fill(true);
     }
     let mut made: Vec<Vec<u8>> = Vec::new();
     for paint in [0xA5, 0x5A] {
         let mut arena = vec![paint; arena_bytes];
+        plan.reset(&mut arena).map_err(ArenaFault::Run)?;
         for input in &inputs {
             for (place, value) in arena[input.clone()].iter_mut().zip((0..=u8::MAX).cycle()) {
                 *place = value.wrapping_mul(29);
@@ -89,13 +93,20 @@ pub(crate) fn measure(plan: &Plan<'_>) -> Result<usize, ArenaFault> {
         let mut before = arena.clone();
         let mut stray = None;
         plan.run_observed(&mut arena, |op, arena| {
-            let Writes { output, scratch } = &writes[op];
+            let Writes {
+                output,
+                scratch,
+                state,
+            } = &writes[op];
             for byte in 0..arena.len() {
                 if arena[byte] == before[byte] {
                     continue;
                 }
                 // Scratch may leave the very value that a later op makes there.
-                if output.contains(&byte) || scratch.contains(&byte) {
+                if [output, scratch, state]
+                    .iter()
+                    .any(|range| range.contains(&byte))
+                {
                     is_touched[byte] = true;
                 } else {
                     stray.get_or_insert(ArenaFault::Stray { op, byte });
@@ -136,6 +147,11 @@ fn of_op(plan: &Plan<'_>, index: usize) -> Writes {
     };
     let start = op.scratch_offset as usize;
     Writes {
+        state: if op.code.has_state() {
+            tensor(op.inputs[1]).range()
+        } else {
+            0..0
+        },
         output: output.range(),
         scratch: if scratch_bytes == 0 {
             0..0
@@ -171,6 +187,7 @@ mod tests {
             zero_point: 0,
             region: 0,
             element: Element::Int8,
+            is_state: false,
         };
         let op = OpRecord {
             code,

@@ -158,6 +158,9 @@ impl LayerMap {
                 OpCode::Constant => "CONSTANT",
                 OpCode::Product => "BATCH_MATMUL",
                 OpCode::Extreme => "ARG_MAX",
+                OpCode::Normalize => "L2_NORMALIZATION",
+                OpCode::Svdf => "SVDF",
+                OpCode::Lstm => "UNIDIRECTIONAL_SEQUENCE_LSTM",
             };
             Some(Facts {
                 name: format!("op {index}"),
@@ -199,6 +202,7 @@ impl LayerMap {
     /// If the input has another length than the plan's.
     pub fn trace(&self, plan: &Plan<'_>, input: &[u8]) -> Result<Vec<LayerValues>, RunError> {
         let mut arena = vec![0; plan.arena_bytes()];
+        plan.reset(&mut arena)?;
         arena[plan.input().range()].copy_from_slice(input);
         let mut made = Vec::with_capacity(plan.op_count());
         plan.run_observed(&mut arena, |index, arena| {

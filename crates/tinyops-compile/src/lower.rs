@@ -2,6 +2,7 @@
 
 mod general;
 mod places;
+mod recurrent;
 mod wide;
 
 use std::collections::HashMap;
@@ -108,6 +109,8 @@ impl Lowering<'_> {
         let kept = graph.outputs.iter().chain(&graph.embedding);
         let inputs = options.keep_input.then_some(&graph.inputs);
         let kept = kept.chain(inputs.into_iter().flatten());
+        let left = graph.states.iter().filter_map(|state| state.after.as_ref());
+        let kept = kept.chain(left);
         let kept: Vec<TensorId> = kept.copied().collect();
         let mut lowering = Lowering {
             graph,
@@ -129,6 +132,7 @@ impl Lowering<'_> {
             }
             lowering.note_parts(step);
         }
+        lowering.keep_states()?;
         let mut lowered = lowering.finish(options, &steps)?;
         lowered.macs = schedule::macs(graph, &steps);
         Ok(lowered)
@@ -217,6 +221,25 @@ impl Lowering<'_> {
         }
     }
 
+    /// Puts what a run leaves where the next looks for it.
+    fn keep_states(&mut self) -> Result<(), CompileError> {
+        let graph = self.graph;
+        for state in &graph.states {
+            let Some(after) = state.after.filter(|&after| after != state.before) else {
+                continue;
+            };
+            let values = elements(graph.tensor(after)) as i32;
+            let (from, to) = (self.record(after)?, self.record(state.before)?);
+            for numbers in self.concat_numbers(1, values, 0, values) {
+                let mut record = OpRecord::new(OpCode::Copy, [from, NONE], to);
+                record.channels_offset = self.constants.put_numbers(&numbers);
+                self.ops.push((record, None));
+                self.parts.push(None);
+            }
+        }
+        Ok(())
+    }
+
     /// The first of the records of inputs or outputs, which stand after each other.
     fn ends(&mut self, tensors: &[TensorId]) -> Result<u16, CompileError> {
         if let &[one] = tensors {
@@ -256,6 +279,7 @@ impl Lowering<'_> {
             zero_point,
             region: 0,
             element: self.graph.tensor(tensor).element(),
+            is_state: self.storages.is_state(tensor),
         };
         // Two tensors of one storage have one scale, but nothing says so.
         if let Some(&index) = self.record_of.get(&(place, shape))

@@ -78,6 +78,8 @@ pub fn replay(payload: &[u8]) -> Result<Replay, ReplayError> {
         let unsuitable = ReplayError::Vector { case };
         match (vector, &program) {
             (Golden::Tensor { input, output }, Program::Plan(plan)) => {
+                plan.reset(&mut arena)
+                    .expect("the arena has the length that the plan asked for");
                 let place = &mut arena[plan.input().range()];
                 if input.len() != place.len() || output.len() != plan.output().bytes() {
                     return Err(unsuitable);
@@ -96,7 +98,8 @@ pub fn replay(payload: &[u8]) -> Result<Replay, ReplayError> {
                 if features.len() != input.len {
                     return Err(unsuitable);
                 }
-                plan.set_input(&features, &mut arena)
+                plan.reset(&mut arena)
+                    .and_then(|()| plan.set_input(&features, &mut arena))
                     .expect("the arena has the length that the plan asked for");
                 replay.run(plan, &mut arena, case, output);
             }

@@ -20,6 +20,8 @@ pub(crate) struct Storage {
 pub(crate) struct Storages {
     pub(crate) all: Vec<Storage>,
     of: HashMap<TensorId, usize>,
+    /// Tensors that live between runs.
+    states: Vec<TensorId>,
     /// What lies between the ops of a pair has a storage for each band.
     of_band: HashMap<(TensorId, usize), usize>,
 }
@@ -51,6 +53,11 @@ impl Storages {
             |tensor: TensorId, made: u32| last_read.get(&tensor).copied().unwrap_or(made).max(made);
 
         let mut storages = Storages::default();
+        for state in &graph.states {
+            // From before the first step to after the last: nothing else may lie there.
+            storages.add_whole(graph, state.before, 0, end + 1)?;
+            storages.states.push(state.before);
+        }
         for &input in &graph.inputs {
             let last = last_of(input, 0);
             storages.add_whole(graph, input, 0, last)?;
@@ -72,6 +79,11 @@ impl Storages {
         }
         storages.release_rows(graph, steps);
         Ok(storages)
+    }
+
+    /// Whether a tensor lives between runs.
+    pub(crate) fn is_state(&self, tensor: TensorId) -> bool {
+        self.states.contains(&tensor)
     }
 
     /// Adds scratch for one step.

@@ -362,6 +362,8 @@ impl Scorer<'_> {
         self.scaler.apply(features);
         match &self.program {
             Program::Plan(plan) => {
+                // Every window stands alone: what a network remembers begins anew.
+                plan.reset(arena).ok()?;
                 plan.set_input(features, arena).ok()?;
                 plan.run(arena).ok()?;
                 Some(self.read_answer(plan, arena))
@@ -417,6 +419,7 @@ impl Scorer<'_> {
         let feature_count = self.front_end.feature_count();
         match (golden, &self.program) {
             (Golden::Tensor { input, output }, Program::Plan(plan)) => {
+                plan.reset(workspace.arena).ok()?;
                 let tensor = workspace.arena.get_mut(plan.input().range())?;
                 if tensor.len() != input.len() {
                     return None;

@@ -80,6 +80,9 @@ impl Graph {
         for &input in &self.inputs {
             order.make("the input list", input, &mut faults);
         }
+        for state in &self.states {
+            order.make("the list of states", state.before, &mut faults);
+        }
         for (index, op) in self.ops.iter().enumerate() {
             let before = faults.len();
             let what = format!("op {index} {}", op.kind.name());
@@ -97,6 +100,16 @@ impl Graph {
         }
         for &output in &self.outputs {
             order.read("the output list", output, &mut faults);
+        }
+        for state in &self.states {
+            if let Some(after) = state.after {
+                order.read("the list of states", after, &mut faults);
+            }
+        }
+        if faults.is_empty() {
+            self.states
+                .iter()
+                .for_each(|state| faults.extend(general::state_fault(self, state)));
         }
         if let Some(embedding) = self.embedding {
             order.read("the embedding", embedding, &mut faults);
@@ -218,7 +231,9 @@ fn op_faults(graph: &Graph, op: &Op) -> Vec<String> {
         OpKind::Conv2d(_) | OpKind::DepthwiseConv2d(_) | OpKind::Dense(_) => (2, 3),
         OpKind::DenseRows(_) => (2, 3),
         OpKind::Add(_) | OpKind::Binary { .. } | OpKind::Rearrange { .. } => (2, 2),
-        OpKind::Product(_) => (2, 2),
+        OpKind::Product(_) | OpKind::Table => (2, 2),
+        OpKind::Svdf(_) => (4, 5),
+        OpKind::Lstm(_) => (14, 14),
         OpKind::Concat { .. } => (1, general::JOINED_MAX),
         _ => (1, 1),
     };
@@ -240,7 +255,10 @@ fn op_faults(graph: &Graph, op: &Op) -> Vec<String> {
     {
         faults.push("takes a constant where it needs an activation".to_owned());
     }
-    let takes_either = matches!(op.kind, OpKind::Binary { .. } | OpKind::Product(_));
+    let takes_either = matches!(
+        op.kind,
+        OpKind::Binary { .. } | OpKind::Product(_) | OpKind::Svdf(_) | OpKind::Lstm(_)
+    );
     if !takes_either
         && tensors[activations..]
             .iter()
@@ -345,6 +363,8 @@ fn expected_shape(op: &Op, tensors: &[&Tensor], faults: &mut Vec<String>) -> Opt
         | OpKind::Logistic
         | OpKind::Activate(_)
         | OpKind::Unary(_)
+        | OpKind::Table
+        | OpKind::Normalize
         | OpKind::Binary { .. } => Some(input.map(u32::from)),
         OpKind::Reshape
         | OpKind::Concat { .. }
@@ -352,6 +372,8 @@ fn expected_shape(op: &Op, tensors: &[&Tensor], faults: &mut Vec<String>) -> Opt
         | OpKind::Reduce { .. }
         | OpKind::ResizeBilinear { .. }
         | OpKind::Constant
+        | OpKind::Svdf(_)
+        | OpKind::Lstm(_)
         | OpKind::Product(_)
         | OpKind::Extreme { .. }
         | OpKind::DenseRows(_) => None,
@@ -401,7 +423,12 @@ fn quantization_faults(op: &Op, tensors: &[&Tensor], output: &Tensor, faults: &m
     }
     let is_operand = matches!(
         op.kind,
-        OpKind::Binary { .. } | OpKind::Rearrange { .. } | OpKind::Product(_)
+        OpKind::Binary { .. }
+            | OpKind::Rearrange { .. }
+            | OpKind::Product(_)
+            | OpKind::Table
+            | OpKind::Svdf(_)
+            | OpKind::Lstm(_)
     );
     let filter = tensors.get(1).filter(|tensor| tensor.data.is_some());
     let Some(filter) = filter.filter(|_| !is_operand) else {

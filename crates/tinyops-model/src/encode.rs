@@ -9,12 +9,12 @@ use tinyops_sketch::Baseline;
 use crate::bytes::{Reader, Writer};
 use crate::check::GraphError;
 use crate::graph::{
-    Activation, Conv, Data, Graph, Op, OpKind, Padding, Pool, Quantization, Tensor, TensorId,
+    Activation, Conv, Data, Graph, Op, OpKind, Padding, Pool, Quantization, State, Tensor, TensorId,
 };
 use crate::model::{Body, Decision, Model, OwnedScaler, Task};
 
 const MAGIC: [u8; 4] = *b"TMDL";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 /// More than any front end takes; its own encoder tells how many it took.
 const FRONT_END_BYTES_MAX: usize = 4096;
 
@@ -32,7 +32,7 @@ pub enum DecodeError {
     #[error("not a model")]
     Magic,
     /// A version that this crate does not know.
-    #[error("model format version {0} is unknown, this program reads version 1")]
+    #[error("model format version {0} is unknown, this program reads version 2")]
     Version(u16),
     /// A field has a value that it cannot have.
     #[error("{0} has an impossible value")]
@@ -191,6 +191,11 @@ fn encode_graph(graph: &Graph, out: &mut Writer) {
     encode_ids(&graph.inputs, out);
     encode_ids(&graph.outputs, out);
     out.u32(graph.embedding.map_or(u32::MAX, |id| id.0));
+    out.count(graph.states.len());
+    for state in &graph.states {
+        out.u32(state.before.0);
+        out.u32(state.after.map_or(u32::MAX, |id| id.0));
+    }
 }
 
 fn decode_graph(reader: &mut Reader<'_>) -> Result<Graph, DecodeError> {
@@ -199,12 +204,22 @@ fn decode_graph(reader: &mut Reader<'_>) -> Result<Graph, DecodeError> {
         ops: reader.items(9, decode_op)?,
         inputs: decode_ids(reader)?,
         outputs: decode_ids(reader)?,
-        embedding: Some(reader.u32()?)
-            .filter(|&id| id != u32::MAX)
-            .map(TensorId),
+        embedding: decode_optional(reader)?,
+        states: reader.items(8, |reader| {
+            Ok(State {
+                before: TensorId(reader.u32()?),
+                after: decode_optional(reader)?,
+            })
+        })?,
     };
     graph.check().map_err(DecodeError::Graph)?;
     Ok(graph)
+}
+
+fn decode_optional(reader: &mut Reader<'_>) -> Result<Option<TensorId>, DecodeError> {
+    Ok(Some(reader.u32()?)
+        .filter(|&id| id != u32::MAX)
+        .map(TensorId))
 }
 
 fn encode_tensor(tensor: &Tensor, out: &mut Writer) {

@@ -32,6 +32,17 @@ pub struct Graph {
     pub outputs: Vec<TensorId>,
     /// The input of the last dense layer, kept for learning on the device.
     pub embedding: Option<TensorId>,
+    /// What a run leaves for the next.
+    pub states: Vec<State>,
+}
+
+/// A value that lives between runs; before the first it is the zero point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct State {
+    /// What the last run left, an activation that nothing makes.
+    pub before: TensorId,
+    /// What this run leaves; `None` where the op that reads the state changes it in place.
+    pub after: Option<TensorId>,
 }
 
 /// One value of the network.
@@ -224,6 +235,20 @@ pub enum OpKind {
     },
     /// A constant as an activation. Inputs: int8 constant of the same count of values.
     Constant,
+    /// Each row of channels divided by its length.
+    Normalize,
+    /// A filter over features and time. Inputs: activation, filter `[filters, 1, 1, values]`,
+    /// weights of time, state, bias (may be absent). The state belongs to the op, which moves it by
+    /// one step: `filters × memory` values of one byte, or of two in twice as many bytes.
+    Svdf(Svdf),
+    /// Long short-term memory over a sequence. Inputs: activation `[1, 1, steps, values]`, state,
+    /// then for the input, forget, cell and output gate a filter `[units, 1, 1, values]`, a filter
+    /// `[units, 1, 1, units]` and a bias. The state belongs to the op: a cell of two bytes for each
+    /// unit, then each unit's last output less its zero point.
+    Lstm(Lstm),
+    /// A function of one value. Inputs: activation, then the result for each value from -128 on, a
+    /// constant `[1, 1, 1, 256]` of int8.
+    Table,
     /// A product of matrices. Inputs: activation, then activation or constant.
     Product(Product),
     /// The place of the greatest or the least value along an axis: the quantized place has scale 1
@@ -237,6 +262,28 @@ pub enum OpKind {
     /// A dense layer over each row of values on its own. Inputs: activation of rows after each
     /// other, filter `[out, 1, 1, in]`, bias (may be absent).
     DenseRows(Activation),
+}
+
+/// What a filter over features and time is made of.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Svdf {
+    /// Filters that one output sums.
+    pub rank: u16,
+    /// Steps of time that each filter remembers.
+    pub memory: u16,
+    /// Whether weights of time and state have two bytes a value.
+    pub is_wide: bool,
+    /// What the numbers of the state mean: `real = scale * (q - zero_point)`.
+    pub state_scale: f32,
+}
+
+/// What the numbers of a layer of long short-term memory mean.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Lstm {
+    /// `real = 2^cell_exponent * q` of a cell.
+    pub cell_exponent: i8,
+    /// The most that a cell holds, as a real number; 0 for no limit.
+    pub cell_clip: f32,
 }
 
 /// Which values of two operands a product of matrices multiplies.
@@ -344,6 +391,10 @@ impl OpKind {
             OpKind::Unary(Unary::Clip { least: 0, .. }) => "RELU_0_TO_1",
             OpKind::Unary(Unary::Clip { .. }) => "RELU_N1_TO_1",
             OpKind::Constant => "CONSTANT",
+            OpKind::Table => "TABLE",
+            OpKind::Normalize => "L2_NORMALIZATION",
+            OpKind::Svdf(_) => "SVDF",
+            OpKind::Lstm(_) => "UNIDIRECTIONAL_SEQUENCE_LSTM",
             OpKind::Product(_) => "BATCH_MATMUL",
             OpKind::Extreme { greatest: true, .. } => "ARG_MAX",
             OpKind::Extreme { .. } => "ARG_MIN",
@@ -539,6 +590,20 @@ impl Graph {
             .map(|&dim| u64::from(dim))
             .product();
         match op.kind {
+            OpKind::Lstm(_) => {
+                let inside: u64 = op.inputs[2..]
+                    .iter()
+                    .filter_map(|&input| self.tensor(input).data.as_ref())
+                    .filter(|data| matches!(data, Data::Int8(_)))
+                    .map(|data| data.len() as u64)
+                    .sum();
+                let units = u64::from(self.tensor(op.output).shape[3]);
+                outputs / units.max(1) * inside
+            }
+            OpKind::Svdf(svdf) => {
+                let filters = u64::from(self.tensor(filter).shape[0]);
+                filters * (channels + u64::from(svdf.memory))
+            }
             OpKind::Product(product) => outputs * u64::from(product.counts[4]),
             OpKind::Conv2d(_) | OpKind::Dense(_) | OpKind::DenseRows(_) => {
                 outputs * height * width * channels

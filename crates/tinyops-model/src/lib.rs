@@ -18,7 +18,7 @@ pub use build::GraphBuilder;
 pub use check::GraphError;
 pub use encode::DecodeError;
 pub use graph::{
-    Activation, Conv, Data, Graph, Op, OpKind, Padding, Pool, Quantization, Reduction, Tensor,
-    TensorId, Unary,
+    Activation, Conv, Data, Graph, Op, OpKind, Padding, Pool, Quantization, Reduction, State,
+    Tensor, TensorId, Unary,
 };
 pub use model::{Body, Decision, Model, OwnedScaler, Task};

@@ -114,6 +114,18 @@ pub(crate) fn execute(plan: &Plan<'_>, op: &OpRecord, arena: &[Cell<u8>]) {
         #[cfg(feature = "general-ops")]
         OpCode::Extreme => kernel::extreme::place(plan, op, input, output),
         #[cfg(feature = "general-ops")]
+        OpCode::Normalize => kernel::normalize::normalize(plan, op, input, output),
+        #[cfg(feature = "general-ops")]
+        OpCode::Svdf => {
+            let state = &arena[plan.view(op.inputs[1]).range()];
+            kernel::svdf::filter(plan, op, input, state, output);
+        }
+        #[cfg(feature = "general-ops")]
+        OpCode::Lstm => {
+            let state = &arena[plan.view(op.inputs[1]).range()];
+            kernel::lstm::run(plan, op, input, state, output);
+        }
+        #[cfg(feature = "general-ops")]
         OpCode::Constant => {}
         #[cfg(feature = "general-ops")]
         OpCode::Reduce => kernel::reduce::reduce(plan, op, input, output),

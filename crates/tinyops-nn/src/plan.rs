@@ -293,7 +293,41 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
+    /// The tensors that keep their bytes between runs: what a stateful network remembers.
+    pub fn states(&self) -> impl Iterator<Item = TensorView> + '_ {
+        let indexes = 0..self.header.tensor_count;
+        indexes
+            .filter(|&index| self.is_state(index))
+            .map(|index| self.view(index))
+    }
+
+    /// Forgets what earlier runs have left: every state becomes its zero point.
+    ///
+    /// Call it before the first run over an arena, and where a new stream begins. A plan without
+    /// states has nothing to forget.
+    ///
+    /// # Errors
+    /// [`RunError`] if the arena is too small; it is then untouched.
+    pub fn reset(&self, arena: &mut [u8]) -> Result<(), RunError> {
+        let (needed, given) = (self.arena_bytes(), arena.len());
+        let arena = arena
+            .get_mut(..needed)
+            .ok_or(RunError::ArenaTooSmall { needed, given })?;
+        for state in self.states() {
+            arena[state.range()].fill(state.zero_point as u8);
+        }
+        Ok(())
+    }
+
+    fn is_state(&self, index: u16) -> bool {
+        self.tensor_record(index)
+            .is_some_and(|record| record.is_state)
+    }
+
     /// Runs the plan once: input and output lie in the arena at [`Plan::input`] and [`Plan::output`].
+    ///
+    /// A plan with [`Plan::states`] reads what the last run left there, so the arena is its own
+    /// from [`Plan::reset`] on: nobody else may write to those bytes between runs.
     ///
     /// # Errors
     /// [`RunError`] if the arena is too small; the arena is then untouched.
@@ -397,6 +431,9 @@ impl<'a> Plan<'a> {
             let record = self.op(usize::from(index)).ok_or(PlanError::Op(index))?;
             let second = match record.code {
                 OpCode::Add => known(record.inputs[1]),
+                code if code.has_state() => {
+                    known(record.inputs[1]) && self.is_state(record.inputs[1])
+                }
                 OpCode::Binary | OpCode::Product => {
                     known(record.inputs[1]) || record.inputs[1] == NONE
                 }
@@ -454,7 +491,10 @@ impl<'a> Plan<'a> {
             | OpCode::ResizeBilinear
             | OpCode::Constant
             | OpCode::Product
-            | OpCode::Extreme => true,
+            | OpCode::Extreme
+            | OpCode::Svdf
+            | OpCode::Lstm => true,
+            OpCode::Normalize => output.shape == input.shape,
         };
         if !shapes_fit {
             return Err(PlanError::Shapes(index));
@@ -481,12 +521,21 @@ impl<'a> Plan<'a> {
             OpCode::Product => 4 * kernel::product::NUMBERS as u64,
             #[cfg(feature = "general-ops")]
             OpCode::Extreme => 4 * kernel::extreme::NUMBERS as u64,
+            #[cfg(feature = "general-ops")]
+            OpCode::Normalize => 4 * kernel::normalize::NUMBERS as u64,
+            #[cfg(feature = "general-ops")]
+            OpCode::Svdf => 4 * kernel::svdf::HEAD as u64,
+            #[cfg(feature = "general-ops")]
+            OpCode::Lstm => 4 * kernel::lstm::HEAD as u64,
             #[cfg(not(feature = "general-ops"))]
             OpCode::Binary
             | OpCode::Reduce
             | OpCode::ResizeBilinear
             | OpCode::Product
-            | OpCode::Extreme => 0,
+            | OpCode::Extreme
+            | OpCode::Normalize
+            | OpCode::Svdf
+            | OpCode::Lstm => 0,
             // Its tables follow, so the copy looks after its own numbers.
             OpCode::Copy
             | OpCode::Constant
@@ -536,6 +585,9 @@ impl<'a> Plan<'a> {
                 return Err(PlanError::Overlap(index));
             }
         }
+        if op.code.has_state() && !apart(&input.range(), &self.view(op.inputs[1]).range()) {
+            return Err(PlanError::Overlap(index));
+        }
         let scratch = op.scratch_bytes(input.shape, output.shape);
         let scratch_end = u64::from(op.scratch_offset) + scratch;
         if scratch == 0 {
@@ -564,6 +616,8 @@ impl<'a> Plan<'a> {
                 | OpCode::ResizeBilinear
                 | OpCode::Product
                 | OpCode::Extreme
+                | OpCode::Svdf
+                | OpCode::Lstm
         );
         if !is_general {
             return true;
@@ -585,6 +639,8 @@ impl<'a> Plan<'a> {
                 kernel::binary::is_sound(self, op, [lens[0], second])
             }
             OpCode::Extreme => kernel::extreme::is_sound(self, op, lens),
+            OpCode::Svdf => kernel::svdf::is_sound(self, op, [lens[0], len(op.inputs[1]), lens[1]]),
+            OpCode::Lstm => kernel::lstm::is_sound(self, op, [lens[0], len(op.inputs[1]), lens[1]]),
             OpCode::Reduce => kernel::reduce::is_sound(self, op, lens),
             OpCode::ResizeBilinear => kernel::resize::is_sound(self, op),
             _ => true,
@@ -611,6 +667,8 @@ impl<'a> Plan<'a> {
                 .into_iter()
                 .all(|index| (-31..=0).contains(&number(index))),
             OpCode::Softmax => (0..=30).contains(&number(1)),
+            #[cfg(feature = "general-ops")]
+            OpCode::Normalize => (-128..=127).contains(&number(0)),
             #[cfg(feature = "general-ops")]
             _ => self.general_op_is_sound(op),
             #[cfg(not(feature = "general-ops"))]

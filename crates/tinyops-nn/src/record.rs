@@ -182,6 +182,8 @@ pub struct TensorRecord {
     pub region: u8,
     /// What the values are.
     pub element: Element,
+    /// Whether the bytes are kept between runs, and begin as the zero point.
+    pub is_state: bool,
 }
 
 impl TensorRecord {
@@ -199,7 +201,7 @@ impl TensorRecord {
         }
         out.put(&self.scale.to_le_bytes());
         out.put(&self.zero_point.to_le_bytes());
-        out.put(&[self.region, self.element as u8]);
+        out.put(&[self.region, self.element as u8, u8::from(self.is_state)]);
         bytes
     }
 
@@ -207,7 +209,8 @@ impl TensorRecord {
     #[must_use]
     pub fn from_bytes(bytes: &[u8; TENSOR_BYTES]) -> Option<TensorRecord> {
         let element = Element::from_byte(bytes[ELEMENT_AT])?;
-        (bytes[19] == 0).then(|| TensorRecord {
+        (bytes[19] <= 1).then(|| TensorRecord {
+            is_state: bytes[19] == 1,
             offset: read_u32(bytes, 0),
             shape: core::array::from_fn(|axis| read_u16(bytes, 4 + 2 * axis)),
             scale: f32::from_bits(read_u32(bytes, 12)),
@@ -262,9 +265,21 @@ pub enum OpCode {
     Product = 21,
     /// `ARG_MAX`, `ARG_MIN`: the place along an axis, less 128.
     Extreme = 22,
+    /// `L2_NORMALIZATION` over the channels.
+    Normalize = 23,
+    /// `SVDF`: the second input is its state, which it changes.
+    Svdf = 24,
+    /// `UNIDIRECTIONAL_SEQUENCE_LSTM`: the second input is its state, which it changes.
+    Lstm = 25,
 }
 
 impl OpCode {
+    /// Whether the op changes its second input, a state.
+    #[must_use]
+    pub fn has_state(self) -> bool {
+        cfg!(feature = "general-ops") && matches!(self, OpCode::Svdf | OpCode::Lstm)
+    }
+
     /// Whether this build of the crate runs the op: all with the feature `general-ops`.
     #[must_use]
     pub fn is_built(self) -> bool {
@@ -363,6 +378,9 @@ impl OpCode {
             Constant,
             Product,
             Extreme,
+            Normalize,
+            Svdf,
+            Lstm,
         ]
         .into_iter()
         .find(|&code| code as u8 == byte)

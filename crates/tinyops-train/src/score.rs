@@ -131,7 +131,8 @@ pub(crate) fn embed(scorer: &Scorer<'_>, plan: &Plan<'_>, features: &[f32]) -> V
 }
 
 fn run(plan: &Plan<'_>, standardised: &[f32], arena: &mut [u8]) {
-    plan.set_input(standardised, arena)
+    plan.reset(arena)
+        .and_then(|()| plan.set_input(standardised, arena))
         .and_then(|()| plan.run(arena))
         .expect("the arena is as large as the plan asks");
 }

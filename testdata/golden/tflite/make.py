@@ -23,10 +23,17 @@ def build(code, options, tensors, inputs, outputs):
     graph_inputs = sorted({n for n in inputs if n >= 0 and tensors[n]["data"] is None and not tensors[n].get("variable")})
     return network([(code, options, inputs, outputs)], tensors, graph_inputs, outputs), graph_inputs
 
-def network(ops, tensors, inputs, outputs):
-    """Operators (code, options, inputs, outputs) after each other."""
+def network(ops, tensors, inputs, outputs, called=None):
+    """Operators (code, options, inputs, outputs) after each other; `called` are those of a second graph, and its tensors."""
     m = S.ModelT(); m.version = 3; m.description = ""
-    m.buffers = [S.BufferT()]; g = S.SubGraphT(); g.tensors = []
+    m.buffers = [S.BufferT()]; m.operatorCodes = []; m.subgraphs = []
+    graph(m, ops, tensors, inputs, outputs)
+    if called: graph(m, *called, [], [])
+    b = flatbuffers.Builder(1024); b.Finish(m.Pack(b), b"TFL3")
+    return bytes(b.Output())
+
+def graph(m, ops, tensors, inputs, outputs):
+    g = S.SubGraphT(); g.tensors = []
     for n, t in enumerate(tensors):
         x = S.TensorT(); x.name = f"t{n}"; x.shape = t["shape"]; x.type = t["kind"]; x.buffer = 0
         x.isVariable = bool(t.get("variable"))
@@ -42,7 +49,7 @@ def network(ops, tensors, inputs, outputs):
         else:
             x.buffer = len(m.buffers); m.buffers.append(S.BufferT())
         g.tensors.append(x)
-    m.operatorCodes = []; g.operators = []
+    g.operators = []
     for code, options, op_inputs, op_outputs in ops:
         c = S.OperatorCodeT(); c.builtinCode = code; c.deprecatedBuiltinCode = min(code, 127); c.version = 1
         o = S.OperatorT(); o.opcodeIndex = len(m.operatorCodes); m.operatorCodes.append(c)
@@ -52,9 +59,7 @@ def network(ops, tensors, inputs, outputs):
             o.builtinOptionsType = getattr(S.BuiltinOptions, names); o.builtinOptions = opts
         g.operators.append(o)
     g.inputs = inputs; g.outputs = outputs
-    m.subgraphs = [g]
-    b = flatbuffers.Builder(1024); b.Finish(m.Pack(b), b"TFL3")
-    return bytes(b.Output())
+    m.subgraphs.append(g)
 
 def opt(name, **fields):
     t = getattr(S, name + "T")()
@@ -68,11 +73,13 @@ def case(name, code, options, tensors, inputs, outputs, least=-128):
     model, graph_inputs = build(code, options, tensors, inputs, outputs)
     keep(name, model, [tensors[n] for n in graph_inputs], len(outputs), least)
 
-def keep(name, model, inputs, output_count, least=-128, by="TFLM"):
+def keep(name, model, inputs, output_count, least=-128, by="TFLM", stream=False):
     rng = np.random.default_rng(abs(hash_of(name)))
     cases = []
     try:
-        for n in range(4):
+        # A stream goes on where the case before ended.
+        one = runtime.Interpreter.from_bytes(model) if stream else None
+        for n in range(9 if stream else 4):
             xs = []
             for t in inputs:
                 if t["kind"] == S.TensorType.FLOAT32:
@@ -82,17 +89,17 @@ def keep(name, model, inputs, output_count, least=-128, by="TFLM"):
                 if n == 1: x = np.sort(x.flatten()).reshape(t["shape"])
                 if n == 2 and least == -128: x = x // 16
                 xs.append(x.astype(np.uint8 if low == 0 and t["kind"] == S.TensorType.UINT8 else np.int8))
-            ys = run(model, xs, output_count, by)
+            ys = run(model, xs, output_count, by, one)
             cases.append(dict(name=f"{name} {n}", inputs=[text(x) for x in xs], outputs=[text(y) for y in ys]))
     except Exception as e:
         print(by, "refuses", name, str(e)[:200]); return
     open(f"{OUT}/{name}.tflite", "wb").write(model)
-    json.dump(dict(model=name + ".tflite", tolerance=0, cases=cases), open(f"{OUT}/{name}.cases.json", "w"), indent=1)
+    json.dump(dict(model=name + ".tflite", tolerance=0, **(dict(stream=True) if stream else {}), cases=cases), open(f"{OUT}/{name}.cases.json", "w"), indent=1)
     done.append(name)
 
-def run(model, xs, output_count, by):
+def run(model, xs, output_count, by, one):
     if by == "TFLM":
-        interpreter = runtime.Interpreter.from_bytes(model)
+        interpreter = one or runtime.Interpreter.from_bytes(model)
         for n, x in enumerate(xs): interpreter.set_input(x, n)
         interpreter.invoke()
         return [interpreter.get_output(n) for n in range(output_count)]
@@ -333,4 +340,50 @@ for name, code in [("average", B.AVERAGE_POOL_2D), ("max", B.MAX_POOL_2D)]:
     for tag, shape, window, stride, same, act in [("same", [7, 6, 5], (3, 2), (2, 2), True, A.NONE), ("all", [5, 4, 6], (5, 4), (1, 1), False, A.RELU)]:
         sides = [out_len(shape[n], window[n], stride[n], 1, same) for n in (0, 1)]
         case(f"{name}_pool_{tag}", code, opt("Pool2DOptions", padding=0 if same else 1, strideH=stride[0], strideW=stride[1], filterHeight=window[0], filterWidth=window[1], fusedActivationFunction=act), [q([1, *shape]), q([1, *sides, shape[2]])], [0], [1])
+# Real numbers in the middle, each made of one int8 value.
+tensors = [q(C), f32(C), i32([3], []), f32([1, 4, 5, 3]), f32([1, 4, 5, 3]), f32([1, 4, 5, 3]), q([1, 4, 5, 3], 0.02, 4), q([1, 4, 5, 3], 0.08, -20)]
+quantize, dequantize = opt("QuantizeOptions"), opt("DequantizeOptions")
+keep("island_split", network([(B.DEQUANTIZE, dequantize, [0], [1]), (B.SPLIT, opt("SplitOptions", numSplits=2), [2, 1], [3, 4]), (B.NEG, opt("NegOptions"), [4], [5]), (B.QUANTIZE, quantize, [3], [6]), (B.QUANTIZE, quantize, [5], [7])], tensors, [0], [6, 7]), tensors[:1], 2)
+for name, code in [("square", B.SQUARE), ("sqrt", B.SQRT), ("sin", B.SIN), ("cos", B.COS), ("round", B.ROUND), ("floor", B.FLOOR), ("ceil", B.CEIL), ("exp", B.EXP), ("logistic", B.LOGISTIC), ("tanh", B.TANH)]:
+    options = {"square": opt("SquareOptions"), "exp": opt("ExpOptions")}.get(name)
+    tensors = [q(C, 0.05, -128 if name == "sqrt" else 3), f32(C), f32(C), q(C, 0.03, -9)]
+    keep(f"island_{name}", network([(B.DEQUANTIZE, dequantize, [0], [1]), (code, options, [1], [2]), (B.QUANTIZE, quantize, [2], [3])], tensors, [0], [3]), tensors[:1], 1)
+# Networks that remember.
+T = S.TensorType
+for tag, kind, rank, memory, filters, values in [("int8", T.INT8, 1, 5, 6, 7), ("int16", T.INT16, 2, 4, 8, 5), ("int16_deep", T.INT16, 1, 11, 5, 16)]:
+    dtype, most = (np.int8, 128) if kind == T.INT8 else (np.int16, 3000)
+    weights_of_time = np.random.default_rng(hash_of(tag)).integers(1 - most, most, [filters, memory]).astype(dtype)
+    state = q([1, filters * memory], 0.2 if kind == T.INT8 else 0.001, 4 if kind == T.INT8 else 0, kind=kind); state["variable"] = True
+    time_scale = 0.01 if kind == T.INT8 else 0.0004
+    tensors = [q([1, values]), q([filters, values], 0.02, 0, rand("svdf" + tag, [filters, values])), q([filters, memory], time_scale, 0, weights_of_time, kind=kind),
+               q([filters // rank], state["scale"] * time_scale, 0, (np.arange(filters // rank) * 90 - 200).astype(np.int32), T.INT32), state, q([1, filters // rank], 0.09, -7)]
+    keep(f"svdf_{tag}", network([(B.SVDF, opt("SVDFOptions", rank=rank), [0, 1, 2, 3, 4], [5])], tensors, [0], [5]), tensors[:1], 1, stream=True)
+for tag, steps, values, units, power, clip, major in [("lstm", 6, 5, 4, -11, 0.0, False), ("lstm_one_step", 1, 9, 6, -12, 0.0, False), ("lstm_clipped", 20, 3, 7, -10, 1.5, False), ("lstm_time_major", 5, 4, 3, -13, 0.0, True)]:
+    shape = lambda n: [steps, 1, n] if major else [1, steps, n]
+    tensors = [q(shape(values), 0.02, 7)]; lists = [0] + [-1] * 23; output = (1 / 128, -5)
+    for gate in range(4):
+        for place, width, source in [(1 + gate, values, 0.02), (5 + gate, units, output[0])]:
+            lists[place] = len(tensors); scale = 0.01 + 0.003 * gate
+            tensors.append(q([units, width], scale, 0, rand(f"{tag}{place}", [units, width])))
+        lists[12 + gate] = len(tensors)
+        tensors.append(q([units], 0.02 * (0.01 + 0.003 * gate), 0, np.random.default_rng(gate).integers(-3000, 3000, units).astype(np.int32), T.INT32))
+    for place, kind, quantization in [(18, T.INT8, output), (19, T.INT16, (2.0 ** power, 0))]:
+        lists[place] = len(tensors); state = q([1, units], *quantization, kind=kind); state["variable"] = True; tensors.append(state)
+    tensors.append(q(shape(units), *output))
+    options = opt("UnidirectionalSequenceLSTMOptions", fusedActivationFunction=A.TANH, cellClip=clip, projClip=0.0, timeMajor=major)
+    keep(tag, network([(B.UNIDIRECTIONAL_SEQUENCE_LSTM, options, lists, [len(tensors) - 1])], tensors, [0], [len(tensors) - 1]), tensors[:1], 1, stream=True)
+handle = q([], None, 0, kind=T.RESOURCE)
+named = opt("VarHandleOptions", container="", sharedName="ring")
+def ring(name, first):
+    # The last three rows and the newest one: what is left of them goes to the next run.
+    tensors = [q([1, 1, 4]), handle, q([1, 3, 4]), q([1, 4, 4]), i32([0, 1, 0]), i32([1, 3, 4]), q([1, 3, 4]), i32([1]), q([1, 1, 4], 0.02, -5)]
+    ops = [(B.CALL_ONCE, opt("CallOnceOptions", initSubgraphIndex=1), [], []), (B.VAR_HANDLE, named, [], [1]), (B.READ_VARIABLE, None, [1], [2]), (B.CONCATENATION, opt("ConcatenationOptions", axis=1), [2, 0], [3]),
+           (B.SLICE, opt("SliceOptions"), [3, 4, 5], [6]), (B.ASSIGN_VARIABLE, None, [1, 6], []), (B.MEAN, opt("ReducerOptions", keepDims=True), [3, 7], [8])]
+    called = ([(B.VAR_HANDLE, named, [], [0]), (B.ASSIGN_VARIABLE, None, [0, 1], [])], [handle, q([1, 3, 4], data=np.full([1, 3, 4], first, np.int8))])
+    model = network(ops, tensors, [0], [8], called)
+    if first == 3: keep(name, model, tensors[:1], 1, stream=True)
+    return model
+ring("variable_ring", 3)
+case("l2_normalization", B.L2_NORMALIZATION, opt("L2NormOptions"), [q(C), q(C, 1 / 128, 0)], [0], [1])
+case("l2_normalization_row", B.L2_NORMALIZATION, opt("L2NormOptions"), [q([1, 200], 0.3, -40), q([1, 200], 1 / 128, 0)], [0], [1])
 print(len(done), "made")

@@ -83,6 +83,18 @@ impl Lowering<'_> {
                     }
                 }
             }
+            OpKind::Normalize => {
+                record.code = OpCode::Normalize;
+                let (_, zero_point) = quantization(input);
+                record.channels_offset = self.constants.put_numbers(&[i32::from(zero_point)]);
+            }
+            OpKind::Svdf(svdf) => self.lower_svdf(record, op, &svdf)?,
+            OpKind::Lstm(lstm) => self.lower_lstm(record, op, &lstm)?,
+            OpKind::Table => {
+                let values = filter_values(graph.tensor(op.inputs[1]));
+                let entry = |at: usize| values.get(at).map_or(0, |&value| value as u8);
+                self.lower_table(record, &std::array::from_fn(entry));
+            }
             OpKind::Product(product) => {
                 let second = graph.tensor(op.inputs[1]);
                 record.code = OpCode::Product;

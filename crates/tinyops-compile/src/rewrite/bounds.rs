@@ -47,7 +47,8 @@ pub(crate) fn bounds(graph: &Graph) -> Vec<Bounds> {
         _ => Bounds::any(0),
     };
     let mut all: Vec<Bounds> = graph.tensors.iter().map(of_constant).collect();
-    for &input in &graph.inputs {
+    let states = graph.states.iter().map(|state| &state.before);
+    for &input in graph.inputs.iter().chain(states) {
         all[input.0 as usize] = Bounds::any(len(graph.tensor(input)));
     }
     for op in &graph.ops {
@@ -104,6 +105,11 @@ fn of_op(graph: &Graph, op: &Op, all: &[Bounds]) -> Bounds {
             through_table(input, &table)
         }
         OpKind::Reshape | OpKind::Constant => input.clone(),
+        OpKind::Table => {
+            let values = filter_values(tensor(op.inputs[1]));
+            let entry = |at: usize| values.get(at).map_or(0, |&value| value as u8);
+            through_table(input, &std::array::from_fn(entry))
+        }
         OpKind::Pad(padding) => padded(padding, input, source, output),
         _ => Bounds::any(len(output)),
     }

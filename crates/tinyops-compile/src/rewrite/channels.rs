@@ -201,6 +201,9 @@ impl<'g> Search<'g> {
         for &tensor in ends.chain(&graph.embedding) {
             self.need_all(tensor);
         }
+        for tensor in super::of_states(graph) {
+            self.need_all(tensor);
+        }
         for op in &graph.ops {
             if Carries::of(graph, op) == Carries::Unknown {
                 let activations = op.inputs.iter().chain([&op.output]);

@@ -46,6 +46,7 @@ fn computed(graph: &Graph, index: usize) -> Option<Merged> {
         inputs: vec![input],
         outputs: vec![op.output],
         embedding: None,
+        states: Vec::new(),
     };
     let compiled = compile_graph_with(&prune(alone), &Options::default()).ok()?;
     let plan = Plan::load(&compiled.program).ok()?;

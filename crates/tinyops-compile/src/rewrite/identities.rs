@@ -95,7 +95,11 @@ fn renamed(graph: &Graph, from: TensorId, to: TensorId) -> Graph {
     let mut made = graph.clone();
     let inputs = made.ops.iter_mut().flat_map(|op| &mut op.inputs);
     let ends = made.outputs.iter_mut().chain(&mut made.embedding);
-    for tensor in inputs.chain(ends) {
+    let left = made
+        .states
+        .iter_mut()
+        .filter_map(|state| state.after.as_mut());
+    for tensor in inputs.chain(ends).chain(left) {
         if *tensor == from {
             *tensor = to;
         }

@@ -13,7 +13,7 @@ mod padding;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use tinyops_model::graph::{Graph, Op, Tensor, TensorId};
+use tinyops_model::graph::{Graph, Op, State, Tensor, TensorId};
 
 /// A graph after all rewrites, and what they did.
 #[derive(Clone, Debug, PartialEq)]
@@ -158,6 +158,13 @@ fn readers(graph: &Graph, tensor: TensorId) -> impl Iterator<Item = usize> {
 fn is_kept(graph: &Graph, tensor: TensorId) -> bool {
     let ends = graph.inputs.iter().chain(&graph.outputs);
     ends.chain(&graph.embedding).any(|&kept| kept == tensor)
+        || of_states(graph).any(|kept| kept == tensor)
+}
+
+/// What the last run left, and what this one leaves.
+fn of_states(graph: &Graph) -> impl Iterator<Item = TensorId> {
+    let states = graph.states.iter();
+    states.flat_map(|state| [Some(state.before), state.after].into_iter().flatten())
 }
 
 /// The op that makes a tensor.
@@ -175,6 +182,9 @@ fn prune(graph: Graph) -> Graph {
         .flat_map(|op| op.inputs.iter().chain([&op.output]));
     let ends = graph.inputs.iter().chain(&graph.outputs);
     for tensor in of_ops.chain(ends).chain(&graph.embedding) {
+        is_used[tensor.0 as usize] = true;
+    }
+    for tensor in of_states(&graph) {
         is_used[tensor.0 as usize] = true;
     }
     let mut renamed = Vec::with_capacity(is_used.len());
@@ -198,6 +208,14 @@ fn prune(graph: Graph) -> Graph {
         inputs: all(&graph.inputs),
         outputs: all(&graph.outputs),
         embedding: graph.embedding.as_ref().map(rename),
+        states: graph
+            .states
+            .iter()
+            .map(|state| State {
+                before: rename(&state.before),
+                after: state.after.as_ref().map(rename),
+            })
+            .collect(),
         tensors: graph
             .tensors
             .into_iter()

@@ -46,6 +46,7 @@ fn alone(graph: &Graph, op: &Op, values: &[Vec<i8>]) -> Option<Vec<i8>> {
         inputs: inputs.clone(),
         outputs: vec![op.output],
         embedding: None,
+        states: Vec::new(),
     };
     let compiled = match compile_graph(&alone, true) {
         Ok(compiled) => compiled,

@@ -198,6 +198,7 @@ impl Recipe {
             zero_point: 0,
             region: 0,
             element: tinyops_nn::record::Element::Int8,
+            is_state: false,
         };
         let output = TensorRecord {
             offset: WINDOW as u32,
@@ -206,6 +207,7 @@ impl Recipe {
             zero_point,
             region: 0,
             element: tinyops_nn::record::Element::Int8,
+            is_state: false,
         };
         let dense = OpRecord {
             code: OpCode::Conv2d,

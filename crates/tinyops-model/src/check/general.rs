@@ -2,7 +2,8 @@
 //! values, reductions.
 
 use super::{bias_fault, elements};
-use crate::graph::{Data, Op, OpKind, Product, Reduction, Tensor, Unary};
+use crate::check::GraphError;
+use crate::graph::{Data, Graph, Lstm, Op, OpKind, Product, Reduction, State, Svdf, Tensor, Unary};
 use tinyops_nn::record::{BinaryFunction, Element};
 
 /// More inputs than any join needs.
@@ -44,6 +45,21 @@ pub(super) fn faults(op: &Op, tensors: &[&Tensor], output: &Tensor, faults: &mut
                 );
             }
             same_scale(tensors, output, faults);
+        }
+        OpKind::Normalize => {
+            let fits = output
+                .quantization
+                .as_ref()
+                .is_none_or(|q| q.scale() == 1.0 / 128.0 && q.zero_point == 0);
+            if !fits {
+                faults.push("needs an output of scale 1/128 and zero point 0".to_owned());
+            }
+        }
+        OpKind::Svdf(svdf) => svdf_faults(&svdf, tensors, output, faults),
+        OpKind::Lstm(lstm) => lstm_faults(&lstm, tensors, output, faults),
+        OpKind::Table if !matches!(&tensors[1].data, Some(Data::Int8(table)) if table.len() == 256) =>
+        {
+            faults.push("needs a table of 256 int8 values".to_owned());
         }
         OpKind::Product(product) => product_faults(&product, tensors, output, faults),
         OpKind::Extreme { lens, .. } => {
@@ -124,6 +140,113 @@ fn binary_faults(
     if matches!(function, BinaryFunction::Maximum | BinaryFunction::Minimum) {
         same_scale(tensors, output, faults);
     }
+}
+
+fn svdf_faults(svdf: &Svdf, tensors: &[&Tensor], output: &Tensor, faults: &mut Vec<String>) {
+    let [filters, height, width, values] = tensors[1].shape.map(u64::from);
+    let units = elements(output);
+    let state = filters * u64::from(svdf.memory) * if svdf.is_wide { 2 } else { 1 };
+    let sound = height * width == 1
+        && svdf.rank > 0
+        && svdf.memory > 0
+        && values == elements(tensors[0])
+        && units.saturating_mul(u64::from(svdf.rank)) == filters
+        && elements(tensors[2]) == state
+        && elements(tensors[3]) == state
+        && tensors.get(4).is_none_or(|bias| elements(bias) == units);
+    if !sound {
+        faults.push(format!(
+            "has {filters} filters of {values} values, rank {}, {} steps of memory",
+            svdf.rank, svdf.memory
+        ));
+    }
+    let are_int8 = tensors[1..3]
+        .iter()
+        .all(|tensor| matches!(tensor.data, Some(Data::Int8(_))));
+    let bias_is_int32 = tensors
+        .get(4)
+        .is_none_or(|bias| matches!(bias.data, Some(Data::Int32(_))));
+    if !are_int8 || !bias_is_int32 || tensors[3].data.is_some() {
+        faults.push(
+            "needs int8 filters, bytes of weights of time, a state, an int32 bias".to_owned(),
+        );
+    }
+    if !(svdf.state_scale.is_normal() && svdf.state_scale > 0.0) {
+        faults.push("has a state scale that is not a positive number".to_owned());
+    }
+}
+
+fn lstm_faults(lstm: &Lstm, tensors: &[&Tensor], output: &Tensor, faults: &mut Vec<String>) {
+    let units = u64::from(output.shape[3]);
+    let values = u64::from(tensors[0].shape[3]);
+    let steps = elements(tensors[0]) / values.max(1);
+    let is_gate = |gate: &[&Tensor]| {
+        let [of_input, of_memory, bias] = gate else {
+            return false;
+        };
+        let one_scale = |tensor: &Tensor| {
+            let quantization = tensor.quantization.as_ref();
+            quantization.is_none_or(|q| q.scales.len() == 1 && q.zero_point == 0)
+        };
+        elements(of_input) == units * values
+            && elements(of_memory) == units * units
+            && elements(bias) == units
+            && one_scale(of_input)
+            && one_scale(of_memory)
+            && matches!(of_input.data, Some(Data::Int8(_)))
+            && matches!(of_memory.data, Some(Data::Int8(_)))
+            && matches!(bias.data, Some(Data::Int32(_)))
+    };
+    if steps * units != elements(output)
+        || elements(tensors[1]) != 3 * units
+        || tensors[1].data.is_some()
+        || tensors[1]
+            .quantization
+            .as_ref()
+            .is_some_and(|q| q.zero_point != 0)
+        || !tensors[2..].chunks(3).all(is_gate)
+    {
+        faults.push(format!(
+            "has no state and four gates of int8 filters and int32 biases for {units} units over {values} values"
+        ));
+    }
+    if !(-15..=-9).contains(&lstm.cell_exponent) || lstm.cell_clip.is_nan() || lstm.cell_clip < 0.0
+    {
+        faults.push("has cells of a scale that its arithmetic does not reach".to_owned());
+    }
+}
+
+/// What is wrong with a state of a graph that is sound beside.
+pub(super) fn state_fault(graph: &Graph, state: &State) -> Option<GraphError> {
+    let before = graph.tensor(state.before);
+    let mut readers = graph
+        .ops
+        .iter()
+        .filter(|op| op.inputs.contains(&state.before));
+    let fault = match state.after.map(|after| graph.tensor(after)) {
+        Some(_)
+            if graph
+                .states
+                .iter()
+                .any(|other| other.before != state.before && Some(other.before) == state.after) =>
+        {
+            "is a state that becomes what another state was"
+        }
+        Some(after) if after.shape != before.shape || after.quantization != before.quantization => {
+            "is a state that a run leaves with another shape or scale"
+        }
+        None if !matches!(readers.next(), Some(op) if matches!(op.kind, OpKind::Svdf(_) | OpKind::Lstm(_)))
+            || readers.next().is_some() =>
+        {
+            "is a state that not one op changes"
+        }
+        _ => return None,
+    };
+    Some(GraphError::Tensor {
+        tensor: state.before,
+        name: before.name.clone(),
+        fault,
+    })
 }
 
 fn product_faults(

@@ -4,7 +4,7 @@ use tinyops_nn::record::BinaryFunction;
 
 use super::{DecodeError, decode_activation, encode_activation};
 use crate::bytes::{Reader, Writer};
-use crate::graph::{OpKind, Product, Reduction, Unary};
+use crate::graph::{Lstm, OpKind, Product, Reduction, Svdf, Unary};
 
 pub(super) fn encode(kind: OpKind, out: &mut Writer) {
     match kind {
@@ -77,6 +77,20 @@ pub(super) fn encode(kind: OpKind, out: &mut Writer) {
             encode_activation(activation, out);
         }
         OpKind::Constant => out.u8(20),
+        OpKind::Table => out.u8(23),
+        OpKind::Normalize => out.u8(24),
+        OpKind::Lstm(lstm) => {
+            out.u8(26);
+            out.u8(lstm.cell_exponent as u8);
+            out.f32(lstm.cell_clip);
+        }
+        OpKind::Svdf(svdf) => {
+            out.u8(25);
+            out.u16(svdf.rank);
+            out.u16(svdf.memory);
+            out.u8(u8::from(svdf.is_wide));
+            out.f32(svdf.state_scale);
+        }
         OpKind::Product(product) => {
             out.u8(21);
             product.counts.iter().for_each(|&count| out.u16(count));
@@ -144,6 +158,18 @@ pub(super) fn decode(code: u8, reader: &mut Reader<'_>) -> Result<OpKind, Decode
         },
         19 => OpKind::DenseRows(decode_activation(reader)?),
         20 => OpKind::Constant,
+        23 => OpKind::Table,
+        24 => OpKind::Normalize,
+        26 => OpKind::Lstm(Lstm {
+            cell_exponent: reader.u8()? as i8,
+            cell_clip: reader.f32()?,
+        }),
+        25 => OpKind::Svdf(Svdf {
+            rank: reader.u16()?,
+            memory: reader.u16()?,
+            is_wide: flag(reader)?,
+            state_scale: reader.f32()?,
+        }),
         21 => OpKind::Product(Product {
             counts: all(Reader::u16, reader)?,
             first: all(Reader::u32, reader)?,

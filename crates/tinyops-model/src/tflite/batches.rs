@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use crate::graph::{Conv, Op, Padding};
 use crate::tflite::import::{Answer, Import, ImportError, op_of};
 use crate::tflite::operator::{Options, filter_shape, or_refuse, weights};
-use crate::tflite::outline::Outlines;
+use crate::tflite::outline::{Outline, Outlines};
 use crate::tflite::windows::convolution_of;
 
 /// One convolution and the operators around it, by their indexes.
@@ -50,26 +50,47 @@ pub(super) fn dilated(
             let tensor = tensor.filter(|tensor| !outputs.contains(tensor))?;
             outlines.only_reader(*tensor)
         };
-        let Some((conv, between)) = next(outline.outputs.first()) else {
-            continue;
-        };
-        let Some((joined, last)) = next(between.outputs.first()) else {
-            continue;
-        };
-        let is_conv = matches!(between.name.as_str(), "CONV_2D" | "DEPTHWISE_CONV_2D")
-            && between.inputs.first() == outline.outputs.first()
-            && last.name == "BATCH_TO_SPACE_ND";
         let Some(&input) = outline.inputs.first().filter(|&&input| input >= 0) else {
             continue;
         };
-        if is_conv && import.facts(input)?.dims.len() == 4 {
+        // A signal becomes a picture of one row before the convolution, and a signal again after.
+        let is_signal = import.facts(input)?.dims.len() == 3;
+        let is_reshape = |name: &str| matches!(name, "RESHAPE" | "EXPAND_DIMS" | "SQUEEZE");
+        let mut around = vec![spread];
+        let mut beyond = |from: Option<&i32>| {
+            let (index, outline) = next(from)?;
+            if !is_signal || !is_reshape(&outline.name) {
+                return Some((index, outline));
+            }
+            around.push(index);
+            next(outline.outputs.first())
+        };
+        let Some((conv, between)) = beyond(outline.outputs.first()) else {
+            continue;
+        };
+        let Some((joined, last)) = beyond(between.outputs.first()) else {
+            continue;
+        };
+        let is_conv = matches!(between.name.as_str(), "CONV_2D" | "DEPTHWISE_CONV_2D")
+            && last.name == "BATCH_TO_SPACE_ND";
+        let reads_first = |tensor: Option<&i32>, of: &Outline<'_>| {
+            tensor.is_some_and(|tensor| of.inputs.first() == Some(tensor))
+        };
+        let is_chain = outlines
+            .all
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| around.contains(index))
+            .any(|(_, outline)| reads_first(outline.outputs.first(), between));
+        if is_conv && is_chain {
             let one = Dilated {
                 spread,
                 conv,
                 joined,
             };
             all.by_conv.insert(conv, one);
-            all.around.extend([spread, joined]);
+            all.around.extend(around);
+            all.around.insert(joined);
         }
     }
     Ok(all)
@@ -99,11 +120,14 @@ pub(super) fn read_dilated(
     ];
     let options = Options(conv.options);
     let (settings, kind, channels_along) = or_refuse!(convolution_of(&options, &conv.name));
-    let (&[height, width], [pad_top, pad_bottom, pad_left, pad_right], [top, bottom, left, right]) =
-        (&block[..], four(&pads), four(&crops))
-    else {
-        return Ok(Err(format!("stands between blocks of {block:?}")));
+    // A signal is a picture of one row.
+    let [height, width] = match block[..] {
+        [width] => [1, width],
+        [height, width] => [height, width],
+        _ => return Ok(Err(format!("stands between blocks of {block:?}"))),
     };
+    let ([pad_top, pad_bottom, pad_left, pad_right], [top, bottom, left, right]) =
+        (four(&pads), four(&crops));
     let around = [
         pad_top.checked_sub(top),
         pad_bottom.checked_sub(bottom),
@@ -144,6 +168,11 @@ pub(super) fn read_dilated(
         return Ok(Err("changes its scale between batches".to_owned()));
     }
     let shape = or_refuse!(filter_shape(&import.facts(conv.inputs[1])?.dims, 4));
+    if block.len() == 1 && shape[1] != 1 {
+        return Ok(Err(format!(
+            "has a filter of shape {shape:?} over a signal"
+        )));
+    }
     let mut ids = vec![or_refuse!(import.picture(input, false))];
     or_refuse!(weights(
         import,
@@ -158,5 +187,9 @@ pub(super) fn read_dilated(
 
 /// Four paddings or crops; others are no dilation.
 fn four(list: &[i32]) -> [i32; 4] {
-    list.try_into().unwrap_or([-1; 4])
+    match *list {
+        [left, right] => [0, 0, left, right],
+        [top, bottom, left, right] => [top, bottom, left, right],
+        _ => [-1; 4],
+    }
 }

@@ -28,6 +28,9 @@ pub enum ExportError {
     /// A tensor holds int16.
     #[error("tensor `{0}` is int16; networks of int8 are exported")]
     Int16(String),
+    /// A network that remembers something between runs.
+    #[error("state `{0}` is not exported")]
+    State(String),
     /// An op that the format cannot say, or that nobody needs exported yet.
     #[error("op {op} {kind} is not exported")]
     Op {
@@ -57,6 +60,10 @@ pub fn export(graph: &Graph) -> Result<Vec<u8>, ExportError> {
     let mut tensors = graph.tensors.iter();
     if let Some(tensor) = tensors.find(|tensor| tensor.element() == Element::Int16) {
         return Err(ExportError::Int16(tensor.name.clone()));
+    }
+    if let Some(state) = graph.states.first() {
+        let name = graph.tensor(state.before).name.clone();
+        return Err(ExportError::State(name));
     }
     let mut export = Export {
         graph,

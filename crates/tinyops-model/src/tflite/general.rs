@@ -7,6 +7,7 @@ use crate::tflite::operator::{Options, bytes, filter_shape, or_refuse, weights};
 mod pairs;
 mod places;
 mod product;
+mod recurrent;
 
 /// Reads one of these operators; `None` where it is another.
 pub(super) fn read(
@@ -30,6 +31,9 @@ pub(super) fn read(
         | "RELU_N1_TO_1" | "RELU_0_TO_1" => unary,
         "ARG_MAX" | "ARG_MIN" => extreme,
         "FILL" | "ZEROS_LIKE" => fill,
+        "SVDF" => recurrent::svdf,
+        "UNIDIRECTIONAL_SEQUENCE_LSTM" => recurrent::lstm,
+        "L2_NORMALIZATION" => normalize,
         "CONCATENATION" | "PACK" => join,
         "MEAN" | "SUM" | "REDUCE_MAX" | "REDUCE_MIN" => reduce,
         "RESIZE_BILINEAR" => resize,
@@ -325,6 +329,16 @@ fn extreme(import: &mut Import<'_>, call: &Call<'_>) -> Answer<Vec<Op>> {
         lens: [before, places, after],
     };
     Ok(Ok(vec![op_of(kind, vec![input], output)]))
+}
+
+/// Vectors brought to length 1, along the last axis.
+fn normalize(import: &mut Import<'_>, call: &Call<'_>) -> Answer<Vec<Op>> {
+    if call.options.byte(0, 0)? != 0 {
+        return Ok(Err("has a fused activation; none is read".to_owned()));
+    }
+    let input = or_refuse!(import.made(or_refuse!(call.input(0))));
+    let output = or_refuse!(import.activation(or_refuse!(call.output())));
+    Ok(Ok(vec![op_of(OpKind::Normalize, vec![input], output)]))
 }
 
 /// A tensor of one value.

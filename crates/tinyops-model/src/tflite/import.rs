@@ -5,13 +5,16 @@ use std::collections::{HashMap, HashSet};
 use crate::check::GraphError;
 use crate::graph::{Data, Graph, Op, OpKind, Quantization, Tensor, TensorId};
 use crate::tflite::ends::{self, End, EndKind, Ends};
+use crate::tflite::facts::{folded_shape, int32s, type_name};
 use crate::tflite::flatbuffer::{OutOfBytes, Table, Vector};
+use crate::tflite::islands::Real;
 use crate::tflite::operators::OPERATORS;
 use crate::tflite::outline::Outlines;
 use crate::tflite::schema::{
-    self, FLOAT32, IDENTIFIER, INT4, INT8, INT16, INT32, INT64, TYPES, UINT8, model, operator_code,
-    quantization, subgraph, tensor,
+    self, FLOAT32, IDENTIFIER, INT4, INT8, INT16, INT32, INT64, UINT8, model, operator_code,
+    subgraph, tensor,
 };
+use crate::tflite::variables::{self, Variables};
 use crate::tflite::{batches, constants, int16, operator};
 
 /// Constants that several operators share are copied; a file may not grow by more than this.
@@ -36,8 +39,8 @@ pub enum ImportError {
     /// An offset leads out of the file.
     #[error("the file is cut short or its offsets lead out of it")]
     Truncated,
-    /// A model of several graphs, or of none.
-    #[error("the file holds {0} subgraphs, one is read")]
+    /// A model of several graphs that the first does not call, or of none.
+    #[error("the file holds {0} subgraphs; one is read, and those that it calls once")]
     Subgraphs(usize),
     /// Constants that are shared so often that the graph would be far larger than the file.
     #[error("constants repeat to more than {GROWTH_MAX} times the file")]
@@ -122,30 +125,24 @@ pub fn import_with_ends(bytes: &[u8]) -> Result<Imported, ImportError> {
         return Err(ImportError::Version(version));
     }
     let subgraphs = file.tables(model::SUBGRAPHS)?;
-    if subgraphs.len() != 1 {
-        return Err(ImportError::Subgraphs(subgraphs.len()));
+    if subgraphs.len() == 0 {
+        return Err(ImportError::Subgraphs(0));
     }
     let subgraph = subgraphs.table(0)?;
     let names = operator_names(&file)?;
     let operators = subgraph.tables(subgraph::OPERATORS)?;
     let outlines = Outlines::read(&operators, &names, bytes.len() / 4)?;
+    if !variables::are_all_called(&outlines, subgraphs.len())? {
+        return Err(ImportError::Subgraphs(subgraphs.len()));
+    }
     let list = |field| -> Result<Vec<i32>, ImportError> {
         Ok(subgraph.scalars::<i32>(field)?.scalars().collect())
     };
     let (inputs, outputs) = (list(subgraph::INPUTS)?, list(subgraph::OUTPUTS)?);
-    let mut import = Import {
-        buffers: file.tables(model::BUFFERS)?,
-        tensors: subgraph.tables(subgraph::TENSORS)?,
-        graph: Graph::default(),
-        activations: HashMap::new(),
-        ends: Ends::default(),
-        known: HashMap::new(),
-        constants: Vec::new(),
-        places_of_extremes: HashSet::new(),
-        bytes_left: bytes.len().saturating_mul(GROWTH_MAX),
-        places_left: PLACES_MAX,
-    };
+    let mut import = Import::of(&file, &subgraph)?;
+    import.bytes_left = bytes.len().saturating_mul(GROWTH_MAX);
     import.ends = ends::find(&import, &outlines, &inputs, &outputs)?;
+    import.variables.first = variables::first_values(&file, &outlines, &names)?;
     let dilated = batches::dilated(&import, &outlines, &outputs)?;
     let mut refusals = Vec::new();
     let mut imported_inputs = Vec::new();
@@ -192,7 +189,7 @@ pub fn import_with_ends(bytes: &[u8]) -> Result<Imported, ImportError> {
     }
     let mut imported_outputs = Vec::new();
     for number in outputs {
-        match import.activation(number)? {
+        match import.output(number)? {
             Ok(output) => {
                 import.graph.outputs.push(output);
                 imported_outputs.push(import.end(number)?);
@@ -204,6 +201,7 @@ pub fn import_with_ends(bytes: &[u8]) -> Result<Imported, ImportError> {
     if !refusals.is_empty() {
         return Err(ImportError::Unsupported(refusals));
     }
+    import.leave_states();
     import.graph.ops.splice(0..0, import.constants);
     import.graph.check().map_err(ImportError::Graph)?;
     Ok(Imported {
@@ -259,13 +257,17 @@ pub(super) type Answer<T> = Result<Result<T, String>, ImportError>;
 
 /// An import on its way.
 pub(super) struct Import<'a> {
-    buffers: Vector<'a>,
-    tensors: Vector<'a>,
-    graph: Graph,
-    activations: HashMap<i32, TensorId>,
+    pub(super) buffers: Vector<'a>,
+    pub(super) tensors: Vector<'a>,
+    pub(super) graph: Graph,
+    pub(super) activations: HashMap<i32, TensorId>,
     ends: Ends,
     /// Whole numbers that operators have made of shapes.
     known: HashMap<i32, Vec<i64>>,
+    /// What is read and assigned by name.
+    pub(super) variables: Variables,
+    /// Tensors of real numbers that an int8 tensor stands for.
+    reals: HashMap<i32, Real>,
     /// Ops that make activations of constants; they come before all others.
     constants: Vec<Op>,
     /// Tensors of whole numbers that `ARG_MAX` and `ARG_MIN` make.
@@ -274,65 +276,22 @@ pub(super) struct Import<'a> {
     places_left: usize,
 }
 
-/// What a tensor of the file says of itself.
-pub(super) struct TensorFacts<'a> {
-    pub(super) name: String,
-    pub(super) dims: Vec<i32>,
-    pub(super) kind: i8,
-    pub(super) scales: Vec<f32>,
-    pub(super) zero_points: Vec<i64>,
-    pub(super) dimension: i32,
-    /// The bytes of a constant; empty for an activation.
-    pub(super) data: &'a [u8],
-}
-
 impl<'a> Import<'a> {
-    /// The facts of a tensor by its number in the file; an optional input has number -1 and is never asked for.
-    pub(super) fn facts(&self, number: i32) -> Result<TensorFacts<'a>, ImportError> {
-        let index = usize::try_from(number).map_err(|_| ImportError::Truncated)?;
-        let table = self.tensors.table(index)?;
-        let buffer = table.scalar(tensor::BUFFER, 0u32)? as usize;
-        // Buffer 0 is empty by convention; some writers leave the list out altogether.
-        let data = if buffer == 0 {
-            &[]
-        } else {
-            self.buffers
-                .table(buffer)?
-                .scalars::<u8>(schema::BUFFER_DATA)?
-                .raw()
-        };
-        let (scales, zero_points, dimension) = match table.table(tensor::QUANTIZATION)? {
-            None => (Vec::new(), Vec::new(), 0),
-            Some(parameters) => (
-                parameters
-                    .scalars::<f32>(quantization::SCALE)?
-                    .scalars()
-                    .collect(),
-                parameters
-                    .scalars::<i64>(quantization::ZERO_POINT)?
-                    .scalars()
-                    .collect(),
-                parameters.scalar(quantization::DIMENSION, 0i32)?,
-            ),
-        };
-        let is_odd = table.scalar(tensor::IS_VARIABLE, 0u8)? != 0
-            || table.table(tensor::SPARSITY)?.is_some();
-        Ok(TensorFacts {
-            name: short(table.text(tensor::NAME)?),
-            dims: table
-                .scalars::<i32>(tensor::SHAPE)?
-                .scalars()
-                .take(9)
-                .collect(),
-            kind: if is_odd {
-                -1
-            } else {
-                table.scalar(tensor::TYPE, 0i8)?
-            },
-            scales,
-            zero_points,
-            dimension,
-            data,
+    /// An import of one subgraph that has not begun.
+    pub(super) fn of(file: &Table<'a>, subgraph: &Table<'a>) -> Result<Import<'a>, ImportError> {
+        Ok(Import {
+            buffers: file.tables(model::BUFFERS)?,
+            tensors: subgraph.tables(subgraph::TENSORS)?,
+            graph: Graph::default(),
+            activations: HashMap::new(),
+            ends: Ends::default(),
+            known: HashMap::new(),
+            variables: Variables::default(),
+            reals: HashMap::new(),
+            constants: Vec::new(),
+            places_of_extremes: HashSet::new(),
+            bytes_left: 0,
+            places_left: PLACES_MAX,
         })
     }
 
@@ -428,6 +387,30 @@ impl<'a> Import<'a> {
             )));
         }
         self.made(number)
+    }
+
+    /// The real numbers of a tensor, where an int8 tensor stands for them.
+    pub(super) fn real(&self, number: i32) -> Option<&Real> {
+        self.reals.get(&number)
+    }
+
+    /// Notes that an int8 tensor stands for one of real numbers.
+    pub(super) fn stands_for(&mut self, number: i32, real: Real) {
+        self.activations.insert(number, real.tensor());
+        self.reals.insert(number, real);
+    }
+
+    /// [`Import::activation`] of an output of the network, whose numbers must be those of the int8.
+    fn output(&mut self, number: i32) -> Answer<TensorId> {
+        if let Some(real) = self.reals.get(&number)
+            && !real.is_plain(self)
+        {
+            return Ok(Err(
+                "holds real numbers that no int8 tensor has; end the network before it computes them"
+                    .to_owned(),
+            ));
+        }
+        self.activation(number)
     }
 
     /// Notes that a tensor of whole numbers holds places along an axis.
@@ -694,53 +677,13 @@ pub(super) fn product(numbers: &[impl Copy + Into<i64>]) -> i64 {
     each.fold(1, i64::saturating_mul)
 }
 
-fn short(name: String) -> String {
+pub(super) fn short(name: String) -> String {
     let Some((end, _)) = name.char_indices().nth(NAME_CHARS_MAX) else {
         return name;
     };
     let cut = &name[..end];
     let whole = cut.rfind(';').filter(|&end| end > 0).unwrap_or(end);
     cut[..whole].to_owned()
-}
-
-/// `[batch, height, width, channels]` of up to four dimensions; `None` if one is out of range.
-pub(super) fn shape_of(dims: &[i32]) -> Option<[u16; 4]> {
-    let mut shape = [1; 4];
-    let start = 4usize.checked_sub(dims.len())?;
-    for (place, &dim) in shape[start..].iter_mut().zip(dims) {
-        *place = u16::try_from(dim).ok().filter(|&dim| dim > 0)?;
-    }
-    Some(shape)
-}
-
-/// [`shape_of`] of any dimensions: those before the last two become the height.
-pub(super) fn folded_shape(dims: &[i32]) -> Option<[u16; 4]> {
-    let rows = dims.len().saturating_sub(2);
-    let in_range = |&dim: &i32| u16::try_from(dim).ok().filter(|&dim| dim > 0);
-    let height = dims[..rows]
-        .iter()
-        .try_fold(1u16, |all, dim| all.checked_mul(in_range(dim)?))?;
-    let mut shape = [1, height, 1, 1];
-    let start = 4 - (dims.len() - rows);
-    for (place, dim) in shape[start..].iter_mut().zip(&dims[rows..]) {
-        *place = in_range(dim)?;
-    }
-    Some(shape)
-}
-
-pub(super) fn type_name(kind: i8) -> &'static str {
-    let name = usize::try_from(kind)
-        .ok()
-        .and_then(|kind| TYPES.get(kind).copied());
-    name.unwrap_or("a variable, sparse or of unknown type")
-}
-
-fn int32s(data: &[u8]) -> Vec<i32> {
-    data.as_chunks()
-        .0
-        .iter()
-        .map(|&word| i32::from_le_bytes(word))
-        .collect()
 }
 
 /// An op that has been read.

@@ -3,7 +3,8 @@
 use tinyops_nn::record::Element;
 
 use crate::graph::{Data, Quantization, Tensor, TensorId};
-use crate::tflite::import::{Answer, Import, TensorFacts};
+use crate::tflite::facts::TensorFacts;
+use crate::tflite::import::{Answer, Import};
 use crate::tflite::schema::{INT16, INT32};
 
 /// The operators that TFLM runs over int16 activations with int8 filters, by name.
@@ -80,6 +81,11 @@ pub(super) fn suits(
             false => Ok(()),
         });
     }
+    // Weights of time may have 16 bits where the activations have 8.
+    let inputs = match operator {
+        "SVDF" => inputs.get(..1).unwrap_or_default(),
+        _ => inputs,
+    };
     for &number in inputs.iter().chain(outputs).filter(|&&number| number >= 0) {
         let facts = import.facts(number)?;
         if facts.kind == INT16 {

@@ -8,14 +8,17 @@ mod batches;
 mod constants;
 mod ends;
 mod export;
+mod facts;
 mod flatbuffer;
 mod general;
 mod import;
 mod int16;
+mod islands;
 mod operator;
 mod operators;
 mod outline;
 mod schema;
+mod variables;
 mod windows;
 mod write;
 

@@ -1,11 +1,12 @@
 //! One operator of a `.tflite` file as one op of a graph.
 
 use crate::graph::{Activation, Conv, Op, OpKind, Padding, Pool, TensorId};
+use crate::tflite::facts::shape_of;
 use crate::tflite::flatbuffer::Table;
-use crate::tflite::import::{Answer, Import, ImportError, op_of, shape_of};
+use crate::tflite::import::{Answer, Import, ImportError, op_of};
 use crate::tflite::operators::{instead, is_read};
 use crate::tflite::outline::Outline;
-use crate::tflite::{general, int16, windows};
+use crate::tflite::{general, int16, islands, variables, windows};
 
 /// Unwraps an [`Answer`], handing a refusal on.
 macro_rules! or_refuse {
@@ -27,6 +28,12 @@ pub(super) fn read(import: &mut Import<'_>, outline: &Outline<'_>) -> Answer<Vec
         options,
     } = outline;
     let options = Options(*options);
+    if let Some(ops) = or_refuse!(variables::read(import, outline)) {
+        return Ok(ops);
+    }
+    if let Some(ops) = or_refuse!(islands::read(import, outline)) {
+        return Ok(ops);
+    }
     or_refuse!(int16::suits(import, name, inputs, outputs));
     if let Some(ops) = general::read(import, &options, name, inputs, outputs)? {
         return Ok(ops);

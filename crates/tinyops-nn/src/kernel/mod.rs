@@ -40,7 +40,11 @@ pub(crate) mod extreme;
 #[cfg(feature = "int16")]
 pub(crate) mod int16;
 #[cfg(feature = "general-ops")]
+pub(crate) mod lstm;
+#[cfg(feature = "general-ops")]
 pub(crate) mod mean;
+#[cfg(feature = "general-ops")]
+pub(crate) mod normalize;
 #[cfg(feature = "general-ops")]
 pub(crate) mod pad;
 #[cfg(not(all(target_arch = "arm", target_feature = "dsp", not(feature = "mve"))))]
@@ -60,6 +64,10 @@ pub(crate) mod reduce;
 #[cfg(feature = "general-ops")]
 pub(crate) mod resize;
 pub(crate) mod softmax;
+#[cfg(feature = "general-ops")]
+pub(crate) mod squash;
+#[cfg(feature = "general-ops")]
+pub(crate) mod svdf;
 
 /// Channels whose sums are kept at once: two 256-bit or four 128-bit vectors of the host.
 #[cfg(not(all(target_arch = "arm", target_feature = "dsp", not(feature = "mve"))))]

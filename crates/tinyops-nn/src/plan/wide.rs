@@ -18,8 +18,8 @@ const FUNCTION_BYTES: u64 = 4 * 7;
 const SOFTMAX_BYTES: u64 = 4 * 2;
 /// Values of one of a softmax's two tables.
 pub(crate) const SOFTMAX_TABLE: usize = 513;
-/// Values of the table of a logistic function or a hyperbolic tangent.
-pub(crate) const SIGMOID_TABLE: usize = 256;
+
+pub(crate) use crate::kernel::squash::SIGMOID_TABLE;
 
 impl Plan<'_> {
     /// Whether a tensor of the op has int16 values.

@@ -121,10 +121,31 @@ fn general_plans(tensor: impl Fn([u16; 3]) -> Activation) -> Vec<OneOp> {
     known.numbers.extend([0; 4]);
     let extreme = OneOp::new(OpCode::Extreme, &[tensor([3, 4, 2])], tensor([1, 3, 2]))
         .with_numbers(&[0, 3, 8, 2, 1, 4, 2]);
+    let normal =
+        OneOp::new(OpCode::Normalize, &[tensor([1, 2, 3])], tensor([1, 2, 3])).with_numbers(&[-3]);
+    let mut svdf_numbers = [&[4, 3, 2, 1, -3][..], &pair, &pair].concat();
+    svdf_numbers.extend([5; 6]);
+    let svdf = OneOp::new(
+        OpCode::Svdf,
+        &[tensor([1, 1, 5]), tensor([1, 4, 3])],
+        tensor([1, 1, 2]),
+    )
+    .with_numbers(&svdf_numbers)
+    .with_table(&[9; 20 + 12]);
+    let mut lstm_numbers = vec![2, 3, -3, 900, 6, 0];
+    lstm_numbers.extend((0..11).flat_map(|_| pair));
+    lstm_numbers.extend([7; 16]);
+    let lstm = OneOp::new(
+        OpCode::Lstm,
+        &[tensor([1, 4, 3]), tensor([1, 1, 6])],
+        tensor([1, 4, 2]),
+    )
+    .with_numbers(&lstm_numbers)
+    .with_table(&[200; 512 + 4 * 2 * (3 + 2)]);
     let constant = OneOp::new(OpCode::Constant, &[], tensor([1, 2, 3])).with_table(&[1; 6]);
     vec![
         transpose, padded, gather, product, sum, reduce, resize, square, matrix, known, extreme,
-        constant,
+        normal, svdf, lstm, constant,
     ]
 }
 

@@ -7,5 +7,6 @@ mod hostile;
 mod kernels;
 mod matrices;
 mod plans;
+mod recurrent;
 mod reference;
 mod statistics;

@@ -128,7 +128,7 @@ impl OneOp {
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut tensors = Vec::new();
         let mut arena_bytes = 0;
-        for activation in self.inputs.iter().chain([&self.output]) {
+        for (index, activation) in self.inputs.iter().chain([&self.output]).enumerate() {
             let [height, width, channels] = activation.shape;
             tensors.push(TensorRecord {
                 offset: arena_bytes,
@@ -137,6 +137,7 @@ impl OneOp {
                 zero_point: activation.zero_point,
                 region: 0,
                 element: tinyops_nn::record::Element::Int8,
+                is_state: self.record.code.has_state() && index == 1,
             });
             arena_bytes += activation.len() as u32;
         }

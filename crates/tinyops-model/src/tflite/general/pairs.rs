@@ -121,7 +121,7 @@ fn spread(
         }
     }
     let count = product(from);
-    let shape = match crate::tflite::import::folded_shape(to) {
+    let shape = match crate::tflite::facts::folded_shape(to) {
         Some(shape) => shape,
         None => return cannot(),
     };

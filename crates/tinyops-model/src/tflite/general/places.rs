@@ -2,7 +2,8 @@
 
 use super::{Call, place_of};
 use crate::graph::{Op, OpKind, Padding, TensorId};
-use crate::tflite::import::{Answer, Import, folded_shape, op_of, product};
+use crate::tflite::facts::folded_shape;
+use crate::tflite::import::{Answer, Import, op_of, product};
 use crate::tflite::operator::or_refuse;
 use crate::tflite::schema::{INT8, INT16};
 

@@ -2,7 +2,8 @@
 
 use super::Call;
 use crate::graph::{Activation, Op, OpKind, Product};
-use crate::tflite::import::{Answer, Import, op_of, shape_of};
+use crate::tflite::facts::shape_of;
+use crate::tflite::import::{Answer, Import, op_of};
 use crate::tflite::operator::{or_refuse, weights};
 
 /// A product with one constant matrix of zero point 0 is a dense layer over rows, which is faster.

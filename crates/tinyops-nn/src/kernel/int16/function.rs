@@ -4,7 +4,8 @@ use core::cell::Cell;
 
 use super::{clamp_of, get, set};
 use crate::kernel::number;
-use crate::plan::{Plan, SIGMOID_TABLE};
+use crate::kernel::squash::squash;
+use crate::plan::Plan;
 use crate::quantize::Multiplier;
 use crate::record::{Element, OpRecord};
 
@@ -66,35 +67,5 @@ fn sigmoid(value: i32, numbers: [i32; 6], table: &[[u8; 2]], is_tanh: bool) -> i
     let shift = shift as u32 & 31;
     let half = (1i32 << shift) >> 1;
     let input = value.wrapping_mul(multiplier).wrapping_add(half) >> shift;
-    let fraction_bits = if is_tanh { 8 } else { 9 };
-    let magnitude = input.unsigned_abs();
-    let place = (magnitude >> fraction_bits) as usize;
-    let entry = |index: usize| i32::from(u16::from_le_bytes(table[index]));
-    if is_tanh {
-        let of_magnitude = if place >= SIGMOID_TABLE - 1 {
-            0xFFFF << 8
-        } else {
-            let fraction = (magnitude & 0xFF) as i32;
-            (entry(place) << 8) + fraction * (entry(place + 1) - entry(place))
-        };
-        let from_half = of_magnitude - (1 << 23);
-        let result = if input >= 0 {
-            from_half + (1 << 7)
-        } else {
-            -from_half + (1 << 7) - 1
-        };
-        return result >> 8;
-    }
-    let of_magnitude = if place >= SIGMOID_TABLE - 1 {
-        0x7FFF << 10
-    } else {
-        let fraction = (magnitude & 0x1FF) as i32;
-        (entry(place) << 9) + fraction * (entry(place + 1) - entry(place))
-    };
-    let result = if input >= 0 {
-        of_magnitude + (1 << 9)
-    } else {
-        (1 << 25) - of_magnitude + (1 << 9) - 1
-    };
-    result >> 10
+    squash(input, table, is_tanh)
 }
