@@ -60,7 +60,7 @@ impl TensorView {
 
     /// The shape as sizes.
     #[cfg_attr(
-        not(all(target_arch = "arm", target_feature = "dsp")),
+        not(all(target_arch = "arm", target_feature = "dsp", not(feature = "mve"))),
         expect(dead_code, reason = "where instructions are few")
     )]
     #[inline(always)]

@@ -314,7 +314,7 @@ pub(crate) fn product(value: u8, weight: u8) -> i32 {
 }
 
 /// Both numbers of a pair, wider.
-#[cfg(all(target_arch = "arm", target_feature = "dsp"))]
+#[cfg(all(target_arch = "arm", target_feature = "dsp", not(feature = "mve")))]
 #[inline(always)]
 pub(crate) fn pair<T, U: From<T>>([first, second]: [T; 2]) -> [U; 2] {
     [U::from(first), U::from(second)]
