@@ -1,11 +1,12 @@
-//! What a board offers and what it costs: data files, four of them compiled in.
+//! What a board offers and what it costs: data files, some of them compiled in.
 
+use std::ops::Deref;
 use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 
 /// A target board. Users add one with one file of the same form as `boards/*.toml`.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Board {
     /// The name in commands and files.
@@ -29,7 +30,7 @@ pub struct Board {
 }
 
 /// A memory and what others hold of it.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Memory {
     /// All of it.
@@ -39,6 +40,15 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// What is left for TinyOps and models.
+    #[must_use]
+    pub fn application_bytes(&self) -> u32 {
+        let others = self.reserved.iter().filter(|reserve| !reserve.ours);
+        others.fold(self.bytes, |left, reserve| {
+            left.saturating_sub(reserve.bytes)
+        })
+    }
+
     /// What is left for models.
     #[must_use]
     pub fn free_bytes(&self) -> u32 {
@@ -49,19 +59,22 @@ impl Memory {
 }
 
 /// A part of a memory that is not ours.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Reserve {
     /// What it holds.
     pub what: String,
     /// How much.
     pub bytes: u32,
+    /// Whether TinyOps itself holds it, and a test on the board is given it.
+    #[serde(default)]
+    pub ours: bool,
     /// Who says so.
     pub source: String,
 }
 
 /// Coefficients of the latency and energy estimates.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cost {
     /// Core cycles for each multiply-accumulate of a filter.
@@ -72,6 +85,12 @@ pub struct Cost {
     pub cycles_per_element: Band,
     /// Core cycles for each floating-point operation of the front end.
     pub cycles_per_dsp_operation: Band,
+    /// Core cycles for each instruction, where instructions can be counted on an emulated core.
+    #[serde(default)]
+    pub cycles_per_instruction: Option<Band>,
+    /// Who says so.
+    #[serde(default)]
+    pub cycles_per_instruction_source: Option<String>,
     /// Power while computing, milliwatts.
     pub active_mw: Band,
     /// Who says so.
@@ -126,6 +145,12 @@ pub enum BoardError {
     /// Not the form of a board file.
     #[error("not a board file")]
     Form(#[from] toml::de::Error),
+    /// Another board has its name.
+    #[error("board `{board}` is there already")]
+    Taken {
+        /// Which board.
+        board: String,
+    },
     /// A number that cannot be.
     #[error("board `{board}`: {fault}")]
     Value {
@@ -143,12 +168,15 @@ impl Board {
     /// [`BoardError`].
     pub fn from_toml(text: &str) -> Result<Board, BoardError> {
         let board: Board = toml::from_str(text)?;
+        let cost = &board.cost;
         let bands = [
-            board.cost.cycles_per_mac,
-            board.cost.cycles_per_element,
-            board.cost.cycles_per_dsp_operation,
-            board.cost.active_mw,
+            cost.cycles_per_mac,
+            cost.cycles_per_element,
+            cost.cycles_per_dsp_operation,
+            cost.active_mw,
         ];
+        let bands = bands.iter().chain(&cost.cycles_per_instruction);
+        let name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         let is_sound = |band: &Band| {
             band.low > 0.0
                 && band.low <= band.typical
@@ -157,7 +185,13 @@ impl Board {
         };
         let fault = if board.clock_hz == 0 {
             "clock_hz is 0"
-        } else if !bands.iter().all(is_sound) {
+        } else if board.id.is_empty() || board.id.len() > 64 || !board.id.chars().all(name) {
+            "its id is not 1 to 64 small letters, digits or `-`"
+        } else if cost.cycles_per_instruction.is_some()
+            != cost.cycles_per_instruction_source.is_some()
+        {
+            "cycles_per_instruction and its source go together"
+        } else if !bands.into_iter().all(is_sound) {
             "a band is not 0 < low <= typical <= high"
         } else if board.flash.free_bytes() == 0 || board.ram.free_bytes() == 0 {
             "its reserves leave no flash or no RAM"
@@ -181,6 +215,15 @@ impl Board {
     pub fn ram_free_bytes(&self) -> u32 {
         self.ram.free_bytes()
     }
+
+    /// Time and energy of a count of instructions of the board's own core: milliseconds and millijoules, each as a
+    /// band; `None` where the board does not say how many cycles one takes.
+    #[must_use]
+    pub fn estimate(&self, instructions: u64) -> Option<(Band, Band)> {
+        let cycles = self.cost.cycles_per_instruction?.times(instructions as f64);
+        let latency_ms = cycles.times(1e3 / f64::from(self.clock_hz));
+        Some((latency_ms, latency_ms.by(self.cost.active_mw).times(1e-3)))
+    }
 }
 
 /// The boards that TinyOps knows, in alphabetical order.
@@ -189,14 +232,68 @@ pub fn boards() -> &'static [Board] {
     static BOARDS: LazyLock<Vec<Board>> = LazyLock::new(|| {
         [
             include_str!("../boards/arduino-nano-33-ble-sense.toml"),
+            include_str!("../boards/bbc-microbit.toml"),
+            include_str!("../boards/ensemble-e7.toml"),
             include_str!("../boards/esp-eye.toml"),
             include_str!("../boards/himax-we-i-plus.toml"),
+            include_str!("../boards/nrf52840-dk.toml"),
+            include_str!("../boards/nrf5340-dk.toml"),
+            include_str!("../boards/nucleo-g0b1re.toml"),
+            include_str!("../boards/nucleo-h7a3zi-q.toml"),
+            include_str!("../boards/nucleo-l4r5zi.toml"),
+            include_str!("../boards/nucleo-u575zi-q.toml"),
+            include_str!("../boards/raspberry-pi-pico.toml"),
+            include_str!("../boards/raspberry-pi-pico-2.toml"),
             include_str!("../boards/sparkfun-edge-2.toml"),
         ]
         .map(|text| Board::from_toml(text).expect("`every_board_file_is_sound` reads them all"))
         .into()
     });
     &BOARDS
+}
+
+/// The boards that TinyOps knows, and those that a user added.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Boards(Vec<Board>);
+
+impl Default for Boards {
+    fn default() -> Boards {
+        Boards(boards().to_vec())
+    }
+}
+
+impl Deref for Boards {
+    type Target = [Board];
+
+    fn deref(&self) -> &[Board] {
+        &self.0
+    }
+}
+
+impl Boards {
+    /// Adds a board.
+    ///
+    /// # Errors
+    /// [`BoardError::Taken`].
+    pub fn add(&mut self, board: Board) -> Result<(), BoardError> {
+        if self.named(&board.id).is_some() {
+            return Err(BoardError::Taken { board: board.id });
+        }
+        self.0.push(board);
+        Ok(())
+    }
+
+    /// A board by its id.
+    #[must_use]
+    pub fn named(&self, id: &str) -> Option<&Board> {
+        self.0.iter().find(|board| board.id == id)
+    }
+
+    /// What a user added.
+    #[must_use]
+    pub fn added(&self) -> &[Board] {
+        &self.0[boards().len()..]
+    }
 }
 
 #[cfg(test)]
@@ -206,26 +303,41 @@ mod tests {
     #[test]
     fn every_board_file_is_sound() {
         let ids: Vec<_> = boards().iter().map(|board| board.id.as_str()).collect();
-        assert_eq!(
-            ids,
-            [
-                "arduino-nano-33-ble-sense",
-                "esp-eye",
-                "himax-we-i-plus",
-                "sparkfun-edge-2"
-            ]
-        );
+        assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
+        let folder = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/boards"));
+        assert_eq!(folder.unwrap().count(), ids.len(), "every file is read");
         for board in boards() {
-            assert!(
-                board.flash_free_bytes() > 256 * 1024,
-                "{} leaves flash",
-                board.id
-            );
-            assert!(
-                board.ram_free_bytes() > 100 * 1024,
-                "{} leaves RAM",
-                board.id
-            );
+            for memory in [&board.flash, &board.ram] {
+                assert!(memory.free_bytes() >= 4096, "{}", board.id);
+                assert!(memory.application_bytes() >= memory.free_bytes());
+                let sources = memory.reserved.iter().map(|reserve| &reserve.source);
+                assert!(sources.into_iter().all(|source| source.len() > 4));
+            }
+        }
+    }
+
+    #[test]
+    fn estimates_are_bands_around_instructions() {
+        let boards = Boards::default();
+        let board = boards.named("nucleo-l4r5zi").unwrap();
+        let (ms, mj) = board.estimate(1_200_000).unwrap();
+        assert_eq!((ms.low, ms.typical, ms.high), (11.0, 14.0, 20.0));
+        assert!(mj.low < mj.typical && mj.typical < mj.high);
+        assert!(boards.named("esp-eye").unwrap().estimate(1).is_none());
+    }
+
+    #[test]
+    fn a_name_is_given_once() {
+        let mut all = Boards::default();
+        let own = include_str!("../boards/esp-eye.toml");
+        let taken = all.add(Board::from_toml(own).unwrap());
+        assert!(matches!(taken, Err(BoardError::Taken { .. })));
+        let own = own.replace("id = \"esp-eye\"", "id = \"own\"");
+        all.add(Board::from_toml(&own).unwrap()).unwrap();
+        assert_eq!(all.named("own"), all.added().first());
+        for id in ["", "Own", "a b", "../x"] {
+            let bad = own.replace("\"own\"", &format!("\"{id}\""));
+            assert!(Board::from_toml(&bad).is_err(), "{id}");
         }
     }
 

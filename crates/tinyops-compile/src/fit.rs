@@ -11,7 +11,7 @@ const CAPSULE_HEAD_BYTES: u32 = 1024;
 pub const GOLDEN_COUNT_MAX: u32 = 8;
 /// Room for golden vectors; one is carried whatever it takes.
 const GOLDEN_BYTES_MAX: u32 = 64 * 1024;
-/// Flash pages are erased whole; 8 KiB is the largest page of the four boards (Apollo3), 4 KiB the others'.
+/// Flash pages are erased whole; 8 KiB is the largest page of the boards (Apollo3, STM32U5, STM32H7A3).
 const PAGE_BYTES: u32 = 8192;
 /// An update lands beside what runs.
 const SLOT_COUNT: u32 = 2;

@@ -6,7 +6,7 @@ use tinyops_model::graph::{Graph, OpKind};
 use tinyops_model::{Body, Decision, Model, OwnedScaler, Task};
 use tinyops_sketch::Baseline;
 
-use crate::board::boards;
+use crate::board::Board;
 use crate::compiled::{CompileError, Compiled, Options, Saved, compile_graph_with};
 use crate::fit::{Limits, fit};
 use crate::shortfall::Shortfall;
@@ -119,12 +119,12 @@ pub fn model_of(name: &str, graph: Graph) -> Result<Model, CompileError> {
     })
 }
 
-/// Compiles a network and holds it against every board, as if it stood alone: without window and
+/// Compiles a network and holds it against boards, as if it stood alone: without window and
 /// features, and with a payload of its plan.
 ///
 /// # Errors
 /// [`CompileError`].
-pub fn survey(graph: &Graph) -> Result<(Survey, Compiled), CompileError> {
+pub fn survey(graph: &Graph, boards: &[Board]) -> Result<(Survey, Compiled), CompileError> {
     let alone = |options: &Options| {
         let mut compiled = compile_graph_with(graph, options)?;
         compiled.payload_bytes = u32::try_from(compiled.program.len()).unwrap_or(u32::MAX);
@@ -150,14 +150,14 @@ pub fn survey(graph: &Graph) -> Result<(Survey, Compiled), CompileError> {
         let shapes = ids.iter().map(|&id| graph.tensor(id).shape);
         shapes.collect::<Vec<_>>()
     };
-    let boards = boards().iter().map(|board| BoardFit {
+    let fits = boards.iter().map(|board| BoardFit {
         board: board.id.clone(),
         reasons: fit(&compiled, board, &Limits::default())
             .reasons
             .iter()
             .map(ToString::to_string)
             .collect(),
-        shortfall: Shortfall::of(&compiled, board, &Limits::default(), boards(), |options| {
+        shortfall: Shortfall::of(&compiled, board, &Limits::default(), boards, |options| {
             alone(options).ok()
         }),
     });
@@ -169,7 +169,7 @@ pub fn survey(graph: &Graph) -> Result<(Survey, Compiled), CompileError> {
         plan_bytes: compiled.program.len(),
         arena_bytes: compiled.arena_bytes,
         saved: compiled.saved.clone(),
-        boards: boards.collect(),
+        boards: fits.collect(),
     };
     Ok((survey, compiled))
 }

@@ -29,7 +29,7 @@ mod schedule;
 mod shortfall;
 mod storages;
 
-pub use board::{Band, Board, BoardError, Cost, Memory, Reserve, boards};
+pub use board::{Band, Board, BoardError, Boards, Cost, Memory, Reserve, boards};
 pub use capsule::{Golden, PayloadError, payload};
 pub use compare::{Case, Comparison, Element, Row, Verdict, compare};
 pub use compiled::{

@@ -53,12 +53,12 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// What a board leaves.
+    /// What a board leaves to TinyOps and its models.
     #[must_use]
     pub fn of(board: &Board) -> Memory {
         Memory {
-            flash_bytes: board.flash_free_bytes(),
-            ram_bytes: board.ram_free_bytes(),
+            flash_bytes: board.flash.application_bytes(),
+            ram_bytes: board.ram.application_bytes(),
         }
     }
 }

@@ -6,6 +6,7 @@
 //! store whole or not at all. This crate knows no device and no rollout: those are the fleet's.
 
 mod bench;
+mod boards;
 mod code;
 mod error;
 mod flow;
@@ -17,6 +18,7 @@ mod project;
 mod step;
 mod trigger;
 
+pub use boards::{BOARDS_FOLDER, BoardFileError, boards_of, read_board};
 pub use code::code_version;
 pub use error::RunError;
 pub use gate::{Gate, GateName, Verdict};

@@ -3,8 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use tinyops_compile::Boards;
 use tinyops_data::spec::DataSpec;
 use tinyops_train::{TrainError, TrainSpec};
+
+use crate::boards::{BoardFileError, boards_of};
 
 /// A project file. Every section may be absent, every key has a default, an unknown key is an error.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -22,6 +25,9 @@ pub struct Project {
     pub privacy: PrivacySection,
     /// What a model must show before it is registered.
     pub gates: GatesSection,
+    /// The boards that targets may name: those that TinyOps knows and those of the project's folder.
+    #[serde(skip)]
+    pub known: Boards,
 }
 
 /// `[project]`
@@ -177,7 +183,8 @@ impl Project {
             path: path.clone(),
             source,
         })?;
-        Self::parse(&text, &path)
+        let known = boards_of(folder)?;
+        Self::parse_with(&text, &path, known)
     }
 
     /// Reads the text of a project file; `path` is only for the words of an error.
@@ -185,7 +192,11 @@ impl Project {
     /// # Errors
     /// [`ProjectError::Syntax`].
     pub fn parse(text: &str, path: &Path) -> Result<Self, ProjectError> {
-        let project: Self = toml::from_str(text).map_err(|error| {
+        Self::parse_with(text, path, Boards::default())
+    }
+
+    fn parse_with(text: &str, path: &Path, known: Boards) -> Result<Self, ProjectError> {
+        let mut project: Self = toml::from_str(text).map_err(|error| {
             let offset = error.span().map_or(0, |span| span.start);
             let (line, column) = position(text, offset);
             ProjectError::Syntax {
@@ -195,6 +206,7 @@ impl Project {
                 message: error.message().to_owned(),
             }
         })?;
+        project.known = known;
         project.check(text, path)?;
         Ok(project)
     }
@@ -231,10 +243,7 @@ impl Project {
             return refuse(key, format!("is {value}: must be a finite number"));
         }
         for id in &self.boards.targets {
-            if !tinyops_compile::boards()
-                .iter()
-                .any(|board| board.id == *id)
-            {
+            if self.known.named(id).is_none() {
                 return refuse(
                     "boards.targets",
                     format!("names `{id}`, which `tinyops boards` does not list"),
@@ -283,6 +292,9 @@ fn position(text: &str, offset: usize) -> (usize, usize) {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProjectError {
+    /// A file in the project's `boards` folder is not a board.
+    #[error(transparent)]
+    Board(#[from] BoardFileError),
     /// The file is not there, or not readable.
     #[error("cannot read `{}`", path.display())]
     Read {

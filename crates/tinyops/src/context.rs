@@ -6,8 +6,9 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use tinyops_compile::{Board, Boards};
 use tinyops_fleet::{Fleet, FleetError, Policy};
-use tinyops_pipeline::{Project, ProjectError, Workshop};
+use tinyops_pipeline::{Project, ProjectError, Workshop, boards_of, read_board};
 use tinyops_server::Moment;
 use tinyops_store::{Artifacts, Db, Digest, Readers, StoreError, Timestamp, write_whole};
 
@@ -65,6 +66,31 @@ impl Context {
                 ),
                 _ => failure,
             }
+        })
+    }
+
+    /// The boards that TinyOps knows and those of the project's folder.
+    pub(crate) fn boards(&self) -> Result<Boards, Failure> {
+        boards_of(&self.root).map_err(|error| {
+            Failure::of(Exit::Question, &error).hint("docs/boards.md says what a board file holds")
+        })
+    }
+
+    /// A board by its name, or by the path of its file.
+    pub(crate) fn board(&self, given: &str) -> Result<Board, Failure> {
+        if given.ends_with(".toml") {
+            return read_board(Path::new(given)).map_err(|error| {
+                Failure::of(Exit::Question, &error)
+                    .hint("docs/boards.md says what a board file holds")
+            });
+        }
+        let boards = self.boards()?;
+        boards.named(given).cloned().ok_or_else(|| {
+            let ids: Vec<&str> = boards.iter().map(|board| board.id.as_str()).collect();
+            Failure::question(format!("no board is called `{given}`")).hint(format!(
+                "boards are: {}; a file `boards/NAME.toml` beside the project file adds one",
+                ids.join(", ")
+            ))
         })
     }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use tinyops_compile::{
-    Band, Fit, GOLDEN_COUNT_MAX, Limits, boards, compile, fit, golden_count, payload,
+    Band, Board, Fit, GOLDEN_COUNT_MAX, Limits, compile, fit, golden_count, payload,
 };
 use tinyops_data::window::Windowing;
 use tinyops_store::step::Port;
@@ -111,6 +111,7 @@ pub(crate) async fn step(
     let split: NamedSplit = parsed(&bench.bytes(&split.digest).await?)?;
     let settings = (
         project.boards.clone(),
+        project.known.added().to_vec(),
         project.data.window.clone(),
         GOLDEN_COUNT_MAX,
     );
@@ -137,7 +138,7 @@ pub(crate) async fn step(
                 program_bytes: compiled.program.len(),
                 arena_bytes: compiled.arena_bytes,
                 payload_bytes: payload.len(),
-                fits: fits(&compiled, &project.boards),
+                fits: fits(&compiled, &project.boards, &project.known),
             };
             let fitting = report.fits.iter().filter(|fit| fit.fits).count();
             let summary = format!(
@@ -172,14 +173,18 @@ pub(crate) async fn step(
     Ok((done, report))
 }
 
-fn fits(compiled: &tinyops_compile::Compiled, settings: &BoardsSection) -> Vec<BoardFit> {
+fn fits(
+    compiled: &tinyops_compile::Compiled,
+    settings: &BoardsSection,
+    known: &[Board],
+) -> Vec<BoardFit> {
     let limits = Limits {
         flash_bytes: settings.flash_bytes_max,
         ram_bytes: settings.ram_bytes_max,
         latency_ms: settings.latency_ms_max,
         energy_mj: settings.energy_mj_max,
     };
-    let mut fits: Vec<BoardFit> = boards()
+    let mut fits: Vec<BoardFit> = known
         .iter()
         .map(|board| {
             let is_target = settings.targets.contains(&board.id);

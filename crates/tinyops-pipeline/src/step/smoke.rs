@@ -1,7 +1,7 @@
 //! Smoke: the golden vectors on the executor, from the finished payload and nothing else.
 
 use serde::{Deserialize, Serialize};
-use tinyops_compile::{Board, boards, replay};
+use tinyops_compile::{Board, replay};
 use tinyops_emulate::{EmulateError, Firmware, Machine, Memory, smoke};
 use tinyops_store::step::Port;
 
@@ -14,7 +14,27 @@ pub(crate) async fn step(
     bench: &mut Bench<'_>,
     packages: &[Package],
 ) -> Result<Vec<Gate>, RunError> {
-    let settings = bench.workshop.project.gates.smoke;
+    let project = &bench.workshop.project;
+    let setting = project.gates.smoke;
+    // Each core that is asked for once; without targets the first board stands for all.
+    let count = if project.boards.targets.is_empty() {
+        1
+    } else {
+        packages.len()
+    };
+    let mut boards: Vec<Board> = Vec::new();
+    for package in &packages[..count.min(packages.len())] {
+        let Some(board) = project.known.named(&package.board) else {
+            continue;
+        };
+        let (machine, _) = Machine::of_board(board);
+        if boards
+            .iter()
+            .all(|other| Machine::of_board(other).0 != machine)
+        {
+            boards.push(board.clone());
+        }
+    }
     let Some(first) = packages.first() else {
         // It fits no board: the gate of the fit has said so, and there is nothing to run.
         return Ok(Vec::new());
@@ -24,11 +44,11 @@ pub(crate) async fn step(
         digest: first.payload,
     }];
     let payload = bench.bytes(&first.payload).await?;
-    let board = boards().iter().find(|board| board.id == first.board);
+    let settings = (setting, boards.clone());
     let work = move |tell: Tell| {
         tell(0, 0, "the first time builds the firmware".to_owned());
         let found = Found {
-            gates: vec![golden(&payload)?, emulated(&payload, settings, board)],
+            gates: vec![golden(&payload)?, emulated(&payload, setting, &boards)],
         };
         let summary = found
             .gates
@@ -73,34 +93,49 @@ fn golden(payload: &[u8]) -> Result<Gate, RunError> {
     Ok(Gate::new(GateName::Golden, holds, reason))
 }
 
-fn emulated(payload: &[u8], setting: Smoke, board: Option<&Board>) -> Gate {
-    let absent = |reason: String| match setting {
-        Smoke::Required => Gate::new(GateName::Smoke, false, reason),
-        Smoke::Off | Smoke::WhenAvailable => Gate::not_run(GateName::Smoke, reason),
-    };
-    let Some(board) = board.filter(|_| setting != Smoke::Off) else {
-        return absent("not run: switched off in `[gates]`".to_owned());
-    };
-    let (machine, stand_in) = Machine::of_board(board);
-    let verdict =
-        Firmware::find().and_then(|firmware| smoke(&firmware, machine, payload, Memory::of(board)));
-    match verdict {
-        Ok(found) => {
-            let wrong = found.cases.iter().filter(|case| case.difference.is_some());
-            let reason = format!(
-                "{} of {} vectors equal on the emulated {}, {} instructions at most, {} bytes of stack{}",
-                found.cases.len() - wrong.count(),
-                found.cases.len(),
-                machine.core,
-                found.instructions_max(),
-                found.stack_bytes,
-                stand_in.map_or(String::new(), |reason| format!(" ({reason})"))
-            );
-            Gate::new(GateName::Smoke, found.passed(), reason)
-        }
-        Err(EmulateError::Missing { what, remedy }) => {
-            absent(format!("not run: {what} is missing; {remedy}"))
-        }
-        Err(error) => Gate::new(GateName::Smoke, false, error.to_string()),
+fn emulated(payload: &[u8], setting: Smoke, boards: &[Board]) -> Gate {
+    if setting == Smoke::Off {
+        return Gate::not_run(
+            GateName::Smoke,
+            "not run: switched off in `[gates]`".to_owned(),
+        );
     }
+    let (mut holds, mut reasons) = (true, Vec::new());
+    for board in boards {
+        let (machine, stand_in) = Machine::of_board(board);
+        let verdict = Firmware::find()
+            .and_then(|firmware| smoke(&firmware, machine, payload, Memory::of(board)));
+        match verdict {
+            Ok(found) => {
+                let wrong = found.cases.iter().filter(|case| case.difference.is_some());
+                holds &= found.passed();
+                reasons.push(format!(
+                    "{} of {} vectors equal on the emulated {}, {} instructions at most, {} bytes of arena, {} of stack{}",
+                    found.cases.len() - wrong.count(),
+                    found.cases.len(),
+                    machine.core,
+                    found.instructions_max(),
+                    found.arena_touched_bytes,
+                    found.stack_bytes,
+                    stand_in.map_or(String::new(), |reason| format!(" ({reason})"))
+                ));
+            }
+            Err(EmulateError::Missing { what, remedy }) => {
+                let reason = format!("not run: {what} is missing; {remedy}");
+                return match setting {
+                    Smoke::Required => Gate::new(GateName::Smoke, false, reason),
+                    Smoke::Off | Smoke::WhenAvailable => Gate::not_run(GateName::Smoke, reason),
+                };
+            }
+            Err(error) => {
+                holds = false;
+                reasons.push(format!("{}: {error}", board.id));
+            }
+        }
+    }
+    Gate::new(
+        GateName::Smoke,
+        holds && !boards.is_empty(),
+        reasons.join("; "),
+    )
 }

@@ -2,7 +2,7 @@ use std::{fmt::Write as _, path::PathBuf};
 
 use serde::Serialize;
 use tinyops_compile::{
-    Board, Compiled, Fit, Limits, OpCost, Pass, RamUse, Saved, Shortfall, Smaller, boards, compile,
+    Board, Compiled, Fit, Limits, OpCost, Pass, RamUse, Saved, Shortfall, Smaller, compile,
     compile_with, fit, payload,
 };
 use tinyops_model::Model;
@@ -23,7 +23,7 @@ use crate::{
 pub(crate) struct Compile {
     /// Model and version, such as `fan@3` [default: the project's]
     model: Option<ModelRef>,
-    /// Board to compile for; `tinyops boards` lists them
+    /// Board to compile for, one that `tinyops boards` lists or the path of a board file
     #[arg(long)]
     board: String,
     /// Write the payload here
@@ -56,7 +56,8 @@ struct View<'a> {
 }
 
 pub(crate) async fn run(context: &Context, args: &Compile) -> Result<(), Failure> {
-    let board = board(&args.board)?;
+    let boards = context.boards()?;
+    let board = &context.board(&args.board)?;
     let (db, artifacts) = context.existing_store().await?;
     let row = chosen(context, &db, args.model.as_ref()).await?;
     let decoded = Model::decode(&artifacts.get(&row.digest).await?).map_err(|error| {
@@ -65,7 +66,7 @@ pub(crate) async fn run(context: &Context, args: &Compile) -> Result<(), Failure
     let compiled = compile(&decoded).map_err(|error| Failure::of(Exit::No, &error))?;
     let limits = limits(context);
     let fit = fit(&compiled, board, &limits);
-    let mut shortfall = Shortfall::of(&compiled, board, &limits, boards(), |options| {
+    let mut shortfall = Shortfall::of(&compiled, board, &limits, &boards, |options| {
         compile_with(&decoded, options).ok()
     });
     if let Some(shortfall) = &mut shortfall {
@@ -161,15 +162,6 @@ async fn variants(
         }
     }
     Ok(found)
-}
-
-/// A board by its id.
-pub(crate) fn board(id: &str) -> Result<&'static Board, Failure> {
-    boards().iter().find(|board| board.id == id).ok_or_else(|| {
-        let ids: Vec<&str> = boards().iter().map(|board| board.id.as_str()).collect();
-        Failure::question(format!("no board is called `{id}`"))
-            .hint(format!("boards are: {}", ids.join(", ")))
-    })
 }
 
 /// The payload that the model's own run made, for this board or any other: it is the same for all.

@@ -120,14 +120,8 @@ async fn live(context: &Context, args: &Run) -> Result<(), Failure> {
         channel_count: front_end.channel_count,
         rate_hz: front_end.rate_hz,
     };
-    let board = tinyops_compile::boards()
-        .iter()
-        .find(|board| board.id == args.board)
-        .map(|board| board.id.as_str())
-        .ok_or_else(|| {
-            Failure::question(format!("board `{}` is not known", args.board))
-                .hint("`tinyops boards` lists them")
-        })?;
+    // A device knows its board for as long as the program runs, as firmware does.
+    let board = context.board(&args.board)?.id.leak();
     let server = address(args.server, &context.settings.http.value)?;
     let mqtt = address(args.mqtt, &context.settings.mqtt.value)?;
     let folder = context.root.join(".tinyops");

@@ -9,7 +9,6 @@ use tinyops_store::{
 };
 
 use crate::{
-    cmd::compile::board,
     context::{Context, moment, now},
     failure::Failure,
     table::Table,
@@ -281,7 +280,7 @@ async fn show(context: &Context, args: &Show) -> Result<(), Failure> {
 }
 
 async fn add(context: &Context, args: &Add) -> Result<(), Failure> {
-    let board = board(&args.board)?;
+    let board = context.board(&args.board)?;
     let (db, artifacts) = context.store().await?;
     let new = NewDevice {
         id: args.id,
@@ -318,7 +317,7 @@ async fn add(context: &Context, args: &Add) -> Result<(), Failure> {
 }
 
 async fn token(context: &Context, args: &Token) -> Result<(), Failure> {
-    let board = board(&args.board)?;
+    let board = context.board(&args.board)?;
     let fleet = context.fleet().await?;
     let token = fleet
         .make_token(

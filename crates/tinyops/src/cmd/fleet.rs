@@ -110,7 +110,9 @@ async fn simulate(context: &Context, args: &Simulate) -> Result<(), Failure> {
         .await
         .map_err(|error| store_failure(&error))?;
     let windows = test_windows(&workshop.root, &workshop.project)?;
-    let mut world = World::open(args, &name, newest.version, &package.board, &payload).await?;
+    // A device knows its board for as long as the program runs, as firmware does.
+    let board = package.board.clone().leak();
+    let mut world = World::open(args, &name, newest.version, board, &payload).await?;
     world.boot(args, &windows)?;
     let mut view = world.live(context, args, &windows).await?;
     view.model = format!("{name}@{}", newest.version);
@@ -160,7 +162,7 @@ impl World {
         args: &Simulate,
         name: &str,
         version: u32,
-        board: &str,
+        board: &'static str,
         payload: &[u8],
     ) -> Result<Self, Failure> {
         let failed =
@@ -191,11 +193,6 @@ impl World {
             .await
             .map_err(|error| failed(&error))?
             .into();
-        let board = tinyops_compile::boards()
-            .iter()
-            .find(|known| known.id == board)
-            .map(|known| known.id.as_str())
-            .ok_or_else(|| Failure::question(format!("board `{board}` is not known")))?;
         let mut devices = Vec::new();
         for index in 0..args.devices {
             let mut dice = Dice::new(args.seed, u64::from(index) + 1);

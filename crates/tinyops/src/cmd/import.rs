@@ -50,7 +50,7 @@ pub(crate) fn run(context: &Context, args: &Import) -> Result<(), Failure> {
         let failure = Failure::of(Exit::No, &error);
         failure.hint(format!("`{file}` was read, but cannot be compiled"))
     };
-    let (survey, compiled) = survey(&graph).map_err(uncompiled)?;
+    let (survey, compiled) = survey(&graph, &context.boards()?).map_err(uncompiled)?;
     let mut outputs = Vec::new();
     if let Some(path) = &args.plan {
         outputs.push((path, compiled.program));

@@ -1,9 +1,9 @@
 use serde::Serialize;
-use tinyops_compile::replay;
+use tinyops_compile::{Band, replay};
 use tinyops_emulate::{EmulateError, Firmware, Machine, Memory, smoke};
 
 use crate::{
-    cmd::compile::{board, stored_payload},
+    cmd::compile::stored_payload,
     context::Context,
     failure::{Exit, Failure},
     model_ref::{ModelRef, chosen, title},
@@ -17,7 +17,7 @@ use crate::{
 pub(crate) struct SmokeTest {
     /// Model and version, such as `fan@3` [default: the project's]
     model: Option<ModelRef>,
-    /// Whose memory the emulated board is given; `tinyops boards` lists them
+    /// Whose memory the emulated board is given: one that `tinyops boards` lists or the path of a board file
     #[arg(long)]
     board: String,
 }
@@ -43,6 +43,12 @@ struct View {
     stack_bytes: Option<u32>,
     /// The deepest stack until the model was loaded.
     install_stack_bytes: Option<u32>,
+    /// Flash of the firmware, without the payload.
+    flash_bytes: Option<u32>,
+    payload_bytes: usize,
+    /// From the instructions and what the board's file says of its core; none where a stand-in was emulated.
+    latency_ms: Option<Band>,
+    energy_mj: Option<Band>,
 }
 
 #[derive(Serialize)]
@@ -63,7 +69,7 @@ impl Verdict {
 }
 
 pub(crate) async fn run(context: &Context, args: &SmokeTest) -> Result<(), Failure> {
-    let board = board(&args.board)?;
+    let board = &context.board(&args.board)?;
     let (db, artifacts) = context.existing_store().await?;
     let model = chosen(context, &db, args.model.as_ref()).await?;
     let payload = stored_payload(&db, &artifacts, &model, &board.id)
@@ -91,6 +97,10 @@ pub(crate) async fn run(context: &Context, args: &SmokeTest) -> Result<(), Failu
         arena_touched_bytes: None,
         stack_bytes: None,
         install_stack_bytes: None,
+        flash_bytes: None,
+        payload_bytes: payload.len(),
+        latency_ms: None,
+        energy_mj: None,
     };
     let memory = Memory::of(board);
     let emulated =
@@ -108,6 +118,11 @@ pub(crate) async fn run(context: &Context, args: &SmokeTest) -> Result<(), Failu
             view.arena_touched_bytes = Some(found.arena_touched_bytes);
             view.stack_bytes = Some(found.stack_bytes);
             view.install_stack_bytes = Some(found.install_stack_bytes);
+            view.flash_bytes = Some(found.flash_bytes);
+            if let Some((latency_ms, energy_mj)) = board.estimate(found.instructions_max()) {
+                view.latency_ms = Some(latency_ms);
+                view.energy_mj = Some(energy_mj);
+            }
         }
         Err(error) => {
             view.emulated.reason = error.to_string();
@@ -127,9 +142,11 @@ pub(crate) async fn run(context: &Context, args: &SmokeTest) -> Result<(), Failu
             Err(Failure::environment(format!("{what} is missing")).hint(remedy))
         }
         // It does not fit the board's memory, or hangs there: an answer, and not a good one.
-        Some(error @ (EmulateError::Build { .. } | EmulateError::Timeout { .. })) => {
-            Err(Failure::of(Exit::No, &error))
-        }
+        Some(
+            error @ (EmulateError::Build { .. }
+            | EmulateError::TooSmall { .. }
+            | EmulateError::Timeout { .. }),
+        ) => Err(Failure::of(Exit::No, &error)),
         Some(error) => Err(Failure::of(Exit::Environment, &error)),
     }
 }
@@ -142,14 +159,27 @@ fn text(view: &View) -> String {
     if let Some(reason) = &view.stand_in {
         out += &format!("  {reason}\n");
     }
-    if let (Some(instructions), Some(arena), Some(stack), Some(install)) = (
+    if let (Some(instructions), Some(arena), Some(stack), Some(install), Some(flash)) = (
         view.instructions_max,
         view.arena_touched_bytes,
         view.stack_bytes,
         view.install_stack_bytes,
+        view.flash_bytes,
     ) {
         out += &format!(
-            "  {instructions} instructions a window at most, arena {arena} B, stack {stack} B ({install} B to install)\n"
+            "  {instructions} instructions a window at most on the {}\n",
+            view.core
+        );
+        out += &format!("  arena {arena} B, stack {stack} B to run and {install} B to install\n");
+        out += &format!(
+            "  flash {flash} B of firmware and {} B of payload\n",
+            view.payload_bytes
+        );
+    }
+    if let (Some(ms), Some(mj)) = (view.latency_ms, view.energy_mj) {
+        out += &format!(
+            "  estimate: {:.3} ms ({:.3} to {:.3}), {:.4} mJ ({:.4} to {:.4}) to compute\n",
+            ms.typical, ms.low, ms.high, mj.typical, mj.low, mj.high
         );
     }
     out

@@ -22,7 +22,7 @@ fn a_network_is_surveyed_and_written() {
     let answer = place.check(&["import", &file, "--plan", &plan, "--json"], 0);
     let view = answer.json();
     assert_eq!(view["layers"][0]["kind"], "DEPTHWISE_CONV_2D");
-    assert_eq!(view["output"], json!([1, 2, 3, 12]));
+    assert_eq!(view["outputs"], json!([[1, 2, 3, 12]]));
     assert_eq!(view["macs"], 2 * 3 * 12 * 9);
     let bytes = std::fs::read(&plan).expect("written");
     assert_eq!(view["plan_bytes"], bytes.len());
