@@ -163,3 +163,19 @@ pub(super) fn without_bias(
     ids.push(import.push(bias));
     Ok(Ok(()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tflite::operators::operators;
+
+    #[test]
+    fn what_runs_over_int16_is_read_over_int8_too() {
+        let mut all = operators()
+            .iter()
+            .filter(|operator| runs_int16(operator.name));
+        assert!(all.all(|operator| operator.accepted.is_some()));
+        let known = |name: &&&str| operators().iter().any(|operator| operator.name == **name);
+        assert_eq!(OPERATORS.iter().filter(known).count(), OPERATORS.len());
+    }
+}

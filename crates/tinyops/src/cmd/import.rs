@@ -11,7 +11,7 @@ use crate::{
     table::Table,
 };
 
-/// Read an int8 `.tflite` network: its layers, what it takes, and which boards it fits
+/// Read an int8 or int16x8 `.tflite` network: its layers, what it takes, and which boards it fits
 ///
 /// Exits with 1 if it cannot be run, and says everything that stands in the way.
 #[derive(Debug, clap::Args)]

@@ -1,5 +1,5 @@
 use serde::Serialize;
-use tinyops_model::tflite::operators;
+use tinyops_model::tflite::{operators, runs_int16};
 
 use crate::{context::Context, failure::Failure, table::Table};
 
@@ -18,6 +18,8 @@ struct OpView {
     name: &'static str,
     /// What is read of it; null where nothing is.
     accepted: Option<&'static str>,
+    /// Whether it is read over int16 activations too.
+    int16: bool,
 }
 
 pub(crate) fn run(context: &Context, _: &Ops) -> Result<(), Failure> {
@@ -26,15 +28,23 @@ pub(crate) fn run(context: &Context, _: &Ops) -> Result<(), Failure> {
         .map(|operator| OpView {
             name: operator.name,
             accepted: operator.accepted,
+            int16: runs_int16(operator.name),
         })
         .collect();
     let count = ops.iter().filter(|op| op.accepted.is_some()).count();
-    let mut table = Table::new(["operator", "read for int8, batch 1"]);
+    let int16_count = ops.iter().filter(|op| op.int16).count();
+    let mut table = Table::new(["operator", "int16", "read for int8"]);
     for op in &ops {
         let accepted = op.accepted.unwrap_or("no");
-        table.row([op.name.to_owned(), accepted.to_owned()]);
+        let int16 = if op.int16 { "too" } else { "" };
+        let cells = [op.name, int16, accepted];
+        table.row(cells.map(str::to_owned));
     }
-    let text = format!("{}{count} of {} are read\n", table.text(), ops.len());
+    let text = format!(
+        "{}{count} of {} are read, {int16_count} of them with int16 activations too\n",
+        table.text(),
+        ops.len()
+    );
     context.terminal.answer(&View { ops }, || text);
     Ok(())
 }
