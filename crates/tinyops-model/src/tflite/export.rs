@@ -210,7 +210,7 @@ impl Export<'_> {
                 ("QUANTIZE", self.one(input), Some((89, Table::new())))
             }
             OpKind::Activate(Activation::Relu) => ("RELU", self.one(input), None),
-            OpKind::Activate(Activation::Relu6) => ("RELU6", self.one(input), None),
+            OpKind::Activate(Activation::Relu6) => ("RELU6", self.rescaled(input, output), None),
             OpKind::Unary(Unary::Tanh) => ("TANH", self.one(input), None),
             OpKind::Unary(Unary::HardSwish) => {
                 ("HARD_SWISH", self.one(input), Some((91, Table::new())))
@@ -305,6 +305,19 @@ impl Export<'_> {
         self.push("PAD", inputs, padded, Some((22, Table::new())));
         let padding = Padding::Valid;
         (padded, Conv { padding, ..conv })
+    }
+
+    /// The input in the scale of the output: TFLM's RELU6 clamps, and does not rescale.
+    fn rescaled(&mut self, input: TensorId, output: &Tensor) -> Vec<i32> {
+        let one = self.graph.tensor(input);
+        if one.quantization == output.quantization {
+            return self.one(input);
+        }
+        let inputs = self.one(input);
+        let dims = one.shape.map(i32::from).to_vec();
+        let made = self.tensor(output, &format!("{} rescaled", one.name), dims, 0);
+        self.push("QUANTIZE", inputs, made, Some((89, Table::new())));
+        vec![made]
     }
 
     fn reshaped(&mut self, input: TensorId, shape: [i32; 4]) -> i32 {

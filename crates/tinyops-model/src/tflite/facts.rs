@@ -21,7 +21,9 @@ pub(super) struct TensorFacts<'a> {
 impl<'a> Import<'a> {
     /// The facts of a tensor by its number in the file; an optional input has number -1 and is never asked for.
     pub(super) fn facts(&self, number: i32) -> Result<TensorFacts<'a>, ImportError> {
-        let index = usize::try_from(number).map_err(|_| ImportError::Truncated)?;
+        let index = usize::try_from(number).ok();
+        let index = index.filter(|&index| index < self.tensors.len());
+        let index = index.ok_or(ImportError::NoSuchTensor(number))?;
         let table = self.tensors.table(index)?;
         let buffer = table.scalar(tensor::BUFFER, 0u32)? as usize;
         // Buffer 0 is empty by convention; some writers leave the list out altogether.

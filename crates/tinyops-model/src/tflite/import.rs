@@ -45,6 +45,9 @@ pub enum ImportError {
     /// Constants that are shared so often that the graph would be far larger than the file.
     #[error("constants repeat to more than {GROWTH_MAX} times the file")]
     TooLarge,
+    /// A list or an operator names a tensor by a number that no tensor has.
+    #[error("subgraph 0 names tensor {0}, which is not there")]
+    NoSuchTensor(i32),
     /// The tables of one operator lead out of the file.
     #[error("subgraph 0, op {op} {operator}: its offsets lead out of the file")]
     Operator {
