@@ -343,7 +343,12 @@ mod tests {
 
     #[test]
     fn single_operators_give_the_bytes_of_tflm() {
-        check_folder("tflite", 450);
+        check_folder("tflite", 860);
+    }
+
+    #[test]
+    fn networks_of_keras_give_the_bytes_of_tflm() {
+        check_folder("tflite-keras", 90);
     }
 
     #[test]

@@ -43,8 +43,9 @@ pub(crate) fn run(context: &Context, args: &Import) -> Result<(), Failure> {
         .map_err(|error| Failure::question(format!("cannot read `{file}`")).cause(&error))?;
     let imported = tflite::import_with_ends(&bytes).map_err(|error| refused(&file, &error))?;
     let ends = imported.inputs.iter().chain(&imported.outputs);
-    let notes = ends.filter_map(tflite::End::note).collect();
+    let mut notes: Vec<String> = ends.filter_map(tflite::End::note).collect();
     let graph = imported.graph;
+    notes.extend(state_note(&graph));
     let name = args.file.file_stem().unwrap_or_default().to_string_lossy();
     let uncompiled = |error: CompileError| {
         let failure = Failure::of(Exit::No, &error);
@@ -69,6 +70,20 @@ pub(crate) fn run(context: &Context, args: &Import) -> Result<(), Failure> {
     };
     context.terminal.answer(&view, || text(&view));
     Ok(())
+}
+
+/// What a network remembers between runs, if it does.
+fn state_note(graph: &tinyops_model::Graph) -> Option<String> {
+    let bytes = |id: tinyops_model::TensorId| -> u64 {
+        let shape = graph.tensor(id).shape;
+        shape.iter().map(|&dim| u64::from(dim)).product()
+    };
+    let all: u64 = graph.states.iter().map(|state| bytes(state.before)).sum();
+    (all > 0).then(|| {
+        format!(
+            "it remembers {all} B between runs; in a model each window stands alone and begins with none of it"
+        )
+    })
 }
 
 /// What stands in the way of a file.
