@@ -24,7 +24,7 @@ const COLUMN_WORDS: usize = 6;
 /// Bytes of a column.
 const COLUMN_BYTES: usize = 4 * COLUMN_WORDS;
 /// Columns for weights and strips together.
-const COLUMNS_MAX: usize = 48;
+const COLUMNS_MAX: usize = 56;
 /// Columns that biases and multipliers of four channels take.
 const LIST_COLUMNS: usize = 2;
 
@@ -235,7 +235,11 @@ impl<'a> Depthwise<'a> {
             input_zero_points: u32::from(i16::from(layer.zero_points[0]) as u16) * 0x1_0001,
             weights_end,
             triple_step: strip - filter_width,
-            later_columns: (taps_along - 1) / 3 * 3,
+            later_columns: if is_strip {
+                (taps_along - 1) / 3 * 3
+            } else {
+                0
+            },
             blocks: part.blocks,
             output_bytes: pixels * channels,
             taps_end: if is_strip {
