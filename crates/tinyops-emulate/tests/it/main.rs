@@ -4,8 +4,9 @@
 //! test prints what is missing and stops there.
 #![expect(clippy::print_stderr, reason = "a skipped test says why")]
 
-use tinyops_compile::{Golden, compile, payload};
+use tinyops_compile::{Golden, compile, model_of, payload};
 use tinyops_emulate::{EmulateError, Firmware, MACHINES, Machine, Memory, Smoke, smoke};
+use tinyops_nn::Plan;
 use tinyops_train::progress::Flow;
 use tinyops_train::{
     Conv1dSpec, FeatureSet, FrontEndSpec, NetworkSpec, Origin, RawSpec, Recording, Target,
@@ -60,6 +61,31 @@ fn trained_payload(spec: &TrainSpec, spoil: impl FnOnce(&mut Vec<Golden>)) -> Ve
     payload(&model, &compile(&model).unwrap(), &vectors).unwrap()
 }
 
+/// A network over int16 as a capsule payload: one that TensorFlow's converter wrote.
+fn int16_payload() -> Vec<u8> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let path = folder.join("../../testdata/golden/tflite-int16/converter.tflite");
+    let graph = tinyops_model::tflite::import(&std::fs::read(path).unwrap()).unwrap();
+    let model = model_of("wave", graph).unwrap();
+    let compiled = compile(&model).unwrap();
+    let plan = Plan::load(&compiled.program).unwrap();
+    let vector = |case: usize| {
+        let wave = |at: usize| (at as f32 * 0.3 + case as f32).sin();
+        let readings: Vec<f32> = (0..plan.input().len).map(wave).collect();
+        let mut arena = vec![0; plan.arena_bytes()];
+        plan.set_input(&readings, &mut arena).unwrap();
+        let input = arena[plan.input().range()].to_vec();
+        plan.run(&mut arena).unwrap();
+        let output = arena[plan.output().range()].to_vec();
+        match case {
+            0 | 1 => Golden::Window { readings, output },
+            _ => Golden::Tensor { input, output },
+        }
+    };
+    let vectors: Vec<Golden> = (0..4).map(vector).collect();
+    payload(&model, &compiled, &vectors).unwrap()
+}
+
 fn m4f() -> &'static Machine {
     Machine::named("m4f").unwrap()
 }
@@ -109,6 +135,7 @@ fn the_board_gives_the_bytes_of_the_host() {
         ..spectral.clone()
     };
     check_equal(&firmware, m4f(), &trained_payload(&raw, |_| ()));
+    check_equal(&firmware, m4f(), &int16_payload());
     let payload = trained_payload(&spectral, |_| ());
     let all = std::env::var_os("TINYOPS_ALL_MACHINES").is_some();
     let mut of_m0 = Vec::new();
