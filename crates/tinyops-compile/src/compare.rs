@@ -64,6 +64,8 @@ pub enum Verdict {
     OnlyB,
     /// Both have it, with different counts of values.
     Unlike,
+    /// Both have it, but channels went on one side and of the other only a checksum is known.
+    Unknown,
 }
 
 /// One value that differs.
@@ -206,7 +208,9 @@ fn row<'l>(
             (Some(before), Some(now)) => Some(before.max(now)),
             (before, now) => before.or(now),
         };
-        if found.verdict != Verdict::Same {
+        if found.verdict == Verdict::Unknown {
+            row.verdict = Verdict::Unknown;
+        } else if found.verdict != Verdict::Same {
             row.verdict = found.verdict;
             row.cases_differing += 1;
             row.element.get_or_insert_with(|| Element {
@@ -327,7 +331,11 @@ impl Found {
 
     fn of_checksums(a: &LayerValues, b: &LayerValues) -> Found {
         let (elements, others) = (a.values.bytes(), b.values.bytes());
-        let (verdict, said) = if elements != others {
+        let went = a.channels != b.channels || !a.missing.is_empty() || !b.missing.is_empty();
+        let (verdict, said) = if went {
+            let said = "only a checksum is known, and this side has not all of the values";
+            (Verdict::Unknown, said.to_owned())
+        } else if elements != others {
             (
                 Verdict::Unlike,
                 format!("{elements} values here, {others} there"),

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use tinyops_model::graph::{Graph, OpKind, Tensor};
 use tinyops_nn::record::OpCode;
-use tinyops_nn::{Plan, RunError};
+use tinyops_nn::{Isa, Line, Plan, RunError};
 
 use crate::constants::quantization;
 
@@ -75,7 +75,8 @@ pub struct LayerMap {
     layers: Vec<Facts>,
     /// For each op of the plan.
     parts: Vec<Option<LayerPart>>,
-    input: Option<Facts>,
+    /// Where the values of each input lie in all inputs after each other.
+    inputs: Vec<Range<usize>>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -91,7 +92,7 @@ struct Facts {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Source {
-    Input,
+    Input(usize),
     Layer(usize),
 }
 
@@ -120,17 +121,23 @@ impl LayerMap {
                     .ops
                     .iter()
                     .position(|before| before.output == op.inputs[0]);
-                layer.shows = Some(maker.map_or(Source::Input, Source::Layer));
+                let input = graph.inputs.iter().position(|&input| input == op.inputs[0]);
+                let maker = maker.map(Source::Layer);
+                layer.shows = maker.or(input.map(Source::Input));
             }
             layer
         });
+        let mut end = 0;
+        let inputs = graph.inputs.iter().map(|&input| {
+            let shape = graph.tensor(input).shape;
+            let start = end;
+            end += shape.iter().map(|&dim| usize::from(dim)).product::<usize>();
+            start..end
+        });
         LayerMap {
+            inputs: inputs.collect(),
             layers: layers.collect(),
             parts,
-            input: graph
-                .inputs
-                .first()
-                .map(|&input| facts(graph.tensor(input), "INPUT")),
         }
     }
 
@@ -176,7 +183,7 @@ impl LayerMap {
         LayerMap {
             parts: parts.collect(),
             layers,
-            input: None,
+            inputs: Vec::new(),
         }
     }
 
@@ -190,10 +197,12 @@ impl LayerMap {
             ops.map(|op| (op.code, op.inputs.map(shape), shape(op.output)))
                 .collect()
         };
-        own.input().shape == other.input().shape && ops(own) == ops(other)
+        let inputs = |plan: &Plan<'_>| plan.inputs().map(|view| view.shape).collect::<Vec<_>>();
+        inputs(own) == inputs(other) && ops(own) == ops(other)
     }
 
-    /// Runs a plan and keeps what each op makes, before a later one takes its bytes.
+    /// Runs a plan and keeps what each op makes, before a later one takes its bytes. `input` has the
+    /// bytes of all inputs after each other.
     ///
     /// # Errors
     /// [`RunError`].
@@ -201,15 +210,46 @@ impl LayerMap {
     /// # Panics
     /// If the input has another length than the plan's.
     pub fn trace(&self, plan: &Plan<'_>, input: &[u8]) -> Result<Vec<LayerValues>, RunError> {
+        self.trace_with(plan, Isa::Portable, input)
+    }
+
+    /// [`LayerMap::trace`] with the kernels of an instruction set.
+    ///
+    /// # Errors
+    /// [`RunError`].
+    ///
+    /// # Panics
+    /// As [`LayerMap::trace`].
+    pub fn trace_with(
+        &self,
+        plan: &Plan<'_>,
+        isa: Isa,
+        input: &[u8],
+    ) -> Result<Vec<LayerValues>, RunError> {
         let mut arena = vec![0; plan.arena_bytes()];
         plan.reset(&mut arena)?;
-        arena[plan.input().range()].copy_from_slice(input);
+        let mut rest = input;
+        for view in plan.inputs() {
+            let (one, others) = rest.split_at(view.len);
+            arena[view.range()].copy_from_slice(one);
+            rest = others;
+        }
+        assert!(rest.is_empty(), "the inputs have so many values");
         let mut made = Vec::with_capacity(plan.op_count());
-        plan.run_observed(&mut arena, |index, arena| {
+        let observe = |index: usize, arena: &[u8]| {
             let output = plan.op(index).and_then(|op| plan.tensor(op.output));
             let output = output.expect("an op that ran has an output");
             made.push(arena[output.range()].to_vec());
-        })?;
+        };
+        if isa == Isa::Portable {
+            plan.run_observed(&mut arena, observe)?;
+        } else {
+            let mut memory = vec![Line::ZERO; plan.prepared_lines(isa)];
+            let prepared = plan.prepare(isa, &mut memory);
+            let prepared = prepared.expect("as many lines as were asked for");
+            let mut work = vec![Line::ZERO; prepared.work_lines()];
+            prepared.run_observed(&mut arena, &mut work, observe)?;
+        }
         Ok(self.gather(input, &made))
     }
 
@@ -234,9 +274,11 @@ impl LayerMap {
                     values[index] = values[before].clone();
                     is_made[index] = is_made[before].clone();
                 }
-                Some(Source::Input) => {
-                    values[index] = input.to_vec();
-                    is_made[index] = std::iter::once(0..input.len()).collect();
+                Some(Source::Input(number)) => {
+                    let range = self.inputs[number].clone();
+                    let shown = input.get(range).unwrap_or_default();
+                    values[index] = shown.to_vec();
+                    is_made[index] = std::iter::once(0..shown.len()).collect();
                 }
                 None => {}
             }
@@ -248,12 +290,6 @@ impl LayerMap {
                 ..facts.with(values)
             })
             .collect()
-    }
-
-    /// The input as a layer, named as the network names it.
-    #[must_use]
-    pub fn input(&self, values: &[u8]) -> Option<LayerValues> {
-        self.input.as_ref().map(|facts| facts.with(values.to_vec()))
     }
 }
 

@@ -67,28 +67,31 @@ impl Bench {
     /// [`EmulateError`]: no figures came out; [`EmulateError::TooSmall`] when the machine is. A
     /// wrong output is a figure.
     pub fn run(&self, file: &RunFile<'_>) -> Result<Measured, EmulateError> {
-        let bytes = file.to_bytes();
-        if bytes.len() > self.machine.loaded.bytes as usize {
-            return Err(EmulateError::TooSmall {
-                memory: "flash".to_owned(),
-                needed_bytes: bytes.len() as u64,
-            });
-        }
-        let mut loaded = tempfile::Builder::new()
-            .prefix("tinyops-bench-")
-            .tempfile()
-            .map_err(EmulateError::io("cannot make a temporary file"))?;
-        loaded
-            .write_all(&bytes)
-            .map_err(EmulateError::io("cannot write the plan for the emulator"))?;
-        let output = qemu::run(
-            self.machine,
-            &self.program,
-            Given::Loaded(loaded.path()),
-            PATIENCE,
-        )?;
-        Measured::parse(&output)
+        Measured::parse(&run_loaded(&self.program, self.machine, file)?)
     }
+}
+
+/// Boots a program with a plan and its cases in memory; answers with what it printed.
+pub(crate) fn run_loaded(
+    program: &Path,
+    machine: &Machine,
+    file: &RunFile<'_>,
+) -> Result<String, EmulateError> {
+    let bytes = file.to_bytes();
+    if bytes.len() > machine.loaded.bytes as usize {
+        return Err(EmulateError::TooSmall {
+            memory: "flash".to_owned(),
+            needed_bytes: bytes.len() as u64,
+        });
+    }
+    let mut loaded = tempfile::Builder::new()
+        .prefix("tinyops-bench-")
+        .tempfile()
+        .map_err(EmulateError::io("cannot make a temporary file"))?;
+    loaded
+        .write_all(&bytes)
+        .map_err(EmulateError::io("cannot write the plan for the emulator"))?;
+    qemu::run(machine, program, Given::Loaded(loaded.path()), PATIENCE)
 }
 
 /// Flash of the least program that loads and runs a plan, less that of an empty program, in bytes.
@@ -109,7 +112,8 @@ pub fn runtime_flash_bytes(firmware: &Firmware, machine: &Machine) -> Result<u32
     Ok(flash("footprint")?.saturating_sub(flash("empty")?))
 }
 
-fn all_of(machine: &Machine) -> Memory {
+/// All the memory that a machine has.
+pub(crate) fn all_of(machine: &Machine) -> Memory {
     Memory {
         flash_bytes: machine.flash.bytes,
         ram_bytes: machine.ram.bytes,

@@ -11,12 +11,14 @@ mod machine;
 mod qemu;
 mod report;
 mod smoke;
+mod trace;
 
 pub use bench::{Bench, Measured, RunFile, runtime_flash_bytes};
 pub use firmware::{Firmware, Memory, Toolchain};
 pub use machine::{MACHINES, Machine, Region, Uart};
 pub use report::{Case, Smoke};
 pub use smoke::smoke;
+pub use trace::Tracer;
 
 /// Why no verdict came out of the emulator.
 #[derive(Debug, thiserror::Error)]

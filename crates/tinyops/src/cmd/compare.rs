@@ -14,8 +14,9 @@ use side::{Form, Side};
 
 /// Compare two runs of a network layer by layer, and name the first layer that differs
 ///
-/// Either side is a `.tflite`, model, plan or golden file, a registered model such as `pump@3`, or
-/// `board:NAME`, which is the other side's network on that emulated board. Exits with 1 if they differ.
+/// Either side is a `.tflite`, model, plan or golden file, a registered model such as `pump@3`, or the other side's
+/// network elsewhere: `board:NAME` on that emulated board, `host:NAME` by an instruction set of this machine such as
+/// `avx2`. Exits with 1 if they differ.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples: tinyops compare net.tflite net.cases.json\n          tinyops compare pump@3 --board arduino-nano-33-ble-sense"

@@ -205,3 +205,61 @@ fn what_cannot_be_compared_says_so() {
     let answer = place.check(&["compare", "net.tflite"], 2);
     assert_eq!(answer.stdout, "");
 }
+
+#[test]
+fn a_network_is_the_same_by_every_instruction_set_of_this_machine() {
+    let place = place();
+    let isas = tinyops_nn::Isa::available().map(tinyops_nn::Isa::name);
+    for isa in isas {
+        let host = format!("host:{isa}");
+        let view = place
+            .check(&["compare", "net.tflite", &host, "--json"], 0)
+            .json();
+        assert_eq!(view["layers"]["rows"][0]["verdict"], "same", "{isa}");
+    }
+    let answer = place.check(&["compare", "net.tflite", "host:z80"], 2);
+    assert!(
+        answer.stderr.contains("it has: portable"),
+        "{}",
+        answer.stderr
+    );
+    let answer = place.check(&["compare", "board:m4f", "host:portable"], 2);
+    assert!(
+        answer.stderr.contains("no network to run"),
+        "{}",
+        answer.stderr
+    );
+}
+
+#[test]
+fn the_emulated_board_makes_every_layer_that_this_machine_makes() {
+    let place = place();
+    let answer = place.run(&[
+        "compare",
+        "net.tflite",
+        "--board",
+        "m4f",
+        "--random",
+        "1",
+        "--json",
+    ]);
+    if answer.code == 3 {
+        #[expect(clippy::print_stderr, reason = "a skipped test must show")]
+        {
+            eprintln!("board skipped: {}", answer.stderr);
+        }
+        return;
+    }
+    assert_eq!(answer.code, 0, "{}", answer.stderr);
+    let view = answer.json();
+    let layers: Vec<&Value> = view["layers"]["rows"]
+        .as_array()
+        .expect("rows")
+        .iter()
+        .collect();
+    assert_eq!(layers.len(), 3);
+    assert!(
+        layers.iter().all(|row| row["verdict"] == "same"),
+        "{layers:?}"
+    );
+}

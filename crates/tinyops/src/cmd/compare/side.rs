@@ -6,10 +6,11 @@ use std::{
 };
 
 use tinyops_compile::{
-    Case, Compiled, LayerMap, LayerValues, Options, Reference, ReferenceCase, compile_graph_with,
+    Case, LayerMap, LayerValues, Options, Reference, ReferenceCase, Values, compile_graph_with,
 };
+use tinyops_emulate::{EmulateError, Firmware, Machine, Tracer};
 use tinyops_model::{Graph, Model, tflite};
-use tinyops_nn::{Plan, Program};
+use tinyops_nn::{Isa, Plan, Program};
 use tinyops_wire::payload::{Payload, SectionId};
 
 use super::{
@@ -29,9 +30,32 @@ pub(super) enum Side {
     Network(Network),
     Plan(PlanFile),
     Golden(Golden),
+    Elsewhere(Elsewhere),
+}
+
+/// What runs the other side's network or plan.
+pub(super) struct Elsewhere {
+    name: String,
+    place: Place,
+    subject: Option<Subject>,
+}
+
+enum Place {
+    /// An emulated machine, and why it is not the board's own.
+    Machine(&'static Machine, Option<String>),
+    /// An instruction set of this machine.
+    Host(Isa),
+}
+
+/// What is run elsewhere.
+#[derive(Clone)]
+enum Subject {
+    Network(Network),
+    Plan(PlanFile),
 }
 
 /// A plan, which knows no names of its own.
+#[derive(Clone)]
 pub(super) struct PlanFile {
     name: String,
     bytes: Vec<u8>,
@@ -40,6 +64,7 @@ pub(super) struct PlanFile {
 }
 
 /// A network, as it was written and as a device gets it.
+#[derive(Clone)]
 pub(super) struct Network {
     name: String,
     graph: Graph,
@@ -51,7 +76,6 @@ pub(super) struct Golden {
     name: String,
     reference: Reference,
     tensor_names: Vec<String>,
-    output: Option<String>,
     network: Option<Network>,
 }
 
@@ -65,9 +89,24 @@ pub(super) enum Form {
 }
 
 impl Form {
-    /// What can be compared best: against a plan the plan, else every layer.
+    /// What can be compared best: against a plan or a board the plan that a device gets, against
+    /// another network or layers that somebody else made every layer.
     pub(super) fn of(a: &Side, b: &Side) -> Form {
-        let is_plan = |side: &Side| matches!(side, Side::Plan(_));
+        let knows_layers = |side: &Side| match side {
+            Side::Golden(golden) => {
+                let mut cases = golden.reference.cases.iter();
+                cases.any(|case| !case.layers.is_empty())
+            }
+            _ => false,
+        };
+        let is_plan = |side: &Side| match side {
+            Side::Plan(_) => true,
+            Side::Elsewhere(elsewhere) => {
+                !matches!(elsewhere.subject, Some(Subject::Network(_)))
+                    || !knows_layers(a) && !knows_layers(b)
+            }
+            _ => false,
+        };
         if is_plan(a) || is_plan(b) {
             Form::Shipped
         } else {
@@ -79,6 +118,12 @@ impl Form {
 impl Side {
     /// Reads what a person named: a file, or else a registered model.
     pub(super) async fn read(context: &Context, name: &str) -> Result<Side, Failure> {
+        if let Some(board) = name.strip_prefix("board:") {
+            return board_side(name, board);
+        }
+        if let Some(isa) = name.strip_prefix("host:") {
+            return host_side(name, isa);
+        }
         let path = Path::new(name);
         if !path.is_file() {
             return registered(context, name).await;
@@ -114,6 +159,18 @@ impl Side {
         match (&mut a, &mut b) {
             (Side::Network(network), Side::Plan(plan))
             | (Side::Plan(plan), Side::Network(network)) => plan.take_names(network)?,
+            (Side::Elsewhere(elsewhere), other) | (other, Side::Elsewhere(elsewhere)) => {
+                elsewhere.subject = other.subject();
+                if elsewhere.subject.is_none() {
+                    let (name, other) = (&elsewhere.name, other.name());
+                    return Err(Failure::question(format!(
+                        "`{other}` gives `{name}` no network to run"
+                    ))
+                    .hint(
+                        "name a network, a plan, or a golden file that lies beside its network",
+                    ));
+                }
+            }
             _ => {}
         }
         Ok((a, b))
@@ -124,6 +181,17 @@ impl Side {
             Side::Network(network) => &network.name,
             Side::Plan(plan) => &plan.name,
             Side::Golden(golden) => &golden.name,
+            Side::Elsewhere(elsewhere) => &elsewhere.name,
+        }
+    }
+
+    /// What another side can run of this one.
+    fn subject(&self) -> Option<Subject> {
+        match self {
+            Side::Network(network) => Some(Subject::Network(network.clone())),
+            Side::Plan(plan) => Some(Subject::Plan(plan.clone())),
+            Side::Golden(golden) => golden.network.clone().map(Subject::Network),
+            Side::Elsewhere(_) => None,
         }
     }
 
@@ -139,6 +207,7 @@ impl Side {
             }
             (Side::Plan(_), _) => "the plan in the file, on this machine".to_owned(),
             (Side::Golden(golden), _) => golden.reference.made_by.clone(),
+            (Side::Elsewhere(elsewhere), form) => elsewhere.what(form),
         }
     }
 
@@ -161,6 +230,10 @@ impl Side {
             Side::Network(network) => Some(network.takes()),
             Side::Plan(plan) => Some(takes(&plan.loaded().ok()?)),
             Side::Golden(golden) => golden.network.as_ref().map(Network::takes),
+            Side::Elsewhere(elsewhere) => match elsewhere.subject.as_ref()? {
+                Subject::Network(network) => Some(network.takes()),
+                Subject::Plan(plan) => Some(takes(&plan.loaded().ok()?)),
+            },
         }
     }
 
@@ -169,12 +242,11 @@ impl Side {
         match self {
             Side::Network(network) => network.run(inputs, form),
             Side::Plan(file) => {
-                let plan = file.loaded()?;
-                let layers = file.layers.clone();
-                let layers = layers.unwrap_or_else(|| LayerMap::of_plan(&plan));
-                traced(&layers, &plan, inputs, takes(&plan), &file.name)
+                let takes = takes(&file.loaded()?);
+                traced(&file.compiled()?, inputs, takes, &file.name, Isa::Portable)
             }
             Side::Golden(golden) => golden.run(inputs),
+            Side::Elsewhere(elsewhere) => elsewhere.run(inputs, form).await,
         }
     }
 
@@ -198,31 +270,46 @@ impl Side {
 
 impl Network {
     fn takes(&self) -> Takes {
-        let tensor = self.graph.tensor(self.graph.inputs[0]);
-        let quantization = tensor.quantization.as_ref();
+        let tensors = self
+            .graph
+            .inputs
+            .iter()
+            .map(|&input| self.graph.tensor(input));
+        let first = tensors.clone().next();
+        let quantization = first.and_then(|tensor| tensor.quantization.as_ref());
+        let values = |shape: [u16; 4]| shape.iter().map(|&dim| usize::from(dim)).product::<usize>();
         Takes {
-            values: tensor.shape.iter().map(|&dim| usize::from(dim)).product(),
+            values: tensors.map(|tensor| values(tensor.shape)).sum(),
             quantization: quantization.map_or((1.0, 0), |q| (q.scale(), q.zero_point)),
         }
     }
 
-    fn compiled(&self, form: Form) -> Result<Compiled, Failure> {
+    fn compiled(&self, form: Form) -> Result<Runnable, Failure> {
         let options = Options {
             keep_input: self.keeps_input,
             as_written: form == Form::AsWritten,
             ..Options::default()
         };
-        compile_graph_with(&self.graph, &options).map_err(|error| {
+        let compiled = compile_graph_with(&self.graph, &options).map_err(|error| {
             Failure::of(Exit::No, &error)
                 .hint(format!("`{}` was read, but cannot be compiled", self.name))
+        })?;
+        Ok(Runnable {
+            program: compiled.program,
+            layers: compiled.layers,
         })
     }
 
     fn run(&self, inputs: &Inputs, form: Form) -> Result<Vec<Case>, Failure> {
-        let compiled = self.compiled(form)?;
-        let plan = Plan::load(&compiled.program).map_err(|error| Failure::of(Exit::No, &error))?;
-        traced(&compiled.layers, &plan, inputs, self.takes(), &self.name)
+        let runnable = self.compiled(form)?;
+        traced(&runnable, inputs, self.takes(), &self.name, Isa::Portable)
     }
+}
+
+/// A plan, and the layers that its ops make.
+struct Runnable {
+    program: Vec<u8>,
+    layers: LayerMap,
 }
 
 impl PlanFile {
@@ -238,27 +325,119 @@ impl PlanFile {
         }
         Ok(())
     }
+
+    fn compiled(&self) -> Result<Runnable, Failure> {
+        let layers = match &self.layers {
+            Some(layers) => layers.clone(),
+            None => LayerMap::of_plan(&self.loaded()?),
+        };
+        Ok(Runnable {
+            program: self.bytes.clone(),
+            layers,
+        })
+    }
+}
+
+impl Elsewhere {
+    fn what(&self, form: Form) -> String {
+        let ran = match (&self.subject, form) {
+            (Some(Subject::Network(_)), Form::AsWritten) => "every layer as the network has it",
+            _ => "the plan as a device gets it",
+        };
+        match &self.place {
+            Place::Host(isa) => format!("{ran}, by this machine's {} instructions", isa.name()),
+            Place::Machine(machine, None) => format!("{ran}, on an emulated {}", machine.core),
+            Place::Machine(machine, Some(why)) => {
+                format!("{ran}, on an emulated {} ({why})", machine.core)
+            }
+        }
+    }
+
+    async fn run(&self, inputs: &Inputs, form: Form) -> Result<Vec<Case>, Failure> {
+        let subject = self
+            .subject
+            .as_ref()
+            .expect("`with_networks` has given one");
+        let (runnable, takes) = match subject {
+            Subject::Network(network) => (network.compiled(form)?, network.takes()),
+            Subject::Plan(plan) => (plan.compiled()?, takes(&plan.loaded()?)),
+        };
+        let machine = match &self.place {
+            Place::Host(isa) => return traced(&runnable, inputs, takes, &self.name, *isa),
+            Place::Machine(machine, _) => *machine,
+        };
+        let values = inputs.for_network(takes, &self.name)?;
+        let (program, sent) = (runnable.program, values.clone());
+        let emulated = tokio::task::spawn_blocking(move || {
+            Tracer::build(&Firmware::find()?, machine)?.run(&program, &sent)
+        });
+        let made = emulated.await.map_err(|error| {
+            Failure::environment("the emulation stopped at a bug").cause(&error)
+        })?;
+        let made = made.map_err(|error| match error {
+            EmulateError::Missing { what, remedy } => {
+                Failure::environment(format!("{what} is missing")).hint(remedy)
+            }
+            EmulateError::TooSmall { .. } => Failure::of(Exit::No, &error)
+                .hint("a larger board with this core runs the same code"),
+            _ => Failure::of(Exit::Environment, &error),
+        })?;
+        let cases = inputs.names().zip(values).zip(made);
+        Ok(cases
+            .map(|((name, values), made)| Case {
+                name: name.to_owned(),
+                layers: runnable.layers.gather(&values, &made),
+            })
+            .collect())
+    }
+}
+
+fn board_side(name: &str, board: &str) -> Result<Side, Failure> {
+    let (machine, why) = match Machine::named(board) {
+        Some(machine) => (machine, None),
+        None => Machine::of_board(crate::cmd::compile::board(board)?),
+    };
+    Ok(Side::Elsewhere(Elsewhere {
+        name: name.to_owned(),
+        place: Place::Machine(machine, why),
+        subject: None,
+    }))
+}
+
+fn host_side(name: &str, isa: &str) -> Result<Side, Failure> {
+    let has: Vec<&str> = Isa::available().map(Isa::name).collect();
+    let isa = Isa::from_name(isa).filter(|isa| isa.is_available());
+    let isa = isa.ok_or_else(|| {
+        Failure::question(format!("this machine has no `{name}`"))
+            .hint(format!("it has: {}", has.join(", ")))
+    })?;
+    Ok(Side::Elsewhere(Elsewhere {
+        name: name.to_owned(),
+        place: Place::Host(isa),
+        subject: None,
+    }))
 }
 
 fn takes(plan: &Plan<'_>) -> Takes {
     let input = plan.input();
     Takes {
-        values: input.len,
+        values: plan.inputs().map(|view| view.len).sum(),
         quantization: (input.scale, input.zero_point),
     }
 }
 
 /// The layers that a plan makes of each input.
 fn traced(
-    layers: &LayerMap,
-    plan: &Plan<'_>,
+    runnable: &Runnable,
     inputs: &Inputs,
     takes: Takes,
     name: &str,
+    isa: Isa,
 ) -> Result<Vec<Case>, Failure> {
+    let plan = Plan::load(&runnable.program).map_err(|error| Failure::of(Exit::No, &error))?;
     let values = inputs.for_network(takes, name)?;
     let cases = inputs.names().zip(values).map(|(name, values)| {
-        let layers = layers.trace(plan, &values);
+        let layers = runnable.layers.trace_with(&plan, isa, &values);
         Ok(Case {
             name: name.to_owned(),
             layers: layers.map_err(|error| Failure::of(Exit::No, &error))?,
@@ -297,7 +476,7 @@ impl Golden {
             let name = self.tensor_names.get(index).cloned();
             name.unwrap_or_else(|| format!("tensor {index}"))
         };
-        let output_name = self.output.clone().unwrap_or_else(|| "output".to_owned());
+        let outputs = self.output_names(case.outputs.len());
         let mut layers: Vec<LayerValues> = case
             .layers
             .iter()
@@ -311,11 +490,28 @@ impl Golden {
                 )
             })
             // The outputs are those that the file vouches for.
-            .filter(|layer| layer.name != output_name)
+            .filter(|layer| !outputs.contains(&layer.name))
             .collect();
-        let output = tinyops_compile::Values::Bytes(case.outputs.concat());
-        layers.push(layer(output_name, "OUTPUT".to_owned(), output));
+        for (name, bytes) in outputs.into_iter().zip(&case.outputs) {
+            let values = Values::Bytes(bytes.clone());
+            layers.push(layer(name, "OUTPUT".to_owned(), values));
+        }
         layers
+    }
+
+    /// The names of the network's outputs, where it is known.
+    fn output_names(&self, count: usize) -> Vec<String> {
+        match &self.network {
+            Some(network) => {
+                let graph = &network.graph;
+                let names = graph
+                    .outputs
+                    .iter()
+                    .map(|&output| graph.tensor(output).name.clone());
+                names.collect()
+            }
+            None => (0..count).map(|index| format!("output {index}")).collect(),
+        }
     }
 }
 
@@ -349,12 +545,6 @@ fn network(name: String, model: Model) -> Result<Side, Failure> {
 
 fn imported(name: String, bytes: &[u8]) -> Result<Network, Failure> {
     let graph = tflite::import(bytes).map_err(|error| refused(&name, &error))?;
-    if graph.inputs.len() != 1 || graph.outputs.len() != 1 {
-        return Err(
-            Failure::no(format!("`{name}` has several inputs or outputs"))
-                .hint("networks of one input and one output are compared"),
-        );
-    }
     Ok(Network {
         name,
         graph,
@@ -385,7 +575,6 @@ fn golden(name: String, path: &Path, bytes: &[u8]) -> Result<Side, Failure> {
         name,
         reference,
         tensor_names: Vec::new(),
-        output: None,
         network: None,
     };
     if let Ok(bytes) = fs::read(&beside)
@@ -393,10 +582,6 @@ fn golden(name: String, path: &Path, bytes: &[u8]) -> Result<Side, Failure> {
     {
         golden.tensor_names = names;
         let network = imported(beside.display().to_string(), &bytes).ok();
-        golden.output = network.as_ref().map(|network| {
-            let output = network.graph.outputs[0];
-            network.graph.tensor(output).name.clone()
-        });
         golden.network = network;
     }
     Ok(Side::Golden(golden))

@@ -94,6 +94,7 @@ fn word(verdict: Verdict) -> &'static str {
         Verdict::Differs => "DIFFERS",
         Verdict::OnlyA => "only in A",
         Verdict::OnlyB => "only in B",
+        Verdict::Unknown => "not known",
         _ => "UNLIKE",
     }
 }
