@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
+use tinyops_nn::record::Element;
+
 use crate::layers::{LayerValues, Values};
 
 /// What one run made of one input.
@@ -42,7 +44,7 @@ pub struct Row {
     /// The greatest difference, in steps of the first side's scale; `None` as above.
     pub max_difference: Option<f64>,
     /// The first value that differs.
-    pub element: Option<Element>,
+    pub element: Option<Witness>,
     /// The name that the second side has for it, where that is another: they are paired by place.
     pub paired_with: Option<String>,
     /// What else is to be said of what was compared.
@@ -70,7 +72,7 @@ pub enum Verdict {
 
 /// One value that differs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Element {
+pub struct Witness {
     /// The name of the input.
     pub case: String,
     /// Which value of the layer, from 0; `None` where only checksums are known.
@@ -213,7 +215,7 @@ fn row<'l>(
         } else if found.verdict != Verdict::Same {
             row.verdict = found.verdict;
             row.cases_differing += 1;
-            row.element.get_or_insert_with(|| Element {
+            row.element.get_or_insert_with(|| Witness {
                 case: case.to_owned(),
                 index: found.first.map(|first| first.index),
                 place: found.first.and_then(|first| place(first.index, a, b)),
@@ -256,6 +258,9 @@ impl Found {
         let (Values::Bytes(of_a), Values::Bytes(of_b)) = (&a.values, &b.values) else {
             return Found::of_checksums(a, b);
         };
+        let element = a.element.or(b.element).unwrap_or_default();
+        let width = element.bytes();
+        let (of_a, of_b) = (&decoded(of_a, element)[..], &decoded(of_b, element)[..]);
         let (channels_a, channels_b) = (a.channels.as_deref(), b.channels.as_deref());
         let pairs: Vec<Pairing> = if of_a.len() == of_b.len() && channels_a == channels_b {
             let pairs = of_a.iter().zip(of_b).enumerate();
@@ -285,7 +290,10 @@ impl Found {
         };
         let is_made = |pair: &Pairing| {
             let is_missing = |layer: &LayerValues, at: usize| {
-                layer.missing.iter().any(|range| range.contains(&at))
+                layer
+                    .missing
+                    .iter()
+                    .any(|range| range.contains(&(at * width)))
             };
             !is_missing(a, pair.at[0]) && !is_missing(b, pair.at[1])
         };
@@ -312,7 +320,7 @@ impl Found {
         let mut differing = 0;
         let mut most = 0f64;
         for pair in pairs {
-            let (a, b) = (i32::from(pair.a as i8), i32::from(pair.b as i8));
+            let Pairing { a, b, .. } = pair;
             let difference = steps.between(a, b);
             most = most.max(difference);
             if difference > steps.allowed(tolerance) {
@@ -359,15 +367,25 @@ impl Found {
     }
 }
 
+/// The values of some bytes.
+fn decoded(bytes: &[u8], element: Element) -> Vec<i32> {
+    let value = |value: &[u8]| match *value {
+        [low, high] => i32::from(i16::from_le_bytes([low, high])),
+        [byte] => i32::from(byte as i8),
+        _ => 0,
+    };
+    bytes.chunks(element.bytes()).map(value).collect()
+}
+
 /// One value of both: its index in either, and what either has.
 struct Pairing {
     at: [usize; 2],
-    a: u8,
-    b: u8,
+    a: i32,
+    b: i32,
 }
 
 /// The values that both have, where one has lost channels or both have.
-fn common(a: &LayerValues, of_a: &[u8], b: &LayerValues, of_b: &[u8]) -> Option<Vec<Pairing>> {
+fn common(a: &LayerValues, of_a: &[i32], b: &LayerValues, of_b: &[i32]) -> Option<Vec<Pairing>> {
     let channels_of = |layer: &LayerValues| -> Option<Vec<usize>> {
         let count = usize::from(layer.shape?[3]);
         Some(
@@ -451,6 +469,7 @@ mod tests {
             kind: kind.to_owned(),
             shape: Some([1, 1, 1, values.len() as u16]),
             quantization: Some((0.5, 3)),
+            element: Some(Element::Int8),
             channels: None,
             missing: Vec::new(),
             values: Values::Bytes(values.iter().map(|&value| value as u8).collect()),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use tinyops_model::graph::{Graph, OpKind, Tensor};
-use tinyops_nn::record::OpCode;
+use tinyops_nn::record::{Element, OpCode};
 use tinyops_nn::{Isa, Line, Plan, RunError};
 
 use crate::constants::quantization;
@@ -20,6 +20,8 @@ pub struct LayerValues {
     pub shape: Option<[u16; 4]>,
     /// Scale and zero point; `None` where nobody says.
     pub quantization: Option<(f32, i8)>,
+    /// What the values are; `None` where nobody says.
+    pub element: Option<Element>,
     /// Which of the network's channels these are, where some went.
     pub channels: Option<Vec<usize>>,
     /// Bytes that the run did not make, as no band of rows needs them; their values mean nothing.
@@ -85,6 +87,7 @@ struct Facts {
     kind: &'static str,
     shape: [u16; 4],
     quantization: (f32, i8),
+    element: Element,
     channels: Option<Vec<usize>>,
     /// For a reshape, which has no op in a plan: the layer whose bytes it shows, or the input.
     shows: Option<Source>,
@@ -107,6 +110,7 @@ impl LayerMap {
             kind,
             shape: tensor.shape,
             quantization: quantization(tensor),
+            element: tensor.element(),
             // A name that two tensors have says nothing of either.
             channels: channels
                 .get(&tensor.name)
@@ -129,9 +133,14 @@ impl LayerMap {
         });
         let mut end = 0;
         let inputs = graph.inputs.iter().map(|&input| {
-            let shape = graph.tensor(input).shape;
+            let tensor = graph.tensor(input);
+            let values = tensor
+                .shape
+                .iter()
+                .map(|&dim| usize::from(dim))
+                .product::<usize>();
             let start = end;
-            end += shape.iter().map(|&dim| usize::from(dim)).product::<usize>();
+            end += values * tensor.element().bytes();
             start..end
         });
         LayerMap {
@@ -174,6 +183,7 @@ impl LayerMap {
                 kind,
                 shape: made.shape,
                 quantization: (made.scale, made.zero_point),
+                element: made.element,
                 channels: None,
                 shows: None,
             })
@@ -230,7 +240,7 @@ impl LayerMap {
         plan.reset(&mut arena)?;
         let mut rest = input;
         for view in plan.inputs() {
-            let (one, others) = rest.split_at(view.len);
+            let (one, others) = rest.split_at(view.bytes());
             arena[view.range()].copy_from_slice(one);
             rest = others;
         }
@@ -295,7 +305,8 @@ impl LayerMap {
 
 impl Facts {
     fn zeros(&self) -> Vec<u8> {
-        vec![0; self.shape.iter().map(|&dim| usize::from(dim)).product()]
+        let values: usize = self.shape.iter().map(|&dim| usize::from(dim)).product();
+        vec![0; values * self.element.bytes()]
     }
 
     fn with(&self, values: Vec<u8>) -> LayerValues {
@@ -304,6 +315,7 @@ impl Facts {
             kind: self.kind.to_owned(),
             shape: Some(self.shape),
             quantization: Some(self.quantization),
+            element: Some(self.element),
             channels: self.channels.clone(),
             missing: Vec::new(),
             values: Values::Bytes(values),

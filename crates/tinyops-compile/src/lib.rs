@@ -31,7 +31,7 @@ mod storages;
 
 pub use board::{Band, Board, BoardError, Boards, Cost, Memory, Reserve, boards};
 pub use capsule::{Golden, PayloadError, payload};
-pub use compare::{Case, Comparison, Element, Row, Verdict, compare};
+pub use compare::{Case, Comparison, Row, Verdict, Witness, compare};
 pub use compiled::{
     CompileError, Compiled, OpCost, Options, RamUse, Saved, compile, compile_graph,
     compile_graph_with, compile_with,

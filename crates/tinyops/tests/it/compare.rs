@@ -184,7 +184,7 @@ fn inputs_come_from_files_too() {
     fs::write(place.path("two.bin"), [7u8; 33]).expect("the folder is there");
     let answer = place.check(&args[..5], 2);
     assert!(
-        answer.stderr.contains("33 values, an input 32"),
+        answer.stderr.contains("33 bytes, an input 32"),
         "{}",
         answer.stderr
     );

@@ -12,7 +12,7 @@
 use core::fmt::Write;
 use cortex_m_rt::entry;
 use qemu_bench::BenchFile;
-use qemu_machine::{memory, serial::Serial, stop};
+use qemu_machine::{memory, serial::Serial, slot, stop};
 use tinyops_nn::Plan;
 
 #[entry]
@@ -41,7 +41,7 @@ impl From<&'static str> for Fault {
 }
 
 fn trace(serial: &mut Serial) -> Result<(), Fault> {
-    let file = BenchFile::parse(memory::loaded()).ok_or("no file was loaded")?;
+    let file = BenchFile::parse(slot::loaded()).ok_or("no file was loaded")?;
     let plan = Plan::load(file.plan).map_err(|_| "the plan is not one")?;
     let arena = memory::take(plan.arena_bytes()).ok_or(Fault::Lacks(plan.arena_bytes()))?;
     let input_len = plan.inputs().map(|view| view.len).sum();

@@ -3,7 +3,8 @@
 use std::{fs, path::Path};
 
 use tinyops_compile::Reference;
-use tinyops_nn::{dequantize, quantize};
+use tinyops_nn::record::Element;
+use tinyops_nn::{dequantize, quantize, quantize_int16};
 
 use super::{Compare, side::Side};
 use crate::failure::Failure;
@@ -25,8 +26,10 @@ pub(super) struct Input {
 /// What a network takes.
 #[derive(Clone, Copy)]
 pub(super) struct Takes {
-    pub(super) values: usize,
+    /// Bytes of all inputs.
+    pub(super) bytes: usize,
     pub(super) quantization: (f32, i8),
+    pub(super) element: Element,
 }
 
 impl Inputs {
@@ -90,14 +93,14 @@ impl Inputs {
 
     /// The inputs as a network with its own scale takes them.
     pub(super) fn for_network(&self, takes: Takes, name: &str) -> Result<Vec<Vec<u8>>, Failure> {
-        let fits = |input: &&Input| input.values.len() != takes.values;
-        if let Some(input) = self.all.iter().find(fits) {
+        let is_other = |input: &&Input| input.values.len() != takes.bytes;
+        if let Some(input) = self.all.iter().find(is_other) {
+            let (has, takes) = (input.values.len(), takes.bytes);
             return Err(Failure::question(format!(
-                "`{}` has {} values, {name} takes {}",
-                input.name,
-                input.values.len(),
-                takes.values
-            )));
+                "`{}` has {has} bytes, {name} takes {takes}",
+                input.name
+            ))
+            .hint("inputs are quantized, also where the file of the network takes real numbers"));
         }
         let (from, to) = (self.quantization, takes.quantization);
         let again = |&value: &u8| {
@@ -105,7 +108,7 @@ impl Inputs {
             quantize(real, to.0, to.1) as u8
         };
         let values = self.all.iter().map(|input| {
-            if from == to {
+            if from == to || takes.element != Element::Int8 {
                 input.values.clone()
             } else {
                 input.values.iter().map(again).collect()
@@ -129,23 +132,30 @@ fn random(takes: Takes, count: u32, seed: u64) -> Inputs {
         .map(|number| {
             let seed = seed.wrapping_add(number);
             let is_smooth = number % 2 == 1;
-            let bytes = Bytes(seed).take(takes.values);
             let kind = if is_smooth { "smooth" } else { "uniform" };
+            let values = takes.bytes / takes.element.bytes();
+            let smooth = || smooth(Bytes(seed).take(values));
             Input {
                 name: format!("{kind} seed {seed}"),
-                values: if is_smooth {
-                    smooth(bytes)
-                } else {
-                    bytes.collect()
+                values: match (is_smooth, takes.element) {
+                    (false, _) => Bytes(seed).take(takes.bytes).collect(),
+                    (true, Element::Int8) => smooth(),
+                    (true, Element::Int16) => smooth().iter().flat_map(|&high| [0, high]).collect(),
                 },
             }
         })
         .collect();
     let (_, zero_point) = takes.quantization;
-    for value in [i8::MIN, zero_point, i8::MAX] {
+    let [least, greatest] = match takes.element {
+        Element::Int8 => [i8::MIN.into(), i8::MAX.into()],
+        Element::Int16 => [i16::MIN, i16::MAX],
+    };
+    for value in [least, i16::from(zero_point), greatest] {
+        // The low byte comes first; of int8 it is the only one.
+        let bytes = &value.to_le_bytes()[..takes.element.bytes()];
         all.push(Input {
             name: format!("all {value}"),
-            values: vec![value as u8; takes.values],
+            values: bytes.repeat(takes.bytes / bytes.len()),
         });
     }
     Inputs {
@@ -202,18 +212,15 @@ fn read(path: &Path, takes: Takes) -> Result<Vec<Input>, Failure> {
         return Ok(of_reference(&reference));
     }
     let values = if bytes.starts_with(b"\x93NUMPY") {
-        numpy(&bytes, takes.quantization).map_err(|why| unsuited(why.to_owned()))?
+        numpy(&bytes, takes).map_err(|why| unsuited(why.to_owned()))?
     } else {
         bytes
     };
-    if values.is_empty() || values.len() % takes.values != 0 {
-        return Err(unsuited(format!(
-            "it has {} values, an input {}",
-            values.len(),
-            takes.values
-        )));
+    if values.is_empty() || !values.len().is_multiple_of(takes.bytes) {
+        let (has, each) = (values.len(), takes.bytes);
+        return Err(unsuited(format!("it has {has} bytes, an input {each}")));
     }
-    let inputs = values.chunks(takes.values).enumerate();
+    let inputs = values.chunks(takes.bytes).enumerate();
     Ok(inputs
         .map(|(index, values)| Input {
             name: format!("{shown} {index}"),
@@ -226,7 +233,7 @@ fn read(path: &Path, takes: Takes) -> Result<Vec<Input>, Failure> {
 ///
 /// # Source
 /// NumPy documentation, "NEP 1: A simple file format for NumPy arrays", versions 1.0 to 3.0.
-fn numpy(bytes: &[u8], (scale, zero_point): (f32, i8)) -> Result<Vec<u8>, &'static str> {
+fn numpy(bytes: &[u8], takes: Takes) -> Result<Vec<u8>, &'static str> {
     const CUT: &str = "the .npy file is cut short";
     let (&version, rest) = bytes.get(6).zip(bytes.get(8..)).ok_or(CUT)?;
     let (length, rest) = match version {
@@ -244,16 +251,25 @@ fn numpy(bytes: &[u8], (scale, zero_point): (f32, i8)) -> Result<Vec<u8>, &'stat
     if header.contains("'fortran_order': True") {
         return Err("its array is in Fortran's order; save a copy in C's");
     }
-    if header.contains("'|i1'") {
+    let same = match takes.element {
+        Element::Int8 => "'|i1'",
+        Element::Int16 => "'<i2'",
+    };
+    if header.contains(same) {
         return Ok(data.to_vec());
     }
     if header.contains("'<f4'") {
+        let (scale, zero_point) = takes.quantization;
         let reals = data.as_chunks::<4>().0.iter();
-        let quantized =
-            |&real: &[u8; 4]| quantize(f32::from_le_bytes(real), scale, zero_point) as u8;
-        return Ok(reals.map(quantized).collect());
+        let reals = reals.map(|&real| f32::from_le_bytes(real));
+        let int8 = |real: f32| vec![quantize(real, scale, zero_point) as u8];
+        let int16 = |real: f32| quantize_int16(real, scale).to_le_bytes().to_vec();
+        return Ok(match takes.element {
+            Element::Int8 => reals.flat_map(int8).collect(),
+            Element::Int16 => reals.flat_map(int16).collect(),
+        });
     }
-    Err("its array is neither int8 nor float32")
+    Err("its array is neither float32 nor what the network takes")
 }
 
 #[cfg(test)]
@@ -279,6 +295,11 @@ mod tests {
 
     #[test]
     fn arrays_of_numpy_are_read() {
+        let takes = |scale: f32, zero_point: i8| Takes {
+            bytes: 2,
+            quantization: (scale, zero_point),
+            element: Element::Int8,
+        };
         let file = |kind: &str, data: &[u8]| {
             let header =
                 format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': (2,), }}\n");
@@ -288,10 +309,13 @@ mod tests {
             file.extend(data);
             file
         };
-        assert_eq!(numpy(&file("|i1", &[1, 255]), (1.0, 0)), Ok(vec![1, 255]));
+        assert_eq!(
+            numpy(&file("|i1", &[1, 255]), takes(1.0, 0)),
+            Ok(vec![1, 255])
+        );
         let reals = [1.0f32.to_le_bytes(), (-0.5f32).to_le_bytes()].concat();
-        assert_eq!(numpy(&file("<f4", &reals), (0.5, 3)), Ok(vec![5, 2]));
-        assert!(numpy(&file("<f8", &[]), (1.0, 0)).is_err());
-        assert!(numpy(b"\x93NUMPY\x01\x00\xff\xff{", (1.0, 0)).is_err());
+        assert_eq!(numpy(&file("<f4", &reals), takes(0.5, 3)), Ok(vec![5, 2]));
+        assert!(numpy(&file("<f8", &[]), takes(1.0, 0)).is_err());
+        assert!(numpy(b"\x93NUMPY\x01\x00\xff\xff{", takes(1.0, 0)).is_err());
     }
 }

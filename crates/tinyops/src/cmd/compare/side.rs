@@ -9,7 +9,8 @@ use tinyops_compile::{
     Case, LayerMap, LayerValues, Options, Reference, ReferenceCase, Values, compile_graph_with,
 };
 use tinyops_emulate::{EmulateError, Firmware, Machine, Tracer};
-use tinyops_model::{Graph, Model, tflite};
+use tinyops_model::{Graph, Model, Tensor, tflite};
+use tinyops_nn::record::Element;
 use tinyops_nn::{Isa, Plan, Program};
 use tinyops_wire::payload::{Payload, SectionId};
 
@@ -277,9 +278,17 @@ impl Network {
             .map(|&input| self.graph.tensor(input));
         let first = tensors.clone().next();
         let quantization = first.and_then(|tensor| tensor.quantization.as_ref());
-        let values = |shape: [u16; 4]| shape.iter().map(|&dim| usize::from(dim)).product::<usize>();
+        let bytes = |tensor: &Tensor| {
+            let values = tensor
+                .shape
+                .iter()
+                .map(|&dim| usize::from(dim))
+                .product::<usize>();
+            values * tensor.element().bytes()
+        };
         Takes {
-            values: tensors.map(|tensor| values(tensor.shape)).sum(),
+            bytes: tensors.clone().map(bytes).sum(),
+            element: first.map_or(Element::Int8, Tensor::element),
             quantization: quantization.map_or((1.0, 0), |q| (q.scale(), q.zero_point)),
         }
     }
@@ -421,7 +430,8 @@ fn host_side(name: &str, isa: &str) -> Result<Side, Failure> {
 fn takes(plan: &Plan<'_>) -> Takes {
     let input = plan.input();
     Takes {
-        values: plan.inputs().map(|view| view.len).sum(),
+        bytes: plan.inputs().map(|view| view.bytes()).sum(),
+        element: input.element,
         quantization: (input.scale, input.zero_point),
     }
 }
@@ -468,6 +478,7 @@ impl Golden {
             kind,
             shape: None,
             quantization: None,
+            element: None,
             channels: None,
             missing: Vec::new(),
             values,
