@@ -44,12 +44,13 @@ fn trace(serial: &mut Serial) -> Result<(), Fault> {
     let file = BenchFile::parse(slot::loaded()).ok_or("no file was loaded")?;
     let plan = Plan::load(file.plan).map_err(|_| "the plan is not one")?;
     let arena = memory::take(plan.arena_bytes()).ok_or(Fault::Lacks(plan.arena_bytes()))?;
-    let input_len = plan.inputs().map(|view| view.len).sum();
+    let input_len = plan.inputs().map(|view| view.bytes()).sum();
     for case in 0..file.case_count {
+        plan.reset(arena).map_err(|_| "the plan does not run")?;
         let (mut values, _) = file.case(case, input_len, 0).ok_or("a case is not whole")?;
         for view in plan.inputs() {
             let one;
-            (one, values) = values.split_at(view.len);
+            (one, values) = values.split_at(view.bytes());
             arena[view.range()].copy_from_slice(one);
         }
         let ran = plan.run_observed(arena, |index, arena| {
