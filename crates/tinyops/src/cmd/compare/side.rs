@@ -120,7 +120,7 @@ impl Side {
     /// Reads what a person named: a file, or else a registered model.
     pub(super) async fn read(context: &Context, name: &str) -> Result<Side, Failure> {
         if let Some(board) = name.strip_prefix("board:") {
-            return board_side(name, board);
+            return board_side(context, name, board);
         }
         if let Some(isa) = name.strip_prefix("host:") {
             return host_side(name, isa);
@@ -401,10 +401,10 @@ impl Elsewhere {
     }
 }
 
-fn board_side(name: &str, board: &str) -> Result<Side, Failure> {
+fn board_side(context: &Context, name: &str, board: &str) -> Result<Side, Failure> {
     let (machine, why) = match Machine::named(board) {
         Some(machine) => (machine, None),
-        None => Machine::of_board(crate::cmd::compile::board(board)?),
+        None => Machine::of_board(&context.board(board)?),
     };
     Ok(Side::Elsewhere(Elsewhere {
         name: name.to_owned(),
