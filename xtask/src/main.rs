@@ -8,6 +8,7 @@
     reason = "chores talk to the person at the terminal"
 )]
 
+mod aarch64;
 mod bench_device;
 mod bench_footprint;
 mod bench_host;

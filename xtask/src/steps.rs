@@ -1,6 +1,6 @@
 //! The order of `cargo xtask ci` and `cargo xtask test`, with the time that each step took.
 
-use crate::{bench_device, house, imports, licences, memory, tools};
+use crate::{aarch64, bench_device, house, imports, licences, memory, tools};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -49,6 +49,7 @@ pub(crate) fn test() -> Answer {
     })?;
     step("miri", memory::miri)?;
     step("address sanitizer", memory::address)?;
+    step("tests on AArch64", aarch64::test)?;
     step("instructions", bench_device::check)
 }
 

@@ -12,11 +12,20 @@ struct Tool {
     used_for: &'static str,
 }
 
-const TOOLS: [Tool; 4] = [
+const TOOLS: [Tool; 5] = [
     Tool {
         program: "qemu-system-arm",
         packages: &["qemu-system-arm"],
         used_for: "the emulated smoke test",
+    },
+    Tool {
+        program: "qemu-aarch64",
+        packages: &[
+            "qemu-user",
+            "gcc-aarch64-linux-gnu",
+            "libc6-dev-arm64-cross",
+        ],
+        used_for: "the tests of the kernels for AArch64",
     },
     // Builds `core` for Cortex-M from source, where rustup has no such target; rustup's own linker links.
     Tool {

@@ -13,32 +13,52 @@ pub(crate) mod dsp;
 pub(crate) mod host;
 #[cfg(all(target_arch = "arm", feature = "mve"))]
 pub(crate) mod mve;
+#[cfg(all(
+    target_arch = "aarch64",
+    target_endian = "little",
+    not(target_os = "none")
+))]
+#[path = "aarch64.rs"]
+mod neon;
 #[cfg(all(target_arch = "x86_64", not(target_os = "none")))]
 mod x86_64;
 
-/// Whether this processor, and the system that runs on it, know the instructions.
-#[cfg(not(target_os = "none"))]
-pub(crate) fn has(isa: crate::isa::Isa) -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return x86_64::has(isa);
-    #[cfg(not(target_arch = "x86_64"))]
-    return isa == crate::isa::Isa::Portable;
-}
+/// Hosts without kernels of their own.
+#[cfg(not(any(
+    target_os = "none",
+    target_arch = "x86_64",
+    all(target_arch = "aarch64", target_endian = "little")
+)))]
+mod portable {
+    use super::host::{Bundles, Task};
+    use crate::isa::Isa;
 
-/// The bundles of blocks that a convolution's kernels take, for one pixel or for several.
-#[cfg(not(target_os = "none"))]
-pub(crate) fn bundles(isa: crate::isa::Isa, is_one: bool) -> host::Bundles {
-    #[cfg(target_arch = "x86_64")]
-    return x86_64::bundles(isa, is_one);
-    #[cfg(not(target_arch = "x86_64"))]
-    return &[1];
-}
+    pub(super) fn has(_: Isa) -> bool {
+        false
+    }
 
-/// Runs a task with these instructions; answers whether the processor has them.
-#[cfg(not(target_os = "none"))]
-pub(crate) fn run(isa: crate::isa::Isa, task: &mut host::Task<'_>) -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return x86_64::run(isa, task);
-    #[cfg(not(target_arch = "x86_64"))]
-    return false;
+    pub(super) fn bundles(_: Isa, _: bool) -> Bundles {
+        &[1]
+    }
+
+    pub(super) fn run(_: Isa, _: &mut Task<'_>) -> bool {
+        false
+    }
 }
+#[cfg(all(
+    target_arch = "aarch64",
+    target_endian = "little",
+    not(target_os = "none")
+))]
+use neon as own;
+#[cfg(not(any(
+    target_os = "none",
+    target_arch = "x86_64",
+    all(target_arch = "aarch64", target_endian = "little")
+)))]
+use portable as own;
+#[cfg(all(target_arch = "x86_64", not(target_os = "none")))]
+use x86_64 as own;
+
+#[cfg(not(target_os = "none"))]
+pub(crate) use own::{bundles, has, run};
