@@ -11,7 +11,7 @@ use crate::isa::Isa;
 use crate::kernel::{Channels, number};
 use crate::plan::{Plan, TensorView};
 use crate::quantize::Multiplier;
-use crate::record::{FLAG_BACKWARD, OpCode, OpRecord};
+use crate::record::{Element, FLAG_BACKWARD, NONE, OpCode, OpRecord};
 
 /// Ops whose padded input or laid out weights would take more than this stay with the portable
 /// kernels: a hostile plan shall not ask for all the memory there is.
@@ -75,6 +75,12 @@ impl Shape {
             return Shape::Portable;
         }
         let views = [plan.view(op.inputs[0]), plan.view(op.output)];
+        let second = (op.inputs[1] != NONE).then(|| plan.view(op.inputs[1]));
+        let mut all = views.iter().chain(&second);
+        // Kernels for int16 values are portable ones.
+        if all.any(|view| view.element != Element::Int8) {
+            return Shape::Portable;
+        }
         let shape = match op.code {
             OpCode::Conv2d => conv_shape(op, views, group),
             OpCode::DepthwiseConv2d => depthwise_shape(op, views, group),

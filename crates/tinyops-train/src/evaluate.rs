@@ -6,8 +6,8 @@ use tinyops_model::Model;
 
 use crate::evaluation::{Evaluation, Judgement};
 use crate::fit::normal_classes;
+use crate::predictor::Predictor;
 use crate::progress::{Flow, Listener, Progress, Stage};
-use crate::score::Scorer;
 use crate::spec::TrainSpec;
 use crate::{Features, TrainError, Trained, Windows};
 
@@ -78,7 +78,7 @@ pub fn evaluate(
         }
     };
     told(0)?;
-    let scores = Scorer::new(model)?.score(features);
+    let scores = Predictor::new(model)?.score(features);
     let int8 = Evaluation::of(&scores, &features.targets, &judgement);
     let float = trained.map(|trained| {
         judgement.threshold = trained.decision.threshold;
@@ -108,10 +108,10 @@ pub fn golden(model: &Model, windows: &Windows, count: usize) -> Result<Vec<Gold
     let chosen: Vec<usize> = (0..count).map(|place| place * all / count).collect();
     let windows = windows.select(&chosen);
     let features = Features::extract(&model.front_end, &windows, &mut |_| Flow::Continue)?;
-    let scorer = Scorer::new(model)?;
+    let predictor = Predictor::new(model)?;
     let vector = |index: usize| {
         let readings = (index < whole).then(|| windows.window(index));
-        scorer.golden(readings, features.row(0, index))
+        predictor.golden(readings, features.row(0, index))
     };
     Ok((0..count).map(vector).collect())
 }

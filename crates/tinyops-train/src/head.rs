@@ -8,8 +8,8 @@ use tinyops_model::{Body, Data, Graph, Model, OpKind, Quantization, TensorId};
 use tinyops_nn::statistics::{Cell, ClassStatistics, cell_count};
 
 use crate::codec::{CodecError, Reader, Writer};
+use crate::predictor::Predictor;
 use crate::quantize::round_weights;
-use crate::score::{Scorer, embed};
 use crate::{Features, Target, TrainError, linalg};
 
 /// Statistics that hold any number of windows.
@@ -62,18 +62,16 @@ const EVEN: f64 = 0.003;
 /// # Errors
 /// [`TrainError::Mismatch`] where the model has no embedding or the windows are not its own.
 pub fn statistics(model: &Model, features: &Features) -> Result<Statistics, TrainError> {
-    let scorer = Scorer::new(model)?;
-    let plan = scorer.plan().filter(|plan| plan.embedding().is_some());
-    let plan =
-        plan.ok_or_else(|| TrainError::Mismatch("the model has no head to solve for".into()))?;
-    let view = plan.embedding().expect("just asked for");
+    let predictor = Predictor::new(model)?;
+    let embeddings = predictor.embeddings(features);
+    let (view, embeddings) = embeddings
+        .ok_or_else(|| TrainError::Mismatch("the model has no head to solve for".into()))?;
     let classes = model.labels.len();
     let cells = vec![0; cell_count(classes, view.len)];
     let mut statistics = Statistics::new(classes, view.len, cells)
         .map_err(|error| TrainError::Mismatch(error.to_string()))?;
-    for index in 0..features.count() {
-        if let Target::Class(class) = features.targets[index] {
-            let embedding = embed(&scorer, &plan, features.row(0, index));
+    for (target, embedding) in features.targets.iter().zip(embeddings) {
+        if let Target::Class(class) = *target {
             statistics
                 .add(class.into(), &embedding, view.zero_point)
                 .map_err(|error| TrainError::Mismatch(error.to_string()))?;

@@ -21,11 +21,11 @@ pub mod head;
 mod linalg;
 mod net;
 mod optimise;
+mod predictor;
 pub mod progress;
 mod quantize;
 mod rng;
 pub mod roc;
-mod score;
 mod spec;
 mod standard;
 mod trained;
@@ -42,8 +42,8 @@ pub use front_end::{
     NormalizeSpec, RawSpec, SpectralSpec, TimelineSpec,
 };
 pub use optimise::Epoch;
+pub use predictor::Predictor;
 pub use quantize::quantize;
-pub use score::predict;
 pub use spec::{
     AugmentSpec, AutoencoderSpec, ClassWeights, Conv1dSpec, Conv2dSpec, Costs, DenseSpec, Goal,
     KMeansSpec, MahalanobisSpec, NetworkSpec, QuantizeSpec, Range, ScalerSpec, Template, TrainSpec,

@@ -12,8 +12,8 @@ use tinyops_model::{
 
 use crate::fit::threshold;
 use crate::net::{Dims, Layer, Network, Walk};
+use crate::predictor::Predictor;
 use crate::progress::{Flow, Listener, Progress, Stage};
-use crate::score::Scorer;
 use crate::spec::{Goal, Range, TrainSpec};
 use crate::trained::{FloatBody, Trained};
 use crate::{FeatureSet, Features, TrainError, baseline};
@@ -95,17 +95,17 @@ pub fn quantize(
         decision: trained.decision,
         baseline: baseline::empty(),
     };
-    let scorer = Scorer::new(&model)?;
+    let predictor = Predictor::new(&model)?;
     // After a refit, the validation windows are no strangers any more: what the first fit said of them stands.
     let threshold = if spec.refit && set.validation.count() > 0 {
         trained.decision.threshold
     } else {
-        threshold(spec, set, |features| scorer.score(features))
+        threshold(spec, set, |features| predictor.score(features))
     };
     told(2, report)?;
     let baseline = baseline::of(
         &set.train,
-        &scorer.score(&set.train),
+        &predictor.score(&set.train),
         trained.labels.len(),
         trained.goal,
     )?;

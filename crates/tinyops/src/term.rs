@@ -108,6 +108,17 @@ impl Terminal {
         }
     }
 
+    /// A bar with the time left, for work of one kind; it goes when it is dropped.
+    pub(crate) fn bar(self, what: &'static str, total: u64) -> Bar {
+        let shown = self.interactive && !self.quiet;
+        Bar(shown.then(|| {
+            let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+            bar.set_style(measured());
+            bar.set_prefix(what);
+            bar
+        }))
+    }
+
     /// Draws the steps of a run: a bar with the time left while one works, a line when it ends.
     pub(crate) fn reporter(self) -> Reporter {
         let bar: Mutex<Option<(StepName, ProgressBar)>> = Mutex::new(None);
@@ -162,6 +173,26 @@ impl Terminal {
                 }
             }
         })
+    }
+}
+
+/// How far some work has come; nothing where nobody looks.
+pub(crate) struct Bar(Option<ProgressBar>);
+
+impl Bar {
+    /// So many are done.
+    pub(crate) fn at(&self, done: u64) {
+        if let Some(bar) = &self.0 {
+            bar.set_position(done);
+        }
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
     }
 }
 

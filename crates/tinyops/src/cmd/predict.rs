@@ -1,45 +1,70 @@
+mod judge;
+
 use std::{
+    collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
+use rayon::prelude::*;
 use serde::Serialize;
 use tinyops_data::{
     dataset::Dataset,
-    finding::{Code, Report},
+    finding::{Code, Report, Severity},
     ingest::{Listing, ingest, matching},
-    spec::{DataSpec, Short, SourceSpec, Tail, WindowSpec},
+    sample::Label,
+    spec::{DataSpec, Format, Short, SourceSpec, Tail, WindowSpec},
     window::Windowing,
 };
-use tinyops_model::{Model, Task};
+use tinyops_nn::Isa;
 use tinyops_pipeline::{files_below, read_recording};
-use tinyops_train::{Scores, Windows, predict};
+use tinyops_train::{Windows, progress::Flow};
 
 use crate::{
     context::Context,
     failure::{Exit, Failure},
-    model_ref::{ModelRef, chosen, title},
     table::Table,
 };
+use judge::{Answer, Judge};
+
+/// Recordings that one thread reads and judges at a time: memory for no more is needed.
+const BATCH: usize = 16;
 
 /// Say what a model makes of recordings, exactly as a device would
 ///
 /// Runs the int8 model on all cores. How files are read comes from a source of the project, labels are not needed.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: tinyops predict field/2026-11 --model fan@production")]
+#[command(after_help = "Examples:
+  tinyops predict field/2026-11 --model fan@production
+  tinyops predict digits/ --model lenet.tflite --lines --windows")]
 pub(crate) struct Predict {
     /// Recordings, or folders of them
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// Model and version, such as `fan@3` [default: the project's]
+    /// Model and version, such as `fan@3`, or a file: a .tflite network, a model or a plan [default: the project's]
     #[arg(long)]
-    model: Option<ModelRef>,
+    model: Option<String>,
     /// Which `[[data.source]]` says how the files are read, from 0
     #[arg(long, default_value_t = 0)]
     source: usize,
+    /// Read one window from each line of a file
+    #[arg(long)]
+    lines: bool,
     /// One line for each window, not for each recording
     #[arg(long)]
     windows: bool,
+    /// Instructions to compute with, all of which say the same: portable, avx2, avx-vnni, avx-512, neon [default: the
+    /// fastest that this machine has]
+    #[arg(long, value_name = "NAME", value_parser = instructions)]
+    instructions: Option<Isa>,
+}
+
+fn instructions(name: &str) -> Result<Isa, String> {
+    let isa = Isa::from_name(name).ok_or("no such instructions")?;
+    isa.is_available()
+        .then_some(isa)
+        .ok_or_else(|| "this machine has not got them".to_owned())
 }
 
 /// `tinyops predict --json`
@@ -66,103 +91,108 @@ struct WindowView {
     answer: Answer,
 }
 
-/// What a window is said to be.
-#[derive(Clone, Serialize)]
-#[serde(tag = "answer", rename_all = "snake_case")]
-enum Answer {
-    /// One of the labels.
-    Class {
-        class: String,
-        confidence: f32,
-        /// Whether the confidence is what the model asks for.
-        is_sure: bool,
-    },
-    /// A quantity.
-    Value { value: f32 },
-    /// How strange it is.
-    Anomaly { score: f32, is_alarm: bool },
-}
-
-impl Answer {
-    /// Decides as the device does.
-    fn of(model: &Model, scores: &Scores, index: usize) -> Self {
-        let row = scores.row(index);
-        match model.task {
-            Task::Regress => Self::Value { value: row[0] },
-            Task::Anomaly => Self::Anomaly {
-                score: row[0],
-                is_alarm: row[0] > model.decision.threshold,
-            },
-            Task::Classify => {
-                let threshold = model.decision.threshold;
-                let class = match row {
-                    [_, second] if threshold > 0.0 => usize::from(*second >= threshold),
-                    _ => scores.class(index),
-                };
-                let confidence = row[class].clamp(0.0, 1.0);
-                Self::Class {
-                    class: model.labels.get(class).cloned().unwrap_or_default(),
-                    confidence,
-                    is_sure: confidence >= model.decision.min_confidence,
-                }
-            }
-        }
-    }
-
-    /// The word for people, and the number behind it.
-    fn words(&self) -> (String, f32) {
-        match self {
-            Self::Class {
-                class,
-                confidence,
-                is_sure,
-            } => {
-                let doubt = if *is_sure { "" } else { " (unsure)" };
-                (format!("{class}{doubt}"), *confidence)
-            }
-            Self::Value { value } => ("value".to_owned(), *value),
-            Self::Anomaly { score, is_alarm } => {
-                let word = if *is_alarm { "ALARM" } else { "normal" };
-                (word.to_owned(), *score)
-            }
-        }
-    }
-}
-
 pub(crate) async fn run(context: &Context, args: &Predict) -> Result<(), Failure> {
-    let (db, artifacts) = context.existing_store().await?;
-    let row = chosen(context, &db, args.model.as_ref()).await?;
-    let model = Model::decode(&artifacts.get(&row.digest).await?).map_err(|error| {
-        Failure::environment(format!("{} does not read back", title(&row))).cause(&error)
-    })?;
-    let source = source(context, args)?;
+    let mut judge = Judge::find(context, args.model.as_deref()).await?;
+    if let Some(isa) = args.instructions {
+        judge.predictor = judge.predictor.with_instructions(isa);
+    }
+    if args.lines {
+        judge.predictor = judge.predictor.with_flat_windows();
+    }
+    let mut source = source(context, args)?;
+    if judge.is_timeless() {
+        // Nothing asks for the rate, but recordings have one.
+        source.rate_hz = source.rate_hz.or(Some(1.0));
+    }
     let mut recordings = Vec::new();
     for path in &args.paths {
-        let mut dataset = read(context, &source, model.front_end.window_len, path)?;
-        // Names as they were given, so that two folders do not mix.
-        let root = if path.is_dir() {
-            path.as_path()
-        } else {
-            path.parent().unwrap_or(Path::new(""))
-        };
-        for sample in &mut dataset.samples {
-            sample.name = root.join(&sample.name).display().to_string();
-        }
-        recordings.extend(judge(&model, dataset)?);
+        let batches = batches(&source, path)?;
+        let total = batches.iter().map(|batch| batch.count as u64).sum();
+        let bar = context.terminal.bar("predict", total);
+        let done = AtomicU64::new(0);
+        let judged: Vec<Result<Vec<RecordingView>, Refusal>> = batches
+            .par_iter()
+            .map(|batch| {
+                let views = judge_batch(&judge, batch, path);
+                let count = batch.count as u64;
+                bar.at(done.fetch_add(count, Ordering::Relaxed) + count);
+                views
+            })
+            .collect();
+        drop(bar);
+        recordings.extend(together(context, path, judged)?);
     }
     let view = View {
-        model: title(&row),
-        labels: model.labels,
+        model: judge.title,
+        labels: judge.labels,
         recordings,
     };
     context.terminal.answer(&view, || text(&view, args.windows));
     Ok(())
 }
 
+/// Recordings that are read and judged at once.
+struct Batch {
+    source: SourceSpec,
+    root: PathBuf,
+    files: Vec<String>,
+    count: usize,
+}
+
+/// Why a batch was not judged.
+enum Refusal {
+    Unsound(Report),
+    Failed(Failure),
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// All answers in order, or everything that is wrong with the files.
+fn together(
+    context: &Context,
+    path: &Path,
+    judged: Vec<Result<Vec<RecordingView>, Refusal>>,
+) -> Result<Vec<RecordingView>, Failure> {
+    let mut views = Vec::new();
+    let mut unsound: Option<Report> = None;
+    for batch in judged {
+        match batch {
+            Ok(batch) => views.extend(batch),
+            Err(Refusal::Failed(failure)) => return Err(failure),
+            Err(Refusal::Unsound(report)) => match &mut unsound {
+                Some(all) => all.append(report),
+                None => unsound = Some(report),
+            },
+        }
+    }
+    let Some(report) = unsound else {
+        return Ok(views);
+    };
+    if !context.terminal.json {
+        context.terminal.tell(&report);
+    }
+    let first = report.findings.first().map(ToString::to_string);
+    Err(
+        Failure::question(format!("`{}` cannot be judged whole", path.display()))
+            .because(first.unwrap_or_default())
+            .hint("mend the files, or name those that are sound"),
+    )
+}
+
 /// How files are read; without a project file, by their extension.
 fn source(context: &Context, args: &Predict) -> Result<SourceSpec, Failure> {
+    let lines = |mut source: SourceSpec| {
+        if args.lines {
+            source.format = Format::Lines;
+        }
+        source
+    };
     if !context.root.join(tinyops_pipeline::FILE_NAME).exists() {
-        return Ok(SourceSpec::default());
+        return Ok(lines(SourceSpec::default()));
     }
     let sources = context.project()?.data.source;
     let count = sources.len();
@@ -179,16 +209,11 @@ fn source(context: &Context, args: &Predict) -> Result<SourceSpec, Failure> {
     source.cut = None;
     source.files_max = None;
     source.exclude = Vec::new();
-    Ok(source)
+    Ok(lines(source))
 }
 
-/// The recordings at a path, all of them sound.
-fn read(
-    context: &Context,
-    source: &SourceSpec,
-    window_len: u32,
-    path: &Path,
-) -> Result<Dataset, Failure> {
+/// The recordings at a path, in batches.
+fn batches(source: &SourceSpec, path: &Path) -> Result<Vec<Batch>, Failure> {
     let unreadable = |error: io::Error| {
         Failure::question(format!("cannot read `{}`", path.display()))
             .cause(&error)
@@ -206,35 +231,73 @@ fn read(
     };
     let mut source = source.clone();
     source.root = root.display().to_string();
-    if matching(0, &source, &files, &mut Report::new()).is_empty() {
+    let mut jobs = matching(0, &source, &files, &mut Report::new());
+    if jobs.is_empty() {
         // Another layout than the project's: take every file that could be of its kind.
         source.files = any_place(&source.files);
+        jobs = matching(0, &source, &files, &mut Report::new());
     }
-    let (mut dataset, mut report) = decode(&source, window_len, &root, &files);
+    if jobs.is_empty() {
+        return Err(Failure::question(format!(
+            "`{}` holds no recording of the project's kind",
+            path.display()
+        )));
+    }
+    let jobs: Vec<Vec<String>> = jobs
+        .into_iter()
+        .map(|job| job.files.into_iter().map(|(_, file)| file).collect())
+        .collect();
+    let taken: BTreeSet<&String> = jobs.iter().flatten().collect();
+    // Side files belong to every batch.
+    let others: Vec<String> = files
+        .iter()
+        .filter(|file| !taken.contains(file))
+        .cloned()
+        .collect();
+    let batch = |jobs: &[Vec<String>]| Batch {
+        source: source.clone(),
+        root: root.clone(),
+        files: jobs.iter().flatten().chain(&others).cloned().collect(),
+        count: jobs.len(),
+    };
+    Ok(jobs.chunks(BATCH).map(batch).collect())
+}
+
+fn judge_batch(judge: &Judge, batch: &Batch, path: &Path) -> Result<Vec<RecordingView>, Refusal> {
+    let Batch {
+        source,
+        root,
+        files,
+        ..
+    } = batch;
+    let window_len = judge.predictor.front_end().window_len;
+    let (mut dataset, mut report) = decode(source, window_len, root, files);
     if report.of(Code::MissingColumn).next().is_some() {
         // Columns with the truth are for training.
+        let mut source = source.clone();
         source.label_column = None;
         source.group_column = None;
         source.target_column = None;
-        (dataset, report) = decode(&source, window_len, &root, &files);
+        (dataset, report) = decode(&source, window_len, root, files);
     }
-    if report.has_errors() {
-        if !context.terminal.json {
-            context.terminal.tell(&report);
-        }
-        return Err(
-            Failure::question(format!("`{}` cannot be judged whole", path.display()))
-                .because(
-                    report
-                        .findings
-                        .first()
-                        .map(ToString::to_string)
-                        .unwrap_or_default(),
-                )
-                .hint("mend the files, or name those that are sound"),
-        );
+    // A pattern may match nothing in this batch.
+    let errors = report.findings.iter();
+    if errors
+        .filter(|finding| finding.severity == Severity::Error)
+        .any(|finding| finding.code != Code::NoFile)
+    {
+        return Err(Refusal::Unsound(report));
     }
-    Ok(dataset)
+    // Names as they were given, so that two folders do not mix.
+    let shown = if path.is_dir() {
+        path
+    } else {
+        path.parent().unwrap_or(Path::new(""))
+    };
+    for sample in &mut dataset.samples {
+        sample.name = shown.join(&sample.name).display().to_string();
+    }
+    Ok(views(judge, dataset)?)
 }
 
 fn decode(
@@ -276,12 +339,12 @@ fn any_place(patterns: &[String]) -> Vec<String> {
     kinds
 }
 
-fn judge(model: &Model, mut dataset: Dataset) -> Result<Vec<RecordingView>, Failure> {
-    let front_end = &model.front_end;
-    check(model, &dataset)?;
+fn views(judge: &Judge, mut dataset: Dataset) -> Result<Vec<RecordingView>, Failure> {
+    judge.check(&dataset)?;
+    let window_len = judge.predictor.front_end().window_len as usize;
     let windowing = Windowing {
-        len: front_end.window_len as usize,
-        hop: front_end.window_len as usize,
+        len: window_len,
+        hop: window_len,
         tail: Tail::Overlap,
         short: Short::Zeros,
         label_share: 0.0,
@@ -290,10 +353,13 @@ fn judge(model: &Model, mut dataset: Dataset) -> Result<Vec<RecordingView>, Fail
     let refused = |error: &(dyn std::error::Error + 'static)| Failure::of(Exit::Question, error);
     // Labels are another question.
     for sample in &mut dataset.samples {
-        sample.label = tinyops_data::sample::Label::None;
+        sample.label = Label::None;
     }
     let windows = Windows::cut(&dataset, &all, &windowing).map_err(|error| refused(&error))?;
-    let scores = predict(model, &windows).map_err(|error| refused(&error))?;
+    let scores = judge
+        .predictor
+        .predict(&windows, &mut |_| Flow::Continue)
+        .map_err(|error| refused(&error))?;
     let mut views: Vec<RecordingView> = windows
         .recordings
         .iter()
@@ -306,39 +372,12 @@ fn judge(model: &Model, mut dataset: Dataset) -> Result<Vec<RecordingView>, Fail
     for (index, origin) in windows.origins.iter().enumerate() {
         views[origin.recording as usize].windows.push(WindowView {
             start: origin.start,
-            start_s: (rate_hz > 0.0).then(|| f64::from(origin.start) / rate_hz),
-            answer: Answer::of(model, &scores, index),
+            start_s: (rate_hz > 0.0 && !judge.is_timeless())
+                .then(|| f64::from(origin.start) / rate_hz),
+            answer: judge.answer(&scores, index),
         });
     }
     Ok(views)
-}
-
-/// A model judges only what is measured as its training data was.
-fn check(model: &Model, dataset: &Dataset) -> Result<(), Failure> {
-    let front_end = &model.front_end;
-    let Some(first) = dataset.samples.first() else {
-        return Err(Failure::question("there is no recording to judge"));
-    };
-    let channels = first.channels.len();
-    if channels != usize::from(front_end.channel_count) {
-        let names: Vec<&str> = first.channels.iter().map(|c| c.name.as_str()).collect();
-        return Err(Failure::question(format!(
-            "`{}` has {channels} channels ({}), the model takes {}",
-            first.name,
-            names.join(", "),
-            front_end.channel_count
-        ))
-        .hint("`channels` of the source chooses columns"));
-    }
-    let rate_hz = first.rate_hz;
-    if rate_hz > 0.0 && (rate_hz / front_end.rate_hz - 1.0).abs() > 0.02 {
-        return Err(Failure::question(format!(
-            "`{}` has {rate_hz} readings a second, the model takes {}",
-            first.name, front_end.rate_hz
-        ))
-        .hint("`resample_hz` of the source brings it to the model's rate"));
-    }
-    Ok(())
 }
 
 fn text(view: &View, every_window: bool) -> String {
