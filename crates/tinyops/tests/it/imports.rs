@@ -65,6 +65,50 @@ fn a_network_that_fits_no_board_says_where_and_what_would() {
     insta::assert_snapshot!(answer.stdout);
 }
 
+/// The network, its model and its plan say the same of the same lines, by whatever instructions.
+#[test]
+fn a_network_predicts_from_its_file() {
+    let place = Workplace::empty();
+    let file = network("depthwise_multiplier");
+    let (model, plan) = ("net.model", "net.plan");
+    place.check(&["import", &file, "--out", model, "--plan", plan], 0);
+    let width = place.check(&["import", &file, "--json"], 0).json()["inputs"][0]
+        .as_array()
+        .expect("a shape")
+        .iter()
+        .filter_map(serde_json::Value::as_u64)
+        .product::<u64>();
+    let line = |seed: u64| {
+        let values = (0..width).map(|index| format!("{:.2}", ((index * seed) % 17) as f64 / 9.0));
+        values.collect::<Vec<_>>().join(",")
+    };
+    let lines: Vec<String> = (1..40).map(line).collect();
+    place.write("field/a.csv", &lines.join("\n"));
+    let said = |more: &[&str]| {
+        let mut args = vec!["predict", "field", "--lines", "--json", "--model"];
+        args.extend(more);
+        place.check(&args, 0).json()["recordings"].clone()
+    };
+    let expected = said(&[&file]);
+    assert_eq!(expected.as_array().map(Vec::len), Some(39));
+    let first = &expected[0]["windows"][0];
+    assert_eq!(first["answer"], "values");
+    assert_eq!(first["values"].as_array().map(Vec::len), Some(72));
+    for more in [
+        &[model][..],
+        &[plan],
+        &[&file, "--instructions", "portable"],
+    ] {
+        assert_eq!(said(more), expected, "{more:?}");
+    }
+    let missing = place.check(&["predict", "field", "--model", "no/such.tflite"], 2);
+    assert!(
+        missing.stderr.contains("no/such.tflite"),
+        "{}",
+        missing.stderr
+    );
+}
+
 #[test]
 fn what_is_no_network_is_refused() {
     let place = Workplace::empty();
