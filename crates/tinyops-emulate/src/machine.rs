@@ -98,10 +98,10 @@ pub static MACHINES: [Machine; 7] = [
         target: "thumbv6m-none-eabi",
         target_cpu: "cortex-m0",
         opt_level: "3",
-        flash: region(0, 144 * KIB),
+        flash: region(0, 176 * KIB),
         ram: region(0x2000_0000, 16 * KIB),
-        loaded: region(144 * KIB, 112 * KIB),
-        loader_address: 144 * KIB,
+        loaded: region(176 * KIB, 80 * KIB),
+        loader_address: 176 * KIB,
         uart: Uart::Nrf51(0x4000_2000),
         ..MPS2
     },
