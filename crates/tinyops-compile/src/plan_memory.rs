@@ -106,7 +106,10 @@ impl std::fmt::Display for Peak {
         )?;
         for (index, needed) in self.needed.iter().enumerate() {
             let comma = if index > 0 { ", " } else { "" };
-            write!(f, "{comma}`{}` {}", needed.name, needed.bytes)?;
+            // Converters join the names of all that they fused; the first is the layer's.
+            let mut parts = needed.name.split(';');
+            let name = parts.find(|part| !part.is_empty()).unwrap_or(&needed.name);
+            write!(f, "{comma}`{name}` {}", needed.bytes)?;
         }
         Ok(())
     }
