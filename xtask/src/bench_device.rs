@@ -259,6 +259,7 @@ fn measure(
     let run = RunFile {
         plan: &file.program,
         cases: &file.cases[..cases.min(file.cases.len())],
+        is_stream: file.is_stream,
     };
     match bench.run(&run) {
         Ok(measured) => Ok(Some(measured)),

@@ -47,6 +47,7 @@ pub(crate) fn check(
         let run = RunFile {
             plan: &compiled.program,
             cases: &cases,
+            is_stream: false,
         };
         let answers = on_all(benches, |bench| bench.run(&run));
         for (bench, measured) in benches.iter().zip(answers) {

@@ -1,13 +1,9 @@
 //! Holds the importer, the compiler and the kernels against outputs of TFLM: `cargo xtask golden tflite DIR…`.
 //!
-//! Reads `*.cases.json` files: `{model, tolerance, cases: [{name, inputs: [base64], outputs: [base64]}]}`, where
-//! `model` names the `.tflite` beside it and `tolerance` is the greatest difference that counts as equal.
-//! `stream: true` says that each case goes on where the one before ended, for networks that remember.
-//! Inputs and outputs are as the `.tflite` has them; real and whole numbers are brought to int8 or int16, exactly.
+//! Reads `*.cases.json` files, see [`Reference`]. Inputs and outputs are as the `.tflite` has them; real and whole numbers are brought to int8 or int16, exactly.
 
-use serde_json::Value;
 use std::path::Path;
-use tinyops_compile::{Compiled, compile_graph};
+use tinyops_compile::{Compiled, Reference, compile_graph};
 use tinyops_emulate::{Bench, EmulateError, RunFile};
 use tinyops_model::tflite::{EndKind, ImportError, Imported, import_with_ends};
 use tinyops_nn::record::Element;
@@ -34,8 +30,9 @@ pub(crate) struct CaseFile {
     pub(crate) model: String,
     /// The compiled plan.
     pub(crate) program: Vec<u8>,
-    tolerance: u64,
-    is_stream: bool,
+    tolerance: u32,
+    /// Each case goes on where the one before ended.
+    pub(crate) is_stream: bool,
     names: Vec<String>,
     /// Inputs and expected outputs of each case, each after the other.
     pub(crate) cases: Vec<(Vec<u8>, Vec<u8>)>,
@@ -48,10 +45,8 @@ pub(crate) struct CaseFile {
 pub(crate) fn read(path: &Path, tally: &mut Tally) -> Result<Option<CaseFile>, String> {
     let at = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     let text = std::fs::read_to_string(path).map_err(|error| at(&error))?;
-    let file: Value = serde_json::from_str(&text).map_err(|error| at(&error))?;
-    let (Some(model), Some(cases)) = (file["model"].as_str(), file["cases"].as_array()) else {
-        return Err(at(&"holds no `model` and `cases`"));
-    };
+    let file = Reference::from_json(&text).map_err(|error| at(&error))?;
+    let model = &file.model;
     let model_path = path.with_file_name(model);
     let bytes =
         std::fs::read(&model_path).map_err(|error| format!("{}: {error}", model_path.display()))?;
@@ -65,23 +60,23 @@ pub(crate) fn read(path: &Path, tally: &mut Tally) -> Result<Option<CaseFile>, S
         }
     };
     let mut read = CaseFile {
-        model: model.to_owned(),
+        model: model.clone(),
         program: compiled.program,
-        tolerance: file["tolerance"].as_u64().unwrap_or(0),
-        is_stream: file["stream"].as_bool().unwrap_or(false),
+        tolerance: file.tolerance,
+        is_stream: file.is_stream,
         names: Vec::new(),
         cases: Vec::new(),
     };
     let plan = Plan::load(&read.program).map_err(|error| at(&error))?;
     let [inputs, outputs]: [Vec<TensorView>; 2] =
         [plan.inputs().collect(), plan.outputs().collect()];
-    for case in cases {
-        let name = case["name"].as_str().unwrap_or("?");
-        let input = tensors(&case["inputs"], &ends[0], &inputs, false);
+    for case in file.cases {
+        let name = case.name;
+        let input = tensors(case.inputs, &ends[0], &inputs, false);
         let input = input.ok_or_else(|| at(&format!("{name}: input")))?;
-        let expected = tensors(&case["outputs"], &ends[1], &outputs, true);
+        let expected = tensors(case.outputs, &ends[1], &outputs, true);
         let expected = expected.ok_or_else(|| at(&format!("{name}: output")))?;
-        read.names.push(name.to_owned());
+        read.names.push(name);
         read.cases.push((input, expected));
     }
     Ok(Some(read))
@@ -140,7 +135,7 @@ pub(crate) fn check_file(path: &Path, machines: &[Bench], tally: &mut Tally) -> 
             .zip(values(&plan, actual));
         let mut differing = pairs
             .enumerate()
-            .filter(|(_, (a, b))| u64::from(a.abs_diff(*b)) > file.tolerance);
+            .filter(|(_, (a, b))| a.abs_diff(*b) > file.tolerance);
         if let Some((element, (expected, actual))) = differing.next() {
             let others = differing.count();
             let line = format!(
@@ -165,15 +160,13 @@ pub(crate) fn check_file(path: &Path, machines: &[Bench], tally: &mut Tally) -> 
             }
         }
     }
-    // The bench takes one input and one output, and forgets nothing between cases.
-    fits &= plan.inputs().count() == 1 && plan.outputs().count() == 1;
-    fits &= plan.states().count() == 0;
     if !fits {
         return Ok(());
     }
     let run = RunFile {
         plan: &file.program,
         cases: &file.cases,
+        is_stream: file.is_stream,
     };
     let measured = on_all(machines, |bench| bench.run(&run));
     for (bench, measured) in machines.iter().zip(measured) {
@@ -262,20 +255,19 @@ fn compile_file(bytes: &[u8]) -> Result<([Vec<EndKind>; 2], Compiled), Vec<Strin
     Ok((kinds, compiled))
 }
 
-/// The bytes of a list of tensors in base64.
+/// The bytes of some tensors, as the plan takes or gives them.
 fn tensors(
-    list: &Value,
+    list: Vec<Vec<u8>>,
     kinds: &[EndKind],
     views: &[TensorView],
     is_exact: bool,
 ) -> Option<Vec<u8>> {
-    let list = list.as_array()?;
     if [list.len(), kinds.len()] != [views.len(); 2] {
         return None;
     }
     let mut all = Vec::new();
-    for ((one, &kind), view) in list.iter().zip(kinds).zip(views) {
-        all.extend(quantized(base64(one.as_str()?)?, kind, view, is_exact)?);
+    for ((one, &kind), view) in list.into_iter().zip(kinds).zip(views) {
+        all.extend(quantized(one, kind, view, is_exact)?);
     }
     Some(all)
 }
@@ -308,38 +300,9 @@ fn quantized(bytes: Vec<u8>, kind: EndKind, view: &TensorView, is_exact: bool) -
     }
 }
 
-fn base64(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
-    let (mut bits, mut bit_count) = (0u32, 0);
-    for symbol in text.bytes().take_while(|&symbol| symbol != b'=') {
-        let value = match symbol {
-            b'A'..=b'Z' => symbol - b'A',
-            b'a'..=b'z' => symbol - b'a' + 26,
-            b'0'..=b'9' => symbol - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        bits = bits << 6 | u32::from(value);
-        bit_count += 6;
-        if bit_count >= 8 {
-            bit_count -= 8;
-            bytes.push((bits >> bit_count) as u8);
-        }
-    }
-    Some(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn base64_decodes() {
-        assert_eq!(base64("AAEC/w==").as_deref(), Some(&[0, 1, 2, 255][..]));
-        assert_eq!(base64("AAE").as_deref(), Some(&[0, 1][..]));
-        assert_eq!(base64("A*=="), None);
-    }
 
     #[test]
     fn single_operators_give_the_bytes_of_tflm() {

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use tinyops_model::graph::{Graph, OpKind, Tensor};
 use tinyops_nn::record::{Element, OpCode};
-use tinyops_nn::{Isa, Line, Plan, RunError};
+use tinyops_nn::{Isa, Line, Plan, Prepared, RunError};
 
 use crate::constants::quantization;
 
@@ -220,10 +220,12 @@ impl LayerMap {
     /// # Panics
     /// If the input has another length than the plan's.
     pub fn trace(&self, plan: &Plan<'_>, input: &[u8]) -> Result<Vec<LayerValues>, RunError> {
-        self.trace_with(plan, Isa::Portable, input)
+        let all = self.trace_with(plan, Isa::Portable, &[input], false)?;
+        Ok(all.into_iter().flatten().collect())
     }
 
-    /// [`LayerMap::trace`] with the kernels of an instruction set.
+    /// [`LayerMap::trace`] of several inputs with the kernels of an instruction set. In a stream
+    /// each goes on where the one before ended.
     ///
     /// # Errors
     /// [`RunError`].
@@ -234,33 +236,42 @@ impl LayerMap {
         &self,
         plan: &Plan<'_>,
         isa: Isa,
-        input: &[u8],
-    ) -> Result<Vec<LayerValues>, RunError> {
-        let mut arena = vec![0; plan.arena_bytes()];
-        plan.reset(&mut arena)?;
-        let mut rest = input;
-        for view in plan.inputs() {
-            let (one, others) = rest.split_at(view.bytes());
-            arena[view.range()].copy_from_slice(one);
-            rest = others;
-        }
-        assert!(rest.is_empty(), "the inputs have so many values");
-        let mut made = Vec::with_capacity(plan.op_count());
-        let observe = |index: usize, arena: &[u8]| {
-            let output = plan.op(index).and_then(|op| plan.tensor(op.output));
-            let output = output.expect("an op that ran has an output");
-            made.push(arena[output.range()].to_vec());
-        };
-        if isa == Isa::Portable {
-            plan.run_observed(&mut arena, observe)?;
-        } else {
-            let mut memory = vec![Line::ZERO; plan.prepared_lines(isa)];
+        inputs: &[&[u8]],
+        is_stream: bool,
+    ) -> Result<Vec<Vec<LayerValues>>, RunError> {
+        let mut memory = vec![Line::ZERO; plan.prepared_lines(isa)];
+        let prepared = (isa != Isa::Portable).then(|| {
             let prepared = plan.prepare(isa, &mut memory);
-            let prepared = prepared.expect("as many lines as were asked for");
-            let mut work = vec![Line::ZERO; prepared.work_lines()];
-            prepared.run_observed(&mut arena, &mut work, observe)?;
+            prepared.expect("as many lines as were asked for")
+        });
+        let work_lines = prepared.as_ref().map_or(0, Prepared::work_lines);
+        let mut work = vec![Line::ZERO; work_lines];
+        let mut arena = vec![0; plan.arena_bytes()];
+        let mut all = Vec::with_capacity(inputs.len());
+        for (number, &input) in inputs.iter().enumerate() {
+            if number == 0 || !is_stream {
+                plan.reset(&mut arena)?;
+            }
+            let mut rest = input;
+            for view in plan.inputs() {
+                let (one, others) = rest.split_at(view.bytes());
+                arena[view.range()].copy_from_slice(one);
+                rest = others;
+            }
+            assert!(rest.is_empty(), "the inputs have so many values");
+            let mut made = Vec::with_capacity(plan.op_count());
+            let observe = |index: usize, arena: &[u8]| {
+                let output = plan.op(index).and_then(|op| plan.tensor(op.output));
+                let output = output.expect("an op that ran has an output");
+                made.push(arena[output.range()].to_vec());
+            };
+            match &prepared {
+                None => plan.run_observed(&mut arena, observe)?,
+                Some(prepared) => prepared.run_observed(&mut arena, &mut work, observe)?,
+            }
+            all.push(self.gather(input, &made));
         }
-        Ok(self.gather(input, &made))
+        Ok(all)
     }
 
     /// The layers of what each op of the plan has made, in order.

@@ -1,7 +1,8 @@
 //! Outputs of other runtimes for the same inputs: the files that a network is held against.
 //!
 //! Two forms are read. `*.cases.json` is `{model, tolerance, cases: [{name, inputs: [base64],
-//! outputs: [base64], layers: [{tensor, values: base64}]}]}`, where `layers` may be absent.
+//! outputs: [base64], layers: [{tensor, values: base64}]}]}`, where `layers` may be absent;
+//! `stream: true` says that each case goes on where the one before ended.
 //! `*.golden.json` is that of the MLPerf Tiny goldens: inputs in hex or base64, `output_tflm` as a
 //! list, and `layers_litert_ref` with a tensor index, a checksum and for short layers the bytes.
 
@@ -16,6 +17,8 @@ pub struct Reference {
     pub model: String,
     /// The greatest difference in the last place that counts as equal.
     pub tolerance: u32,
+    /// Each case goes on where the one before ended: for networks that remember.
+    pub is_stream: bool,
     /// The cases.
     pub cases: Vec<ReferenceCase>,
     /// Who made the outputs, and who the layers where somebody else did.
@@ -98,6 +101,7 @@ impl Reference {
         Ok(Reference {
             model: model.to_owned(),
             tolerance: file["tolerance"].as_u64().unwrap_or(0) as u32,
+            is_stream: file["stream"].as_bool().unwrap_or(false),
             cases,
             made_by: made_by.to_owned(),
         })
@@ -213,10 +217,11 @@ mod tests {
 
     #[test]
     fn both_forms_are_read() {
-        let plain = r#"{"model": "a.tflite", "tolerance": 1, "cases": [
+        let plain = r#"{"model": "a.tflite", "tolerance": 1, "stream": true, "cases": [
             {"name": "x", "inputs": ["AAE="], "outputs": ["/w=="], "layers": [{"tensor": "conv", "values": "Ag=="}]}]}"#;
         let read = Reference::from_json(plain).expect("sound");
         assert_eq!((read.model.as_str(), read.tolerance), ("a.tflite", 1));
+        assert!(read.is_stream);
         assert_eq!(read.cases[0].inputs, [[0, 1]]);
         assert_eq!(read.cases[0].layers[0].values, Values::Bytes(vec![2]));
         let golden = r#"{"model": "a.tflite", "cases": [{"name": "x", "input_hex": "0001", "output_tflm": [-1],

@@ -25,6 +25,8 @@ pub struct RunFile<'a> {
     pub plan: &'a [u8],
     /// Input and expected output of each case.
     pub cases: &'a [(Vec<u8>, Vec<u8>)],
+    /// Each case goes on where the one before ended: for networks that remember.
+    pub is_stream: bool,
 }
 
 /// What one plan took.
@@ -122,7 +124,12 @@ pub(crate) fn all_of(machine: &Machine) -> Memory {
 
 impl RunFile<'_> {
     fn to_bytes(self) -> Vec<u8> {
-        let counts = [self.plan.len(), self.cases.len(), 0, 0];
+        let counts = [
+            self.plan.len(),
+            self.cases.len(),
+            usize::from(self.is_stream),
+            0,
+        ];
         let mut bytes: Vec<u8> = counts
             .into_iter()
             .flat_map(|count| (count as u32).to_le_bytes())

@@ -31,17 +31,27 @@ impl Tracer {
         Ok(Tracer { program, machine })
     }
 
-    /// The output of each op for each input, which has the bytes of all inputs of the plan.
+    /// The output of each op for each input, which has the bytes of all inputs of the plan. In a
+    /// stream each goes on where the one before ended.
     ///
     /// # Errors
     /// [`EmulateError`]; [`EmulateError::TooSmall`] when the machine is.
-    pub fn run(&self, plan: &[u8], inputs: &[Vec<u8>]) -> Result<Vec<Vec<Vec<u8>>>, EmulateError> {
+    pub fn run(
+        &self,
+        plan: &[u8],
+        inputs: &[Vec<u8>],
+        is_stream: bool,
+    ) -> Result<Vec<Vec<Vec<u8>>>, EmulateError> {
         let cases: Vec<(Vec<u8>, Vec<u8>)> = inputs
             .iter()
             .map(|input| (input.clone(), Vec::new()))
             .collect();
-        let cases = &cases[..];
-        let output = bench::run_loaded(&self.program, self.machine, &RunFile { plan, cases })?;
+        let file = RunFile {
+            plan,
+            cases: &cases,
+            is_stream,
+        };
+        let output = bench::run_loaded(&self.program, self.machine, &file)?;
         let made = parse(&output)?;
         if made.len() != inputs.len() {
             let reason = format!("{} of {} cases", made.len(), inputs.len());

@@ -94,6 +94,18 @@ fn a_network_and_its_golden_outputs_are_equal() {
 }
 
 #[test]
+fn a_stream_goes_on_where_the_case_before_ended() {
+    let place = place();
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/golden/tflite");
+    let golden = format!("{folder}/lstm.cases.json");
+    for side in ["host:portable", &format!("{folder}/lstm.tflite")] {
+        place.check(&["compare", &golden, side], 0);
+    }
+    let by_case = ["compare", &golden, "host:portable", "--case", "lstm 2"];
+    place.check(&by_case, 0);
+}
+
+#[test]
 fn the_first_layer_that_differs_is_named() {
     let place = place();
     let mut file = golden();

@@ -16,38 +16,17 @@
 
 use core::fmt::Write;
 use cortex_m_rt::entry;
-use qemu_bench::BenchFile;
-use qemu_machine::{counter::Counter, memory, serial::Serial, slot, stop};
+use qemu_bench::{BenchFile, Fault};
+use qemu_machine::{counter::Counter, memory, serial::Serial};
 use tinyops_nn::{Plan, RunError};
 
 #[entry]
 fn main() -> ! {
-    memory::paint();
-    let mut serial = Serial::start();
-    let _ = writeln!(serial, "tinyops-bench 1");
-    let _ = match measure(&mut serial) {
-        Ok(()) => writeln!(serial, "end"),
-        Err(Fault::Refused(reason)) => writeln!(serial, "refused {reason}"),
-        Err(Fault::Lacks(bytes)) => writeln!(serial, "lacks {bytes} RAM"),
-    };
-    stop()
+    qemu_bench::program("bench", measure)
 }
 
-enum Fault {
-    Refused(&'static str),
-    /// So many bytes of arena are more than there are.
-    Lacks(usize),
-}
-
-impl From<&'static str> for Fault {
-    fn from(reason: &'static str) -> Fault {
-        Fault::Refused(reason)
-    }
-}
-
-fn measure(serial: &mut Serial) -> Result<(), Fault> {
+fn measure(file: &BenchFile, serial: &mut Serial) -> Result<(), Fault> {
     let mut counter = Counter::start().ok_or("no timer")?;
-    let file = BenchFile::parse(slot::loaded()).ok_or("no file was loaded")?;
     let (plan, load) = counter.measure(|| Plan::load(file.plan));
     let plan = plan.map_err(|_| "the plan is not one")?;
     let long = "more instructions than the timer counts";
@@ -58,12 +37,8 @@ fn measure(serial: &mut Serial) -> Result<(), Fault> {
     let output_len = plan.outputs().map(|view| view.bytes()).sum();
     for index in 0..file.case_count {
         let case = file.case(index, input_len, output_len);
-        let (mut values, mut expected) = case.ok_or("a case is not whole")?;
-        for view in plan.inputs() {
-            let one;
-            (one, values) = values.split_at(view.bytes());
-            arena[view.range()].copy_from_slice(one);
-        }
+        let (inputs, mut expected) = case.ok_or("a case is not whole")?;
+        file.begin(index, &plan, arena, inputs)?;
         let (answer, run) = counter.measure(|| run_plan(&plan, arena));
         answer.map_err(|_| "the plan does not run")?;
         let mut wrong = 0;

@@ -15,6 +15,8 @@ pub(super) struct Inputs {
     pub(super) from: String,
     /// Scale and zero point of the values.
     pub(super) quantization: (f32, i8),
+    /// Each goes on where the one before ended.
+    pub(super) is_stream: bool,
     pub(super) all: Vec<Input>,
 }
 
@@ -43,6 +45,7 @@ impl Inputs {
             return Ok(Self {
                 from: format!("the cases of {name}"),
                 quantization,
+                is_stream: reference.is_stream,
                 all: of_reference(reference),
             });
         }
@@ -70,14 +73,26 @@ impl Inputs {
         Ok(Self {
             from: paths.join(", "),
             quantization: takes.quantization,
+            is_stream: false,
             all,
         })
     }
 
-    /// Leaves out those whose name has not these words.
+    /// Leaves out those whose name has not these words; in a stream only what comes after them,
+    /// since what comes before is remembered.
     pub(super) fn keep(&mut self, words: &str) -> Result<(), Failure> {
         let names: Vec<String> = self.names().map(|name| format!("`{name}`")).collect();
-        self.all.retain(|input| input.name.contains(words));
+        let is_kept = |input: &Input| input.name.contains(words);
+        if self.is_stream {
+            let end = self
+                .all
+                .iter()
+                .rposition(is_kept)
+                .map_or(0, |last| last + 1);
+            self.all.truncate(end);
+        } else {
+            self.all.retain(is_kept);
+        }
         if self.all.is_empty() {
             return Err(
                 Failure::question(format!("no input has `{words}` in its name"))
@@ -161,6 +176,7 @@ fn random(takes: Takes, count: u32, seed: u64) -> Inputs {
     Inputs {
         from: "seeded random bytes, uniform and smooth, and three of one value".to_owned(),
         quantization: takes.quantization,
+        is_stream: false,
         all,
     }
 }

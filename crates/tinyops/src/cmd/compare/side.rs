@@ -376,9 +376,9 @@ impl Elsewhere {
             Place::Machine(machine, _) => *machine,
         };
         let values = inputs.for_network(takes, &self.name)?;
-        let (program, sent) = (runnable.program, values.clone());
+        let (program, sent, is_stream) = (runnable.program, values.clone(), inputs.is_stream);
         let emulated = tokio::task::spawn_blocking(move || {
-            Tracer::build(&Firmware::find()?, machine)?.run(&program, &sent)
+            Tracer::build(&Firmware::find()?, machine)?.run(&program, &sent, is_stream)
         });
         let made = emulated.await.map_err(|error| {
             Failure::environment("the emulation stopped at a bug").cause(&error)
@@ -446,14 +446,14 @@ fn traced(
 ) -> Result<Vec<Case>, Failure> {
     let plan = Plan::load(&runnable.program).map_err(|error| Failure::of(Exit::No, &error))?;
     let values = inputs.for_network(takes, name)?;
-    let cases = inputs.names().zip(values).map(|(name, values)| {
-        let layers = runnable.layers.trace_with(&plan, isa, &values);
-        Ok(Case {
-            name: name.to_owned(),
-            layers: layers.map_err(|error| Failure::of(Exit::No, &error))?,
-        })
+    let values: Vec<&[u8]> = values.iter().map(Vec::as_slice).collect();
+    let traces = (runnable.layers).trace_with(&plan, isa, &values, inputs.is_stream);
+    let traces = traces.map_err(|error| Failure::of(Exit::No, &error))?;
+    let cases = inputs.names().zip(traces).map(|(name, layers)| Case {
+        name: name.to_owned(),
+        layers,
     });
-    cases.collect()
+    Ok(cases.collect())
 }
 
 impl Golden {
