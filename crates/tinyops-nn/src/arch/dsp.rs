@@ -33,10 +33,10 @@ mod sum;
 mod table;
 
 pub(crate) use add::add;
-pub(crate) use conv::{BlockPlace, ConvBlock};
+pub(crate) use conv::ConvBlock;
 pub(crate) use dense::{dense, dense_sums};
 pub(crate) use depthwise::{Depthwise, Layer, RowPart};
-pub(crate) use gather::{Patches, Rect};
+pub(crate) use gather::{Fours, Patches, Rect};
 pub(crate) use sum::sum;
 pub(crate) use table::{ChannelTable, TABLE_MAX};
 

@@ -3,7 +3,7 @@
 use core::cell::Cell;
 
 use super::{Channels, clamp_bytes, pair, taps_inside};
-use crate::arch::dsp::{self, BlockPlace, ChannelTable, ConvBlock, Patches, Rect, TABLE_MAX};
+use crate::arch::dsp::{self, ConvBlock, Fours, Patches, Rect, TABLE_MAX};
 use crate::layout::{BLOCK_PIXELS, GROUP_ROWS, QUAD};
 use crate::plan::{Plan, TensorView};
 use crate::record::OpRecord;
@@ -19,7 +19,7 @@ pub(crate) fn convolve(
 ) {
     let source = plan.view(op.inputs[0]);
     let result = plan.view(op.output);
-    let [_, _, columns, outputs] = result.dims();
+    let [_, _, _, outputs] = result.dims();
     let filter_bytes = op.filter_bytes(source.shape, result.shape) as usize;
     let filter = &plan.constants()[op.weights_offset as usize..][..filter_bytes];
     if op.is_dense(result.shape) {
@@ -29,54 +29,28 @@ pub(crate) fn convolve(
     }
     let row = (op.taps(source.shape) as usize).next_multiple_of(QUAD);
     let patches = Patches::new(scratch, row);
-    let gather = Gather::new(op, input, &source, &patches);
+    let mut gather = Gather::new(op, input, [&source, &result], &patches);
     let channels = Channels::of(plan, op, outputs);
-    let mut table = ChannelTable::new();
-    let mut conv = ConvBlock::new(patches.wide(), filter, result.zero_point);
-    // The pixels of a pointwise layer lie as its outputs do, so that four are widened at once.
-    let is_pointwise = op.kernel == [1, 1]
-        && op.stride == [1, 1]
-        && op.pad == [0, 0]
-        && source.shape[1..3] == result.shape[1..3]
-        && patches.is_direct();
-    let [stride_down, stride_along]: [i32; 2] = pair(op.stride);
-    let [pad_down, pad_along]: [i32; 2] = pair(op.pad);
-    let left_end = columns as i32 * stride_along - pad_along;
-    let (mut top, mut left) = (-pad_down, -pad_along);
-    let mut done = 0;
-    if is_pointwise && outputs <= TABLE_MAX {
-        channels.fill(&mut table, 0, outputs);
-        done = conv.run_pixels(&table, &patches, input, output);
+    let mut conv = ConvBlock::new(&patches, filter, result.zero_point);
+    // Few channels stay in the table.
+    let stay = outputs <= TABLE_MAX;
+    if stay {
+        channels.fill(conv.table(), 0, outputs);
+        conv.begin(0, BLOCK_PIXELS, outputs);
     }
-    for (index, block) in output.chunks(BLOCK_PIXELS * outputs).enumerate().skip(done) {
+    let block_bytes = BLOCK_PIXELS * outputs;
+    for block in output.chunks(block_bytes) {
         let pixels = block.len() / outputs;
-        if is_pointwise {
-            patches.widen(&input[index * BLOCK_PIXELS * row..], 0, pixels);
-        } else {
-            let mut pixel = 0;
-            while pixel < pixels {
-                let in_row = (left_end - left) as u32 / stride_along as u32;
-                let count = gather.pixels([top, left], pixel, in_row.min((pixels - pixel) as u32));
-                pixel += count;
-                left += count as i32 * stride_along;
-                if left == left_end {
-                    left = -pad_along;
-                    top += stride_down;
-                }
-            }
+        gather.block(pixels);
+        if stay && block.len() == block_bytes {
+            conv.run(block);
+            continue;
         }
         let mut first = 0;
         while first < outputs {
-            // Few channels stay in the table.
-            if index == 0 || outputs > TABLE_MAX {
-                channels.fill(&mut table, first, TABLE_MAX.min(outputs - first));
-            }
-            let place = BlockPlace {
-                outputs: &block[first..],
-                pixels,
-                stride: outputs,
-            };
-            conv.run(&table, first, place);
+            channels.fill(conv.table(), first, TABLE_MAX.min(outputs - first));
+            conv.begin(first, pixels, outputs);
+            conv.run(&block[first..]);
             first += TABLE_MAX;
         }
     }
@@ -117,11 +91,21 @@ fn dense(plan: &Plan<'_>, op: &OpRecord, filter: &[u8], values: &[Cell<u8>], out
     clamp_bytes(output, op.clamp);
 }
 
+/// Whether the pixels of an op are its inputs', so that their rows are one.
+fn whole_is_one_row(op: &OpRecord, source: &TensorView, result: &TensorView) -> bool {
+    op.kernel == [1, 1]
+        && op.stride == [1, 1]
+        && op.pad == [0, 0]
+        && source.shape[1] == result.shape[1]
+        && source.shape[2] == result.shape[2]
+}
+
 /// Where the patches come from.
 struct Gather<'a> {
     op: &'a OpRecord,
     input: &'a [Cell<u8>],
     patches: &'a Patches<'a>,
+    fours: Option<Fours<'a>>,
     height: usize,
     width: usize,
     channels: usize,
@@ -131,67 +115,131 @@ struct Gather<'a> {
     /// One more than the last row and column of a patch's first tap at which all of its taps lie
     /// inside, or 0.
     inside: [u32; 2],
+    /// Row and column of the next patch's first tap.
+    at: [i32; 2],
+    /// The first column, the one after the last, and from a pixel to the next.
+    columns: [i32; 3],
 }
 
 impl<'a> Gather<'a> {
     fn new(
         op: &'a OpRecord,
         input: &'a [Cell<u8>],
-        source: &TensorView,
+        [source, result]: [&TensorView; 2],
         patches: &'a Patches<'a>,
     ) -> Gather<'a> {
-        let [_, height, width, channels] = source.dims();
+        let [_, mut height, mut width, channels] = source.dims();
         let [down, along] = pair(op.kernel);
+        let [pad_down, pad_along]: [i32; 2] = pair(op.pad);
+        let stride = i32::from(op.stride[1]);
+        let mut columns = result.shape[2].into();
+        if whole_is_one_row(op, source, result) {
+            (height, width) = (1, height * width);
+            columns = width as i32;
+        }
         let reach = (down - 1) * usize::from(op.dilation[0]) + 1;
         let len = along * channels;
         // Taps apart are no run: then every pixel goes tap by tap.
         let is_run = op.dilation[1] == 1;
         let inside = |size: usize, reach: usize| (size + 1).saturating_sub(reach) as u32;
+        let whole = Rect {
+            rows: down,
+            len,
+            from_step: usize::from(op.dilation[0]) * width * channels,
+            to_step: len,
+        };
         Gather {
             op,
             input,
             patches,
+            fours: Fours::new(patches, input, &whole),
             height,
             width,
             channels,
             zero_point: source.zero_point,
-            whole: Rect {
-                rows: down,
-                len,
-                from_step: usize::from(op.dilation[0]) * width * channels,
-                to_step: len,
-            },
+            whole,
             inside: [
                 inside(height, reach),
                 if is_run { inside(width, along) } else { 0 },
             ],
+            at: [-pad_down, -pad_along],
+            columns: [-pad_along, columns * stride - pad_along, stride],
         }
     }
 
-    /// Widens some of the next `most` patches of a row, the first tap of the first of which lies at
-    /// row and column `at`; answers how many.
-    #[inline(always)]
-    fn pixels(&self, at: [i32; 2], pixel: usize, most: u32) -> usize {
-        let [top, left] = at.map(|place| place as u32);
-        if top >= self.inside[0] || left >= self.inside[1] {
-            self.pixel_at_border(at, pixel);
-            return 1;
+    /// Widens the next patches.
+    #[inline(never)]
+    fn block(&mut self, pixels: usize) {
+        let start = self.at;
+        // Four patches inside, side by side.
+        let [_, end, stride] = self.columns;
+        let last = start[1] + (BLOCK_PIXELS as i32 - 1) * stride;
+        if last < end
+            && (last as u32) < self.inside[1]
+            && let Some(first) = self.first()
+            && let Some(fours) = &mut self.fours
+            && fours.put_run(first, stride as usize * self.channels)
+        {
+            self.at[1] = last;
+            self.step();
+            return;
         }
-        let stride = u32::from(self.op.stride[1]);
-        let count = most.min((self.inside[1] - left).div_ceil(stride)) as usize;
-        let first = (top as usize * self.width + left as usize) * self.channels;
-        let pixel_step = stride as usize * self.channels;
-        self.patches.put(
-            &self.input[first..],
-            &self.whole,
-            (pixel, 0),
-            (count, pixel_step),
-        );
-        count
+        let mut firsts = [0; BLOCK_PIXELS];
+        let mut left_over = 0u32;
+        for (pixel, first) in firsts.iter_mut().enumerate().take(pixels) {
+            match self.first() {
+                Some(place) => *first = place,
+                None => left_over |= 1 << pixel,
+            }
+            self.step();
+        }
+        // A lane without a patch inside takes the input's first values for now.
+        let are_put = self.fours.as_mut().is_some_and(|fours| fours.put(firsts));
+        if !are_put {
+            left_over = u32::MAX;
+        }
+        if left_over != 0 {
+            self.at = start;
+            for pixel in 0..pixels {
+                if left_over & 1 << pixel != 0 {
+                    self.pixel(pixel);
+                }
+                self.step();
+            }
+        }
+    }
+
+    /// Where the next patch begins in the input, if it lies inside whole.
+    #[inline(always)]
+    fn first(&self) -> Option<usize> {
+        let [top, left] = self.at.map(|place| place as u32);
+        let is_inside = top < self.inside[0] && left < self.inside[1];
+        is_inside.then(|| (top as usize * self.width + left as usize) * self.channels)
+    }
+
+    #[inline(always)]
+    fn step(&mut self) {
+        let [first, end, stride] = self.columns;
+        self.at[1] += stride;
+        if self.at[1] == end {
+            self.at = [self.at[0] + i32::from(self.op.stride[0]), first];
+        }
+    }
+
+    /// One patch.
+    #[inline(never)]
+    fn pixel(&self, pixel: usize) {
+        match self.first() {
+            Some(first) => {
+                let values = &self.input[first..];
+                self.patches.put(values, &self.whole, pixel, 0);
+                self.patches.unstage(pixel);
+            }
+            None => self.pixel_at_border(self.at, pixel),
+        }
     }
 
     /// Padding, and then what lies inside.
-    #[inline(never)]
     fn pixel_at_border(&self, [top, left]: [i32; 2], pixel: usize) {
         let [down, along] = self.op.kernel;
         let [step_down, step_along] = self.op.dilation;
@@ -211,10 +259,10 @@ impl<'a> Gather<'a> {
             };
             if rect.rows > 0 && rect.len > 0 {
                 let tap = usize::from(group) + before;
-                let place = (pixel, above * rect.to_step + tap * self.channels);
+                let place = above * rect.to_step + tap * self.channels;
                 let at = y as usize * self.width + (left + before as i32) as usize;
                 let values = &self.input[at * self.channels..];
-                self.patches.put(values, &rect, place, (1, 0));
+                self.patches.put(values, &rect, pixel, place);
             }
             group += count;
         }

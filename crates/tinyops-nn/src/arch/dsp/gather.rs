@@ -52,66 +52,60 @@ impl<'a> Patches<'a> {
         self.stage.is_empty()
     }
 
-    /// Copies a rectangle into the patches of `count` pixels, from their value `at` on; the next
-    /// pixel's lies `pixel_step` bytes after.
-    pub(crate) fn put(
-        &self,
-        values: &[Cell<u8>],
-        rect: &Rect,
-        (pixel, at): (usize, usize),
-        (count, pixel_step): (usize, usize),
-    ) {
+    /// Copies a rectangle into a pixel's patch, or into the stage, from value `at` on.
+    pub(crate) fn put(&self, values: &[Cell<u8>], rect: &Rect, pixel: usize, at: usize) {
         let &Rect {
             rows,
             len,
             from_step,
             to_step,
         } = rect;
-        if rows == 0 || len == 0 || count == 0 {
+        if rows == 0 || len == 0 {
             return;
         }
         let last = rows - 1;
         assert!(
-            values.len() >= (count - 1) * pixel_step + last * from_step + len
+            values.len() >= last * from_step + len
                 && self.row >= at + last * to_step + len
-                && pixel + count <= BLOCK_PIXELS,
+                && pixel < BLOCK_PIXELS,
             "values and patch have each value"
         );
         let mut job = Move {
             from: values.as_ptr(),
-            wide: self.wide[4 * pixel..].as_ptr(),
+            to: core::ptr::null(),
             len,
             rows,
             from_step,
             to_step,
-            count,
-            pixel_step,
-            stage: self.stage[..].as_ptr(),
-            stage_at: core::ptr::null(),
-            quads: self.row / QUAD,
         };
         if self.is_direct() {
             assert!(
                 (at | len | to_step).is_multiple_of(QUAD),
                 "a direct patch has whole quads"
             );
-            job.wide = self.wide[8 * at + 4 * pixel..].as_ptr();
-            job.quads = len / QUAD;
+            job.to = self.wide[8 * at + 4 * pixel..].as_ptr();
+            job.len = len / QUAD;
             job.to_step = 8 * to_step;
+            // SAFETY: reads `len` quads of each row and writes as many places of one pixel's patch,
+            // held to the lengths above. `wide` has four patches and is aligned, and so are the
+            // places. Cells may be written through a shared reference.
+            unsafe { widen_asm(&job) };
         } else {
-            job.stage_at = self.stage[at..].as_ptr();
+            job.to = self.stage[at..].as_ptr();
+            // SAFETY: reads `len` bytes of each row and writes as many of the stage, which is one
+            // patch, held to the lengths above. Cells may be written through a shared reference.
+            unsafe { copy_asm(&job) };
         }
-        // SAFETY: for each pixel, reads `len` bytes of each row and writes the places of as many
-        // quads in its patch, or as many bytes in the stage, which is one patch, and then all of
-        // the patch: all held to the lengths. `wide` has four patches and is aligned, and so are
-        // the places. Cells may be written through a shared reference.
-        unsafe { move_asm(&job) };
     }
 
     /// Fills a pixel's patch, or the stage, with a value.
     pub(crate) fn fill(&self, value: i8, pixel: usize) {
-        for place in self.stage {
-            place.set(value as u8);
+        for places in self.stage.as_chunks::<QUAD>().0 {
+            let place = places.as_ptr().cast::<u32>().cast_mut();
+            let quad = u32::from(value as u8) * 0x0101_0101;
+            // SAFETY: a quad of the stage, which lies behind `wide`, whole quads too. Volatile, so
+            // that no MEMSET is made of it, which would be a function more.
+            unsafe { place.write_volatile(quad) };
         }
         let pair = u32::from(i16::from(value) as u16) * 0x1_0001;
         for pairs in self.wide.as_chunks::<{ WIDE_QUAD / 2 }>().0 {
@@ -125,154 +119,285 @@ impl<'a> Patches<'a> {
 
     /// Widens the stage, if there is one, into a pixel's patch.
     pub(crate) fn unstage(&self, pixel: usize) {
-        if !self.is_direct() {
-            self.widen(self.stage, pixel, 1);
+        if self.is_direct() {
+            return;
         }
-    }
-
-    /// Widens whole patches that lie one after another into those of so many pixels.
-    pub(crate) fn widen(&self, values: &[Cell<u8>], pixel: usize, count: usize) {
-        assert!(
-            count > 0 && pixel + count <= BLOCK_PIXELS && values.len() >= count * self.row,
-            "each pixel has a patch and its values"
-        );
-        // SAFETY: reads `count` runs of `row` bytes, and writes as many patches.
-        unsafe { self.widen_from(values.as_ptr(), pixel, count) };
-    }
-
-    /// [`Patches::widen`] from a pointer.
-    ///
-    /// # Safety
-    /// `count` times `row` bytes can be read, and there are so many patches from `pixel` on.
-    pub(super) unsafe fn widen_from(&self, from: *const Cell<u8>, pixel: usize, count: usize) {
         let job = Move {
-            from,
-            wide: self.wide[4 * pixel..].as_ptr(),
-            len: self.row,
-            rows: count,
-            from_step: self.row,
-            to_step: 4,
-            count: 1,
-            pixel_step: 0,
-            stage: core::ptr::null(),
-            stage_at: core::ptr::null(),
-            quads: self.row / QUAD,
+            from: self.stage.as_ptr(),
+            to: self.wide[4 * pixel..][..self.row / QUAD].as_ptr(),
+            len: self.row / QUAD,
+            rows: 1,
+            from_step: 0,
+            to_step: 0,
         };
-        // SAFETY: as the caller has seen to.
-        unsafe { move_asm(&job) };
+        assert!(pixel < BLOCK_PIXELS, "four pixels have patches");
+        // SAFETY: the stage has a byte and the pixel's patch a place for each value.
+        unsafe { widen_asm(&job) };
     }
 }
 
-/// What [`move_asm`] takes.
+/// Whole patches of four pixels at a time, each of which is some rows of values.
+pub(crate) struct Fours<'a> {
+    values: &'a [Cell<u8>],
+    /// Bytes that are read from a patch's first on.
+    reach: usize,
+    job: FourJob,
+}
+
+impl<'a> Fours<'a> {
+    /// `None` where rows are shorter than a quad.
+    pub(crate) fn new(
+        patches: &Patches<'a>,
+        values: &'a [Cell<u8>],
+        rect: &Rect,
+    ) -> Option<Fours<'a>> {
+        let &Rect {
+            rows,
+            len,
+            from_step,
+            ..
+        } = rect;
+        let taps = rows * len;
+        assert!(
+            rows > 0 && patches.row == taps.next_multiple_of(QUAD),
+            "a patch has each row"
+        );
+        (len >= QUAD && from_step >= len).then(|| Fours {
+            values,
+            // The last quad is read whole.
+            reach: (rows - 1) * from_step + len + (patches.row - taps),
+            job: FourJob {
+                from: [core::ptr::null(); BLOCK_PIXELS],
+                rows,
+                rest: len % QUAD,
+                len,
+                hop: from_step - len,
+                wide: patches.wide.as_ptr(),
+            },
+        })
+    }
+
+    /// Widens the patches that begin with these values; false, with nothing done, where the values
+    /// end before.
+    pub(crate) fn put(&mut self, firsts: [usize; BLOCK_PIXELS]) -> bool {
+        let are_there = firsts
+            .iter()
+            .all(|&first| first <= self.values.len() && self.values.len() - first >= self.reach);
+        if are_there {
+            // SAFETY: as it asks for.
+            unsafe { self.widen(firsts) };
+        }
+        are_there
+    }
+
+    /// As [`Fours::put`], the first of which begins with value `first` and the others `step` after.
+    #[inline(always)]
+    pub(crate) fn put_run(&mut self, first: usize, step: usize) -> bool {
+        let last = 3 * step + self.reach;
+        let are_there = first <= self.values.len() && self.values.len() - first >= last;
+        if are_there {
+            // SAFETY: as it asks for, since the last patch is there.
+            unsafe { self.widen([first, first + step, first + 2 * step, first + 3 * step]) };
+        }
+        are_there
+    }
+
+    /// # Safety
+    /// There are `reach` values from each of these on.
+    #[inline(always)]
+    unsafe fn widen(&mut self, firsts: [usize; BLOCK_PIXELS]) {
+        let from = |pixel: usize| self.values.as_ptr().wrapping_add(firsts[pixel]);
+        self.job.from = [from(0), from(1), from(2), from(3)];
+        // SAFETY: from each pixel's first value on `reach` bytes are read: all quads of each row,
+        // where a row that is no whole quads lends its last bytes and the next row, which lies
+        // behind, the other bytes of a quad, and of the last quad what its row does not have. Four
+        // patches are written, which `wide` has place for and is aligned. Cells may be written
+        // through a shared reference.
+        unsafe { four_asm(&self.job) };
+    }
+}
+
+/// What [`four_asm`] takes.
+#[repr(C)]
+struct FourJob {
+    /// The first values of the four pixels.
+    from: [*const Cell<u8>; BLOCK_PIXELS],
+    rows: usize,
+    /// Bytes of the first row behind its last whole quad.
+    rest: usize,
+    len: usize,
+    /// From a row's end to the next one.
+    hop: usize,
+    wide: *const Cell<u8>,
+}
+
+const _: () = assert!(core::mem::offset_of!(FourJob, rows) == 16);
+
+/// What [`widen_asm`] and [`copy_asm`] take.
 #[repr(C)]
 struct Move {
-    /// The first pixel's first row.
     from: *const Cell<u8>,
-    /// Its place in the widened patches.
-    wide: *const Cell<u8>,
+    to: *const Cell<u8>,
+    /// Of a row, in quads or bytes.
     len: usize,
     rows: usize,
     from_step: usize,
     to_step: usize,
-    count: usize,
-    pixel_step: usize,
-    stage: *const Cell<u8>,
-    /// Where the first row goes in the stage, or null.
-    stage_at: *const Cell<u8>,
-    /// Of a row, or of the stage.
-    quads: usize,
 }
 
 /// # Safety
-/// The pointers hold what the fields say; no count is 0.
+/// The pointers hold what the fields say; no count is 0, and rows are a quad long or more.
 #[unsafe(naked)]
-unsafe extern "C" fn move_asm(what: *const Move) {
-    // r0 from, r1 to, r2 bytes or quads, r3 rows, r10 r11 steps; r4-r9 r12 at work. On the stack:
-    // from, to, bytes, rows, steps, pixels, pixel step, stage, place in it, quads.
+unsafe extern "C" fn four_asm(job: *const FourJob) {
+    // r0-r3 where the pixels' values are, r4-r7 a quad of each, r8-r11 at work, r12 patches, lr
+    // quads of the row. On the stack: rows, what is left of this one, length, hop.
     naked_asm!(
         ".cpu cortex-m4",
         "push {{r4-r11, lr}}",
-        "sub sp, #44",
-        "ldm.w r0, {{r1, r2, r3, r4, r5, r6, r7, r8, r9, r10, r11}}",
-        "stm.w sp, {{r1, r2, r3, r4, r5, r6, r7, r8, r9, r10, r11}}",
+        "add r12, r0, #16",
+        "ldm.w r0, {{r0, r1, r2, r3}}",
+        "ldm.w r12, {{r8, r9, r10, r11, r12}}",
+        "push {{r8-r11}}",
+        "lsr lr, r10, #2",
         "10:",
-        "ldm.w sp, {{r0, r1, r2, r3, r10, r11}}",
-        "ldrd r4, r5, [sp, #36]",
-        "cbz r4, 20f",
-        "mov r1, r4",
-        // Words, and then the last word once more from its end; where there is none, bytes.
-        "subs r2, #4",
-        "rsb r8, r2, #0",
+        "ldr r4, [r0], #4",
+        "ldr r5, [r1], #4",
+        "ldr r6, [r2], #4",
+        "ldr r7, [r3], #4",
         "12:",
-        "add r7, r0, r2",
-        "add r6, r1, r2",
-        "movs r5, r8",
+        "sxtb16 r8, r4",
+        "sxtb16 r9, r5",
+        "sxtb16 r10, r6",
+        "sxtb16 r11, r7",
+        "stm.w r12!, {{r8, r9, r10, r11}}",
+        "sxtb16 r8, r4, ror #8",
+        "sxtb16 r9, r5, ror #8",
+        "sxtb16 r10, r6, ror #8",
+        "sxtb16 r11, r7, ror #8",
+        "stm.w r12!, {{r8, r9, r10, r11}}",
+        "subs lr, #1",
+        "bne 10b",
+        "ldm.w sp, {{r8, r9, r10, r11}}",
+        "subs r8, #1",
+        "beq 30f",
+        "add r10, r9",
+        "lsr lr, r10, #2",
+        "and r10, #3",
+        "strd r8, r10, [sp]",
+        "cmp r9, #0",
+        "beq 20f",
+        // A quad of this row's last bytes and the next one's first: GE is set for those.
+        "ldr r4, [r0]",
+        "ldr r5, [r1]",
+        "ldr r6, [r2]",
+        "ldr r7, [r3]",
+        "add r0, r11",
+        "add r1, r11",
+        "add r2, r11",
+        "add r3, r11",
+        "mov r8, #0xF0000",
+        "lsl r8, r8, r9",
+        "msr APSR_g, r8",
+        "ldr r8, [r0], #4",
+        "ldr r9, [r1], #4",
+        "ldr r10, [r2], #4",
+        "ldr r11, [r3], #4",
+        "sel r4, r8, r4",
+        "sel r5, r9, r5",
+        "sel r6, r10, r6",
+        "sel r7, r11, r7",
+        "b 12b",
+        "20:",
+        "add r0, r11",
+        "add r1, r11",
+        "add r2, r11",
+        "add r3, r11",
+        "b 10b",
+        // The last row: what is left of it is a quad with bytes that meet weights of 0.
+        "30:",
+        "cmp r9, #0",
+        "beq 31f",
+        "movs r4, #1",
+        "movs r5, #0",
+        "strd r4, r5, [sp]",
+        "mov lr, #1",
+        "b 10b",
+        "31:",
+        "add sp, #16",
+        "pop {{r4-r11, pc}}",
+    )
+}
+
+/// Widens rows of quads into a pixel's patch.
+///
+/// # Safety
+/// The pointers hold what the fields say; no count is 0.
+#[unsafe(naked)]
+unsafe extern "C" fn widen_asm(what: *const Move) {
+    // r0 from, r1 to, r2 quads, r3 rows, r4 r5 steps; r6-r9 r12 lr at work.
+    naked_asm!(
+        ".cpu cortex-m4",
+        "push {{r4-r9, lr}}",
+        "ldm.w r0, {{r0, r1, r2, r3, r4, r5}}",
+        "20:",
+        "mov r6, r2",
+        "mov r7, r0",
+        "mov r8, r1",
+        "22:",
+        "ldr r9, [r7], #4",
+        "subs r6, #1",
+        "sxtb16 r12, r9, ror #8",
+        "sxtb16 r9, r9",
+        "str r12, [r8, #16]",
+        "str r9, [r8], #32",
+        "bne 22b",
+        "add r0, r4",
+        "add r1, r5",
+        "subs r3, #1",
+        "bne 20b",
+        "pop {{r4-r9, pc}}",
+    )
+}
+
+/// Copies rows of bytes.
+///
+/// # Safety
+/// The pointers hold what the fields say; no count is 0.
+#[unsafe(naked)]
+unsafe extern "C" fn copy_asm(what: *const Move) {
+    // r0 from, r1 to, r2 bytes less 4, r3 rows, r4 r5 steps; r6-r9 at work.
+    naked_asm!(
+        ".cpu cortex-m4",
+        "push {{r4-r9, lr}}",
+        "ldm.w r0, {{r0, r1, r2, r3, r4, r5}}",
+        "subs r2, #4",
+        // Words, and then the last word once more from its end; where there is none, bytes.
+        "12:",
+        "add r6, r0, r2",
+        "add r7, r1, r2",
+        "rsbs r8, r2, #0",
         "bgt 15f",
         "beq 14f",
         "13:",
-        "ldr r4, [r7, r5]",
-        "str r4, [r6, r5]",
-        "adds r5, #4",
+        "ldr r9, [r6, r8]",
+        "str r9, [r7, r8]",
+        "adds r8, #4",
         "bmi 13b",
         "14:",
-        "ldr r4, [r7]",
-        "str r4, [r6]",
+        "ldr r9, [r6]",
+        "str r9, [r7]",
         "17:",
-        "add r0, r10",
-        "add r1, r11",
+        "add r0, r4",
+        "add r1, r5",
         "subs r3, #1",
         "bne 12b",
-        "ldr r0, [sp, #32]",
-        "ldr r1, [sp, #4]",
-        "ldr r5, [sp, #40]",
-        "movs r3, #1",
-        "20:",
-        "mov r4, r0",
-        "mov r2, r1",
-        "lsrs r6, r5, #1",
-        "beq 24f",
-        "23:",
-        "ldr r7, [r4], #4",
-        "ldr r9, [r4], #4",
-        "sxtb16 r8, r7, ror #8",
-        "sxtb16 r7, r7",
-        "sxtb16 r12, r9, ror #8",
-        "sxtb16 r9, r9",
-        "str r8, [r2, #16]",
-        "str r9, [r2, #32]",
-        "str r12, [r2, #48]",
-        "str r7, [r2], #64",
-        "subs r6, #1",
-        "bne 23b",
-        "24:",
-        "lsls r6, r5, #31",
-        "beq 25f",
-        "ldr r7, [r4]",
-        "sxtb16 r8, r7, ror #8",
-        "sxtb16 r7, r7",
-        "str r8, [r2, #16]",
-        "str r7, [r2]",
-        "25:",
-        "add r0, r10",
-        "add r1, r11",
-        "subs r3, #1",
-        "bne 20b",
-        "ldrd r0, r1, [sp]",
-        "ldrd r2, r3, [sp, #24]",
-        "add r0, r3",
-        "adds r1, #4",
-        "strd r0, r1, [sp]",
-        "subs r2, #1",
-        "str r2, [sp, #24]",
-        "bne 10b",
-        "add sp, #44",
-        "pop {{r4-r11, pc}}",
+        "pop {{r4-r9, pc}}",
         "15:",
-        "rsb r5, r5, #4",
+        "rsb r8, r8, #4",
         "16:",
-        "subs r5, #1",
-        "ldrb r4, [r0, r5]",
-        "strb r4, [r1, r5]",
+        "subs r8, #1",
+        "ldrb r9, [r0, r8]",
+        "strb r9, [r1, r8]",
         "bne 16b",
         "b 17b",
     )
