@@ -13,6 +13,7 @@ mod compare;
 mod compiled;
 mod constants;
 mod cost;
+mod delta;
 mod fit;
 mod foreign;
 mod geometry;
@@ -36,6 +37,7 @@ pub use compiled::{
     CompileError, Compiled, OpCost, Options, RamUse, Saved, compile, compile_graph,
     compile_graph_with, compile_with,
 };
+pub use delta::{DELTA_EXCESS_MAX, DeltaTooLarge, delta};
 pub use fit::{Fit, FitError, GOLDEN_COUNT_MAX, Limits, fit, golden_count};
 pub use foreign::{BoardFit, Layer, Survey, model_of, survey};
 pub use high_water::ArenaFault;

@@ -21,6 +21,7 @@ pub mod summary;
 // Down: what a device is told and given.
 pub mod block;
 pub mod capsule;
+pub mod delta;
 pub mod downlink;
 pub mod manifest;
 pub mod payload;

@@ -3,7 +3,7 @@
 use crate::steps::root;
 use std::fs;
 use std::path::{Path, PathBuf};
-use tinyops_compile::{compile_graph, model_of};
+use tinyops_compile::{compile_graph, delta, model_of};
 use tinyops_dsp::{Block, Flatten, FrontEnd, Raw};
 use tinyops_model::tflite::import;
 
@@ -37,6 +37,7 @@ fn of_target(target: &str) -> std::io::Result<Vec<(String, Vec<u8>)>> {
         "plan" | "model" | "tflite" => networks(target),
         "recording" => recordings(),
         "front_end" => Ok(front_ends()),
+        "delta" => deltas(),
         _ => Ok(Vec::new()),
     }
 }
@@ -65,6 +66,19 @@ fn networks(target: &str) -> std::io::Result<Vec<(String, Vec<u8>)>> {
         seeds.extend(seed.map(|seed| (name, seed)));
     }
     Ok(seeds)
+}
+
+/// Deltas between plans of the golden networks, each behind its old plan and that plan's length.
+fn deltas() -> std::io::Result<Vec<(String, Vec<u8>)>> {
+    let plans = networks("plan")?;
+    let pairs = plans.iter().zip(plans.iter().skip(1));
+    let seed = |((_, old), (name, new)): (&(String, Vec<u8>), &(String, Vec<u8>))| {
+        let length = u16::try_from(old.len()).ok()?;
+        let delta = delta(old, new).ok()?;
+        let seed = [&length.to_le_bytes()[..], old, &delta].concat();
+        Some((name.clone(), seed))
+    };
+    Ok(pairs.filter_map(seed).collect())
 }
 
 /// The recordings of the decoders' tests, each behind the byte that says how it is read.
@@ -133,6 +147,7 @@ mod tests {
             ("tflite", 100),
             ("recording", 12),
             ("front_end", 2),
+            ("delta", 90),
         ] {
             let seeds = of_target(target).expect("the folders are in the repository");
             assert!(seeds.len() >= at_least, "{target}: {}", seeds.len());

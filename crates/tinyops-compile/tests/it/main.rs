@@ -2,6 +2,7 @@
 
 mod capsules;
 mod contract;
+mod deltas;
 mod exports;
 mod fits;
 mod general;
