@@ -3,21 +3,22 @@
 use tinyops_nn::Program;
 use tinyops_sketch::Observation;
 use tinyops_wire::block::BlockRequest;
-use tinyops_wire::downlink::{Command, Downlink, Label, Offer, StatisticsRequest};
+use tinyops_wire::downlink::{Command, Downlink, Label, Offer, StatisticsRequest, What};
 use tinyops_wire::envelope::{Direction, Sealed};
-use tinyops_wire::frame::{Alarm, Flags, Reason, Update, UpdateState};
+use tinyops_wire::frame::{Alarm, Flags, Keys, Reason, Update, UpdateState};
 use tinyops_wire::{Digest, ModelId};
 
 use crate::flash::Flash;
 use crate::install::{Arrival, Transfer};
-use crate::journal::{Place, Stored};
+use crate::journal::{Place, Stored, Wanted};
 use crate::labels::{Judged, Ring};
 use crate::memory::{Lent, Memory};
 use crate::model::{Answer, Limits, Prediction, Refusal, Workspace};
 use crate::monitor::Monitor;
-use crate::running::{Running, claimed};
+use crate::running::{Authority, Running, claimed};
 use crate::settings::Config;
 use crate::slots::Slots;
+use crate::trust::{InForce, Inbox};
 
 /// What happens to a device.
 #[derive(Clone, Copy, Debug)]
@@ -91,6 +92,8 @@ pub struct Agent<F, M> {
     pub(crate) config: Config,
     pub(crate) memory: M,
     pub(crate) slots: Slots<F>,
+    pub(crate) in_force: InForce,
+    pub(crate) inbox: Inbox,
     pub(crate) running: Option<Running>,
     /// Windows that a capsule on trial has yet to score.
     trial_left: Option<u32>,
@@ -111,6 +114,7 @@ pub struct Agent<F, M> {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pending {
     pub(crate) update: Option<Update>,
+    pub(crate) keys: Option<Keys>,
     pub(crate) hello: bool,
     pub(crate) alarm: Option<Alarm>,
     pub(crate) outcome: Option<Judged>,
@@ -125,12 +129,8 @@ impl<F: Flash, M: Memory> Agent<F, M> {
     /// A device that has not booted; everything but [`Event::Boot`] leaves it idle.
     ///
     /// # Panics
-    /// If there is no release key, the block size is not whole write units, or the flash or the outbox is too small.
+    /// If the block size is not whole write units, or the flash or the outbox is too small.
     pub fn new(config: Config, flash: F, mut memory: M) -> Agent<F, M> {
-        assert!(
-            config.release_keys.iter().flatten().count() > 0,
-            "somebody may sign capsules"
-        );
         assert!(
             config.block_bytes > 0 && usize::from(config.block_bytes).is_multiple_of(F::WRITE_SIZE),
             "a block is whole write units"
@@ -142,6 +142,8 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         let slots = Slots::new(flash);
         Agent {
             sequence: u32::MAX,
+            in_force: InForce::Keys(config.keys),
+            inbox: Inbox::new(),
             config,
             memory,
             slots,
@@ -227,6 +229,8 @@ impl<F: Flash, M: Memory> Agent<F, M> {
     fn boot(&mut self, now_ms: u64) {
         let begun = self.slots.begin_boot();
         self.sequence = begun.sequence;
+        self.in_force = InForce::of(&self.slots, &self.config);
+        self.inbox = Inbox::new();
         self.running = None;
         self.trial_left = None;
         self.monitor = Monitor::new();
@@ -243,13 +247,12 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             self.pending.update = Some(ended(UpdateState::Reverted, Refusal::of(Reason::Tries)));
         }
         if let Some(place) = begun.trial {
-            match self.check(place, true) {
-                Ok(running) if running.sequence > self.slots.record().confirmed_sequence => {
+            match self.check_new(place, self.slots.capsule(place).len()) {
+                Ok(running) => {
                     self.trial_left = Some(self.config.trial_windows);
                     self.running = Some(running);
                     self.confirm_if_proven();
                 }
-                Ok(_) => self.revert_trial(self.rollback()),
                 Err(refusal) => self.revert_trial(refusal),
             }
         }
@@ -269,24 +272,64 @@ impl<F: Flash, M: Memory> Agent<F, M> {
     /// Runs the active capsule, or what is left if flash has lost it.
     fn run_confirmed(&mut self) {
         let active = self.slots.record().active;
-        match self.check(active, false) {
+        match self.check_confirmed(active) {
             Ok(running) => self.running = Some(running),
             // A new device without a factory's capsule waits for its first.
             Err(_) if self.slots.capsule(active).is_empty() && active == Place::Factory => {}
             Err(refusal) => {
                 self.pending.update = Some(ended(UpdateState::Reverted, refusal));
                 if let Some(place) = self.slots.fallback() {
-                    self.running = self.check(place, false).ok();
+                    self.running = self.check_confirmed(place).ok();
                 }
             }
         }
     }
 
-    fn check(&mut self, place: Place, with_golden: bool) -> Result<Running, Refusal> {
+    /// Checks what has run before. A capsule whose key was taken back since goes on running, for a device with an old
+    /// model is better than one with none; the factory's is as good as the firmware, whose own keys it is held to.
+    fn check_confirmed(&mut self, place: Place) -> Result<Running, Refusal> {
+        let keys = match (place, self.in_force) {
+            (Place::Factory, _) => InForce::Keys(self.config.keys),
+            (_, in_force) => in_force,
+        };
+        let (limits, _) = workspace(self.memory.lend(), &self.config);
         let capsule = self.slots.capsule(place);
+        let check =
+            |authority| Running::check(capsule, place, authority, &self.config, &limits, None);
+        let checked = check(Authority::Release(keys.release(), keys.sequence()));
+        let is_as_confirmed = place != Place::Factory
+            && self.slots.digest_prefix(place) == Some(Digest::of(capsule).prefix());
+        match checked {
+            Err(refusal) if refusal.reason == Reason::Signature && is_as_confirmed => {
+                check(Authority::Confirmed)
+            }
+            checked => checked,
+        }
+    }
+
+    /// Checks what has not run before: release key and director, golden vectors, and that it is no step back.
+    fn check_new(&mut self, place: Place, bytes: usize) -> Result<Running, Refusal> {
         let (limits, mut workspace) = workspace(self.memory.lend(), &self.config);
-        let golden = with_golden.then_some(&mut workspace);
-        Running::check(capsule, place, &self.config, &limits, golden)
+        let slot = place
+            .slot_index()
+            .map_or(&[][..], |index| self.slots.slot(index));
+        let running = Running::check(
+            slot.get(..bytes).unwrap_or_default(),
+            place,
+            Authority::Release(self.in_force.release(), self.in_force.sequence()),
+            &self.config,
+            &limits,
+            Some(&mut workspace),
+        )?;
+        self.check_stated(place, &running.manifest)?;
+        let newest = self.slots.record().confirmed_sequence;
+        if running.sequence <= newest {
+            return Err(Refusal {
+                reason: Reason::Rollback,
+                detail: newest,
+            });
+        }
+        Ok(running)
     }
 
     fn revert_trial(&mut self, refusal: Refusal) {
@@ -301,13 +344,6 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         });
         // If this cannot be written the tries run out instead.
         let _ = self.slots.revert_trial(place, refusal);
-    }
-
-    fn rollback(&self) -> Refusal {
-        Refusal {
-            reason: Reason::Rollback,
-            detail: self.slots.record().confirmed_sequence,
-        }
     }
 
     fn confirm_if_proven(&mut self) {
@@ -459,6 +495,11 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             self.block(Some(block.digest), block.offset, block.bytes);
             return;
         }
+        // So is a part of a key set, whose own number rises.
+        if let Downlink::KeySetPart(part) = message {
+            self.key_set_part(&part);
+            return;
+        }
         if envelope.sequence <= self.slots.downlink_seen {
             self.counters.replayed += 1;
             return;
@@ -520,7 +561,12 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         }
     }
 
-    fn offer(&mut self, offer: Offer) {
+    fn offer(&mut self, offer: Offer<'_>) {
+        let wanted = Wanted {
+            what: offer.what,
+            digest: offer.digest,
+            bytes: offer.bytes,
+        };
         let record = *self.slots.record();
         let digest: [u8; 8] = offer.digest.prefix();
         let is_active = self.slots.digest_prefix(record.active) == Some(digest);
@@ -531,22 +577,48 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         } else if let Some((_, refusal)) = record.refused.filter(|(refused, _)| *refused == digest)
         {
             self.pending.update = Some(ended(UpdateState::Refused, refusal));
-        } else if self.transfer.is_none_or(|transfer| transfer.offer != offer) {
-            let blocks = self.memory.lend().blocks;
-            let begun = Transfer::begin(&mut self.slots, offer, blocks, self.config.block_bytes);
-            self.pending.update = Some(match begun {
-                Ok(_) => ended(UpdateState::Downloading, Refusal::of(Reason::None)),
-                Err(refusal) => ended(UpdateState::Refused, refusal),
-            });
-            self.transfer = begun.ok();
+        } else if self
+            .transfer
+            .is_none_or(|transfer| transfer.wanted != wanted)
+        {
+            self.begin_transfer(wanted, offer.statement);
         }
+    }
+
+    /// Begins a transfer that a director wants. What is under way goes on if the new one is turned away.
+    fn begin_transfer(&mut self, wanted: Wanted, statement: Option<&[u8]>) {
+        let offered = match wanted.what {
+            What::Capsule => self.check_offered(statement),
+            What::Delta => Err(Refusal::of(Reason::Malformed)),
+        };
+        let begun = offered.and_then(|checked| {
+            Transfer::begin(
+                &mut self.slots,
+                wanted,
+                statement.unwrap_or_default(),
+                checked.counter,
+                self.memory.lend().blocks,
+                self.config.block_bytes,
+            )
+        });
+        self.pending.update = Some(match begun {
+            Ok(transfer) => {
+                self.transfer = Some(transfer);
+                ended(UpdateState::Downloading, Refusal::of(Reason::None))
+            }
+            Err(refusal) => {
+                // Flash that failed has failed in the middle: what was there is gone.
+                self.transfer = self.transfer.filter(|_| refusal.reason != Reason::Flash);
+                ended(UpdateState::Refused, refusal)
+            }
+        });
     }
 
     fn block(&mut self, digest: Option<[u8; 8]>, offset: u32, bytes: &[u8]) {
         let Some(transfer) = &mut self.transfer else {
             return;
         };
-        if digest.is_some_and(|digest| digest != transfer.offer.digest.prefix()) {
+        if digest.is_some_and(|digest| digest != transfer.wanted.digest.prefix()) {
             return;
         }
         let blocks = self.memory.lend().blocks;
@@ -559,14 +631,14 @@ impl<F: Flash, M: Memory> Agent<F, M> {
 
     /// Every block is there: checks the whole, and lets the next boot try it.
     fn finish_transfer(&mut self) {
-        let Some(Transfer { place, offer, .. }) = self.transfer else {
+        let Some(Transfer { place, wanted, .. }) = self.transfer else {
             return;
         };
-        match self.check_transfer(place, &offer) {
+        match self.check_transfer(place, &wanted) {
             Ok(running) => {
                 let stored = Stored {
-                    bytes: offer.bytes,
-                    digest: offer.digest.prefix(),
+                    bytes: wanted.bytes,
+                    digest: wanted.digest.prefix(),
                 };
                 match self.slots.begin_trial(place, stored, self.config.tries) {
                     Ok(()) => {
@@ -581,38 +653,32 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         }
     }
 
-    fn check_transfer(&mut self, place: Place, offer: &Offer) -> Result<Running, Refusal> {
+    fn check_transfer(&mut self, place: Place, wanted: &Wanted) -> Result<Running, Refusal> {
+        let bytes = wanted.bytes as usize;
         let slot = place
             .slot_index()
             .map_or(&[][..], |index| self.slots.slot(index));
-        let capsule = slot.get(..offer.bytes as usize).unwrap_or_default();
-        if Digest::of(capsule) != offer.digest {
+        if Digest::of(slot.get(..bytes).unwrap_or_default()) != wanted.digest {
             return Err(Refusal::of(Reason::Digest));
         }
-        let (limits, mut workspace) = workspace(self.memory.lend(), &self.config);
-        let golden = Some(&mut workspace);
-        let running = Running::check(capsule, place, &self.config, &limits, golden)?;
-        if running.sequence <= self.slots.record().confirmed_sequence {
-            return Err(self.rollback());
-        }
-        Ok(running)
+        self.check_new(place, bytes)
     }
 
     fn refuse_transfer(&mut self, refusal: Refusal) {
-        let Some(Transfer { place, offer, .. }) = self.transfer.take() else {
+        let Some(Transfer { place, wanted, .. }) = self.transfer.take() else {
             return;
         };
         let slot = place
             .slot_index()
             .map_or(&[][..], |index| self.slots.slot(index));
-        let (model, sequence) = claimed(slot.get(..offer.bytes as usize).unwrap_or_default());
+        let (model, sequence) = claimed(slot.get(..wanted.bytes as usize).unwrap_or_default());
         self.pending.update = Some(Update {
             model,
             sequence,
             ..ended(UpdateState::Refused, refusal)
         });
         // If this cannot be written, the next boot finds the transfer and turns it away again.
-        let _ = self.slots.refuse_transfer(offer.digest.prefix(), refusal);
+        let _ = self.slots.refuse_transfer(wanted.digest.prefix(), refusal);
     }
 }
 

@@ -1,9 +1,9 @@
 //! Flash that the agent may write, and that the processor reads in place.
 //!
 //! ```text
-//! page 0        journal, first copy
-//! page 1        journal, second copy
-//! then          slot A, slot B: each half of the pages that are left
+//! journal, first copy
+//! journal, second copy     each of so many pages that they have at least 1,024 bytes
+//! slot A, slot B           each half of the pages that are left; its last 192 bytes hold the statement
 //! ```
 //! A page is [`embedded_storage::nor_flash::NorFlash::ERASE_SIZE`] bytes.
 
@@ -25,37 +25,65 @@ pub trait Flash: NorFlash {
 /// Largest write unit that the agent can pad to.
 pub(crate) const WRITE_BYTES_MAX: usize = 64;
 
+/// Fewest bytes of one copy of the journal: a key set and a few records.
+const JOURNAL_BYTES_MIN: usize = 1024;
+
+/// Bytes at the end of a slot that hold the director's statement.
+pub(crate) const STATEMENT_AREA_BYTES: usize = 192;
+
+/// Bytes of one copy of the journal on flash with pages of so many bytes.
+pub(crate) const fn journal_bytes(page_bytes: usize) -> usize {
+    JOURNAL_BYTES_MIN.next_multiple_of(page_bytes)
+}
+
 /// Where things lie in the region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
-    pub(crate) page_bytes: usize,
-    pub(crate) slot_bytes: usize,
+    /// Bytes of one copy of the journal.
+    pub(crate) journal_bytes: usize,
+    /// Bytes of a slot, its statement among them.
+    slot_bytes: usize,
 }
 
 impl Layout {
     /// The layout of this flash.
     ///
     /// # Panics
-    /// If the region has fewer than four pages, or the write unit does not fit journal and padding.
+    /// If the region has no room for two journals and two slots of at least a page, or the write unit does not
+    /// fit journal and padding.
     pub(crate) fn of<F: Flash>(flash: &F) -> Layout {
         let page_bytes = F::ERASE_SIZE;
-        let pages = flash.capacity() / page_bytes;
-        assert!(
-            pages >= 4,
-            "the flash has two pages of journal and two slots of at least one"
-        );
         assert!(
             F::WRITE_SIZE <= WRITE_BYTES_MAX && page_bytes.is_multiple_of(F::WRITE_SIZE),
             "a page is whole write units of at most 64 bytes"
         );
+        let journal_bytes = journal_bytes(page_bytes);
+        let left = flash.capacity().saturating_sub(2 * journal_bytes);
+        let slot_bytes = left / 2 / page_bytes * page_bytes;
+        assert!(
+            slot_bytes > STATEMENT_AREA_BYTES,
+            "the flash has two copies of the journal and two slots that hold a statement and more"
+        );
         Layout {
-            page_bytes,
-            slot_bytes: (pages - 2) / 2 * page_bytes,
+            journal_bytes,
+            slot_bytes,
         }
     }
 
+    /// Room for a capsule in one slot.
+    pub(crate) fn capsule_bytes(&self) -> usize {
+        self.slot_bytes - STATEMENT_AREA_BYTES
+    }
+
+    /// A slot, its statement and all.
     pub(crate) fn slot(&self, index: usize) -> Range<usize> {
-        let start = 2 * self.page_bytes + index * self.slot_bytes;
+        let start = 2 * self.journal_bytes + index * self.slot_bytes;
         start..start + self.slot_bytes
+    }
+
+    /// Where the statement of a slot lies.
+    pub(crate) fn statement(&self, index: usize) -> Range<usize> {
+        let end = self.slot(index).end;
+        end - STATEMENT_AREA_BYTES..end
     }
 }

@@ -1,11 +1,10 @@
 //! Fetching a capsule into a slot, block by block, across resets.
 
 use tinyops_wire::block::{BlockMap, BlockRequest};
-use tinyops_wire::downlink::Offer;
 use tinyops_wire::frame::Reason;
 
 use crate::flash::Flash;
-use crate::journal::Place;
+use crate::journal::{Place, Wanted};
 use crate::model::Refusal;
 use crate::slots::Slots;
 
@@ -13,7 +12,7 @@ use crate::slots::Slots;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Transfer {
     pub(crate) place: Place,
-    pub(crate) offer: Offer,
+    pub(crate) wanted: Wanted,
     block_bytes: u16,
     /// Blocks asked for that have not come.
     outstanding: u32,
@@ -32,28 +31,34 @@ pub(crate) enum Arrival {
 }
 
 impl Transfer {
-    /// Begins a transfer in an emptied slot.
+    /// Begins a transfer in an emptied slot, and takes its statement up.
     ///
     /// # Errors
     /// [`Reason::SlotTooSmall`], [`Reason::Memory`] or [`Reason::Flash`].
     pub(crate) fn begin<F: Flash>(
         slots: &mut Slots<F>,
-        offer: Offer,
+        wanted: Wanted,
+        signed_statement: &[u8],
+        counter: u32,
         blocks: &mut [u8],
         block_bytes: u16,
     ) -> Result<Transfer, Refusal> {
-        if offer.bytes as usize > slots.slot_bytes() || offer.bytes == 0 {
+        if wanted.bytes as usize > slots.slot_bytes() || wanted.bytes == 0 {
             return Err(Refusal {
                 reason: Reason::SlotTooSmall,
-                detail: offer.bytes,
+                detail: wanted.bytes,
             });
         }
-        let transfer = Transfer::new(slots.target(), offer, block_bytes);
+        let transfer = Transfer::new(slots.target(), wanted, block_bytes);
         let map = transfer.map(blocks).ok_or(Refusal::of(Reason::Memory))?;
         let map_bytes = (map.block_count() as usize).div_ceil(8);
         blocks[..map_bytes].fill(0);
         slots.clear(transfer.place)?;
-        slots.write(|record| record.transfer = Some((transfer.place, offer)))?;
+        slots.write_statement(transfer.place, signed_statement)?;
+        slots.write(|record| {
+            record.transfer = Some((transfer.place, wanted));
+            record.statement_counter = counter;
+        })?;
         Ok(transfer)
     }
 
@@ -65,10 +70,10 @@ impl Transfer {
         blocks: &mut [u8],
         block_bytes: u16,
     ) -> Option<Transfer> {
-        let (place, offer) = slots.record().transfer?;
+        let (place, wanted) = slots.record().transfer?;
         let slot = slots.slot(place.slot_index()?);
-        let transfer = Transfer::new(place, offer, block_bytes);
-        let bytes = slot.get(..offer.bytes as usize)?;
+        let transfer = Transfer::new(place, wanted, block_bytes);
+        let bytes = slot.get(..wanted.bytes as usize)?;
         let map_bytes = transfer.map(blocks)?.block_count().div_ceil(8) as usize;
         blocks[..map_bytes].fill(0);
         let mut map = transfer.map(blocks)?;
@@ -80,10 +85,10 @@ impl Transfer {
         Some(transfer)
     }
 
-    fn new(place: Place, offer: Offer, block_bytes: u16) -> Transfer {
+    fn new(place: Place, wanted: Wanted, block_bytes: u16) -> Transfer {
         Transfer {
             place,
-            offer,
+            wanted,
             block_bytes,
             outstanding: 0,
             asked_at_ms: None,
@@ -113,7 +118,7 @@ impl Transfer {
         slots.write_block(self.place, offset, bytes)?;
         map.set(index);
         self.outstanding = self.outstanding.saturating_sub(1);
-        let is_complete = map.request(&self.offer.digest).is_none();
+        let is_complete = map.request(&self.wanted.digest).is_none();
         Ok(if is_complete {
             Arrival::Complete
         } else {
@@ -124,7 +129,7 @@ impl Transfer {
     /// Whether every block has arrived.
     pub(crate) fn is_complete(&self, blocks: &mut [u8]) -> bool {
         self.map(blocks)
-            .is_some_and(|map| map.request(&self.offer.digest).is_none())
+            .is_some_and(|map| map.request(&self.wanted.digest).is_none())
     }
 
     /// The next blocks to ask for, if none are on their way or they are late.
@@ -141,13 +146,13 @@ impl Transfer {
         if self.outstanding > 0 && !is_late {
             return None;
         }
-        let request = self.map(blocks)?.request(&self.offer.digest)?;
+        let request = self.map(blocks)?.request(&self.wanted.digest)?;
         self.outstanding = request.wanted.count_ones();
         self.asked_at_ms = Some(now_ms);
         Some(request)
     }
 
     fn map<'m>(&self, blocks: &'m mut [u8]) -> Option<BlockMap<'m>> {
-        BlockMap::new(blocks, self.offer.bytes, self.block_bytes)
+        BlockMap::new(blocks, self.wanted.bytes, self.block_bytes)
     }
 }

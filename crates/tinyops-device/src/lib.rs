@@ -19,6 +19,7 @@ mod monitor;
 mod running;
 mod settings;
 mod slots;
+mod trust;
 mod uplink;
 
 pub use agent::{Action, Agent, Counters, Event, Fetch};

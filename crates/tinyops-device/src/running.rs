@@ -5,11 +5,11 @@ use core::ops::Range;
 use tinyops_dsp::FrontEnd;
 use tinyops_nn::Program;
 use tinyops_sketch::Baseline;
-use tinyops_wire::ModelId;
-use tinyops_wire::capsule::{Capsule, CapsuleError, Unverified};
+use tinyops_wire::capsule::{CapsuleError, Unverified};
 use tinyops_wire::frame::Reason;
 use tinyops_wire::payload::SectionId;
 use tinyops_wire::section::{DecisionSection, Labels, ScalerSection, Task};
+use tinyops_wire::{Digest, ModelId, VerifyingKey};
 
 use crate::journal::Place;
 use crate::labels::Shape;
@@ -21,6 +21,8 @@ use crate::settings::Config;
 pub(crate) struct Running {
     pub(crate) place: Place,
     pub(crate) model: ModelId,
+    /// Digest of its manifest.
+    pub(crate) manifest: Digest,
     /// Sequence number of its manifest.
     pub(crate) sequence: u32,
     pub(crate) front_end: FrontEnd,
@@ -32,6 +34,15 @@ pub(crate) struct Running {
     names: Range<usize>,
 }
 
+/// Who says that a capsule is valid.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Authority<'k> {
+    /// One of these keys, of the key set with this sequence number.
+    Release(&'k [VerifyingKey], u32),
+    /// A key of its time: the capsule was confirmed, and its bytes are those of then.
+    Confirmed,
+}
+
 impl Running {
     /// Checks a capsule all the way and finds its parts; with a workspace, its golden vectors too.
     ///
@@ -40,14 +51,21 @@ impl Running {
     pub(crate) fn check(
         bytes: &[u8],
         place: Place,
+        authority: Authority<'_>,
         config: &Config,
         limits: &Limits,
         golden: Option<&mut Workspace<'_>>,
     ) -> Result<Running, Refusal> {
-        let (keys, key_count) = config.release_keys();
-        let capsule = Capsule::verify(bytes, &keys[..key_count]).map_err(|error| match error {
-            CapsuleError::Signature => Refusal::of(Reason::Signature),
-            CapsuleError::Digest => Refusal::of(Reason::Digest),
+        let verified = Unverified::parse(bytes).and_then(|capsule| match authority {
+            Authority::Release(keys, _) => capsule.verify(keys),
+            Authority::Confirmed => capsule.verify_payload(),
+        });
+        let capsule = verified.map_err(|error| match (error, authority) {
+            (CapsuleError::Signature, Authority::Release(_, detail)) => Refusal {
+                reason: Reason::Signature,
+                detail,
+            },
+            (CapsuleError::Digest, _) => Refusal::of(Reason::Payload),
             _ => Refusal::of(Reason::Malformed),
         })?;
         if capsule.manifest.board != config.board {
@@ -65,6 +83,7 @@ impl Running {
         Ok(Running {
             place,
             model: capsule.model(),
+            manifest: capsule.manifest_digest,
             sequence: capsule.manifest.sequence,
             front_end: model.front_end,
             labels: label_shape(&model),

@@ -1,7 +1,8 @@
 //! What the caller decides once for a device.
 
+use tinyops_wire::key_set::Roots;
 use tinyops_wire::summary::Format;
-use tinyops_wire::{DeviceId, DeviceKey, VerifyingKey};
+use tinyops_wire::{DeviceId, DeviceKey, KeySet};
 
 /// Identity, board, sensor and habits of a device.
 #[derive(Clone, Debug)]
@@ -10,8 +11,10 @@ pub struct Config {
     pub device: DeviceId,
     /// The secret that it shares with its server.
     pub key: DeviceKey,
-    /// Who may sign its models: two keys while one replaces the other.
-    pub release_keys: [Option<VerifyingKey>; 2],
+    /// Who may sign key sets.
+    pub roots: Roots,
+    /// The firmware's own key set: in force until a newer one comes, and for the factory's capsule always.
+    pub keys: KeySet,
     /// Class of its board; capsules for another are refused.
     pub board: &'static str,
     /// What its sensor delivers; capsules for another are refused.
@@ -59,15 +62,4 @@ pub enum BlockSource {
     Server,
     /// From the caller, who is told by [`crate::Action::Fetch`]: ranges over HTTP, a file, a gateway.
     Caller,
-}
-
-impl Config {
-    pub(crate) fn release_keys(&self) -> ([VerifyingKey; 2], usize) {
-        let mut keys = self.release_keys.iter().flatten();
-        match (keys.next(), keys.next()) {
-            (Some(first), Some(second)) => ([*first, *second], 2),
-            (Some(only), None) => ([*only, *only], 1),
-            (None, _) => unreachable!("`Agent::new` has checked that there is a key"),
-        }
-    }
 }

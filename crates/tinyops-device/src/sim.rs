@@ -4,7 +4,7 @@ use embedded_storage::nor_flash::{
     ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash, check_erase, check_write,
 };
 
-use crate::flash::Flash;
+use crate::flash::{Flash, STATEMENT_AREA_BYTES, journal_bytes};
 
 /// NOR flash over any bytes: erasing sets a page to ones, writing can only clear bits.
 ///
@@ -33,9 +33,10 @@ impl<S: AsRef<[u8]>, T: AsRef<[u8]>, const PAGE: usize> RamFlash<S, T, PAGE> {
         }
     }
 
-    /// Bytes that a region with two slots of at least `slot_bytes` needs.
+    /// Bytes that a region with two slots, each for a capsule of at least `slot_bytes`, needs.
     pub const fn bytes_for(slot_bytes: usize) -> usize {
-        2 * PAGE + 2 * slot_bytes.next_multiple_of(PAGE)
+        let slot_bytes = slot_bytes + STATEMENT_AREA_BYTES;
+        2 * journal_bytes(PAGE) + 2 * slot_bytes.next_multiple_of(PAGE)
     }
 
     /// Words written and pages erased so far.

@@ -2,8 +2,9 @@
 
 use tinyops_wire::Digest;
 use tinyops_wire::frame::Reason;
+use tinyops_wire::statement::STATEMENT_BYTES_MAX;
 
-use crate::flash::{Flash, Layout};
+use crate::flash::{Flash, Layout, STATEMENT_AREA_BYTES};
 use crate::journal::{Journal, Place, Record, Stored};
 use crate::model::Refusal;
 
@@ -54,8 +55,62 @@ impl<F: Flash> Slots<F> {
         &self.journal.record
     }
 
+    /// Room for a capsule in one slot.
     pub(crate) fn slot_bytes(&self) -> usize {
-        self.layout.slot_bytes
+        self.layout.capsule_bytes()
+    }
+
+    /// The signed key set in force; `None` while it is the firmware's own, or if the flash has lost it.
+    pub(crate) fn key_set(&self) -> Option<&[u8]> {
+        self.journal.key_set(&self.flash)
+    }
+
+    /// Puts a key set in force, from the moment that this answers `Ok`.
+    ///
+    /// What was refused for want of a key may be offered again.
+    ///
+    /// # Errors
+    /// [`Reason::Flash`]; the key set before then stays in force.
+    pub(crate) fn take_key_set(&mut self, sequence: u32, signed: &[u8]) -> Result<(), Refusal> {
+        let record = self.journal.record;
+        let record = Record {
+            downlink_seen: self.downlink_seen,
+            key_set: sequence,
+            refused: record
+                .refused
+                .filter(|(_, refusal)| refusal.reason != Reason::Signature),
+            ..record
+        };
+        self.journal
+            .write_key_set(&mut self.flash, record, signed)
+            .map_err(|_| FLASH)
+    }
+
+    /// The statement that lies beside the capsule of a slot, whatever it is.
+    pub(crate) fn statement(&self, place: Place) -> &[u8] {
+        let area = place
+            .slot_index()
+            .and_then(|index| self.flash.mapped().get(self.layout.statement(index)));
+        match area {
+            Some([length, rest @ ..]) => rest.get(..usize::from(*length)).unwrap_or_default(),
+            _ => &[],
+        }
+    }
+
+    /// Writes a statement beside where the capsule of an emptied slot will be: its length in one byte, then itself.
+    ///
+    /// # Errors
+    /// [`Reason::Flash`].
+    pub(crate) fn write_statement(&mut self, place: Place, signed: &[u8]) -> Result<(), Refusal> {
+        const { assert!(STATEMENT_BYTES_MAX < STATEMENT_AREA_BYTES) };
+        let index = place.slot_index().ok_or(FLASH)?;
+        let mut area = [0xff; STATEMENT_AREA_BYTES];
+        area[0] = signed.len() as u8;
+        area[1..][..signed.len()].copy_from_slice(signed);
+        let written = (1 + signed.len()).next_multiple_of(F::WRITE_SIZE);
+        self.flash
+            .write(self.layout.statement(index).start as u32, &area[..written])
+            .map_err(|_| FLASH)
     }
 
     /// The bytes of the capsule in a place; empty if it holds none.
@@ -250,7 +305,9 @@ impl<F: Flash> Slots<F> {
         self.write(|record| {
             record.trial = None;
             record.tries_left = 0;
-            record.refused = digest.map(|digest| (digest, refusal));
+            if is_lasting(refusal.reason) {
+                record.refused = digest.map(|digest| (digest, refusal));
+            }
         })
     }
 
@@ -288,12 +345,25 @@ impl<F: Flash> Slots<F> {
     ) -> Result<(), Refusal> {
         self.write(|record| {
             record.transfer = None;
-            // A damaged transfer may go well the next time; a bad capsule stays bad.
-            if refusal.reason != Reason::Digest {
+            if is_lasting(refusal.reason) {
                 record.refused = Some((digest, refusal));
             }
         })
     }
+}
+
+/// Whether a capsule that was turned away for this is bad itself: a damaged transfer may go well the next time, and
+/// another statement may be right.
+fn is_lasting(reason: Reason) -> bool {
+    !matches!(
+        reason,
+        Reason::Digest
+            | Reason::Statement
+            | Reason::StatementOld
+            | Reason::StatementVoid
+            | Reason::OtherDevice
+            | Reason::OtherManifest
+    )
 }
 
 const FLASH: Refusal = Refusal::of(Reason::Flash);

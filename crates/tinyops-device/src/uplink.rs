@@ -3,7 +3,7 @@
 use tinyops_wire::ModelId;
 use tinyops_wire::downlink::StatisticsRequest;
 use tinyops_wire::envelope::{BODY_OFFSET, Direction, Envelope, OVERHEAD};
-use tinyops_wire::frame::{Alarm, Flags, Frame, FrameError, Hello, Outcome};
+use tinyops_wire::frame::{Alarm, Features, Flags, Frame, FrameError, Hello, Outcome, Trust};
 use tinyops_wire::statistics::{self, Cut};
 use tinyops_wire::summary::{Header, SummaryFrame};
 
@@ -52,6 +52,9 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         if let Some(update) = self.pending.update.take() {
             return Frame::Update(update).encode(self.body()).ok();
         }
+        if let Some(keys) = self.pending.keys.take() {
+            return Frame::Keys(keys).encode(self.body()).ok();
+        }
         if core::mem::take(&mut self.pending.hello) {
             return self.compose_hello().ok();
         }
@@ -80,6 +83,10 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             arena_bytes: self.memory.lend().arena.len() as u32,
             slot_bytes: self.slots.slot_bytes() as u32,
             board: self.config.board,
+            trust: Some(Trust {
+                key_set: self.in_force.sequence(),
+                features: Features::STATEMENTS,
+            }),
         };
         Frame::Hello(hello).encode(self.body())
     }
@@ -161,8 +168,8 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         let blocks = self.memory.lend().blocks;
         let request = transfer.request(blocks, now_ms, self.config.retry_after_ms)?;
         Some(Fetch {
-            digest: transfer.offer.digest,
-            bytes: transfer.offer.bytes,
+            digest: transfer.wanted.digest,
+            bytes: transfer.wanted.bytes,
             request,
         })
     }

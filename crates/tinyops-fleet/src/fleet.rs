@@ -13,6 +13,7 @@ use tinyops_store::{Artifacts, Db, DeviceId, Digest, ModelId, StoreError, Timest
 
 use crate::canary::Plan;
 use crate::detector::DriftPolicy;
+use crate::keys::Keyring;
 use crate::owed::OwedPolicy;
 use crate::round::RoundPolicy;
 
@@ -28,6 +29,8 @@ pub struct Fleet {
     pub artifacts: Artifacts,
     /// How it judges.
     pub policy: Arc<Policy>,
+    /// Its keys; without them it cannot direct devices that ask for a statement.
+    pub(crate) keys: Option<Arc<Keyring>>,
     /// Capsules being fetched, so that a thousand devices read one from the disk once.
     pub(crate) capsules: Arc<Mutex<HashMap<Digest, Arc<[u8]>>>>,
     /// Baselines of the models that report.
@@ -129,6 +132,12 @@ pub enum FleetError {
     /// The payload or the manifest cannot be signed.
     #[error("the capsule cannot be made")]
     Capsule(#[from] tinyops_wire::capsule::CapsuleError),
+    /// Releases are signed elsewhere.
+    #[error("there is no release key here: sign the release where it is, and import the capsule")]
+    NoReleaseKey,
+    /// A statement could not be made.
+    #[error("the statement cannot be made")]
+    Statement(#[from] tinyops_wire::statement::StatementError),
     /// A key file could not be read or made.
     #[error("key file `{path}`: {problem}")]
     Key {
@@ -146,9 +155,19 @@ impl Fleet {
             db,
             artifacts,
             policy: Arc::new(policy),
+            keys: None,
             capsules: Arc::default(),
             baselines: Arc::default(),
             told: Arc::default(),
+        }
+    }
+
+    /// The same fleet with keys, so that it can say what each device shall run.
+    #[must_use]
+    pub fn with_keys(self, keys: Keyring) -> Fleet {
+        Fleet {
+            keys: Some(Arc::new(keys)),
+            ..self
         }
     }
 

@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 
 use tinyops_store::device::{Device, DeviceState};
+use tinyops_store::hello::Hello;
 use tinyops_store::outcome::Outcome;
 use tinyops_store::presence::Presence;
 use tinyops_store::report::Report;
-use tinyops_store::{DeviceId, Timestamp, Tx, device, outcome, presence, report};
+use tinyops_store::{DeviceId, Timestamp, Tx, device, hello, outcome, presence, report};
 use tinyops_wire::block::BlockRequest;
 use tinyops_wire::envelope::Direction;
+use tinyops_wire::frame::Reason;
 use tinyops_wire::{Envelope, Frame, Sealed};
 
 use crate::watch::Observation;
@@ -115,6 +117,7 @@ impl Fleet {
             }
         }
         outcome::add_many(&tx, &batch.outcomes).await?;
+        note_holdings(&tx, &batch.observations, now).await?;
         let mut events = self.judge(&tx, &batch.observations, now).await?;
         self.follow_updates(&tx, &batch.observations, now).await?;
         events.extend(self.collect(&tx, &batch.observations, now).await?);
@@ -156,6 +159,38 @@ impl Fleet {
         }
         Ok(())
     }
+}
+
+/// Notes what devices say that they hold: at a boot, and when a key set came.
+async fn note_holdings(
+    tx: &Tx,
+    observations: &[Observation<'_>],
+    now: Timestamp,
+) -> Result<(), FleetError> {
+    let mut hellos = Vec::new();
+    for observation in observations {
+        match &observation.frame {
+            Frame::Hello(told) => hellos.push(Hello {
+                device: observation.device,
+                boot_count: told.boot_count,
+                arena_bytes: told.arena_bytes,
+                slot_bytes: told.slot_bytes,
+                key_set: told.trust.map(|trust| trust.key_set),
+                features: told.trust.map_or(0, |trust| u32::from(trust.features.0)),
+                at: now,
+            }),
+            Frame::Keys(told) => {
+                if told.reason != Reason::None {
+                    tracing::warn!(device = %observation.device, reason = told.reason.as_str(), "key set turned away");
+                }
+                // In the order in which it was told: a hello of the same batch may be before it or after it.
+                hello::put_many(tx, &std::mem::take(&mut hellos)).await?;
+                hello::put_key_set(tx, observation.device, told.key_set).await?;
+            }
+            _ => {}
+        }
+    }
+    Ok(hello::put_many(tx, &hellos).await?)
 }
 
 /// What one batch reads, and what it will write.

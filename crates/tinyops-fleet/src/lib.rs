@@ -11,6 +11,7 @@ mod fleet;
 
 // Who may speak, and with what.
 pub mod enrol;
+pub mod keys;
 pub mod sign;
 
 // What they tell.
@@ -35,4 +36,5 @@ pub mod owed;
 
 pub use fleet::{Event, Fleet, FleetError, Policy};
 pub use ingest::{Refusal, Uplink, Verdict};
+pub use keys::{KeyFolder, Keyring};
 pub use sign::Signer;

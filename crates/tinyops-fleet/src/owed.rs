@@ -5,17 +5,20 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use tinyops_store::capsule::Capsule;
 use tinyops_store::device::{Device, DeviceState};
 use tinyops_store::presence::Presence;
 use tinyops_store::rollout::{Delivery, Member, RolloutState};
 use tinyops_store::round::{Round, RoundId, RoundState};
 use tinyops_store::{
-    DeviceId, ModelId, Timestamp, Tx, capsule, device, downlink, presence, rollout, round,
+    DeviceId, ModelId, Timestamp, Tx, capsule, device, downlink, hello, presence, rollout, round,
 };
 use tinyops_wire::block::BlockRequest;
-use tinyops_wire::downlink::{Block, Command, Offer, StatisticsRequest};
+use tinyops_wire::downlink::{Block, Command, KeySetPart, Offer, StatisticsRequest, What};
 use tinyops_wire::envelope::{Direction, OVERHEAD};
-use tinyops_wire::{Downlink, Envelope};
+use tinyops_wire::frame::Features;
+use tinyops_wire::statement::STATEMENT_BYTES_MAX;
+use tinyops_wire::{Downlink, Envelope, Statement};
 
 use crate::fleet::{CACHED_MAX, lock};
 use crate::round::{mark_cleared, wire_round};
@@ -27,12 +30,19 @@ use crate::{Fleet, FleetError};
 pub struct OwedPolicy {
     /// How long after telling a connected device it is told the same again.
     pub again_after_ms: i64,
+    /// How many more envelopes a device may send, those that a boot passes over among them (256 at most), before a
+    /// statement that it has not taken up is void.
+    pub statement_uplinks: u32,
+    /// Most bytes of one part of a key set.
+    pub key_set_part_bytes: u16,
 }
 
 impl Default for OwedPolicy {
     fn default() -> OwedPolicy {
         OwedPolicy {
             again_after_ms: 15 * 60_000,
+            statement_uplinks: 4096,
+            key_set_part_bytes: 400,
         }
     }
 }
@@ -40,10 +50,15 @@ impl Default for OwedPolicy {
 /// One thing that a device should be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Debt {
+    /// The key set with this number; nothing else is told before the device has it.
+    KeySet(u32),
     Offer(ModelId),
     Revert(ModelId),
     Forget(RoundId),
-    Statistics { round: RoundId, frame_bytes: u16 },
+    Statistics {
+        round: RoundId,
+        frame_bytes: u16,
+    },
 }
 
 impl Fleet {
@@ -102,14 +117,14 @@ impl Fleet {
             let Some(device) = device.filter(|device| device.state == DeviceState::Active) else {
                 continue;
             };
-            let mut messages = Vec::new();
+            let mut sealed = Vec::new();
             for debt in debts {
-                messages.extend(message_of(&tx, debt).await?);
+                sealed.extend(self.seal_debt(&tx, &device, debt).await?);
                 if let Debt::Forget(round) = debt {
                     mark_cleared(&tx, round, id).await?;
                 }
             }
-            owed.push((id, seal(&tx, &device, &messages).await?));
+            owed.push((id, sealed));
         }
         tx.commit().await?;
         Ok(owed)
@@ -151,6 +166,14 @@ impl Fleet {
                         },
                     };
                     debts.entry(device).or_default().push(debt);
+                }
+            }
+        }
+        if let Some(keys) = &self.keys {
+            let sequence = keys.trust.keys.sequence;
+            for device in hello::behind(&self.db, sequence).await? {
+                if wanted.contains(&device) {
+                    debts.insert(device, vec![Debt::KeySet(sequence)]);
                 }
             }
         }
@@ -244,6 +267,99 @@ impl Fleet {
         Ok(None)
     }
 
+    /// What a debt comes to, sealed: nothing if it can no longer be paid.
+    async fn seal_debt(
+        &self,
+        tx: &Tx,
+        device: &Device,
+        debt: Debt,
+    ) -> Result<Vec<Vec<u8>>, FleetError> {
+        let message = match debt {
+            Debt::KeySet(_) => return self.seal_key_set(tx, device).await,
+            Debt::Offer(target) => {
+                return match capsule::get(tx, target).await? {
+                    Some(capsule) => self.seal_offer(tx, device, &capsule).await,
+                    None => Ok(Vec::new()),
+                };
+            }
+            Debt::Revert(_) => Downlink::Command(Command::Revert),
+            Debt::Forget(_) => Downlink::Command(Command::Forget),
+            Debt::Statistics { round, frame_bytes } => {
+                Downlink::StatisticsRequest(StatisticsRequest {
+                    round: wire_round(round),
+                    frame_bytes,
+                    forget: false,
+                })
+            }
+        };
+        seal(tx, device, &[message]).await
+    }
+
+    /// An offer, with a statement for a device that asks for one.
+    ///
+    /// The statement's counter is the number of the envelope that it goes in: both rise with every one for this
+    /// device, and are used once even after a crash.
+    async fn seal_offer(
+        &self,
+        tx: &Tx,
+        device: &Device,
+        capsule: &Capsule,
+    ) -> Result<Vec<Vec<u8>>, FleetError> {
+        let offer = Offer {
+            what: What::Capsule,
+            digest: capsule.digest,
+            bytes: capsule.bytes,
+            statement: None,
+        };
+        let hello = hello::get(tx, device.id).await?;
+        let asks =
+            hello.is_some_and(|hello| Features(hello.features as u8).has(Features::STATEMENTS));
+        if !asks {
+            return seal(tx, device, &[Downlink::Offer(offer)]).await;
+        }
+        let Some(keys) = &self.keys else {
+            tracing::warn!(device = %device.id, "it wants a statement and this server has no director key");
+            return Ok(Vec::new());
+        };
+        let last_seq = presence::get(tx, device.id)
+            .await?
+            .and_then(|presence| presence.last_seq);
+        let counter = downlink::reserve_many(tx, &[(device.id, 1)]).await?[0];
+        let statement = Statement {
+            device: device.id,
+            manifest: capsule.manifest_digest,
+            counter,
+            last_uplink: last_seq
+                .unwrap_or(0)
+                .saturating_add(self.policy.owed.statement_uplinks),
+        };
+        let mut signed = [0; STATEMENT_BYTES_MAX];
+        let len = statement.encode_with(|message| keys.director.sign(message), &mut signed)?;
+        let offer = Offer {
+            statement: Some(&signed[..len]),
+            ..offer
+        };
+        Ok(vec![seal_as(device, counter, &Downlink::Offer(offer))])
+    }
+
+    async fn seal_key_set(&self, tx: &Tx, device: &Device) -> Result<Vec<Vec<u8>>, FleetError> {
+        let Some(keys) = &self.keys else {
+            return Ok(Vec::new());
+        };
+        let signed = &keys.trust.signed;
+        let part_bytes = usize::from(self.policy.owed.key_set_part_bytes.max(1));
+        let part = |(index, bytes)| {
+            Downlink::KeySetPart(KeySetPart {
+                sequence: keys.trust.keys.sequence,
+                total: signed.len() as u16,
+                offset: (index * part_bytes) as u16,
+                bytes,
+            })
+        };
+        let parts: Vec<Downlink<'_>> = signed.chunks(part_bytes).enumerate().map(part).collect();
+        seal(tx, device, &parts).await
+    }
+
     pub(crate) async fn seal_blocks(
         &self,
         tx: &Tx,
@@ -263,29 +379,6 @@ impl Fleet {
     }
 }
 
-async fn message_of(tx: &Tx, debt: Debt) -> Result<Option<Downlink<'static>>, FleetError> {
-    Ok(match debt {
-        Debt::Offer(target) => {
-            let capsule = capsule::get(tx, target).await?;
-            capsule.map(|capsule| {
-                Downlink::Offer(Offer {
-                    digest: capsule.digest,
-                    bytes: capsule.bytes,
-                })
-            })
-        }
-        Debt::Revert(_) => Some(Downlink::Command(Command::Revert)),
-        Debt::Forget(_) => Some(Downlink::Command(Command::Forget)),
-        Debt::Statistics { round, frame_bytes } => {
-            Some(Downlink::StatisticsRequest(StatisticsRequest {
-                round: wire_round(round),
-                frame_bytes,
-                forget: false,
-            }))
-        }
-    })
-}
-
 /// Seals messages with the device's next numbers.
 async fn seal(
     tx: &Tx,
@@ -296,29 +389,35 @@ async fn seal(
         return Ok(Vec::new());
     }
     let firsts = downlink::reserve_many(tx, &[(device.id, messages.len() as u32)]).await?;
-    let mut sealed = Vec::with_capacity(messages.len());
-    for (sequence, message) in (firsts[0]..).zip(messages) {
-        let room = match message {
-            Downlink::Block(block) => block.bytes.len(),
-            _ => 0,
-        };
-        let mut body = vec![0; room + 64];
-        let len = message.encode(&mut body).expect("64 bytes hold every head");
-        let body = &body[..len];
-        let envelope = Envelope {
-            direction: Direction::Down,
-            device: device.id,
-            model: ModelId(0),
-            sequence,
-            body,
-        };
-        let mut out = vec![0; len + OVERHEAD];
-        envelope
-            .seal(&device.key, &mut out)
-            .expect("the room is the body's and the overhead");
-        sealed.push(out);
-    }
-    Ok(sealed)
+    let sealed = (firsts[0]..).zip(messages);
+    Ok(sealed
+        .map(|(sequence, message)| seal_as(device, sequence, message))
+        .collect())
+}
+
+/// Seals a message under a number that was reserved for it.
+fn seal_as(device: &Device, sequence: u32, message: &Downlink<'_>) -> Vec<u8> {
+    let room = match message {
+        Downlink::Block(block) => block.bytes.len(),
+        Downlink::KeySetPart(part) => part.bytes.len(),
+        Downlink::Offer(offer) => offer.statement.unwrap_or_default().len(),
+        _ => 0,
+    };
+    let mut body = vec![0; room + 64];
+    let len = message.encode(&mut body).expect("64 bytes hold every head");
+    let body = &body[..len];
+    let envelope = Envelope {
+        direction: Direction::Down,
+        device: device.id,
+        model: ModelId(0),
+        sequence,
+        body,
+    };
+    let mut out = vec![0; len + OVERHEAD];
+    envelope
+        .seal(&device.key, &mut out)
+        .expect("the room is the body's and the overhead");
+    out
 }
 
 fn hash_of(debts: &[Debt]) -> u64 {

@@ -12,7 +12,7 @@ use tinyops_wire::{Manifest, SigningKey, VerifyingKey, capsule as wire};
 use crate::enrol::note;
 use crate::{Fleet, FleetError};
 
-/// The release key. It lives in a file that only its owner can read, never in the database or a log.
+/// A key that signs. It lives in a file that only its owner can read, never in the database or a log.
 #[derive(Clone, Debug)]
 pub struct Signer {
     key: SigningKey,
@@ -75,6 +75,14 @@ impl Signer {
     pub fn verifying_key(&self) -> VerifyingKey {
         self.key.verifying_key()
     }
+
+    /// Signs what a wire format says is to be signed.
+    ///
+    /// # Errors
+    /// [`FleetError::Key`] if the key is not here and whoever has it does not sign.
+    pub fn sign(&self, message: &[u8]) -> Result<[u8; 64], FleetError> {
+        Ok(self.key.sign(message))
+    }
 }
 
 impl Fleet {
@@ -107,7 +115,8 @@ impl Fleet {
                 version: unsigned.version,
             };
             let mut bytes = vec![0; unsigned.payload.len() + wire::HEAD_BYTES_MAX];
-            let len = wire::encode(&manifest, unsigned.payload, &signer.key, &mut bytes)?;
+            let sign = |message: &[u8]| signer.sign(message);
+            let len = wire::encode_with(&manifest, unsigned.payload, sign, &mut bytes)?;
             bytes.truncate(len);
             let manifest_digest =
                 wire::Capsule::verify(&bytes, &[signer.verifying_key()])?.manifest_digest;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use tinyops_fleet::{Fleet, Signer};
+use tinyops_fleet::{Fleet, Keyring};
 use tinyops_store::outcome::Outcome;
 use tinyops_store::{Db, DeviceId, Timestamp};
 use tokio::sync::{Notify, broadcast, mpsc};
@@ -52,8 +52,8 @@ pub struct App(Arc<Inner>);
 /// The parts of an [`App`].
 pub(crate) struct Inner {
     pub fleet: Fleet,
-    /// The key of the releases that this server makes.
-    pub signer: Signer,
+    /// The keys of the releases that this server makes, and of what it tells devices to run.
+    pub keys: Keyring,
     pub now: Clock,
     pub business: Business,
     pub metrics: Metrics,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::Router;
 use tinyops_fleet::enrol::Entropy;
-use tinyops_fleet::{Fleet, Policy, Signer};
+use tinyops_fleet::{Fleet, Keyring, Policy};
 use tinyops_pipeline::{Metric, Workshop};
 use tokio::net::TcpListener;
 use tokio::sync::broadcast;
@@ -40,8 +40,8 @@ pub struct Config {
     pub workshop: Workshop,
     /// How the fleet is judged.
     pub policy: Policy,
-    /// The key of the releases that this server makes.
-    pub signer: Signer,
+    /// The keys of the releases that this server makes, and of what it tells devices to run.
+    pub keys: Keyring,
     /// The file with the token that management calls must show when HTTP is not on loopback;
     /// it is made when it is missing.
     pub admin_token: PathBuf,
@@ -204,7 +204,8 @@ pub(crate) fn assemble(config: &Config, admin_token: Option<String>) -> Parts {
         workshop.db.clone(),
         workshop.artifacts.clone(),
         config.policy.clone(),
-    );
+    )
+    .with_keys(config.keys.clone());
     let metrics = Metrics::new();
     let (events, _) = broadcast::channel(EVENTS_MAX);
     let (work, queue) = commit::queue();
@@ -216,7 +217,7 @@ pub(crate) fn assemble(config: &Config, admin_token: Option<String>) -> Parts {
     });
     let app = App::new(Inner {
         fleet,
-        signer: config.signer.clone(),
+        keys: config.keys.clone(),
         now: workshop.now.clone(),
         business: business(workshop),
         metrics,

@@ -32,6 +32,7 @@ pub mod alert;
 pub mod device;
 pub mod downlink;
 pub mod drift;
+pub mod hello;
 pub mod outcome;
 pub mod presence;
 pub mod report;

@@ -16,6 +16,7 @@ pub(crate) enum Dialect {
 const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_first.sql"),
     include_str!("migrations/0002_run_lease.sql"),
+    include_str!("migrations/0003_hellos.sql"),
 ];
 
 /// Applies what is missing.

@@ -4,7 +4,7 @@
 //! offset  bytes
 //!  0       4    "TOPC"
 //!  4       1    version 1
-//!  5       1    number of signatures: 1 (the release key); 2 is kept for a director's
+//!  5       1    number of signatures: 1, the release key's (a director's is apart, see `statement`)
 //!  6       2    length of the COSE_Sign1
 //!  8       n    COSE_Sign1 (RFC 9052, tag 18): EdDSA, the manifest as its payload
 //!  ...          zeros up to a multiple of 16 bytes
@@ -13,25 +13,19 @@
 
 use core::fmt;
 
-use minicbor::data::Tag;
-use minicbor::decode::Decoder;
-use minicbor::encode::write::Cursor;
-use minicbor::encode::{Encoder, Write};
-
 use crate::bytes::Reader;
 use crate::manifest::{MANIFEST_BYTES_MAX, Manifest, ManifestError};
 use crate::payload::{ALIGN, Payload, PayloadError};
+use crate::sign1::{self, Signed};
 use crate::{Digest, ModelId, SigningKey, VerifyingKey};
 
 const MAGIC: [u8; 4] = *b"TOPC";
 const VERSION: u8 = 1;
 const SIGNATURES: u8 = 1;
 const HEADER_BYTES: usize = 8;
-const COSE_SIGN1: Tag = Tag::new(18);
-/// The protected header `{1: -8}`: algorithm EdDSA.
-const PROTECTED: [u8; 3] = [0xa1, 0x01, 0x27];
-/// Longest COSE_Sign1: tag, array, headers, both byte strings' heads, signature.
-const COSE_BYTES_MAX: usize = 1 + 1 + 4 + 1 + 2 + MANIFEST_BYTES_MAX + 2 + 64;
+const COSE_BYTES_MAX: usize = sign1::OVERHEAD + MANIFEST_BYTES_MAX;
+/// A capsule has been signed without a context since version 1.
+const CONTEXT: [u8; 0] = [];
 
 /// Most bytes of a capsule before its payload.
 pub const HEAD_BYTES_MAX: usize = (HEADER_BYTES + COSE_BYTES_MAX).next_multiple_of(ALIGN);
@@ -69,8 +63,7 @@ impl<'a> Capsule<'a> {
 pub struct Unverified<'a> {
     /// What it claims to be.
     pub manifest: Manifest<'a>,
-    manifest_bytes: &'a [u8],
-    signature: [u8; 64],
+    signed: Signed<'a>,
     payload_bytes: &'a [u8],
     payload_offset: usize,
 }
@@ -91,8 +84,8 @@ impl<'a> Unverified<'a> {
         }
         let cose_bytes = usize::from(reader.u16().ok_or(CapsuleError::Length)?);
         let cose = reader.take(cose_bytes).ok_or(CapsuleError::Length)?;
-        let (manifest_bytes, signature) = read_cose(cose).ok_or(CapsuleError::Cose)?;
-        let manifest = Manifest::decode(manifest_bytes).map_err(CapsuleError::Manifest)?;
+        let signed = Signed::read::<COSE_BYTES_MAX>(cose).ok_or(CapsuleError::Cose)?;
+        let manifest = Manifest::decode(signed.payload).map_err(CapsuleError::Manifest)?;
         let payload_offset = (HEADER_BYTES + cose_bytes).next_multiple_of(ALIGN);
         let padding = reader.take(payload_offset - HEADER_BYTES - cose_bytes);
         if padding
@@ -108,8 +101,7 @@ impl<'a> Unverified<'a> {
         }
         Ok(Unverified {
             manifest,
-            manifest_bytes,
-            signature,
+            signed,
             payload_bytes,
             payload_offset,
         })
@@ -117,7 +109,12 @@ impl<'a> Unverified<'a> {
 
     /// The id that its reports would carry.
     pub fn model(&self) -> ModelId {
-        ModelId::of(&Digest::of(self.manifest_bytes))
+        ModelId::of(&self.manifest_digest())
+    }
+
+    /// Digest of the manifest's bytes, which a director's statement names.
+    pub fn manifest_digest(&self) -> Digest {
+        Digest::of(self.signed.payload)
     }
 
     /// Checks the signature, then the payload's digest, then its sections.
@@ -125,17 +122,24 @@ impl<'a> Unverified<'a> {
     /// # Errors
     /// [`CapsuleError::Signature`], [`CapsuleError::Digest`] or [`CapsuleError::Payload`].
     pub fn verify(self, keys: &[VerifyingKey]) -> Result<Capsule<'a>, CapsuleError> {
-        let mut signed = [0; SIGNED_BYTES_MAX];
-        let signed = signed_bytes(self.manifest_bytes, &mut signed).ok_or(CapsuleError::Cose)?;
-        if !keys.iter().any(|key| key.verifies(signed, &self.signature)) {
+        if !self.signed.is_by::<SIGNED_BYTES_MAX>(&CONTEXT, keys) {
             return Err(CapsuleError::Signature);
         }
+        self.verify_payload()
+    }
+
+    /// Checks all but the signature, for a capsule that was verified under a key of its time and is known by its
+    /// digest since.
+    ///
+    /// # Errors
+    /// [`CapsuleError::Digest`] or [`CapsuleError::Payload`].
+    pub fn verify_payload(self) -> Result<Capsule<'a>, CapsuleError> {
         if Digest::of(self.payload_bytes) != self.manifest.payload_digest {
             return Err(CapsuleError::Digest);
         }
         Ok(Capsule {
             manifest: self.manifest,
-            manifest_digest: Digest::of(self.manifest_bytes),
+            manifest_digest: self.manifest_digest(),
             payload: Payload::parse(self.payload_bytes).map_err(CapsuleError::Payload)?,
             payload_offset: self.payload_offset,
         })
@@ -154,6 +158,19 @@ pub fn encode(
     key: &SigningKey,
     out: &mut [u8],
 ) -> Result<usize, CapsuleError> {
+    encode_with(manifest, payload, |message| Ok(key.sign(message)), out)
+}
+
+/// As [`encode`], for a key that is not here: `sign` answers with the Ed25519 signature over the bytes it is given.
+///
+/// # Errors
+/// As [`encode`], and those of `sign`. Whether the signature is right is not looked at: verify what comes out.
+pub fn encode_with<E: From<CapsuleError>>(
+    manifest: &Manifest<'_>,
+    payload: &[u8],
+    sign: impl FnOnce(&[u8]) -> Result<[u8; 64], E>,
+    out: &mut [u8],
+) -> Result<usize, E> {
     Payload::parse(payload).map_err(CapsuleError::Payload)?;
     let payload_bytes = u32::try_from(payload.len()).map_err(|_| CapsuleError::Length)?;
     let payload_digest = Digest::of(payload);
@@ -166,70 +183,30 @@ pub fn encode(
     .encode(&mut manifest_bytes)
     .map_err(CapsuleError::Manifest)?;
     let manifest_bytes = &manifest_bytes[..manifest_len];
-    let mut signed = [0; SIGNED_BYTES_MAX];
-    let signed = signed_bytes(manifest_bytes, &mut signed).ok_or(CapsuleError::Cose)?;
+    let mut message = [0; SIGNED_BYTES_MAX];
+    let message_len =
+        sign1::to_sign(&CONTEXT, manifest_bytes, &mut message).ok_or(CapsuleError::Cose)?;
+    let signed = Signed {
+        payload: manifest_bytes,
+        signature: sign(&message[..message_len])?,
+    };
     let mut cose = [0; COSE_BYTES_MAX];
-    let cose =
-        write_cose(manifest_bytes, &key.sign(signed), &mut cose).ok_or(CapsuleError::Cose)?;
-    let payload_offset = (HEADER_BYTES + cose.len()).next_multiple_of(ALIGN);
+    let cose_len = signed.write(&mut cose).ok_or(CapsuleError::Cose)?;
+    let payload_offset = (HEADER_BYTES + cose_len).next_multiple_of(ALIGN);
     let out = out
         .get_mut(..payload_offset + payload.len())
         .ok_or(CapsuleError::Length)?;
     out.fill(0);
     out[..4].copy_from_slice(&MAGIC);
     out[4..6].copy_from_slice(&[VERSION, SIGNATURES]);
-    out[6..8].copy_from_slice(&(cose.len() as u16).to_le_bytes());
-    out[HEADER_BYTES..][..cose.len()].copy_from_slice(cose);
+    out[6..8].copy_from_slice(&(cose_len as u16).to_le_bytes());
+    out[HEADER_BYTES..][..cose_len].copy_from_slice(&cose[..cose_len]);
     out[payload_offset..].copy_from_slice(payload);
     Ok(out.len())
 }
 
 /// Room for the `Sig_structure` of a manifest of the largest size.
-const SIGNED_BYTES_MAX: usize = MANIFEST_BYTES_MAX + 24;
-
-/// What is signed: `["Signature1", protected, h'', manifest]`, RFC 9052 section 4.4.
-fn signed_bytes<'o>(manifest: &[u8], out: &'o mut [u8; SIGNED_BYTES_MAX]) -> Option<&'o [u8]> {
-    let mut encoder = Encoder::new(Cursor::new(&mut out[..]));
-    encoder.array(4).ok()?.str("Signature1").ok()?;
-    encoder
-        .bytes(&PROTECTED)
-        .ok()?
-        .bytes(&[])
-        .ok()?
-        .bytes(manifest)
-        .ok()?;
-    let written = encoder.writer().position();
-    Some(&out[..written])
-}
-
-fn write_cose<'o>(
-    manifest: &[u8],
-    signature: &[u8; 64],
-    out: &'o mut [u8; COSE_BYTES_MAX],
-) -> Option<&'o [u8]> {
-    fn write<W: Write>(encoder: &mut Encoder<W>, manifest: &[u8], signature: &[u8]) -> Option<()> {
-        encoder.tag(COSE_SIGN1).ok()?.array(4).ok()?;
-        encoder.bytes(&PROTECTED).ok()?.map(0).ok()?;
-        encoder.bytes(manifest).ok()?.bytes(signature).ok()?;
-        Some(())
-    }
-    let mut encoder = Encoder::new(Cursor::new(&mut out[..]));
-    write(&mut encoder, manifest, signature)?;
-    let written = encoder.writer().position();
-    Some(&out[..written])
-}
-
-/// The manifest and signature of a COSE_Sign1 that is exactly as `write_cose` writes it.
-fn read_cose(bytes: &[u8]) -> Option<(&[u8], [u8; 64])> {
-    let mut decoder = Decoder::new(bytes);
-    let is_sign1 = decoder.tag().ok()? == COSE_SIGN1 && decoder.array().ok()? == Some(4);
-    let is_eddsa = decoder.bytes().ok()? == PROTECTED && decoder.map().ok()? == Some(0);
-    let manifest = decoder.bytes().ok()?;
-    let signature = decoder.bytes().ok()?.try_into().ok()?;
-    let mut again = [0; COSE_BYTES_MAX];
-    let is_canonical = write_cose(manifest, &signature, &mut again)? == bytes;
-    (is_sign1 && is_eddsa && is_canonical).then_some((manifest, signature))
-}
+const SIGNED_BYTES_MAX: usize = sign1::SIGNED_OVERHEAD + CONTEXT.len() + MANIFEST_BYTES_MAX;
 
 /// Why bytes are not a capsule to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

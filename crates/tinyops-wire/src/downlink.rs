@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! kind | version << 4, then
-//! 1 Offer              capsule digest 32, capsule bytes u32
+//! 1 Offer, version 1   capsule digest 32, capsule bytes u32
+//!   Offer, version 2   what u8, its digest 32, its bytes u32, statement
 //! 2 Block              digest prefix 8, offset u32, bytes
 //! 3 StatisticsRequest  round u16, bytes of a part u16, forget afterwards u8
 //! 4 Label              class u8, windows back u16
 //! 5 Command            code u8
 //! 6 ReportEvery        windows u32
+//! 7 KeySetPart         key set sequence u32, its bytes u16, offset u16, bytes
 //! ```
 
 use core::fmt;
@@ -17,12 +19,15 @@ use crate::bytes::{Reader, Writer};
 
 const VERSION: u8 = 1;
 
+/// Offers have had a second version since they bring a statement.
+const OFFER_VERSION: u8 = 2;
+
 /// Anything that a device is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Downlink<'a> {
     /// A capsule that this device shall run.
-    Offer(Offer),
+    Offer(Offer<'a>),
     /// A part of that capsule.
     Block(Block<'a>),
     /// Tell your statistics.
@@ -36,15 +41,55 @@ pub enum Downlink<'a> {
         /// Windows in a report.
         windows: u32,
     },
+    /// A part of a key set that this device shall hold to from now on.
+    KeySetPart(KeySetPart<'a>),
 }
 
 /// A capsule that a device shall run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Offer {
-    /// Digest of the whole capsule, manifest and payload.
+pub struct Offer<'a> {
+    /// What is to be fetched.
+    pub what: What,
+    /// Digest of all the bytes to be fetched.
     pub digest: Digest,
-    /// Its size.
+    /// How many they are.
     pub bytes: u32,
+    /// The director's statement (see [`crate::statement`]); none in version 1, for devices that know none.
+    pub statement: Option<&'a [u8]>,
+}
+
+/// What an offer is to be made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum What {
+    /// The capsule itself.
+    Capsule = 0,
+    /// A delta, which makes the capsule out of the one that runs.
+    Delta = 1,
+}
+
+impl What {
+    /// The variant with this code.
+    pub fn from_code(code: u8) -> Option<What> {
+        match code {
+            0 => Some(What::Capsule),
+            1 => Some(What::Delta),
+            _ => None,
+        }
+    }
+}
+
+/// A part of a signed key set; parts may come in any order, and again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeySetPart<'a> {
+    /// Sequence number of the key set, so that parts of two are not mixed.
+    pub sequence: u32,
+    /// Bytes of the whole.
+    pub total: u16,
+    /// Where the bytes belong.
+    pub offset: u16,
+    /// The bytes.
+    pub bytes: &'a [u8],
 }
 
 /// A part of a capsule.
@@ -100,12 +145,14 @@ impl<'a> Downlink<'a> {
     /// [`DownlinkError`], never a panic.
     pub fn decode(bytes: &'a [u8]) -> Result<Downlink<'a>, DownlinkError> {
         let &first = bytes.first().ok_or(DownlinkError::Length)?;
-        if first >> 4 != VERSION {
-            return Err(DownlinkError::Version { found: first >> 4 });
+        let (kind, version) = (first & 0xf, first >> 4);
+        if version != VERSION && (kind, version) != (1, OFFER_VERSION) {
+            return Err(DownlinkError::Version { found: version });
         }
         let mut reader = Reader::new(&bytes[1..]);
-        let message = match first & 0xf {
-            1 => read_offer(&mut reader).map(Downlink::Offer),
+        let message = match kind {
+            1 if version == VERSION => read_plain_offer(&mut reader).map(Downlink::Offer),
+            1 => read_offer(&mut reader)?.map(Downlink::Offer),
             2 => read_block(&mut reader).map(Downlink::Block),
             3 => read_statistics_request(&mut reader).map(Downlink::StatisticsRequest),
             4 => read_label(&mut reader).map(Downlink::Label),
@@ -113,6 +160,7 @@ impl<'a> Downlink<'a> {
             6 => reader
                 .u32()
                 .map(|windows| Downlink::ReportEvery { windows }),
+            7 => read_key_set_part(&mut reader).map(Downlink::KeySetPart),
             kind => return Err(DownlinkError::Kind { found: kind }),
         };
         let message = message.ok_or(DownlinkError::Length)?;
@@ -126,7 +174,7 @@ impl<'a> Downlink<'a> {
     /// Writes the message; answers how many bytes.
     ///
     /// # Errors
-    /// [`DownlinkError::Length`] if `out` has too little room.
+    /// [`DownlinkError::Length`] if `out` has too little room, or an offer of a delta brings no statement.
     pub fn encode(&self, out: &mut [u8]) -> Result<usize, DownlinkError> {
         let mut writer = Writer::new(out);
         self.write(&mut writer).ok_or(DownlinkError::Length)?;
@@ -136,11 +184,7 @@ impl<'a> Downlink<'a> {
     fn write(&self, out: &mut Writer<'_>) -> Option<()> {
         let mut begin = |kind: u8| out.put(&[kind | VERSION << 4]);
         match self {
-            Downlink::Offer(offer) => {
-                begin(1)?;
-                out.put(&offer.digest.0)?;
-                out.put(&offer.bytes.to_le_bytes())
-            }
+            Downlink::Offer(offer) => offer.write(out),
             Downlink::Block(block) => {
                 begin(2)?;
                 out.put(&block.digest)?;
@@ -166,14 +210,60 @@ impl<'a> Downlink<'a> {
                 begin(6)?;
                 out.put(&windows.to_le_bytes())
             }
+            Downlink::KeySetPart(part) => {
+                begin(7)?;
+                out.put(&part.sequence.to_le_bytes())?;
+                out.put(&part.total.to_le_bytes())?;
+                out.put(&part.offset.to_le_bytes())?;
+                out.put(part.bytes)
+            }
         }
     }
 }
 
-fn read_offer(reader: &mut Reader<'_>) -> Option<Offer> {
+impl Offer<'_> {
+    fn write(&self, out: &mut Writer<'_>) -> Option<()> {
+        match (self.statement, self.what) {
+            (Some(_), what) => out.put(&[1 | OFFER_VERSION << 4, what as u8])?,
+            (None, What::Capsule) => out.put(&[1 | VERSION << 4])?,
+            // A device that knows no statement knows no delta either.
+            (None, What::Delta) => return None,
+        }
+        out.put(&self.digest.0)?;
+        out.put(&self.bytes.to_le_bytes())?;
+        out.put(self.statement.unwrap_or_default())
+    }
+}
+
+fn read_plain_offer<'a>(reader: &mut Reader<'a>) -> Option<Offer<'a>> {
     Some(Offer {
+        what: What::Capsule,
         digest: Digest(reader.array()?),
         bytes: reader.u32()?,
+        statement: None,
+    })
+}
+
+fn read_offer<'a>(reader: &mut Reader<'a>) -> Result<Option<Offer<'a>>, DownlinkError> {
+    let code = reader.u8().ok_or(DownlinkError::Length)?;
+    let what = What::from_code(code).ok_or(DownlinkError::What { found: code })?;
+    let Some(offer) = read_plain_offer(reader) else {
+        return Ok(None);
+    };
+    let statement = Some(core::mem::take(&mut reader.rest));
+    Ok(Some(Offer {
+        what,
+        statement,
+        ..offer
+    }))
+}
+
+fn read_key_set_part<'a>(reader: &mut Reader<'a>) -> Option<KeySetPart<'a>> {
+    Some(KeySetPart {
+        sequence: reader.u32()?,
+        total: reader.u16()?,
+        offset: reader.u16()?,
+        bytes: core::mem::take(&mut reader.rest),
     })
 }
 
@@ -234,6 +324,11 @@ pub enum DownlinkError {
         /// The version found.
         found: u8,
     },
+    /// An offer of something that this build does not know.
+    What {
+        /// The code found.
+        found: u8,
+    },
 }
 
 impl fmt::Display for DownlinkError {
@@ -243,6 +338,7 @@ impl fmt::Display for DownlinkError {
             DownlinkError::Kind { found } => write!(f, "downlink kind {found} is unknown"),
             DownlinkError::Length => write!(f, "the bytes and the message differ in length"),
             DownlinkError::Version { found } => write!(f, "downlink version {found} is unknown"),
+            DownlinkError::What { found } => write!(f, "an offer of {found} is unknown"),
         }
     }
 }

@@ -17,6 +17,9 @@ pub const BOARD_BYTES_MAX: usize = 40;
 
 pub(crate) const VERSION: u8 = 1;
 
+/// Hellos have had a second version since devices hold key sets.
+const HELLO_VERSION: u8 = 2;
+
 /// The kinds of frames, in the low four bits of their first byte.
 pub(crate) mod kind {
     pub(crate) const ALARM: u8 = 1;
@@ -28,6 +31,7 @@ pub(crate) mod kind {
     pub(crate) const UPDATE: u8 = 7;
     pub(crate) const BLOCK_REQUEST: u8 = 8;
     pub(crate) const HELLO: u8 = 9;
+    pub(crate) const KEYS: u8 = 10;
 }
 
 /// Anything that a device tells.
@@ -48,6 +52,8 @@ pub enum Frame<'a> {
     BlockRequest(BlockRequest),
     /// The device has booted.
     Hello(Hello<'a>),
+    /// A key set was taken up or turned away.
+    Keys(Keys),
 }
 
 impl<'a> Frame<'a> {
@@ -57,11 +63,11 @@ impl<'a> Frame<'a> {
     /// [`FrameError`], never a panic.
     pub fn decode(bytes: &'a [u8]) -> Result<Frame<'a>, FrameError> {
         let &first = bytes.first().ok_or(FrameError::Length)?;
-        if first >> 4 != VERSION {
-            return Err(FrameError::Version { found: first >> 4 });
+        let (kind, version) = (first & 0xf, first >> 4);
+        if version != VERSION && (kind, version) != (kind::HELLO, HELLO_VERSION) {
+            return Err(FrameError::Version { found: version });
         }
         let mut reader = Reader::new(&bytes[1..]);
-        let kind = first & 0xf;
         let frame = match kind {
             kind::ALARM => Alarm::read(&mut reader).map(Frame::Alarm),
             kind::M6H8 | kind::M8 | kind::M4 => {
@@ -71,7 +77,8 @@ impl<'a> Frame<'a> {
             kind::OUTCOME => Outcome::read(&mut reader).map(Frame::Outcome),
             kind::UPDATE => Some(Frame::Update(Update::read(&mut reader)?)),
             kind::BLOCK_REQUEST => BlockRequest::read(&mut reader).map(Frame::BlockRequest),
-            kind::HELLO => Hello::read(&mut reader).map(Frame::Hello),
+            kind::HELLO => Hello::read(version, &mut reader).map(Frame::Hello),
+            kind::KEYS => Some(Frame::Keys(Keys::read(&mut reader)?)),
             _ => return Err(FrameError::Kind { found: kind }),
         };
         let frame = frame.ok_or(FrameError::Length)?;
@@ -96,6 +103,7 @@ impl<'a> Frame<'a> {
             Frame::Update(update) => update.write(&mut writer),
             Frame::BlockRequest(request) => request.write(&mut writer),
             Frame::Hello(hello) => hello.write(&mut writer),
+            Frame::Keys(keys) => keys.write(&mut writer),
         };
         written.ok_or(FrameError::Length)?;
         Ok(writer.written())
@@ -322,7 +330,7 @@ codes! {
     pub enum Reason {
         /// It was not.
         None = 0, "none";
-        /// No key of the device has signed it.
+        /// No release key of the device's key set has signed it; the detail is that set's sequence number.
         Signature = 1, "signature";
         /// Its bytes are not those of the digest.
         Digest = 2, "digest";
@@ -352,6 +360,22 @@ codes! {
         Flash = 14, "flash";
         /// The server said so.
         Commanded = 15, "commanded";
+        /// It came without a statement, or no director key of the device's key set has signed the one it came with.
+        Statement = 16, "statement";
+        /// The statement's counter is not above that of the last one taken up, given in the detail.
+        StatementOld = 17, "statement-old";
+        /// The statement was good up to an uplink number that the device has passed; the detail is its next.
+        StatementVoid = 18, "statement-void";
+        /// The statement is for another device.
+        OtherDevice = 19, "other-device";
+        /// The statement names another manifest than the capsule's.
+        OtherManifest = 20, "other-manifest";
+        /// The capsule's payload is not the one that its manifest names.
+        Payload = 21, "payload";
+        /// Too few root keys have signed the key set, or it is none.
+        KeySet = 22, "key-set";
+        /// The key set's sequence number is not above that of the device's, given in the detail.
+        KeySetOld = 23, "key-set-old";
     }
 }
 
@@ -368,12 +392,52 @@ pub struct Hello<'a> {
     pub slot_bytes: u32,
     /// Class of the board.
     pub board: &'a str,
+    /// Whom it trusts and what it understands; a device of before key sets says nothing of it (version 1).
+    pub trust: Option<Trust>,
+}
+
+/// Whom a device trusts and what it understands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trust {
+    /// Sequence number of its key set.
+    pub key_set: u32,
+    /// What it understands.
+    pub features: Features,
+}
+
+/// What a device understands; more bits will come, and a reader passes over those that it does not know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Features(pub u8);
+
+impl Features {
+    /// Offers with a statement, and nothing without one.
+    pub const STATEMENTS: Features = Features(1 << 0);
+    /// Offers of a delta against the capsule that runs.
+    pub const DELTAS: Features = Features(1 << 1);
+
+    /// Whether everything of `other` is understood.
+    pub fn has(self, other: Features) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// These features and those of `other`.
+    #[must_use]
+    pub fn with(self, other: Features) -> Features {
+        Features(self.0 | other.0)
+    }
 }
 
 impl<'a> Hello<'a> {
-    fn read(reader: &mut Reader<'a>) -> Option<Hello<'a>> {
+    fn read(version: u8, reader: &mut Reader<'a>) -> Option<Hello<'a>> {
         let (boot_count, sequence) = (reader.u32()?, reader.u32()?);
         let (arena_bytes, slot_bytes) = (reader.u32()?, reader.u32()?);
+        let trust = match version {
+            VERSION => None,
+            _ => Some(Trust {
+                key_set: reader.u32()?,
+                features: Features(reader.u8()?),
+            }),
+        };
         let board_bytes = usize::from(reader.u8()?);
         if board_bytes > BOARD_BYTES_MAX {
             return None;
@@ -385,11 +449,16 @@ impl<'a> Hello<'a> {
             arena_bytes,
             slot_bytes,
             board,
+            trust,
         })
     }
 
     fn write(&self, out: &mut Writer<'_>) -> Option<()> {
-        out.put(&[kind::HELLO | VERSION << 4])?;
+        let version = match self.trust {
+            None => VERSION,
+            Some(_) => HELLO_VERSION,
+        };
+        out.put(&[kind::HELLO | version << 4])?;
         for number in [
             self.boot_count,
             self.sequence,
@@ -398,12 +467,46 @@ impl<'a> Hello<'a> {
         ] {
             out.put(&number.to_le_bytes())?;
         }
+        if let Some(trust) = &self.trust {
+            out.put(&trust.key_set.to_le_bytes())?;
+            out.put(&[trust.features.0])?;
+        }
         let board_bytes = u8::try_from(self.board.len()).ok()?;
         if usize::from(board_bytes) > BOARD_BYTES_MAX {
             return None;
         }
         out.put(&[board_bytes])?;
         out.put(self.board.as_bytes())
+    }
+}
+
+/// What became of a key set that came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keys {
+    /// Sequence number of the key set in force.
+    pub key_set: u32,
+    /// Why the one that came was turned away, if it was.
+    pub reason: Reason,
+    /// The number that the reason is about.
+    pub detail: u32,
+}
+
+impl Keys {
+    fn read(reader: &mut Reader<'_>) -> Result<Keys, FrameError> {
+        let key_set = reader.u32().ok_or(FrameError::Length)?;
+        let reason = reader.u8().ok_or(FrameError::Length)?;
+        Ok(Keys {
+            key_set,
+            reason: Reason::from_code(reason).ok_or(FrameError::Code { found: reason })?,
+            detail: reader.u32().ok_or(FrameError::Length)?,
+        })
+    }
+
+    fn write(&self, out: &mut Writer<'_>) -> Option<()> {
+        out.put(&[kind::KEYS | VERSION << 4])?;
+        out.put(&self.key_set.to_le_bytes())?;
+        out.put(&[self.reason as u8])?;
+        out.put(&self.detail.to_le_bytes())
     }
 }
 

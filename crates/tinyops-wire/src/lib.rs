@@ -11,6 +11,7 @@ pub mod key;
 
 mod bytes;
 pub mod crc;
+mod sign1;
 
 // Up: what a device tells.
 pub mod envelope;
@@ -23,14 +24,18 @@ pub mod block;
 pub mod capsule;
 pub mod delta;
 pub mod downlink;
+pub mod key_set;
 pub mod manifest;
 pub mod payload;
 pub mod section;
+pub mod statement;
 
 pub use capsule::Capsule;
 pub use downlink::Downlink;
 pub use envelope::{Envelope, Sealed};
 pub use frame::Frame;
 pub use id::{DeviceId, Digest, ModelId, Timestamp};
-pub use key::{DeviceKey, SigningKey, VerifyingKey};
+pub use key::{DeviceKey, KeyId, SigningKey, VerifyingKey};
+pub use key_set::KeySet;
 pub use manifest::Manifest;
+pub use statement::Statement;

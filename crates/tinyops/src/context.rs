@@ -140,9 +140,9 @@ impl Context {
         Ok(())
     }
 
-    /// The file with the key that signs capsules.
-    pub(crate) fn release_key(&self) -> PathBuf {
-        self.root.join(".tinyops").join("release.key")
+    /// The folder with the keys.
+    pub(crate) fn keys(&self) -> PathBuf {
+        self.root.join(".tinyops")
     }
 
     /// Everything a pipeline needs.

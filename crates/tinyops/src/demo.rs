@@ -30,7 +30,7 @@ use tinyops_wire::ModelId;
 use tokio::sync::broadcast;
 
 use crate::{
-    cmd::serve::open_signer,
+    cmd::serve::open_keys,
     context::{now, store_failure},
     failure::{Exit, Failure},
     term::Terminal,
@@ -111,7 +111,7 @@ pub(crate) async fn tell(wishes: &Wishes, terminal: Terminal) -> Result<Told, Fa
         },
         ..workshop
     };
-    let signer = open_signer(&wishes.folder.join(".tinyops").join("release.key"))?;
+    let keys = open_keys(&wishes.folder.join(".tinyops"))?;
     let fleet = Fleet::new(
         workshop.db.clone(),
         workshop.artifacts.clone(),
@@ -122,7 +122,7 @@ pub(crate) async fn tell(wishes: &Wishes, terminal: Terminal) -> Result<Told, Fa
         mqtt: Some(wishes.mqtt),
         workshop: workshop.clone(),
         policy: policy(wishes.fans),
-        signer: signer.clone(),
+        keys: keys.clone(),
         admin_token: wishes.folder.join(".tinyops").join("admin.token"),
         loops: Loops {
             enabled: true,
@@ -137,7 +137,7 @@ pub(crate) async fn tell(wishes: &Wishes, terminal: Terminal) -> Result<Told, Fa
         seed: wishes.seed,
         count: wishes.fans,
         server: running.mqtt.expect("MQTT was asked for"),
-        release_key: signer.verifying_key(),
+        trust: keys.trust.clone(),
         clock,
     };
     let fans = Fans::start(&plan, &fleet)
@@ -153,7 +153,9 @@ pub(crate) async fn tell(wishes: &Wishes, terminal: Terminal) -> Result<Told, Fa
         events,
         busy: false,
     };
-    let summary = stage.play(&workshop, &fleet, &signer, version).await?;
+    let summary = stage
+        .play(&workshop, &fleet, keys.release()?, version)
+        .await?;
     Ok(Told {
         summary,
         running,

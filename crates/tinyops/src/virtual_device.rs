@@ -220,6 +220,7 @@ fn is_known(bytes: &[u8], key: &DeviceKey) -> bool {
             | Frame::Outcome(_)
             | Frame::Update(_)
             | Frame::BlockRequest(_)
-            | Frame::Hello(_))
+            | Frame::Hello(_)
+            | Frame::Keys(_))
     )
 }

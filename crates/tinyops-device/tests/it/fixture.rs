@@ -14,16 +14,19 @@ use tinyops_nn::record::{
 use tinyops_nn::{Multiplier, distance};
 use tinyops_sketch::{BaselineBuilder, Source, memory_len};
 use tinyops_wire::capsule;
-use tinyops_wire::downlink::Offer;
+use tinyops_wire::capsule::Unverified;
+use tinyops_wire::downlink::{Offer, What};
 use tinyops_wire::envelope::Direction;
 use tinyops_wire::frame::{Frame, Update, UpdateState};
+use tinyops_wire::key_set::{RoleKeys, Roots};
 use tinyops_wire::payload::{self, SectionId};
 use tinyops_wire::section::{
     BodyKind, DecisionSection, Golden, GoldenSection, Labels, ScalerSection, Task,
 };
 use tinyops_wire::summary::Format;
 use tinyops_wire::{
-    DeviceId, DeviceKey, Digest, Downlink, Envelope, Manifest, ModelId, Sealed, SigningKey,
+    DeviceId, DeviceKey, Digest, Downlink, Envelope, KeySet, Manifest, ModelId, Sealed, SigningKey,
+    Statement,
 };
 
 pub(crate) const DEVICE: DeviceId = DeviceId(0xd0);
@@ -33,6 +36,16 @@ pub(crate) const CLASSES: usize = 3;
 
 pub(crate) fn key() -> DeviceKey {
     DeviceKey([5; 32])
+}
+
+/// The seeds of keys: who signs models, who says what runs, who signs key sets, and nobody that a device knows.
+pub(crate) const RELEASE: u8 = 1;
+pub(crate) const DIRECTOR: u8 = 0xd1;
+pub(crate) const ROOTS: [u8; 3] = [0xa1, 0xa2, 0xa3];
+pub(crate) const STRANGER: u8 = 2;
+
+pub(crate) fn signer(seed: u8) -> SigningKey {
+    SigningKey::from_seed(&[seed; 32])
 }
 
 /// How a capsule is made; the default is sound.
@@ -50,6 +63,8 @@ pub(crate) struct Recipe {
     pub(crate) golden_count: usize,
     /// Bytes of weights that nothing reads, to make the capsule larger.
     pub(crate) ballast: usize,
+    /// Whether its one operator is one that this runtime does not know.
+    pub(crate) later_operator: bool,
 }
 
 impl Default for Recipe {
@@ -57,7 +72,7 @@ impl Default for Recipe {
         Recipe {
             sequence: 1,
             board: BOARD,
-            signer: 1,
+            signer: RELEASE,
             rate_hz: 10.0,
             channels: 1,
             arena_bytes: 8,
@@ -66,6 +81,7 @@ impl Default for Recipe {
             golden_output: None,
             golden_count: 2,
             ballast: 0,
+            later_operator: false,
         }
     }
 }
@@ -162,8 +178,7 @@ impl Recipe {
             name: "test",
             version: self.sequence,
         };
-        let key = SigningKey::from_seed(&[self.signer; 32]);
-        write(|out| capsule::encode(&manifest, &payload, &key, out).expect("room"))
+        write(|out| capsule::encode(&manifest, &payload, &signer(self.signer), out).expect("room"))
     }
 
     /// Outputs that follow the first three features, and nothing else; the input is the embedding.
@@ -227,7 +242,11 @@ impl Recipe {
         let mut bytes = header.to_bytes().to_vec();
         bytes.extend(input.to_bytes());
         bytes.extend(output.to_bytes());
+        let at = bytes.len();
         bytes.extend(dense.to_bytes());
+        if self.later_operator {
+            bytes[at] = 0xf0;
+        }
         bytes.resize(header.constants_offset(), 0);
         bytes.extend(constants);
         bytes
@@ -309,11 +328,15 @@ impl Memory for Buffers {
 pub(crate) type Flash = RamFlash<Vec<u8>, Vec<u8>, 512>;
 
 pub(crate) fn config() -> Config {
-    let release_key = SigningKey::from_seed(&[1; 32]).verifying_key();
     Config {
         device: DEVICE,
         key: key(),
-        release_keys: [Some(release_key), None],
+        roots: Roots::new(&ROOTS.map(|seed| signer(seed).verifying_key()), 2).expect("three roots"),
+        keys: KeySet {
+            sequence: 1,
+            release: RoleKeys::one(signer(RELEASE).verifying_key()),
+            director: RoleKeys::one(signer(DIRECTOR).verifying_key()),
+        },
         board: BOARD,
         sensor: Sensor {
             channel_count: 1,
@@ -353,7 +376,7 @@ pub(crate) struct Bench {
     pub(crate) predictions: Vec<Prediction>,
     pub(crate) reboots: usize,
     pub(crate) now_ms: u64,
-    downlink_sequence: u32,
+    pub(crate) downlink_sequence: u32,
 }
 
 impl Bench {
@@ -432,14 +455,16 @@ impl Bench {
         self.run(Event::Downlink(&bytes));
     }
 
-    /// Offers a capsule and serves its blocks.
+    /// Offers a capsule, with a statement of the director's next number, and serves its blocks.
     pub(crate) fn offer(&mut self, capsule: &[u8]) {
-        let digest = Digest::of(capsule);
-        self.capsules.insert(digest, capsule.to_vec());
-        self.send(&Downlink::Offer(Offer {
-            digest,
-            bytes: capsule.len() as u32,
-        }));
+        let statement = stated(capsule, self.downlink_sequence + 1);
+        self.offer_with(capsule, &statement);
+    }
+
+    /// Offers a capsule with this statement and serves its blocks.
+    pub(crate) fn offer_with(&mut self, capsule: &[u8], statement: &Statement) {
+        self.capsules.insert(Digest::of(capsule), capsule.to_vec());
+        self.send(&offer(capsule, &signed(statement, DIRECTOR)));
     }
 
     /// Installs a capsule and lets it prove itself.
@@ -494,6 +519,30 @@ impl Bench {
     }
 }
 
+/// The statement that this test's device shall run a capsule, good for ever.
+pub(crate) fn stated(capsule: &[u8], counter: u32) -> Statement {
+    Statement {
+        device: DEVICE,
+        manifest: Unverified::parse(capsule)
+            .map_or(Digest::of(capsule), |capsule| capsule.manifest_digest()),
+        counter,
+        last_uplink: u32::MAX,
+    }
+}
+
+pub(crate) fn signed(statement: &Statement, seed: u8) -> Vec<u8> {
+    write(|out| statement.encode(&signer(seed), out).expect("room"))
+}
+
+pub(crate) fn offer<'a>(capsule: &[u8], statement: &'a [u8]) -> Downlink<'a> {
+    Downlink::Offer(Offer {
+        what: What::Capsule,
+        digest: Digest::of(capsule),
+        bytes: capsule.len() as u32,
+        statement: Some(statement),
+    })
+}
+
 pub(crate) fn downlink(message: &Downlink<'_>, sequence: u32) -> Vec<u8> {
     let body = write(|out| message.encode(out).expect("room"));
     let model = ModelId(0);
@@ -509,7 +558,7 @@ pub(crate) fn downlink(message: &Downlink<'_>, sequence: u32) -> Vec<u8> {
 
 /// The id that the reports of a capsule carry.
 pub(crate) fn model_of(capsule: &[u8]) -> ModelId {
-    let keys = [SigningKey::from_seed(&[1; 32]).verifying_key()];
+    let keys = [signer(RELEASE).verifying_key()];
     tinyops_wire::Capsule::verify(capsule, &keys)
         .expect("a sound capsule")
         .model()

@@ -4,9 +4,11 @@ use proptest::prelude::*;
 use tinyops_device::Event;
 use tinyops_wire::Digest;
 use tinyops_wire::Downlink;
-use tinyops_wire::downlink::{Command, Offer, StatisticsRequest};
+use tinyops_wire::downlink::{Command, Offer, StatisticsRequest, What};
 
-use crate::fixture::{Bench, Recipe, blank_flash, config, downlink, model_of};
+use crate::fixture::{
+    Bench, DIRECTOR, Recipe, blank_flash, config, downlink, model_of, signed, stated,
+};
 
 #[test]
 fn downlinks_that_are_malformed_or_replayed_are_counted_and_dropped() {
@@ -49,7 +51,14 @@ proptest! {
     ) {
         let capsule = Recipe::default().capsule();
         let mut bench = Bench::new(config(), blank_flash(capsule.clone()));
-        bench.send(&Downlink::Offer(Offer { digest: Digest([3; 32]), bytes: bytes % 6000 }));
+        let statement = signed(&stated(&[3; 300], 1), DIRECTOR);
+        let offer = Offer {
+            what: What::Capsule,
+            digest: Digest([3; 32]),
+            bytes: bytes % 6000,
+            statement: Some(&statement),
+        };
+        bench.send(&Downlink::Offer(offer));
         for (junk, offset) in junk.iter().zip(offsets.into_iter().cycle()) {
             bench.run(Event::Downlink(junk));
             bench.run(Event::Block { offset: offset % 8192, bytes: junk });

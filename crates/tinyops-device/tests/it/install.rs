@@ -2,11 +2,13 @@
 
 use tinyops_device::{BlockSource, Event};
 use tinyops_wire::block::BlockRequest;
-use tinyops_wire::downlink::{Block, Command, Offer};
+use tinyops_wire::downlink::{Block, Command};
 use tinyops_wire::frame::{Frame, Reason, UpdateState};
 use tinyops_wire::{Digest, Downlink};
 
-use crate::fixture::{Bench, Recipe, blank_flash, config, downlink, model_of};
+use crate::fixture::{
+    Bench, DIRECTOR, Recipe, blank_flash, config, downlink, model_of, offer, signed, stated,
+};
 
 #[test]
 fn an_offer_becomes_the_model_that_runs() {
@@ -139,10 +141,7 @@ fn blocks_may_come_from_the_server_in_envelopes() {
     config.blocks = BlockSource::Server;
     let mut bench = Bench::new(config, blank_flash(Vec::new()));
     let digest = Digest::of(&capsule);
-    bench.send(&Downlink::Offer(Offer {
-        digest,
-        bytes: capsule.len() as u32,
-    }));
+    bench.send(&offer(&capsule, &signed(&stated(&capsule, 1), DIRECTOR)));
     for round in 0..100 {
         if bench.agent.model().is_some() {
             break;
@@ -178,11 +177,7 @@ fn an_interrupted_transfer_goes_on_where_it_was() {
     let mut config = config();
     config.blocks = BlockSource::Server;
     let mut bench = Bench::new(config, blank_flash(Vec::new()));
-    let digest = Digest::of(&capsule);
-    bench.send(&Downlink::Offer(Offer {
-        digest,
-        bytes: capsule.len() as u32,
-    }));
+    bench.send(&offer(&capsule, &signed(&stated(&capsule, 1), DIRECTOR)));
     let first = last_request(&bench);
     let count = first.wanted.count_ones();
     for (offset, bytes) in first.cut(&capsule).skip(1).step_by(2) {

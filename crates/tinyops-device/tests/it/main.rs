@@ -1,8 +1,10 @@
 //! Devices from the outside: envelopes and blocks in, envelopes and predictions out.
 
+mod attacks;
 mod fixture;
 mod hostile;
 mod install;
+mod key_sets;
 mod labels;
 mod power;
 mod predict;

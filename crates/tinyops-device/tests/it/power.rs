@@ -1,11 +1,12 @@
 //! Power that goes in the middle of any word written or page erased.
 
 use tinyops_device::Event;
+use tinyops_wire::Digest;
 use tinyops_wire::ModelId;
-use tinyops_wire::downlink::Offer;
-use tinyops_wire::{Digest, Downlink};
 
-use crate::fixture::{Bench, Flash, Recipe, blank_flash, config, downlink, model_of};
+use crate::fixture::{
+    Bench, DIRECTOR, Flash, Recipe, blank_flash, config, downlink, model_of, offer, signed, stated,
+};
 
 /// A device whose first model came with the firmware and whose second, OLD, is confirmed in a slot.
 struct Story {
@@ -51,16 +52,12 @@ impl Story {
     fn offer_to(&self, bench: &mut Bench) {
         let digest = Digest::of(&self.new_capsule);
         bench.capsules.insert(digest, self.new_capsule.clone());
-        let offer = Downlink::Offer(Offer {
-            digest,
-            bytes: self.new_capsule.len() as u32,
-        });
         // The server's numbers go on rising, whatever the device has lost.
         for sequence in 100..104 {
             if bench.agent.model() == Some(self.new) {
                 break;
             }
-            bench.run(Event::Downlink(&downlink(&offer, sequence)));
+            bench.run(Event::Downlink(&self.offer(sequence)));
             bench.now_ms += 10_000;
         }
     }
@@ -98,14 +95,15 @@ impl Story {
         assert!(!bench.agent.is_on_trial(), "{what}: confirmed");
     }
 
+    fn offer(&self, sequence: u32) -> Vec<u8> {
+        let statement = signed(&stated(&self.new_capsule, sequence), DIRECTOR);
+        downlink(&offer(&self.new_capsule, &statement), sequence)
+    }
+
     fn resume(&self, bench: &mut Bench, sequence: u32) {
         let digest = Digest::of(&self.new_capsule);
         bench.capsules.insert(digest, self.new_capsule.clone());
-        let offer = Downlink::Offer(Offer {
-            digest,
-            bytes: self.new_capsule.len() as u32,
-        });
-        bench.run(Event::Downlink(&downlink(&offer, sequence)));
+        bench.run(Event::Downlink(&self.offer(sequence)));
         bench.now_ms += 10_000;
         bench.run(Event::Tick);
         for _ in 0..2 {

@@ -2,11 +2,13 @@
 
 use tinyops_device::memory::Fixed;
 use tinyops_device::{Action, Agent, Answer, Event, Model, Verdict, Workspace};
+use tinyops_wire::Capsule;
 use tinyops_wire::payload::Payload;
 use tinyops_wire::section::{BodyKind, Task};
-use tinyops_wire::{Capsule, SigningKey};
 
-use crate::fixture::{Bench, Buffers, Recipe, WINDOW, blank_flash, config, model_of};
+use crate::fixture::{
+    Bench, Buffers, RELEASE, Recipe, WINDOW, blank_flash, config, model_of, signer,
+};
 use tinyops_device::memory::Memory as _;
 
 #[test]
@@ -133,7 +135,7 @@ fn golden_vectors_tell_which_element_differs() {
             ..Recipe::default()
         }
         .capsule();
-        let keys = [SigningKey::from_seed(&[1; 32]).verifying_key()];
+        let keys = [signer(RELEASE).verifying_key()];
         let payload: Payload<'_> = Capsule::verify(&capsule, &keys).expect("sound").payload;
         let model = Model::load(&payload).expect("sound parts");
         let mut buffers = Buffers::default();

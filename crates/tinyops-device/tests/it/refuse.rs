@@ -1,21 +1,23 @@
 //! Capsules that a device turns away, each with its own reason.
 
 use tinyops_device::Event;
-use tinyops_wire::downlink::Offer;
+use tinyops_wire::Digest;
 use tinyops_wire::frame::{Reason, UpdateState};
-use tinyops_wire::{Digest, Downlink};
 
-use crate::fixture::{Bench, Buffers, Recipe, blank_flash, config, model_of};
+use crate::fixture::{
+    Bench, Buffers, DIRECTOR, Recipe, STRANGER, blank_flash, config, model_of, offer, signed,
+    stated,
+};
 
 #[test]
 fn a_capsule_signed_by_a_stranger() {
     check(
         &Recipe {
-            signer: 2,
+            signer: STRANGER,
             ..newer()
         },
         Reason::Signature,
-        0,
+        1,
     );
 }
 
@@ -142,14 +144,16 @@ fn a_transfer_of_other_bytes_than_offered_may_be_tried_again() {
     let mut bench = Bench::blank();
     let digest = Digest::of(&capsule);
     bench.capsules.insert(digest, damaged);
-    let offer = Downlink::Offer(Offer {
-        digest,
-        bytes: capsule.len() as u32,
-    });
-    bench.send(&offer);
+    let offer_numbered = |bench: &mut Bench, counter| {
+        bench.send(&offer(
+            &capsule,
+            &signed(&stated(&capsule, counter), DIRECTOR),
+        ));
+    };
+    offer_numbered(&mut bench, 1);
     assert_eq!(bench.last_update().reason, Reason::Digest);
     bench.capsules.insert(digest, capsule.clone());
-    bench.send(&offer);
+    offer_numbered(&mut bench, 2);
     assert_eq!(bench.agent.model(), Some(model_of(&capsule)));
 }
 

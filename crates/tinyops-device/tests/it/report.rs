@@ -4,7 +4,7 @@ use tinyops_device::{Event, Reporting};
 use tinyops_sketch::{Direction, Summary};
 use tinyops_wire::Downlink;
 use tinyops_wire::downlink::Command;
-use tinyops_wire::frame::{Flags, Frame, Hello};
+use tinyops_wire::frame::{Features, Flags, Frame, Hello, Trust};
 use tinyops_wire::summary::{Format, SummaryFrame};
 
 use crate::fixture::{BOARD, Bench, Recipe, Report, blank_flash, config, key, model_of};
@@ -20,8 +20,12 @@ fn a_boot_says_what_the_device_is() {
         boot_count: 1,
         sequence: 3,
         arena_bytes: 64,
-        slot_bytes: 4096,
+        slot_bytes: 4096 + 512 - 192,
         board: BOARD,
+        trust: Some(Trust {
+            key_set: 1,
+            features: Features::STATEMENTS,
+        }),
     };
     assert_eq!(hello, expected);
     assert_eq!(bench.reports[0].model, model_of(&capsule));

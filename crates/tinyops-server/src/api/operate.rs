@@ -156,7 +156,7 @@ pub(super) async fn start_rollout(
         canary_share,
         ..fleet.policy.rollout.clone()
     });
-    let signer = &app.inner().signer;
+    let signer = app.inner().keys.release()?;
     release(fleet, signer, &wish.model, wish.version, app.now()).await?;
     let wish = Wish {
         model: &wish.model,

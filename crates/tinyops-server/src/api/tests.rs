@@ -7,7 +7,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode, header};
 use serde_json::{Value, json};
-use tinyops_fleet::{Policy, Signer};
+use tinyops_fleet::{Keyring, Policy};
 use tinyops_pipeline::{Project, Workshop};
 use tinyops_store::run::{self, NewRun, RunState};
 use tinyops_store::{Artifacts, Db, Digest, Timestamp};
@@ -33,7 +33,7 @@ pub(crate) async fn app(admin_token: Option<&str>) -> App {
         mqtt: None,
         workshop,
         policy: Policy::default(),
-        signer: Signer::from_seed(&[7; 32]),
+        keys: Keyring::from_seed(&[7; 32]),
         admin_token: PathBuf::new(),
         loops: Loops::default(),
     };

@@ -33,7 +33,7 @@ async fn config(folder: &Path) -> Config {
         mqtt: Some(([127, 0, 0, 1], 0).into()),
         workshop,
         policy: Policy::default(),
-        signer: Signer::from_seed(&[7; 32]),
+        keys: Keyring::from_seed(&[7; 32]),
         admin_token: folder.join("admin-token"),
         loops: Loops {
             enabled: true,
@@ -72,6 +72,7 @@ fn hello(device: &Device, sequence: u32) -> Vec<u8> {
         arena_bytes: 32_768,
         slot_bytes: 131_072,
         board: "esp-eye",
+        trust: None,
     });
     let mut body = [0; 128];
     let length = frame.encode(&mut body).unwrap();

@@ -6,9 +6,10 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use tinyops_wire::envelope::Direction;
+use tinyops_wire::key_set::SignedKeySet;
 use tinyops_wire::payload::SectionId;
 use tinyops_wire::section::{DecisionSection, Golden, GoldenSection, Labels, ScalerSection};
-use tinyops_wire::{Capsule, Downlink, Frame, Sealed};
+use tinyops_wire::{Capsule, Downlink, Frame, Sealed, Statement};
 
 use crate::samples;
 
@@ -75,6 +76,27 @@ fn capsules_are_as_frozen() {
     };
     assert_eq!(golden.vectors().collect::<Vec<_>>(), [expected]);
     assert_eq!(capsule.payload.section(SectionId::Baseline), None);
+}
+
+#[test]
+fn statements_and_key_sets_are_as_frozen() {
+    let statement = samples::statement();
+    let set = samples::key_set();
+    let roots = samples::root_keys();
+    let one = samples::signed_key_set(&set, &roots[..1]);
+    let three = samples::signed_key_set(&set, &roots);
+    check(
+        "trust.txt",
+        &[
+            ("statement", statement.clone()),
+            ("key-set-1", one),
+            ("key-set-3", three.clone()),
+        ],
+    );
+    let keys = [samples::director().verifying_key()];
+    assert_eq!(Statement::verify(&statement, &keys), Ok(samples::STATEMENT));
+    let signed = SignedKeySet::parse(&three).expect("a key set");
+    assert_eq!(signed.verify(&samples::roots(3)), Ok(set));
 }
 
 /// Holds lines of `name hex` against the file of that name.

@@ -5,4 +5,6 @@ mod golden;
 mod properties;
 mod samples;
 mod sizes;
+mod strict;
 mod transfer;
+mod trust;

@@ -3,9 +3,12 @@
 use tinyops_sketch::{ChannelSummary, Direction, Summary};
 use tinyops_wire::block::BlockRequest;
 use tinyops_wire::capsule;
-use tinyops_wire::downlink::{Block, Command, Label, Offer, StatisticsRequest};
+use tinyops_wire::downlink::{Block, Command, KeySetPart, Label, Offer, StatisticsRequest, What};
 use tinyops_wire::envelope;
-use tinyops_wire::frame::{Alarm, Flags, Hello, Outcome, Reason, Update, UpdateState};
+use tinyops_wire::frame::{
+    Alarm, Features, Flags, Hello, Keys, Outcome, Reason, Trust, Update, UpdateState,
+};
+use tinyops_wire::key_set::{RoleKeys, RootSignature, Roots};
 use tinyops_wire::payload::{self, SectionId};
 use tinyops_wire::section::{
     BodyKind, DecisionSection, Golden, GoldenSection, Labels, ScalerSection, Task,
@@ -13,7 +16,8 @@ use tinyops_wire::section::{
 use tinyops_wire::statistics::{Shape, encode_part, plan_parts};
 use tinyops_wire::summary::{Format, Header, SummaryFrame};
 use tinyops_wire::{
-    DeviceId, DeviceKey, Digest, Downlink, Envelope, Frame, Manifest, ModelId, SigningKey,
+    DeviceId, DeviceKey, Digest, Downlink, Envelope, Frame, KeySet, Manifest, ModelId, SigningKey,
+    Statement,
 };
 
 pub(crate) const MODEL: ModelId = ModelId(0x0403_0201);
@@ -107,6 +111,20 @@ pub(crate) fn frames() -> Vec<(&'static str, Vec<u8>)> {
         arena_bytes: 40_960,
         slot_bytes: 65_536,
         board: "esp-eye",
+        trust: None,
+    };
+    let trust = Trust {
+        key_set: 5,
+        features: Features::STATEMENTS,
+    };
+    let trusting = Hello {
+        trust: Some(trust),
+        ..hello
+    };
+    let keys = Keys {
+        key_set: 6,
+        reason: Reason::KeySetOld,
+        detail: 6,
     };
     vec![
         (
@@ -134,19 +152,39 @@ pub(crate) fn frames() -> Vec<(&'static str, Vec<u8>)> {
         ("update", frame(&Frame::Update(update))),
         ("block-request", frame(&Frame::BlockRequest(request))),
         ("hello", frame(&Frame::Hello(hello))),
+        ("hello-2", frame(&Frame::Hello(trusting))),
+        ("keys", frame(&Frame::Keys(keys))),
     ]
 }
 
 pub(crate) fn downlinks() -> Vec<(&'static str, Vec<u8>)> {
     let digest = Digest::of(b"capsule");
+    let statement = statement();
+    let offer = Offer {
+        what: What::Capsule,
+        digest,
+        bytes: 20_000,
+        statement: None,
+    };
+    let stated = Offer {
+        statement: Some(&statement),
+        ..offer
+    };
+    let delta = Offer {
+        what: What::Delta,
+        ..stated
+    };
+    let part = KeySetPart {
+        sequence: 6,
+        total: 391,
+        offset: 40,
+        bytes: b"bytes",
+    };
     let messages = [
-        (
-            "offer",
-            Downlink::Offer(Offer {
-                digest,
-                bytes: 20_000,
-            }),
-        ),
+        ("offer", Downlink::Offer(offer)),
+        ("offer-2", Downlink::Offer(stated)),
+        ("offer-2-delta", Downlink::Offer(delta)),
+        ("key-set-part", Downlink::KeySetPart(part)),
         (
             "block",
             Downlink::Block(Block {
@@ -206,6 +244,48 @@ pub(crate) fn payload() -> Vec<u8> {
 
 pub(crate) fn signing_key() -> SigningKey {
     SigningKey::from_seed(&[42; 32])
+}
+
+/// What the director of these tests says.
+pub(crate) const STATEMENT: Statement = Statement {
+    device: DEVICE,
+    manifest: Digest([0x5a; 32]),
+    counter: 70_000,
+    last_uplink: 5000,
+};
+
+pub(crate) fn director() -> SigningKey {
+    SigningKey::from_seed(&[43; 32])
+}
+
+pub(crate) fn statement() -> Vec<u8> {
+    write(|out| STATEMENT.encode(&director(), out).expect("room"))
+}
+
+pub(crate) fn root_keys() -> [SigningKey; 3] {
+    [50, 51, 52].map(|seed| SigningKey::from_seed(&[seed; 32]))
+}
+
+/// Three root keys, of which so many have to sign.
+pub(crate) fn roots(threshold: u8) -> Roots {
+    Roots::new(&root_keys().map(|key| key.verifying_key()), threshold).expect("three roots")
+}
+
+/// A key set with as many keys as there can be.
+pub(crate) fn key_set() -> KeySet {
+    let next = SigningKey::from_seed(&[44; 32]).verifying_key();
+    KeySet {
+        sequence: 70_000,
+        release: RoleKeys::two(next, signing_key().verifying_key()),
+        director: RoleKeys::two(director().verifying_key(), next),
+    }
+}
+
+/// A key set, signed by these.
+pub(crate) fn signed_key_set(set: &KeySet, keys: &[SigningKey]) -> Vec<u8> {
+    let sign = |key: &SigningKey| RootSignature::new(set, key).expect("a sound key set");
+    let signatures: Vec<RootSignature> = keys.iter().map(sign).collect();
+    write(|out| set.encode(&signatures, out).expect("room"))
 }
 
 pub(crate) fn capsule() -> Vec<u8> {

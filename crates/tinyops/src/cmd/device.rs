@@ -23,7 +23,7 @@ use tokio::{
 
 use self::chip::{Chip, Identity};
 use crate::{
-    cmd::serve::open_signer,
+    cmd::serve::open_keys,
     context::{Context, now, store_failure},
     failure::{Exit, Failure},
     virtual_device::{BLOCK_BYTES, Link, Response, Room, VirtualDevice},
@@ -138,11 +138,12 @@ async fn live(context: &Context, args: &Run) -> Result<(), Failure> {
             registered.read(&path)?
         }
     };
-    let signer = open_signer(&folder.join("release.key"))?;
+    let trust = open_keys(&folder)?.trust;
     let config = Config {
         device,
         key: key.clone(),
-        release_keys: [Some(signer.verifying_key()), None],
+        roots: trust.roots,
+        keys: trust.keys,
         board,
         sensor,
         reporting: Reporting {

@@ -4,8 +4,9 @@ use serde::Serialize;
 use tinyops_data::window::Windowing;
 use tinyops_device::{BlockSource, Config, Event, Reporting, Sensor};
 use tinyops_fleet::{
-    Event as FleetEvent, Fleet as Room, Policy, Signer, Uplink,
+    Event as FleetEvent, Fleet as Room, Keyring, Policy, Uplink,
     enrol::{Entropy, NewDevice},
+    keys::Trust,
     sign::Unsigned,
 };
 use tinyops_pipeline::{Package, Project, Shelf};
@@ -141,7 +142,7 @@ struct World {
     fleet: Room,
     capsule: Arc<[u8]>,
     board: &'static str,
-    signer: Signer,
+    trust: Trust,
     devices: Vec<Citizen>,
 }
 
@@ -173,8 +174,8 @@ impl World {
         let artifacts = Artifacts::open("memory:")
             .await
             .map_err(|error| failed(&error))?;
-        let fleet = Room::new(db, artifacts, Policy::default());
-        let signer = Signer::from_seed(&[7; 32]);
+        let keys = Keyring::from_seed(&[7; 32]);
+        let fleet = Room::new(db, artifacts, Policy::default()).with_keys(keys.clone());
         let unsigned = Unsigned {
             model: name,
             version,
@@ -184,7 +185,7 @@ impl World {
         };
         let start = Timestamp(0);
         let capsule = fleet
-            .sign(&signer, &unsigned, start)
+            .sign(keys.release()?, &unsigned, start)
             .await
             .map_err(|error| failed(&error))?;
         let capsule: Arc<[u8]> = fleet
@@ -227,7 +228,7 @@ impl World {
             fleet,
             capsule,
             board,
-            signer,
+            trust: keys.trust,
             devices,
         })
     }
@@ -237,7 +238,8 @@ impl World {
             let config = Config {
                 device: citizen.id,
                 key: citizen.key.clone(),
-                release_keys: [Some(self.signer.verifying_key()), None],
+                roots: self.trust.roots,
+                keys: self.trust.keys,
                 board: self.board,
                 sensor: Sensor {
                     channel_count: windows.channel_count,

@@ -7,7 +7,7 @@ use tinyops_store::{
 };
 
 use crate::{
-    cmd::serve::open_signer,
+    cmd::serve::open_keys,
     context::{Context, moment, now},
     failure::{Exit, Failure},
     model_ref::{ModelRef, title},
@@ -196,8 +196,8 @@ async fn tell(context: &Context, db: &Db, rollout: rollout::Rollout) -> Result<(
 async fn start(context: &Context, args: &Start) -> Result<(), Failure> {
     let fleet = context.fleet().await?;
     let model = args.model.resolve(&fleet.db).await?;
-    let signer = open_signer(&context.release_key())?;
-    let capsules = release(&fleet, &signer, &model.name, model.version, now())
+    let keys = open_keys(&context.keys())?;
+    let capsules = release(&fleet, keys.release()?, &model.name, model.version, now())
         .await
         .map_err(|error| Failure::of(Exit::Question, &error))?;
     for capsule in &capsules {

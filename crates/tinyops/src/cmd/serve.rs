@@ -1,7 +1,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use serde::Serialize;
-use tinyops_fleet::{Policy, Signer, enrol::Entropy};
+use tinyops_fleet::{KeyFolder, Keyring, Policy, enrol::Entropy};
 use tinyops_server::{Config, Loops, serve};
 
 use crate::{
@@ -46,7 +46,7 @@ pub(crate) async fn run(context: &Context, args: &Serve) -> Result<(), Failure> 
         mqtt: Some(address(args.mqtt, &context.settings.mqtt)?),
         workshop,
         policy: Policy::default(),
-        signer: open_signer(&folder.join("release.key"))?,
+        keys: open_keys(&folder)?,
         admin_token: folder.join("admin.token"),
         loops: Loops {
             enabled: !args.no_loops,
@@ -72,10 +72,13 @@ pub(crate) async fn run(context: &Context, args: &Serve) -> Result<(), Failure> 
     Ok(())
 }
 
-/// The key of releases, made on first use.
-pub(crate) fn open_signer(path: &std::path::Path) -> Result<Signer, Failure> {
-    let [seed @ .., _, _, _, _, _, _, _, _] = Entropy::from_system().0;
-    Signer::open(path, &seed).map_err(|error| Failure::of(Exit::Environment, &error))
+/// The keys of a project, made on first use.
+pub(crate) fn open_keys(folder: &std::path::Path) -> Result<Keyring, Failure> {
+    let seed = || {
+        let [seed @ .., _, _, _, _, _, _, _, _] = Entropy::from_system().0;
+        seed
+    };
+    Ok(KeyFolder::new(folder).open_or_make(seed)?)
 }
 
 /// Waits for Ctrl-C, or for the signal that service managers send.

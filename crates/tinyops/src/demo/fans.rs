@@ -10,9 +10,9 @@ use std::{
 };
 
 use tinyops_device::{BlockSource, Config, Event, Reporting, Sensor};
-use tinyops_fleet::{Fleet, enrol::Entropy, enrol::NewDevice};
+use tinyops_fleet::{Fleet, enrol::Entropy, enrol::NewDevice, keys::Trust};
 use tinyops_store::Timestamp;
-use tinyops_wire::{DeviceId, DeviceKey, VerifyingKey, downlink::Label, summary::Format};
+use tinyops_wire::{DeviceId, DeviceKey, downlink::Label, summary::Format};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
@@ -71,7 +71,7 @@ pub(super) struct Plan {
     pub(super) seed: u64,
     pub(super) count: u32,
     pub(super) server: SocketAddr,
-    pub(super) release_key: VerifyingKey,
+    pub(super) trust: Trust,
     /// The clock that the server goes by too.
     pub(super) clock: Arc<AtomicI64>,
 }
@@ -108,7 +108,7 @@ impl Fans {
                 index,
                 life: Life::begin(plan.seed, u64::from(index)),
                 device: VirtualDevice::new(
-                    config(device.id, device.key.clone(), plan.release_key),
+                    config(device.id, device.key.clone(), &plan.trust),
                     Room::SMALL,
                     Arc::new([]),
                 ),
@@ -178,11 +178,12 @@ impl Fans {
     }
 }
 
-fn config(device: DeviceId, key: DeviceKey, release_key: VerifyingKey) -> Config {
+fn config(device: DeviceId, key: DeviceKey, trust: &Trust) -> Config {
     Config {
         device,
         key,
-        release_keys: [Some(release_key), None],
+        roots: trust.roots,
+        keys: trust.keys,
         board: BOARD,
         sensor: Sensor {
             channel_count: AXES as u16,
