@@ -221,3 +221,15 @@ pub(crate) fn add_numbers(first: f32, second: f32, output: f32) -> Option<[i32; 
     }
     Some(numbers)
 }
+
+/// Whether the kernel of sums takes these numbers: its factors are below a half, or a half of an
+/// operand. Others are for a function of two values.
+pub(crate) fn suits_sum(numbers: &[i32; 6]) -> bool {
+    let [first, second, result] = [0, 2, 4].map(|at| (numbers[at], numbers[at + 1]));
+    let is_less = |(value, shift): (i32, i32)| value >= 1 << 30 && (-31..=-1).contains(&shift);
+    let is_half = |pair: (i32, i32)| pair == (1 << 30, 0);
+    [first, second]
+        .iter()
+        .all(|&pair| is_less(pair) || is_half(pair))
+        && is_less(result)
+}

@@ -141,11 +141,15 @@ fn of_op(plan: &Plan<'_>, index: usize) -> Writes {
     let op = plan.op(index).expect("the plan has so many ops");
     let tensor = |index| plan.tensor(index).expect("a loaded plan has its tensors");
     let (input, output) = (tensor(op.inputs[0]), tensor(op.output));
+    // A convolution that goes into a sum writes when that runs.
+    let conv = op.is_merged_sum().then(|| plan.op(index - 1)).flatten();
+    let scratch_of = conv.unwrap_or(op);
+    let scratch_input = tensor(scratch_of.inputs[0]);
     let scratch_bytes = match input.element {
-        Element::Int8 => op.scratch_bytes(input.shape, output.shape) as usize,
+        Element::Int8 => scratch_of.scratch_bytes(scratch_input.shape, output.shape) as usize,
         Element::Int16 => 0,
     };
-    let start = op.scratch_offset as usize;
+    let start = scratch_of.scratch_offset as usize;
     Writes {
         state: if op.code.has_state() {
             tensor(op.inputs[1]).range()

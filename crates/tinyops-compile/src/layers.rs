@@ -189,7 +189,10 @@ impl LayerMap {
             })
         });
         let layers: Vec<Facts> = layers.collect();
-        let parts = (0..layers.len()).map(|layer| Some(LayerPart { layer, start: 0 }));
+        // What goes into a sum is never there.
+        let is_there = |layer: usize| plan.op(layer).is_some_and(|op| !op.goes_into_sum());
+        let parts =
+            (0..layers.len()).map(|layer| is_there(layer).then_some(LayerPart { layer, start: 0 }));
         LayerMap {
             parts: parts.collect(),
             layers,

@@ -9,7 +9,9 @@ use std::collections::HashMap;
 
 use tinyops_model::graph::{Activation, Conv, Graph, Op, OpKind, Padding, Pool, Tensor, TensorId};
 use tinyops_nn::lookup;
-use tinyops_nn::record::{Element, FLAG_BACKWARD, Header, NONE, OpCode, OpRecord, TensorRecord};
+use tinyops_nn::record::{
+    BinaryFunction, Element, FLAG_BACKWARD, FLAG_SUM, Header, NONE, OpCode, OpRecord, TensorRecord,
+};
 
 use crate::compiled::{CompileError, Options};
 use crate::constants::{self, Channels, Constants, filter_values, quantization};
@@ -32,6 +34,8 @@ pub(crate) struct Lowered {
 const ENDS_MAX: usize = 256;
 /// In so many bands a pair of ops may run.
 const BAND_COUNTS: [usize; 6] = [2, 3, 4, 6, 8, 12];
+/// Pixels that a convolution makes before they go into a sum: the blocks of all kernels divide it.
+const SUM_PIXELS: i64 = 12;
 /// Bands must save at least one part in so many of the arena.
 const SAVED_PART: u32 = 16;
 
@@ -78,7 +82,7 @@ struct Lowering<'g> {
     storages: Storages,
     /// Records without offset, and where each lies.
     tensors: Vec<(TensorRecord, Place)>,
-    record_of: HashMap<(Place, [u16; 4]), u16>,
+    records_of: HashMap<(Place, [u16; 4]), Vec<u16>>,
     /// Records with the index of the scratch storage in place of its offset.
     ops: Vec<(OpRecord, Option<usize>)>,
     /// Filter and numbers of the ops that have some, by what they make: bands share them.
@@ -105,7 +109,7 @@ impl Lowering<'_> {
                 bytes: constant_bytes as u64,
             });
         }
-        let steps = schedule::steps(graph, pairs);
+        let steps = schedule::steps(graph, pairs, !options.as_written);
         let kept = graph.outputs.iter().chain(&graph.embedding);
         let inputs = options.keep_input.then_some(&graph.inputs);
         let kept = kept.chain(inputs.into_iter().flatten());
@@ -117,7 +121,7 @@ impl Lowering<'_> {
             constants: Constants::default(),
             storages: Storages::new(graph, &steps, &kept)?,
             tensors: Vec::new(),
-            record_of: HashMap::new(),
+            records_of: HashMap::new(),
             ops: Vec::new(),
             filters: HashMap::new(),
             tables: HashMap::new(),
@@ -130,7 +134,10 @@ impl Lowering<'_> {
                 OpKind::Constant => lowering.lower_constant(&graph.ops[step.op])?,
                 _ => lowering.lower_step(number, step)?,
             }
-            lowering.note_parts(step);
+            match step.sum {
+                None => lowering.note_parts(step),
+                Some(sum) => lowering.lower_sum(number, sum)?,
+            }
         }
         lowering.keep_states()?;
         let mut lowered = lowering.finish(options, &steps)?;
@@ -188,13 +195,18 @@ impl Lowering<'_> {
         plan.resize(header.constants_offset(), 0);
         plan.extend(&self.constants.bytes);
 
-        let kinds = steps.iter().map(|step| graph.ops[step.op].kind.name());
-        let names = std::iter::once("input").chain(kinds).chain(["output"]);
+        let kinds = steps.iter().map(|step| {
+            let kinds = step.ops().map(|op| graph.ops[op].kind.name());
+            kinds.collect::<Vec<_>>().join(" + ")
+        });
+        let ends = ["input", "output"].map(str::to_owned);
+        let [first, last] = ends.map(std::iter::once);
+        let names = first.chain(kinds).chain(last);
         let placed = self.storages.placed(&offsets);
         let memory = MemoryPlan {
             arena_bytes,
             live_bytes_max: plan_memory::live_bytes_max(&placed),
-            steps: names.map(str::to_owned).collect(),
+            steps: names.collect(),
             placed,
         };
         Ok(Lowered {
@@ -245,12 +257,12 @@ impl Lowering<'_> {
         if let &[one] = tensors {
             return self.record(one);
         }
-        self.record_of.clear();
+        self.records_of.clear();
         let first = self.tensors.len();
         for &tensor in tensors {
             self.record(tensor)?;
             // A tensor that is twice an output has two records.
-            self.record_of.clear();
+            self.records_of.clear();
         }
         u16::try_from(first).map_err(|_| CompileError::TooLarge {
             what: "the tensor table",
@@ -281,10 +293,10 @@ impl Lowering<'_> {
             element: self.graph.tensor(tensor).element(),
             is_state: self.storages.is_state(tensor),
         };
-        // Two tensors of one storage have one scale, but nothing says so.
-        if let Some(&index) = self.record_of.get(&(place, shape))
-            && self.tensors[usize::from(index)].0 == record
-        {
+        // Tensors of one storage may have scales of their own.
+        let known = self.records_of.entry((place, shape)).or_default();
+        let is_same = |&&index: &&u16| self.tensors[usize::from(index)].0 == record;
+        if let Some(&index) = known.iter().find(is_same) {
             return Ok(index);
         }
         let index = u16::try_from(self.tensors.len())
@@ -295,7 +307,7 @@ impl Lowering<'_> {
             bytes: 1 << 16,
         })?;
         self.tensors.push((record, place));
-        self.record_of.insert((place, shape), index);
+        known.push(index);
         Ok(index)
     }
 
@@ -355,7 +367,6 @@ impl Lowering<'_> {
                 record.channels_offset = self.constants.put_numbers(&numbers);
             }
             OpKind::Add(activation) => {
-                record.code = OpCode::Add;
                 record.inputs[1] = self.record(op.inputs[1])?;
                 record.clamp = clamp(activation, output);
                 let (second, _) = quantization(graph.tensor(op.inputs[1]));
@@ -365,7 +376,19 @@ impl Lowering<'_> {
                     op: index,
                     kind: op.kind.name(),
                 })?;
-                record.channels_offset = self.constants.put_numbers(&numbers);
+                record.channels_offset = if constants::suits_sum(&numbers) {
+                    record.code = OpCode::Add;
+                    if let Some((before, _)) = self.ops.last()
+                        && before.goes_into_sum()
+                    {
+                        record.flags = FLAG_SUM;
+                    }
+                    self.constants.put_numbers(&numbers)
+                } else {
+                    record.code = OpCode::Binary;
+                    let numbers = self.binary_numbers(op, BinaryFunction::Add);
+                    self.constants.put_numbers(&numbers.unwrap_or_default())
+                };
             }
             OpKind::Softmax { beta } => {
                 record.code = OpCode::Softmax;
@@ -430,6 +453,23 @@ impl Lowering<'_> {
         Ok(())
     }
 
+    /// The sum that the convolution before goes into.
+    fn lower_sum(&mut self, number: u32, index: usize) -> Result<(), CompileError> {
+        // Nobody sees what the convolution makes.
+        self.parts.push(None);
+        if let Some((conv, _)) = self.ops.last_mut() {
+            conv.flags |= FLAG_SUM;
+        }
+        let step = Step {
+            op: index,
+            band: None,
+            sum: None,
+        };
+        self.lower_step(number, &step)?;
+        self.note_parts(&step);
+        Ok(())
+    }
+
     /// A constant as an activation: its values go from the constants to the arena.
     fn lower_constant(&mut self, op: &Op) -> Result<(), CompileError> {
         let bytes = constants::operand_bytes(self.graph.tensor(op.inputs[0]));
@@ -459,6 +499,11 @@ impl Lowering<'_> {
             let [bytes_read, bytes_made] = [index, record.output].map(|index| self.bytes(index));
             let (below, above) = (-bytes_made, bytes_read);
             let forbidden = match record.code {
+                // The convolution writes some pixels before the sum reads the other operand's.
+                OpCode::Add if record.flags & FLAG_SUM != 0 => {
+                    let piece = SUM_PIXELS * i64::from(reads[3]);
+                    vec![((-piece).max(below), above)]
+                }
                 OpCode::Add | OpCode::Softmax => vec![(below, 0), (0, above)],
                 // An operand that is repeated is no place for the result, nor one of other values.
                 OpCode::Binary | OpCode::Lookup => match bytes_read == bytes_made {
@@ -476,15 +521,22 @@ impl Lowering<'_> {
             };
             // From the distance of what is read and made to that of the storages they lie in.
             let shift = i64::from(input.start) - i64::from(output.start);
-            self.overlaps.push(Overlap {
-                input: input.storage,
-                output: output.storage,
-                step,
-                forbidden: forbidden
-                    .into_iter()
-                    .map(|(low, high)| (low + shift, high + shift))
-                    .collect(),
-            });
+            let forbidden = forbidden
+                .into_iter()
+                .map(|(low, high)| (low + shift, high + shift));
+            // What a convolution reads may be the other operand of its sum too.
+            let is_same = |known: &&mut Overlap| {
+                [known.input, known.output] == [input.storage, output.storage] && known.step == step
+            };
+            match self.overlaps.iter_mut().find(is_same) {
+                Some(known) => known.forbidden.extend(forbidden),
+                None => self.overlaps.push(Overlap {
+                    input: input.storage,
+                    output: output.storage,
+                    step,
+                    forbidden: forbidden.collect(),
+                }),
+            }
         }
     }
 

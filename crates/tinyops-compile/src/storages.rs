@@ -44,7 +44,7 @@ impl Storages {
         let end = steps.len() as u32 + 1;
         let mut last_read: HashMap<TensorId, u32> = HashMap::new();
         for (number, step) in (1..).zip(steps) {
-            for &input in &graph.ops[step.op].inputs {
+            for &input in step.ops().flat_map(|op| &graph.ops[op].inputs) {
                 last_read.insert(input, number);
             }
         }
@@ -63,7 +63,7 @@ impl Storages {
             storages.add_whole(graph, input, 0, last)?;
         }
         for (number, step) in (1..).zip(steps) {
-            let op = &graph.ops[step.op];
+            let op = &graph.ops[step.last_op()];
             let last = last_of(op.output, number);
             match (&step.band, op.kind) {
                 (Some(band), _) => storages.add_band(graph, op.output, band, number, last)?,
@@ -75,6 +75,11 @@ impl Storages {
                     storages.of.insert(op.output, storage);
                 }
                 (None, _) => storages.add_whole(graph, op.output, number, last)?,
+            }
+            if step.sum.is_some() {
+                // What goes into a sum lies where the sum does.
+                let storage = storages.of[&op.output];
+                storages.of.insert(graph.ops[step.op].output, storage);
             }
         }
         storages.release_rows(graph, steps);

@@ -3,11 +3,12 @@
 use core::cell::Cell;
 
 use crate::kernel;
+use crate::kernel::add::Sum;
 use crate::kernel::pool::Pool;
 use crate::plan::Plan;
 #[cfg(feature = "general-ops")]
 use crate::record::NONE;
-use crate::record::{OpCode, OpRecord};
+use crate::record::OpCode;
 
 /// Why a plan did not run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,21 +60,36 @@ impl core::error::Error for RunError {}
 ///
 /// Input, output and scratch are views of one arena that may share bytes, so each is a slice of
 /// cells: whatever a plan makes overlap, a kernel can only compute nonsense.
-pub(crate) fn execute(plan: &Plan<'_>, op: &OpRecord, arena: &[Cell<u8>]) {
-    let result = plan.view(op.output);
-    let output = &arena[result.range()];
+///
+/// A convolution that goes into a sum runs with that.
+pub(crate) fn execute(plan: &Plan<'_>, index: usize, arena: &[Cell<u8>]) {
+    let Some(mut op) = plan.op(index) else { return };
     #[cfg(feature = "general-ops")]
     if op.code == OpCode::Constant {
         let values = &plan.constants()[op.weights_offset as usize..];
+        let output = &arena[plan.view(op.output).range()];
         for (output, &value) in output.iter().zip(values) {
             output.set(value);
         }
         return;
     }
     #[cfg(feature = "int16")]
-    if plan.is_wide(op) {
-        return kernel::int16::execute(plan, op, arena);
+    if plan.is_wide(&op) {
+        return kernel::int16::execute(plan, &op, arena);
     }
+    if op.goes_into_sum() {
+        return;
+    }
+    let sum = (op.code == OpCode::Add).then(|| Sum::of(plan, &op, arena));
+    if op.is_merged_sum() {
+        let Some(conv) = plan.op(index.wrapping_sub(1)) else {
+            return;
+        };
+        op = conv;
+    }
+    let op = &op;
+    let result = plan.view(op.output);
+    let output = &arena[result.range()];
     let source = plan.view(op.inputs[0]);
     let input = &arena[source.range()];
     match op.code {
@@ -85,7 +101,7 @@ pub(crate) fn execute(plan: &Plan<'_>, op: &OpRecord, arena: &[Cell<u8>]) {
             } else {
                 &arena[op.scratch_offset as usize..][..scratch_bytes]
             };
-            kernel::conv::convolve(plan, op, input, output, scratch);
+            kernel::conv::convolve(plan, op, input, output, scratch, sum.as_ref());
         }
         OpCode::DepthwiseConv2d => kernel::depthwise::convolve(plan, op, input, output),
         #[cfg(feature = "general-ops")]
@@ -96,8 +112,9 @@ pub(crate) fn execute(plan: &Plan<'_>, op: &OpRecord, arena: &[Cell<u8>]) {
         #[cfg(feature = "general-ops")]
         OpCode::Pad => kernel::pad::pad(plan, op, input, output),
         OpCode::Add => {
-            let second = &arena[plan.view(op.inputs[1]).range()];
-            kernel::add::add(plan, op, [input, second], output);
+            if let Some(sum) = &sum {
+                sum.add(0..result.len);
+            }
         }
         #[cfg(feature = "general-ops")]
         OpCode::Copy => kernel::copy::copy(plan, op, input, output),

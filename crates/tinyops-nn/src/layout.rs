@@ -4,7 +4,7 @@
 //! the same bytes and keeps the same order.
 
 use crate::quantize::Multiplier;
-use crate::record::{OpCode, OpRecord};
+use crate::record::{FLAG_SUM, OpCode, OpRecord};
 
 /// Pixels whose patches a convolution gathers before it writes any of them.
 pub const BLOCK_PIXELS: usize = 4;
@@ -60,6 +60,18 @@ impl OpRecord {
             && output[1..3] == [1, 1]
             && self.kernel == [1, 1]
             && self.pad == [0, 0]
+    }
+
+    /// Whether the op is a convolution that runs with the sum after it.
+    #[must_use]
+    pub fn goes_into_sum(&self) -> bool {
+        self.code == OpCode::Conv2d && self.flags & FLAG_SUM != 0
+    }
+
+    /// Whether the op is a sum that runs with the convolution before it.
+    #[must_use]
+    pub fn is_merged_sum(&self) -> bool {
+        self.code == OpCode::Add && self.flags & FLAG_SUM != 0
     }
 
     /// Height times width of the filter or window.

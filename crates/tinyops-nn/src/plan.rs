@@ -9,13 +9,12 @@ use core::cell::Cell;
 use core::ops::Range;
 
 use crate::executor::{self, RunError};
-#[cfg(feature = "general-ops")]
 use crate::kernel;
-use crate::layout::{STEP_MAX, UNPACKED_MAX};
-use crate::quantize::quantize;
+use crate::layout::{BLOCK_PIXELS, STEP_MAX, UNPACKED_MAX};
+use crate::quantize::{Multiplier, quantize};
 use crate::record::{
     CONSTANTS_ALIGN, Element, FLAG_BACKWARD, FLAG_FILL, FLAG_INPUT_KEPT, FLAG_ONE_MULTIPLIER,
-    FLAG_PACKED, HEADER_BYTES, Header, NONE, OP_BYTES, OpCode, OpRecord, TENSOR_BYTES,
+    FLAG_PACKED, FLAG_SUM, HEADER_BYTES, Header, NONE, OP_BYTES, OpCode, OpRecord, TENSOR_BYTES,
     TensorRecord,
 };
 
@@ -352,8 +351,8 @@ impl<'a> Plan<'a> {
         if WORD_KERNELS && !arena.as_ptr().addr().is_multiple_of(4) {
             return Err(RunError::ArenaMisaligned);
         }
-        for (index, op) in self.ops().enumerate() {
-            executor::execute(self, &op, Cell::from_mut(&mut *arena).as_slice_of_cells());
+        for index in 0..self.op_count() {
+            executor::execute(self, index, Cell::from_mut(&mut *arena).as_slice_of_cells());
             observe(index, arena);
         }
         Ok(())
@@ -427,10 +426,12 @@ impl<'a> Plan<'a> {
         {
             return Err(PlanError::Tensor(embedding));
         }
+        let mut held = None;
         for index in 0..self.header.op_count {
             let record = self.op(usize::from(index)).ok_or(PlanError::Op(index))?;
             let second = match record.code {
                 OpCode::Add => known(record.inputs[1]),
+                _ if !HAS_GENERAL_OPS => record.inputs[1] == NONE,
                 code if code.has_state() => {
                     known(record.inputs[1]) && self.is_state(record.inputs[1])
                 }
@@ -440,17 +441,34 @@ impl<'a> Plan<'a> {
                 _ => record.inputs[1] == NONE,
             };
             let first = known(record.inputs[0])
-                && (record.code != OpCode::Constant || record.inputs[0] == record.output);
+                && (!HAS_GENERAL_OPS
+                    || record.code != OpCode::Constant
+                    || record.inputs[0] == record.output);
             let is_known = first && known(record.output) && second;
             if !is_known || !record.code.is_built() {
                 return Err(PlanError::Op(index));
             }
-            self.check_op(&record, index)?;
+            self.check_op(&record, index, &mut held)?;
         }
         Ok(())
     }
 
-    fn check_op(&self, op: &OpRecord, index: u16) -> Result<(), PlanError> {
+    /// `held` is the convolution before, if it goes into this op: the tensor that it makes, and its
+    /// scratch.
+    fn check_op(
+        &self,
+        op: &OpRecord,
+        index: u16,
+        held: &mut Option<(u16, Range<usize>)>,
+    ) -> Result<(), PlanError> {
+        let held_before = held.take();
+        let fits = match held_before {
+            None => !op.is_merged_sum(),
+            Some((made, _)) => (op.inputs[0] == made) != (op.inputs[1] == made),
+        };
+        if !fits {
+            return Err(PlanError::Op(index));
+        }
         #[cfg(feature = "int16")]
         if self.is_wide(op) {
             return self.check_wide(op, index);
@@ -470,13 +488,16 @@ impl<'a> Plan<'a> {
             OpCode::Conv2d => true,
             OpCode::DepthwiseConv2d => output_channels.is_multiple_of(input_channels),
             OpCode::MaxPool2d | OpCode::AveragePool2d => output_channels == input_channels,
-            OpCode::Mean => {
-                [output_height, output_width, output_channels] == [1, 1, input_channels]
-            }
             OpCode::Add => {
                 output.shape == input.shape && output.shape == self.view(op.inputs[1]).shape
             }
-            OpCode::Softmax | OpCode::Lookup => output.shape == input.shape,
+            OpCode::Softmax => output.shape == input.shape,
+            // A build without the others has refused them before.
+            _ if !HAS_GENERAL_OPS => false,
+            OpCode::Lookup => output.shape == input.shape,
+            OpCode::Mean => {
+                [output_height, output_width, output_channels] == [1, 1, input_channels]
+            }
             OpCode::Pad => {
                 let fits = |axis: usize| {
                     u32::from(op.pad[axis - 1]) + u32::from(input.shape[axis])
@@ -502,8 +523,8 @@ impl<'a> Plan<'a> {
 
         let channels = u64::from(output_channels);
         let weights_bytes = match op.code {
-            OpCode::Lookup => 256,
-            OpCode::Constant => output.len as u64,
+            OpCode::Lookup if HAS_GENERAL_OPS => 256,
+            OpCode::Constant if HAS_GENERAL_OPS => output.len as u64,
             _ => op.filter_bytes(input.shape, output.shape),
         };
         let channels_bytes = match op.code {
@@ -561,12 +582,11 @@ impl<'a> Plan<'a> {
         }
 
         // Elementwise ops may write over an input they have just read; the others trail behind
-        // what they still read, or stay apart. Safety does not depend on it, the result does.
-        let apart = |a: &Range<usize>, b: &Range<usize>| a.end <= b.start || b.end <= a.start;
-        let elementwise = matches!(
-            op.code,
-            OpCode::Add | OpCode::Lookup | OpCode::Softmax | OpCode::Binary | OpCode::Constant
-        );
+        // what they still read, or stay apart. Safety does not depend on it, the result does. A
+        // sum of what a convolution makes meanwhile is held to it together with that.
+        let elementwise = matches!(op.code, OpCode::Add | OpCode::Softmax)
+            || HAS_GENERAL_OPS
+                && matches!(op.code, OpCode::Lookup | OpCode::Binary | OpCode::Constant);
         let trails = |range: &Range<usize>| {
             let distance = output.offset as i64 - range.start as i64;
             if op.flags & FLAG_BACKWARD != 0 {
@@ -580,29 +600,50 @@ impl<'a> Plan<'a> {
         let may_overlap = |read: &Range<usize>| {
             apart(read, &written) || elementwise && *read == written || trails(read)
         };
+        let block = BLOCK_PIXELS * usize::from(output_channels);
         for read in op.inputs {
-            if read != NONE && !may_overlap(&self.view(read).range()) {
+            if read == NONE {
+                continue;
+            }
+            let range = self.view(read).range();
+            let is_sound = match &held_before {
+                None => may_overlap(&range),
+                // What a convolution makes has the sum's place. The other operand must lie so far
+                // above that whole blocks can be made before they are added, or apart.
+                Some((made, _)) if read == *made => range == written,
+                Some((_, scratch)) => {
+                    let is_above = range.start >= written.start + block;
+                    (is_above || apart(&range, &written)) && apart(&range, scratch)
+                }
+            };
+            if !is_sound {
                 return Err(PlanError::Overlap(index));
             }
         }
-        if op.code.has_state() && !apart(&input.range(), &self.view(op.inputs[1]).range()) {
+        if HAS_GENERAL_OPS
+            && op.code.has_state()
+            && !apart(&input.range(), &self.view(op.inputs[1]).range())
+        {
             return Err(PlanError::Overlap(index));
         }
         let scratch = op.scratch_bytes(input.shape, output.shape);
         let scratch_end = u64::from(op.scratch_offset) + scratch;
-        if scratch == 0 {
-            return Ok(());
-        }
-        let is_aligned = op.scratch_offset.is_multiple_of(4);
-        if scratch_end > u64::from(self.header.arena_bytes) || !is_aligned {
+        let is_inside = scratch_end <= u64::from(self.header.arena_bytes);
+        if scratch > 0 && !(is_inside && op.scratch_offset.is_multiple_of(4)) {
             return Err(PlanError::Op(index));
         }
         let scratch = op.scratch_offset as usize..scratch_end as usize;
-        if apart(&scratch, &input.range()) && apart(&scratch, &output.range()) {
-            Ok(())
-        } else {
-            Err(PlanError::Overlap(index))
+        if !scratch.is_empty() && !(apart(&scratch, &input.range()) && apart(&scratch, &written)) {
+            return Err(PlanError::Overlap(index));
         }
+        if op.goes_into_sum() {
+            let next = self.ops.get(usize::from(index) + 1);
+            if next.is_none_or(|next| next[..2] != [OpCode::Add as u8, FLAG_SUM]) {
+                return Err(PlanError::Op(index));
+            }
+            *held = Some((op.output, scratch));
+        }
+        Ok(())
     }
 
     /// Whether an op whose places are numbers stays in its tensors.
@@ -662,10 +703,13 @@ impl<'a> Plan<'a> {
                     .iter()
                     .all(|&shift| sound(i32::from(shift as i8)))
             }
-            OpCode::Mean => sound(number(2)),
-            OpCode::Add => [1, 3, 5]
-                .into_iter()
-                .all(|index| (-31..=0).contains(&number(index))),
+            OpCode::Mean if HAS_GENERAL_OPS => sound(number(2)),
+            OpCode::Add => (0..3).all(|pair| {
+                let Multiplier { value, shift } = kernel::multiplier(self, op, pair);
+                // A half, or less.
+                value >= 1 << 30 && (-31..=-1).contains(&shift)
+                    || pair < 2 && value == 1 << 30 && shift == 0
+            }),
             OpCode::Softmax => (0..=30).contains(&number(1)),
             #[cfg(feature = "general-ops")]
             OpCode::Normalize => (-128..=127).contains(&number(0)),
@@ -677,6 +721,8 @@ impl<'a> Plan<'a> {
     }
 }
 
+/// Whether all ops are in this build, or few.
+const HAS_GENERAL_OPS: bool = cfg!(feature = "general-ops");
 /// Whether the kernels of this processor read and write words where the plan aligns them.
 const WORD_KERNELS: bool = cfg!(all(
     target_arch = "arm",
@@ -690,10 +736,15 @@ pub(crate) const ADD_BYTES: u64 = 24;
 /// Multiplier, left shift and least difference of a `SOFTMAX`, as 32-bit numbers.
 pub(crate) const SOFTMAX_BYTES: u64 = 12;
 
+fn apart(a: &Range<usize>, b: &Range<usize>) -> bool {
+    a.end <= b.start || b.end <= a.start
+}
+
 /// Whether the op knows its flags.
 fn flags_suit(op: &OpRecord) -> bool {
     let known = match op.code {
-        OpCode::Conv2d => FLAG_ONE_MULTIPLIER | FLAG_PACKED,
+        OpCode::Conv2d => FLAG_ONE_MULTIPLIER | FLAG_PACKED | FLAG_SUM,
+        OpCode::Add => FLAG_SUM,
         OpCode::DepthwiseConv2d => FLAG_ONE_MULTIPLIER | FLAG_PACKED | FLAG_BACKWARD,
         OpCode::MaxPool2d | OpCode::AveragePool2d => FLAG_BACKWARD,
         OpCode::Copy => FLAG_FILL,

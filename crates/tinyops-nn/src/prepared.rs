@@ -111,6 +111,8 @@ impl<'a> Prepared<'a> {
             .get_mut(..needed)
             .ok_or(RunError::WorkTooSmall { needed, given })?;
         let (verdicts, mut rest) = self.memory.split_at(self.plan.op_count());
+        // Whether what a convolution made waits for the sum that it goes into.
+        let mut is_waiting = false;
         for (index, (op, verdict)) in self.plan.ops().zip(verdicts).enumerate() {
             let shape = Shape::of(&self.plan, &op, self.isa);
             let (packed, others) = rest.split_at(shape.packed_lines());
@@ -119,12 +121,14 @@ impl<'a> Prepared<'a> {
             let lent = Lent {
                 verdict,
                 packed: Line::slice(packed),
-                work: Line::slice_mut(work),
+                work: &mut *work,
                 arena: cells,
+                is_waiting,
             };
             let done = shape.run(&self.plan, &op, lent, |task| arch::run(self.isa, task));
+            is_waiting = done && op.goes_into_sum();
             if !done {
-                executor::execute(&self.plan, &op, cells);
+                executor::execute(&self.plan, index, cells);
             }
             observe(index, arena);
         }

@@ -42,6 +42,9 @@ pub const FLAG_BACKWARD: u8 = 8;
 pub const FLAG_WIDE_BIAS: u8 = 16;
 /// Op flag of a convolution over int16: sums have 32 bits and are rescaled like those of int8.
 pub const FLAG_NARROW_SUM: u8 = 32;
+/// Op flag of a convolution and of the `ADD` after it: they run as one, the sum of some pixels as
+/// soon as the convolution has made them.
+pub const FLAG_SUM: u8 = 64;
 
 /// The header of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -392,7 +395,7 @@ impl OpCode {
 pub struct OpRecord {
     /// What the op does.
     pub code: OpCode,
-    /// [`FLAG_ONE_MULTIPLIER`] or [`FLAG_PACKED`], [`FLAG_FILL`], [`FLAG_BACKWARD`].
+    /// [`FLAG_ONE_MULTIPLIER`] or [`FLAG_PACKED`], [`FLAG_FILL`], [`FLAG_BACKWARD`], [`FLAG_SUM`].
     pub flags: u8,
     /// Tensor indexes; [`NONE`] for a second input that the op does not have.
     pub inputs: [u16; 2],

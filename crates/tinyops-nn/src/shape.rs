@@ -8,6 +8,7 @@ use crate::arch::host::{
     LOW_SUMS, Line, OVERRUN_BYTES, Padded, Pool, Rule, Task, Term, Windows, array_bytes,
 };
 use crate::isa::Isa;
+use crate::kernel::add::Sum;
 use crate::kernel::{Channels, number};
 use crate::plan::{Plan, TensorView};
 use crate::quantize::Multiplier;
@@ -26,6 +27,8 @@ pub(crate) enum Shape {
         windows: Windows,
         packed_bytes: usize,
         work_bytes: usize,
+        /// What it makes waits in so many lines for the sum that takes it.
+        waiting_lines: usize,
     },
     Add,
     Pool,
@@ -60,8 +63,10 @@ impl Verdict {
 pub(crate) struct Lent<'a> {
     pub(crate) verdict: &'a Line,
     pub(crate) packed: &'a [u8],
-    pub(crate) work: &'a mut [u8],
+    pub(crate) work: &'a mut [Line],
     pub(crate) arena: &'a [Cell<u8>],
+    /// Whether one operand of a sum waits at the beginning of the working memory.
+    pub(crate) is_waiting: bool,
 }
 
 impl Shape {
@@ -90,7 +95,13 @@ impl Shape {
             }
             _ => None,
         };
-        shape.unwrap_or(Shape::Portable)
+        let mut shape = shape.unwrap_or(Shape::Portable);
+        if let Shape::Convolve { waiting_lines, .. } = &mut shape
+            && op.goes_into_sum()
+        {
+            *waiting_lines = views[1].len.div_ceil(Line::BYTES);
+        }
+        shape
     }
 
     /// Lines that the laid out weights and numbers take.
@@ -106,7 +117,11 @@ impl Shape {
     /// Lines that a run needs beside.
     pub(crate) fn work_lines(&self) -> usize {
         match self {
-            Shape::Convolve { work_bytes, .. } => work_bytes.div_ceil(Line::BYTES),
+            Shape::Convolve {
+                work_bytes,
+                waiting_lines,
+                ..
+            } => waiting_lines + work_bytes.div_ceil(Line::BYTES),
             _ => 0,
         }
     }
@@ -148,13 +163,14 @@ impl Shape {
             packed,
             work,
             arena,
+            is_waiting,
         } = lent;
         let verdict = Verdict::read(verdict);
-        if !verdict.is_own {
-            return false;
-        }
         let source = plan.view(op.inputs[0]);
         let result = plan.view(op.output);
+        if !verdict.is_own && !is_waiting {
+            return false;
+        }
         let finish = Finish {
             zero_point: i32::from(result.zero_point),
             clamp: op.clamp.map(i32::from),
@@ -165,49 +181,61 @@ impl Shape {
         match self {
             Shape::Portable => false,
             Shape::Convolve {
-                padded, windows, ..
-            } => run(&mut Task::Convolve(Convolve {
-                padded: *padded,
-                windows: *windows,
-                finish,
-                input,
-                packed,
-                work,
-                output,
-            })),
+                padded,
+                windows,
+                waiting_lines,
+                ..
+            } => {
+                let (waiting, work) = work.split_at_mut(*waiting_lines);
+                let waiting = Cell::from_mut(Line::slice_mut(waiting)).as_slice_of_cells();
+                run(&mut Task::Convolve(Convolve {
+                    padded: *padded,
+                    windows: *windows,
+                    finish,
+                    input,
+                    packed,
+                    work: Line::slice_mut(work),
+                    output: if waiting.is_empty() { output } else { waiting },
+                }))
+            }
             Shape::Pool => run(&mut Task::Pool {
                 op: pool_of(plan, op),
                 input,
                 output,
             }),
             Shape::Add => {
-                let second = plan.view(op.inputs[1]);
-                let mut done = 0;
-                let Some((factors, rounds_once)) = packed.split_first_chunk() else {
-                    return false;
-                };
-                let term = |index: usize, view: TensorView| Term {
-                    zero_point: i32::from(view.zero_point),
-                    multiplier: multiplier(plan, op, 2 * index),
-                    rounds_once: rounds_once[index] != 0,
-                };
-                let ran = run(&mut Task::Add {
-                    op: Add {
-                        terms: [term(0, source), term(1, second)],
-                        factors,
-                    },
-                    finish,
-                    inputs: [input, &arena[second.range()]],
-                    output,
-                    done: &mut done,
-                });
-                if ran {
-                    // What is left of the last block.
-                    let rest = |view: TensorView| &arena[view.range()][done..];
-                    let inputs = [rest(source), rest(second)];
-                    crate::kernel::add::add(plan, op, inputs, rest(result));
+                let mut sum = Sum::of(plan, op, arena);
+                if op.is_merged_sum() {
+                    if !is_waiting {
+                        return false;
+                    }
+                    let waiting = &mut Line::slice_mut(work)[..result.len];
+                    sum = sum.with_waiting(Cell::from_mut(waiting).as_slice_of_cells());
                 }
-                ran
+                let [first, second, output] = sum.places();
+                let mut done = 0;
+                if verdict.is_own
+                    && let Some((factors, rounds_once)) = packed.split_first_chunk()
+                {
+                    let term = |index: usize| Term {
+                        zero_point: i32::from(plan.view(op.inputs[index]).zero_point),
+                        multiplier: multiplier(plan, op, 2 * index),
+                        rounds_once: rounds_once[index] != 0,
+                    };
+                    run(&mut Task::Add {
+                        op: Add {
+                            terms: [term(0), term(1)],
+                            factors,
+                        },
+                        finish,
+                        inputs: [first, second],
+                        output,
+                        done: &mut done,
+                    });
+                }
+                // What is left of the last block, or all.
+                sum.add(done..result.len);
+                true
             }
         }
     }
@@ -242,6 +270,7 @@ fn convolve_shape(padded: Padded, windows: Windows, group: usize) -> Option<Shap
         windows,
         packed_bytes,
         work_bytes,
+        waiting_lines: 0,
     })
 }
 

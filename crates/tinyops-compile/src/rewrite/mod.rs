@@ -136,7 +136,7 @@ struct Merged {
 }
 
 /// The only reader of a tensor that nobody else needs: the index of its op.
-fn only_reader(graph: &Graph, tensor: TensorId) -> Option<usize> {
+pub(crate) fn only_reader(graph: &Graph, tensor: TensorId) -> Option<usize> {
     if is_kept(graph, tensor) {
         return None;
     }

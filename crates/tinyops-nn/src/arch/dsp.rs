@@ -32,7 +32,7 @@ mod depthwise;
 mod sum;
 mod table;
 
-pub(crate) use add::add;
+pub(crate) use add::{Factor, add};
 pub(crate) use conv::ConvBlock;
 pub(crate) use dense::{dense, dense_sums};
 pub(crate) use depthwise::{Depthwise, Layer, RowPart};

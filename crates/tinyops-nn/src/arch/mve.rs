@@ -29,7 +29,7 @@ mod depthwise;
 mod pool;
 mod table;
 
-pub(crate) use add::add;
+pub(crate) use add::{Factor, add};
 pub(crate) use bytes::{Runs, clamp, copy, fill};
 pub(crate) use conv::{Copies, PIXELS, Patches, Rows, convolve, convolve_copied};
 pub(crate) use dense::dense;

@@ -2,6 +2,7 @@
 
 use core::cell::Cell;
 
+use super::add::Sum;
 use super::patch::gather;
 use super::{BLOCK, Channels, clamp, product};
 use crate::layout::{GROUP_ROWS, QUAD};
@@ -13,12 +14,14 @@ use crate::record::OpRecord;
 /// The input's zero point is folded into the bias, and a tap in the padding reads that zero
 /// point: so one gathered patch serves every output channel without a special case at borders.
 /// A patch is gathered whole before its pixel is written, so the output may trail the input.
+/// What it makes goes into a sum, piece by piece, where there is one.
 pub(crate) fn convolve(
     plan: &Plan<'_>,
     op: &OpRecord,
     input: &[Cell<u8>],
     output: &[Cell<u8>],
     scratch: &[Cell<u8>],
+    sum: Option<&Sum<'_>>,
 ) {
     let source = plan.view(op.inputs[0]);
     let result = plan.view(op.output);
@@ -30,15 +33,26 @@ pub(crate) fn convolve(
     let clamp = clamp(op, result.zero_point);
     if op.is_dense(result.shape) {
         dense(&input[..channels], filter, &channels_of, output, clamp);
+        if let Some(sum) = sum {
+            sum.add(0..output.len());
+        }
         return;
     }
     let taps = op.taps(source.shape) as usize;
     let patch = &scratch[..taps];
-    for (index, pixel) in output.chunks_exact(output_channels).enumerate() {
-        let at = [index / output_width, index % output_width];
-        let shape = [height, width, channels];
-        gather(op, input, shape, at, source.zero_point, patch);
-        for_each_output(patch, filter, &channels_of, pixel, clamp);
+    let mut index = 0;
+    for piece in output.chunks(sum.map_or(output.len(), |sum| sum.lag)) {
+        let start = index * output_channels;
+        for pixel in piece.chunks_exact(output_channels) {
+            let at = [index / output_width, index % output_width];
+            let shape = [height, width, channels];
+            gather(op, input, shape, at, source.zero_point, patch);
+            for_each_output(patch, filter, &channels_of, pixel, clamp);
+            index += 1;
+        }
+        if let Some(sum) = sum {
+            sum.add(start..start + piece.len());
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use core::cell::Cell;
 
+use super::add::Sum;
 use super::{Channels, clamp_bytes, pair, taps_inside};
 use crate::arch::dsp::{self, ConvBlock, Fours, Patches, Rect, TABLE_MAX};
 use crate::layout::{BLOCK_PIXELS, GROUP_ROWS, QUAD};
@@ -16,6 +17,7 @@ pub(crate) fn convolve(
     input: &[Cell<u8>],
     output: &[Cell<u8>],
     scratch: &[Cell<u8>],
+    sum: Option<&Sum<'_>>,
 ) {
     let source = plan.view(op.inputs[0]);
     let result = plan.view(op.output);
@@ -25,6 +27,9 @@ pub(crate) fn convolve(
     if op.is_dense(result.shape) {
         let values = &input[..usize::from(source.shape[3])];
         dense(plan, op, filter, values, output);
+        if let Some(sum) = sum {
+            sum.add(0..output.len());
+        }
         return;
     }
     let row = (op.taps(source.shape) as usize).next_multiple_of(QUAD);
@@ -39,22 +44,29 @@ pub(crate) fn convolve(
         conv.begin(0, BLOCK_PIXELS, outputs);
     }
     let block_bytes = BLOCK_PIXELS * outputs;
-    for block in output.chunks(block_bytes) {
-        let pixels = block.len() / outputs;
-        gather.block(pixels);
-        if stay && block.len() == block_bytes {
-            conv.run(block);
-            continue;
+    let mut start = 0;
+    for piece in output.chunks(sum.map_or(output.len(), |sum| sum.lag)) {
+        for block in piece.chunks(block_bytes) {
+            let pixels = block.len() / outputs;
+            gather.block(pixels);
+            if stay && block.len() == block_bytes {
+                conv.run(block);
+                continue;
+            }
+            let mut first = 0;
+            while first < outputs {
+                channels.fill(conv.table(), first, TABLE_MAX.min(outputs - first));
+                conv.begin(first, pixels, outputs);
+                conv.run(&block[first..]);
+                first += TABLE_MAX;
+            }
         }
-        let mut first = 0;
-        while first < outputs {
-            channels.fill(conv.table(), first, TABLE_MAX.min(outputs - first));
-            conv.begin(first, pixels, outputs);
-            conv.run(&block[first..]);
-            first += TABLE_MAX;
+        clamp_bytes(piece, op.clamp);
+        if let Some(sum) = sum {
+            sum.add(start..start + piece.len());
         }
+        start += piece.len();
     }
-    clamp_bytes(output, op.clamp);
 }
 
 /// A dense layer.

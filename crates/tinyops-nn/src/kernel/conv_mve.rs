@@ -2,6 +2,7 @@
 
 use core::cell::Cell;
 
+use super::add::Sum;
 use super::patch::gather;
 use super::{Channels, taps_inside};
 use crate::arch::mve::{self, CHANNELS_MAX, Copies, PIXELS, Patches, Rows, Runs, Table};
@@ -21,6 +22,7 @@ pub(crate) fn convolve(
     input: &[Cell<u8>],
     output: &[Cell<u8>],
     scratch: &[Cell<u8>],
+    sum: Option<&Sum<'_>>,
 ) {
     let source = plan.view(op.inputs[0]);
     let result = plan.view(op.output);
@@ -40,10 +42,15 @@ pub(crate) fn convolve(
             mve::dense(values, filter, &table, output, result.zero_point);
         }
         mve::clamp(output, op.clamp);
+        if let Some(sum) = sum {
+            sum.add(0..output.len());
+        }
         return;
     }
     let taps = op.taps(source.shape) as usize;
+    let is_fast = is_low && outputs.is_multiple_of(QUAD) && outputs <= BLOCK_CHANNELS;
     let mut layer = Layer {
+        is_fast,
         filter,
         taps,
         channels: &channels,
@@ -56,58 +63,48 @@ pub(crate) fn convolve(
         && op.stride == [1, 1]
         && op.pad == [0, 0]
         && source.shape[1..3] == result.shape[1..3];
-    let is_fast = is_low && outputs.is_multiple_of(QUAD) && outputs <= BLOCK_CHANNELS;
     if is_fast {
         layer.fill(0, outputs);
     }
-    if is_pointwise {
-        // Its pixels lie in one piece already.
-        let mut done = 0;
-        if is_fast {
-            let copies = Copies {
-                len: PIXELS * taps,
-                counts: [1, 1],
-                steps: [0, PIXELS * taps],
-            };
-            let rows = layer.rows(0, outputs);
-            mve::convolve_copied(input, copies, scratch, rows, taps, output);
-            done = output.len() / (PIXELS * outputs) * PIXELS;
-        }
-        let blocks = output[done * outputs..].chunks(PIXELS * outputs);
-        for (block, first) in blocks.zip((done..).step_by(PIXELS)) {
-            let values = &input[first * taps..];
-            mve::copy(scratch, values, &Runs::one(block.len() / outputs * taps));
-            layer.make(scratch, block);
-        }
-    } else {
-        let columns = usize::from(result.shape[2]);
-        let mut patches = Gather::of(op, source.shape, source.zero_point, columns);
-        let mut rest = output;
-        while !rest.is_empty() {
-            let pixels = rest.len() / outputs;
-            let mut count = patches.inside(pixels) / PIXELS * PIXELS;
-            if is_fast && count > 0 {
-                let (from, copies) = patches.three();
+    let columns = usize::from(result.shape[2]);
+    let mut patches = Gather::of(op, source.shape, source.zero_point, columns);
+    let mut start = 0;
+    for piece in output.chunks(sum.map_or(output.len(), |sum| sum.lag)) {
+        if is_pointwise {
+            // Its pixels lie in one piece already.
+            let values = &input[start / outputs * taps..];
+            let mut done = 0;
+            if is_fast {
+                let copies = Copies {
+                    len: PIXELS * taps,
+                    counts: [1, 1],
+                    steps: [0, PIXELS * taps],
+                };
                 let rows = layer.rows(0, outputs);
-                let block = &rest[..count * outputs];
-                mve::convolve_copied(&input[from..], copies, scratch, rows, taps, block);
-                patches.pass(count);
-            } else {
-                count = PIXELS.min(pixels);
-                for patch in scratch[..count * taps].chunks_exact(taps) {
-                    patches.gather(input, patch);
-                    patches.pass(1);
-                }
-                layer.make(scratch, &rest[..count * outputs]);
+                mve::convolve_copied(values, copies, scratch, rows, taps, piece);
+                done = piece.len() / (PIXELS * outputs) * PIXELS;
             }
-            rest = &rest[count * outputs..];
+            let blocks = piece[done * outputs..].chunks(PIXELS * outputs);
+            for (block, first) in blocks.zip((done..).step_by(PIXELS)) {
+                let values = &values[first * taps..];
+                mve::copy(scratch, values, &Runs::one(block.len() / outputs * taps));
+                layer.make(scratch, block);
+            }
+        } else {
+            layer.make_gathered(&mut patches, input, scratch, piece);
         }
+        mve::clamp(piece, op.clamp);
+        if let Some(sum) = sum {
+            sum.add(start..start + piece.len());
+        }
+        start += piece.len();
     }
-    mve::clamp(output, op.clamp);
 }
 
 /// What serves all pixels of a layer.
 struct Layer<'a> {
+    /// Whether the table has all channels from the beginning, in whole places.
+    is_fast: bool,
     filter: &'a [u8],
     taps: usize,
     channels: &'a Channels<'a>,
@@ -119,6 +116,36 @@ struct Layer<'a> {
 }
 
 impl Layer<'_> {
+    /// Makes the next pixels, whose patches lie apart in the input.
+    fn make_gathered(
+        &mut self,
+        patches: &mut Gather<'_>,
+        input: &[Cell<u8>],
+        scratch: &[Cell<u8>],
+        mut rest: &[Cell<u8>],
+    ) {
+        let (outputs, taps) = (self.outputs, self.taps);
+        while !rest.is_empty() {
+            let pixels = rest.len() / outputs;
+            let mut count = patches.inside(pixels) / PIXELS * PIXELS;
+            if self.is_fast && count > 0 {
+                let (from, copies) = patches.three();
+                let rows = self.rows(0, outputs);
+                let block = &rest[..count * outputs];
+                mve::convolve_copied(&input[from..], copies, scratch, rows, taps, block);
+                patches.pass(count);
+            } else {
+                count = PIXELS.min(pixels);
+                for patch in scratch[..count * taps].chunks_exact(taps) {
+                    patches.gather(input, patch);
+                    patches.pass(1);
+                }
+                self.make(scratch, &rest[..count * outputs]);
+            }
+            rest = &rest[count * outputs..];
+        }
+    }
+
     /// Makes all channels of some pixels whose patches lie one after the other.
     fn make(&mut self, values: &[Cell<u8>], output: &[Cell<u8>]) {
         let patches = Patches {

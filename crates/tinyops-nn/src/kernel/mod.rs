@@ -355,6 +355,15 @@ pub(crate) fn number(plan: &Plan<'_>, op: &OpRecord, index: usize) -> i32 {
     )
 }
 
+/// A multiplier and its shift, one pair of the op's own numbers.
+#[inline(never)]
+pub(crate) fn multiplier(plan: &Plan<'_>, op: &OpRecord, pair: usize) -> Multiplier {
+    Multiplier {
+        value: number(plan, op, 2 * pair),
+        shift: number(plan, op, 2 * pair + 1) as i8,
+    }
+}
+
 /// The taps of a window that lie inside the input, along one axis: first tap and one past the last.
 pub(crate) fn taps_inside(start: i32, kernel: u16, dilation: u8, len: usize) -> (usize, usize) {
     let (kernel, step) = (i32::from(kernel), i32::from(dilation));

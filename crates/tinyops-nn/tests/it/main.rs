@@ -10,3 +10,4 @@ mod plans;
 mod recurrent;
 mod reference;
 mod statistics;
+mod sums;

@@ -2,81 +2,90 @@
 
 use core::arch::naked_asm;
 use core::cell::Cell;
+use core::ops::Range;
 
+use crate::kernel::clamp_bytes;
 use crate::quantize::Multiplier;
 
-/// What [`add_asm`] takes.
+/// How an operand, or the sum of both, is rescaled, in the order in which [`add_asm`] takes it.
+#[derive(Clone, Copy)]
 #[repr(C)]
-struct Addition {
-    first: [u32; 4],
-    second: [u32; 4],
-    result: [u32; 4],
-    output_end: *const Cell<u8>,
-    output: *const Cell<u8>,
-    inputs: [*const Cell<u8>; 2],
+pub(crate) struct Factor {
+    shift: u32,
+    doubled: u32,
+    /// What is added to an operand before, or to the result after.
+    offset: i32,
+    zero: u32,
 }
 
-/// Sum of two tensors; false, with nothing done, for factors or a clamp that no network has.
-///
-/// The arguments are those of the portable kernel: multipliers and zero points of first input,
-/// second input, result.
-pub(crate) fn add(
-    inputs: [&[Cell<u8>]; 2],
-    output: &[Cell<u8>],
-    multipliers: [Multiplier; 3],
-    zero_points: [i8; 3],
-    clamp: [i8; 2],
-) -> bool {
-    // A half is a multiplication by 1, then a shift by one, for there is no shift by none. The
-    // addends have 20 low bits to spare, so that no rounding differs.
-    let doubled = |multiplier: Multiplier| match (multiplier.value, multiplier.shift) {
-        (0x4000_0000, 0) => Some([0, u32::MAX << 31]),
-        (value, -31..=-1) if value >= 1 << 30 => {
-            let factor = u32::MAX << ((32 + i32::from(multiplier.shift)) & 31);
-            Some([(value as u32) << 1, factor])
+impl Factor {
+    /// In place of one that comes later.
+    pub(crate) const NONE: Factor = Factor {
+        shift: 0,
+        doubled: 0,
+        offset: 0,
+        zero: 0,
+    };
+
+    /// A factor below a half, or a half for an operand, as `Plan::load` has checked.
+    pub(crate) fn new(multiplier: Multiplier, offset: i32) -> Factor {
+        // A half is a multiplication by 1, then a shift by one, for there is no shift by none. The
+        // addends have 20 low bits to spare, so that no rounding differs.
+        let (shift, doubled) = match multiplier.shift {
+            0 => (31, 0),
+            shift => (shift, (multiplier.value as u32) << 1),
+        };
+        Factor {
+            shift: u32::MAX << (shift & 31),
+            doubled,
+            offset,
+            zero: 0,
         }
-        _ => None,
-    };
-    let factors = multipliers.map(doubled);
-    let [Some(first), Some(second), Some(result)] = factors else {
-        return false;
-    };
-    let count = output.len();
-    if clamp != [i8::MIN, i8::MAX] || !count.is_multiple_of(4) || multipliers[2].shift == 0 {
-        return false;
     }
-    assert!(
-        inputs.iter().all(|input| input.len() == count) && count > 0,
-        "a sum has one shape"
-    );
-    let lifted = |zero_point: i8| (i32::from(zero_point) << 20) as u32;
-    let addition = Addition {
-        first: [lifted(zero_points[0]), first[0], first[1], 0],
-        second: [lifted(zero_points[1]), second[0], second[1], 0],
-        result: [result[1], result[0], i32::from(zero_points[2]) as u32, 0],
-        output_end: output.as_ptr_range().end,
-        output: output.as_ptr(),
-        inputs: inputs.map(<[_]>::as_ptr),
-    };
-    // SAFETY: reads as many bytes of both inputs as it writes of the output, four at a time, which
-    // their length allows. Cells may be written through a shared reference.
-    unsafe { add_asm(&addition) }
-    true
+}
+
+/// Sums of a piece of three slices: two operands, and the sum's place. Factors are in this order
+/// too.
+pub(crate) fn add(
+    factors: &[Factor; 3],
+    places: &[&[Cell<u8>]; 3],
+    Range { start, end }: Range<usize>,
+    clamp: [i8; 2],
+) {
+    let [first, second, output] = places.map(|place| place[start..end].as_ptr());
+    let count = end - start;
+    let whole = count & !3;
+    if whole > 0 {
+        // SAFETY: each place has the piece, and so many bytes of it, a multiple of four. Cells may
+        // be written through a shared reference.
+        unsafe { add_asm(factors, first, second, output, output.wrapping_add(whole)) };
+    }
+    for at in start + whole..end {
+        // One value, four times.
+        let [first, second] = [0, 1].map(|index| u32::from(places[index][at].get()) * 0x0101_0101);
+        let made = Cell::new(0u32);
+        let [first, second, output] = [&raw const first, &raw const second, made.as_ptr()]
+            .map(|word| word.cast::<Cell<u8>>());
+        // SAFETY: four bytes each.
+        unsafe { add_asm(factors, first, second, output, output.wrapping_add(4)) };
+        places[2][at].set(made.get() as u8);
+    }
+    clamp_bytes(&places[2][start..end], clamp);
 }
 
 /// One addend more into a sum, from a byte of `r11`.
 macro_rules! second_addend {
     ($sum:literal, $rotation:literal) => {
         concat!(
-            "sxtb.w r12, r11, ror #",
+            "sxtab r12, r10, r11, ror #",
             $rotation,
             "\n",
-            "rsb r12, r8, r12, lsl #20\n",
+            "lsl r12, r12, #20\n",
             "smmlar r12, r12, r9, r12\n",
             "add r12, r12, r12, asr #31\n",
             "smmlsr ",
             $sum,
-            ", r12, r10, ",
+            ", r12, r8, ",
             $sum,
             "\n",
         )
@@ -87,16 +96,16 @@ macro_rules! second_addend {
 macro_rules! first_addend {
     ($sum:literal, $rotation:literal) => {
         concat!(
-            "sxtb.w ",
+            "sxtab ",
             $sum,
-            ", r11, ror #",
+            ", r10, r11, ror #",
             $rotation,
             "\n",
-            "rsb ",
+            "lsl ",
             $sum,
-            ", r8, ",
+            ", ",
             $sum,
-            ", lsl #20\n",
+            ", #20\n",
             "smmlar ",
             $sum,
             ", ",
@@ -115,21 +124,25 @@ macro_rules! first_addend {
             $sum,
             ", ",
             $sum,
-            ", r10, lr\n",
+            ", r8, lr\n",
         )
     };
 }
 
 /// # Safety
-/// The pointers hold what the fields say.
+/// Bytes of both inputs can be read, and of the output written to its end, a multiple of four.
 #[unsafe(naked)]
-unsafe extern "C" fn add_asm(addition: *const Addition) {
+unsafe extern "C" fn add_asm(
+    factors: *const [Factor; 3],
+    first: *const Cell<u8>,
+    second: *const Cell<u8>,
+    output: *const Cell<u8>,
+    output_end: *const Cell<u8>,
+) {
     // r1 r2 inputs, r3 output, r4-r7 sums, r8-r10 lr numbers, r11 four values, r12 one of them.
     naked_asm!(
         ".cpu cortex-m4",
         "push {{r4-r11, lr}}",
-        "ldrd r3, r1, [r0, #52]",
-        "ldr r2, [r0, #60]",
         "10:",
         "ldm.w r0, {{r8, r9, r10, lr}}",
         "ldr r11, [r1], #4",
@@ -154,7 +167,7 @@ unsafe extern "C" fn add_asm(addition: *const Addition) {
         "strb r5, [r3], #1",
         "strb r6, [r3], #1",
         "strb r7, [r3], #1",
-        "ldr r8, [r0, #48]",
+        "ldr r8, [sp, #36]",
         "cmp r3, r8",
         "bne 10b",
         "pop {{r4-r11, pc}}",

@@ -2,69 +2,81 @@
 
 use core::arch::naked_asm;
 use core::cell::Cell;
+use core::ops::Range;
 
 use crate::quantize::Multiplier;
 
+/// How an operand, or the sum of both, is rescaled.
+#[derive(Clone, Copy)]
+pub(crate) struct Factor {
+    multiplier: Multiplier,
+    /// What is added to an operand before, or to the result after.
+    offset: i32,
+}
+
+impl Factor {
+    /// In place of one that comes later.
+    pub(crate) const NONE: Factor = Factor {
+        multiplier: Multiplier { value: 0, shift: 0 },
+        offset: 0,
+    };
+
+    /// A factor below a half, or a half for an operand, as `Plan::load` has checked.
+    pub(crate) fn new(multiplier: Multiplier, offset: i32) -> Factor {
+        Factor { multiplier, offset }
+    }
+}
+
 /// What [`add_asm`] takes, in this order.
 #[repr(C)]
-struct Addition {
-    inputs: [*const Cell<u8>; 2],
-    output: *const Cell<u8>,
-    first: [i32; 2],
-    second: [i32; 2],
-    result: [i32; 2],
+struct Piece {
+    places: [*const Cell<u8>; 3],
+    /// Offset and multiplier of each.
+    numbers: [[i32; 2]; 3],
     shifts: [i32; 3],
     count: usize,
 }
 
-/// Sum of two tensors; false, with nothing done, for factors that no network has.
-///
-/// The arguments are those of the portable kernel: multipliers and zero points of first input,
-/// second input, result.
+/// Sums of a piece of three slices: two operands, and the sum's place. Factors are in this order
+/// too.
 pub(crate) fn add(
-    inputs: [&[Cell<u8>]; 2],
-    output: &[Cell<u8>],
-    multipliers: [Multiplier; 3],
-    zero_points: [i8; 3],
+    factors: &[Factor; 3],
+    places: &[&[Cell<u8>]; 3],
+    piece: Range<usize>,
     clamp: [i8; 2],
-) -> bool {
-    let shifts = multipliers.map(|multiplier| i32::from(multiplier.shift));
-    if shifts.iter().any(|shift| !(-31..=0).contains(shift)) || shifts[2] == 0 {
-        return false;
+) {
+    let places = places.map(|place| &place[piece.clone()]);
+    let count = piece.len();
+    if count == 0 {
+        return;
     }
-    let count = output.len();
-    assert!(
-        inputs.iter().all(|input| input.len() == count) && count > 0,
-        "a sum has one shape"
-    );
-    let pair = |index: usize| [i32::from(zero_points[index]), multipliers[index].value];
-    let addition = Addition {
-        inputs: inputs.map(<[_]>::as_ptr),
-        output: output.as_ptr(),
-        first: pair(0),
-        second: pair(1),
-        result: pair(2),
-        shifts: [shifts[0], shifts[1], 1 << (31 + shifts[2])],
+    let shifts = [0, 1, 2].map(|index| i32::from(factors[index].multiplier.shift));
+    let piece = Piece {
+        places: places.map(<[_]>::as_ptr),
+        numbers: [0, 1, 2].map(|index| {
+            let Factor { multiplier, offset } = &factors[index];
+            [*offset, multiplier.value]
+        }),
+        shifts: [shifts[0], shifts[1], 1 << ((31 + shifts[2]) & 31)],
         count,
     };
     // SAFETY: reads as many bytes of both inputs as it writes of the output, four at a time but
     // for the last, whose lanes beyond are left out. Cells may be written through a shared
     // reference.
-    unsafe { add_asm(&addition) }
-    super::clamp(output, clamp);
-    true
+    unsafe { add_asm(&piece) }
+    super::clamp(places[2], clamp);
 }
 
-/// A value of `$value`, less its zero point, with 20 bits more, rescaled.
+/// A value of `$value` and its offset, with 20 bits more, rescaled.
 macro_rules! addend {
-    ($value:literal, $zero_point:literal, $multiplier:literal, $shifts:literal) => {
+    ($value:literal, $offset:literal, $multiplier:literal, $shifts:literal) => {
         concat!(
-            "vsub.i32 ",
+            "vadd.i32 ",
             $value,
             ", ",
             $value,
             ", ",
-            $zero_point,
+            $offset,
             "\n",
             "vshl.i32 ",
             $value,
@@ -103,8 +115,8 @@ macro_rules! addend {
 /// # Safety
 /// The pointers hold what the fields say.
 #[unsafe(naked)]
-unsafe extern "C" fn add_asm(addition: *const Addition) {
-    // r1 r2 inputs, r3 output, r4-r9 zero points and multipliers, q4 q5 shifts of the inputs, q3
+unsafe extern "C" fn add_asm(piece: *const Piece) {
+    // r1 r2 inputs, r3 output, r4-r9 offsets and multipliers, q4 q5 shifts of the inputs, q3
     // the result's factor, q6 its multiplier.
     naked_asm!(
         ".cpu cortex-m55",
