@@ -10,7 +10,7 @@ use crate::high_water::{self, ArenaFault};
 use crate::layers::LayerMap;
 use crate::lower::{Lowered, lower};
 use crate::plan_memory::MemoryPlan;
-use crate::rewrite::{Rewrite, Rewritten, rewrite};
+use crate::rewrite::{Pass, Rewrite, Rewritten, rewrite};
 
 /// Values of all activations of a network; a device holds a thousandth of it.
 const VALUES_MAX: u64 = 1 << 27;
@@ -308,7 +308,7 @@ pub fn compile_graph_with(graph: &Graph, options: &Options) -> Result<Compiled, 
     } else {
         rewrite(graph)
     };
-    let saved = Saved {
+    let mut saved = Saved {
         macs_before: graph.macs(),
         constant_bytes_before: graph.constant_bytes() as u64,
         constant_bytes: smaller.constant_bytes() as u64,
@@ -319,8 +319,16 @@ pub fn compile_graph_with(graph: &Graph, options: &Options) -> Result<Compiled, 
         plan,
         memory,
         macs,
+        summed,
         parts,
     } = lower(graph, options)?;
+    saved
+        .rewrites
+        .extend(summed.into_iter().map(|tensor| Rewrite {
+            pass: Pass::Sum,
+            tensor: graph.tensor(tensor).name.clone(),
+            count: 1,
+        }));
     let loaded = tinyops_nn::Plan::load(&plan).map_err(CompileError::Plan)?;
     high_water::measure(&loaded).map_err(CompileError::Arena)?;
     Ok(Compiled {

@@ -26,6 +26,8 @@ pub(crate) struct Lowered {
     pub(crate) plan: Vec<u8>,
     pub(crate) memory: MemoryPlan,
     pub(crate) macs: u64,
+    /// What convolutions make that go into sums.
+    pub(crate) summed: Vec<TensorId>,
     /// What each op of the plan makes.
     pub(crate) parts: Vec<Option<LayerPart>>,
 }
@@ -142,6 +144,8 @@ impl Lowering<'_> {
         lowering.keep_states()?;
         let mut lowered = lowering.finish(options, &steps)?;
         lowered.macs = schedule::macs(graph, &steps);
+        let summed = steps.iter().filter(|step| step.sum.is_some());
+        lowered.summed = summed.map(|step| graph.ops[step.op].output).collect();
         Ok(lowered)
     }
 
@@ -213,6 +217,7 @@ impl Lowering<'_> {
             plan,
             memory,
             macs: 0,
+            summed: Vec::new(),
             parts: std::mem::take(&mut self.parts),
         })
     }

@@ -633,7 +633,8 @@ impl<'a> Plan<'a> {
             return Err(PlanError::Op(index));
         }
         let scratch = op.scratch_offset as usize..scratch_end as usize;
-        if !scratch.is_empty() && !(apart(&scratch, &input.range()) && apart(&scratch, &written)) {
+        let is_apart = apart(&scratch, &input.range()) && apart(&scratch, &written);
+        if !scratch.is_empty() && !is_apart {
             return Err(PlanError::Overlap(index));
         }
         if op.goes_into_sum() {

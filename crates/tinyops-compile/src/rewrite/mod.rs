@@ -55,6 +55,8 @@ pub enum Pass {
     Activation,
     /// Channels that cannot matter went.
     Channels,
+    /// A sum became part of the convolution before it: the plan has both, the graph too.
+    Sum,
 }
 
 /// Rewrites a quantized graph that has passed its check until nothing is left to do. A graph with

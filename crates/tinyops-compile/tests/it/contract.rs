@@ -7,7 +7,7 @@ use tinyops_nn::record::{FLAG_BACKWARD, NONE, OpCode, OpRecord};
 use tinyops_nn::{Plan, TensorView};
 
 use crate::graphs::options;
-use crate::networks::{network, tall};
+use crate::networks::{network, residual, tall};
 use crate::rewrites::references;
 
 /// How many of its outputs an op may have written when it still needs an input byte.
@@ -107,12 +107,38 @@ impl Needs {
     }
 }
 
+/// Where the other operand of a sum that runs with the convolution before it is overwritten before
+/// it is added: byte `b` of the output is written when its piece begins to be made, and byte `a` of
+/// the operand read when its piece has been made.
+fn broken_sum(op: &OpRecord, made: u16, view: impl Fn(u16) -> TensorView) -> Option<usize> {
+    let output = view(op.output);
+    let other = op.inputs.into_iter().find(|&input| input != made)?;
+    let other = view(other);
+    let block = 4 * usize::from(output.shape[3]);
+    let distance = other.offset as i64 - output.offset as i64;
+    let is_apart = distance.unsigned_abs() as usize >= output.len;
+    let piece = if is_apart {
+        output.len
+    } else {
+        (distance.max(0) as usize / block * block).max(1)
+    };
+    (0..other.len).find(|a| {
+        let written = (other.offset + a).checked_sub(output.offset);
+        written.is_some_and(|b| b < output.len && b / piece <= a / piece)
+    })
+}
+
 fn broken(program: &[u8]) -> Option<String> {
     let plan = Plan::load(program).expect("what the compiler writes loads");
     (0..plan.op_count()).find_map(|index| {
         let op = plan.op(index).expect("in range");
         let view = |tensor| plan.tensor(tensor).expect("in range");
         let output = view(op.output);
+        if op.is_merged_sum() {
+            let conv = plan.op(index - 1).expect("in range");
+            let byte = broken_sum(&op, conv.output, view)?;
+            return Some(format!("op {index} SUM: byte {byte} over {output:?}"));
+        }
         let inputs = op.inputs.into_iter().filter(|&input| input != NONE);
         let mut broken = inputs.filter_map(|input| {
             let input = view(input);
@@ -128,6 +154,14 @@ fn broken(program: &[u8]) -> Option<String> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
+
+    #[test]
+    fn no_sum_overwrites_what_it_needs(seed: u64, keep_input: bool) {
+        let graph = residual(seed);
+        prop_assume!(graph.check().is_ok());
+        let compiled = compile_graph(&graph, keep_input).expect("compiles");
+        prop_assert_eq!(broken(&compiled.program), None);
+    }
 
     #[test]
     fn no_op_overwrites_what_it_needs(seed: u64, keep_input: bool, in_bands: bool) {

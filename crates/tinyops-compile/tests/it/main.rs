@@ -13,3 +13,4 @@ mod layers;
 mod networks;
 mod pictures;
 mod rewrites;
+mod sums;

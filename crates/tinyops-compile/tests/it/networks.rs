@@ -93,6 +93,51 @@ pub(crate) fn network_from(
     builder.finish(&[tensor])
 }
 
+/// A network of convolutions that something of the same shape is added to: what they read, what was
+/// made before, what is read again later, in either order.
+pub(crate) fn residual(seed: u64) -> Graph {
+    let random = &mut Random::new(seed);
+    let mut builder = GraphBuilder::new();
+    let shape = [
+        1,
+        1 + random.below(7) as u16,
+        1 + random.below(7) as u16,
+        1 + random.below(9) as u16,
+    ];
+    let quantization = random.quantization();
+    let mut tensor = builder.input(shape, quantization);
+    let mut made = vec![tensor];
+    for _ in 0..1 + random.below(3) {
+        let window = [1, 2].map(|axis| 1 + random.below(u64::from(shape[axis].min(3))) as u16);
+        let mut conv = Conv::same(random.activation());
+        for _ in 0..1 + random.below(2) {
+            let weights = weights(&builder, random, tensor, Kind::Conv, window, shape[3]);
+            let quantization = random.quantization();
+            tensor = builder.conv2d(tensor, weights, conv, quantization);
+            conv.activation = random.activation();
+            if random.below(3) == 0 {
+                made.push(tensor);
+            }
+        }
+        let other = made[random.below(made.len() as u64) as usize];
+        let operands = match random.below(2) {
+            0 => [tensor, other],
+            _ => [other, tensor],
+        };
+        let quantization = random.quantization();
+        let activation = random.activation();
+        tensor = builder.add(operands[0], operands[1], activation, quantization.clone());
+        if random.below(3) == 0 {
+            tensor = builder.activate(tensor, random.activation(), quantization);
+        }
+        made.push(tensor);
+    }
+    if random.below(4) == 0 {
+        builder.embedding(made[random.below(made.len() as u64) as usize]);
+    }
+    builder.finish(&[tensor])
+}
+
 /// A network whose largest tensor lies between two window ops over a tall image.
 pub(crate) fn tall(seed: u64) -> Graph {
     let random = &mut Random::new(seed);

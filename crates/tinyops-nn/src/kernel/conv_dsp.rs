@@ -26,11 +26,7 @@ pub(crate) fn convolve(
     let filter = &plan.constants()[op.weights_offset as usize..][..filter_bytes];
     if op.is_dense(result.shape) {
         let values = &input[..usize::from(source.shape[3])];
-        dense(plan, op, filter, values, output);
-        if let Some(sum) = sum {
-            sum.add(0..output.len());
-        }
-        return;
+        return dense(plan, op, filter, values, output, sum);
     }
     let row = (op.taps(source.shape) as usize).next_multiple_of(QUAD);
     let patches = Patches::new(scratch, row);
@@ -71,7 +67,14 @@ pub(crate) fn convolve(
 
 /// A dense layer.
 #[inline(never)]
-fn dense(plan: &Plan<'_>, op: &OpRecord, filter: &[u8], values: &[Cell<u8>], output: &[Cell<u8>]) {
+fn dense(
+    plan: &Plan<'_>,
+    op: &OpRecord,
+    filter: &[u8],
+    values: &[Cell<u8>],
+    output: &[Cell<u8>],
+    sum: Option<&Sum<'_>>,
+) {
     let zero_point = plan.view(op.output).zero_point;
     let table = Channels::of(plan, op, output.len());
     let whole = values.len() / QUAD * QUAD;
@@ -101,6 +104,9 @@ fn dense(plan: &Plan<'_>, op: &OpRecord, filter: &[u8], values: &[Cell<u8>], out
         }
     }
     clamp_bytes(output, op.clamp);
+    if let Some(sum) = sum {
+        sum.add(0..output.len());
+    }
 }
 
 /// Whether the pixels of an op are its inputs', so that their rows are one.

@@ -2,10 +2,10 @@
 
 use core::cell::Cell;
 
-use super::number;
+use super::{multiplier, number};
 use crate::fixed::{exp_of_negative, reciprocal};
 use crate::plan::Plan;
-use crate::quantize::{Multiplier, doubling_high_mul, rounding_divide_by_power_of_two};
+use crate::quantize::{doubling_high_mul, rounding_divide_by_power_of_two};
 use crate::record::OpRecord;
 
 /// Integer bits of a scaled difference to the greatest value.
@@ -18,10 +18,7 @@ const SUM_BITS: i32 = 12;
 /// # Source
 /// TFLM, `reference_ops::Softmax` for int8 in and out.
 pub(crate) fn softmax(plan: &Plan<'_>, op: &OpRecord, input: &[Cell<u8>], output: &[Cell<u8>]) {
-    let multiplier = Multiplier {
-        value: number(plan, op, 0),
-        shift: number(plan, op, 1) as i8,
-    };
+    let multiplier = multiplier(plan, op, 0);
     let least_difference = number(plan, op, 2);
     let channels = usize::from(plan.view(op.output).shape[3]);
     for (row, outputs) in input

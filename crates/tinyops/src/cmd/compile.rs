@@ -255,6 +255,7 @@ fn saved_text(saved: &Saved, macs: u64) -> String {
         (Pass::Channels, "channels that cannot matter went"),
         (Pass::Padding, "paddings became part of what reads them"),
         (Pass::Activation, "activations became part of the op before"),
+        (Pass::Sum, "sums became part of the convolution before"),
         (Pass::Constant, "ops over constants were computed before"),
         (Pass::Identity, "ops that change nothing went"),
         (Pass::Reshape, "reshapes went"),
