@@ -88,6 +88,7 @@ pub struct Counters {
 }
 
 /// A device: flash, memory and a model, moved on by [`Agent::step`].
+#[derive(Clone)]
 pub struct Agent<F, M> {
     pub(crate) config: Config,
     pub(crate) memory: M,
@@ -247,7 +248,8 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             self.pending.update = Some(ended(UpdateState::Reverted, Refusal::of(Reason::Tries)));
         }
         if let Some(place) = begun.trial {
-            match self.check_new(place, self.slots.capsule(place).len()) {
+            let digest = self.slots.digest_prefix(place).unwrap_or_default();
+            match self.check_new(place, self.slots.capsule(place).len(), digest) {
                 Ok(running) => {
                     self.trial_left = Some(self.config.trial_windows);
                     self.running = Some(running);
@@ -308,7 +310,14 @@ impl<F: Flash, M: Memory> Agent<F, M> {
     }
 
     /// Checks what has not run before: release key and director, golden vectors, and that it is no step back.
-    fn check_new(&mut self, place: Place, bytes: usize) -> Result<Running, Refusal> {
+    ///
+    /// The newest confirmed capsule itself may come again, under the number that it had: flash may have lost it.
+    fn check_new(
+        &mut self,
+        place: Place,
+        bytes: usize,
+        digest: [u8; 8],
+    ) -> Result<Running, Refusal> {
         let (limits, mut workspace) = workspace(self.memory.lend(), &self.config);
         let slot = place
             .slot_index()
@@ -322,14 +331,17 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             Some(&mut workspace),
         )?;
         self.check_stated(place, &running.manifest)?;
-        let newest = self.slots.record().confirmed_sequence;
-        if running.sequence <= newest {
-            return Err(Refusal {
+        let record = self.slots.record();
+        let newest = record.confirmed_sequence;
+        let is_newest = running.sequence == newest && digest == record.confirmed_digest;
+        if running.sequence > newest || is_newest {
+            Ok(running)
+        } else {
+            Err(Refusal {
                 reason: Reason::Rollback,
                 detail: newest,
-            });
+            })
         }
-        Ok(running)
     }
 
     fn revert_trial(&mut self, refusal: Refusal) {
@@ -569,10 +581,11 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         };
         let record = *self.slots.record();
         let digest: [u8; 8] = offer.digest.prefix();
-        let is_active = self.slots.digest_prefix(record.active) == Some(digest);
-        if record.trial.is_some() {
-            // One trial at a time; the server offers again what it still wants afterwards.
-        } else if let (true, Some(running)) = (is_active, &self.running) {
+        let is_of = |running: &&Running| self.slots.digest_prefix(running.place) == Some(digest);
+        if record.trial.is_some() || self.pending.reboot {
+            // One trial at a time, and what runs is not what boots before a reset; the server offers
+            // again what it still wants afterwards.
+        } else if let Some(running) = self.running.as_ref().filter(is_of) {
             self.pending.update = Some(succeeded(UpdateState::Confirmed, running));
         } else if let Some((_, refusal)) = record.refused.filter(|(refused, _)| *refused == digest)
         {
@@ -599,6 +612,7 @@ impl<F: Flash, M: Memory> Agent<F, M> {
                 checked.counter,
                 self.memory.lend().blocks,
                 self.config.block_bytes,
+                self.running.as_ref().map(|running| running.place),
             )
         });
         self.pending.update = Some(match begun {
@@ -634,6 +648,14 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         let Some(Transfer { place, wanted, .. }) = self.transfer else {
             return;
         };
+        let is_endless = match self.slots.begin_check() {
+            Ok(checks) => checks > self.config.tries.saturating_add(1),
+            Err(refusal) => return self.refuse_transfer(refusal),
+        };
+        if is_endless {
+            // Checking it has stopped the device each time.
+            return self.refuse_transfer(Refusal::of(Reason::Tries));
+        }
         match self.check_transfer(place, &wanted) {
             Ok(running) => {
                 let stored = Stored {
@@ -661,16 +683,18 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         if Digest::of(slot.get(..bytes).unwrap_or_default()) != wanted.digest {
             return Err(Refusal::of(Reason::Digest));
         }
-        self.check_new(place, bytes)
+        self.check_new(place, bytes, wanted.digest.prefix())
     }
 
     fn refuse_transfer(&mut self, refusal: Refusal) {
         let Some(Transfer { place, wanted, .. }) = self.transfer.take() else {
             return;
         };
-        let slot = place
-            .slot_index()
-            .map_or(&[][..], |index| self.slots.slot(index));
+        let slot = match place.slot_index() {
+            // What has stopped the device again and again is not looked at once more.
+            Some(index) if refusal.reason != Reason::Tries => self.slots.slot(index),
+            _ => &[],
+        };
         let (model, sequence) = claimed(slot.get(..wanted.bytes as usize).unwrap_or_default());
         self.pending.update = Some(Update {
             model,

@@ -13,8 +13,13 @@ use embedded_storage::nor_flash::NorFlash;
 
 /// The region of flash that belongs to the agent.
 pub trait Flash: NorFlash {
-    /// All bytes of the region as they are now; its length is the capacity.
-    fn mapped(&self) -> &[u8];
+    /// Bytes of the region as they are now, read in place.
+    ///
+    /// `None` if they are not all in the region, or if the flash says that it cannot read them: a
+    /// torn write can leave a word whose error correction gives up. A port for parts that trap on such
+    /// a word must turn the trap into `None` (or into any bytes at all, for every record and capsule is
+    /// checked), or the device would reset at every boot.
+    fn mapped(&self, range: Range<usize>) -> Option<&[u8]>;
 
     /// The capsule that came with the firmware; empty if there is none.
     fn factory(&self) -> &[u8] {

@@ -4,7 +4,7 @@ use tinyops_wire::block::{BlockMap, BlockRequest};
 use tinyops_wire::frame::Reason;
 
 use crate::flash::Flash;
-use crate::journal::{Place, Wanted};
+use crate::journal::{Place, Wanted, is_blank};
 use crate::model::Refusal;
 use crate::slots::Slots;
 
@@ -42,6 +42,7 @@ impl Transfer {
         counter: u32,
         blocks: &mut [u8],
         block_bytes: u16,
+        running: Option<Place>,
     ) -> Result<Transfer, Refusal> {
         if wanted.bytes as usize > slots.slot_bytes() || wanted.bytes == 0 {
             return Err(Refusal {
@@ -49,11 +50,11 @@ impl Transfer {
                 detail: wanted.bytes,
             });
         }
-        let transfer = Transfer::new(slots.target(), wanted, block_bytes);
+        let transfer = Transfer::new(slots.target(running), wanted, block_bytes);
         let map = transfer.map(blocks).ok_or(Refusal::of(Reason::Memory))?;
         let map_bytes = (map.block_count() as usize).div_ceil(8);
         blocks[..map_bytes].fill(0);
-        slots.clear(transfer.place)?;
+        slots.clear(transfer.place, running)?;
         slots.write_statement(transfer.place, signed_statement)?;
         slots.write(|record| {
             record.transfer = Some((transfer.place, wanted));
@@ -62,23 +63,26 @@ impl Transfer {
         Ok(transfer)
     }
 
-    /// Takes up a transfer that a reset interrupted: blocks that are not erased have arrived.
+    /// Takes up a transfer that a reset interrupted: blocks whose last word is not erased have arrived.
     ///
-    /// A block that was being written is then taken for whole; the digest tells in the end.
+    /// A word that was being written may be wrong; the digest tells in the end.
     pub(crate) fn resume<F: Flash>(
         slots: &Slots<F>,
         blocks: &mut [u8],
         block_bytes: u16,
     ) -> Option<Transfer> {
         let (place, wanted) = slots.record().transfer?;
-        let slot = slots.slot(place.slot_index()?);
         let transfer = Transfer::new(place, wanted, block_bytes);
-        let bytes = slot.get(..wanted.bytes as usize)?;
         let map_bytes = transfer.map(blocks)?.block_count().div_ceil(8) as usize;
         blocks[..map_bytes].fill(0);
         let mut map = transfer.map(blocks)?;
-        for (index, block) in (0..).zip(bytes.chunks(usize::from(block_bytes))) {
-            if block.iter().any(|&byte| byte != 0xff) {
+        for index in 0..map.block_count() {
+            let offset = index * u32::from(block_bytes);
+            let bytes = u32::from(block_bytes).min(wanted.bytes - offset);
+            // Words are written in order: one whose last word is blank may lack more, and comes again.
+            let end = bytes.next_multiple_of(F::WRITE_SIZE as u32);
+            let last = offset + end - F::WRITE_SIZE as u32;
+            if !is_blank(slots.block(place, last, F::WRITE_SIZE as u32)) {
                 map.set(index);
             }
         }

@@ -2,9 +2,9 @@
 //!
 //! Each copy begins with the key set and goes on as a row of records of 128 bytes. The newest whole record
 //! (greatest number, right CRC) counts, and with it the key set of the copy that it lies in. A new record goes to
-//! the next erased place of the same copy; when that is full, or a new key set comes, the other copy is erased and
-//! begun: first its key set, then the record that makes it count. So at every moment one whole record stands
-//! somewhere, with a whole key set before it.
+//! the next erased place of both copies, one after the other, and each is read back. A copy that is full, or whose
+//! key set is no longer the one in force, is erased and begun while the other stands: first its key set, then the
+//! record that makes it count. So one copy may be torn, decay or be unreadable, and nothing is lost.
 //!
 //! ```text
 //! key set: 512 bytes, erased while the firmware's own is in force
@@ -34,12 +34,12 @@
 //!  92     12   last refusal: first 8 bytes of the digest, detail u32
 //! 104      4   counter of the last statement taken up
 //! 108      4   sequence number of the newest key set taken up
-//! 112      4   bytes of the delta that are staged
-//! 116      8   zeros
+//! 112      1   checks of the transfer's capsule that have begun, then zeros
+//! 116      8   first 8 bytes of the digest of the newest confirmed capsule, zeros for none
 //! 124      4   CRC-32 of all before
 //! ```
-//! Version 1 had zeros in place of what was added, and records where the key set is now. It is still read: what is
-//! written next goes to the other copy, as version 2.
+//! Version 1 had zeros in place of what was added, records where the key set is now, and each of them in one copy
+//! only. It is still read: what is written next goes to the other copy, as version 2.
 
 use tinyops_wire::Digest;
 use tinyops_wire::crc::crc32;
@@ -122,8 +122,10 @@ pub(crate) struct Record {
     pub(crate) statement_counter: u32,
     /// Sequence number of the newest key set taken up, 0 for the firmware's own; an older one is never taken.
     pub(crate) key_set: u32,
-    /// Bytes of a delta that have been staged.
-    pub(crate) staged_bytes: u32,
+    /// Checks of the transfer's capsule that have begun: one that stops the device must not do so for ever.
+    pub(crate) checks: u8,
+    /// What bore `confirmed_sequence`: it alone may come again under that number, if flash has lost it.
+    pub(crate) confirmed_digest: [u8; 8],
 }
 
 impl Record {
@@ -143,8 +145,31 @@ impl Record {
         refused: None,
         statement_counter: 0,
         key_set: 0,
-        staged_bytes: 0,
+        checks: 0,
+        confirmed_digest: [0; 8],
     };
+
+    /// Remembers why a capsule must not be fetched again.
+    ///
+    /// What was damaged on its way or in flash may go well the next time, and another statement may be right; a bad
+    /// capsule stays bad.
+    pub(crate) fn refuse(&mut self, digest: Option<[u8; 8]>, refusal: Refusal) {
+        let is_passing = matches!(
+            refusal.reason,
+            Reason::Digest
+                | Reason::Flash
+                | Reason::Statement
+                | Reason::StatementOld
+                | Reason::StatementVoid
+                | Reason::OtherDevice
+                | Reason::OtherManifest
+        );
+        if let Some(digest) = digest
+            && !is_passing
+        {
+            self.refused = Some((digest, refusal));
+        }
+    }
 
     fn encode(&self) -> [u8; RECORD_BYTES] {
         let place = |place: Option<Place>| place.map_or(NOWHERE, |place| place as u8);
@@ -193,7 +218,9 @@ impl Record {
             put(92, digest);
             put(100, &refusal.detail.to_le_bytes());
         }
-        let numbers = [self.statement_counter, self.key_set, self.staged_bytes];
+        put(112, &[self.checks]);
+        put(116, &self.confirmed_digest);
+        let numbers = [self.statement_counter, self.key_set];
         for (index, number) in numbers.iter().enumerate() {
             put(104 + 4 * index, &number.to_le_bytes());
         }
@@ -242,65 +269,77 @@ impl Record {
             refused: (refusal.reason != Reason::None).then(|| (prefix(92), refusal)),
             statement_counter: word(104),
             key_set: word(108),
-            staged_bytes: word(112),
+            checks: bytes[112],
+            confirmed_digest: prefix(116),
         })
     }
 }
 
-/// The newest record and where the next one goes.
+/// The newest record, and the two copies of it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Journal {
     pub(crate) record: Record,
-    /// Which of the two copies holds it.
-    copy: usize,
-    /// Where in the copy the next record goes, in bytes; at the copy's end, the other one is next.
+    /// Records that may have been newer than the newest whole one, and are lost.
+    pub(crate) lost: u32,
+    /// Greatest number that a record may bear, whole or not.
+    attempted: u32,
+    copies: [Copied; 2],
+}
+
+/// What is known of one copy.
+#[derive(Clone, Copy, Debug)]
+struct Copied {
+    /// Sequence number of the key set that it was begun with.
+    key_set: u32,
+    /// Place and number of its newest whole record.
+    newest: Option<(usize, u32)>,
+    /// Index of the place for the next record; at the copy's end it must be erased first.
     next: usize,
 }
+
+impl Copied {
+    fn number(&self) -> Option<u32> {
+        self.newest.map(|(_, number)| number)
+    }
+}
+
+/// What a place of a copy holds.
+enum Found {
+    Blank,
+    /// A record, and the version that it was written as.
+    Whole(Record, u8),
+    /// A record that was not written to the end, has decayed, or cannot be read.
+    Damaged,
+}
+
+/// A record could be written to neither copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unwritten;
 
 impl Journal {
     /// Reads the newest whole record, or that of a new device if there is none.
     pub(crate) fn open<F: Flash>(flash: &F) -> Journal {
-        let copy_bytes = Layout::of(flash).journal_bytes;
-        let mut newest: Option<(Record, usize, u8)> = None;
-        let copies = [0, 1].map(|copy| &flash.mapped()[copy * copy_bytes..(copy + 1) * copy_bytes]);
-        for (copy, bytes) in copies.iter().enumerate() {
-            let places: &[[u8; RECORD_BYTES]] = bytes.as_chunks().0;
-            for (index, place) in places.iter().enumerate() {
-                // Where the key set is now, there were records in version 1 alone.
-                if index * RECORD_BYTES < KEY_SET_AREA_BYTES && place[4] != 1 {
-                    continue;
-                }
-                let Some(record) = Record::decode(place) else {
-                    continue;
-                };
-                if newest.is_none_or(|(best, ..)| record.number > best.number) {
-                    newest = Some((record, copy, place[4]));
-                }
+        let scanned = [0, 1].map(|copy| scan(flash, copy));
+        let records = scanned.iter().filter_map(|(_, record, _)| *record);
+        let record = records.max_by_key(|record| record.number);
+        let record = record.unwrap_or(Record::NEW);
+        let mut copies = scanned.map(|(copied, ..)| copied);
+        let mut attempted = record.number;
+        for (copied, (_, _, damaged)) in copies.iter_mut().zip(scanned) {
+            let newest = copied.number().unwrap_or(record.number);
+            attempted = attempted.max(newest.saturating_add(damaged));
+            // A copy that lags by more than the record being written was being erased, and flash that is erased in
+            // part can look blank.
+            let is_behind = |number: u32| number.saturating_add(1) < record.number;
+            if copied.number().is_none_or(is_behind) {
+                copied.next = place_count(flash);
             }
         }
-        match newest {
-            // A half-written record is not erased, so the next place is after the last used one.
-            Some((record, copy, VERSION)) => {
-                let places: &[[u8; RECORD_BYTES]] = copies[copy].as_chunks().0;
-                let is_used = |place: &[u8; RECORD_BYTES]| place.iter().any(|&byte| byte != 0xff);
-                let used = places.iter().rposition(is_used).map_or(0, |last| last + 1);
-                Journal {
-                    record,
-                    copy,
-                    next: used * RECORD_BYTES,
-                }
-            }
-            Some((record, copy, _)) => Journal {
-                record,
-                copy,
-                next: copy_bytes,
-            },
-            // Copy 0 counts as full, so that the first record begins copy 1 after erasing it.
-            None => Journal {
-                record: Record::NEW,
-                copy: 0,
-                next: copy_bytes,
-            },
+        Journal {
+            record,
+            lost: attempted - record.number,
+            attempted,
+            copies,
         }
     }
 
@@ -309,8 +348,16 @@ impl Journal {
         if self.record.key_set == 0 {
             return None;
         }
-        let at = self.copy * Layout::of(flash).journal_bytes;
-        let area = flash.mapped().get(at..at + KEY_SET_AREA_BYTES)?;
+        (0..2).find_map(|copy| self.key_set_of(flash, copy))
+    }
+
+    /// The signed key set in force, as a copy has it.
+    fn key_set_of<'f, F: Flash>(&self, flash: &'f F, copy: usize) -> Option<&'f [u8]> {
+        if self.copies[copy].key_set != self.record.key_set {
+            return None;
+        }
+        let at = copy * copy_bytes(flash);
+        let area = flash.mapped(at..at + KEY_SET_AREA_BYTES)?;
         let (header, bytes) = area.split_first_chunk::<KEY_SET_HEADER_BYTES>()?;
         let [magic @ .., l0, l1, 0, 0, c0, c1, c2, c3] = *header else {
             return None;
@@ -321,26 +368,23 @@ impl Journal {
         is_whole.then_some(bytes)
     }
 
-    /// Writes a record; it counts from the moment that this answers `Ok`.
+    /// Writes a record to both copies; it counts from the moment that this answers `Ok`, which takes one copy that
+    /// reads back as written.
     ///
     /// # Errors
-    /// The flash's, and then the record before still counts, here and after a reset (unless this one
-    /// was whole on flash when the power went, which is as good).
+    /// [`Unwritten`], and then the record before still counts, here and after a reset (unless this one was whole on
+    /// flash though flash said otherwise, which is as good).
     pub(crate) fn write<F: Flash>(
         &mut self,
         flash: &mut F,
         record: Record,
-    ) -> Result<(), F::Error> {
-        let copy_bytes = Layout::of(flash).journal_bytes;
-        if self.next + RECORD_BYTES > copy_bytes {
-            let mut area = [0xff; KEY_SET_AREA_BYTES];
-            let area = match self.key_set(flash) {
-                Some(key_set) => key_set_area(key_set, &mut area),
-                None => &[],
-            };
-            self.turn(flash, area)?;
-        }
-        self.append(flash, record)
+    ) -> Result<(), Unwritten> {
+        let mut area = [0xff; KEY_SET_AREA_BYTES];
+        let area = match self.key_set(flash) {
+            Some(key_set) => key_set_area(key_set, &mut area),
+            None => &[],
+        };
+        self.write_with(flash, record, area)
     }
 
     /// Writes a record together with a new key set: both count, or neither.
@@ -352,50 +396,204 @@ impl Journal {
         flash: &mut F,
         record: Record,
         key_set: &[u8],
-    ) -> Result<(), F::Error> {
-        let before = *self;
+    ) -> Result<(), Unwritten> {
         let mut area = [0xff; KEY_SET_AREA_BYTES];
-        self.turn(flash, key_set_area(key_set, &mut area))?;
-        let written = self.append(flash, record);
-        if written.is_err() {
-            // The copy that was begun has the new key set and no record; it is erased again before it is used.
-            *self = Journal {
-                next: copy_end(flash),
-                ..before
-            };
+        // It goes before the records: each copy is begun anew.
+        for copied in &mut self.copies {
+            copied.next = place_count(flash);
         }
-        written
+        self.write_with(flash, record, key_set_area(key_set, &mut area))
     }
 
-    /// Begins the other copy with a key set.
-    fn turn<F: Flash>(&mut self, flash: &mut F, area: &[u8]) -> Result<(), F::Error> {
-        let copy_bytes = copy_end(flash);
-        let start = (1 - self.copy) * copy_bytes;
-        flash.erase(start as u32, (start + copy_bytes) as u32)?;
-        if !area.is_empty() {
-            flash.write(start as u32, area)?;
-        }
-        (self.copy, self.next) = (1 - self.copy, KEY_SET_AREA_BYTES);
-        Ok(())
-    }
-
-    fn append<F: Flash>(&mut self, flash: &mut F, record: Record) -> Result<(), F::Error> {
+    fn write_with<F: Flash>(
+        &mut self,
+        flash: &mut F,
+        record: Record,
+        area: &[u8],
+    ) -> Result<(), Unwritten> {
+        // A number is used once, though what bore it may never be seen: two records of one number could not be told
+        // apart after a reset.
+        self.attempted = self.attempted.saturating_add(1);
         let record = Record {
-            number: self.record.number.saturating_add(1),
+            number: self.attempted,
             ..record
         };
-        let at = self.copy * copy_end(flash) + self.next;
-        // A place that fails is spoilt; the next attempt goes behind it.
-        self.next += RECORD_BYTES;
-        flash.write(at as u32, &record.encode())?;
-        self.record = record;
+        // The copy that need not be erased first, or that is worse off, so that the better one stands meanwhile.
+        let [first, other] = [0, 1].map(|copy| {
+            let must_erase = self.must_erase(flash, copy, record.key_set);
+            (must_erase, self.is_sound(flash, copy))
+        });
+        let order = if other < first { [1, 0] } else { [0, 1] };
+        let mut is_written = false;
+        for copy in order {
+            // Not both are begun anew at once: one of them shall hold the record before, too. It catches up with the
+            // next record.
+            if is_written
+                && self.is_full(flash, copy)
+                && self.copies[copy].key_set == record.key_set
+            {
+                let newest = self.copies[1 - copy].newest;
+                if newest.is_some_and(|(place, _)| place == FIRST_PLACE) {
+                    continue;
+                }
+            }
+            // A place that fails is spoilt; one more attempt goes behind it.
+            let is_copied = (0..2).any(|_| self.write_copy(flash, copy, &record, area).is_ok());
+            if is_copied {
+                is_written = true;
+                self.record = record;
+            }
+        }
+        if is_written { Ok(()) } else { Err(Unwritten) }
+    }
+
+    fn write_copy<F: Flash>(
+        &mut self,
+        flash: &mut F,
+        copy: usize,
+        record: &Record,
+        area: &[u8],
+    ) -> Result<(), Unwritten> {
+        if self.must_erase(flash, copy, record.key_set) {
+            // Whatever fails next, a copy must stand that is no worse.
+            let other = 1 - copy;
+            let has_newest = self.has_newest(flash, other) || !self.has_newest(flash, copy);
+            let has_keys = self.has_keys(flash, other) || !self.has_keys(flash, copy);
+            if !(has_newest && has_keys) {
+                return Err(Unwritten);
+            }
+            self.copies[copy] = Copied {
+                key_set: record.key_set,
+                newest: None,
+                next: place_count(flash),
+            };
+            let start = copy * copy_bytes(flash);
+            let end = start + copy_bytes(flash);
+            let erased = flash.erase(start as u32, end as u32);
+            if erased.is_err() || !is_blank(flash.mapped(start..end)) {
+                return Err(Unwritten);
+            }
+            if !area.is_empty() {
+                write_whole(flash, start, area)?;
+            }
+            self.copies[copy].next = FIRST_PLACE;
+        }
+        let place = self.copies[copy].next;
+        self.copies[copy].next += 1;
+        let at = copy * copy_bytes(flash) + place * RECORD_BYTES;
+        write_whole(flash, at, &record.encode())?;
+        self.copies[copy].newest = Some((place, record.number));
         Ok(())
+    }
+
+    /// Whether a copy cannot take a record under a key set as it is.
+    fn must_erase<F: Flash>(&self, flash: &F, copy: usize, key_set: u32) -> bool {
+        let copied = &self.copies[copy];
+        let has_lost_keys = !self.has_keys(flash, copy) && self.has_keys(flash, 1 - copy);
+        self.is_full(flash, copy) || copied.key_set != key_set || has_lost_keys
+    }
+
+    fn is_full<F: Flash>(&self, flash: &F, copy: usize) -> bool {
+        self.copies[copy].next >= place_count(flash)
+    }
+
+    /// Whether a copy holds the newest record, and can be read.
+    fn has_newest<F: Flash>(&self, flash: &F, copy: usize) -> bool {
+        let Some((place, number)) = self.copies[copy].newest else {
+            return false;
+        };
+        number == self.record.number
+            && matches!(find(flash, copy, place), Found::Whole(record, _) if record.number == number)
+    }
+
+    /// Whether a copy holds the newest record and its key set.
+    fn is_sound<F: Flash>(&self, flash: &F, copy: usize) -> bool {
+        self.has_keys(flash, copy) && self.has_newest(flash, copy)
+    }
+
+    /// Whether a copy holds the key set in force, if it is not the firmware's own.
+    fn has_keys<F: Flash>(&self, flash: &F, copy: usize) -> bool {
+        self.record.key_set == 0 || self.key_set_of(flash, copy).is_some()
     }
 }
 
-/// Bytes of a copy of the journal.
-fn copy_end<F: Flash>(flash: &F) -> usize {
+/// Index of the first place behind the key set.
+const FIRST_PLACE: usize = KEY_SET_AREA_BYTES / RECORD_BYTES;
+
+/// Reads a copy: what is known of it, its newest record, and how many damaged ones lie behind that.
+fn scan<F: Flash>(flash: &F, copy: usize) -> (Copied, Option<Record>, u32) {
+    let place_count = place_count(flash);
+    let mut newest = None;
+    let mut record = None;
+    let (mut used, mut damaged) = (FIRST_PLACE, 0);
+    let (mut has_gap, mut is_first_version) = (false, false);
+    for place in 0..place_count {
+        let found = find(flash, copy, place);
+        // Where the key set is now, there were records in version 1 alone.
+        if place < FIRST_PLACE && !matches!(found, Found::Whole(_, 1)) {
+            continue;
+        }
+        if matches!(found, Found::Blank) {
+            continue;
+        }
+        // Places are used one after the other; a gap tells of an erase that did not end.
+        has_gap |= used < place;
+        used = place + 1;
+        match found {
+            Found::Whole(whole, version)
+                if record.is_none_or(|newest: Record| whole.number > newest.number) =>
+            {
+                is_first_version |= version == 1;
+                newest = Some((place, whole.number));
+                record = Some(whole);
+                damaged = 0;
+            }
+            _ => damaged += 1,
+        }
+    }
+    let must_erase = has_gap || is_first_version;
+    let next = if must_erase { place_count } else { used };
+    let copied = Copied {
+        key_set: record.map_or(0, |record: Record| record.key_set),
+        newest,
+        next,
+    };
+    (copied, record, damaged)
+}
+
+fn find<F: Flash>(flash: &F, copy: usize, place: usize) -> Found {
+    let at = copy * copy_bytes(flash) + place * RECORD_BYTES;
+    let Some(bytes) = flash.mapped(at..at + RECORD_BYTES) else {
+        return Found::Damaged;
+    };
+    if is_blank(Some(bytes)) {
+        return Found::Blank;
+    }
+    let record = bytes.try_into().ok().and_then(Record::decode);
+    record.map_or(Found::Damaged, |record| Found::Whole(record, bytes[4]))
+}
+
+/// Writes bytes and reads them back.
+fn write_whole<F: Flash>(flash: &mut F, at: usize, bytes: &[u8]) -> Result<(), Unwritten> {
+    let written = flash.write(at as u32, bytes);
+    if written.is_ok() && flash.mapped(at..at + bytes.len()) == Some(bytes) {
+        Ok(())
+    } else {
+        Err(Unwritten)
+    }
+}
+
+/// Whether bytes can be read, and as erased flash.
+pub(crate) fn is_blank(bytes: Option<&[u8]>) -> bool {
+    bytes.is_some_and(|bytes| bytes.iter().all(|&byte| byte == 0xff))
+}
+
+fn copy_bytes<F: Flash>(flash: &F) -> usize {
     Layout::of(flash).journal_bytes
+}
+
+fn place_count<F: Flash>(flash: &F) -> usize {
+    copy_bytes(flash) / RECORD_BYTES
 }
 
 /// Lays a key set out as it is written, to whole write units of erased bytes.

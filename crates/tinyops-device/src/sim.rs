@@ -1,5 +1,7 @@
 //! Flash in memory, for virtual devices and for tests that cut the power.
 
+use core::ops::Range;
+
 use embedded_storage::nor_flash::{
     ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash, check_erase, check_write,
 };
@@ -37,6 +39,11 @@ impl<S: AsRef<[u8]>, T: AsRef<[u8]>, const PAGE: usize> RamFlash<S, T, PAGE> {
     pub const fn bytes_for(slot_bytes: usize) -> usize {
         let slot_bytes = slot_bytes + STATEMENT_AREA_BYTES;
         2 * journal_bytes(PAGE) + 2 * slot_bytes.next_multiple_of(PAGE)
+    }
+
+    /// All bytes of the region as they are now.
+    pub fn bytes(&self) -> &[u8] {
+        self.bytes.as_ref()
     }
 
     /// Words written and pages erased so far.
@@ -159,8 +166,8 @@ impl<S: AsRef<[u8]> + AsMut<[u8]>, T: AsRef<[u8]>, const PAGE: usize> NorFlash
 impl<S: AsRef<[u8]> + AsMut<[u8]>, T: AsRef<[u8]>, const PAGE: usize> Flash
     for RamFlash<S, T, PAGE>
 {
-    fn mapped(&self) -> &[u8] {
-        self.bytes.as_ref()
+    fn mapped(&self, range: Range<usize>) -> Option<&[u8]> {
+        self.bytes.as_ref().get(range)
     }
 
     fn factory(&self) -> &[u8] {

@@ -5,13 +5,14 @@ use tinyops_wire::frame::Reason;
 use tinyops_wire::statement::STATEMENT_BYTES_MAX;
 
 use crate::flash::{Flash, Layout, STATEMENT_AREA_BYTES};
-use crate::journal::{Journal, Place, Record, Stored};
+use crate::journal::{Journal, Place, Record, Stored, is_blank};
 use crate::model::Refusal;
 
 /// Uplink sequence numbers reserved by one journal record.
 const SEQUENCE_BATCH: u32 = 256;
 
 /// Flash and what the journal says of it.
+#[derive(Clone)]
 pub(crate) struct Slots<F> {
     flash: F,
     layout: Layout,
@@ -90,7 +91,7 @@ impl<F: Flash> Slots<F> {
     pub(crate) fn statement(&self, place: Place) -> &[u8] {
         let area = place
             .slot_index()
-            .and_then(|index| self.flash.mapped().get(self.layout.statement(index)));
+            .and_then(|index| self.flash.mapped(self.layout.statement(index)));
         match area {
             Some([length, rest @ ..]) => rest.get(..usize::from(*length)).unwrap_or_default(),
             _ => &[],
@@ -107,10 +108,14 @@ impl<F: Flash> Slots<F> {
         let mut area = [0xff; STATEMENT_AREA_BYTES];
         area[0] = signed.len() as u8;
         area[1..][..signed.len()].copy_from_slice(signed);
-        let written = (1 + signed.len()).next_multiple_of(F::WRITE_SIZE);
-        self.flash
-            .write(self.layout.statement(index).start as u32, &area[..written])
-            .map_err(|_| FLASH)
+        let area = &area[..(1 + signed.len()).next_multiple_of(F::WRITE_SIZE)];
+        let start = self.layout.statement(index).start;
+        self.flash.write(start as u32, area).map_err(|_| FLASH)?;
+        if self.flash.mapped(start..start + area.len()) == Some(area) {
+            Ok(())
+        } else {
+            Err(FLASH)
+        }
     }
 
     /// The bytes of the capsule in a place; empty if it holds none.
@@ -125,9 +130,19 @@ impl<F: Flash> Slots<F> {
     /// All bytes of a slot, whatever they are.
     pub(crate) fn slot(&self, index: usize) -> &[u8] {
         self.flash
-            .mapped()
-            .get(self.layout.slot(index))
+            .mapped(self.layout.slot(index))
             .unwrap_or_default()
+    }
+
+    /// Bytes of a slot at an offset, if they can be read.
+    pub(crate) fn block(&self, place: Place, offset: u32, bytes: u32) -> Option<&[u8]> {
+        let slot = self.layout.slot(place.slot_index()?);
+        let start = slot.start + offset as usize;
+        let end = start + bytes as usize;
+        if end > slot.end {
+            return None;
+        }
+        self.flash.mapped(start..end)
     }
 
     /// First eight bytes of the digest of the capsule in a place.
@@ -160,7 +175,9 @@ impl<F: Flash> Slots<F> {
     pub(crate) fn begin_boot(&mut self) -> Begun {
         self.journal = Journal::open(&self.flash);
         self.downlink_seen = self.record().downlink_seen;
-        let sequence = self.record().uplink_limit;
+        // A record that is lost may have reserved a batch.
+        let lost = self.journal.lost.saturating_mul(SEQUENCE_BATCH);
+        let sequence = self.record().uplink_limit.saturating_add(lost);
         let gave_up = self.record().trial.is_some() && self.record().tries_left == 0;
         let refused = self
             .record()
@@ -172,7 +189,7 @@ impl<F: Flash> Slots<F> {
             record.tries_left = record.tries_left.saturating_sub(1);
             if gave_up {
                 record.trial = None;
-                record.refused = refused.map(|digest| (digest, Refusal::of(Reason::Tries)));
+                record.refuse(refused, Refusal::of(Reason::Tries));
             }
         });
         let trial = if written.is_ok() {
@@ -198,9 +215,13 @@ impl<F: Flash> Slots<F> {
         self.write(|record| record.uplink_limit = next.saturating_add(SEQUENCE_BATCH))
     }
 
-    /// The slot that a new capsule goes to: never the one that boots if all else fails.
-    pub(crate) fn target(&self) -> Place {
-        if self.record().active == Place::SlotA {
+    /// The slot that a new capsule goes to: never the one that is read in place, nor the one that boots
+    /// unless it is what keeps the device from booting it.
+    pub(crate) fn target(&self, running: Option<Place>) -> Place {
+        let keep = running
+            .filter(|place| place.slot_index().is_some())
+            .unwrap_or(self.record().active);
+        if keep == Place::SlotA {
             Place::SlotB
         } else {
             Place::SlotA
@@ -211,7 +232,7 @@ impl<F: Flash> Slots<F> {
     ///
     /// # Errors
     /// [`Reason::Flash`].
-    pub(crate) fn clear(&mut self, place: Place) -> Result<(), Refusal> {
+    pub(crate) fn clear(&mut self, place: Place, running: Option<Place>) -> Result<(), Refusal> {
         let Some(index) = place.slot_index() else {
             return Err(FLASH);
         };
@@ -219,35 +240,54 @@ impl<F: Flash> Slots<F> {
         self.write(|record| {
             record.slots[index] = None;
             record.transfer = None;
+            record.checks = 0;
             if record.previous == Some(place) {
                 record.previous = None;
+            }
+            if record.active == place {
+                // It could not be run, or it would not be emptied.
+                record.active = running.unwrap_or(Place::Factory);
             }
         })?;
         let range = self.layout.slot(index);
         self.flash
             .erase(range.start as u32, range.end as u32)
-            .map_err(|_| FLASH)
+            .map_err(|_| FLASH)?;
+        if is_blank(self.flash.mapped(range)) {
+            Ok(())
+        } else {
+            Err(FLASH)
+        }
     }
 
-    /// Writes bytes of a capsule at an offset of a slot, padding the last word with ones.
+    /// Writes bytes of a capsule at an offset of a slot, padding the last word with ones, and reads
+    /// them back.
     ///
-    /// Bytes that are all ones already are what erased flash holds, and stay unwritten: no word is
-    /// written twice when a transfer goes on after a reset.
+    /// Words that are there already, from before a reset, stay as they are, and so do ones, which is
+    /// what erased flash holds: no word is written twice.
     ///
     /// # Errors
-    /// [`Reason::Flash`].
+    /// [`Reason::Flash`], also if other bytes are there.
     pub(crate) fn write_block(
         &mut self,
         place: Place,
         offset: u32,
         bytes: &[u8],
     ) -> Result<(), Refusal> {
-        let index = place.slot_index().ok_or(FLASH)?;
-        if bytes.iter().all(|&byte| byte == 0xff) {
-            return Ok(());
+        let len = bytes.len() as u32;
+        let stored = self.block(place, offset, len).ok_or(FLASH)?;
+        let words = bytes
+            .chunks(F::WRITE_SIZE)
+            .zip(stored.chunks(F::WRITE_SIZE));
+        let there = words.take_while(|(word, stored)| word == stored).count() * F::WRITE_SIZE;
+        let there = there.min(bytes.len());
+        if !is_blank(stored.get(there..)) {
+            return Err(FLASH);
         }
-        let start = self.layout.slot(index).start as u32 + offset;
-        let (whole, rest) = bytes.split_at(bytes.len() - bytes.len() % F::WRITE_SIZE);
+        let slot = self.layout.slot(place.slot_index().ok_or(FLASH)?);
+        let start = (slot.start + offset as usize + there) as u32;
+        let missing = &bytes[there..];
+        let (whole, rest) = missing.split_at(missing.len() - missing.len() % F::WRITE_SIZE);
         if !whole.is_empty() {
             self.flash.write(start, whole).map_err(|_| FLASH)?;
         }
@@ -259,7 +299,20 @@ impl<F: Flash> Slots<F> {
                 .write(at, &padded[..F::WRITE_SIZE])
                 .map_err(|_| FLASH)?;
         }
-        Ok(())
+        if self.block(place, offset, len) == Some(bytes) {
+            Ok(())
+        } else {
+            Err(FLASH)
+        }
+    }
+
+    /// Notes that the capsule of the transfer is about to be checked; answers how often one has begun.
+    ///
+    /// # Errors
+    /// [`Reason::Flash`].
+    pub(crate) fn begin_check(&mut self) -> Result<u8, Refusal> {
+        self.write(|record| record.checks = record.checks.saturating_add(1))?;
+        Ok(self.record().checks)
     }
 
     /// Notes that a slot holds a whole, checked capsule that the next boots shall try.
@@ -277,6 +330,7 @@ impl<F: Flash> Slots<F> {
                 record.slots[index] = Some(stored);
             }
             record.transfer = None;
+            record.checks = 0;
             record.trial = Some(place);
             record.tries_left = tries;
         })
@@ -287,9 +341,11 @@ impl<F: Flash> Slots<F> {
     /// # Errors
     /// [`Reason::Flash`]; the trial then goes on.
     pub(crate) fn confirm(&mut self, place: Place, sequence: u32) -> Result<(), Refusal> {
+        let digest = self.digest_prefix(place).unwrap_or_default();
         self.write(|record| {
             record.previous = Some(record.active);
             record.active = place;
+            record.confirmed_digest = digest;
             record.trial = None;
             record.tries_left = 0;
             record.confirmed_sequence = record.confirmed_sequence.max(sequence);
@@ -301,13 +357,14 @@ impl<F: Flash> Slots<F> {
     /// # Errors
     /// [`Reason::Flash`]; the trial then ends when its tries are used up.
     pub(crate) fn revert_trial(&mut self, place: Place, refusal: Refusal) -> Result<(), Refusal> {
-        let digest = self.digest_prefix(place);
+        // What flash has damaged since it was checked may go well the next time.
+        let digest = self
+            .digest_prefix(place)
+            .filter(|digest| Digest::of(self.capsule(place)).prefix() == *digest);
         self.write(|record| {
             record.trial = None;
             record.tries_left = 0;
-            if is_lasting(refusal.reason) {
-                record.refused = digest.map(|digest| (digest, refusal));
-            }
+            record.refuse(digest, refusal);
         })
     }
 
@@ -330,7 +387,8 @@ impl<F: Flash> Slots<F> {
         self.write(|record| {
             record.active = place;
             record.previous = None;
-            record.refused = digest.map(|digest| (digest, refusal));
+            record.confirmed_digest = [0; 8];
+            record.refuse(digest, refusal);
         })
     }
 
@@ -345,25 +403,10 @@ impl<F: Flash> Slots<F> {
     ) -> Result<(), Refusal> {
         self.write(|record| {
             record.transfer = None;
-            if is_lasting(refusal.reason) {
-                record.refused = Some((digest, refusal));
-            }
+            record.checks = 0;
+            record.refuse(Some(digest), refusal);
         })
     }
-}
-
-/// Whether a capsule that was turned away for this is bad itself: a damaged transfer may go well the next time, and
-/// another statement may be right.
-fn is_lasting(reason: Reason) -> bool {
-    !matches!(
-        reason,
-        Reason::Digest
-            | Reason::Statement
-            | Reason::StatementOld
-            | Reason::StatementVoid
-            | Reason::OtherDevice
-            | Reason::OtherManifest
-    )
 }
 
 const FLASH: Refusal = Refusal::of(Reason::Flash);

@@ -84,6 +84,7 @@ impl InForce {
 }
 
 /// A key set on its way in, put together from parts that come in any order.
+#[derive(Clone)]
 pub(crate) struct Inbox {
     sequence: u32,
     total: u16,

@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use tinyops_device::{
     Action, Agent, Config, Event, Fetch, Prediction,
-    flash::Flash as _,
     memory::{Lent, Memory},
     sim::RamFlash,
 };
@@ -186,7 +185,7 @@ impl VirtualDevice {
     /// What the flash holds, and how often it was written since the device was made.
     pub(crate) fn flash(&mut self) -> (u64, &[u8]) {
         let flash = self.agent.flash_mut();
-        (flash.operations(), flash.mapped())
+        (flash.operations(), flash.bytes())
     }
 
     /// The model that is at work.

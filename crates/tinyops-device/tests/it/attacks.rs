@@ -593,7 +593,7 @@ fn before_the_boot(bench: &mut Bench) -> Flash {
 /// Changes bytes of a flash behind its device's back, boots it, and says what the device says of it.
 fn tamper(bench: &mut Bench, change: impl Fn(&mut Vec<u8>)) -> String {
     let flash = before_the_boot(bench);
-    let mut bytes = flash.mapped().to_vec();
+    let mut bytes = flash.bytes().to_vec();
     change(&mut bytes);
     let flash = Flash::new(bytes, flash.factory().to_vec());
     *bench = Bench::new(config(), flash);

@@ -1,6 +1,7 @@
 //! Devices from the outside: envelopes and blocks in, envelopes and predictions out.
 
 mod attacks;
+mod faults;
 mod fixture;
 mod hostile;
 mod install;
