@@ -1,7 +1,12 @@
-//! The checksum of sections and journal records.
+//! The checksum of sections, journal records and serial frames.
 
 /// CRC-32 as in IEEE 802.3 and zlib: reflected polynomial 0xedb88320, four bits at a time.
 pub fn crc32(bytes: &[u8]) -> u32 {
+    crc32_of(&[bytes])
+}
+
+/// CRC-32 of parts that follow each other.
+pub fn crc32_of(parts: &[&[u8]]) -> u32 {
     const TABLE: [u32; 16] = {
         let mut table = [0; 16];
         let mut index = 0;
@@ -22,8 +27,10 @@ pub fn crc32(bytes: &[u8]) -> u32 {
         table
     };
     let nibble = |crc: u32, bits: u8| crc >> 4 ^ TABLE[usize::from((crc as u8 ^ bits) & 0xf)];
-    !bytes
+    !parts
         .iter()
+        .copied()
+        .flatten()
         .fold(!0, |crc, &byte| nibble(nibble(crc, byte), byte >> 4))
 }
 
@@ -35,5 +42,6 @@ mod tests {
     fn the_check_value_of_the_catalogue() {
         assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
         assert_eq!(crc32(b""), 0);
+        assert_eq!(crc32_of(&[b"1234", b"", b"56789"]), 0xcbf4_3926);
     }
 }

@@ -30,6 +30,9 @@ pub mod payload;
 pub mod section;
 pub mod statement;
 
+// Links that need more than an envelope.
+pub mod serial;
+
 pub use capsule::Capsule;
 pub use downlink::Downlink;
 pub use envelope::{Envelope, Sealed};

@@ -9,6 +9,7 @@ use tinyops_wire::envelope::Direction;
 use tinyops_wire::key_set::SignedKeySet;
 use tinyops_wire::payload::SectionId;
 use tinyops_wire::section::{DecisionSection, Golden, GoldenSection, Labels, ScalerSection};
+use tinyops_wire::serial::Decoder;
 use tinyops_wire::{Capsule, Downlink, Frame, Sealed, Statement};
 
 use crate::samples;
@@ -44,6 +45,23 @@ fn envelopes_are_as_frozen() {
         (samples::MODEL, samples::SEQUENCE)
     );
     assert_eq!(opened.body, b"frame");
+}
+
+#[test]
+fn serial_lines_are_as_frozen() {
+    check("serial.txt", &samples::serial_lines());
+    for (name, line) in samples::serial_lines() {
+        let mut decoder = Decoder::<512>::new();
+        let mut read = Vec::new();
+        for &byte in &line {
+            read.extend(
+                decoder
+                    .push(byte)
+                    .map(|message| samples::serial_line(&message.expect(name))),
+            );
+        }
+        assert_eq!(read, [line], "{name}");
+    }
 }
 
 #[test]

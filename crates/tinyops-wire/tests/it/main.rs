@@ -4,6 +4,7 @@ mod attacks;
 mod golden;
 mod properties;
 mod samples;
+mod serial;
 mod sizes;
 mod strict;
 mod transfer;

@@ -13,6 +13,7 @@ use tinyops_wire::payload::{self, SectionId};
 use tinyops_wire::section::{
     BodyKind, DecisionSection, Golden, GoldenSection, Labels, ScalerSection, Task,
 };
+use tinyops_wire::serial::Message;
 use tinyops_wire::statistics::{Shape, encode_part, plan_parts};
 use tinyops_wire::summary::{Format, Header, SummaryFrame};
 use tinyops_wire::{
@@ -59,6 +60,25 @@ pub(crate) fn summary_frame(format: Format) -> Vec<u8> {
 
 pub(crate) fn frame(frame: &Frame<'_>) -> Vec<u8> {
     write(|out| frame.encode(out).expect("room"))
+}
+
+/// Messages of a serial link, as they go over the line.
+pub(crate) fn serial_lines() -> Vec<(&'static str, Vec<u8>)> {
+    let (up, down) = (
+        envelope(envelope::Direction::Up, b"frame"),
+        envelope(envelope::Direction::Down, b"message"),
+    );
+    let long: Vec<u8> = (0..300).map(|index| (index % 255 + 1) as u8).collect();
+    vec![
+        ("up", serial_line(&Message::Up(&up))),
+        ("down", serial_line(&Message::Down(&down))),
+        ("room", serial_line(&Message::Room { body_bytes: 1062 })),
+        ("long", serial_line(&Message::Down(&long))),
+    ]
+}
+
+pub(crate) fn serial_line(message: &Message<'_>) -> Vec<u8> {
+    write(|out| message.encode(out).expect("room"))
 }
 
 pub(crate) fn downlink(message: &Downlink<'_>) -> Vec<u8> {
