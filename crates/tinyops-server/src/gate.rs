@@ -26,19 +26,22 @@ impl Gate for FleetGate {
         Ok(self.fleet.admit(device, password).await?)
     }
 
-    async fn commit(&self, uplinks: &[(DeviceId, &[u8])]) -> Result<Vec<Verdict>, GateError> {
+    async fn commit(
+        &self,
+        uplinks: &[(Option<DeviceId>, &[u8])],
+    ) -> Result<Vec<Verdict>, GateError> {
         let uplinks: Vec<Uplink<'_>> = uplinks
             .iter()
             .map(|(device, bytes)| Uplink {
-                from: Some(*device),
+                from: *device,
                 bytes,
             })
             .collect();
         let (verdicts, events) = self.fleet.ingest_many(&uplinks, (self.now)()).await?;
         tell(&self.events, events.into_iter().map(Event::Fleet));
-        let verdicts = verdicts.into_iter().zip(&uplinks).map(|(verdict, uplink)| {
+        let verdicts = verdicts.into_iter().map(|verdict| {
             if let (Some(refusal), true) = (verdict.refusal, verdict.first_offence) {
-                let device = uplink.from.unwrap_or_default();
+                let device = verdict.device.unwrap_or_default();
                 warn!(%device, ?refusal, "report refused; further ones are only counted");
             }
             match verdict.refusal {
@@ -47,6 +50,7 @@ impl Gate for FleetGate {
             };
             Verdict {
                 kept: verdict.refusal.is_none(),
+                device: verdict.device,
                 down: verdict.down,
             }
         });

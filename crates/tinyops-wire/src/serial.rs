@@ -44,7 +44,8 @@ pub enum Message<'a> {
     Up(&'a [u8]),
     /// An envelope for a device.
     Down(&'a [u8]),
-    /// The largest body that this end takes; said when the line opens, and in answer to the other end's.
+    /// The largest body that this end takes: a device says it when it starts, a gateway when the line opens and in
+    /// answer to a device's. No device answers it.
     Room {
         /// Bytes.
         body_bytes: u16,

@@ -12,6 +12,7 @@ mod device;
 mod devices;
 mod doctor;
 mod fleet;
+mod gateway;
 mod import;
 mod init;
 mod models;
@@ -66,6 +67,7 @@ enum Verb {
     Alerts(alerts::Alerts),
     Serve(serve::Serve),
     Device(device::Device),
+    Gateway(gateway::Gateway),
     Fleet(fleet::Fleet),
 }
 
@@ -94,6 +96,7 @@ pub(crate) async fn dispatch(cli: Cli, terminal: Terminal) -> Result<(), Failure
         Verb::Alerts(args) => alerts::run(&context, &args).await,
         Verb::Serve(args) => serve::run(&context, &args).await,
         Verb::Device(args) => device::run(&context, &args).await,
+        Verb::Gateway(args) => gateway::run(&context, &args).await,
         Verb::Fleet(args) => fleet::run(&context, &args).await,
     }
 }

@@ -7,6 +7,7 @@ mod context;
 mod demo;
 mod failure;
 mod fan;
+mod http;
 mod model_ref;
 mod record;
 mod table;

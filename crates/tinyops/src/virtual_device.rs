@@ -1,8 +1,9 @@
 //! Devices in this process: the real agent, over flash and memory that are only simulated.
 
+mod line;
 mod link;
 
-pub(crate) use link::Link;
+pub(crate) use {line::Line, link::Link};
 
 use std::sync::Arc;
 

@@ -36,6 +36,22 @@ impl FromRequestParts<App> for Manager {
     }
 }
 
+/// A gateway, which carries the envelopes of many devices and has no key of any.
+///
+/// It shows the token that management calls show.
+#[derive(Debug)]
+pub(super) struct Carrier;
+
+impl FromRequestParts<App> for Carrier {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Carrier, ApiError> {
+        Manager::from_request_parts(parts, app)
+            .await
+            .map(|_| Carrier)
+    }
+}
+
 /// A device that showed its password: `Authorization: Bearer DEVICE.PASSWORD`.
 #[derive(Debug)]
 pub(super) struct Caller(pub DeviceId);

@@ -22,7 +22,7 @@ use super::view::DeviceView;
 use crate::app::App;
 use crate::mqtt::commit::Work;
 use crate::mqtt::session::Closing;
-use crate::mqtt::{down_topic, up_topic};
+use crate::mqtt::{Verdict, down_topic, up_topic};
 use crate::text::Text;
 
 /// A device to enrol.
@@ -188,6 +188,20 @@ pub(super) async fn report(
     Caller(device): Caller,
     bytes: Bytes,
 ) -> Result<Json<Receipt>, ApiError> {
+    let verdict = store(&app, [(Some(device), bytes.to_vec())])
+        .await?
+        .remove(0);
+    Ok(Json(Receipt {
+        kept: verdict.kept,
+        down: verdict.down.iter().map(|message| hex(message)).collect(),
+    }))
+}
+
+/// Hands reports to the store; when it answers, all that is kept is durable.
+pub(super) async fn store(
+    app: &App,
+    reports: impl IntoIterator<Item = (Option<DeviceId>, Vec<u8>)>,
+) -> Result<Vec<Verdict>, ApiError> {
     let busy = || {
         ApiError::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -196,19 +210,23 @@ pub(super) async fn report(
             "send it again in a moment",
         )
     };
-    let (done, verdict) = oneshot::channel();
-    let work = Work::Upload {
-        device,
-        bytes: bytes.to_vec(),
-        done,
-    };
-    let queued = app.inner().work.send(work).await;
-    queued.map_err(|_| busy())?;
-    let verdict = verdict.await.ok().flatten().ok_or_else(busy)?;
-    Ok(Json(Receipt {
-        kept: verdict.kept,
-        down: verdict.down.iter().map(|message| hex(message)).collect(),
-    }))
+    let mut waiting = Vec::new();
+    for (device, bytes) in reports {
+        let (done, verdict) = oneshot::channel();
+        let work = Work::Upload {
+            device,
+            bytes,
+            done,
+        };
+        let queued = app.inner().work.send(work).await;
+        queued.map_err(|_| busy())?;
+        waiting.push(verdict);
+    }
+    let mut verdicts = Vec::with_capacity(waiting.len());
+    for verdict in waiting {
+        verdicts.push(verdict.await.ok().flatten().ok_or_else(busy)?);
+    }
+    Ok(verdicts)
 }
 
 /// What a device is owed.
@@ -288,7 +306,7 @@ fn byte_range(text: &str, total: usize) -> Option<std::ops::Range<usize>> {
     (range.start < range.end).then_some(range)
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -7,6 +7,7 @@ mod auth;
 mod device;
 mod error;
 mod frame;
+mod gateway;
 mod make;
 mod operate;
 mod operation;
@@ -150,6 +151,14 @@ fn operations() -> Vec<Operation> {
                 post(device::report),
             )
         },
+        manage(
+            "/api/v1/gateway/exchange",
+            "Bring the envelopes of many devices, take what these are owed; the answer means stored",
+            Content::json::<gateway::Brought>(),
+            200,
+            Content::json::<gateway::Taken>(),
+            post(gateway::exchange),
+        ),
         Operation {
             access: Access::Device,
             ..read(

@@ -33,9 +33,9 @@ pub(crate) enum Work {
         packet_id: Option<u16>,
         payload: Payload,
     },
-    /// A report over HTTP; the answer goes back through `done`.
+    /// A report over HTTP, from a device or from a gateway that carries many; the answer goes back through `done`.
     Upload {
-        device: DeviceId,
+        device: Option<DeviceId>,
         bytes: Vec<u8>,
         done: oneshot::Sender<Option<Verdict>>,
     },
@@ -44,11 +44,11 @@ pub(crate) enum Work {
 }
 
 impl Work {
-    fn uplink(&self) -> Option<(DeviceId, &[u8])> {
+    fn uplink(&self) -> Option<(Option<DeviceId>, &[u8])> {
         match self {
             Work::Message {
                 session, payload, ..
-            } => Some((session.device, payload.bytes())),
+            } => Some((Some(session.device), payload.bytes())),
             Work::Upload { device, bytes, .. } => Some((*device, bytes)),
             Work::Listening { .. } => None,
         }
@@ -110,7 +110,7 @@ async fn collect(queue: &mut mpsc::Receiver<Work>, group: &mut Vec<Work>) -> boo
 }
 
 async fn commit<G: Gate>(gate: &G, group: &mut Vec<Work>, metrics: &Metrics) {
-    let uplinks: Vec<(DeviceId, &[u8])> = group.iter().filter_map(Work::uplink).collect();
+    let uplinks: Vec<(Option<DeviceId>, &[u8])> = group.iter().filter_map(Work::uplink).collect();
     let verdicts = if uplinks.is_empty() {
         Ok(Vec::new())
     } else {

@@ -45,10 +45,10 @@ pub(crate) trait Gate: Send + Sync + 'static {
         password: &[u8],
     ) -> impl Future<Output = Result<bool, GateError>> + Send;
 
-    /// Stores a group of reports durably and judges each, in order.
+    /// Stores a group of reports durably and judges each, in order; one from a gateway names no device.
     fn commit(
         &self,
-        uplinks: &[(DeviceId, &[u8])],
+        uplinks: &[(Option<DeviceId>, &[u8])],
     ) -> impl Future<Output = Result<Vec<Verdict>, GateError>> + Send;
 
     /// The messages that a device which listens now is owed.
@@ -63,6 +63,8 @@ pub(crate) trait Gate: Send + Sync + 'static {
 pub(crate) struct Verdict {
     /// False for a report that no repetition could make right.
     pub kept: bool,
+    /// The device that it is from, if it is known.
+    pub device: Option<DeviceId>,
     /// Messages to send back.
     pub down: Vec<Vec<u8>>,
 }

@@ -42,7 +42,10 @@ impl Gate for Memory {
         Ok(password == format!("token of {device}").as_bytes())
     }
 
-    async fn commit(&self, uplinks: &[(DeviceId, &[u8])]) -> Result<Vec<Verdict>, GateError> {
+    async fn commit(
+        &self,
+        uplinks: &[(Option<DeviceId>, &[u8])],
+    ) -> Result<Vec<Verdict>, GateError> {
         self.arrived.notify_one();
         if self.held.load(Ordering::SeqCst) {
             self.released.notified().await;
@@ -55,11 +58,13 @@ impl Gate for Memory {
             .iter()
             .map(|(device, bytes)| {
                 let good = *bytes != b"bad";
+                let device = device.expect("a session has a device");
                 if good {
-                    *kept.entry((*device, bytes.to_vec())).or_default() += 1;
+                    *kept.entry((device, bytes.to_vec())).or_default() += 1;
                 }
                 Verdict {
                     kept: good,
+                    device: Some(device),
                     down: Vec::new(),
                 }
             })

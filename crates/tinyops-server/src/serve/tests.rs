@@ -89,6 +89,19 @@ fn hello(device: &Device, sequence: u32) -> Vec<u8> {
     sealed[..length].to_vec()
 }
 
+/// What `POST /api/v1/gateway/exchange` answers.
+async fn exchange(running: &Running, brought: serde_json::Value) -> serde_json::Value {
+    let request = axum::http::Request::post("/api/v1/gateway/exchange")
+        .header("content-type", "application/json")
+        .body(axum::body::Body::from(brought.to_string()))
+        .unwrap();
+    let answer = tower::ServiceExt::oneshot(router(running.app().clone()), request).await;
+    let answer = answer.unwrap();
+    assert_eq!(answer.status(), 200);
+    let body = axum::body::to_bytes(answer.into_body(), 100_000).await;
+    serde_json::from_slice(&body.unwrap()).unwrap()
+}
+
 /// Publishes and waits for the acknowledgement.
 async fn publish(client: &AsyncClient, events: &mut EventLoop, device: &Device, bytes: Vec<u8>) {
     let topic = up_topic(device.id);
@@ -181,6 +194,59 @@ async fn hostile_reports_are_counted_and_dropped_whichever_way_they_come() {
         0,
         "nobody is blamed for what another sends"
     );
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_gateway_carries_many_devices_and_brings_back_what_they_are_owed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config(folder.path()).await;
+    config.loops.enabled = false;
+    config.policy.round.gather_ms = 0;
+    let running = serve(config).await.unwrap();
+    let devices = [enrol(&running).await, enrol(&running).await];
+    let hex = |bytes: &[u8]| -> String { bytes.iter().map(|b| format!("{b:02x}")).collect() };
+    let mut forged = hello(&devices[0], 2);
+    forged[20] ^= 1;
+    let up = [hello(&devices[0], 1), forged, hello(&devices[1], 1)].map(|bytes| hex(&bytes));
+    let ids = devices.each_ref().map(|device| device.id.to_string());
+    let first = exchange(&running, serde_json::json!({ "up": up, "devices": ids })).await;
+    assert_eq!(first["kept"], serde_json::json!([true, false, true]));
+    assert_eq!(first["down"], serde_json::json!([]));
+    // Both are asked for their statistics: told once, told anew on request, and after a boot.
+    let fleet = running.app().fleet();
+    let now = running.app().now();
+    fleet
+        .open_round(ModelId(0), None, "test", now)
+        .await
+        .unwrap();
+    let owed = exchange(&running, serde_json::json!({ "devices": ids })).await;
+    let down = owed["down"].as_array().unwrap();
+    assert_eq!(down.len(), 2, "{owed}");
+    for delivery in down {
+        let device = devices
+            .iter()
+            .find(|device| delivery["device"] == device.id.to_string());
+        let message = delivery["message"].as_str().unwrap();
+        let bytes: Vec<u8> = (0..message.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&message[at..at + 2], 16).unwrap())
+            .collect();
+        let sealed = tinyops_wire::Sealed::parse(&bytes).unwrap();
+        let key = tinyops_wire::DeviceKey(device.unwrap().key.0);
+        sealed.open(&key, Direction::Down).expect("sealed for it");
+    }
+    let told = exchange(&running, serde_json::json!({ "devices": ids })).await;
+    assert_eq!(told["down"].as_array().unwrap().len(), 0);
+    let again = serde_json::json!({ "devices": ids, "again": true });
+    let again = exchange(&running, again).await;
+    assert_eq!(again["down"].as_array().unwrap().len(), 2);
+    let boot = serde_json::json!({ "up": [hex(&hello(&devices[0], 3))], "devices": ids });
+    let boot = exchange(&running, boot).await;
+    assert_eq!(boot["down"].as_array().unwrap().len(), 1);
+    let stranger = serde_json::json!({ "devices": ["00000000000000aa"], "again": true });
+    let stranger = exchange(&running, stranger).await;
+    assert_eq!(stranger["down"].as_array().unwrap().len(), 0);
     running.stop().await;
 }
 

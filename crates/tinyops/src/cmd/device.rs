@@ -15,18 +15,15 @@ use tinyops_model::Model;
 use tinyops_pipeline::Project;
 use tinyops_store::model;
 use tinyops_wire::summary::Format;
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-    sync::mpsc,
-};
+use tokio::sync::mpsc;
 
 use self::chip::{Chip, Identity};
 use crate::{
     cmd::serve::open_keys,
     context::{Context, now, store_failure},
     failure::{Exit, Failure},
-    virtual_device::{BLOCK_BYTES, Link, Response, Room, VirtualDevice},
+    http,
+    virtual_device::{BLOCK_BYTES, Line, Link, Response, Room, VirtualDevice},
 };
 
 /// Be a device
@@ -43,7 +40,8 @@ enum Verb {
 
 /// Run one virtual device: the real agent, with a recording or standard input as its sensor
 ///
-/// Registers with a server over HTTP (once), then speaks MQTT as any device: reports go up, capsules come down.
+/// Registers with a server over HTTP (once), then speaks MQTT as any device, or the serial link to a gateway (`--line`):
+/// reports go up, capsules come down.
 /// Predictions are printed, one a line. Who it is, and what its flash holds, is kept in two files: the next run is the
 /// same device after a power cut.
 #[derive(Debug, clap::Args)]
@@ -80,6 +78,9 @@ struct Run {
     /// Where the server's MQTT is [default: as `tinyops config` says]
     #[arg(long, value_name = "ADDRESS")]
     mqtt: Option<SocketAddr>,
+    /// Gateway to speak to instead of MQTT, over the serial link in a TCP stream: where `tinyops gateway --listen` listens
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "mqtt")]
+    line: Option<SocketAddr>,
 }
 
 /// One prediction, as `--json` prints it, one a line.
@@ -123,7 +124,6 @@ async fn live(context: &Context, args: &Run) -> Result<(), Failure> {
     // A device knows its board for as long as the program runs, as firmware does.
     let board = context.board(&args.board)?.id.leak();
     let server = address(args.server, &context.settings.http.value)?;
-    let mqtt = address(args.mqtt, &context.settings.mqtt.value)?;
     let folder = context.root.join(".tinyops");
     let path = args
         .identity
@@ -158,10 +158,20 @@ async fn live(context: &Context, args: &Run) -> Result<(), Failure> {
         tries: 3,
         trial_windows: 4,
     };
-    let (link, inbox) = Link::open(mqtt, device, &key);
+    let (way, (link, inbox)) = match args.line {
+        Some(gateway) => {
+            let (line, inbox) = Line::open(gateway);
+            (gateway, (Way::Line(line), inbox))
+        }
+        None => {
+            let mqtt = address(args.mqtt, &context.settings.mqtt.value)?;
+            let (link, inbox) = Link::open(mqtt, device, &key);
+            (mqtt, (Way::Mqtt(link), inbox))
+        }
+    };
     context
         .terminal
-        .note(format_args!("device {device} speaks to {mqtt}"));
+        .note(format_args!("device {device} speaks to {way}"));
     let readings = readings(args, &workshop.project, usize::from(sensor.channel_count))?;
     let mut body = Body {
         context,
@@ -183,8 +193,31 @@ struct Body<'a> {
     chip: Chip,
     /// The model that is expected.
     name: String,
-    link: Link,
+    link: Way,
     inbox: mpsc::Receiver<Vec<u8>>,
+}
+
+/// What leads from a device to its server.
+enum Way {
+    Mqtt(Link),
+    Line(Line),
+}
+
+impl Way {
+    async fn send(&mut self, bytes: Vec<u8>) {
+        // A way that is gone for good is one that nobody reads from either: the device stops soon.
+        let _ = match self {
+            Way::Mqtt(link) => link.send(bytes).await,
+            Way::Line(line) => line.send(bytes).await,
+        };
+    }
+
+    fn in_flight(&self) -> u64 {
+        match self {
+            Way::Mqtt(link) => link.in_flight(),
+            Way::Line(line) => line.in_flight(),
+        }
+    }
 }
 
 impl Body<'_> {
@@ -309,32 +342,14 @@ async fn register(server: SocketAddr, board: &str, cohort: &str) -> Result<Ident
             .cause(&error)
             .hint("`tinyops serve` starts one, `--server ADDRESS` looks elsewhere")
     };
-    let body = serde_json::json!({ "board": board, "cohort": cohort }).to_string();
-    let request = format!(
-        "POST /api/v1/devices HTTP/1.1\r\nHost: {server}\r\nContent-Type: application/json\r\n\
-         Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
-        body.len()
-    );
-    let mut stream = TcpStream::connect(server).await.map_err(unreachable)?;
-    stream
-        .write_all(request.as_bytes())
+    let wish = serde_json::json!({ "board": board, "cohort": cohort });
+    let answer = http::post(&server.to_string(), "/api/v1/devices", None, &wish)
         .await
         .map_err(unreachable)?;
-    let mut answer = Vec::new();
-    // An answer of a few hundred bytes; what is longer is no answer of ours.
-    stream
-        .take(64 * 1024)
-        .read_to_end(&mut answer)
-        .await
-        .map_err(unreachable)?;
-    let answer = String::from_utf8_lossy(&answer);
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-    let status = head.lines().next().unwrap_or_default();
-    let (Some(start), Some(end)) = (body.find('{'), body.rfind('}')) else {
-        return Err(Failure::environment("the server did not register the device").because(status));
-    };
-    serde_json::from_str(&body[start..=end])
-        .map_err(|_| Failure::environment("the server did not register the device").because(status))
+    serde_json::from_value(answer.body).map_err(|_| {
+        Failure::environment("the server did not register the device")
+            .because(format!("it answered {}", answer.status))
+    })
 }
 
 /// Readings from the recording, or from standard input, on a thread of their own.

@@ -82,7 +82,7 @@ pub(crate) fn open_keys(folder: &std::path::Path) -> Result<Keyring, Failure> {
 }
 
 /// Waits for Ctrl-C, or for the signal that service managers send.
-async fn stop_asked() {
+pub(crate) async fn stop_asked() {
     let interrupted = tokio::signal::ctrl_c();
     #[cfg(unix)]
     {

@@ -3,6 +3,7 @@
 mod boards;
 mod compare;
 mod full;
+mod gateway;
 mod help;
 mod hostile;
 mod imports;

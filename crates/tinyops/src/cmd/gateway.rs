@@ -1,0 +1,187 @@
+mod backoff;
+mod hub;
+mod line;
+mod tty;
+mod upstream;
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use serde::Serialize;
+use tokio::{net::TcpListener, task::JoinSet};
+
+use self::{
+    hub::{Counters, Hub},
+    line::Place,
+    upstream::Upstream,
+};
+use crate::{cmd::serve::stop_asked, context::Context, failure::Failure};
+
+/// Carry devices on serial lines and TCP streams to a server
+///
+/// A pipe: it takes envelopes off its lines, brings them to the server over HTTP, and puts what the server owes the
+/// devices back on the line on which each was last heard. It has no device's key, so it can neither read proofs nor make them.
+/// Envelopes wait in memory while the server is away (`--queue-kib`, the oldest go first), and are lost if the gateway
+/// itself is stopped then.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example: tinyops gateway --tty /dev/ttyACM0 --tty /dev/ttyUSB0 --server 10.0.0.2:8420"
+)]
+pub(crate) struct Gateway {
+    /// Serial port with devices, 8N1 without flow control; may be given several times
+    #[arg(long, value_name = "PATH")]
+    tty: Vec<PathBuf>,
+    /// Speed of the serial ports, in bits a second
+    #[arg(long, default_value_t = 115_200)]
+    baud: u32,
+    /// TCP stream with devices to connect to: a terminal server, an emulator; may be given several times
+    #[arg(long, value_name = "HOST:PORT")]
+    tcp: Vec<String>,
+    /// Where devices connect over TCP; may be given several times
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Vec<SocketAddr>,
+    /// Where the server's HTTP is [default: as `tinyops config` says]
+    #[arg(long, value_name = "HOST:PORT")]
+    server: Option<String>,
+    /// File with the token that the server asks of gateways when it is not on loopback
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Memory for envelopes that wait, in KiB
+    #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(4..=1_048_576))]
+    queue_kib: u32,
+    /// Milliseconds between two questions what devices are owed
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(10..))]
+    poll_ms: u64,
+    /// Seconds between two lines about how it goes; 0 for only one at the end
+    #[arg(long, default_value_t = 60)]
+    status_seconds: u64,
+}
+
+/// How it goes, as `--json` prints it, one a line.
+#[derive(Serialize)]
+struct Status {
+    /// Addresses at which devices can connect.
+    listening: Vec<SocketAddr>,
+    /// Lines that are open now.
+    lines: usize,
+    /// Devices heard on them.
+    devices: usize,
+    /// Envelopes that wait for the server, and their bytes.
+    waiting: usize,
+    waiting_bytes: usize,
+    #[serde(flatten)]
+    counters: Counters,
+}
+
+pub(crate) async fn run(context: &Context, args: &Gateway) -> Result<(), Failure> {
+    let tty = args.tty.iter().map(|path| {
+        let path = path.clone();
+        Place::Tty(path, args.baud)
+    });
+    let tcp = args.tcp.iter().cloned().map(Place::Tcp);
+    let places: Vec<Place> = tty.chain(tcp).collect();
+    if places.is_empty() && args.listen.is_empty() {
+        return Err(Failure::question("no line is given").hint(
+            "`--tty /dev/ttyACM0` opens a serial port, `--tcp HOST:PORT` connects, `--listen ADDRESS` accepts",
+        ));
+    }
+    let hub = Arc::new(Hub::new(args.queue_kib as usize * 1024));
+    let mut tasks = JoinSet::new();
+    let mut listening = Vec::new();
+    for address in &args.listen {
+        let bound = TcpListener::bind(address).await;
+        let bound = bound.and_then(|listener| Ok((listener.local_addr()?, listener)));
+        let (address, listener) = bound.map_err(|error| {
+            Failure::environment(format!("cannot listen on {address}"))
+                .cause(&error)
+                .hint("choose another port, or stop what uses it")
+        })?;
+        listening.push(address);
+        tasks.spawn(line::accept(listener, Arc::clone(&hub)));
+    }
+    for place in places {
+        tasks.spawn(line::keep(place, Arc::clone(&hub)));
+    }
+    let upstream = Upstream {
+        server: match &args.server {
+            Some(server) => server.clone(),
+            None => context.settings.http.value.clone(),
+        },
+        token: args.token_file.as_ref().map(token).transpose()?,
+        poll: Duration::from_millis(args.poll_ms),
+    };
+    let server = upstream.server.clone();
+    let carrying = Arc::clone(&hub);
+    tasks.spawn(async move { upstream.keep(carrying).await });
+    context.terminal.note(format_args!(
+        "carries to {server}; Ctrl-C stops the gateway"
+    ));
+    let stopped = stop_asked();
+    tokio::pin!(stopped);
+    // The first line says where it listens, the last how it went.
+    say(context, &status(&hub, &listening));
+    loop {
+        let pause = match args.status_seconds {
+            0 => Duration::from_secs(u64::from(u32::MAX)),
+            seconds => Duration::from_secs(seconds),
+        };
+        tokio::select! {
+            () = &mut stopped => break,
+            () = tokio::time::sleep(pause) => say(context, &status(&hub, &listening)),
+        }
+    }
+    tasks.abort_all();
+    let last = status(&hub, &listening);
+    say(context, &last);
+    if last.waiting > 0 {
+        context.terminal.note(format_args!(
+            "{} envelopes waited for the server and are lost",
+            last.waiting
+        ));
+    }
+    Ok(())
+}
+
+fn status(hub: &Hub, listening: &[SocketAddr]) -> Status {
+    let (counters, lines, devices, waiting, waiting_bytes) = hub.figures();
+    Status {
+        listening: listening.to_vec(),
+        lines,
+        devices,
+        waiting,
+        waiting_bytes,
+        counters,
+    }
+}
+
+fn say(context: &Context, status: &Status) {
+    let counters = &status.counters;
+    if context.terminal.json {
+        let line = serde_json::to_string(status).expect("views have string keys");
+        context.terminal.line(line);
+    } else {
+        for address in &status.listening {
+            context.terminal.note(format_args!("listens on {address}"));
+        }
+        context.terminal.line(format_args!(
+            "{} lines, {} devices; up {} ({} stored, {} refused, {} dropped, {} wait), down {} ({} undelivered); {} damaged frames, {} failed exchanges",
+            status.lines,
+            status.devices,
+            counters.up,
+            counters.stored,
+            counters.refused,
+            counters.dropped,
+            status.waiting,
+            counters.down,
+            counters.undelivered,
+            counters.damaged,
+            counters.failures,
+        ));
+    }
+}
+
+fn token(path: &PathBuf) -> Result<String, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Failure::question(format!("cannot read the token file `{}`", path.display())).cause(&error)
+    })?;
+    Ok(text.trim().to_owned())
+}

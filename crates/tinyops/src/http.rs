@@ -1,0 +1,115 @@
+//! The little of HTTP/1.1 that a device or a gateway needs to speak to a TinyOps server.
+
+use std::{io, time::Duration};
+
+use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+/// An answer that takes longer is none.
+const ANSWER_WITHIN: Duration = Duration::from_secs(15);
+/// Bytes of an answer at most; what is longer is no answer of ours.
+const ANSWER_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// What a server answered.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    /// The body; null if it is no JSON.
+    pub(crate) body: Value,
+}
+
+/// Posts a document to a server, `HOST:PORT`, over a connection of its own.
+pub(crate) async fn post(
+    server: &str,
+    path: &str,
+    token: Option<&str>,
+    document: &Value,
+) -> io::Result<Answer> {
+    tokio::time::timeout(ANSWER_WITHIN, exchange(server, path, token, document))
+        .await
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+async fn exchange(
+    server: &str,
+    path: &str,
+    token: Option<&str>,
+    document: &Value,
+) -> io::Result<Answer> {
+    let body = document.to_string();
+    let authorization = token.map_or_else(String::new, |token| {
+        format!("Authorization: Bearer {token}\r\n")
+    });
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nHost: {server}\r\n{authorization}Content-Type: application/json\r\n\
+         Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    let mut stream = TcpStream::connect(server).await?;
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    stream
+        .take(ANSWER_BYTES_MAX)
+        .read_to_end(&mut answer)
+        .await?;
+    read(&answer).ok_or_else(|| {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            "what answers there does not speak HTTP/1.1",
+        )
+    })
+}
+
+fn read(answer: &[u8]) -> Option<Answer> {
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n")?;
+    let head = std::str::from_utf8(&answer[..end]).ok()?;
+    let mut lines = head.lines();
+    let status = lines.next()?.strip_prefix("HTTP/1.1 ")?.get(..3)?;
+    let is_chunked = lines.any(|line| {
+        let line = line.to_ascii_lowercase();
+        line.starts_with("transfer-encoding:") && line.contains("chunked")
+    });
+    let body = &answer[end + 4..];
+    let body = if is_chunked { &joined(body)? } else { body };
+    Some(Answer {
+        status: status.parse().ok()?,
+        body: serde_json::from_slice(body).unwrap_or(Value::Null),
+    })
+}
+
+/// The chunks of a body (RFC 9112, section 7.1), joined.
+fn joined(mut rest: &[u8]) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let end = rest.windows(2).position(|two| two == b"\r\n")?;
+        let size = std::str::from_utf8(&rest[..end]).ok()?;
+        let size = size.split(';').next()?.trim();
+        let size = usize::from_str_radix(size, 16).ok()?;
+        if size == 0 {
+            return Some(body);
+        }
+        let chunk = rest.get(end + 2..)?;
+        body.extend(chunk.get(..size)?);
+        rest = chunk.get(size + 2..)?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_read_whole_or_in_chunks() {
+        let whole = read(b"HTTP/1.1 201 Created\r\nContent-Length: 7\r\n\r\n{\"a\":1}").unwrap();
+        assert_eq!((whole.status, &whole.body["a"]), (201, &1.into()));
+        let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n{\"a\"\r\n3;x=y\r\n:2}\r\n0\r\n\r\n";
+        assert_eq!(read(chunked).unwrap().body["a"], 2);
+        let cut = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n{\"";
+        assert!(read(cut).is_none());
+        assert!(read(b"+OK POP3 ready\r\n\r\n").is_none());
+        assert!(read(b"").is_none());
+    }
+}

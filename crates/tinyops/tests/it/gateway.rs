@@ -1,0 +1,295 @@
+//! A server, a gateway and devices on its lines: what they say arrives, whatever is away in between.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
+    process::{Child, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use tinyops_wire::{
+    DeviceId, DeviceKey, Envelope, Frame, ModelId,
+    envelope::Direction,
+    frame::Hello,
+    serial::{Decoder, Message},
+};
+
+use crate::workplace::Workplace;
+
+/// A process of ours that speaks JSON, one document or line after the other; killed when it is dropped.
+struct Running {
+    child: Child,
+    lines: std::sync::mpsc::Receiver<String>,
+}
+
+impl Running {
+    fn start(place: &Workplace, args: &[&str]) -> Running {
+        let mut child = place
+            .command(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Running { child, lines }
+    }
+
+    /// Waits for output that is a document, over however many lines.
+    fn document(&self) -> Value {
+        let mut text = String::new();
+        loop {
+            let line = self.lines.recv_timeout(Duration::from_secs(60));
+            text += &line.expect("the process says something");
+            if let Ok(document) = serde_json::from_str(&text) {
+                return document;
+            }
+        }
+    }
+
+    /// Waits for a status line of which something holds.
+    fn status(&self, holds: impl Fn(&Value) -> bool) -> Value {
+        let begun = Instant::now();
+        loop {
+            let status = self.document();
+            if holds(&status) {
+                return status;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(60), "{status}");
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A registered device with its key.
+fn device(place: &Workplace) -> (DeviceId, DeviceKey) {
+    let added = place
+        .check(&["devices", "add", "--board", "esp-eye", "--json"], 0)
+        .json();
+    let key = added["key"].as_str().unwrap();
+    let key: tinyops_wire::Digest = key.parse().unwrap();
+    (
+        added["device"].as_str().unwrap().parse().unwrap(),
+        DeviceKey(key.0),
+    )
+}
+
+/// What a device says when it boots, as it goes over the line.
+fn hello((device, key): &(DeviceId, DeviceKey), sequence: u32) -> Vec<u8> {
+    let mut body = [0; 128];
+    let frame = Frame::Hello(Hello {
+        boot_count: sequence,
+        sequence: 0,
+        arena_bytes: 32_768,
+        slot_bytes: 131_072,
+        board: "esp-eye",
+        trust: None,
+    });
+    let len = frame.encode(&mut body).unwrap();
+    let envelope = Envelope {
+        direction: Direction::Up,
+        device: *device,
+        model: ModelId(0),
+        sequence,
+        body: &body[..len],
+    };
+    let mut sealed = [0; 256];
+    let len = envelope.seal(key, &mut sealed).unwrap();
+    let mut line = [0; 512];
+    let len = Message::Up(&sealed[..len]).encode(&mut line).unwrap();
+    line[..len].to_vec()
+}
+
+fn reports(place: &Workplace) -> Vec<i64> {
+    let listed = place.check(&["devices", "ls", "--json"], 0).json();
+    let devices = listed["devices"].as_array().unwrap();
+    let count = |device: &Value| device["report_count"].as_i64().unwrap_or_default();
+    devices.iter().map(count).collect()
+}
+
+#[test]
+fn many_devices_reach_the_server_over_one_gateway_and_wait_while_it_is_away() {
+    let place = Workplace::fans();
+    let devices = [device(&place), device(&place), device(&place)];
+    let serve = |http: &str| {
+        let args = [
+            "serve",
+            "--http",
+            http,
+            "--mqtt",
+            "127.0.0.1:0",
+            "--json",
+            "--no-loops",
+        ];
+        Running::start(&place, &args)
+    };
+    let server = serve("127.0.0.1:0");
+    let http = server.document()["http"].as_str().unwrap().to_owned();
+    let http = http.strip_prefix("http://").unwrap();
+    let args = [
+        "gateway",
+        "--listen",
+        "127.0.0.1:0",
+        "--server",
+        http,
+        "--poll-ms",
+        "50",
+    ];
+    let gateway = Running::start(
+        &place,
+        &[&args[..], &["--status-seconds", "1", "--json"]].concat(),
+    );
+    let listening = gateway.document()["listening"][0].clone();
+    let listening = listening.as_str().unwrap();
+
+    // Two devices on one line with noise between their frames, and one on a line of its own.
+    let mut shared = TcpStream::connect(listening).unwrap();
+    let mut own = TcpStream::connect(listening).unwrap();
+    let noise = b"\r\nboot v1.2 \xff\x00\x17garbage";
+    let said = [
+        &hello(&devices[0], 1)[..],
+        noise,
+        &hello(&devices[1], 1),
+        noise,
+    ];
+    shared.write_all(&said.concat()).unwrap();
+    own.write_all(&hello(&devices[2], 1)).unwrap();
+    let status = gateway.status(|status| status["stored"] == 3);
+    assert_eq!(
+        (&status["lines"], &status["devices"]),
+        (&2.into(), &3.into())
+    );
+    assert!(status["damaged"].as_u64() >= Some(1), "{status}");
+    assert_eq!(reports(&place), [1, 1, 1]);
+
+    // The server is gone: envelopes wait. It comes back at the same address: they arrive, each once.
+    drop(server);
+    for sequence in 2..=4 {
+        shared.write_all(&hello(&devices[0], sequence)).unwrap();
+    }
+    gateway.status(|status| status["failures"].as_u64() >= Some(1) && status["waiting"] == 3);
+    let server = serve(http);
+    server.document();
+    let status = gateway.status(|status| status["stored"] == 6);
+    assert_eq!(
+        (&status["waiting"], &status["dropped"]),
+        (&0.into(), &0.into())
+    );
+    let mut counts = reports(&place);
+    counts.sort_unstable();
+    assert_eq!(counts, [1, 1, 4]);
+
+    // What no key sealed is turned away for good, and stops nothing.
+    let mut forged = devices[2].clone();
+    forged.1.0[0] ^= 1;
+    own.write_all(&hello(&forged, 2)).unwrap();
+    own.write_all(&hello(&devices[2], 3)).unwrap();
+    let status = gateway.status(|status| status["stored"] == 7);
+    assert_eq!(status["refused"], 1);
+
+    // A device that begins is told how much the gateway takes.
+    let mut line = [0; 32];
+    let begins = Message::Room { body_bytes: 500 }.encode(&mut line).unwrap();
+    own.write_all(&line[..begins]).unwrap();
+    own.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut decoder = Decoder::<64>::new();
+    let mut rooms = 0;
+    while rooms < 2 {
+        let mut byte = [0];
+        own.read_exact(&mut byte).unwrap();
+        if let Some(message) = decoder.push(byte[0]) {
+            let is_room = matches!(message, Ok(Message::Room { body_bytes: 2304 }));
+            assert!(is_room, "{message:?}");
+            rooms += 1;
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_serial_port_is_a_line() {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let place = Workplace::fans();
+    let device = device(&place);
+    let args = [
+        "serve",
+        "--http",
+        "127.0.0.1:0",
+        "--mqtt",
+        "127.0.0.1:0",
+        "--json",
+        "--no-loops",
+    ];
+    let server = Running::start(&place, &args);
+    let http = server.document()["http"].as_str().unwrap().to_owned();
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&master).unwrap();
+    unlockpt(&master).unwrap();
+    let name = ptsname(&master, Vec::new()).unwrap();
+    let tty = name.to_str().unwrap();
+    let args = [
+        "gateway",
+        "--tty",
+        tty,
+        "--server",
+        http.strip_prefix("http://").unwrap(),
+    ];
+    let gateway = Running::start(
+        &place,
+        &[
+            &args[..],
+            &["--poll-ms", "50", "--status-seconds", "1", "--json"],
+        ]
+        .concat(),
+    );
+    gateway.status(|status| status["lines"] == 1);
+    let mut port = std::fs::File::from(master);
+    // Bytes that a terminal would take for itself must pass: ^C, ^D, ^S, ^Q, carriage return.
+    port.write_all(b"\x03\x04\x13\x11\r\n\x00").unwrap();
+    port.write_all(&hello(&device, 1)).unwrap();
+    let status = gateway.status(|status| status["stored"] == 1);
+    assert_eq!(status["damaged"], 1);
+    let mut decoder = Decoder::<64>::new();
+    let mut byte = [0];
+    let said = loop {
+        port.read_exact(&mut byte).unwrap();
+        if let Some(message) = decoder.push(byte[0]) {
+            break message.map(|message| message == Message::Room { body_bytes: 2304 });
+        }
+    };
+    assert_eq!(said, Ok(true));
+}
+
+#[test]
+fn a_gateway_without_a_line_or_with_a_bad_one_says_so() {
+    let place = Workplace::empty();
+    let none = place.check(&["gateway"], 2);
+    assert!(none.stderr.contains("--listen"), "{}", none.stderr);
+    let token = place.check(
+        &["gateway", "--tcp", "localhost:1", "--token-file", "none"],
+        2,
+    );
+    assert!(token.stderr.contains("token file"), "{}", token.stderr);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let taken = place.check(&["gateway", "--listen", &address], 3);
+    assert!(
+        taken.stderr.contains("choose another port"),
+        "{}",
+        taken.stderr
+    );
+}
