@@ -133,11 +133,30 @@ pub enum FleetError {
     #[error("the capsule cannot be made")]
     Capsule(#[from] tinyops_wire::capsule::CapsuleError),
     /// Releases are signed elsewhere.
-    #[error("there is no release key here: sign the release where it is, and import the capsule")]
+    #[error("there is no release key here")]
     NoReleaseKey,
     /// A statement could not be made.
     #[error("the statement cannot be made")]
     Statement(#[from] tinyops_wire::statement::StatementError),
+    /// A command that should sign did not.
+    #[error("`{command}` did not sign: {problem}")]
+    Signing {
+        /// The command.
+        command: String,
+        /// What it did instead.
+        problem: String,
+    },
+    /// Fewer root keys are here than it takes.
+    #[error("the key set has {found} of the {needed} root signatures that it takes")]
+    Signatures {
+        /// How many have signed.
+        found: u8,
+        /// How many it takes.
+        needed: u8,
+    },
+    /// A key set cannot be changed so.
+    #[error("{0}")]
+    KeySet(String),
     /// A key file could not be read or made.
     #[error("key file `{path}`: {problem}")]
     Key {

@@ -13,6 +13,7 @@ mod fleet;
 pub mod enrol;
 pub mod keys;
 pub mod sign;
+pub mod signer;
 
 // What they tell.
 pub mod ingest;
@@ -37,4 +38,4 @@ pub mod owed;
 pub use fleet::{Event, Fleet, FleetError, Policy};
 pub use ingest::{Refusal, Uplink, Verdict};
 pub use keys::{KeyFolder, Keyring};
-pub use sign::Signer;
+pub use signer::Signer;

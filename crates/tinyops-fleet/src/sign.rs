@@ -1,22 +1,14 @@
-//! Signing: a payload becomes a capsule that devices accept.
-
-use std::io::Write as _;
-use std::path::Path;
+//! Signing: a payload becomes a capsule that devices accept, here or where the release key is.
 
 use tinyops_store::capsule::Capsule;
 use tinyops_store::lineage::Edge;
-use tinyops_store::{Digest, Json, ModelId, Timestamp, capsule, lineage};
+use tinyops_store::{Digest, Json, ModelId, StoreError, Timestamp, capsule, lineage};
+use tinyops_wire::capsule::Unverified;
 use tinyops_wire::payload::{Payload, SectionId};
-use tinyops_wire::{Manifest, SigningKey, VerifyingKey, capsule as wire};
+use tinyops_wire::{Manifest, VerifyingKey, capsule as wire};
 
 use crate::enrol::note;
-use crate::{Fleet, FleetError};
-
-/// A key that signs. It lives in a file that only its owner can read, never in the database or a log.
-#[derive(Clone, Debug)]
-pub struct Signer {
-    key: SigningKey,
-}
+use crate::{Fleet, FleetError, Signer};
 
 /// A payload that wants to become a capsule.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,112 +25,98 @@ pub struct Unsigned<'a> {
     pub detail: Json,
 }
 
-impl Signer {
-    /// The key that grows from 32 secret random bytes.
-    pub fn from_seed(seed: &[u8; 32]) -> Signer {
-        Signer {
-            key: SigningKey::from_seed(seed),
-        }
-    }
-
-    /// Reads the key from `path` (64 hex digits); makes it from `seed` if the file is missing.
-    ///
-    /// # Errors
-    /// [`FleetError::Key`] if others may read the file, or it holds something else.
-    pub fn open(path: &Path, seed: &[u8; 32]) -> Result<Signer, FleetError> {
-        let wrong = |problem: String| FleetError::Key {
-            path: path.display().to_string(),
-            problem,
-        };
-        match std::fs::read_to_string(path) {
-            Ok(text) => {
-                check_permissions(path).map_err(wrong)?;
-                let digest: Digest = text
-                    .trim()
-                    .parse()
-                    .map_err(|_| wrong("not 64 hex digits".to_owned()))?;
-                Ok(Signer::from_seed(&digest.0))
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                if let Some(folder) = path.parent() {
-                    std::fs::create_dir_all(folder).map_err(|error| wrong(error.to_string()))?;
-                }
-                write_secret(path, &format!("{}\n", Digest(*seed)))
-                    .map_err(|error| wrong(error.to_string()))?;
-                Ok(Signer::from_seed(seed))
-            }
-            Err(error) => Err(wrong(error.to_string())),
-        }
-    }
-
-    /// The public half, which devices carry.
-    pub fn verifying_key(&self) -> VerifyingKey {
-        self.key.verifying_key()
-    }
-
-    /// Signs what a wire format says is to be signed.
-    ///
-    /// # Errors
-    /// [`FleetError::Key`] if the key is not here and whoever has it does not sign.
-    pub fn sign(&self, message: &[u8]) -> Result<[u8; 64], FleetError> {
-        Ok(self.key.sign(message))
-    }
-}
+/// What signs nothing: zeros, which no strict verification takes for a signature of anybody.
+const NO_SIGNATURE: [u8; 64] = [0; 64];
 
 impl Fleet {
     /// Signs a payload with the board's next sequence number, keeps the capsule and its row, and names its model id.
     ///
     /// # Errors
-    /// [`FleetError::Capsule`] if the payload is not sound.
+    /// [`FleetError::Capsule`] if the payload is not sound, [`FleetError::Signing`].
     pub async fn sign(
         &self,
         signer: &Signer,
         unsigned: &Unsigned<'_>,
         now: Timestamp,
     ) -> Result<Capsule, FleetError> {
-        let payload = Payload::parse(unsigned.payload).map_err(wire::CapsuleError::Payload)?;
-        let baseline = payload.section(SectionId::Baseline).unwrap_or_default();
-        let program_digest = payload
-            .section(SectionId::Program)
-            .map_or(Digest([0; 32]), Digest::of);
-        let tx = self.db.begin("sign a capsule").await?;
-        let mut sequence = capsule::last_sequence(&tx, unsigned.board).await?;
-        let row = loop {
+        let mut sequence = capsule::last_sequence(&self.db, unsigned.board).await?;
+        loop {
             sequence += 1;
-            let manifest = Manifest {
-                sequence,
-                board: unsigned.board,
-                payload_digest: Digest([0; 32]), // Both are taken from the payload when it is signed.
-                payload_bytes: 0,
-                program_digest,
-                name: unsigned.model,
-                version: unsigned.version,
-            };
-            let mut bytes = vec![0; unsigned.payload.len() + wire::HEAD_BYTES_MAX];
-            let sign = |message: &[u8]| signer.sign(message);
-            let len = wire::encode_with(&manifest, unsigned.payload, sign, &mut bytes)?;
-            bytes.truncate(len);
-            let manifest_digest =
-                wire::Capsule::verify(&bytes, &[signer.verifying_key()])?.manifest_digest;
-            let id = ModelId::of(&manifest_digest);
-            // Four bytes may meet another capsule's, or the 0 that stands for no model: the next number gives others.
-            if id != ModelId(0) && capsule::get(&tx, id).await?.is_none() {
-                break Capsule {
-                    manifest_digest,
-                    id,
-                    model: unsigned.model.to_owned(),
-                    version: unsigned.version,
-                    board: unsigned.board.to_owned(),
-                    digest: self.artifacts.put(&bytes).await?,
-                    bytes: u32::try_from(bytes.len()).map_err(|_| wire::CapsuleError::Length)?,
-                    payload: Digest::of(unsigned.payload),
-                    sequence,
-                    baseline: baseline.to_vec(),
-                    detail: unsigned.detail.clone(),
-                    created_at: now,
-                };
+            // Nothing is locked while a command signs.
+            let request = unsigned_capsule(unsigned, sequence)?;
+            let bytes = signer
+                .work(move |signer| sign_capsule(signer, &request))
+                .await?;
+            match self
+                .keep(&bytes, &[signer.verifying_key()], &unsigned.detail, now)
+                .await
+            {
+                // Another was faster, or four bytes meet another capsule's id: the next number gives others.
+                Err(FleetError::Store(StoreError::Exists { .. })) => {}
+                done => return done,
             }
+        }
+    }
+
+    /// What [`sign_capsule`] signs where the release key is: the capsule of a payload, with the board's next sequence
+    /// number and an empty signature.
+    ///
+    /// # Errors
+    /// [`FleetError::Capsule`] if the payload is not sound.
+    pub async fn signing_request(&self, unsigned: &Unsigned<'_>) -> Result<Vec<u8>, FleetError> {
+        let last = capsule::last_sequence(&self.db, unsigned.board).await?;
+        unsigned_capsule(unsigned, last + 1)
+    }
+
+    /// Keeps a capsule that was signed elsewhere by a release key of this fleet's key set, and its row.
+    ///
+    /// # Errors
+    /// [`FleetError::Capsule`] if none of them has signed it, or it is not sound; [`FleetError::Store`] if its sequence
+    /// number or model id is taken.
+    pub async fn take_signed(
+        &self,
+        bytes: &[u8],
+        detail: &Json,
+        now: Timestamp,
+    ) -> Result<Capsule, FleetError> {
+        let keys = self.keys.as_ref().ok_or(FleetError::NoReleaseKey)?;
+        self.keep(bytes, keys.trust.keys.release.keys(), detail, now)
+            .await
+    }
+
+    /// Checks a signed capsule and adds its row.
+    async fn keep(
+        &self,
+        bytes: &[u8],
+        keys: &[VerifyingKey],
+        detail: &Json,
+        now: Timestamp,
+    ) -> Result<Capsule, FleetError> {
+        let checked = wire::Capsule::verify(bytes, keys)?;
+        let manifest = &checked.manifest;
+        let baseline = checked.payload.section(SectionId::Baseline);
+        let row = Capsule {
+            manifest_digest: checked.manifest_digest,
+            id: checked.model(),
+            model: manifest.name.to_owned(),
+            version: manifest.version,
+            board: manifest.board.to_owned(),
+            digest: self.artifacts.put(bytes).await?,
+            bytes: u32::try_from(bytes.len()).map_err(|_| wire::CapsuleError::Length)?,
+            payload: manifest.payload_digest,
+            sequence: manifest.sequence,
+            baseline: baseline.unwrap_or_default().to_vec(),
+            detail: detail.clone(),
+            created_at: now,
         };
+        let tx = self.db.begin("keep a capsule").await?;
+        // 0 stands for no model.
+        if row.id == ModelId(0) || capsule::get(&tx, row.id).await?.is_some() {
+            return Err(FleetError::Store(StoreError::Exists {
+                entity: "capsule",
+                key: row.id.to_string(),
+            }));
+        }
         capsule::add(&tx, &row).await?;
         let edge = Edge {
             from: row.payload,
@@ -147,41 +125,52 @@ impl Fleet {
             run: None,
         };
         lineage::add(&tx, &[edge]).await?;
-        let detail =
-            serde_json::json!({ "model": row.model, "version": row.version, "board": row.board });
+        let detail = serde_json::json!({
+            "model": row.model, "version": row.version, "board": row.board,
+        });
         note(&tx, now, "fleet", "capsule.sign", row.id, &detail).await?;
         tx.commit().await?;
         Ok(row)
     }
 }
 
-#[cfg(unix)]
-fn check_permissions(path: &Path) -> Result<(), String> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let mode = std::fs::metadata(path)
-        .map_err(|error| error.to_string())?
-        .permissions()
-        .mode();
-    match mode & 0o077 {
-        0 => Ok(()),
-        _ => Err(format!(
-            "others may read it (mode {:o}): `chmod 600` it",
-            mode & 0o777
-        )),
-    }
+/// A capsule with an empty signature: everything but that is as it will be.
+fn unsigned_capsule(unsigned: &Unsigned<'_>, sequence: u32) -> Result<Vec<u8>, FleetError> {
+    let payload = Payload::parse(unsigned.payload).map_err(wire::CapsuleError::Payload)?;
+    let program_digest = payload
+        .section(SectionId::Program)
+        .map_or(Digest([0; 32]), Digest::of);
+    let manifest = Manifest {
+        sequence,
+        board: unsigned.board,
+        payload_digest: Digest([0; 32]), // Both are taken from the payload when it is signed.
+        payload_bytes: 0,
+        program_digest,
+        name: unsigned.model,
+        version: unsigned.version,
+    };
+    encode(&manifest, unsigned.payload, |_| Ok(NO_SIGNATURE))
 }
 
-#[cfg(not(unix))]
-fn check_permissions(_path: &Path) -> Result<(), String> {
-    Ok(())
+/// Signs a capsule that [`Fleet::signing_request`] made, whoever signed it before.
+///
+/// # Errors
+/// [`FleetError::Capsule`] if the bytes are no sound capsule, [`FleetError::Signing`].
+pub fn sign_capsule(signer: &Signer, request: &[u8]) -> Result<Vec<u8>, FleetError> {
+    let request = Unverified::parse(request)?;
+    let checked = request.verify_payload()?;
+    encode(&checked.manifest, request.payload(), |message| {
+        signer.sign(message)
+    })
 }
 
-fn write_secret(path: &Path, text: &str) -> std::io::Result<()> {
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
+fn encode(
+    manifest: &Manifest<'_>,
+    payload: &[u8],
+    sign: impl FnOnce(&[u8]) -> Result<[u8; 64], FleetError>,
+) -> Result<Vec<u8>, FleetError> {
+    let mut bytes = vec![0; payload.len() + wire::HEAD_BYTES_MAX];
+    let len = wire::encode_with(manifest, payload, sign, &mut bytes)?;
+    bytes.truncate(len);
+    Ok(bytes)
 }

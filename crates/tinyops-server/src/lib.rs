@@ -29,5 +29,5 @@ mod text;
 pub use app::{App, Business, Clock};
 pub use civil::Moment;
 pub use event::Event;
-pub use release::{ReleaseError, release};
+pub use release::{ReleaseError, admit, release, requests};
 pub use serve::{Config, Loops, Running, ServeError, router, serve};

@@ -197,14 +197,7 @@ async fn run(
 /// Signs a version and starts its rollout with the fleet's plan.
 async fn send_out(app: &App, name: &str, version: u32) -> Result<(), ReleaseError> {
     let inner = app.inner();
-    release(
-        &inner.fleet,
-        inner.keys.release()?,
-        name,
-        version,
-        app.now(),
-    )
-    .await?;
+    release(&inner.fleet, &inner.keys, name, version, app.now()).await?;
     let wish = Wish {
         model: name,
         version,

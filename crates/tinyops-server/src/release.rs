@@ -1,9 +1,11 @@
 //! From a registered model version to signed capsules: where the two loops hand over.
 
 use tinyops_fleet::sign::Unsigned;
-use tinyops_fleet::{Fleet, FleetError, Signer};
+use tinyops_fleet::{Fleet, FleetError, Keyring};
 use tinyops_store::capsule::{self, Capsule};
 use tinyops_store::{Digest, Json, StoreError, Timestamp, model};
+use tinyops_wire::Manifest;
+use tinyops_wire::capsule::{CapsuleError, Unverified};
 use tinyops_wire::payload::{Payload, SectionId};
 use tinyops_wire::section::Labels;
 
@@ -38,57 +40,139 @@ pub enum ReleaseError {
     Store(#[from] StoreError),
 }
 
-/// Signs a version for every board that it was compiled for; capsules that exist already stay.
+/// Signs a version for every board that it was compiled for; capsules that devices take as they are stay.
+///
+/// # Errors
+/// [`FleetError::NoReleaseKey`] if one is to be signed and the release key is elsewhere.
 pub async fn release(
     fleet: &Fleet,
-    signer: &Signer,
+    keys: &Keyring,
     model: &str,
     version: u32,
     now: Timestamp,
 ) -> Result<Vec<Capsule>, ReleaseError> {
+    let mut capsules = Vec::new();
+    for package in packages(fleet, model, version).await? {
+        match signed(fleet, keys, &package).await? {
+            Some(capsule) => capsules.push(capsule),
+            None => {
+                let signer = keys.release().map_err(ReleaseError::Fleet)?;
+                capsules.push(fleet.sign(signer, &package.unsigned(), now).await?);
+            }
+        }
+    }
+    Ok(capsules)
+}
+
+/// What there is to sign of a version where the release key is: a capsule with an empty signature for each board that
+/// has none which devices take.
+pub async fn requests(
+    fleet: &Fleet,
+    keys: &Keyring,
+    model: &str,
+    version: u32,
+) -> Result<Vec<(String, Vec<u8>)>, ReleaseError> {
+    let mut requests = Vec::new();
+    for package in packages(fleet, model, version).await? {
+        if signed(fleet, keys, &package).await?.is_none() {
+            let request = fleet.signing_request(&package.unsigned()).await?;
+            requests.push((package.board, request));
+        }
+    }
+    Ok(requests)
+}
+
+/// Takes in a capsule that was signed where the release key is, if it is of a registered version.
+pub async fn admit(fleet: &Fleet, bytes: &[u8], now: Timestamp) -> Result<Capsule, ReleaseError> {
+    let claimed = Unverified::parse(bytes).map_err(FleetError::from)?;
+    let Manifest {
+        name,
+        version,
+        board,
+        payload_digest,
+        ..
+    } = claimed.manifest;
+    let package = packages(fleet, name, version)
+        .await?
+        .into_iter()
+        .find(|package| package.board == board && Digest::of(&package.payload) == payload_digest)
+        .ok_or(CapsuleError::Digest)
+        .map_err(FleetError::from)?;
+    Ok(fleet.take_signed(bytes, &package.detail, now).await?)
+}
+
+/// What a version was compiled to for one board.
+struct Package {
+    model: String,
+    version: u32,
+    board: String,
+    payload: Vec<u8>,
+    detail: Json,
+}
+
+impl Package {
+    fn unsigned(&self) -> Unsigned<'_> {
+        Unsigned {
+            model: &self.model,
+            version: self.version,
+            board: &self.board,
+            payload: &self.payload,
+            detail: self.detail.clone(),
+        }
+    }
+}
+
+/// The newest capsule of a package, if a release key of the key set in force has signed it.
+async fn signed(
+    fleet: &Fleet,
+    keys: &Keyring,
+    package: &Package,
+) -> Result<Option<Capsule>, ReleaseError> {
+    let Package {
+        model,
+        version,
+        board,
+        ..
+    } = package;
+    let Some(capsule) = capsule::for_board(&fleet.db, model, *version, board).await? else {
+        return Ok(None);
+    };
+    let bytes = fleet.artifacts.get(&capsule.digest).await?;
+    let verified = tinyops_wire::Capsule::verify(&bytes, keys.trust.keys.release.keys()).is_ok();
+    Ok(verified.then_some(capsule))
+}
+
+/// What a version was compiled to.
+async fn packages(fleet: &Fleet, model: &str, version: u32) -> Result<Vec<Package>, ReleaseError> {
     let row = model::get(&fleet.db, model, version)
         .await?
         .ok_or_else(|| ReleaseError::NoModel {
             model: model.to_owned(),
             version,
         })?;
-    let signed: Vec<Capsule> = capsule::of_model(&fleet.db, model)
-        .await?
-        .into_iter()
-        .filter(|capsule| capsule.version == version)
-        .collect();
-    let mut capsules = Vec::new();
-    for package in row
-        .metrics
-        .get(PACKAGES)
-        .and_then(Json::as_array)
-        .into_iter()
-        .flatten()
-    {
+    let listed = row.metrics.get(PACKAGES).and_then(Json::as_array);
+    let mut packages = Vec::new();
+    for package in listed.into_iter().flatten() {
         let Some((board, payload)) = package_of(package) else {
             continue;
         };
-        if let Some(capsule) = signed.iter().find(|capsule| capsule.board == board) {
-            capsules.push(capsule.clone());
-            continue;
-        }
         let payload = fleet.artifacts.get(&payload).await?;
-        let unsigned = Unsigned {
-            model,
+        let detail = serde_json::json!({ "labels": labels(&payload), "fit": package.get("fit") });
+        packages.push(Package {
+            model: model.to_owned(),
             version,
-            board,
-            payload: &payload,
-            detail: serde_json::json!({ "labels": labels(&payload), "fit": package.get("fit") }),
-        };
-        capsules.push(fleet.sign(signer, &unsigned, now).await?);
+            board: board.to_owned(),
+            payload,
+            detail,
+        });
     }
-    if capsules.is_empty() {
+    if packages.is_empty() {
         return Err(ReleaseError::NoPayload {
             model: model.to_owned(),
             version,
         });
     }
-    Ok(capsules)
+    Ok(packages)
 }
 
 /// The board and the payload of a package.

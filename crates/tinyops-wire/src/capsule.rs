@@ -112,6 +112,11 @@ impl<'a> Unverified<'a> {
         ModelId::of(&self.manifest_digest())
     }
 
+    /// The bytes that the manifest should be of.
+    pub fn payload(&self) -> &'a [u8] {
+        self.payload_bytes
+    }
+
     /// Digest of the manifest's bytes, which a director's statement names.
     pub fn manifest_digest(&self) -> Digest {
         Digest::of(self.signed.payload)

@@ -15,10 +15,12 @@ mod fleet;
 mod gateway;
 mod import;
 mod init;
+mod keys;
 mod models;
 mod monitor;
 mod ops;
 mod predict;
+mod release;
 mod rollout;
 mod run;
 pub(crate) mod serve;
@@ -62,6 +64,8 @@ enum Verb {
     Compare(compare::Compare),
     Smoke(smoke::SmokeTest),
     Devices(devices::Devices),
+    Keys(keys::Keys),
+    Release(release::Release),
     Rollout(rollout::Rollout),
     Monitor(monitor::Monitor),
     Alerts(alerts::Alerts),
@@ -91,6 +95,8 @@ pub(crate) async fn dispatch(cli: Cli, terminal: Terminal) -> Result<(), Failure
         Verb::Compare(args) => compare::run(&context, &args).await,
         Verb::Smoke(args) => smoke::run(&context, &args).await,
         Verb::Devices(args) => devices::run(&context, &args).await,
+        Verb::Keys(args) => keys::run(&context, &args).await,
+        Verb::Release(args) => release::run(&context, &args).await,
         Verb::Rollout(args) => rollout::run(&context, &args).await,
         Verb::Monitor(args) => monitor::run(&context, &args).await,
         Verb::Alerts(args) => alerts::run(&context, &args).await,

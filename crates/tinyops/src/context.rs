@@ -9,7 +9,7 @@ use std::{
 use tinyops_compile::{Board, Boards};
 use tinyops_fleet::{Fleet, FleetError, Policy};
 use tinyops_pipeline::{Project, ProjectError, Workshop, boards_of, read_board};
-use tinyops_server::Moment;
+use tinyops_server::{Moment, ReleaseError};
 use tinyops_store::{Artifacts, Db, Digest, Readers, StoreError, Timestamp, write_whole};
 
 use crate::{
@@ -189,8 +189,24 @@ impl From<FleetError> for Failure {
     fn from(error: FleetError) -> Self {
         match &error {
             FleetError::Store(error) => store_failure(error),
-            FleetError::Key { .. } => Failure::of(Exit::Environment, &error),
+            FleetError::Key { .. } | FleetError::Signing { .. } => {
+                Failure::of(Exit::Environment, &error)
+            }
+            FleetError::NoReleaseKey => Failure::of(Exit::Question, &error).hint(
+                "`tinyops release request` makes what the holder of the key signs, `tinyops release import` takes it in",
+            ),
             _ => Failure::of(Exit::Question, &error),
+        }
+    }
+}
+
+/// A version that cannot be released is the question's fault, unless it is a key or the store.
+impl From<ReleaseError> for Failure {
+    fn from(error: ReleaseError) -> Self {
+        match error {
+            ReleaseError::Fleet(error) => error.into(),
+            ReleaseError::Store(error) => error.into(),
+            error => Failure::of(Exit::Question, &error),
         }
     }
 }

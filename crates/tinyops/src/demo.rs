@@ -20,8 +20,8 @@ use std::{
 };
 
 use tinyops_fleet::{
-    Event as FleetEvent, Fleet, Policy, Signer, canary::Plan as RolloutPlan, detector::DriftPolicy,
-    rollout::Wish, round::RoundPolicy,
+    Event as FleetEvent, Fleet, Keyring, Policy, canary::Plan as RolloutPlan,
+    detector::DriftPolicy, rollout::Wish, round::RoundPolicy,
 };
 use tinyops_pipeline::{Job, Project, Reporter, Workshop, run as run_pipeline};
 use tinyops_server::{Config, Event, Loops, Running, release, serve};
@@ -153,9 +153,7 @@ pub(crate) async fn tell(wishes: &Wishes, terminal: Terminal) -> Result<Told, Fa
         events,
         busy: false,
     };
-    let summary = stage
-        .play(&workshop, &fleet, keys.release()?, version)
-        .await?;
+    let summary = stage.play(&workshop, &fleet, &keys, version).await?;
     Ok(Told {
         summary,
         running,
@@ -273,7 +271,7 @@ impl Stage {
         &mut self,
         workshop: &Workshop,
         fleet: &Fleet,
-        signer: &Signer,
+        keys: &Keyring,
         version: u32,
     ) -> Result<Summary, Failure> {
         let begun = Instant::now();
@@ -281,7 +279,7 @@ impl Stage {
         let mut summary = Summary::new(&name, version);
 
         // The first model goes out.
-        release(fleet, signer, &name, version, (workshop.now)())
+        release(fleet, keys, &name, version, (workshop.now)())
             .await
             .map_err(|error| Failure::of(Exit::Environment, &error))?;
         let wish = Wish {

@@ -2,6 +2,7 @@
 
 mod detection;
 mod ingest;
+mod keys;
 mod rollout;
 mod round;
 mod world;

@@ -61,6 +61,18 @@ pub(crate) fn baseline() -> Baseline {
     Baseline::new(1_000, &channels, &[0.7, 0.3]).unwrap()
 }
 
+fn payload_bytes() -> Vec<u8> {
+    let mut baseline_bytes = vec![0; baseline().encoded_len()];
+    baseline().encode(&mut baseline_bytes).unwrap();
+    let sections: [(SectionId, &[u8]); 2] = [
+        (SectionId::Program, b"program"),
+        (SectionId::Baseline, &baseline_bytes),
+    ];
+    let mut bytes = vec![0; payload::encoded_len(sections.iter().map(|(_, bytes)| bytes.len()))];
+    payload::encode(&sections, &mut bytes).unwrap();
+    bytes
+}
+
 impl World {
     pub(crate) async fn new(device_count: u64, policy: Policy) -> World {
         let db = Db::open("sqlite::memory:").await.unwrap();
@@ -115,15 +127,7 @@ impl World {
         };
         let version = model::add(&tx, &new, self.now).await.unwrap().version;
         tx.commit().await.unwrap();
-        let mut baseline_bytes = vec![0; baseline().encoded_len()];
-        baseline().encode(&mut baseline_bytes).unwrap();
-        let sections: [(SectionId, &[u8]); 2] = [
-            (SectionId::Program, b"program"),
-            (SectionId::Baseline, &baseline_bytes),
-        ];
-        let mut bytes =
-            vec![0; payload::encoded_len(sections.iter().map(|(_, bytes)| bytes.len()))];
-        payload::encode(&sections, &mut bytes).unwrap();
+        let bytes = payload_bytes();
         let unsigned = Unsigned {
             model: "fan",
             version,
@@ -135,6 +139,17 @@ impl World {
             .sign(&self.signer, &unsigned, self.now)
             .await
             .unwrap()
+    }
+
+    /// A payload of a version that is not registered.
+    pub(crate) fn unsigned(&self, board: &'static str) -> Unsigned<'static> {
+        Unsigned {
+            model: "fan",
+            version: 1,
+            board,
+            payload: payload_bytes().leak(),
+            detail: serde_json::json!({}),
+        }
     }
 
     /// Sends envelopes and expects every one to be stored.

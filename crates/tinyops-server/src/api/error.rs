@@ -142,6 +142,11 @@ impl From<FleetError> for ApiError {
                 "wait until it is done, or revert it",
             ),
             FleetError::WrongState { .. } => (StatusCode::CONFLICT, "state", ""),
+            FleetError::NoReleaseKey => (
+                StatusCode::CONFLICT,
+                "no-release-key",
+                "`tinyops release request` makes what the holder of the key signs, `tinyops release import` takes it in",
+            ),
             FleetError::Capsule(_) => (StatusCode::CONFLICT, "capsule", "run the pipeline again"),
             _ => {
                 return internal(

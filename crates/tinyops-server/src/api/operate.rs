@@ -156,8 +156,8 @@ pub(super) async fn start_rollout(
         canary_share,
         ..fleet.policy.rollout.clone()
     });
-    let signer = app.inner().keys.release()?;
-    release(fleet, signer, &wish.model, wish.version, app.now()).await?;
+    let keys = &app.inner().keys;
+    release(fleet, keys, &wish.model, wish.version, app.now()).await?;
     let wish = Wish {
         model: &wish.model,
         version: wish.version,

@@ -2,6 +2,7 @@ use std::{env, path::Path};
 
 use serde::Serialize;
 use tinyops_emulate::{Firmware, MACHINES, Toolchain};
+use tinyops_fleet::KeyFolder;
 
 use crate::{context::Context, failure::Failure};
 
@@ -29,6 +30,7 @@ struct Check {
 pub(crate) async fn run(context: &Context, _: &Doctor) -> Result<(), Failure> {
     let checks = vec![
         store(context).await,
+        keys(context),
         optional("targets of the emulated boards", targets()),
         optional(
             "firmware of the emulated board",
@@ -92,6 +94,35 @@ async fn store(context: &Context) -> Check {
         found: detail.is_ok(),
         needed: true,
         detail: detail.unwrap_or_else(|failure| failure),
+    }
+}
+
+/// Whether the keys that are here can be used: sound, their owner's alone, and in the key set.
+fn keys(context: &Context) -> Check {
+    let folder = KeyFolder::new(&context.keys());
+    let detail = folder
+        .trust()
+        .map_err(Failure::from)
+        .and_then(|trust| match trust {
+            None => Ok("made by the first `tinyops serve`".to_owned()),
+            Some(trust) => {
+                let keyring = folder.open(trust)?;
+                let at_risk = folder.roots_here()?.len();
+                let release = match keyring.release {
+                    Some(_) => "release key here",
+                    None => "release key elsewhere",
+                };
+                Ok(format!(
+                    "key set {}, director and {release}, {at_risk} root keys here",
+                    keyring.trust.keys.sequence
+                ))
+            }
+        });
+    Check {
+        what: "keys",
+        found: detail.is_ok(),
+        needed: true,
+        detail: detail.unwrap_or_else(|failure| failure.render(false)),
     }
 }
 

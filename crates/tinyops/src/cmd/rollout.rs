@@ -35,7 +35,7 @@ enum Verb {
 
 /// Sign a version for every board it was compiled for, and offer it to the first devices
 ///
-/// The release key is `.tinyops/release.key` in the project; it is made where it is missing.
+/// The release key is `.tinyops/release.key` in the project, or elsewhere (`tinyops release`).
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: tinyops rollout start fan@3 --canary 0.1")]
 struct Start {
@@ -197,9 +197,7 @@ async fn start(context: &Context, args: &Start) -> Result<(), Failure> {
     let fleet = context.fleet().await?;
     let model = args.model.resolve(&fleet.db).await?;
     let keys = open_keys(&context.keys())?;
-    let capsules = release(&fleet, keys.release()?, &model.name, model.version, now())
-        .await
-        .map_err(|error| Failure::of(Exit::Question, &error))?;
+    let capsules = release(&fleet, &keys, &model.name, model.version, now()).await?;
     for capsule in &capsules {
         context.terminal.note(format_args!(
             "{} for {}: model id {}, {} bytes",

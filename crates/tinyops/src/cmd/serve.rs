@@ -74,11 +74,13 @@ pub(crate) async fn run(context: &Context, args: &Serve) -> Result<(), Failure> 
 
 /// The keys of a project, made on first use.
 pub(crate) fn open_keys(folder: &std::path::Path) -> Result<Keyring, Failure> {
-    let seed = || {
-        let [seed @ .., _, _, _, _, _, _, _, _] = Entropy::from_system().0;
-        seed
-    };
     Ok(KeyFolder::new(folder).open_or_make(seed)?)
+}
+
+/// Secret bytes that a key grows from.
+pub(crate) fn seed() -> [u8; 32] {
+    let [seed @ .., _, _, _, _, _, _, _, _] = Entropy::from_system().0;
+    seed
 }
 
 /// Waits for Ctrl-C, or for the signal that service managers send.

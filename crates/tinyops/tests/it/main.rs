@@ -9,6 +9,7 @@ mod hostile;
 mod imports;
 mod interrupted;
 mod journey;
+mod keys;
 mod refusals;
 mod shape;
 mod workplace;
