@@ -2,6 +2,8 @@
 
 mod line;
 mod link;
+#[cfg(test)]
+mod rehearsal;
 
 pub(crate) use {line::Line, link::Link};
 

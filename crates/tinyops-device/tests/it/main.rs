@@ -5,6 +5,7 @@ mod faults;
 mod fixture;
 mod hostile;
 mod install;
+mod journals;
 mod key_sets;
 mod labels;
 mod power;

@@ -1,0 +1,115 @@
+//! A device whose firmware is newer than what its flash holds.
+
+use tinyops_device::flash::Flash as _;
+use tinyops_device::sim::RamFlash;
+use tinyops_device::{Action, Agent, Event};
+use tinyops_wire::crc::crc32;
+use tinyops_wire::envelope::Direction;
+use tinyops_wire::frame::{Frame, Hello};
+use tinyops_wire::{Digest, Sealed};
+
+use crate::fixture::{Buffers, Recipe, config, key, model_of};
+
+type Flash = RamFlash<Vec<u8>, Vec<u8>, PAGE>;
+const PAGE: usize = 1024;
+
+/// A record of version 1, as `docs/formats/blocks.md` had it: slot A is active and number 5 is confirmed.
+fn first_version(number: u32, capsule: &[u8]) -> [u8; 128] {
+    let mut record = [0; 128];
+    record[..8].copy_from_slice(b"TOPJ\x01\x01\xff\x00");
+    for (at, value) in [
+        (8, number),
+        (12, 3),
+        (16, 700),
+        (20, 40),
+        (24, 5),
+        (32, capsule.len() as u32),
+    ] {
+        record[at..at + 4].copy_from_slice(&value.to_le_bytes());
+    }
+    // Neither a place before the active one nor a transfer.
+    record[28..30].fill(0xff);
+    record[36..44].copy_from_slice(&Digest::of(capsule).prefix::<8>());
+    let crc = crc32(&record[..124]);
+    record[124..].copy_from_slice(&crc.to_le_bytes());
+    record
+}
+
+/// Flash as firmware of before key sets left it: eight places of each page were records.
+fn before_key_sets(capsule: &[u8]) -> Flash {
+    let mut bytes = vec![0xff; Flash::bytes_for(4096)];
+    bytes[..128].copy_from_slice(&first_version(11, capsule));
+    bytes[128..256].copy_from_slice(&first_version(12, capsule));
+    // The other page was begun before it, and is full.
+    for (place, number) in (3..11).enumerate() {
+        bytes[PAGE + 128 * place..][..128].copy_from_slice(&first_version(number, capsule));
+    }
+    bytes[2 * PAGE..][..capsule.len()].copy_from_slice(capsule);
+    Flash::new(bytes, Vec::new())
+}
+
+/// Boots; answers with the number of the envelope that says hello, and the boots that it tells.
+fn boot(agent: &mut Agent<Flash, Buffers>) -> (u32, u32) {
+    let Action::Send(bytes) = agent.step(0, Event::Boot) else {
+        panic!("a hello");
+    };
+    let envelope = Sealed::parse(bytes)
+        .and_then(|sealed| sealed.open(&key(), Direction::Up))
+        .expect("an envelope");
+    let Ok(Frame::Hello(Hello { boot_count, .. })) = Frame::decode(envelope.body) else {
+        panic!("a hello");
+    };
+    (envelope.sequence, boot_count)
+}
+
+#[test]
+fn a_journal_of_version_1_is_read_and_gone_on_with() {
+    let capsule = Recipe::numbered(5).capsule();
+    let mut agent = Agent::new(config(), before_key_sets(&capsule), Buffers::default());
+    let (mut number, mut boots) = boot(&mut agent);
+    assert_eq!((number, boots), (700, 4), "numbers go on where they were");
+    assert_eq!(agent.model(), Some(model_of(&capsule)));
+    for _ in 0..12 {
+        // Until both copies have been begun anew.
+        let (next, counted) = boot(&mut agent);
+        assert_eq!((next > number, counted), (true, boots + 1));
+        (number, boots) = (next, counted);
+        assert_eq!(agent.model(), Some(model_of(&capsule)));
+    }
+    let flash = agent.into_flash();
+    let journal = flash.mapped(0..2 * PAGE).expect("it can be read");
+    let versions = journal
+        .chunks(128)
+        .filter(|place| place.starts_with(b"TOPJ"));
+    assert!(versions.clone().all(|place| place[4] == 2));
+    assert!(versions.count() > 2);
+}
+
+#[test]
+fn power_may_go_while_a_journal_of_version_1_is_left_behind() {
+    let capsule = Recipe::numbered(5).capsule();
+    let flash = before_key_sets(&capsule);
+    let boots = |flash: Flash| {
+        let mut agent = Agent::new(config(), flash, Buffers::default());
+        for _ in 0..10 {
+            agent.step(0, Event::Boot);
+        }
+        agent.into_flash()
+    };
+    let last = boots(flash.clone()).operations();
+    for operation in 0..last {
+        let mut cut = flash.clone();
+        cut.cut_power_at(operation, operation);
+        let mut cut = boots(cut);
+        assert!(!cut.has_power(), "operation {operation} was reached");
+        cut.restore_power();
+        let mut agent = Agent::new(config(), cut, Buffers::default());
+        let (number, _) = boot(&mut agent);
+        assert!(number >= 700, "operation {operation}: {number}");
+        assert_eq!(
+            agent.model(),
+            Some(model_of(&capsule)),
+            "operation {operation}"
+        );
+    }
+}
