@@ -3,14 +3,14 @@
 use tinyops_nn::Program;
 use tinyops_sketch::Observation;
 use tinyops_wire::block::BlockRequest;
-use tinyops_wire::downlink::{Command, Downlink, Label, Offer, StatisticsRequest, What};
+use tinyops_wire::downlink::{Command, Downlink, Label, StatisticsRequest};
 use tinyops_wire::envelope::{Direction, Sealed};
 use tinyops_wire::frame::{Alarm, Flags, Keys, Reason, Update, UpdateState};
 use tinyops_wire::{Digest, ModelId};
 
 use crate::flash::Flash;
-use crate::install::{Arrival, Transfer};
-use crate::journal::{Place, Stored, Wanted};
+use crate::install::Transfer;
+use crate::journal::Place;
 use crate::labels::{Judged, Ring};
 use crate::memory::{Lent, Memory};
 use crate::model::{Answer, Limits, Prediction, Refusal, Workspace};
@@ -249,7 +249,7 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         }
         if let Some(place) = begun.trial {
             let digest = self.slots.digest_prefix(place).unwrap_or_default();
-            match self.check_new(place, self.slots.capsule(place).len(), digest) {
+            match self.check_new(place, self.slots.capsule(place).len() as u32, digest) {
                 Ok(running) => {
                     self.trial_left = Some(self.config.trial_windows);
                     self.running = Some(running);
@@ -312,18 +312,16 @@ impl<F: Flash, M: Memory> Agent<F, M> {
     /// Checks what has not run before: release key and director, golden vectors, and that it is no step back.
     ///
     /// The newest confirmed capsule itself may come again, under the number that it had: flash may have lost it.
-    fn check_new(
+    pub(crate) fn check_new(
         &mut self,
         place: Place,
-        bytes: usize,
+        bytes: u32,
         digest: [u8; 8],
     ) -> Result<Running, Refusal> {
         let (limits, mut workspace) = workspace(self.memory.lend(), &self.config);
-        let slot = place
-            .slot_index()
-            .map_or(&[][..], |index| self.slots.slot(index));
+        let bytes = self.slots.block(place, 0, bytes);
         let running = Running::check(
-            slot.get(..bytes).unwrap_or_default(),
+            bytes.ok_or(Refusal::of(Reason::Flash))?,
             place,
             Authority::Release(self.in_force.release(), self.in_force.sequence()),
             &self.config,
@@ -572,138 +570,6 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             Err(refusal) => self.pending.update = Some(ended(UpdateState::Refused, refusal)),
         }
     }
-
-    fn offer(&mut self, offer: Offer<'_>) {
-        let wanted = Wanted {
-            what: offer.what,
-            digest: offer.digest,
-            bytes: offer.bytes,
-        };
-        let record = *self.slots.record();
-        let digest: [u8; 8] = offer.digest.prefix();
-        let is_of = |running: &&Running| self.slots.digest_prefix(running.place) == Some(digest);
-        if record.trial.is_some() || self.pending.reboot {
-            // One trial at a time, and what runs is not what boots before a reset; the server offers
-            // again what it still wants afterwards.
-        } else if let Some(running) = self.running.as_ref().filter(is_of) {
-            self.pending.update = Some(succeeded(UpdateState::Confirmed, running));
-        } else if let Some((_, refusal)) = record.refused.filter(|(refused, _)| *refused == digest)
-        {
-            self.pending.update = Some(ended(UpdateState::Refused, refusal));
-        } else if self
-            .transfer
-            .is_none_or(|transfer| transfer.wanted != wanted)
-        {
-            self.begin_transfer(wanted, offer.statement);
-        }
-    }
-
-    /// Begins a transfer that a director wants. What is under way goes on if the new one is turned away.
-    fn begin_transfer(&mut self, wanted: Wanted, statement: Option<&[u8]>) {
-        let offered = match wanted.what {
-            What::Capsule => self.check_offered(statement),
-            What::Delta => Err(Refusal::of(Reason::Malformed)),
-        };
-        let begun = offered.and_then(|checked| {
-            Transfer::begin(
-                &mut self.slots,
-                wanted,
-                statement.unwrap_or_default(),
-                checked.counter,
-                self.memory.lend().blocks,
-                self.config.block_bytes,
-                self.running.as_ref().map(|running| running.place),
-            )
-        });
-        self.pending.update = Some(match begun {
-            Ok(transfer) => {
-                self.transfer = Some(transfer);
-                ended(UpdateState::Downloading, Refusal::of(Reason::None))
-            }
-            Err(refusal) => {
-                // Flash that failed has failed in the middle: what was there is gone.
-                self.transfer = self.transfer.filter(|_| refusal.reason != Reason::Flash);
-                ended(UpdateState::Refused, refusal)
-            }
-        });
-    }
-
-    fn block(&mut self, digest: Option<[u8; 8]>, offset: u32, bytes: &[u8]) {
-        let Some(transfer) = &mut self.transfer else {
-            return;
-        };
-        if digest.is_some_and(|digest| digest != transfer.wanted.digest.prefix()) {
-            return;
-        }
-        let blocks = self.memory.lend().blocks;
-        match transfer.accept(&mut self.slots, blocks, offset, bytes) {
-            Ok(Arrival::Complete) => self.finish_transfer(),
-            Ok(Arrival::Stored | Arrival::Ignored) => {}
-            Err(refusal) => self.refuse_transfer(refusal),
-        }
-    }
-
-    /// Every block is there: checks the whole, and lets the next boot try it.
-    fn finish_transfer(&mut self) {
-        let Some(Transfer { place, wanted, .. }) = self.transfer else {
-            return;
-        };
-        let is_endless = match self.slots.begin_check() {
-            Ok(checks) => checks > self.config.tries.saturating_add(1),
-            Err(refusal) => return self.refuse_transfer(refusal),
-        };
-        if is_endless {
-            // Checking it has stopped the device each time.
-            return self.refuse_transfer(Refusal::of(Reason::Tries));
-        }
-        match self.check_transfer(place, &wanted) {
-            Ok(running) => {
-                let stored = Stored {
-                    bytes: wanted.bytes,
-                    digest: wanted.digest.prefix(),
-                };
-                match self.slots.begin_trial(place, stored, self.config.tries) {
-                    Ok(()) => {
-                        self.transfer = None;
-                        self.pending.update = Some(succeeded(UpdateState::Installed, &running));
-                        self.pending.reboot = true;
-                    }
-                    Err(refusal) => self.refuse_transfer(refusal),
-                }
-            }
-            Err(refusal) => self.refuse_transfer(refusal),
-        }
-    }
-
-    fn check_transfer(&mut self, place: Place, wanted: &Wanted) -> Result<Running, Refusal> {
-        let bytes = wanted.bytes as usize;
-        let slot = place
-            .slot_index()
-            .map_or(&[][..], |index| self.slots.slot(index));
-        if Digest::of(slot.get(..bytes).unwrap_or_default()) != wanted.digest {
-            return Err(Refusal::of(Reason::Digest));
-        }
-        self.check_new(place, bytes, wanted.digest.prefix())
-    }
-
-    fn refuse_transfer(&mut self, refusal: Refusal) {
-        let Some(Transfer { place, wanted, .. }) = self.transfer.take() else {
-            return;
-        };
-        let slot = match place.slot_index() {
-            // What has stopped the device again and again is not looked at once more.
-            Some(index) if refusal.reason != Reason::Tries => self.slots.slot(index),
-            _ => &[],
-        };
-        let (model, sequence) = claimed(slot.get(..wanted.bytes as usize).unwrap_or_default());
-        self.pending.update = Some(Update {
-            model,
-            sequence,
-            ..ended(UpdateState::Refused, refusal)
-        });
-        // If this cannot be written, the next boot finds the transfer and turns it away again.
-        let _ = self.slots.refuse_transfer(wanted.digest.prefix(), refusal);
-    }
 }
 
 fn workspace<'m>(lent: Lent<'m>, config: &Config) -> (Limits, Workspace<'m>) {
@@ -732,7 +598,7 @@ fn workspace<'m>(lent: Lent<'m>, config: &Config) -> (Limits, Workspace<'m>) {
     )
 }
 
-fn succeeded(state: UpdateState, running: &Running) -> Update {
+pub(crate) fn succeeded(state: UpdateState, running: &Running) -> Update {
     Update {
         state,
         reason: Reason::None,
@@ -743,7 +609,7 @@ fn succeeded(state: UpdateState, running: &Running) -> Update {
 }
 
 /// An update of a capsule whose model is not known.
-fn ended(state: UpdateState, refusal: Refusal) -> Update {
+pub(crate) fn ended(state: UpdateState, refusal: Refusal) -> Update {
     let Refusal { reason, detail } = refusal;
     Update {
         state,

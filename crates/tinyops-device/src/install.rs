@@ -1,11 +1,15 @@
 //! Fetching a capsule into a slot, block by block, across resets.
 
 use tinyops_wire::block::{BlockMap, BlockRequest};
-use tinyops_wire::frame::Reason;
+use tinyops_wire::downlink::{Offer, What};
+use tinyops_wire::frame::{Reason, Update, UpdateState};
 
+use crate::agent::{Agent, ended, succeeded};
 use crate::flash::Flash;
-use crate::journal::{Place, Wanted, is_blank};
+use crate::journal::{Place, Stored, Wanted, is_blank};
+use crate::memory::Memory;
 use crate::model::Refusal;
+use crate::running::{Running, claimed};
 use crate::slots::Slots;
 
 /// A capsule on its way into a slot. Which blocks have arrived is in memory lent for the step.
@@ -13,6 +17,10 @@ use crate::slots::Slots;
 pub(crate) struct Transfer {
     pub(crate) place: Place,
     pub(crate) wanted: Wanted,
+    /// Where in the slot its bytes go.
+    start: u32,
+    /// Whether no reset has interrupted it, so that what reads as erased is.
+    is_fresh: bool,
     block_bytes: u16,
     /// Blocks asked for that have not come.
     outstanding: u32,
@@ -50,7 +58,11 @@ impl Transfer {
                 detail: wanted.bytes,
             });
         }
-        let transfer = Transfer::new(slots.target(running), wanted, block_bytes);
+        let start = slots.start_of(&wanted);
+        let transfer = Transfer {
+            is_fresh: true,
+            ..Transfer::new(slots.target(running), wanted, start, block_bytes)
+        };
         let map = transfer.map(blocks).ok_or(Refusal::of(Reason::Memory))?;
         let map_bytes = (map.block_count() as usize).div_ceil(8);
         blocks[..map_bytes].fill(0);
@@ -72,7 +84,8 @@ impl Transfer {
         block_bytes: u16,
     ) -> Option<Transfer> {
         let (place, wanted) = slots.record().transfer?;
-        let transfer = Transfer::new(place, wanted, block_bytes);
+        let start = slots.start_of(&wanted);
+        let transfer = Transfer::new(place, wanted, start, block_bytes);
         let map_bytes = transfer.map(blocks)?.block_count().div_ceil(8) as usize;
         blocks[..map_bytes].fill(0);
         let mut map = transfer.map(blocks)?;
@@ -81,7 +94,7 @@ impl Transfer {
             let bytes = u32::from(block_bytes).min(wanted.bytes - offset);
             // Words are written in order: one whose last word is blank may lack more, and comes again.
             let end = bytes.next_multiple_of(F::WRITE_SIZE as u32);
-            let last = offset + end - F::WRITE_SIZE as u32;
+            let last = start + offset + end - F::WRITE_SIZE as u32;
             if !is_blank(slots.block(place, last, F::WRITE_SIZE as u32)) {
                 map.set(index);
             }
@@ -89,10 +102,12 @@ impl Transfer {
         Some(transfer)
     }
 
-    fn new(place: Place, wanted: Wanted, block_bytes: u16) -> Transfer {
+    fn new(place: Place, wanted: Wanted, start: u32, block_bytes: u16) -> Transfer {
         Transfer {
             place,
             wanted,
+            start,
+            is_fresh: false,
             block_bytes,
             outstanding: 0,
             asked_at_ms: None,
@@ -119,7 +134,7 @@ impl Transfer {
         else {
             return Ok(Arrival::Ignored);
         };
-        slots.write_block(self.place, offset, bytes)?;
+        slots.write_block(self.place, self.start + offset, bytes)?;
         map.set(index);
         self.outstanding = self.outstanding.saturating_sub(1);
         let is_complete = map.request(&self.wanted.digest).is_none();
@@ -158,5 +173,148 @@ impl Transfer {
 
     fn map<'m>(&self, blocks: &'m mut [u8]) -> Option<BlockMap<'m>> {
         BlockMap::new(blocks, self.wanted.bytes, self.block_bytes)
+    }
+}
+
+impl<F: Flash, M: Memory> Agent<F, M> {
+    pub(crate) fn offer(&mut self, offer: Offer<'_>) {
+        let wanted = Wanted {
+            what: offer.what,
+            digest: offer.digest,
+            bytes: offer.bytes,
+        };
+        let record = *self.slots.record();
+        let digest: [u8; 8] = offer.digest.prefix();
+        let is_of = |running: &&Running| self.slots.digest_prefix(running.place) == Some(digest);
+        if record.trial.is_some() || self.pending.reboot {
+            // One trial at a time, and what runs is not what boots before a reset; the server offers
+            // again what it still wants afterwards.
+        } else if let Some(running) = self.running.as_ref().filter(is_of) {
+            self.pending.update = Some(succeeded(UpdateState::Confirmed, running));
+        } else if let Some((_, refusal)) = record.refused.filter(|(refused, _)| *refused == digest)
+        {
+            self.pending.update = Some(ended(UpdateState::Refused, refusal));
+        } else if self
+            .transfer
+            .is_none_or(|transfer| transfer.wanted != wanted)
+        {
+            self.begin_transfer(wanted, offer.statement);
+        }
+    }
+
+    /// Begins a transfer that a director wants. What is under way goes on if the new one is turned away.
+    fn begin_transfer(&mut self, wanted: Wanted, statement: Option<&[u8]>) {
+        let offered = self.check_offered(statement);
+        let is_wanted = |running: &&Running| {
+            offered.is_ok_and(|statement| statement.manifest == running.manifest)
+        };
+        if let Some(running) = self.running.as_ref().filter(is_wanted) {
+            // A delta does not bear the digest of what it makes; the statement tells.
+            self.pending.update = Some(succeeded(UpdateState::Confirmed, running));
+            return;
+        }
+        let begun = offered.and_then(|checked| {
+            Transfer::begin(
+                &mut self.slots,
+                wanted,
+                statement.unwrap_or_default(),
+                checked.counter,
+                self.memory.lend().blocks,
+                self.config.block_bytes,
+                self.running.as_ref().map(|running| running.place),
+            )
+        });
+        self.pending.update = Some(match begun {
+            Ok(transfer) => {
+                self.transfer = Some(transfer);
+                ended(UpdateState::Downloading, Refusal::of(Reason::None))
+            }
+            Err(refusal) => {
+                // Flash that failed has failed in the middle: what was there is gone.
+                self.transfer = self.transfer.filter(|_| refusal.reason != Reason::Flash);
+                ended(UpdateState::Refused, refusal)
+            }
+        });
+    }
+
+    pub(crate) fn block(&mut self, digest: Option<[u8; 8]>, offset: u32, bytes: &[u8]) {
+        let Some(transfer) = &mut self.transfer else {
+            return;
+        };
+        if digest.is_some_and(|digest| digest != transfer.wanted.digest.prefix()) {
+            return;
+        }
+        let blocks = self.memory.lend().blocks;
+        match transfer.accept(&mut self.slots, blocks, offset, bytes) {
+            Ok(Arrival::Complete) => self.finish_transfer(),
+            Ok(Arrival::Stored | Arrival::Ignored) => {}
+            Err(refusal) => self.refuse_transfer(refusal),
+        }
+    }
+
+    /// Every block is there: checks the whole, and lets the next boot try it.
+    pub(crate) fn finish_transfer(&mut self) {
+        let Some(Transfer { place, wanted, .. }) = self.transfer else {
+            return;
+        };
+        let is_endless = match self.slots.begin_check() {
+            Ok(checks) => checks > self.config.tries.saturating_add(1),
+            Err(refusal) => return self.refuse_transfer(refusal),
+        };
+        if is_endless {
+            // Checking it has stopped the device each time.
+            return self.refuse_transfer(Refusal::of(Reason::Tries));
+        }
+        match self.check_transfer(place, &wanted) {
+            Ok((running, stored)) => {
+                match self.slots.begin_trial(place, stored, self.config.tries) {
+                    Ok(()) => {
+                        self.transfer = None;
+                        self.pending.update = Some(succeeded(UpdateState::Installed, &running));
+                        self.pending.reboot = true;
+                    }
+                    Err(refusal) => self.refuse_transfer(refusal),
+                }
+            }
+            Err(refusal) => self.refuse_transfer(refusal),
+        }
+    }
+
+    fn check_transfer(
+        &mut self,
+        place: Place,
+        wanted: &Wanted,
+    ) -> Result<(Running, Stored), Refusal> {
+        let stored = match wanted.what {
+            What::Capsule => self.slots.fetched(place, wanted)?,
+            What::Delta => {
+                let base = self.running.as_ref().map(|running| running.place);
+                let is_blank = self.transfer.is_some_and(|transfer| transfer.is_fresh);
+                self.slots.unpack(place, wanted, base, is_blank)?
+            }
+        };
+        let running = self.check_new(place, stored.bytes, stored.digest)?;
+        Ok((running, stored))
+    }
+
+    fn refuse_transfer(&mut self, refusal: Refusal) {
+        let Some(Transfer { place, wanted, .. }) = self.transfer.take() else {
+            return;
+        };
+        let bytes = match (refusal.reason, wanted.what) {
+            // What has stopped the device again and again is not looked at once more.
+            (Reason::Tries, _) => 0,
+            (_, What::Capsule) => wanted.bytes,
+            (_, What::Delta) => self.slots.unpacked_bytes(place, &wanted),
+        };
+        let capsule = self.slots.block(place, 0, bytes);
+        let (model, sequence) = claimed(capsule.unwrap_or_default());
+        self.pending.update = Some(Update {
+            model,
+            sequence,
+            ..ended(UpdateState::Refused, refusal)
+        });
+        // If this cannot be written, the next boot finds the transfer and turns it away again.
+        let _ = self.slots.refuse_transfer(wanted.digest.prefix(), refusal);
     }
 }

@@ -163,6 +163,7 @@ impl Record {
                 | Reason::StatementVoid
                 | Reason::OtherDevice
                 | Reason::OtherManifest
+                | Reason::DeltaBase
         );
         if let Some(digest) = digest
             && !is_passing
@@ -521,49 +522,53 @@ impl Journal {
 const FIRST_PLACE: usize = KEY_SET_AREA_BYTES / RECORD_BYTES;
 
 /// Reads a copy: what is known of it, its newest record, and how many damaged ones lie behind that.
+///
+/// Places are used one after the other, so the last whole record is the newest, and a gap tells of an erase that did not
+/// end.
 fn scan<F: Flash>(flash: &F, copy: usize) -> (Copied, Option<Record>, u32) {
     let place_count = place_count(flash);
-    let mut newest = None;
-    let mut record = None;
+    let (mut newest, mut record) = (None, None);
     let (mut used, mut damaged) = (FIRST_PLACE, 0);
     let (mut has_gap, mut is_first_version) = (false, false);
-    for place in 0..place_count {
+    for place in (0..place_count).rev() {
+        if record.is_some() {
+            has_gap |= place >= FIRST_PLACE && is_blank(place_of(flash, copy, place));
+            continue;
+        }
         let found = find(flash, copy, place);
         // Where the key set is now, there were records in version 1 alone.
         if place < FIRST_PLACE && !matches!(found, Found::Whole(_, 1)) {
             continue;
         }
-        if matches!(found, Found::Blank) {
-            continue;
+        if !matches!(found, Found::Blank) {
+            used = used.max(place + 1);
         }
-        // Places are used one after the other; a gap tells of an erase that did not end.
-        has_gap |= used < place;
-        used = place + 1;
         match found {
-            Found::Whole(whole, version)
-                if record.is_none_or(|newest: Record| whole.number > newest.number) =>
-            {
-                is_first_version |= version == 1;
+            Found::Whole(whole, version) => {
+                is_first_version = version == 1;
                 newest = Some((place, whole.number));
                 record = Some(whole);
-                damaged = 0;
             }
-            _ => damaged += 1,
+            Found::Damaged => damaged += 1,
+            Found::Blank => has_gap |= used > place,
         }
     }
     let must_erase = has_gap || is_first_version;
-    let next = if must_erase { place_count } else { used };
     let copied = Copied {
         key_set: record.map_or(0, |record: Record| record.key_set),
         newest,
-        next,
+        next: if must_erase { place_count } else { used },
     };
     (copied, record, damaged)
 }
 
-fn find<F: Flash>(flash: &F, copy: usize, place: usize) -> Found {
+fn place_of<F: Flash>(flash: &F, copy: usize, place: usize) -> Option<&[u8]> {
     let at = copy * copy_bytes(flash) + place * RECORD_BYTES;
-    let Some(bytes) = flash.mapped(at..at + RECORD_BYTES) else {
+    flash.mapped(at..at + RECORD_BYTES)
+}
+
+fn find<F: Flash>(flash: &F, copy: usize, place: usize) -> Found {
+    let Some(bytes) = place_of(flash, copy, place) else {
         return Found::Damaged;
     };
     if is_blank(Some(bytes)) {

@@ -20,6 +20,7 @@ mod running;
 mod settings;
 mod slots;
 mod trust;
+mod unpack;
 mod uplink;
 
 pub use agent::{Action, Agent, Counters, Event, Fetch};

@@ -5,13 +5,14 @@ use core::fmt;
 use tinyops_dsp::{FrontEnd, FrontEndError};
 use tinyops_nn::distance::reconstruction_error;
 use tinyops_nn::golden::{Difference, differences, score_difference};
-use tinyops_nn::{Plan, Program, TensorView};
+use tinyops_nn::{Plan, PlanError, Program, ProgramError, TensorView};
 use tinyops_sketch::{Baseline, Source};
 use tinyops_wire::ModelId;
 use tinyops_wire::frame::Reason;
 use tinyops_wire::payload::{Payload, SectionId};
 use tinyops_wire::section::{
-    BodyKind, DecisionSection, Golden, GoldenSection, Labels, ScalerSection, Task,
+    BodyKind, Channel, DecisionSection, Golden, GoldenSection, Labels, ScalerSection,
+    SensorSection, Task,
 };
 
 use crate::settings::Sensor;
@@ -27,6 +28,8 @@ pub struct Model<'a> {
     pub program: Program<'a>,
     /// From scores to an answer.
     pub decision: DecisionSection,
+    /// What the readings were measured in, if that is known.
+    pub sensor: Option<SensorSection<'a>>,
     /// Names of the classes.
     pub labels: Labels<'a>,
     /// What training saw.
@@ -199,8 +202,8 @@ impl<'a> Model<'a> {
     /// Takes a payload apart and checks every part, and that they fit each other.
     ///
     /// # Errors
-    /// [`Reason::Malformed`] for a missing or unreadable section, [`Reason::Plan`] for parts that are
-    /// unsound or do not fit.
+    /// [`Reason::Malformed`] for a missing or unreadable section, [`Reason::Operator`] for a program of
+    /// a later version, [`Reason::Plan`] for parts that are unsound or do not fit.
     pub fn load(payload: &Payload<'a>) -> Result<Model<'a>, Refusal> {
         const MALFORMED: Refusal = Refusal::of(Reason::Malformed);
         const UNSOUND: Refusal = Refusal::of(Reason::Plan);
@@ -213,9 +216,13 @@ impl<'a> Model<'a> {
         let model = Model {
             front_end,
             scaler: ScalerSection::decode(section(SectionId::Scaler)?).map_err(|_| MALFORMED)?,
-            program: Program::load(section(SectionId::Program)?).map_err(|_| UNSOUND)?,
+            program: Program::load(section(SectionId::Program)?).map_err(unloadable)?,
             decision: DecisionSection::decode(section(SectionId::Decision)?)
                 .map_err(|_| MALFORMED)?,
+            sensor: match payload.section(SectionId::Sensor) {
+                Some(bytes) => Some(SensorSection::decode(bytes).map_err(|_| MALFORMED)?),
+                None => None,
+            },
             labels: Labels::decode(section(SectionId::Labels)?).map_err(|_| MALFORMED)?,
             baseline: Baseline::decode(section(SectionId::Baseline)?).map_err(|_| MALFORMED)?,
             golden: GoldenSection::decode(section(SectionId::Golden)?).map_err(|_| MALFORMED)?,
@@ -245,6 +252,7 @@ impl<'a> Model<'a> {
         if !is_same_rate {
             return Err(Refusal::needs(Reason::Rate, (rate_hz * 1000.0) as usize));
         }
+        self.fits_channels(limits.sensor.channels)?;
         let arena_bytes = self.program.arena_bytes();
         if arena_bytes > limits.arena_bytes {
             return Err(Refusal::needs(Reason::Arena, arena_bytes));
@@ -265,6 +273,24 @@ impl<'a> Model<'a> {
             Some((needed, _)) => Err(Refusal::needs(Reason::Memory, *needed)),
             None => Ok(()),
         }
+    }
+
+    /// Whether readings of these channels mean to it what those of its training did, as far as both say.
+    fn fits_channels(&self, own: &[Channel<'_>]) -> Result<(), Refusal> {
+        let wanted = self.sensor.iter().flat_map(SensorSection::channels);
+        for (index, (wanted, own)) in wanted.zip(own).enumerate() {
+            let says_unit = !wanted.unit.is_empty() && !own.unit.is_empty();
+            if says_unit && wanted.unit != own.unit {
+                return Err(Refusal::needs(Reason::Unit, index));
+            }
+            let says_scale = wanted.full_scale > 0.0 && own.full_scale > 0.0;
+            let difference = (wanted.full_scale - own.full_scale).abs();
+            if says_scale && difference > 1e-3 * wanted.full_scale {
+                let thousandths = (wanted.full_scale * 1000.0) as usize;
+                return Err(Refusal::needs(Reason::FullScale, thousandths));
+            }
+        }
+        Ok(())
     }
 
     /// The parts that turn a window into an answer.
@@ -321,6 +347,9 @@ impl<'a> Model<'a> {
             Source::Feature(index) => usize::from(index) < features,
             Source::Output => true,
         });
+        let is_measured = self
+            .sensor
+            .is_none_or(|sensor| sensor.count() == usize::from(self.front_end.channel_count));
         let is_scaled = groups == 0 || features.is_multiple_of(groups);
         let classes = self.labels.count();
         let answers = match (self.decision.task, self.decision.body, &self.program) {
@@ -337,7 +366,11 @@ impl<'a> Model<'a> {
             (Task::Anomaly, BodyKind::Distance, Program::Distance(_)) => true,
             _ => false,
         };
-        features == self.program.feature_count() && is_monitored && is_scaled && answers
+        features == self.program.feature_count()
+            && is_monitored
+            && is_measured
+            && is_scaled
+            && answers
     }
 }
 
@@ -453,6 +486,19 @@ impl Scorer<'_> {
             }
             _ => None,
         }
+    }
+}
+
+/// Why a program cannot be loaded.
+fn unloadable(error: ProgramError) -> Refusal {
+    match error {
+        ProgramError::Plan(PlanError::Op(index)) => {
+            Refusal::needs(Reason::Operator, usize::from(index))
+        }
+        ProgramError::Plan(PlanError::Header) => {
+            Refusal::needs(Reason::Operator, usize::from(u16::MAX))
+        }
+        _ => Refusal::of(Reason::Plan),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the caller decides once for a device.
 
 use tinyops_wire::key_set::Roots;
+use tinyops_wire::section::Channel;
 use tinyops_wire::summary::Format;
 use tinyops_wire::{DeviceId, DeviceKey, KeySet};
 
@@ -42,6 +43,8 @@ pub struct Sensor {
     pub channel_count: u16,
     /// Readings per second.
     pub rate_hz: f32,
+    /// What each channel is measured in; none if the device does not say, and then any capsule's will do.
+    pub channels: &'static [Channel<'static>],
 }
 
 /// When and how a device reports. A report also goes out when nothing has happened.

@@ -123,15 +123,13 @@ impl<F: Flash> Slots<F> {
         let Some(index) = place.slot_index() else {
             return self.flash.factory();
         };
-        let bytes = self.record().slots[index].map_or(0, |stored| stored.bytes as usize);
-        self.slot(index).get(..bytes).unwrap_or_default()
+        let bytes = self.record().slots[index].map_or(0, |stored| stored.bytes);
+        self.block(place, 0, bytes).unwrap_or_default()
     }
 
-    /// All bytes of a slot, whatever they are.
-    pub(crate) fn slot(&self, index: usize) -> &[u8] {
-        self.flash
-            .mapped(self.layout.slot(index))
-            .unwrap_or_default()
+    /// Where a slot begins in the region.
+    pub(crate) fn slot_start(&self, place: Place) -> Option<u32> {
+        Some(self.layout.slot(place.slot_index()?).start as u32)
     }
 
     /// Bytes of a slot at an offset, if they can be read.
@@ -409,4 +407,4 @@ impl<F: Flash> Slots<F> {
     }
 }
 
-const FLASH: Refusal = Refusal::of(Reason::Flash);
+pub(crate) const FLASH: Refusal = Refusal::of(Reason::Flash);

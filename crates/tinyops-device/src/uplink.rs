@@ -85,7 +85,7 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             board: self.config.board,
             trust: Some(Trust {
                 key_set: self.in_force.sequence(),
-                features: Features::STATEMENTS,
+                features: Features::STATEMENTS.with(Features::DELTAS),
             }),
         };
         Frame::Hello(hello).encode(self.body())

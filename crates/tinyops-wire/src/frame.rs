@@ -376,6 +376,17 @@ codes! {
         KeySet = 22, "key-set";
         /// The key set's sequence number is not above that of the device's, given in the detail.
         KeySetOld = 23, "key-set-old";
+        /// It came as a delta against another capsule than the one that runs.
+        DeltaBase = 24, "delta-base";
+        /// It came as a delta that is not sound, or does not make what it says.
+        Delta = 25, "delta";
+        /// Its program is of a version or has an operator that this build does not know or cannot take; the detail is
+        /// the operator's index, 65,535 for the version.
+        Operator = 26, "operator";
+        /// It was trained on readings in another unit; the detail is the index of the channel.
+        Unit = 27, "unit";
+        /// It was trained on readings of another full scale; the detail is that, in thousandths of the unit.
+        FullScale = 28, "full-scale";
     }
 }
 

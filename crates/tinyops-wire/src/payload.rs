@@ -45,6 +45,8 @@ pub enum SectionId {
     Decision = 6,
     /// Inputs with the outputs that the device must reproduce.
     Golden = 7,
+    /// What the readings were measured in, as far as it is known; left out where nothing is.
+    Sensor = 8,
 }
 
 /// A payload whose structure has been checked: every section lies inside and has the right CRC.

@@ -111,7 +111,7 @@ const ATTACKS: &[Attack] = &[
     (
         "a program with an operator of a later version",
         later_operator,
-        "refused plan 0",
+        "refused operator 0",
     ),
     (
         "a capsule larger than a slot",

@@ -21,7 +21,8 @@ use tinyops_wire::frame::{Frame, Update, UpdateState};
 use tinyops_wire::key_set::{RoleKeys, Roots};
 use tinyops_wire::payload::{self, SectionId};
 use tinyops_wire::section::{
-    BodyKind, DecisionSection, Golden, GoldenSection, Labels, ScalerSection, Task,
+    BodyKind, Channel, DecisionSection, Golden, GoldenSection, Labels, ScalerSection,
+    SensorSection, Task,
 };
 use tinyops_wire::summary::Format;
 use tinyops_wire::{
@@ -67,6 +68,8 @@ pub(crate) struct Recipe {
     pub(crate) later_operator: bool,
     /// Class `c` follows feature `(c + turn) % 3`, so that models can be told apart by their answers.
     pub(crate) turn: usize,
+    /// What its readings were measured in; nothing is said where it is empty.
+    pub(crate) measured: &'static [Channel<'static>],
 }
 
 impl Default for Recipe {
@@ -85,6 +88,7 @@ impl Default for Recipe {
             ballast: 0,
             later_operator: false,
             turn: 0,
+            measured: &[],
         }
     }
 }
@@ -164,7 +168,8 @@ impl Recipe {
         let golden =
             write(|out| GoldenSection::encode(&golden[..self.golden_count], out).expect("room"));
         let decision = decision.encode();
-        let sections: [(SectionId, &[u8]); 7] = [
+        let sensor = write(|out| SensorSection::encode(self.measured, out).expect("room"));
+        let mut sections: Vec<(SectionId, &[u8])> = vec![
             (SectionId::Program, &program),
             (SectionId::FrontEnd, &front_end),
             (SectionId::Scaler, &scaler),
@@ -173,6 +178,9 @@ impl Recipe {
             (SectionId::Decision, &decision),
             (SectionId::Golden, &golden),
         ];
+        if !self.measured.is_empty() {
+            sections.push((SectionId::Sensor, &sensor));
+        }
         let payload = write(|out| payload::encode(&sections, out).expect("room"));
         let manifest = Manifest {
             sequence: self.sequence,
@@ -347,6 +355,7 @@ pub(crate) fn config() -> Config {
         sensor: Sensor {
             channel_count: 1,
             rate_hz: 10.0,
+            channels: &[],
         },
         reporting: Reporting {
             every_windows: 0,

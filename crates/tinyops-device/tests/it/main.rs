@@ -1,6 +1,7 @@
 //! Devices from the outside: envelopes and blocks in, envelopes and predictions out.
 
 mod attacks;
+mod delta;
 mod faults;
 mod fixture;
 mod hostile;

@@ -2,7 +2,8 @@
 
 use tinyops_device::Event;
 use tinyops_wire::Digest;
-use tinyops_wire::frame::{Reason, UpdateState};
+use tinyops_wire::frame::{Reason, Update, UpdateState};
+use tinyops_wire::section::Channel;
 
 use crate::fixture::{
     Bench, Buffers, DIRECTOR, Recipe, STRANGER, blank_flash, config, model_of, offer, signed,
@@ -51,6 +52,74 @@ fn a_capsule_for_another_sensor() {
         Reason::Rate,
         20_000,
     );
+}
+
+const G: Channel<'_> = Channel {
+    unit: "g",
+    full_scale: 4.0,
+};
+
+/// Offers a capsule measured in `wanted` to a device that measures in `own`; the last update tells.
+fn offer_measured(wanted: &'static [Channel<'_>], own: &'static [Channel<'_>]) -> Update {
+    let mut config = config();
+    config.sensor.channels = own;
+    let mut bench = Bench::new(config, blank_flash(Recipe::numbered(1).capsule()));
+    let recipe = Recipe {
+        measured: wanted,
+        ..newer()
+    };
+    bench.offer(&recipe.capsule());
+    bench.last_update()
+}
+
+#[test]
+fn a_capsule_for_readings_in_another_unit() {
+    const MS2: Channel<'_> = Channel { unit: "m/s2", ..G };
+    let refused = offer_measured(&[MS2], &[G]);
+    assert_eq!(
+        (refused.state, refused.reason, refused.detail),
+        (UpdateState::Refused, Reason::Unit, 0)
+    );
+}
+
+#[test]
+fn a_capsule_for_readings_of_another_full_scale() {
+    const WIDE: Channel<'_> = Channel {
+        full_scale: 16.0,
+        ..G
+    };
+    let refused = offer_measured(&[WIDE], &[G]);
+    assert_eq!(
+        (refused.state, refused.reason, refused.detail),
+        (UpdateState::Refused, Reason::FullScale, 16_000)
+    );
+}
+
+#[test]
+fn what_is_not_known_of_a_sensor_stands_in_nobodys_way() {
+    const UNKNOWN: Channel<'_> = Channel {
+        unit: "",
+        full_scale: 0.0,
+    };
+    for (wanted, own) in [
+        (&[G][..], &[G][..]),
+        (&[G], &[]),
+        (&[], &[G]),
+        (&[UNKNOWN], &[G]),
+        (&[G], &[UNKNOWN]),
+    ] {
+        let update = offer_measured(wanted, own);
+        assert_eq!(
+            update.state,
+            UpdateState::Installed,
+            "{wanted:?} on {own:?}"
+        );
+    }
+}
+
+#[test]
+fn a_capsule_that_tells_of_more_channels_than_it_has() {
+    assert_eq!(offer_measured(&[G, G], &[]).reason, Reason::Plan);
 }
 
 #[test]

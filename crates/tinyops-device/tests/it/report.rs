@@ -24,7 +24,7 @@ fn a_boot_says_what_the_device_is() {
         board: BOARD,
         trust: Some(Trust {
             key_set: 1,
-            features: Features::STATEMENTS,
+            features: Features::STATEMENTS.with(Features::DELTAS),
         }),
     };
     assert_eq!(hello, expected);

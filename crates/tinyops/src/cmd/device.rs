@@ -120,6 +120,7 @@ async fn live(context: &Context, args: &Run) -> Result<(), Failure> {
     let sensor = Sensor {
         channel_count: front_end.channel_count,
         rate_hz: front_end.rate_hz,
+        channels: &[],
     };
     // A device knows its board for as long as the program runs, as firmware does.
     let board = context.board(&args.board)?.id.leak();

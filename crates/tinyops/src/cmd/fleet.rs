@@ -244,6 +244,7 @@ impl World {
                 sensor: Sensor {
                     channel_count: windows.channel_count,
                     rate_hz: windows.rate_hz,
+                    channels: &[],
                 },
                 reporting: Reporting {
                     every_windows: args.report_every,

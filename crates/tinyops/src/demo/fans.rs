@@ -188,6 +188,7 @@ fn config(device: DeviceId, key: DeviceKey, trust: &Trust) -> Config {
         sensor: Sensor {
             channel_count: AXES as u16,
             rate_hz: RATE_HZ,
+            channels: &[],
         },
         reporting: Reporting {
             every_windows: REPORT_WINDOWS,

@@ -9,6 +9,7 @@ use tinyops_wire::frame::Reason;
 use tinyops_wire::{Digest, ModelId};
 
 use super::schedule::FAULTS_MAX;
+use crate::delta::delta;
 use crate::fixture::{DIRECTOR, RELEASE, Recipe, STRANGER, config, signed, stated};
 
 /// A capsule's part in the stories.
@@ -30,6 +31,8 @@ pub(crate) enum Role {
     Wrong,
     /// Signed, and its golden vectors take longer than the watchdog waits.
     Endless,
+    /// Not a capsule: what makes `New` out of `Old`.
+    Delta,
 }
 
 impl Role {
@@ -54,6 +57,7 @@ impl Role {
             Role::Stranger => (3, 0, 16),
             Role::Wrong => (3, 0, 48),
             Role::Endless => (3, 0, 80),
+            Role::Delta => unreachable!("it is no capsule"),
         };
         Recipe {
             turn,
@@ -91,7 +95,7 @@ pub(crate) struct Cast {
 
 impl Cast {
     pub(crate) fn new() -> Cast {
-        let members = Role::ALL.map(|role| {
+        let mut members = Vec::from(Role::ALL.map(|role| {
             let recipe = role.recipe();
             let capsule = recipe.capsule();
             Member {
@@ -102,6 +106,18 @@ impl Cast {
                 class: ((4 - recipe.turn) % 3) as u8,
                 capsule,
             }
+        }));
+        let capsule = |role| {
+            let found = members.iter().find(|member: &&Member| member.role == role);
+            &found.expect("all are there").capsule
+        };
+        let package = delta(capsule(Role::Old), capsule(Role::New));
+        members.push(Member {
+            role: Role::Delta,
+            digest: Digest::of(&package),
+            model: ModelId(0),
+            class: 0,
+            capsule: package,
         });
         let config = Config {
             tries: 1 + FAULTS_MAX as u8,
@@ -109,7 +125,7 @@ impl Cast {
         };
         Cast {
             config,
-            members: members.into(),
+            members,
             statements: Mutex::default(),
         }
     }
@@ -126,9 +142,11 @@ impl Cast {
         Arc::clone(statements.entry((role, counter)).or_insert_with(sign))
     }
 
-    pub(crate) fn slot_bytes(&self) -> usize {
+    /// Room that the longest capsule needs, and after its last page a delta.
+    pub(crate) fn slot_bytes(&self, page_bytes: usize) -> usize {
         let longest = self.members.iter().map(|member| member.capsule.len()).max();
-        longest.unwrap_or(0)
+        let capsule_bytes = longest.unwrap_or(0).next_multiple_of(page_bytes);
+        capsule_bytes + self.capsule(Role::Delta).len()
     }
 
     pub(crate) fn capsule(&self, role: Role) -> &[u8] {
@@ -187,6 +205,8 @@ pub(crate) struct Story {
     pub(crate) past: &'static [Role],
     pub(crate) desired: Role,
     pub(crate) ending: Ending,
+    /// Whether it is offered as a delta, as long as the device can take one.
+    pub(crate) as_delta: bool,
     /// Without one no window is ever full, and a watchdog resets the device.
     pub(crate) has_sensor: bool,
 }
@@ -197,12 +217,18 @@ const UPDATE: Story = Story {
     past: &[Role::Old],
     desired: Role::New,
     ending: Ending::Runs,
+    as_delta: false,
     has_sensor: true,
 };
 
 /// Every story.
-pub(crate) const STORIES: [Story; 8] = [
+pub(crate) const STORIES: [Story; 9] = [
     UPDATE,
+    Story {
+        name: "delta",
+        as_delta: true,
+        ..UPDATE
+    },
     Story {
         name: "first-update",
         past: &[],

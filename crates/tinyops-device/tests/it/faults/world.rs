@@ -78,7 +78,7 @@ impl<F: Faulty> World<F> {
         let mut world = World {
             agent: Some(Agent::new(
                 cast.config.clone(),
-                F::blank(cast.slot_bytes(), factory),
+                F::blank(cast.slot_bytes(F::ERASE_SIZE), factory),
                 Buffers::default(),
             )),
             cast: Arc::clone(cast),
@@ -106,6 +106,7 @@ impl<F: Faulty> World<F> {
             world.story = Story {
                 desired: role,
                 ending: Ending::Runs,
+                as_delta: false,
                 has_sensor: true,
                 ..story
             };
@@ -205,10 +206,27 @@ impl<F: Faulty> World<F> {
             return Ok(());
         }
         let statement = self.cast.statement(role, self.downlink_sequence + 1);
+        // A device that says that it cannot take the delta, or does not run what it is made against, is
+        // offered the whole.
+        let is_refused = |reason: &Reason| {
+            matches!(
+                reason,
+                Reason::DeltaBase | Reason::Delta | Reason::SlotTooSmall
+            )
+        };
+        let as_delta = self.story.as_delta
+            && role == self.story.desired
+            && self.model() == Some(self.cast.model(Role::Old))
+            && !self.heard.iter().any(is_refused);
+        let (what, package) = if as_delta {
+            (What::Delta, Role::Delta)
+        } else {
+            (What::Capsule, role)
+        };
         let offer = Offer {
-            what: What::Capsule,
-            digest: *self.cast.digest(role),
-            bytes: self.cast.capsule(role).len() as u32,
+            what,
+            digest: *self.cast.digest(package),
+            bytes: self.cast.capsule(package).len() as u32,
             statement: Some(&statement),
         };
         self.say(&Downlink::Offer(offer))
@@ -417,13 +435,12 @@ impl<F: Faulty> World<F> {
                 if !self.runs(last) {
                     return Err(format!("after a reset it does not run {last:?}"));
                 }
-                if round == 1 {
-                    if !self.heard.contains(&Reason::Rollback) {
-                        return Err(format!("to an old capsule it says {:?}", self.heard));
-                    }
+                if self.heard.contains(&Reason::Rollback) {
                     self.stage = Stage::Done;
+                } else if round > 0 {
+                    return Err(format!("to an old capsule it says {:?}", self.heard));
                 } else {
-                    self.go_on(Stage::Final(round + 1));
+                    self.go_on(Stage::Final(1));
                 }
             }
             _ => {}
