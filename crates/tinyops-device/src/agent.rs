@@ -360,6 +360,10 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         let (Some(0), Some(running)) = (self.trial_left, &self.running) else {
             return;
         };
+        if self.pending.reboot {
+            // It is to be checked again first: it was told to go, or whom the device believes has changed.
+            return;
+        }
         // If the journal cannot be written now, the next window tries again.
         if self.slots.confirm(running.place, running.sequence).is_ok() {
             self.trial_left = None;

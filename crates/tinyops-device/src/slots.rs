@@ -1,8 +1,9 @@
 //! Two slots, a journal and the factory's capsule: which of them the device boots.
 
-use tinyops_wire::Digest;
 use tinyops_wire::frame::Reason;
+use tinyops_wire::key_set::RoleKeys;
 use tinyops_wire::statement::STATEMENT_BYTES_MAX;
+use tinyops_wire::{Digest, KeySet};
 
 use crate::flash::{Flash, Layout, STATEMENT_AREA_BYTES};
 use crate::journal::{Journal, Place, Record, Stored, is_blank};
@@ -68,20 +69,29 @@ impl<F: Flash> Slots<F> {
 
     /// Puts a key set in force, from the moment that this answers `Ok`.
     ///
-    /// What was refused for want of a key may be offered again.
+    /// What was refused for want of a key may be offered again. A role in which every key is new begins its numbers
+    /// anew: whoever had the old keys may have run them to their end, and what the old keys signed counts no more.
     ///
     /// # Errors
     /// [`Reason::Flash`]; the key set before then stays in force.
-    pub(crate) fn take_key_set(&mut self, sequence: u32, signed: &[u8]) -> Result<(), Refusal> {
-        let record = self.journal.record;
-        let record = Record {
-            downlink_seen: self.downlink_seen,
-            key_set: sequence,
-            refused: record
-                .refused
-                .filter(|(_, refusal)| refusal.reason != Reason::Signature),
-            ..record
-        };
+    pub(crate) fn take_key_set(
+        &mut self,
+        set: &KeySet,
+        signed: &[u8],
+        before: Option<&KeySet>,
+    ) -> Result<(), Refusal> {
+        let mut record = self.journal.record;
+        record.downlink_seen = self.downlink_seen;
+        record.key_set = set.sequence;
+        record.refused = record
+            .refused
+            .filter(|(_, refusal)| refusal.reason != Reason::Signature);
+        if before.is_some_and(|before| are_all_new(&set.director, &before.director)) {
+            record.statement_counter = 0;
+        }
+        if before.is_some_and(|before| are_all_new(&set.release, &before.release)) {
+            (record.confirmed_sequence, record.confirmed_digest) = (0, [0; 8]);
+        }
         self.journal
             .write_key_set(&mut self.flash, record, signed)
             .map_err(|_| FLASH)
@@ -405,6 +415,11 @@ impl<F: Flash> Slots<F> {
             record.refuse(Some(digest), refusal);
         })
     }
+}
+
+/// Whether none of a role's keys was there before.
+fn are_all_new(now: &RoleKeys, before: &RoleKeys) -> bool {
+    now.keys().iter().all(|key| !before.keys().contains(key))
 }
 
 pub(crate) const FLASH: Refusal = Refusal::of(Reason::Flash);

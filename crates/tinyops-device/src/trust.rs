@@ -155,7 +155,11 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             .and_then(|signed| signed.verify(&self.config.roots))
             .map_err(|_| Refusal::of(Reason::KeySet))?;
         self.in_force.check_newer(&set)?;
-        self.slots.take_key_set(set.sequence, self.inbox.whole())?;
+        let before = match &self.in_force {
+            InForce::Keys(before) => Some(before),
+            InForce::Lost { .. } => None,
+        };
+        self.slots.take_key_set(&set, self.inbox.whole(), before)?;
         self.in_force = InForce::Keys(set);
         Ok(())
     }

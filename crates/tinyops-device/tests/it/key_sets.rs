@@ -224,6 +224,61 @@ fn a_refusal_for_want_of_a_key_ends_with_the_key() {
 }
 
 #[test]
+fn numbers_that_a_thief_ran_to_their_end_begin_anew_with_new_keys() {
+    let mut bench = Bench::new(config(), blank_flash(Recipe::numbered(1).capsule()));
+    let last = Recipe::numbered(u32::MAX).capsule();
+    bench.offer_with(&last, &stated(&last, u32::MAX));
+    bench.window([1.0, 0.0, 0.0, 0.0]);
+    bench.window([1.0, 0.0, 0.0, 0.0]);
+    assert_eq!(bench.last_update().state, UpdateState::Confirmed);
+    let good = Recipe {
+        signer: NEXT_RELEASE,
+        ..Recipe::numbered(2)
+    }
+    .capsule();
+    bench.offer(&good);
+    assert_eq!(bench.last_update().reason, Reason::StatementOld);
+    // While an old key is valid beside the new one, what it signed is still in the way.
+    let beside = KeySet {
+        release: RoleKeys::two(
+            signer(NEXT_RELEASE).verifying_key(),
+            signer(RELEASE).verifying_key(),
+        ),
+        ..key_set(2, RELEASE, NEXT_DIRECTOR)
+    };
+    give(&mut bench, &beside, &ROOTS);
+    offer_anew(&mut bench, &good, 20);
+    let refused = bench.last_update();
+    assert_eq!(
+        (refused.reason, refused.detail),
+        (Reason::Rollback, u32::MAX)
+    );
+    let alone = KeySet {
+        director: beside.director,
+        ..key_set(3, STRANGER, NEXT_DIRECTOR)
+    };
+    give(&mut bench, &alone, &ROOTS);
+    let good = Recipe {
+        signer: STRANGER,
+        ..Recipe::numbered(2)
+    }
+    .capsule();
+    offer_anew(&mut bench, &good, 20);
+    assert_eq!(
+        bench.last_update().reason,
+        Reason::StatementOld,
+        "one director"
+    );
+    offer_anew(&mut bench, &good, 21);
+    assert_eq!(bench.last_update().state, UpdateState::Installed);
+    // Nor does the thief's own come back.
+    bench.window([1.0, 0.0, 0.0, 0.0]);
+    bench.window([1.0, 0.0, 0.0, 0.0]);
+    bench.offer_with(&last, &stated(&last, u32::MAX));
+    assert_eq!(bench.last_update().reason, Reason::Statement);
+}
+
+#[test]
 fn a_lost_key_set_is_not_replaced_by_an_older_one() {
     let confirmed = Recipe::numbered(2).capsule();
     let mut bench = Bench::new(config(), blank_flash(Vec::new()));
