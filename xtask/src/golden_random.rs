@@ -96,7 +96,7 @@ fn grow(graph: &mut Graph, input: TensorId, random: &mut Random) -> TensorId {
         Activation::Relu,
         Activation::Relu6,
     ]);
-    match random.among(&[0, 0, 0, 1, 1, 1, 2, 3, 4, 5]) {
+    match random.among(&[0, 0, 0, 1, 1, 1, 2, 3, 4, 5, 5, 5]) {
         kind @ 0..=1 => loop {
             let is_depthwise = kind == 1;
             let kernel = [0, 1].map(|_| random.among(&[1, 1, 2, 3, 3, 4, 5, 11]));
@@ -162,13 +162,35 @@ fn grow(graph: &mut Graph, input: TensorId, random: &mut Random) -> TensorId {
             put(graph, op, vec![input], output)
         }
         _ => {
-            // The sum with what a convolution makes of the same input.
-            let conv = OpKind::Conv2d(Conv::same(Activation::None));
-            let filter = [shape[3], 1, 1, shape[3]];
-            let made = (shape, usize::from(shape[3]));
-            let other = weighted(graph, conv, input, filter, made, random);
+            // The sum with what one or two convolutions make of the same input, which may be read
+            // again after it.
+            let mut made = input;
+            for _ in 0..random.among(&[1, 2]) {
+                let side = random.among(&[1, 1, 3]);
+                let filter = [shape[3], side, side, shape[3]];
+                let side = if values(filter) > 40_000 { 1 } else { side };
+                let filter = [shape[3], side, side, shape[3]];
+                let clamp = *random.pick(&[Activation::None, Activation::None, follows]);
+                let conv = OpKind::Conv2d(Conv::same(clamp));
+                let taps = usize::from(side * side * shape[3]);
+                made = weighted(graph, conv, made, filter, (shape, taps), random);
+            }
+            let mut operands = vec![input, made];
+            if random.among(&[0, 1]) == 1 {
+                operands.reverse();
+            }
             let output = activation(graph, shape, random);
-            put(graph, OpKind::Add(follows), vec![input, other], output)
+            let sum = put(graph, OpKind::Add(follows), operands, output);
+            if random.among(&[0, 0, 1]) == 0 {
+                return sum;
+            }
+            let output = activation(graph, shape, random);
+            put(
+                graph,
+                OpKind::Add(Activation::None),
+                vec![sum, input],
+                output,
+            )
         }
     }
 }

@@ -204,41 +204,62 @@ impl Shape {
                 output,
             }),
             Shape::Add => {
-                let mut sum = Sum::of(plan, op, arena);
-                if op.is_merged_sum() {
-                    if !is_waiting {
-                        return false;
-                    }
-                    let waiting = &mut Line::slice_mut(work)[..result.len];
-                    sum = sum.with_waiting(Cell::from_mut(waiting).as_slice_of_cells());
-                }
-                let [first, second, output] = sum.places();
-                let mut done = 0;
-                if verdict.is_own
-                    && let Some((factors, rounds_once)) = packed.split_first_chunk()
-                {
-                    let term = |index: usize| Term {
-                        zero_point: i32::from(plan.view(op.inputs[index]).zero_point),
-                        multiplier: multiplier(plan, op, 2 * index),
-                        rounds_once: rounds_once[index] != 0,
-                    };
-                    run(&mut Task::Add {
-                        op: Add {
-                            terms: [term(0), term(1)],
-                            factors,
-                        },
-                        finish,
-                        inputs: [first, second],
-                        output,
-                        done: &mut done,
-                    });
-                }
-                // What is left of the last block, or all.
-                sum.add(done..result.len);
-                true
+                let waiting = is_waiting.then_some(work);
+                run_add(
+                    plan,
+                    op,
+                    (packed, verdict.is_own),
+                    finish,
+                    (arena, waiting),
+                    run,
+                )
             }
         }
     }
+}
+
+/// Runs a sum, whose operand may wait at the beginning of the working memory; answers whether it
+/// did. Apart, so that what other ops do stays short.
+#[inline(never)]
+fn run_add(
+    plan: &Plan<'_>,
+    op: &OpRecord,
+    (packed, is_own): (&[u8], bool),
+    finish: Finish,
+    (arena, waiting): (&[Cell<u8>], Option<&mut [Line]>),
+    run: impl FnOnce(&mut Task<'_>) -> bool,
+) -> bool {
+    let len = plan.view(op.output).len;
+    let mut sum = Sum::of(plan, op, arena);
+    if op.is_merged_sum() {
+        let Some(waiting) = waiting else {
+            return false;
+        };
+        let waiting = &mut Line::slice_mut(waiting)[..len];
+        sum = sum.with_waiting(Cell::from_mut(waiting).as_slice_of_cells());
+    }
+    let [first, second, output] = sum.places();
+    let mut done = 0;
+    if is_own && let Some((factors, rounds_once)) = packed.split_first_chunk() {
+        let term = |index: usize| Term {
+            zero_point: i32::from(plan.view(op.inputs[index]).zero_point),
+            multiplier: multiplier(plan, op, 2 * index),
+            rounds_once: rounds_once[index] != 0,
+        };
+        run(&mut Task::Add {
+            op: Add {
+                terms: [term(0), term(1)],
+                factors,
+            },
+            finish,
+            inputs: [first, second],
+            output,
+            done: &mut done,
+        });
+    }
+    // What is left of the last block, or all.
+    sum.add(done..len);
+    true
 }
 
 /// A copy of the input that holds all that the op's windows touch, or `None` if that is too much.
