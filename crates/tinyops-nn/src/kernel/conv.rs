@@ -128,6 +128,6 @@ fn dense(
                 }
             }
         }
-        channels.finish(index * GROUP_ROWS, &sums[..outputs.len()], outputs, clamp);
+        channels.finish_few(index * GROUP_ROWS, &sums[..outputs.len()], outputs, clamp);
     }
 }

@@ -211,10 +211,24 @@ impl<'a> Channels<'a> {
         }
     }
 
+    /// [`Channels::finish_few`] for many, where a device makes it a call of its own.
+    #[cfg(not(all(target_arch = "arm", target_feature = "dsp", not(feature = "mve"))))]
+    #[cfg_attr(target_os = "none", inline(never))]
+    #[cfg_attr(not(target_os = "none"), inline)]
+    pub(crate) fn finish(
+        &self,
+        first: usize,
+        sums: &[i32],
+        outputs: &[Cell<u8>],
+        clamp: impl Fn(i32) -> u8,
+    ) {
+        self.finish_few(first, sums, outputs, clamp);
+    }
+
     /// Adds the biases to some sums, from channel `first` on, rescales and clamps them into bytes.
     #[cfg(not(all(target_arch = "arm", target_feature = "dsp", not(feature = "mve"))))]
-    #[inline]
-    pub(crate) fn finish(
+    #[inline(always)]
+    pub(crate) fn finish_few(
         &self,
         first: usize,
         sums: &[i32],
