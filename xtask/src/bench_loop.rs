@@ -6,6 +6,7 @@
 use crate::bench_device;
 use crate::bench_footprint;
 use crate::bench_host;
+use crate::bench_ship;
 use crate::steps::Answer;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -35,6 +36,13 @@ pub(crate) enum Bench {
     ///
     /// Prints one row a network; exits with 1 if one is slower than it may be.
     Host,
+    /// Hold the delivery half against its goals: rollouts, simulated and on a real store
+    ///
+    /// Prints one row a figure, with the peer's beside it; exits with 1 if one is missed.
+    Ship {
+        /// Rows whose name contains one of these; all of them without any
+        rows: Vec<String>,
+    },
     /// Count instructions, memory and flash of the MLPerf Tiny networks on emulated Cortex-M machines
     ///
     /// Prints one row a figure, then the table of `bench host` if no machine is named; exits with 1 if one is missed, or an output byte is wrong.
@@ -55,6 +63,7 @@ impl Bench {
             Self::Loop { only } => run_loop(only.as_deref()),
             Self::Footprint => bench_footprint::run(),
             Self::Host => bench_host::run(),
+            Self::Ship { rows } => bench_ship::run(&rows),
             Self::Device { machines, write } => bench_device::run(&machines, write),
         }
     }

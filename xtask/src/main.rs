@@ -13,6 +13,7 @@ mod bench_device;
 mod bench_footprint;
 mod bench_host;
 mod bench_loop;
+mod bench_ship;
 mod fuzz;
 mod golden;
 mod golden_dsp;

@@ -11,11 +11,14 @@ use tinyops_store::round::Round;
 use tinyops_store::trigger::Trigger;
 use tinyops_store::{Artifacts, Db, DeviceId, Digest, ModelId, StoreError, Timestamp};
 
-use crate::canary::Plan;
 use crate::detector::DriftPolicy;
 use crate::keys::Keyring;
 use crate::owed::OwedPolicy;
+use crate::plan::{Plan, PlanError};
+use crate::rollout::Arranged;
 use crate::round::RoundPolicy;
+use crate::selector::SelectorError;
+use crate::window::WindowError;
 
 /// Baselines and capsules kept in memory at most.
 pub(crate) const CACHED_MAX: usize = 64;
@@ -37,6 +40,8 @@ pub struct Fleet {
     pub(crate) baselines: Arc<Mutex<HashMap<ModelId, Arc<Baseline>>>>,
     /// What each device was last told, so that it is not told again at every turn.
     pub(crate) told: Arc<Mutex<HashMap<DeviceId, (u64, Timestamp)>>>,
+    /// The devices as they were when rollouts last took them in.
+    pub(crate) arranged: Arc<Mutex<Option<Arranged>>>,
 }
 
 /// How a fleet is judged. Every default is meant to work.
@@ -83,7 +88,7 @@ pub enum Event {
         /// Devices that try it first.
         canary_count: usize,
     },
-    /// The canaries are well: everyone gets it.
+    /// The devices of a wave are well: the next wave gets it.
     WaveDone(Rollout),
     /// Every device that could be reached has it.
     RolloutDone(Rollout),
@@ -118,9 +123,21 @@ pub enum FleetError {
         /// The version.
         version: u32,
     },
-    /// Another rollout of the same model is under way.
-    #[error("rollout {0} of the same model is not finished")]
+    /// Every device that could take it belongs to another rollout of the same or a higher priority.
+    #[error("the devices that could take it belong to rollout {0}, which is not finished")]
     Underway(RolloutId),
+    /// The model has no rollout that could be taken back.
+    #[error("no rollout of `{0}` is open or done, so there is nothing to take back")]
+    NothingToTakeBack(String),
+    /// The selector cannot be read.
+    #[error(transparent)]
+    Selector(#[from] SelectorError),
+    /// The plan cannot be carried out.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// A maintenance window cannot be read.
+    #[error(transparent)]
+    Window(#[from] WindowError),
     /// The rollout is past the point where this can be done.
     #[error("rollout {id} is {state}")]
     WrongState {
@@ -178,6 +195,7 @@ impl Fleet {
             capsules: Arc::default(),
             baselines: Arc::default(),
             told: Arc::default(),
+            arranged: Arc::default(),
         }
     }
 

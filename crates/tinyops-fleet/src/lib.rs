@@ -27,10 +27,14 @@ mod normal;
 pub mod watch;
 
 // What to do about it.
-pub mod canary;
+pub mod engine;
+pub mod evidence;
+pub mod plan;
 pub mod rollout;
 pub mod round;
+pub mod selector;
 pub mod sums;
+pub mod window;
 
 // What they are told.
 pub mod owed;

@@ -53,6 +53,24 @@ pub(crate) fn normal_quantile(share: f64) -> f64 {
     }
 }
 
+/// The probability that a standard normal variable falls below `value`.
+///
+/// # Source
+/// Abramowitz and Stegun, 1964, 26.2.17; error below 7.5e-8.
+pub(crate) fn normal_share(value: f64) -> f64 {
+    const B: [f64; 5] = [
+        1.330274429,
+        -1.821255978,
+        1.781477937,
+        -0.356563782,
+        0.319381530,
+    ];
+    let t = 1.0 / (1.0 + 0.2316419 * value.abs());
+    let density = (-value * value / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt();
+    let above = density * t * B.iter().fold(0.0, |sum, b| sum * t + b);
+    if value < 0.0 { above } else { 1.0 - above }
+}
+
 /// The standard normal value that is as extreme as `student` is under Student's law with `freedom` degrees.
 ///
 /// # Source
@@ -77,6 +95,13 @@ pub(crate) fn normal_of_chi_square(square: f64, freedom: f64, noise_freedom: f64
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn shares_and_quantiles_are_inverse() {
+        for share in [0.001, 0.02, 0.3, 0.5, 0.77, 0.999] {
+            assert!((normal_share(normal_quantile(share)) - share).abs() < 1e-6);
+        }
+    }
 
     #[test]
     fn quantiles_are_those_of_the_tables() {

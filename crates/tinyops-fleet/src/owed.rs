@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tinyops_store::capsule::Capsule;
 use tinyops_store::device::{Device, DeviceState};
 use tinyops_store::presence::Presence;
-use tinyops_store::rollout::{Delivery, Member, RolloutState};
+use tinyops_store::rollout::{Delivery, Member, Rollout, RolloutState};
 use tinyops_store::round::{Round, RoundId, RoundState};
 use tinyops_store::{
     DeviceId, ModelId, Timestamp, Tx, capsule, device, downlink, hello, presence, rollout, round,
@@ -21,6 +21,7 @@ use tinyops_wire::statement::STATEMENT_BYTES_MAX;
 use tinyops_wire::{Downlink, Envelope, Statement};
 
 use crate::fleet::{CACHED_MAX, lock};
+use crate::plan::Plan;
 use crate::round::{mark_cleared, wire_round};
 use crate::{Fleet, FleetError};
 
@@ -47,13 +48,34 @@ impl Default for OwedPolicy {
     }
 }
 
+/// To whom a rollout's offers are told now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Offers {
+    /// To nobody: it is held, or halted.
+    None,
+    /// To those that have begun: it is no time for others.
+    ToBegun,
+    ToAll,
+}
+
+impl Offers {
+    fn of(rollout: &Rollout, now: Timestamp) -> Result<Offers, FleetError> {
+        let is_open = Plan::of_record(&rollout.plan)?.windows.is_open(now);
+        Ok(match rollout.state {
+            RolloutState::Running | RolloutState::Done if is_open => Offers::ToAll,
+            RolloutState::Running | RolloutState::Done => Offers::ToBegun,
+            RolloutState::Paused | RolloutState::Halted => Offers::None,
+        })
+    }
+}
+
 /// One thing that a device should be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Debt {
     /// The key set with this number; nothing else is told before the device has it.
     KeySet(u32),
     Offer(ModelId),
-    Revert(ModelId),
+    Revert,
     Forget(RoundId),
     Statistics {
         round: RoundId,
@@ -92,7 +114,7 @@ impl Fleet {
         connected: &[DeviceId],
         now: Timestamp,
     ) -> Result<Vec<(DeviceId, Vec<Vec<u8>>)>, FleetError> {
-        let mut debts = self.debts(connected).await?;
+        let mut debts = self.debts(connected, now).await?;
         {
             let mut told = lock(&self.told);
             debts.retain(|(device, debts)| {
@@ -134,24 +156,27 @@ impl Fleet {
     async fn debts(
         &self,
         connected: &[DeviceId],
+        now: Timestamp,
     ) -> Result<Vec<(DeviceId, Vec<Debt>)>, FleetError> {
         let wanted: HashSet<DeviceId> = connected.iter().copied().collect();
         let mut debts: HashMap<DeviceId, Vec<Debt>> = HashMap::new();
-        let mut states = HashMap::new();
+        let mut offering = HashMap::new();
         for member in rollout::outstanding(&self.db).await? {
             if !wanted.contains(&member.device) {
                 continue;
             }
-            let state = match states.get(&member.rollout) {
-                Some(state) => *state,
+            let offers = match offering.get(&member.rollout) {
+                Some(offers) => *offers,
                 None => {
                     let rollout = rollout::get(&self.db, member.rollout).await?;
-                    let state = rollout.map_or(RolloutState::Halted, |rollout| rollout.state);
-                    states.insert(member.rollout, state);
-                    state
+                    let offers = rollout
+                        .as_ref()
+                        .map_or(Ok(Offers::None), |rollout| Offers::of(rollout, now))?;
+                    offering.insert(member.rollout, offers);
+                    offers
                 }
             };
-            if let Some(debt) = self.debt_of(&member, state).await? {
+            if let Some(debt) = self.debt_of(&member, offers).await? {
                 debts.entry(member.device).or_default().push(debt);
             }
         }
@@ -182,16 +207,8 @@ impl Fleet {
         Ok(debts)
     }
 
-    async fn debt_of(
-        &self,
-        member: &Member,
-        state: RolloutState,
-    ) -> Result<Option<Debt>, FleetError> {
-        let Some(target) = member.target else {
-            return Ok(None);
-        };
-        Ok(match (member.delivery, state) {
-            (_, RolloutState::Paused) | (Delivery::Failed | Delivery::Reverted, _) => None,
+    async fn debt_of(&self, member: &Member, offers: Offers) -> Result<Option<Debt>, FleetError> {
+        Ok(match (member.delivery, member.target) {
             (Delivery::Recalled, _) => {
                 // Only what this rollout brought is taken back; a device that went on to something else is let be.
                 let bad: Option<ModelId> = member.detail["capsule"]
@@ -200,10 +217,15 @@ impl Fleet {
                 let running = presence::get(&self.db, member.device)
                     .await?
                     .and_then(|presence| presence.model);
-                (running.is_some() && running == bad).then_some(Debt::Revert(target))
+                (running.is_some() && running == bad).then_some(Debt::Revert)
             }
-            (_, RolloutState::Halted) => None,
-            _ => Some(Debt::Offer(target)),
+            (Delivery::Taken | Delivery::Confirmed, Some(target)) if offers != Offers::None => {
+                Some(Debt::Offer(target))
+            }
+            (Delivery::Offered | Delivery::Silent, Some(target)) if offers == Offers::ToAll => {
+                Some(Debt::Offer(target))
+            }
+            _ => None,
         })
     }
 
@@ -282,7 +304,7 @@ impl Fleet {
                     None => Ok(Vec::new()),
                 };
             }
-            Debt::Revert(_) => Downlink::Command(Command::Revert),
+            Debt::Revert => Downlink::Command(Command::Revert),
             Debt::Forget(_) => Downlink::Command(Command::Forget),
             Debt::Statistics { round, frame_bytes } => {
                 Downlink::StatisticsRequest(StatisticsRequest {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tinyops_fleet::FleetError;
+use tinyops_fleet::plan::Metric;
 use tinyops_fleet::rollout::Wish;
 use tinyops_pipeline::{
     Job, Progress, Reporter, RunError, Trigger as Cause, Workshop, is_free, job_for,
@@ -165,13 +166,14 @@ async fn answer(
     taken: &Trigger,
 ) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>> {
     let cause = cause(app, taken).await?;
+    let is_repair = matches!(cause, Cause::RoundClosed { .. });
     let job = job_for(&cause, &workshop.project.privacy)?;
     let outcome = tokio::spawn(run(workshop.clone(), job, taken.clone())).await??;
     let run = RunId(outcome.run);
     let Some(version) = outcome.version else {
         return Ok((run, None, Some("a gate said no".to_owned())));
     };
-    match send_out(app, &workshop.project.project.name, version).await {
+    match send_out(app, &workshop.project.project.name, version, is_repair).await {
         Ok(()) => Ok((run, Some(version), None)),
         // The model is good and registered; that it did not go out is for a person to see.
         Err(cause) => {
@@ -194,15 +196,23 @@ async fn run(
     tinyops_pipeline::run(&workshop, &job, Some(taken.id), &report).await
 }
 
-/// Signs a version and starts its rollout with the fleet's plan.
-async fn send_out(app: &App, name: &str, version: u32) -> Result<(), ReleaseError> {
+/// Signs a version and starts its rollout with the fleet's plan. A repair is meant to move the predicted classes, so
+/// that they move does not halt it.
+async fn send_out(
+    app: &App,
+    name: &str,
+    version: u32,
+    is_repair: bool,
+) -> Result<(), ReleaseError> {
     let inner = app.inner();
     release(&inner.fleet, &inner.keys, name, version, app.now()).await?;
+    let mut plan = inner.fleet.policy.rollout.clone();
+    if is_repair {
+        plan.halt_on.retain(|metric| *metric != Metric::Labels);
+    }
     let wish = Wish {
-        model: name,
-        version,
-        cohort: None,
-        plan: None,
+        plan: Some(plan),
+        ..Wish::of(name, version)
     };
     let (_, events) = inner.fleet.start_rollout(&wish, ACTOR, app.now()).await?;
     tell(&inner.events, events.into_iter().map(Event::Fleet));

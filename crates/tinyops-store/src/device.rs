@@ -72,6 +72,15 @@ pub async fn add(tx: &Tx, device: &Device) -> Result<(), StoreError> {
     }
 }
 
+/// Two numbers that change when a device is added or changed.
+pub async fn fingerprint(on: &impl Read) -> Result<(i64, i64), StoreError> {
+    let sql = "SELECT COUNT(*), CAST(COALESCE(SUM(revision), 0) AS BIGINT) FROM devices";
+    match on.query_one(sql, values![]).await? {
+        Some(mut row) => Ok((row.take()?, row.take()?)),
+        None => Ok((0, 0)),
+    }
+}
+
 /// Changes the key, cohort, tags and state of a device.
 ///
 /// # Errors

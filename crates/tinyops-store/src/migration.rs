@@ -17,6 +17,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_first.sql"),
     include_str!("migrations/0002_run_lease.sql"),
     include_str!("migrations/0003_hellos.sql"),
+    include_str!("migrations/0004_rollout_plans.sql"),
 ];
 
 /// Applies what is missing.

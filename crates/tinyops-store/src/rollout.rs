@@ -12,10 +12,8 @@ row_id! {
 words! {
     /// Where a rollout stands.
     RolloutState {
-        /// A part of the fleet tries it.
-        Canary = "canary",
-        /// Everyone gets it.
-        Full = "full",
+        /// It goes on, wave by wave.
+        Running = "running",
         /// A person holds it.
         Paused = "paused",
         /// Every device has it.
@@ -28,20 +26,24 @@ words! {
 words! {
     /// How far one device of a rollout is.
     Delivery {
-        /// Not offered yet: the control arm while the canary runs.
+        /// Not offered yet: the control arm.
         Control = "control",
         /// Should have it; was or will be offered.
         Offered = "offered",
+        /// Fetches it, or has it and tries it.
+        Taken = "taken",
         /// Reports with it.
         Confirmed = "confirmed",
         /// Could not install it.
         Failed = "failed",
         /// Tried it and went back by itself.
         Reverted = "reverted",
-        /// Took it and was not heard of by the deadline.
+        /// Was heard of and did not install it by the deadline, or took it and was not heard of again.
         Silent = "silent",
-        /// Is offered the old one again, after a halt.
+        /// Is sent back to the old one, after a halt.
         Recalled = "recalled",
+        /// Belongs to the rollout no more: it went to another, matches no more, or may speak no more.
+        Left = "left",
     }
 }
 
@@ -56,12 +58,16 @@ pub struct Rollout {
     pub version: u32,
     /// The version to go back to.
     pub previous: Option<u32>,
-    /// The cohort that it is for; `None` is every device with a fitting board.
-    pub cohort: Option<String>,
+    /// The devices that it is for; empty is every device with a fitting board.
+    pub selector: String,
+    /// Of several open rollouts, a device belongs to the one of the highest priority.
+    pub priority: i64,
     /// Where it stands.
     pub state: RolloutState,
-    /// The plan: canary share, deadlines, limits of the health gate.
+    /// The plan: strategy, deadlines, windows, what halts it.
     pub plan: Json,
+    /// How far it is: wave, share, evidence.
+    pub progress: Json,
     /// Why it stands there: the metric that halted it, the person who paused it.
     pub reason: Json,
     /// When it was made.
@@ -81,12 +87,14 @@ pub struct NewRollout {
     pub version: u32,
     /// The version to go back to.
     pub previous: Option<u32>,
-    /// The cohort that it is for.
-    pub cohort: Option<String>,
-    /// Where it begins.
-    pub state: RolloutState,
+    /// The devices that it is for.
+    pub selector: String,
+    /// Its priority.
+    pub priority: i64,
     /// The plan.
     pub plan: Json,
+    /// How far it is.
+    pub progress: Json,
 }
 
 /// One device of a rollout.
@@ -110,26 +118,26 @@ pub struct Member {
 pub async fn add(tx: &Tx, new: &NewRollout, now: Timestamp) -> Result<Rollout, StoreError> {
     let row = tx
         .query_one(
-            "INSERT INTO rollouts (model, version, previous, cohort, state, plan, reason, created_at, changed_at, revision)
-             VALUES ($1, $2, $3, $4, $5, $6, '{}', $7, $7, 0)
-             RETURNING id, model, version, previous, cohort, state, plan, reason, created_at, changed_at, revision",
-            values![new.model, new.version, new.previous, new.cohort, new.state, new.plan, now],
+            "INSERT INTO rollouts (model, version, previous, selector, priority, state, plan, progress, reason, created_at, changed_at, revision)
+             VALUES ($1, $2, $3, $4, $5, 'running', $6, $7, '{}', $8, $8, 0)
+             RETURNING id, model, version, previous, selector, priority, state, plan, progress, reason, created_at, changed_at, revision",
+            values![new.model, new.version, new.previous, new.selector, new.priority, new.plan, new.progress, now],
         )
         .await?;
     row.map(read).transpose()?.ok_or(StoreError::Closed)
 }
 
-/// Changes the state, plan and reason of a rollout.
+/// Changes the state, progress and reason of a rollout.
 ///
 /// # Errors
 /// [`StoreError::Conflict`] if another writer changed it since `rollout` was read.
 pub async fn put(tx: &Tx, rollout: &mut Rollout) -> Result<(), StoreError> {
     let count = tx
         .execute(
-            "UPDATE rollouts SET state = $1, plan = $2, reason = $3, changed_at = $4, revision = revision + 1
+            "UPDATE rollouts SET state = $1, progress = $2, reason = $3, changed_at = $4, revision = revision + 1
              WHERE id = $5 AND revision = $6",
             values![
-                rollout.state, rollout.plan, rollout.reason, rollout.changed_at, rollout.id, rollout.revision
+                rollout.state, rollout.progress, rollout.reason, rollout.changed_at, rollout.id, rollout.revision
             ],
         )
         .await?;
@@ -140,21 +148,21 @@ pub async fn put(tx: &Tx, rollout: &mut Rollout) -> Result<(), StoreError> {
 
 /// One rollout.
 pub async fn get(on: &impl Read, id: RolloutId) -> Result<Option<Rollout>, StoreError> {
-    let sql = "SELECT id, model, version, previous, cohort, state, plan, reason, created_at, changed_at, revision
+    let sql = "SELECT id, model, version, previous, selector, priority, state, plan, progress, reason, created_at, changed_at, revision
                FROM rollouts WHERE id = $1";
     on.query_one(sql, values![id]).await?.map(read).transpose()
 }
 
 /// Rollouts that may still change anything on a device, oldest first: not done, or halted.
 pub async fn open(on: &impl Read) -> Result<Vec<Rollout>, StoreError> {
-    let sql = "SELECT id, model, version, previous, cohort, state, plan, reason, created_at, changed_at, revision
-               FROM rollouts WHERE state IN ('canary', 'full', 'paused') ORDER BY id";
+    let sql = "SELECT id, model, version, previous, selector, priority, state, plan, progress, reason, created_at, changed_at, revision
+               FROM rollouts WHERE state IN ('running', 'paused') ORDER BY id";
     on.query(sql, vec![]).await?.into_iter().map(read).collect()
 }
 
 /// The newest rollouts, newest first.
 pub async fn list(on: &impl Read, limit: u32) -> Result<Vec<Rollout>, StoreError> {
-    let sql = "SELECT id, model, version, previous, cohort, state, plan, reason, created_at, changed_at, revision
+    let sql = "SELECT id, model, version, previous, selector, priority, state, plan, progress, reason, created_at, changed_at, revision
                FROM rollouts ORDER BY id DESC LIMIT $1";
     on.query(sql, values![limit])
         .await?
@@ -221,23 +229,24 @@ pub async fn of_device(on: &impl Read, device: DeviceId) -> Result<Vec<Member>, 
         .collect()
 }
 
-/// What one device should run: the target of its newest membership that has one.
+/// What one device should run: at most one of its memberships says so.
 pub async fn target(on: &impl Read, device: DeviceId) -> Result<Option<Member>, StoreError> {
     let sql = "SELECT rollout_id, device, delivery, target, changed_at, detail FROM rollout_members
-               WHERE device = $1 AND target IS NOT NULL ORDER BY rollout_id DESC LIMIT 1";
+               WHERE device = $1 AND target IS NOT NULL";
     on.query_one(sql, values![device])
         .await?
         .map(read_member)
         .transpose()
 }
 
-/// Members that do not run what they should: their newest target is not the model they last reported.
+/// Members that do not run what they should: their target is not the model they last reported, or they are to go
+/// back to the factory's model and nothing else was told them since.
 pub async fn outstanding(on: &impl Read) -> Result<Vec<Member>, StoreError> {
     let sql = "SELECT m.rollout_id, m.device, m.delivery, m.target, m.changed_at, m.detail
                FROM rollout_members m LEFT JOIN presences p ON p.device = m.device
                WHERE m.target IS NOT NULL AND (p.model_id IS NULL OR p.model_id <> m.target)
-                 AND m.rollout_id = (SELECT MAX(n.rollout_id) FROM rollout_members n
-                                     WHERE n.device = m.device AND n.target IS NOT NULL)
+                  OR m.target IS NULL AND m.delivery = 'recalled' AND p.model_id IS NOT NULL
+                     AND NOT EXISTS (SELECT 1 FROM rollout_members o WHERE o.device = m.device AND o.target IS NOT NULL)
                ORDER BY m.device";
     on.query(sql, vec![])
         .await?
@@ -246,17 +255,81 @@ pub async fn outstanding(on: &impl Read) -> Result<Vec<Member>, StoreError> {
         .collect()
 }
 
-/// The newest memberships with a target of many devices, in the order asked for.
-pub async fn targets(tx: &Tx, devices: &[DeviceId]) -> Result<Vec<Option<Member>>, StoreError> {
-    let sql = "SELECT rollout_id, device, delivery, target, changed_at, detail FROM rollout_members
-               WHERE device = $1 AND target IS NOT NULL ORDER BY rollout_id DESC LIMIT 1";
+/// The memberships of many devices in rollouts that still listen to them: open ones, and those done, whose devices
+/// may yet go back.
+pub async fn listening(tx: &Tx, devices: &[DeviceId]) -> Result<Vec<Member>, StoreError> {
+    let sql = "SELECT m.rollout_id, m.device, m.delivery, m.target, m.changed_at, m.detail
+               FROM rollout_members m JOIN rollouts r ON r.id = m.rollout_id
+               WHERE m.device = $1 AND m.delivery <> 'left' AND r.state <> 'halted'
+                 AND (r.state <> 'done' OR m.target IS NOT NULL)";
     let answers = tx
         .query_many(sql, devices.iter().map(|id| values![*id]).collect())
         .await?;
-    answers
+    answers.into_iter().flatten().map(read_member).collect()
+}
+
+/// Says that no rollout but this one has a word for these devices.
+pub async fn clear_targets(
+    tx: &Tx,
+    keep: RolloutId,
+    devices: &[DeviceId],
+) -> Result<(), StoreError> {
+    let rows = devices.iter().map(|id| values![*id, keep]).collect();
+    tx.execute_many(
+        "UPDATE rollout_members SET target = NULL WHERE device = $1 AND rollout_id <> $2 AND target IS NOT NULL",
+        rows,
+    )
+    .await?;
+    Ok(())
+}
+
+/// The devices that have left a rollout.
+pub async fn left(on: &impl Read, rollout: RolloutId) -> Result<Vec<DeviceId>, StoreError> {
+    let sql = "SELECT device FROM rollout_members WHERE rollout_id = $1 AND delivery = 'left'";
+    on.query(sql, values![rollout])
+        .await?
         .into_iter()
-        .map(|rows| rows.into_iter().next().map(read_member).transpose())
+        .map(|mut row| row.take())
         .collect()
+}
+
+/// The rollouts of a model, newest first.
+pub async fn of_model(on: &impl Read, model: &str) -> Result<Vec<Rollout>, StoreError> {
+    let sql = "SELECT id, model, version, previous, selector, priority, state, plan, progress, reason, created_at, changed_at, revision
+               FROM rollouts WHERE model = $1 ORDER BY id DESC";
+    on.query(sql, values![model.to_owned()])
+        .await?
+        .into_iter()
+        .map(read)
+        .collect()
+}
+
+/// Which devices belong to an open rollout, and to which: those that have not left it.
+pub async fn owned(on: &impl Read) -> Result<Vec<(DeviceId, RolloutId)>, StoreError> {
+    let sql = "SELECT m.device, m.rollout_id FROM rollout_members m JOIN rollouts r ON r.id = m.rollout_id
+               WHERE r.state IN ('running', 'paused') AND m.delivery <> 'left'";
+    on.query(sql, vec![])
+        .await?
+        .into_iter()
+        .map(|mut row| Ok((row.take()?, row.take()?)))
+        .collect()
+}
+
+/// How the devices of rollouts that went well answered: those that installed, and those that did not. Of the
+/// newest `limit` rollouts.
+pub async fn past_installs(on: &impl Read, limit: u32) -> Result<(i64, i64), StoreError> {
+    let sql = "SELECT m.delivery, COUNT(*) FROM rollout_members m
+               JOIN (SELECT id FROM rollouts WHERE state = 'done' ORDER BY id DESC LIMIT $1) r ON r.id = m.rollout_id
+               WHERE m.delivery IN ('confirmed', 'failed', 'reverted', 'silent') GROUP BY m.delivery";
+    let (mut well, mut failed) = (0, 0);
+    for mut row in on.query(sql, values![limit]).await? {
+        let (delivery, count): (Delivery, i64) = (row.take()?, row.take()?);
+        match delivery {
+            Delivery::Confirmed => well += count,
+            _ => failed += count,
+        }
+    }
+    Ok((well, failed))
 }
 
 fn read(row: Row) -> Result<Rollout, StoreError> {
@@ -266,9 +339,11 @@ fn read(row: Row) -> Result<Rollout, StoreError> {
         model: row.take()?,
         version: row.take()?,
         previous: row.take()?,
-        cohort: row.take()?,
+        selector: row.take()?,
+        priority: row.take()?,
         state: row.take()?,
         plan: row.take()?,
+        progress: row.take()?,
         reason: row.take()?,
         created_at: row.take()?,
         changed_at: row.take()?,

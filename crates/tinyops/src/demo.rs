@@ -20,8 +20,11 @@ use std::{
 };
 
 use tinyops_fleet::{
-    Event as FleetEvent, Fleet, Keyring, Policy, canary::Plan as RolloutPlan,
-    detector::DriftPolicy, rollout::Wish, round::RoundPolicy,
+    Event as FleetEvent, Fleet, Keyring, Policy,
+    detector::DriftPolicy,
+    plan::Plan as RolloutPlan,
+    rollout::{Wish, sentence},
+    round::RoundPolicy,
 };
 use tinyops_pipeline::{Job, Project, Reporter, Workshop, run as run_pipeline};
 use tinyops_server::{Config, Event, Loops, Running, release, serve};
@@ -229,10 +232,9 @@ fn policy(fans: u32) -> Policy {
             ..DriftPolicy::default()
         },
         rollout: RolloutPlan {
-            canary_share: 0.1,
-            canary_reports: 1,
+            reports: 1,
             silent_after_ms: 4 * DAY_MS,
-            canary_within_ms: 6 * DAY_MS,
+            wave_within_ms: 6 * DAY_MS,
             ..RolloutPlan::default()
         },
         round: RoundPolicy {
@@ -282,14 +284,8 @@ impl Stage {
         release(fleet, keys, &name, version, (workshop.now)())
             .await
             .map_err(|error| Failure::of(Exit::Environment, &error))?;
-        let wish = Wish {
-            model: &name,
-            version,
-            cohort: None,
-            plan: None,
-        };
         fleet
-            .start_rollout(&wish, "demo", (workshop.now)())
+            .start_rollout(&Wish::of(&name, version), "demo", (workshop.now)())
             .await
             .map_err(|error| Failure::of(Exit::Environment, &error))?;
         self.story
@@ -442,7 +438,7 @@ impl Stage {
                     FleetEvent::RoundClosed { .. } => Some(Heard::RoundClosed),
                     FleetEvent::RolloutDone(_) => Some(Heard::RolloutDone),
                     FleetEvent::RolloutHalted(rollout) => {
-                        Some(Heard::RolloutHalted(rollout.reason.to_string()))
+                        Some(Heard::RolloutHalted(sentence(&rollout)))
                     }
                     _ => None,
                 }

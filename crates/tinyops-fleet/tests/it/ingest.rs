@@ -131,12 +131,7 @@ async fn outcomes_count_once() {
 async fn a_device_gets_the_blocks_that_it_asks_for() {
     let mut world = World::new(1, Policy::default()).await;
     let capsule = world.release().await;
-    let wish = tinyops_fleet::rollout::Wish {
-        model: "fan",
-        version: 1,
-        cohort: None,
-        plan: None,
-    };
+    let wish = tinyops_fleet::rollout::Wish::of("fan", 1);
     world
         .fleet
         .start_rollout(&wish, "ann", world.now)

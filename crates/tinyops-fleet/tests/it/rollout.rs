@@ -1,7 +1,8 @@
 //! Rollouts from the first canary to the last device, or back.
 
-use tinyops_fleet::canary::Plan;
+use tinyops_fleet::plan::{Plan, Strategy};
 use tinyops_fleet::rollout::Wish;
+use tinyops_fleet::window::Windows;
 use tinyops_fleet::{Event, FleetError, Policy};
 use tinyops_store::model::{self, Stage};
 use tinyops_store::rollout::{self, Delivery, RolloutState};
@@ -11,10 +12,8 @@ use crate::world::{DAY, Shift, World};
 
 fn wish(version: u32) -> Wish<'static> {
     Wish {
-        model: "fan",
-        version,
-        cohort: Some("hall"),
-        plan: None,
+        selector: "cohort = hall",
+        ..Wish::of("fan", version)
     }
 }
 
@@ -170,10 +169,7 @@ async fn canaries_that_err_are_taken_back_to_what_they_ran() {
         })
         .collect();
     world.send(&judged).await;
-    assert_eq!(
-        turn(&world).await,
-        ["halted: accuracy against the control arm"]
-    );
+    assert_eq!(turn(&world).await, ["halted: accuracy"]);
     world.deliver(|_| true).await;
     assert!(
         world.devices.iter().all(|device| device.model == old),
@@ -190,7 +186,7 @@ async fn canaries_that_err_are_taken_back_to_what_they_ran() {
     let log = audit::list(&world.fleet.db, 5).await.unwrap();
     assert!(
         log.iter()
-            .any(|entry| entry.action == "rollout.halted" && entry.detail["value"] == 0.2),
+            .any(|entry| entry.action == "rollout.halted" && entry.detail["candidate"] == 0.8),
         "{log:?}"
     );
 }
@@ -199,10 +195,7 @@ async fn canaries_that_err_are_taken_back_to_what_they_ran() {
 async fn silence_counts_against_a_model_but_absence_does_not() {
     let (mut world, _) = settled(20).await;
     world.release().await;
-    let plan = Plan {
-        canary_share: 0.25,
-        ..Plan::default()
-    };
+    let plan = Plan::default().with(Strategy::Canary { share: 0.25 });
     let slow = Wish {
         plan: Some(plan),
         ..wish(2)
@@ -217,7 +210,7 @@ async fn silence_counts_against_a_model_but_absence_does_not() {
         assert_eq!(turn(&world).await, [""; 0]);
         world.report_all(|_| Shift::default()).await;
     }
-    assert_eq!(turn(&world).await, ["halted: share of devices in trouble"]);
+    assert_eq!(turn(&world).await, ["halted: installs"]);
 
     let (mut world, _) = settled(20).await;
     world.release().await;
@@ -246,7 +239,7 @@ async fn silence_counts_against_a_model_but_absence_does_not() {
         .resume_rollout(started.id, "ann", world.now)
         .await
         .unwrap();
-    assert_eq!(resumed.state, RolloutState::Canary);
+    assert_eq!(resumed.state, RolloutState::Running);
     assert_eq!(
         world.fleet.owed_many(&ids, world.now).await.unwrap().len(),
         2
@@ -278,4 +271,211 @@ async fn a_person_can_take_a_done_rollout_back() {
         (stage(&world, 1).await, stage(&world, 2).await),
         (Stage::Production, Stage::Rejected)
     );
+}
+
+/// How many devices run what.
+fn running(world: &World, model: ModelId) -> usize {
+    let runs_it = |device: &&crate::world::Virtual| device.model == model;
+    world.devices.iter().filter(runs_it).count()
+}
+
+#[tokio::test]
+async fn a_rollout_goes_on_matching_devices_that_come_later() {
+    let (mut world, _) = settled(6).await;
+    let next = world.release().await;
+    let everyone = Plan::default().with(Strategy::Canary { share: 1.0 });
+    let north = Wish {
+        selector: "site = north and board != x",
+        plan: Some(everyone),
+        ..Wish::of("fan", 2)
+    };
+    let nobody = world.fleet.start_rollout(&north, "ann", world.now).await;
+    assert!(
+        matches!(nobody, Err(FleetError::NoCapsule { .. })),
+        "{nobody:?}"
+    );
+    world.enrol_with(&["site=north"]).await;
+    world
+        .fleet
+        .start_rollout(&north, "ann", world.now)
+        .await
+        .unwrap();
+    world.enrol_with(&["site=south"]).await;
+    world.enrol_with(&["site=north"]).await;
+    turn(&world).await;
+    world.deliver(|_| true).await;
+    let has_it: Vec<bool> = world
+        .devices
+        .iter()
+        .map(|device| device.model == next.id)
+        .collect();
+    assert_eq!(
+        has_it,
+        [false, false, false, false, false, false, true, false, true]
+    );
+
+    let bad = Wish {
+        selector: "site ~ north",
+        ..north.clone()
+    };
+    let error = world
+        .fleet
+        .start_rollout(&bad, "ann", world.now)
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("at character 6"), "{error}");
+    let plan = Plan::default().with(Strategy::Staged { waves: vec![] });
+    let bad = Wish {
+        plan: Some(plan),
+        ..north
+    };
+    let error = world
+        .fleet
+        .start_rollout(&bad, "ann", world.now)
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("waves are shares that rise"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_device_belongs_to_the_rollout_of_the_highest_priority() {
+    let (mut world, _) = settled(10).await;
+    for _ in 0..4 {
+        world.enrol_with(&["trial"]).await;
+    }
+    world.release().await;
+    let everyone = Some(Plan::default().with(Strategy::Canary { share: 1.0 }));
+    let plain = Wish {
+        plan: everyone.clone(),
+        ..Wish::of("fan", 2)
+    };
+    let (low, _) = world
+        .fleet
+        .start_rollout(&plain, "ann", world.now)
+        .await
+        .unwrap();
+    let newest = world.release().await;
+    let urgent = Wish {
+        selector: "has trial",
+        priority: 5,
+        ..Wish {
+            version: 3,
+            ..plain
+        }
+    };
+    let (high, _) = world
+        .fleet
+        .start_rollout(&urgent, "ann", world.now)
+        .await
+        .unwrap();
+    let delivery = |id| {
+        let db = world.fleet.db.clone();
+        async move {
+            let tally = rollout::tally(&db, id).await.unwrap();
+            tally
+                .into_iter()
+                .map(|(delivery, count)| format!("{count} {delivery}"))
+                .collect::<Vec<_>>()
+        }
+    };
+    assert_eq!(delivery(low.id).await, ["4 left", "10 offered"]);
+    assert_eq!(delivery(high.id).await, ["4 offered"]);
+    // The same again finds no device that is free.
+    let again = world.fleet.start_rollout(&urgent, "ann", world.now).await;
+    assert!(
+        matches!(again, Err(FleetError::Underway(id)) if id == high.id),
+        "{again:?}"
+    );
+    for _ in 0..3 {
+        world.deliver(|_| true).await;
+        world.report_all(|_| Shift::default()).await;
+        turn(&world).await;
+    }
+    assert_eq!(
+        running(&world, newest.id),
+        4,
+        "and they stay when both are done"
+    );
+    let owned = rollout::owned(&world.fleet.db).await.unwrap();
+    assert_eq!(owned, [], "both are over");
+}
+
+#[tokio::test]
+async fn one_command_takes_the_fleet_back_to_the_last_good_version() {
+    let (mut world, old) = settled(10).await;
+    let next = world.release().await;
+    world
+        .fleet
+        .start_rollout(&wish(2), "ann", world.now)
+        .await
+        .unwrap();
+    for _ in 0..4 {
+        world.deliver(|_| true).await;
+        world.report_all(|_| Shift::default()).await;
+        turn(&world).await;
+    }
+    assert_eq!(running(&world, next.id), 10);
+    let back = world
+        .fleet
+        .take_back("fan", "ann", "too loud", world.now)
+        .await
+        .unwrap();
+    assert_eq!(
+        (back.len(), back[0].version, back[0].previous),
+        (1, 2, Some(1))
+    );
+    world.deliver(|_| true).await;
+    assert_eq!(running(&world, old), 10);
+    // Once more goes back before the first version: to the factory's model.
+    world.report_all(|_| Shift::default()).await;
+    let back = world
+        .fleet
+        .take_back("fan", "ann", "", world.now)
+        .await
+        .unwrap();
+    assert_eq!((back[0].version, back[0].previous), (1, None));
+    let ids: Vec<_> = world.devices.iter().map(|device| device.row.id).collect();
+    assert_eq!(
+        world.fleet.owed_many(&ids, world.now).await.unwrap().len(),
+        10,
+        "each is told to go back, though it ran nothing before"
+    );
+    let nothing = world.fleet.take_back("fan", "ann", "", world.now).await;
+    assert!(
+        matches!(nothing, Err(FleetError::NothingToTakeBack(_))),
+        "{nothing:?}"
+    );
+}
+
+#[tokio::test]
+async fn devices_are_told_in_their_window_only() {
+    let (mut world, _) = settled(10).await;
+    let next = world.release().await;
+    // 2023-11-14 22:13:20 UTC is when the world begins; it is moved to midnight.
+    world.now.0 = world.now.0.div_euclid(DAY) * DAY;
+    let windows = Windows::parse(&["02:00-04:00".to_owned()], None).unwrap();
+    let plan = Plan {
+        windows,
+        ..Plan::default()
+    };
+    let nightly = Wish {
+        plan: Some(plan),
+        ..wish(2)
+    };
+    world
+        .fleet
+        .start_rollout(&nightly, "ann", world.now)
+        .await
+        .unwrap();
+    let mut at_hour = Vec::new();
+    for _ in 0..5 {
+        turn(&world).await;
+        world.deliver(|_| true).await;
+        at_hour.push(running(&world, next.id));
+    }
+    // `deliver` lets an hour pass first: nobody at 1, the canary from the turn at 2 on, told at 3.
+    assert_eq!(at_hour, [0, 0, 1, 1, 1]);
 }

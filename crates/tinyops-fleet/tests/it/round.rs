@@ -18,12 +18,7 @@ async fn drifted_world() -> (World, Vec<Event>) {
     };
     let mut world = World::new(10, policy).await;
     world.release().await;
-    let wish = Wish {
-        model: "fan",
-        version: 1,
-        cohort: None,
-        plan: None,
-    };
+    let wish = Wish::of("fan", 1);
     world
         .fleet
         .start_rollout(&wish, "ann", world.now)

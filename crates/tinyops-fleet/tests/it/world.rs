@@ -91,10 +91,16 @@ impl World {
     }
 
     pub(crate) async fn enrol(&mut self) {
+        self.enrol_with(&[]).await;
+    }
+
+    /// Registers one more device with these tags.
+    pub(crate) async fn enrol_with(&mut self, tags: &[&str]) {
         let number = self.devices.len() as u8;
         let new = NewDevice {
             board: "esp-eye".to_owned(),
             cohort: "hall".to_owned(),
+            tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
             ..NewDevice::default()
         };
         let entropy = Entropy(std::array::from_fn(|index| {

@@ -141,6 +141,15 @@ impl From<FleetError> for ApiError {
                 "underway",
                 "wait until it is done, or revert it",
             ),
+            FleetError::Selector(_) => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "selector",
+                "such as `site = \"north\" and board != esp-eye`",
+            ),
+            FleetError::Plan(_) | FleetError::Window(_) => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "plan", "")
+            }
+            FleetError::NothingToTakeBack(_) => (StatusCode::CONFLICT, "nothing_to_take_back", ""),
             FleetError::WrongState { .. } => (StatusCode::CONFLICT, "state", ""),
             FleetError::NoReleaseKey => (
                 StatusCode::CONFLICT,

@@ -242,7 +242,7 @@ fn operations() -> Vec<Operation> {
         ),
         manage(
             "/api/v1/rollouts",
-            "Sign a version and offer it to a canary",
+            "Sign a version and begin its rollout",
             Content::json::<operate::RolloutWish>(),
             201,
             Content::json::<RolloutView>(),
@@ -278,6 +278,14 @@ fn operations() -> Vec<Operation> {
             200,
             Content::json::<RolloutView>(),
             post(operate::revert_rollout),
+        ),
+        manage(
+            "/api/v1/models/{name}/take-back",
+            "Take the fleet back from a model's newest version to the one before",
+            Content::json::<operate::Why>(),
+            200,
+            Content::json::<Vec<RolloutView>>(),
+            post(operate::take_back),
         ),
         read(
             "/api/v1/alerts",

@@ -5,8 +5,9 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tinyops_fleet::canary::Plan;
+use tinyops_fleet::FleetError;
 use tinyops_fleet::rollout::Wish;
+use tinyops_fleet::selector::Selector;
 use tinyops_store::alert::{self, AlertId};
 use tinyops_store::rollout::{self, RolloutId};
 use tinyops_store::{ModelId, Timestamp, audit, device, presence, round};
@@ -137,12 +138,16 @@ pub(super) async fn rollout_detail(
 pub(super) struct RolloutWish {
     pub model: String,
     pub version: u32,
-    /// The cohort; every device with a fitting board where there is none.
+    /// The devices, such as `site = "north" and board != esp-eye`; every device with a fitting board where there
+    /// is none. Devices that come later and match get it too.
     #[serde(default)]
-    pub cohort: Option<String>,
-    /// Share of the devices that try it first, 0 to 1; 1 skips the canary.
+    pub selector: String,
+    /// A device belongs to the open rollout of the highest priority that it matches, of those to the oldest.
     #[serde(default)]
-    pub canary_share: Option<f64>,
+    pub priority: i64,
+    /// Fields of the fleet's plan to change, such as `{"strategy": {"kind": "staged", "waves": [0.05, 0.25, 1]}}`.
+    #[serde(default)]
+    pub plan: Option<serde_json::Map<String, serde_json::Value>>,
 }
 
 /// Signs the version for the boards that it was compiled for, and offers it to the canary.
@@ -152,16 +157,17 @@ pub(super) async fn start_rollout(
     Body(wish): Body<RolloutWish>,
 ) -> Result<(StatusCode, Json<RolloutView>), ApiError> {
     let fleet = app.fleet();
-    let plan = wish.canary_share.map(|canary_share| Plan {
-        canary_share,
-        ..fleet.policy.rollout.clone()
-    });
+    let changes = wish.plan.map(serde_json::Value::Object);
+    let plan = changes.map(|changes| fleet.policy.rollout.changed(&changes));
+    let plan = plan.transpose().map_err(FleetError::Plan)?;
+    Selector::parse(&wish.selector).map_err(FleetError::Selector)?;
     let keys = &app.inner().keys;
     release(fleet, keys, &wish.model, wish.version, app.now()).await?;
     let wish = Wish {
         model: &wish.model,
         version: wish.version,
-        cohort: wish.cohort.as_deref(),
+        selector: &wish.selector,
+        priority: wish.priority,
         plan,
     };
     let (rollout, events) = fleet.start_rollout(&wish, actor, app.now()).await?;
@@ -213,6 +219,20 @@ pub(super) async fn revert_rollout(
         .await?;
     app.inner().wake.notify_one();
     Ok(Json(rollout.into()))
+}
+
+/// Takes the fleet back from a model's newest version.
+pub(super) async fn take_back(
+    State(app): State<App>,
+    Manager(actor): Manager,
+    Path(Text(name)): Path<Text<String>>,
+    Body(Why { why }): Body<Why>,
+) -> Result<Json<Vec<RolloutView>>, ApiError> {
+    let taken_back = app.fleet().take_back(&name, actor, &why, app.now()).await?;
+    app.inner().wake.notify_one();
+    Ok(Json(
+        taken_back.into_iter().map(RolloutView::from).collect(),
+    ))
 }
 
 pub(super) async fn alerts(

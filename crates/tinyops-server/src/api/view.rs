@@ -241,25 +241,37 @@ pub(super) struct RolloutView {
     pub version: u32,
     /// The version to go back to.
     pub previous: Option<u32>,
-    pub cohort: Option<String>,
-    /// `canary`, `full`, `paused`, `done` or `halted`.
+    /// The devices that it is for; empty is every device with a fitting board.
+    pub selector: String,
+    pub priority: i64,
+    /// `running`, `paused`, `done` or `halted`.
     pub state: &'static str,
+    /// Strategy, pace, windows, and what halts it.
     pub plan: Json,
+    /// Wave (from 0), share, findings by metric, and how the evidence went.
+    pub progress: Json,
+    /// Why it stands there: of a halt the metric, the effect, its interval and the evidence.
     pub reason: Json,
+    /// The reason in a sentence.
+    pub sentence: String,
     pub created_at_ms: i64,
     pub changed_at_ms: i64,
 }
 
 impl From<Rollout> for RolloutView {
     fn from(rollout: Rollout) -> RolloutView {
+        let sentence = tinyops_fleet::rollout::sentence(&rollout);
         RolloutView {
             rollout: rollout.id.0,
             model: rollout.model,
             version: rollout.version,
             previous: rollout.previous,
-            cohort: rollout.cohort,
+            sentence,
+            selector: rollout.selector,
+            priority: rollout.priority,
             state: rollout.state.word(),
             plan: rollout.plan,
+            progress: rollout.progress,
             reason: rollout.reason,
             created_at_ms: rollout.created_at.0,
             changed_at_ms: rollout.changed_at.0,
@@ -271,7 +283,7 @@ impl From<Rollout> for RolloutView {
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct MemberView {
     pub device: Text<DeviceId>,
-    /// `control`, `offered`, `confirmed`, `failed`, `reverted`, `silent` or `recalled`.
+    /// `control`, `offered`, `taken`, `confirmed`, `failed`, `reverted`, `silent`, `recalled` or `left`.
     pub delivery: &'static str,
     pub target: Option<Text<ModelId>>,
     pub changed_at_ms: i64,

@@ -197,14 +197,14 @@ impl View {
                 Some((rollout, progress)) => {
                     p style="margin:0 0 10px" {
                         a href=(format!("/rollouts/{}", rollout.id)) { (rollout.model) "@" (rollout.version) }
-                        " to " (rollout.cohort.as_deref().unwrap_or("every device with a fitting board")) " "
+                        " to " (super::rollout::audience(rollout)) " "
                         (part::rollout_state(rollout.state))
                         span.muted { " for " (civil::duration(self.now.ms_since(rollout.changed_at))) }
                     }
                     (progress)
                 }
                 None => (part::empty(html! {
-                    "No rollout yet. " code { "tinyops rollout start MODEL@VERSION" } " offers a model to a canary first."
+                    "No rollout yet. " code { "tinyops rollout start MODEL@VERSION" } " offers a model to a few devices first."
                 })),
             }
         }

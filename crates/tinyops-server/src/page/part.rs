@@ -109,7 +109,7 @@ pub(super) fn alert_state(state: AlertState) -> Markup {
 
 pub(super) fn rollout_state(state: RolloutState) -> Markup {
     let tone = match state {
-        RolloutState::Canary | RolloutState::Full => Tone::Series(0),
+        RolloutState::Running => Tone::Series(0),
         RolloutState::Paused => Tone::Warn,
         RolloutState::Done => Tone::Good,
         RolloutState::Halted => Tone::Bad,
@@ -119,17 +119,14 @@ pub(super) fn rollout_state(state: RolloutState) -> Markup {
 
 /// Whether a rollout may still change.
 pub(super) fn is_open(state: RolloutState) -> bool {
-    matches!(
-        state,
-        RolloutState::Canary | RolloutState::Full | RolloutState::Paused
-    )
+    matches!(state, RolloutState::Running | RolloutState::Paused)
 }
 
 pub(super) fn delivery_tone(delivery: Delivery) -> Tone {
     match delivery {
         Delivery::Confirmed => Tone::Good,
-        Delivery::Offered => Tone::Series(0),
-        Delivery::Control => Tone::Quiet,
+        Delivery::Offered | Delivery::Taken => Tone::Series(0),
+        Delivery::Control | Delivery::Left => Tone::Quiet,
         Delivery::Recalled | Delivery::Silent => Tone::Warn,
         Delivery::Failed | Delivery::Reverted => Tone::Bad,
     }

@@ -3,13 +3,16 @@
 use axum::extract::{Path, State};
 use axum::response::Response;
 use maud::{Markup, html};
+use tinyops_fleet::engine::{Finding, Progress};
+use tinyops_fleet::plan::{Metric, Plan};
+use tinyops_fleet::rollout::{details, sentence};
 use tinyops_store::rollout::{self, Member, Rollout, RolloutId};
-use tinyops_store::{Db, Json, StoreError, Timestamp};
+use tinyops_store::{Db, StoreError, Timestamp};
 
 use super::part;
 use super::{Page, PageError, Place};
 use crate::app::App;
-use crate::chart::{Part, Parts};
+use crate::chart::{LineChart, Part, Parts, Series, Tone, XAxis};
 use crate::civil::{self, Moment};
 use crate::text::Text;
 
@@ -23,10 +26,10 @@ pub(super) async fn list(State(app): State<App>) -> Result<Response, PageError> 
     let body = html! {
         section.card {
             @if rollouts.is_empty() {
-                (part::empty(html! { "No rollout yet. " code { "tinyops rollout start MODEL@VERSION" } " offers a model to a canary, and to everyone when the canary is well." }))
+                (part::empty(html! { "No rollout yet. " code { "tinyops rollout start MODEL@VERSION" } " offers a model to a few devices, and to more while they are well." }))
             } @else {
                 div.tablewrap { table {
-                    thead { tr { th { "rollout" } th { "model" } th { "cohort" } th { "state" } th { "devices" } th { "began" } th.num { "took" } } }
+                    thead { tr { th { "rollout" } th { "model" } th { "for" } th { "strategy" } th { "state" } th { "devices" } th { "began" } th.num { "took" } } }
                     @for row in rows { (row) }
                 } }
             }
@@ -35,7 +38,7 @@ pub(super) async fn list(State(app): State<App>) -> Result<Response, PageError> 
     Ok(Page {
         place: Place::Rollouts,
         title: "Rollouts".to_owned(),
-        lead: html! { "A new version goes to a canary first. It goes on by itself when the canary is as well as the rest, and back when it is not." },
+        lead: html! { "A new version goes to some devices first, wave by wave. It goes on by itself while they are as well as the rest, and back when they are not." },
         body,
     }
     .framed(&app))
@@ -50,12 +53,34 @@ fn row(rollout: &Rollout, progress: Markup, now: Timestamp) -> Markup {
         tr {
             td { a href=(format!("/rollouts/{}", rollout.id)) { "#" (rollout.id) } }
             td { (part::model_link(&rollout.model, rollout.version)) }
-            td { (rollout.cohort.as_deref().unwrap_or("all")) }
+            td { (audience(rollout)) }
+            td { (strategy(rollout)) }
             td { (part::rollout_state(rollout.state)) }
             td.wide { (progress) }
             td { (part::ago(rollout.created_at, now)) }
             td.num { (civil::duration(end.ms_since(rollout.created_at))) }
         }
+    }
+}
+
+/// The devices that a rollout is for.
+pub(super) fn audience(rollout: &Rollout) -> Markup {
+    html! {
+        @if rollout.selector.is_empty() { "every device with a fitting board" } @else { code { (rollout.selector) } }
+    }
+}
+
+/// A rollout's strategy and wave: `staged, wave 2 of 3`.
+fn strategy(rollout: &Rollout) -> String {
+    match details(rollout) {
+        Ok((plan, progress)) => {
+            let (name, waves) = (plan.strategy.word(), plan.strategy.wave_count());
+            match waves {
+                1 => "everyone at once".to_owned(),
+                _ => format!("{name}, wave {} of {waves}", (progress.wave + 1).min(waves)),
+            }
+        }
+        Err(_) => "of another version".to_owned(),
     }
 }
 
@@ -82,18 +107,32 @@ pub(super) async fn show(
         .await?
         .ok_or_else(|| PageError::Missing(format!("Rollout {id}")))?;
     let members = rollout::members(db, id).await?;
-    let progress = progress(db, id).await?;
+    let tally = progress(db, id).await?;
+    let why = sentence(&rollout);
+    let evidence = match details(&rollout) {
+        Ok((plan, progress)) => html! {
+            (part::card("w7", "Evidence", None, evidence(&progress)))
+            (part::card("w5", "Plan", None, plan_facts(&plan)))
+            (part::card("", "What the devices show", None, findings(&progress.findings)))
+        },
+        // A record of a later version: it is shown as far as it is understood.
+        Err(error) => part::card("", "Plan", None, part::empty(html! { (error) })),
+    };
     let body = html! {
         div.grid {
-            (part::card("w7", "Progress", None, progress))
+            (part::card("w7", "Progress", None, html! {
+                (tally)
+                @if !why.is_empty() { p { (part::rollout_state(rollout.state)) " because " (why) } }
+            }))
             (part::card("w5", "Facts", None, facts(&rollout)))
+            (evidence)
             (part::card("", "Devices", None, members_table(&members, app.now())))
         }
     };
     Ok(Page {
         place: Place::Rollouts,
         title: format!("Rollout {id}"),
-        lead: html! { (part::model_link(&rollout.model, rollout.version)) " to " (rollout.cohort.as_deref().unwrap_or("every device with a fitting board")) " " (part::rollout_state(rollout.state)) },
+        lead: html! { (part::model_link(&rollout.model, rollout.version)) " to " (audience(&rollout)) " " (part::rollout_state(rollout.state)) },
         body,
     }
     .framed(&app))
@@ -102,22 +141,100 @@ pub(super) async fn show(
 fn facts(rollout: &Rollout) -> Markup {
     html! {
         dl.facts {
+            dt { "strategy" } dd { (strategy(rollout)) }
             dt { "began" } dd { (Moment::of_ms(rollout.created_at.0).full()) " UTC" }
             dt { "last change" } dd { (Moment::of_ms(rollout.changed_at.0).full()) " UTC" }
             dt { "goes back to" } dd { @match rollout.previous { Some(previous) => (part::model_link(&rollout.model, previous)), None => span.muted { "the factory model" } } }
-            (words("plan", &rollout.plan))
-            (words("because", &rollout.reason))
+            @if rollout.priority != 0 { dt { "priority" } dd { (rollout.priority) } }
         }
     }
 }
 
-/// A record's details as names and values.
-fn words(prefix: &str, detail: &Json) -> Markup {
-    let fields = detail.as_object().into_iter().flatten();
+/// The evidence of each metric over the devices that have answered, in units of what halts.
+fn evidence(progress: &Progress) -> Markup {
+    let mut series: Vec<Series> = Vec::new();
+    for look in &progress.looks {
+        for (metric, ratio) in &look.evidence {
+            let known = series.iter().position(|line| line.name == *metric);
+            let index = known.unwrap_or_else(|| {
+                series.push(Series {
+                    name: metric.clone(),
+                    points: Vec::new(),
+                    tone: Tone::Series(series.len()),
+                    dashed: false,
+                });
+                series.len() - 1
+            });
+            let height = ratio.max(LEAST_RATIO).log10();
+            series[index]
+                .points
+                .push((f64::from(look.answered), height));
+        }
+    }
+    LineChart {
+        title: "Evidence that the candidate is worse",
+        note: Some(
+            "e-value over the one that halts, as a power of ten; it may be read at any time",
+        ),
+        x: XAxis::Number("devices that answered"),
+        y: "log10 of evidence / limit",
+        y_range: Some((-4.0, 0.5)),
+        series,
+        markers: Vec::new(),
+        spans: Vec::new(),
+        threshold: Some((0.0, "halts at")),
+        width: 640.0,
+        height: 260.0,
+        empty: "Nothing yet: it appears when the first devices have answered.",
+    }
+    .draw()
+}
+
+/// Smaller ratios say no more.
+const LEAST_RATIO: f64 = 1e-4;
+
+fn findings(findings: &[Finding]) -> Markup {
+    if findings.is_empty() {
+        return part::empty(html! { "No device has answered yet." });
+    }
     html! {
-        @for (name, value) in fields {
-            dt { (prefix) ": " (name.replace('_', " ")) }
-            dd { @match value.as_str() { Some(text) => (text), None => code { (value) } } }
+        div.tablewrap { table {
+            thead { tr { th { "metric" } th.num { "effect" } th { "interval" } th.num { "evidence" } th.num { "halts at" } th { "in words" } } }
+            @for finding in findings {
+                tr {
+                    td { (finding.metric) }
+                    td.num { (format!("{:+.3}", finding.effect)) }
+                    td { (format!("{:+.3} to {:+.3}", finding.interval.0, finding.interval.1)) }
+                    td.num { (format!("{:.3}", finding.e_value)) }
+                    td.num { (format!("{:.0}", finding.limit)) }
+                    td.wide { (finding.sentence) }
+                }
+            }
+        } }
+    }
+}
+
+fn plan_facts(plan: &Plan) -> Markup {
+    let waves = (0..plan.strategy.wave_count())
+        .map(|wave| format!("{:.0} %", plan.strategy.share(wave) * 100.0));
+    let metrics: Vec<&str> = plan
+        .halt_on
+        .iter()
+        .map(|metric: &Metric| metric.word())
+        .collect();
+    html! {
+        dl.facts {
+            dt { "waves" } dd { (waves.collect::<Vec<_>>().join(", ")) }
+            @if plan.in_flight_max > 0 { dt { "in flight at most" } dd { (plan.in_flight_max) } }
+            dt { "well after" } dd { (plan.reports) " reports" }
+            dt { "silent after" } dd { (civil::duration(plan.silent_after_ms)) }
+            dt { "chance of halting a good model" } dd { (format!("{} %", plan.alpha * 100.0)) }
+            dt { "halts on" } dd { (metrics.join(", ")) }
+            dt { "usual failures" } dd { (format!("{} %", plan.failure_share * 100.0)) }
+            dt { "windows" } dd {
+                @if plan.windows.windows.is_empty() { "always" }
+                @for window in &plan.windows.windows { (window) " " }
+            }
         }
     }
 }
@@ -139,10 +256,22 @@ fn members_table(members: &[Member], now: Timestamp) -> Markup {
                     td { (part::pill(member.delivery.word(), part::delivery_tone(member.delivery))) }
                     td { @match member.target { Some(target) => code { (target) }, None => span.muted { "what it has" } } }
                     td { (part::ago(member.changed_at, now)) }
-                    td.muted { @for (name, value) in member.detail.as_object().into_iter().flatten() { (name) " " (value) " " } }
+                    td.muted { (said(member)) }
                 }
             }
         } }
         @if members.len() > ROWS_MAX { p.muted { (members.len() - ROWS_MAX) " more devices are in it." } }
+    }
+}
+
+/// What a device said when it did not install.
+fn said(member: &Member) -> String {
+    match (
+        member.detail["reason"].as_str(),
+        member.detail["number"].as_u64(),
+    ) {
+        (Some(reason), Some(number)) if number > 0 => format!("{reason} {number}"),
+        (Some(reason), _) => reason.to_owned(),
+        _ => String::new(),
     }
 }

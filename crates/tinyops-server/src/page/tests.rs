@@ -14,7 +14,7 @@ use tinyops_store::lineage::{self, Edge};
 use tinyops_store::model::{self, NewModel, Stage};
 use tinyops_store::outcome::{self, Outcome};
 use tinyops_store::presence::{self, Presence};
-use tinyops_store::rollout::{self, Delivery, Member, NewRollout, RolloutState};
+use tinyops_store::rollout::{self, Delivery, Member, NewRollout};
 use tinyops_store::run::{self, NewRun, RunState};
 use tinyops_store::step::{self, Port, Step, StepState};
 use tinyops_store::{DeviceId, DeviceKey, Digest, ModelId, Timestamp};
@@ -207,9 +207,21 @@ async fn seed_devices(tx: &tinyops_store::Tx) {
         model: "fan".into(),
         version: 2,
         previous: Some(1),
-        cohort: None,
-        state: RolloutState::Full,
-        plan: json!({ "canary_share": 0.1 }),
+        selector: "site = north".into(),
+        priority: 0,
+        plan: json!({ "strategy": { "kind": "staged", "waves": [0.1, 0.5, 1.0] } }),
+        progress: json!({
+            "wave": 1, "share": 0.5,
+            "findings": [{
+                "metric": "installs", "e_value": 2.0, "limit": 166.7, "candidate": 0.02, "reference": 0.01,
+                "effect": 0.01, "interval": [-0.01, 0.09], "devices": [46, 0],
+                "sentence": "1 of 46 devices that answered did not install it",
+            }],
+            "looks": [
+                { "answered": 10, "evidence": [["installs", 0.02]] },
+                { "answered": 46, "evidence": [["installs", 0.01]] },
+            ],
+        }),
     };
     let row = rollout::add(tx, &new, NOW.plus_ms(-12 * MINUTE_MS))
         .await
@@ -223,9 +235,9 @@ async fn seed_devices(tx: &tinyops_store::Tx) {
                 45..=48 => Delivery::Offered,
                 _ => Delivery::Failed,
             },
-            target: Some(NEW),
+            target: (number < 49).then_some(NEW),
             changed_at: NOW.plus_ms(-MINUTE_MS),
-            detail: json!({}),
+            detail: json!({ "stratum": "nrf52840-dk/hall-2", "reason": "arena", "number": 9 }),
         })
         .collect();
     rollout::put_members(tx, &members).await.unwrap();
@@ -361,7 +373,16 @@ async fn pages_tell_how_the_fleet_is() {
             vec!["Drift by cohort", "alarm at", "hall-2 with fan@1"],
         ),
         ("/rollouts", vec!["45 confirmed", "1 failed"]),
-        ("/rollouts/1", vec!["canary share", "offered"]),
+        (
+            "/rollouts/1",
+            vec![
+                "offered",
+                "site = north",
+                "wave 2 of 3",
+                "1 of 46 devices that answered did not install it",
+                "halts at",
+            ],
+        ),
     ] {
         let text = page(&router, path).await;
         for words in expected {

@@ -483,13 +483,15 @@ fn rollouts_and_rounds() {
             model: "fan".to_owned(),
             version: 2,
             previous: Some(1),
-            cohort: None,
-            state: RolloutState::Canary,
-            plan: json!({"canary_share": 0.1}),
+            selector: "cohort = hall".to_owned(),
+            priority: 2,
+            plan: json!({"alpha": 0.1}),
+            progress: json!({"wave": 0}),
         };
         let mut going = rollout::add(&tx, &new, NOW).await.unwrap();
+        let id = going.id;
         let member = |device: u64, target: Option<u32>| Member {
-            rollout: going.id,
+            rollout: id,
             device: DeviceId(device),
             delivery: if target.is_some() {
                 Delivery::Offered
@@ -515,11 +517,31 @@ fn rollouts_and_rounds() {
         presence::put_many(&tx, &[spoke]).await.unwrap();
         assert_eq!(rollout::outstanding(&tx).await.unwrap(), []);
         assert_eq!(
-            rollout::targets(&tx, &[DeviceId(2), DeviceId(1)])
+            rollout::listening(&tx, &[DeviceId(2), DeviceId(1)])
                 .await
                 .unwrap(),
-            [None, Some(member(1, Some(7)))]
+            [member(2, None), member(1, Some(7))]
         );
+        assert_eq!(
+            rollout::owned(&tx).await.unwrap(),
+            [(DeviceId(1), going.id), (DeviceId(2), going.id)]
+        );
+        rollout::clear_targets(&tx, going.id, &[DeviceId(1)])
+            .await
+            .unwrap();
+        assert!(rollout::target(&tx, DeviceId(1)).await.unwrap().is_some());
+        // A device is told one thing: a second rollout takes its word only after the first lost it.
+        let next = rollout::add(&tx, &new, NOW).await.unwrap();
+        rollout::clear_targets(&tx, next.id, &[DeviceId(1)])
+            .await
+            .unwrap();
+        assert_eq!(rollout::target(&tx, DeviceId(1)).await.unwrap(), None);
+        rollout::put_members(&tx, &[member(1, Some(7))])
+            .await
+            .unwrap();
+        let mut over = next;
+        over.state = RolloutState::Halted;
+        rollout::put(&tx, &mut over).await.unwrap();
         let asked = NewRound {
             model: ModelId(7),
             cohort: None,
@@ -576,14 +598,26 @@ fn rollouts_and_rounds() {
         gathering.statistics = Some(digest("sum"));
         round::put(&tx, &mut gathering).await.unwrap();
         going.state = RolloutState::Done;
+        going.progress = json!({"wave": 1});
         rollout::put(&tx, &mut going).await.unwrap();
+        assert_eq!(rollout::past_installs(&tx, 9).await.unwrap(), (0, 0));
+        let failed = Member {
+            delivery: Delivery::Reverted,
+            ..member(2, None)
+        };
+        let well = Member {
+            delivery: Delivery::Confirmed,
+            ..member(1, Some(7))
+        };
+        rollout::put_members(&tx, &[failed, well]).await.unwrap();
+        assert_eq!(rollout::past_installs(&tx, 9).await.unwrap(), (1, 1));
         tx.commit().await.unwrap();
         assert_eq!(round::open(&db).await.unwrap(), []);
         assert_eq!(
             round::get(&db, gathering.id).await.unwrap(),
             Some(gathering)
         );
-        assert_eq!(rollout::list(&db, 9).await.unwrap(), [going]);
+        assert_eq!(rollout::list(&db, 9).await.unwrap(), [over, going]);
     });
 }
 

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use serde_json::json;
+use tinyops_store::rollout::{self, RolloutState};
 use tinyops_store::run::{self, NewRun, RunState};
-use tinyops_store::{Db, Digest, StoreError, Timestamp, audit};
+use tinyops_store::{Db, DeviceId, Digest, StoreError, Timestamp, audit};
 
 use crate::backend::on_every_backend;
 
@@ -201,7 +202,7 @@ fn a_lease_holds_until_it_runs_out_or_is_taken() {
 }
 
 #[tokio::test]
-async fn a_run_from_before_leases_counts_as_interrupted() {
+async fn records_of_older_schemas_are_read() {
     let folder = tempfile::TempDir::new().unwrap();
     let path = folder.path().join("records.db");
     let old = include_str!("../../src/migrations/0001_first.sql")
@@ -213,7 +214,11 @@ async fn a_run_from_before_leases_counts_as_interrupted() {
              CREATE TABLE schema_version (version BIGINT NOT NULL);
              INSERT INTO schema_version (version) VALUES (1);
              INSERT INTO runs (project, kind, settings, code, seed, state, detail, started_at, revision)
-             VALUES ('fan', 'train', zeroblob(32), '0.1.0', 1, 'running', '{{}}', 5, 1);"
+             VALUES ('fan', 'train', zeroblob(32), '0.1.0', 1, 'running', '{{}}', 5, 1);
+             INSERT INTO rollouts (model, version, cohort, state, plan, reason, created_at, changed_at, revision)
+             VALUES ('fan', 1, 'hall', 'done', '{{}}', '{{}}', 5, 5, 1), ('fan', 2, NULL, 'full', '{{}}', '{{}}', 5, 5, 1);
+             INSERT INTO rollout_members (rollout_id, device, delivery, target, changed_at, detail)
+             VALUES (1, 7, 'confirmed', 1, 5, '{{}}'), (2, 7, 'offered', 2, 5, '{{}}'), (1, 8, 'confirmed', 1, 5, '{{}}');"
         ))
         .unwrap();
     drop(connection);
@@ -224,4 +229,24 @@ async fn a_run_from_before_leases_counts_as_interrupted() {
         (RunState::Running, RunState::Interrupted)
     );
     assert_eq!((run.owner, run.lease_until), (None, None));
+    // A rollout from before selectors is for its cohort; a device listens to its newest one alone.
+    let [second, first] = rollout::list(&db, 9).await.unwrap().try_into().unwrap();
+    assert_eq!(
+        (first.selector.as_str(), first.state),
+        ("cohort = \"hall\"", RolloutState::Done)
+    );
+    assert_eq!(
+        (
+            second.selector.as_str(),
+            second.state,
+            &second.progress["wave"]
+        ),
+        ("", RolloutState::Running, &serde_json::json!(1))
+    );
+    let target = |device: u64| {
+        let db = db.clone();
+        async move { rollout::target(&db, DeviceId(device)).await.unwrap() }
+    };
+    assert_eq!(target(7).await.unwrap().rollout, second.id);
+    assert_eq!(target(8).await.unwrap().rollout, first.id);
 }

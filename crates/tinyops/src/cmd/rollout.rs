@@ -1,5 +1,11 @@
 use serde::Serialize;
-use tinyops_fleet::{FleetError, canary::Plan, rollout::Wish};
+use tinyops_fleet::{
+    FleetError,
+    plan::{Metric, Plan, Reward, Strategy},
+    rollout::{Wish, details, sentence},
+    selector::Selector,
+    window::Windows,
+};
 use tinyops_server::release;
 use tinyops_store::{
     Db, Json,
@@ -31,22 +37,60 @@ enum Verb {
     Pause(Change),
     Resume(Resume),
     Revert(Revert),
+    Back(Back),
 }
 
 /// Sign a version for every board it was compiled for, and offer it to the first devices
 ///
 /// The release key is `.tinyops/release.key` in the project, or elsewhere (`tinyops release`).
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: tinyops rollout start fan@3 --canary 0.1")]
+#[command(
+    after_help = "Examples: tinyops rollout start fan@3 --canary 0.1\n          \
+    tinyops rollout start fan@3 --waves 0.02,0.1,0.5,1 --in-flight 10 --where 'site = north and board != esp-eye'\n          \
+    tinyops rollout start fan@3 --ab 0.5 --reward accuracy --days 14 --window 'sat,sun 22:00-05:00' --utc-offset +01:00"
+)]
 struct Start {
     /// Model and version, such as `fan@3`
     model: ModelRef,
-    /// Devices of this cohort only
-    #[arg(long)]
-    cohort: Option<String>,
+    /// Devices, by board, cohort, id and labels, that come later too: `site = north and not board = esp-eye`
+    #[arg(long = "where", value_name = "SELECTOR", default_value = "")]
+    selector: String,
+    /// A device belongs to the open rollout of the highest priority that it matches, of those to the oldest
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
+    priority: i64,
     /// Share of the devices that try it first; 1 is all at once
     #[arg(long, value_name = "SHARE", value_parser = share)]
     canary: Option<f64>,
+    /// Shares of the devices that have it at the end of each wave
+    #[arg(long, value_name = "SHARES", value_delimiter = ',', value_parser = share, conflicts_with = "canary")]
+    waves: Vec<f64>,
+    /// Share that gets it until the better version is known
+    #[arg(long, value_name = "SHARE", value_parser = share, conflicts_with_all = ["canary", "waves"])]
+    ab: Option<f64>,
+    /// As --ab, but the share follows the chance that it is the better one; each keeps this share at least
+    #[arg(long, value_name = "FLOOR", value_parser = share, conflicts_with_all = ["canary", "waves", "ab"])]
+    bandit: Option<f64>,
+    /// What --ab and --bandit seek: accuracy (by outcomes) or confidence
+    #[arg(long, default_value = "accuracy", value_parser = reward)]
+    reward: Reward,
+    /// How long --ab and --bandit wait for a difference
+    #[arg(long, default_value_t = 14, value_name = "DAYS")]
+    days: u32,
+    /// Devices that have their offer and have not answered, at most
+    #[arg(long, value_name = "COUNT")]
+    in_flight: Option<u32>,
+    /// When devices may be told, such as `22:00-05:00` or `sat,sun 08:00-18:00`; may be given more than once
+    #[arg(long, value_name = "WINDOW")]
+    window: Vec<String>,
+    /// What the clocks of the windows are ahead of UTC, such as `+01:00`
+    #[arg(long, value_name = "OFFSET", allow_hyphen_values = true)]
+    utc_offset: Option<String>,
+    /// Chance of halting a good model, over all metrics together
+    #[arg(long)]
+    alpha: Option<f64>,
+    /// Metrics that do not halt it, such as `labels` for a model that is meant to predict differently
+    #[arg(long, value_name = "METRICS", value_delimiter = ',', value_parser = metric)]
+    ignore: Vec<Metric>,
 }
 
 /// List the rollouts, newest first
@@ -95,6 +139,22 @@ struct Revert {
     yes: bool,
 }
 
+/// Take the fleet back from a model's newest version to the last good one
+///
+/// Every rollout of that version that is open or done is taken back: its devices go back to what they ran before.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: tinyops rollout back fan --why \"false alarms\" --yes")]
+struct Back {
+    /// The model, such as `fan`
+    model: String,
+    /// For those who ask later
+    #[arg(long, default_value = "")]
+    why: String,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+}
+
 /// One rollout, as every command of this verb shows it.
 #[derive(Serialize)]
 struct View {
@@ -102,9 +162,18 @@ struct View {
     model: String,
     version: u32,
     previous: Option<u32>,
-    cohort: Option<String>,
+    selector: String,
+    priority: i64,
     state: &'static str,
+    strategy: &'static str,
+    /// From 1.
+    wave: u32,
+    waves: u32,
     reason: Json,
+    /// The reason in a sentence.
+    sentence: String,
+    /// What each metric shows: effect, interval, evidence, and the evidence that halts.
+    findings: Json,
     created_at_ms: i64,
     changed_at_ms: i64,
     /// How many devices stand where.
@@ -114,12 +183,19 @@ struct View {
 impl View {
     async fn of(db: &Db, rollout: rollout::Rollout) -> Result<Self, Failure> {
         let tally = rollout::tally(db, rollout.id).await?;
+        let (plan, progress) = details(&rollout)?;
         Ok(Self {
+            sentence: sentence(&rollout),
+            strategy: plan.strategy.word(),
+            wave: (progress.wave + 1).min(plan.strategy.wave_count()),
+            waves: plan.strategy.wave_count(),
+            findings: serde_json::json!(progress.findings),
             rollout: rollout.id.0,
             model: rollout.model,
             version: rollout.version,
             previous: rollout.previous,
-            cohort: rollout.cohort,
+            selector: rollout.selector,
+            priority: rollout.priority,
             state: rollout.state.word(),
             reason: rollout.reason,
             created_at_ms: rollout.created_at.0,
@@ -138,14 +214,25 @@ impl View {
     }
 
     fn text(&self) -> String {
-        format!(
-            "rollout {} of {}@{}: {}; {}\n",
+        let mut out = format!(
+            "rollout {} of {}@{}: {}{}; {}\n",
             self.rollout,
             self.model,
             self.version,
             self.state,
+            match self.waves {
+                1 => String::new(),
+                waves => format!(" ({}, wave {} of {waves})", self.strategy, self.wave),
+            },
             self.counts()
-        )
+        );
+        if !self.selector.is_empty() {
+            out += &format!("  for {}\n", self.selector);
+        }
+        if !self.sentence.is_empty() {
+            out += &format!("  because {}\n", self.sentence);
+        }
+        out
     }
 }
 
@@ -168,6 +255,7 @@ pub(crate) async fn run(context: &Context, args: &Rollout) -> Result<(), Failure
                 .await?;
             tell(context, &fleet.db, changed).await
         }
+        Verb::Back(args) => back(context, args).await,
         Verb::Revert(args) => {
             let fleet = context.fleet().await?;
             let plan = format!("rollout {} is taken back on every device", args.rollout);
@@ -180,10 +268,57 @@ pub(crate) async fn run(context: &Context, args: &Rollout) -> Result<(), Failure
     }
 }
 
+fn reward(text: &str) -> Result<Reward, String> {
+    match text {
+        "accuracy" => Ok(Reward::Accuracy),
+        "confidence" => Ok(Reward::Confidence),
+        _ => Err("it is accuracy or confidence".to_owned()),
+    }
+}
+
+fn metric(text: &str) -> Result<Metric, String> {
+    let known = tinyops_fleet::plan::METRICS.map(|(metric, _)| metric);
+    let found = known.into_iter().find(|metric| metric.word() == text);
+    found.ok_or_else(|| format!("the metrics are {}", known.map(Metric::word).join(", ")))
+}
+
 fn share(text: &str) -> Result<f64, String> {
     match text.parse() {
-        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
-        _ => Err("a share is a number from 0 to 1".to_owned()),
+        Ok(share) if share > 0.0 && share <= 1.0 => Ok(share),
+        _ => Err("a share is a number above 0, 1 at most".to_owned()),
+    }
+}
+
+impl Start {
+    fn plan(&self, fleet: &Plan) -> Result<Plan, FleetError> {
+        let (reward, within_ms) = (self.reward, i64::from(self.days) * 24 * 3_600_000);
+        let mut plan = fleet.clone();
+        if let Some(share) = self.canary {
+            plan.strategy = Strategy::Canary { share };
+        } else if !self.waves.is_empty() {
+            let waves = self.waves.clone();
+            plan.strategy = Strategy::Staged { waves };
+        } else if let Some(share) = self.ab {
+            plan.strategy = Strategy::Ab {
+                share,
+                reward,
+                within_ms,
+            };
+        } else if let Some(floor) = self.bandit {
+            plan.strategy = Strategy::Bandit {
+                floor,
+                reward,
+                within_ms,
+            };
+        }
+        if !self.window.is_empty() {
+            plan.windows = Windows::parse(&self.window, self.utc_offset.as_deref())?;
+        }
+        plan.in_flight_max = self.in_flight.unwrap_or(plan.in_flight_max);
+        plan.alpha = self.alpha.unwrap_or(plan.alpha);
+        plan.halt_on.retain(|metric| !self.ignore.contains(metric));
+        plan.check()?;
+        Ok(plan)
     }
 }
 
@@ -196,6 +331,8 @@ async fn tell(context: &Context, db: &Db, rollout: rollout::Rollout) -> Result<(
 async fn start(context: &Context, args: &Start) -> Result<(), Failure> {
     let fleet = context.fleet().await?;
     let model = args.model.resolve(&fleet.db).await?;
+    let plan = args.plan(&fleet.policy.rollout).map_err(question)?;
+    Selector::parse(&args.selector).map_err(|error| question(error.into()))?;
     let keys = open_keys(&context.keys())?;
     let capsules = release(&fleet, &keys, &model.name, model.version, now()).await?;
     for capsule in &capsules {
@@ -207,15 +344,12 @@ async fn start(context: &Context, args: &Start) -> Result<(), Failure> {
             capsule.bytes
         ));
     }
-    let plan = args.canary.map(|canary_share| Plan {
-        canary_share,
-        ..fleet.policy.rollout.clone()
-    });
     let wish = Wish {
         model: &model.name,
         version: model.version,
-        cohort: args.cohort.as_deref(),
-        plan,
+        selector: &args.selector,
+        priority: args.priority,
+        plan: Some(plan),
     };
     let started = fleet.start_rollout(&wish, "command line", now()).await;
     let (rollout, _) = started.map_err(|error| match error {
@@ -223,12 +357,49 @@ async fn start(context: &Context, args: &Start) -> Result<(), Failure> {
             "`tinyops devices ls` shows boards and cohorts, `tinyops devices add` registers one; \
              `[boards] targets` says what a version is compiled for",
         ),
+        FleetError::Underway(_) => Failure::of(Exit::Question, &error).hint(
+            "`tinyops rollout revert` ends that one, and a higher `--priority` takes its devices over",
+        ),
         error => error.into(),
     })?;
     context
         .terminal
         .note("`tinyops serve` carries it out, now or when it runs next");
     tell(context, &fleet.db, rollout).await
+}
+
+fn question(error: FleetError) -> Failure {
+    Failure::of(Exit::Question, &error)
+}
+
+async fn back(context: &Context, args: &Back) -> Result<(), Failure> {
+    let fleet = context.fleet().await?;
+    let plan = format!(
+        "every device goes back from the newest version of {}",
+        args.model
+    );
+    context.terminal.confirm(plan, args.yes)?;
+    let taken_back = fleet
+        .take_back(&args.model, "command line", &args.why, now())
+        .await
+        .map_err(|error| match error {
+            FleetError::NothingToTakeBack(_) => {
+                question(error).hint("`tinyops rollout ls` lists the rollouts")
+            }
+            error => error.into(),
+        })?;
+    let mut views = Vec::new();
+    for rollout in taken_back {
+        views.push(View::of(&fleet.db, rollout).await?);
+    }
+    context
+        .terminal
+        .note("`tinyops serve` tells the devices, now or when it runs next");
+    let text = || views.iter().map(View::text).collect();
+    context
+        .terminal
+        .answer(&serde_json::json!({ "rollouts": views }), text);
+    Ok(())
 }
 
 /// The rollouts that are listed.
@@ -284,12 +455,12 @@ async fn show(context: &Context, args: &Show) -> Result<(), Failure> {
     let whole = serde_json::json!({ "rollout": view, "members": members });
     context.terminal.answer(&whole, || {
         let mut out = view.text();
-        if view
-            .reason
-            .as_object()
-            .is_some_and(|reason| !reason.is_empty())
-        {
-            out += &format!("  because {}\n", view.reason);
+        for finding in view.findings.as_array().into_iter().flatten() {
+            out += &format!(
+                "  {}: {}\n",
+                finding["metric"].as_str().unwrap_or_default(),
+                finding["sentence"].as_str().unwrap_or_default()
+            );
         }
         out + &table.text()
     });

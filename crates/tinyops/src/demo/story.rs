@@ -8,7 +8,7 @@ use std::{
 };
 
 use serde::Serialize;
-use tinyops_fleet::Event;
+use tinyops_fleet::{Event, rollout::sentence};
 use tinyops_pipeline::{Progress, Reporter};
 use tinyops_store::drift::Scope;
 
@@ -116,11 +116,11 @@ impl Story {
                 rollout,
                 canary_count,
             } => self.say(format_args!(
-                "Day {day}: {}@{} goes to {canary_count} canaries",
+                "Day {day}: {}@{} goes to {canary_count} devices first",
                 rollout.model, rollout.version
             )),
             Event::WaveDone(rollout) => self.say(format_args!(
-                "Day {day}: the canaries are well, {}@{} goes to everyone",
+                "Day {day}: they are well, {}@{} goes to everyone",
                 rollout.model, rollout.version
             )),
             Event::RolloutDone(rollout) => self.say(format_args!(
@@ -129,7 +129,9 @@ impl Story {
             )),
             Event::RolloutHalted(rollout) => self.say(format_args!(
                 "Day {day}: {}@{} is halted and reverted: {}",
-                rollout.model, rollout.version, rollout.reason
+                rollout.model,
+                rollout.version,
+                sentence(rollout)
             )),
             _ => {}
         }

@@ -1,0 +1,151 @@
+//! What devices send, as words to their rollouts.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use tinyops_sketch::{ChannelBaseline, Source};
+use tinyops_store::rollout::{self, Delivery, Member as MemberRecord, RolloutId, RolloutState};
+use tinyops_store::{DeviceId, ModelId, Timestamp, Tx};
+use tinyops_wire::Frame;
+use tinyops_wire::frame::UpdateState;
+
+use super::case::record_of;
+use super::plan_of;
+use crate::engine::{Member, Sample, Word};
+use crate::plan::Plan;
+use crate::watch::Observation;
+use crate::{Fleet, FleetError};
+
+impl Fleet {
+    /// Notes what a batch of frames means for the rollouts of their devices.
+    pub(crate) async fn follow_updates(
+        &self,
+        tx: &Tx,
+        observations: &[Observation<'_>],
+        now: Timestamp,
+    ) -> Result<(), FleetError> {
+        let mut devices: Vec<DeviceId> = observations.iter().map(|o| o.device).collect();
+        devices.sort_unstable();
+        devices.dedup();
+        if devices.is_empty() {
+            return Ok(());
+        }
+        let records = rollout::listening(tx, &devices).await?;
+        if records.is_empty() {
+            return Ok(());
+        }
+        let mut plans: HashMap<RolloutId, (Plan, RolloutState)> = HashMap::new();
+        let mut members: HashMap<DeviceId, Vec<(MemberRecord, Member, bool)>> = HashMap::new();
+        for record in records {
+            if let Entry::Vacant(place) = plans.entry(record.rollout)
+                && let Some(rollout) = rollout::get(tx, record.rollout).await?
+            {
+                place.insert((plan_of(&rollout)?, rollout.state));
+            }
+            let member = Member::of_record(&record);
+            members
+                .entry(record.device)
+                .or_default()
+                .push((record, member, false));
+        }
+        for observation in observations {
+            for (record, member, changed) in
+                members.get_mut(&observation.device).into_iter().flatten()
+            {
+                let Some((plan, state)) = plans.get(&record.rollout) else {
+                    continue;
+                };
+                // A rollout that is done only learns that a device has gone back.
+                let is_over = *state == RolloutState::Done;
+                if is_over && !matches!(observation.frame, Frame::Update(_)) {
+                    continue;
+                }
+                let word = self.word(tx, observation, member).await?;
+                *changed |= member.hear(plan, word, now);
+            }
+        }
+        let changed: Vec<MemberRecord> = members
+            .into_values()
+            .flatten()
+            .filter(|(_, _, changed)| *changed)
+            .map(|(record, member, _)| record_of(record.rollout, record.device, &member))
+            .collect();
+        rollout::put_members(tx, &changed).await?;
+        Ok(())
+    }
+
+    /// What a frame says to a rollout.
+    async fn word(
+        &self,
+        tx: &Tx,
+        observation: &Observation<'_>,
+        member: &Member,
+    ) -> Result<Word, FleetError> {
+        let is_measured = |member: &Member| {
+            member
+                .watch
+                .as_ref()
+                .is_some_and(|watch| watch.ended.is_none())
+                || member.delivery != Delivery::Control
+        };
+        Ok(match &observation.frame {
+            Frame::Update(update)
+                if update.model == member.capsule || update.model == ModelId(0) =>
+            {
+                let (reason, number) = (update.reason.as_str().to_owned(), update.detail);
+                match update.state {
+                    UpdateState::Confirmed => Word::Confirmed,
+                    UpdateState::Reverted => Word::Reverted { reason, number },
+                    UpdateState::Refused => Word::Refused { reason, number },
+                    _ => Word::Fetching,
+                }
+            }
+            Frame::BlockRequest(_) if member.target == Some(member.capsule) => Word::Fetching,
+            Frame::Hello(_) => Word::Restarted,
+            Frame::Outcome(judged) => Word::Judged {
+                model: observation.model,
+                right: i64::from(judged.correct()),
+                judged: i64::from(judged.judged()),
+            },
+            Frame::Summary(_) if is_measured(member) => Word::Reported {
+                model: observation.model,
+                sample: self.sample(tx, observation).await?,
+            },
+            _ => Word::Heard,
+        })
+    }
+
+    /// What rollouts compare of a summary; of classifiers, whose output is a confidence.
+    async fn sample(&self, tx: &Tx, observation: &Observation<'_>) -> Result<Sample, FleetError> {
+        let Frame::Summary(frame) = observation.frame else {
+            return Ok(Sample::default());
+        };
+        let Some(baseline) = self.baseline(tx, observation.model).await? else {
+            return Ok(Sample::default());
+        };
+        let (channels, prior) = (baseline.channels(), baseline.class_prior());
+        let dither = (observation.dither_seed, observation.sequence);
+        let Ok(summary) = frame.decode(channels.len(), prior.len(), dither) else {
+            return Ok(Sample::default());
+        };
+        if prior.len() < 2 || summary.count < 1.0 {
+            return Ok(Sample::default());
+        }
+        let is_output = |channel: &ChannelBaseline| channel.source == Source::Output;
+        let output = channels
+            .iter()
+            .position(is_output)
+            .and_then(|index| summary.channels().get(index))
+            .map(|channel| f64::from(channel.mean));
+        let root = |share: f32| f64::from(share.max(0.0)).sqrt();
+        let squares = summary
+            .class_shares()
+            .iter()
+            .zip(prior)
+            .map(|(share, prior)| (root(*share) - root(*prior)).powi(2));
+        Ok(Sample {
+            output,
+            label_distance: Some((squares.sum::<f64>() / 2.0).sqrt()),
+        })
+    }
+}
