@@ -378,7 +378,8 @@ async fn directed(policy: Policy) -> (World, Capsule, Keyring) {
     let wish = Wish {
         model: "fan",
         version: 1,
-        cohort: Some("hall"),
+        selector: "cohort = hall",
+        priority: 0,
         plan: None,
     };
     world
