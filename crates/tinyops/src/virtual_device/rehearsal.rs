@@ -66,6 +66,7 @@ impl Rehearsal {
             sensor: Sensor {
                 channel_count: 1,
                 rate_hz: 10.0,
+                channels: &[],
             },
             reporting: Reporting {
                 every_windows: 0,
@@ -163,14 +164,8 @@ impl Rehearsal {
             detail: serde_json::json!({}),
         };
         self.fleet.sign(signer, &unsigned, self.now).await.unwrap();
-        let wish = Wish {
-            model: name,
-            version,
-            cohort: None,
-            plan: None,
-        };
         self.fleet
-            .start_rollout(&wish, "test", self.now)
+            .start_rollout(&Wish::of(name, version), "test", self.now)
             .await
             .unwrap();
         self.connect().await;
