@@ -1,9 +1,11 @@
 //! What a board offers and what it costs: data files, some of them compiled in.
 
+use std::collections::BTreeSet;
 use std::ops::Deref;
 use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
+use tinyops_nn::record::REGIONS_MAX;
 
 /// A target board. Users add one with one file of the same form as `boards/*.toml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,8 +25,12 @@ pub struct Board {
     pub link: String,
     /// Program memory.
     pub flash: Memory,
-    /// Data memory.
+    /// Data memory: where the program's own data and the stack lie, and all else that a prediction
+    /// needs beside the arena.
     pub ram: Memory,
+    /// RAM apart from that, for the arena alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub more_ram: Vec<Memory>,
     /// What computing costs on it.
     pub cost: Cost,
 }
@@ -33,8 +39,17 @@ pub struct Board {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Memory {
+    /// What the vendor calls it, where the board has several pieces of RAM.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// How fast the core reads and writes it, compared with the board's other pieces.
+    #[serde(default, skip_serializing_if = "Speed::is_plain")]
+    pub speed: Speed,
     /// All of it.
     pub bytes: u32,
+    /// Who says so, where the board has several pieces of RAM.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub source: String,
     /// Who holds how much, and who says so.
     pub reserved: Vec<Reserve>,
 }
@@ -55,6 +70,35 @@ impl Memory {
         self.reserved.iter().fold(self.bytes, |left, reserve| {
             left.saturating_sub(reserve.bytes)
         })
+    }
+}
+
+/// How fast a memory is. A plan puts what is touched most often into the fastest that has room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Speed {
+    /// Coupled to the core: no wait.
+    Fast,
+    /// On the chip, over a bus.
+    #[default]
+    Plain,
+    /// Outside the chip.
+    Slow,
+}
+
+impl Speed {
+    fn is_plain(&self) -> bool {
+        *self == Speed::Plain
+    }
+
+    /// As board files have it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Speed::Fast => "fast",
+            Speed::Plain => "plain",
+            Speed::Slow => "slow",
+        }
     }
 }
 
@@ -183,6 +227,11 @@ impl Board {
                 && band.typical <= band.high
                 && band.high < 1e9
         };
+        let pieces = || board.ram_pieces();
+        let names: BTreeSet<&str> = pieces().iter().map(|piece| piece.name.as_str()).collect();
+        let are_told = names.len() == pieces().len()
+            && !names.contains("")
+            && board.more_ram.iter().all(|piece| !piece.source.is_empty());
         let fault = if board.clock_hz == 0 {
             "clock_hz is 0"
         } else if board.id.is_empty() || board.id.len() > 64 || !board.id.chars().all(name) {
@@ -195,6 +244,12 @@ impl Board {
             "a band is not 0 < low <= typical <= high"
         } else if board.flash.free_bytes() == 0 || board.ram.free_bytes() == 0 {
             "its reserves leave no flash or no RAM"
+        } else if board.more_ram.len() >= REGIONS_MAX {
+            "it has more pieces of RAM than a plan has regions"
+        } else if !board.more_ram.is_empty() && !are_told {
+            "of several pieces of RAM, each needs a name of its own, and each of more_ram its source"
+        } else if board.more_ram.iter().any(|piece| piece.free_bytes() == 0) {
+            "its reserves leave nothing of a piece of RAM"
         } else {
             return Ok(board);
         };
@@ -210,10 +265,32 @@ impl Board {
         self.flash.free_bytes()
     }
 
-    /// RAM left after radio stack, system and agent.
+    /// RAM left after radio stack, system and agent, in all pieces together.
     #[must_use]
     pub fn ram_free_bytes(&self) -> u32 {
-        self.ram.free_bytes()
+        let pieces = self.ram_pieces().into_iter();
+        pieces.map(Memory::free_bytes).fold(0, u32::saturating_add)
+    }
+
+    /// Every piece of RAM, in the order in which they are the regions of a plan: the fastest
+    /// first; of those that are equally fast [`Board::ram`], then as the file has them.
+    #[must_use]
+    pub fn ram_pieces(&self) -> Vec<&Memory> {
+        let mut pieces: Vec<&Memory> = [&self.ram].into_iter().chain(&self.more_ram).collect();
+        pieces.sort_by_key(|piece| piece.speed);
+        pieces
+    }
+
+    /// What each piece leaves to an arena, if so many bytes of [`Board::ram`] are taken beside it.
+    #[must_use]
+    pub fn arena_rooms(&self, beside_bytes: u32) -> [u32; REGIONS_MAX] {
+        let mut rooms = [0; REGIONS_MAX];
+        for (room, piece) in rooms.iter_mut().zip(self.ram_pieces()) {
+            let is_own = std::ptr::eq(piece, &self.ram);
+            let beside = if is_own { beside_bytes } else { 0 };
+            *room = piece.free_bytes().saturating_sub(beside);
+        }
+        rooms
     }
 
     /// Time and energy of a count of instructions of the board's own core: milliseconds and millijoules, each as a
@@ -307,7 +384,7 @@ mod tests {
         let folder = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/boards"));
         assert_eq!(folder.unwrap().count(), ids.len(), "every file is read");
         for board in boards() {
-            for memory in [&board.flash, &board.ram] {
+            for memory in [&board.flash].into_iter().chain(board.ram_pieces()) {
                 assert!(memory.free_bytes() >= 4096, "{}", board.id);
                 assert!(memory.application_bytes() >= memory.free_bytes());
                 let sources = memory.reserved.iter().map(|reserve| &reserve.source);
@@ -338,6 +415,53 @@ mod tests {
         for id in ["", "Own", "a b", "../x"] {
             let bad = own.replace("\"own\"", &format!("\"{id}\""));
             assert!(Board::from_toml(&bad).is_err(), "{id}");
+        }
+    }
+
+    /// A board whose RAM is in three pieces.
+    fn in_pieces(more: &str) -> Result<Board, BoardError> {
+        let text = include_str!("../boards/nucleo-l4r5zi.toml");
+        let text = text.replace("[ram]", "[ram]\nname = \"SRAM\"");
+        Board::from_toml(&format!("{text}\n{more}"))
+    }
+
+    #[test]
+    fn the_fastest_piece_of_ram_comes_first() {
+        let board = in_pieces(
+            "[[more_ram]]\nname = \"PSRAM\"\nspeed = \"slow\"\nbytes = 65_536\nsource = \"data sheet\"\nreserved = []\n\
+             [[more_ram]]\nname = \"DTCM\"\nspeed = \"fast\"\nbytes = 4_096\nsource = \"data sheet\"\n\
+             reserved = [{ what = \"stack\", bytes = 1_024, source = \"guess\" }]",
+        );
+        let board = board.unwrap();
+        let names = board.ram_pieces().into_iter().map(|piece| &piece.name);
+        assert_eq!(names.collect::<Vec<_>>(), ["DTCM", "SRAM", "PSRAM"]);
+        let sram = board.ram.free_bytes();
+        assert_eq!(board.arena_rooms(1000), [3072, sram - 1000, 65_536, 0]);
+        assert_eq!(board.arena_rooms(u32::MAX), [3072, 0, 65_536, 0]);
+        assert_eq!(board.ram_free_bytes(), 3072 + sram + 65_536);
+    }
+
+    #[test]
+    fn pieces_of_ram_are_told_apart() {
+        let piece = |name: &str, source: &str| {
+            format!(
+                "[[more_ram]]\nname = \"{name}\"\nbytes = 4_096\nsource = \"{source}\"\nreserved = []\n"
+            )
+        };
+        assert!(in_pieces(&piece("DTCM", "data sheet")).is_ok());
+        for bad in [
+            piece("SRAM", "data sheet"),
+            piece("", "data sheet"),
+            piece("DTCM", ""),
+            piece("DTCM", "data sheet").replace("bytes = 4_096", "bytes = 0"),
+            ["a", "b", "c", "d"]
+                .map(|name| piece(name, "data sheet"))
+                .concat(),
+        ] {
+            assert!(
+                matches!(in_pieces(&bad), Err(BoardError::Value { .. })),
+                "{bad}"
+            );
         }
     }
 

@@ -4,6 +4,7 @@ use serde::Serialize;
 use tinyops_model::graph::{Graph, OpKind};
 use tinyops_model::{Body, GraphError, Model};
 use tinyops_nn::distance;
+use tinyops_nn::record::REGIONS_MAX;
 
 use crate::cost;
 use crate::high_water::{self, ArenaFault};
@@ -78,6 +79,12 @@ impl RamUse {
         ]
         .into_iter()
         .fold(0, u32::saturating_add)
+    }
+
+    /// All of it but the arena.
+    #[must_use]
+    pub fn beside_bytes(&self) -> u32 {
+        self.total_bytes().saturating_sub(self.arena_bytes)
     }
 }
 
@@ -248,7 +255,18 @@ pub struct Options {
     /// Every layer stays as the graph has it: no rewrite, no bands. What a device runs is smaller;
     /// this is for comparing layer by layer.
     pub as_written: bool,
+    /// Bytes that each memory region has for the arena, the best first. The first holds all of it
+    /// where it can; else it is spread over all of them. If they are too small for that, it is as
+    /// if the first were large enough.
+    pub regions: [u32; REGIONS_MAX],
 }
+
+/// One memory region, as large as it takes.
+pub const ONE_REGION: [u32; REGIONS_MAX] = {
+    let mut regions = [0; REGIONS_MAX];
+    regions[0] = u32::MAX;
+    regions
+};
 
 impl Default for Options {
     /// The input is not kept; bands are tried from 8 KiB on, which every board can spare, and may
@@ -259,6 +277,7 @@ impl Default for Options {
             split_from_bytes: 8192,
             extra_macs_percent: 1,
             as_written: false,
+            regions: ONE_REGION,
         }
     }
 }

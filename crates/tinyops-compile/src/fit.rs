@@ -1,9 +1,10 @@
 //! Whether a compiled model fits a board, with every reason why not.
 
 use serde::Serialize;
+use tinyops_model::Model;
 
-use crate::board::{Band, Board};
-use crate::compiled::Compiled;
+use crate::board::{Band, Board, Speed};
+use crate::compiled::{CompileError, Compiled, Options, compile, compile_with};
 
 /// Room for the manifest, signatures and golden vectors of a capsule.
 const CAPSULE_HEAD_BYTES: u32 = 1024;
@@ -42,12 +43,39 @@ pub struct Fit {
     pub ram_bytes: u32,
     /// RAM that the board leaves, or the limit if that is less.
     pub ram_free_bytes: u32,
+    /// What each piece of RAM holds of it, in the order of the plan's regions; empty where there is
+    /// but one piece.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ram_pieces: Vec<PieceFit>,
     /// Time of one prediction, front end included.
     pub latency_ms: Band,
     /// Energy of one prediction, without sensing and radio.
     pub energy_mj: Band,
     /// Everything that does not fit; empty if the model does.
     pub reasons: Vec<FitError>,
+}
+
+/// What a model takes of one piece of a board's RAM.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PieceFit {
+    /// The vendor's name.
+    pub name: String,
+    /// How fast it is.
+    pub speed: Speed,
+    /// Bytes of the arena there.
+    pub arena_bytes: u32,
+    /// Bytes of window, features and scratch of the front end there.
+    pub window_bytes: u32,
+    /// What the board leaves.
+    pub free_bytes: u32,
+}
+
+impl PieceFit {
+    /// Bytes of one prediction there.
+    #[must_use]
+    pub fn bytes(&self) -> u32 {
+        self.arena_bytes.saturating_add(self.window_bytes)
+    }
 }
 
 impl Fit {
@@ -85,6 +113,21 @@ pub enum FitError {
         window_bytes: u32,
         /// What there is.
         free_bytes: u32,
+    },
+    /// Not enough RAM in the pieces that the board has.
+    #[error(
+        "one prediction needs {needed_bytes} bytes of RAM (arena {arena_bytes}, window and features {window_bytes}), which go into no pieces that the board leaves: {}",
+        pieces_text(pieces)
+    )]
+    Pieces {
+        /// What one prediction needs.
+        needed_bytes: u32,
+        /// Of it, the arena.
+        arena_bytes: u32,
+        /// Of it, window, features and scratch of the front end.
+        window_bytes: u32,
+        /// What there is.
+        pieces: Vec<PieceFit>,
     },
     /// Too slow.
     #[error(
@@ -148,6 +191,18 @@ pub fn fit(compiled: &Compiled, board: &Board, limits: &Limits) -> Fit {
             free_bytes: flash_free_bytes,
         });
     }
+    let ram_pieces = pieces(compiled, board);
+    let of_pieces = ram_pieces
+        .iter()
+        .any(|piece| piece.bytes() > piece.free_bytes);
+    if ram_bytes <= ram_free_bytes && of_pieces {
+        reasons.push(FitError::Pieces {
+            needed_bytes: ram_bytes,
+            arena_bytes: compiled.ram.arena_bytes,
+            window_bytes: compiled.ram.beside_bytes(),
+            pieces: ram_pieces.clone(),
+        });
+    }
     if ram_bytes > ram_free_bytes {
         reasons.push(FitError::Ram {
             needed_bytes: ram_bytes,
@@ -183,10 +238,62 @@ pub fn fit(compiled: &Compiled, board: &Board, limits: &Limits) -> Fit {
         flash_free_bytes,
         ram_bytes,
         ram_free_bytes,
+        ram_pieces,
         latency_ms,
         energy_mj,
         reasons,
     }
+}
+
+/// Compiles a model for a board: where its RAM is in pieces and the arena does not go into the
+/// first, over them.
+///
+/// # Errors
+/// [`CompileError`].
+pub fn compile_for(model: &Model, board: &Board) -> Result<Compiled, CompileError> {
+    let compiled = compile(model)?;
+    match spread_options(&compiled, board) {
+        Some(options) => compile_with(model, &options),
+        None => Ok(compiled),
+    }
+}
+
+/// How to compile a model for a board with RAM in pieces whose first does not hold the arena;
+/// `None` where it does, or there is but one piece.
+#[must_use]
+pub fn spread_options(compiled: &Compiled, board: &Board) -> Option<Options> {
+    let regions = board.arena_rooms(compiled.ram.beside_bytes());
+    let is_spread = !board.more_ram.is_empty() && compiled.arena_bytes > regions[0];
+    is_spread.then(|| Options {
+        regions,
+        ..Options::default()
+    })
+}
+
+/// What each piece of a board's RAM holds of a prediction.
+fn pieces(compiled: &Compiled, board: &Board) -> Vec<PieceFit> {
+    if board.more_ram.is_empty() {
+        return Vec::new();
+    }
+    let mut regions = compiled.memory.regions.iter();
+    let pieces = board.ram_pieces().into_iter().map(|piece| PieceFit {
+        name: piece.name.clone(),
+        speed: piece.speed,
+        arena_bytes: regions.next().map_or(0, |region| region.bytes),
+        window_bytes: match std::ptr::eq(piece, &board.ram) {
+            true => compiled.ram.beside_bytes(),
+            false => 0,
+        },
+        free_bytes: piece.free_bytes(),
+    });
+    pieces.collect()
+}
+
+fn pieces_text(pieces: &[PieceFit]) -> String {
+    let pieces = pieces
+        .iter()
+        .map(|piece| format!("{} in {}", piece.free_bytes, piece.name));
+    pieces.collect::<Vec<_>>().join(", ")
 }
 
 /// How many golden vectors a capsule of the model carries.

@@ -8,7 +8,7 @@ use tinyops_sketch::Baseline;
 
 use crate::board::Board;
 use crate::compiled::{CompileError, Compiled, Options, Saved, compile_graph_with};
-use crate::fit::{Limits, fit};
+use crate::fit::{Limits, fit, spread_options};
 use crate::shortfall::Shortfall;
 
 /// What a network takes.
@@ -150,16 +150,16 @@ pub fn survey(graph: &Graph, boards: &[Board]) -> Result<(Survey, Compiled), Com
         let shapes = ids.iter().map(|&id| graph.tensor(id).shape);
         shapes.collect::<Vec<_>>()
     };
-    let fits = boards.iter().map(|board| BoardFit {
-        board: board.id.clone(),
-        reasons: fit(&compiled, board, &Limits::default())
-            .reasons
-            .iter()
-            .map(ToString::to_string)
-            .collect(),
-        shortfall: Shortfall::of(&compiled, board, &Limits::default(), boards, |options| {
-            alone(options).ok()
-        }),
+    let fits = boards.iter().map(|board| {
+        let spread = spread_options(&compiled, board).and_then(|options| alone(&options).ok());
+        let own = spread.as_ref().unwrap_or(&compiled);
+        let reasons = fit(own, board, &Limits::default()).reasons;
+        let again = |options: &Options| alone(options).ok();
+        BoardFit {
+            board: board.id.clone(),
+            reasons: reasons.iter().map(ToString::to_string).collect(),
+            shortfall: Shortfall::of(own, board, &Limits::default(), boards, again),
+        }
     });
     let survey = Survey {
         inputs: shapes(&graph.inputs),

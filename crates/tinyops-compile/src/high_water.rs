@@ -11,6 +11,8 @@ use std::ops::Range;
 use tinyops_nn::Plan;
 use tinyops_nn::record::Element;
 
+use crate::plan_memory::ARENA_ALIGN;
+
 /// Why the arena of a plan is not what a run uses.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -23,7 +25,7 @@ pub enum ArenaFault {
         /// The byte of the arena.
         byte: usize,
     },
-    /// The highest tensor is not written to its end.
+    /// The highest tensor of a region is not written to its end.
     #[error("tensors end at byte {planned_bytes} as planned, a run writes up to {touched_bytes}")]
     Untouched {
         /// Where the highest tensor ends.
@@ -37,12 +39,16 @@ pub enum ArenaFault {
         /// Which byte of the output.
         byte: usize,
     },
-    /// The arena is larger than all that lies in it.
-    #[error("the arena has {arena_bytes} bytes, what lies in it ends at {used_bytes}")]
+    /// A memory region is larger than all that lies in it; most plans have but one, the arena.
+    #[error(
+        "memory region {region} has {region_bytes} bytes, what lies in it ends at {used_bytes}"
+    )]
     Slack {
-        /// The arena as the plan has it.
-        arena_bytes: usize,
-        /// Where the highest tensor or scratch ends.
+        /// Which region of the plan, from 0.
+        region: usize,
+        /// The region as the plan has it.
+        region_bytes: usize,
+        /// Where the highest tensor or scratch in it ends.
         used_bytes: usize,
     },
     /// The plan did not run at all.
@@ -58,22 +64,42 @@ struct Writes {
     state: Range<usize>,
 }
 
-/// Runs a plan over painted arenas and accounts for every byte; the measured high-water mark.
-pub(crate) fn measure(plan: &Plan<'_>) -> Result<usize, ArenaFault> {
+/// Runs a plan over painted arenas and accounts for every byte; the measured high-water mark of
+/// each memory region.
+pub(crate) fn measure(plan: &Plan<'_>) -> Result<Vec<usize>, ArenaFault> {
     let writes: Vec<Writes> = (0..plan.op_count()).map(|op| of_op(plan, op)).collect();
     let inputs: Vec<Range<usize>> = plan.inputs().map(|input| input.range()).collect();
-    let outputs = writes.iter().map(|writes| writes.output.end);
     let states: Vec<Range<usize>> = plan.states().map(|state| state.range()).collect();
-    let ends = inputs.iter().chain(&states).map(|given| given.end);
-    let tensors_end = outputs.chain(ends).max().unwrap_or(0);
-    let scratch_end = writes.iter().map(|writes| writes.scratch.end).max();
-    let used_bytes = tensors_end.max(scratch_end.unwrap_or(0));
     let arena_bytes = plan.arena_bytes();
-    if used_bytes != arena_bytes {
-        return Err(ArenaFault::Slack {
-            arena_bytes,
-            used_bytes,
-        });
+    let mut used_bytes = Vec::new();
+    // Where the tensors of each region end.
+    let mut tensors: Vec<Range<usize>> = Vec::new();
+    for (index, region) in plan.regions().enumerate() {
+        let outputs = writes.iter().map(|writes| &writes.output);
+        let of_tensors = outputs.chain(&inputs).chain(&states);
+        let ends = |ranges: &mut dyn Iterator<Item = &Range<usize>>| {
+            let own = ranges.filter(|range| region.contains(&range.start) && !range.is_empty());
+            own.map(|range| range.end).max().unwrap_or(region.start)
+        };
+        let tensors_end = ends(&mut of_tensors.into_iter());
+        let scratch_end = ends(&mut writes.iter().map(|writes| &writes.scratch));
+        let end = tensors_end.max(scratch_end);
+        // The region after it begins where the next sixteen bytes do.
+        let is_last = region.end == arena_bytes;
+        let full = if is_last {
+            end
+        } else {
+            end.next_multiple_of(ARENA_ALIGN as usize)
+        };
+        if full != region.end {
+            return Err(ArenaFault::Slack {
+                region: index,
+                region_bytes: region.len(),
+                used_bytes: end - region.start,
+            });
+        }
+        used_bytes.push(end - region.start);
+        tensors.push(region.start..tensors_end);
     }
     // Both runs have one input and so make the same values: what has the value of one paint has not
     // that of the other.
@@ -125,14 +151,16 @@ pub(crate) fn measure(plan: &Plan<'_>) -> Result<usize, ArenaFault> {
     if let Some(byte) = pairs.position(|(one, other)| one != other) {
         return Err(ArenaFault::Unwritten { byte });
     }
-    let mut of_tensors = is_touched[..tensors_end].iter();
-    let touched = of_tensors.rposition(|&touched| touched);
-    let touched_bytes = touched.map_or(0, |last| last + 1);
-    if touched_bytes != tensors_end {
-        return Err(ArenaFault::Untouched {
-            planned_bytes: tensors_end,
-            touched_bytes,
-        });
+    for of_region in tensors {
+        let mut of_tensors = is_touched[of_region.clone()].iter();
+        let touched = of_tensors.rposition(|&touched| touched);
+        let touched_bytes = touched.map_or(of_region.start, |last| of_region.start + last + 1);
+        if touched_bytes != of_region.end {
+            return Err(ArenaFault::Untouched {
+                planned_bytes: of_region.end,
+                touched_bytes,
+            });
+        }
     }
     Ok(used_bytes)
 }
@@ -182,6 +210,7 @@ mod tests {
             more_inputs: 0,
             output: 1,
             more_outputs: 0,
+            more_regions: 0,
             embedding: NONE,
         };
         let tensor = |offset| TensorRecord {
@@ -220,15 +249,16 @@ mod tests {
     #[track_caller]
     fn check(bytes: &[u8], expected: Result<usize, ArenaFault>) {
         let plan = Plan::load(bytes).expect("sound");
-        assert_eq!(measure(&plan), expected);
+        assert_eq!(measure(&plan), expected.map(|bytes| vec![bytes]));
     }
 
     #[test]
     fn an_arena_with_a_byte_to_spare_is_a_fault() {
         let table: [u8; 256] = std::array::from_fn(|index| index as u8 ^ 1);
         let of = |arena_bytes, second| plan(arena_bytes, second, OpCode::Lookup, &table);
-        let slack = |arena_bytes, used_bytes| ArenaFault::Slack {
-            arena_bytes,
+        let slack = |region_bytes, used_bytes| ArenaFault::Slack {
+            region: 0,
+            region_bytes,
             used_bytes,
         };
         check(&of(20, 16), Ok(20));

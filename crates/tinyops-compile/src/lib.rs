@@ -30,19 +30,22 @@ mod schedule;
 mod shortfall;
 mod storages;
 
-pub use board::{Band, Board, BoardError, Boards, Cost, Memory, Reserve, boards};
+pub use board::{Band, Board, BoardError, Boards, Cost, Memory, Reserve, Speed, boards};
 pub use capsule::{Golden, PayloadError, payload};
 pub use compare::{Case, Comparison, Row, Verdict, Witness, compare};
 pub use compiled::{
-    CompileError, Compiled, OpCost, Options, RamUse, Saved, compile, compile_graph,
+    CompileError, Compiled, ONE_REGION, OpCost, Options, RamUse, Saved, compile, compile_graph,
     compile_graph_with, compile_with,
 };
 pub use delta::{DELTA_EXCESS_MAX, DeltaTooLarge, delta};
-pub use fit::{Fit, FitError, GOLDEN_COUNT_MAX, Limits, fit, golden_count};
+pub use fit::{
+    Fit, FitError, GOLDEN_COUNT_MAX, Limits, PieceFit, compile_for, fit, golden_count,
+    spread_options,
+};
 pub use foreign::{BoardFit, Layer, Survey, model_of, survey};
 pub use high_water::ArenaFault;
 pub use layers::{LayerMap, LayerValues, Values};
-pub use plan_memory::{ARENA_ALIGN, Lifetime, MemoryPlan, Needed, Peak, Placed};
+pub use plan_memory::{ARENA_ALIGN, Lifetime, MemoryPlan, Needed, Peak, Placed, Region};
 pub use reference::{Reference, ReferenceCase, ReferenceError, ReferenceLayer};
 pub use replay::{Difference, Replay, ReplayError, replay};
 pub use rewrite::{Pass, Rewrite, Rewritten, rewrite};

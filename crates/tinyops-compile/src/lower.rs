@@ -16,8 +16,9 @@ use tinyops_nn::record::{
 use crate::compiled::{CompileError, Options};
 use crate::constants::{self, Channels, Constants, filter_values, quantization};
 use crate::layers::LayerPart;
+use crate::placement::regions::{self, Spread};
 use crate::placement::{self, Block, Overlap};
-use crate::plan_memory::{self, MemoryPlan};
+use crate::plan_memory::{self, MemoryPlan, Region};
 use crate::schedule::{self, Pair, Step};
 use crate::storages::{self, Place, Storages};
 
@@ -47,7 +48,7 @@ const SAVED_PART: u32 = 16;
 /// clearly smaller for hardly any more work.
 pub(crate) fn lower(graph: &Graph, options: &Options) -> Result<Lowered, CompileError> {
     let mut pairs: Vec<Pair> = Vec::new();
-    let mut best = Lowering::run(graph, options, &pairs)?;
+    let mut best = Lowering::run(graph, options, &pairs, &[])?;
     let macs_most = best.macs + best.macs * u64::from(options.extra_macs_percent) / 100;
     while best.memory.arena_bytes >= options.split_from_bytes && !options.as_written {
         let arena_bytes = best.memory.arena_bytes;
@@ -61,7 +62,7 @@ pub(crate) fn lower(graph: &Graph, options: &Options) -> Result<Lowered, Compile
         let mut better: Option<(Lowered, Pair)> = None;
         for pair in candidates {
             let with: Vec<Pair> = pairs.iter().copied().chain([pair]).collect();
-            let lowered = Lowering::run(graph, options, &with)?;
+            let lowered = Lowering::run(graph, options, &with, &[])?;
             let limit = better
                 .as_ref()
                 .map_or(arena_bytes - arena_bytes / SAVED_PART, |(lowered, _)| {
@@ -74,6 +75,10 @@ pub(crate) fn lower(graph: &Graph, options: &Options) -> Result<Lowered, Compile
         let Some((lowered, pair)) = better else { break };
         pairs.push(pair);
         best = lowered;
+    }
+    if best.memory.arena_bytes > options.regions[0] {
+        // Where even several regions do not suffice, the arena in one piece says what is missing.
+        best = Lowering::run(graph, options, &pairs, &options.regions)?;
     }
     Ok(best)
 }
@@ -96,7 +101,13 @@ struct Lowering<'g> {
 }
 
 impl Lowering<'_> {
-    fn run(graph: &Graph, options: &Options, pairs: &[Pair]) -> Result<Lowered, CompileError> {
+    /// Lowers to an arena in one piece, or over the regions if there are some and it goes in.
+    fn run(
+        graph: &Graph,
+        options: &Options,
+        pairs: &[Pair],
+        regions: &[u32],
+    ) -> Result<Lowered, CompileError> {
         let ends = [graph.inputs.len(), graph.outputs.len()];
         if !ends.iter().all(|count| (1..=ENDS_MAX).contains(count)) {
             return Err(CompileError::InputsOrOutputs {
@@ -142,14 +153,19 @@ impl Lowering<'_> {
             }
         }
         lowering.keep_states()?;
-        let mut lowered = lowering.finish(options, &steps)?;
+        let mut lowered = lowering.finish(options, &steps, regions)?;
         lowered.macs = schedule::macs(graph, &steps);
         let summed = steps.iter().filter(|step| step.sum.is_some());
         lowered.summed = summed.map(|step| graph.ops[step.op].output).collect();
         Ok(lowered)
     }
 
-    fn finish(&mut self, options: &Options, steps: &[Step]) -> Result<Lowered, CompileError> {
+    fn finish(
+        &mut self,
+        options: &Options,
+        steps: &[Step],
+        regions: &[u32],
+    ) -> Result<Lowered, CompileError> {
         let graph = self.graph;
         let input = self.ends(&graph.inputs)?;
         let output = self.ends(&graph.outputs)?;
@@ -159,7 +175,12 @@ impl Lowering<'_> {
 
         let storages = &self.storages.all;
         let blocks: Vec<Block> = storages.iter().map(|s| s.block.clone()).collect();
-        let (offsets, arena_bytes) = placement::place(&blocks, &self.overlaps);
+        let spread = regions::spread(&blocks, &self.overlaps, &self.touched(), regions);
+        let Spread {
+            offsets,
+            starts,
+            arena_bytes,
+        } = spread.unwrap_or_else(|| Spread::in_one(placement::place(&blocks, &self.overlaps)));
         self.constants
             .bytes
             .resize(self.constants.bytes.len().next_multiple_of(4), 0);
@@ -177,12 +198,20 @@ impl Lowering<'_> {
             more_inputs: (graph.inputs.len() - 1) as u8,
             output,
             more_outputs: (graph.outputs.len() - 1) as u8,
+            more_regions: (starts.len() - 1) as u8,
             embedding,
         };
         let mut plan = header.to_bytes().to_vec();
+        plan.extend(starts[1..].iter().flat_map(|start| start.to_le_bytes()));
         for (record, place) in &self.tensors {
             let offset = offsets[place.storage] + place.start;
-            plan.extend(TensorRecord { offset, ..*record }.to_bytes());
+            let region = (starts.iter().filter(|&&start| start <= offset).count() - 1) as u8;
+            let placed = TensorRecord {
+                offset,
+                region,
+                ..*record
+            };
+            plan.extend(placed.to_bytes());
         }
         for (record, scratch) in &self.ops {
             let scratch_offset = scratch.map_or(0, |storage| offsets[storage]);
@@ -207,8 +236,17 @@ impl Lowering<'_> {
         let [first, last] = ends.map(std::iter::once);
         let names = first.chain(kinds).chain(last);
         let placed = self.storages.placed(&offsets);
+        let ends = starts[1..].iter().copied().chain([arena_bytes]);
         let memory = MemoryPlan {
             arena_bytes,
+            regions: starts
+                .iter()
+                .zip(ends)
+                .map(|(&offset, end)| Region {
+                    offset,
+                    bytes: end - offset,
+                })
+                .collect(),
             live_bytes_max: plan_memory::live_bytes_max(&placed),
             steps: names.collect(),
             placed,
@@ -220,6 +258,40 @@ impl Lowering<'_> {
             summed: Vec::new(),
             parts: std::mem::take(&mut self.parts),
         })
+    }
+
+    /// How many bytes of each storage one run reads and writes.
+    fn touched(&self) -> Vec<u64> {
+        let mut touched = vec![0; self.storages.all.len()];
+        for (record, scratch) in &self.ops {
+            let [reads, makes] = [record.inputs[0], record.output].map(|index| self.shape(index));
+            let made = self.bytes(record.output) as u64;
+            let taps = record.taps(reads);
+            let pixels = u64::from(makes[1]) * u64::from(makes[2]);
+            let window = taps / u64::from(reads[3]);
+            let read = match record.code {
+                // Four outputs at a time, from the input or from patches in scratch.
+                OpCode::Conv2d if scratch.is_none() => taps * made.div_ceil(4),
+                OpCode::Conv2d => taps * pixels,
+                OpCode::DepthwiseConv2d | OpCode::MaxPool2d | OpCode::AveragePool2d => {
+                    window * made
+                }
+                _ => self.bytes(record.inputs[0]) as u64,
+            };
+            let mut add = |index: u16, bytes: u64| {
+                let (_, place) = self.tensors[usize::from(index)];
+                touched[place.storage] += bytes;
+            };
+            add(record.inputs[0], read);
+            if record.inputs[1] != NONE {
+                add(record.inputs[1], self.bytes(record.inputs[1]) as u64);
+            }
+            add(record.output, made);
+            if let &Some(scratch) = scratch {
+                touched[scratch] += taps * (pixels + made.div_ceil(2));
+            }
+        }
+        touched
     }
 
     /// Notes what the ops of a step make of the step's layer.

@@ -4,6 +4,8 @@
 //! time and makes the other says which distances it bears. So each pair of blocks has distances
 //! that are forbidden, and a placement is a set of offsets with none of them.
 
+pub(crate) mod regions;
+
 use crate::plan_memory::ARENA_ALIGN;
 
 /// Bytes that lie together: a tensor, whose parts may be needed for different whiles, or scratch.

@@ -60,11 +60,22 @@ impl Placed {
     }
 }
 
+/// A memory region's part of the arena.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Region {
+    /// Where in the arena it begins.
+    pub offset: u32,
+    /// How many bytes of the region are in use.
+    pub bytes: u32,
+}
+
 /// The arena over time.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct MemoryPlan {
-    /// Bytes of the arena.
+    /// Bytes of the arena, those of all regions.
     pub arena_bytes: u32,
+    /// What of it lies in which memory region, in the order of the board's; one for most networks.
+    pub regions: Vec<Region>,
     /// What no plan without overlaps can go below: the most that is needed at one step. An op that
     /// writes over its input needs less.
     pub live_bytes_max: u32,

@@ -9,6 +9,8 @@ use tinyops_wire::section::{Golden, GoldenSection, ScalerSection, SectionError};
 /// What came of running the golden vectors.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Replay {
+    /// Over how many memory regions the program spreads; 1 for one without arena.
+    pub region_count: usize,
     /// How many vectors ran.
     pub cases: usize,
     /// Every element that came out otherwise.
@@ -64,15 +66,21 @@ pub fn replay(payload: &[u8]) -> Result<Replay, ReplayError> {
     let section = |id, name| payload.section(id).ok_or(ReplayError::Missing(name));
     let program =
         Program::load(section(SectionId::Program, "PROGRAM")?).map_err(ReplayError::Program)?;
+    let mut replay = Replay {
+        region_count: match &program {
+            Program::Plan(plan) => plan.regions().count(),
+            Program::Distance(_) => 1,
+        },
+        ..Replay::default()
+    };
     let Some(golden) = payload.section(SectionId::Golden) else {
-        return Ok(Replay::default());
+        return Ok(replay);
     };
     let golden = GoldenSection::decode(golden).map_err(ReplayError::Section)?;
     let scaler = section(SectionId::Scaler, "SCALER")?;
     let scaler = ScalerSection::decode(scaler).map_err(ReplayError::Section)?;
 
     let mut arena = vec![0; program.arena_bytes()];
-    let mut replay = Replay::default();
     for (case, vector) in golden.vectors().enumerate() {
         replay.cases += 1;
         let unsuitable = ReplayError::Vector { case };

@@ -7,8 +7,8 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::board::Board;
-use crate::compiled::{Compiled, Options};
-use crate::fit::{Fit, FitError, Limits, fit, golden_bytes, slot_bytes};
+use crate::compiled::{Compiled, ONE_REGION, Options};
+use crate::fit::{Fit, FitError, Limits, fit, golden_bytes, slot_bytes, spread_options};
 use crate::plan_memory::Peak;
 
 /// Work that bands of rows may add, tried in this order.
@@ -21,7 +21,7 @@ const LARGEST: usize = 3;
 pub struct Shortfall {
     /// Bytes of RAM too many; 0 if RAM suffices.
     pub ram_over_bytes: u32,
-    /// When the arena is largest; `None` if RAM suffices or there is no network.
+    /// When the arena is fullest; `None` if RAM suffices or there is no network.
     pub peak: Option<Peak>,
     /// Bytes of flash too many; 0 if flash suffices.
     pub flash_over_bytes: u32,
@@ -129,12 +129,11 @@ impl Shortfall {
             return None;
         }
         let ram_over_bytes = taken.ram_bytes.saturating_sub(taken.ram_free_bytes);
+        let is_ram_short = is_short_of_ram(&taken);
         let flash_over_bytes = taken.flash_bytes.saturating_sub(taken.flash_free_bytes);
         let mut shortfall = Shortfall {
             ram_over_bytes,
-            peak: (ram_over_bytes > 0)
-                .then(|| compiled.memory.peak())
-                .flatten(),
+            peak: is_ram_short.then(|| compiled.memory.peak()).flatten(),
             flash_over_bytes,
             largest: if flash_over_bytes > 0 {
                 largest(compiled)
@@ -147,20 +146,20 @@ impl Shortfall {
             options: Vec::new(),
             in_vain: Vec::new(),
         };
-        if ram_over_bytes > 0 && compiled.arena_bytes > 0 {
+        if is_ram_short && compiled.arena_bytes > 0 {
             shortfall.try_bands(compiled, board, limits, &mut again);
         }
         if flash_over_bytes > 0 {
             shortfall.try_one_slot(compiled, &taken);
         }
-        let fitting = others
-            .iter()
-            .filter(|other| other.id != board.id && fit(compiled, other, limits).fits());
-        shortfall
-            .options
-            .extend(fitting.map(|other| Smaller::Board {
-                board: other.id.clone(),
-            }));
+        for other in others.iter().filter(|other| other.id != board.id) {
+            let spread = spread_options(compiled, other).and_then(|options| again(&options));
+            if fit(spread.as_ref().unwrap_or(compiled), other, limits).fits() {
+                shortfall.options.push(Smaller::Board {
+                    board: other.id.clone(),
+                });
+            }
+        }
         Some(shortfall)
     }
 
@@ -204,11 +203,14 @@ impl Shortfall {
             let options = Options {
                 split_from_bytes: 0,
                 extra_macs_percent,
+                regions: match board.more_ram.is_empty() {
+                    true => ONE_REGION,
+                    false => board.arena_rooms(compiled.ram.beside_bytes()),
+                },
                 ..Options::default()
             };
             let Some(other) = again(&options) else { break };
-            let is_over = |reason: &FitError| matches!(reason, FitError::Ram { .. });
-            if !fit(&other, board, limits).reasons.iter().any(is_over) {
+            if !is_short_of_ram(&fit(&other, board, limits)) {
                 self.options.push(Smaller::Bands {
                     arena_bytes: other.arena_bytes,
                     macs: other.macs,
@@ -229,8 +231,12 @@ impl Shortfall {
                 .ram
                 .total_bytes()
                 .saturating_sub(compiled.ram.total_bytes() - self.ram_over_bytes);
+            let over = match over {
+                0 => "which go into no pieces either".to_owned(),
+                over => format!("still {over} too many"),
+            };
             self.in_vain.push(format!(
-                "bands of rows with {:.1} % more work have an arena of {} bytes, still {over} too many",
+                "bands of rows with {:.1} % more work have an arena of {} bytes, {over}",
                 more(&least),
                 least.arena_bytes
             ));
@@ -251,6 +257,12 @@ impl Shortfall {
             ));
         }
     }
+}
+
+fn is_short_of_ram(taken: &Fit) -> bool {
+    let is_ram =
+        |reason: &FitError| matches!(reason, FitError::Ram { .. } | FitError::Pieces { .. });
+    taken.reasons.iter().any(is_ram)
 }
 
 fn largest(compiled: &Compiled) -> Vec<LayerBytes> {

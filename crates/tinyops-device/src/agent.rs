@@ -1,6 +1,6 @@
 //! The agent's state machine: an event in, an action out.
 
-use tinyops_nn::Program;
+use tinyops_nn::{Arena, Program};
 use tinyops_sketch::Observation;
 use tinyops_wire::block::BlockRequest;
 use tinyops_wire::downlink::{Command, Downlink, Label, StatisticsRequest};
@@ -13,7 +13,7 @@ use crate::install::Transfer;
 use crate::journal::Place;
 use crate::labels::{Judged, Ring};
 use crate::memory::{Lent, Memory};
-use crate::model::{Answer, Limits, Prediction, Refusal, Workspace};
+use crate::model::{Answer, Prediction, Refusal, Workspace};
 use crate::monitor::Monitor;
 use crate::running::{Authority, Running, claimed};
 use crate::settings::Config;
@@ -294,10 +294,12 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             (Place::Factory, _) => InForce::Keys(self.config.keys),
             (_, in_force) => in_force,
         };
-        let (limits, _) = workspace(self.memory.lend(), &self.config);
+        let mut workspace = workspace(self.memory.lend());
         let capsule = self.slots.capsule(place);
-        let check =
-            |authority| Running::check(capsule, place, authority, &self.config, &limits, None);
+        let mut check = |authority| {
+            let config = &self.config;
+            Running::check(capsule, place, authority, config, &mut workspace, false)
+        };
         let checked = check(Authority::Release(keys.release(), keys.sequence()));
         let is_as_confirmed = place != Place::Factory
             && self.slots.digest_prefix(place) == Some(Digest::of(capsule).prefix());
@@ -318,15 +320,15 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         bytes: u32,
         digest: [u8; 8],
     ) -> Result<Running, Refusal> {
-        let (limits, mut workspace) = workspace(self.memory.lend(), &self.config);
+        let mut workspace = workspace(self.memory.lend());
         let bytes = self.slots.block(place, 0, bytes);
         let running = Running::check(
             bytes.ok_or(Refusal::of(Reason::Flash))?,
             place,
             Authority::Release(self.in_force.release(), self.in_force.sequence()),
             &self.config,
-            &limits,
-            Some(&mut workspace),
+            &mut workspace,
+            true,
         )?;
         self.check_stated(place, &running.manifest)?;
         let record = self.slots.record();
@@ -416,7 +418,7 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         let running = self.running.as_ref()?;
         let scorer = running.scorer(self.slots.capsule(running.place))?;
         let Lent {
-            arena,
+            mut arena,
             window: own,
             features,
             scratch,
@@ -436,7 +438,7 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         }
         let baseline = &running.baseline;
         let observation = Observation::of(baseline, features);
-        let answer = scorer.answer(features, arena)?;
+        let answer = scorer.answer(features, &mut arena)?;
         let output = answer.output();
         let observation = observation.with_output(baseline, output);
         let alarm = self
@@ -447,7 +449,9 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         }
         if let Answer::Class { class, .. } = answer {
             let embedding = match &scorer.program {
-                Program::Plan(plan) => plan.embedding().map(|tensor| &arena[tensor.range()]),
+                Program::Plan(plan) => plan
+                    .embedding()
+                    .and_then(|tensor| arena.bytes(plan, tensor.range()).ok()),
                 Program::Distance(_) => None,
             };
             self.ring.push(ring, class, embedding.unwrap_or_default());
@@ -576,7 +580,7 @@ impl<F: Flash, M: Memory> Agent<F, M> {
     }
 }
 
-fn workspace<'m>(lent: Lent<'m>, config: &Config) -> (Limits, Workspace<'m>) {
+fn workspace(lent: Lent<'_>) -> Workspace<'_> {
     let Lent {
         arena,
         window,
@@ -584,22 +588,12 @@ fn workspace<'m>(lent: Lent<'m>, config: &Config) -> (Limits, Workspace<'m>) {
         scratch,
         ..
     } = lent;
-    let limits = Limits {
-        sensor: config.sensor,
-        arena_bytes: arena.len(),
-        window_len: window.len(),
-        features_len: features.len(),
-        scratch_len: scratch.len(),
-    };
-    (
-        limits,
-        Workspace {
-            arena,
-            window,
-            features,
-            scratch,
-        },
-    )
+    Workspace {
+        arena,
+        window,
+        features,
+        scratch,
+    }
 }
 
 pub(crate) fn succeeded(state: UpdateState, running: &Running) -> Update {

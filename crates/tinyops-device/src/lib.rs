@@ -24,5 +24,5 @@ mod unpack;
 mod uplink;
 
 pub use agent::{Action, Agent, Counters, Event, Fetch};
-pub use model::{Answer, Limits, Model, Prediction, Refusal, Scorer, Verdict, Workspace};
+pub use model::{Answer, Model, Prediction, Refusal, Scorer, Verdict, Workspace};
 pub use settings::{BlockSource, Config, Reporting, Sensor};

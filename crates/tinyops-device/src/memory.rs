@@ -1,5 +1,7 @@
 //! The memory that the agent works in, lent by the caller.
 
+use tinyops_nn::Regions;
+
 /// Memory of one agent. It outlives every step, and its sizes are the device's limits: a model that
 /// needs more is refused.
 pub trait Memory {
@@ -10,8 +12,8 @@ pub trait Memory {
 /// What a [`Memory`] lends.
 #[derive(Debug)]
 pub struct Lent<'m> {
-    /// Tensors of the model.
-    pub arena: &'m mut [u8],
+    /// Tensors of the model; a device that has RAM in pieces lends each, in the order of its board.
+    pub arena: Regions<'m>,
     /// The window being filled by single readings; may be empty where whole windows come.
     pub window: &'m mut [f32],
     /// Features of a window.
@@ -105,7 +107,7 @@ impl<
 {
     fn lend(&mut self) -> Lent<'_> {
         Lent {
-            arena: &mut self.arena,
+            arena: Regions::new([&mut self.arena]),
             window: &mut self.window,
             features: &mut self.features,
             scratch: &mut self.scratch,

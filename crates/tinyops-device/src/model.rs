@@ -5,7 +5,7 @@ use core::fmt;
 use tinyops_dsp::{FrontEnd, FrontEndError};
 use tinyops_nn::distance::reconstruction_error;
 use tinyops_nn::golden::{Difference, differences, score_difference};
-use tinyops_nn::{Plan, PlanError, Program, ProgramError, TensorView};
+use tinyops_nn::{Arena, Plan, PlanError, Program, ProgramError, Regions, RunError};
 use tinyops_sketch::{Baseline, Source};
 use tinyops_wire::ModelId;
 use tinyops_wire::frame::Reason;
@@ -55,7 +55,7 @@ pub struct Scorer<'a> {
 #[derive(Debug)]
 pub struct Workspace<'m> {
     /// Tensors.
-    pub arena: &'m mut [u8],
+    pub arena: Regions<'m>,
     /// A window, for golden vectors that begin with one.
     pub window: &'m mut [f32],
     /// Features.
@@ -150,21 +150,6 @@ impl fmt::Display for Refusal {
 
 impl core::error::Error for Refusal {}
 
-/// What a device can run.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Limits {
-    /// Its sensor.
-    pub sensor: Sensor,
-    /// Its arena, in bytes.
-    pub arena_bytes: usize,
-    /// Readings that its window holds; 0 where whole windows come from outside.
-    pub window_len: usize,
-    /// Features that it has room for.
-    pub features_len: usize,
-    /// Working memory of its front end, in words.
-    pub scratch_len: usize,
-}
-
 /// How a golden vector came out.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Verdict {
@@ -234,39 +219,41 @@ impl<'a> Model<'a> {
         }
     }
 
-    /// Whether a device with these limits can run it.
+    /// Whether a device with this sensor and this memory can run it; a window that is empty comes
+    /// whole from outside.
     ///
     /// # Errors
-    /// The first limit that it exceeds.
-    pub fn fits(&self, limits: &Limits) -> Result<(), Refusal> {
+    /// The first of them that does not suffice.
+    pub fn fits(&self, sensor: &Sensor, workspace: &Workspace<'_>) -> Result<(), Refusal> {
         let front_end = &self.front_end;
         let channel_count = front_end.channel_count;
-        if channel_count != limits.sensor.channel_count {
+        if channel_count != sensor.channel_count {
             return Err(Refusal::needs(Reason::Channels, usize::from(channel_count)));
         }
         let rate_hz = front_end.rate_hz;
         // Crystals differ by parts in 10,000; a wrong setting differs by more than one in a thousand.
         // What was trained on pictures has no rate, and takes any.
         let is_same_rate =
-            rate_hz == 0.0 || (rate_hz - limits.sensor.rate_hz).abs() <= 1e-3 * rate_hz.abs();
+            rate_hz == 0.0 || (rate_hz - sensor.rate_hz).abs() <= 1e-3 * rate_hz.abs();
         if !is_same_rate {
             return Err(Refusal::needs(Reason::Rate, (rate_hz * 1000.0) as usize));
         }
-        self.fits_channels(limits.sensor.channels)?;
-        let arena_bytes = self.program.arena_bytes();
-        if arena_bytes > limits.arena_bytes {
-            return Err(Refusal::needs(Reason::Arena, arena_bytes));
+        self.fits_channels(sensor.channels)?;
+        if let Program::Plan(plan) = &self.program
+            && workspace.arena.suffices(plan).is_err()
+        {
+            return Err(Refusal::needs(Reason::Arena, plan.arena_bytes()));
         }
         let needs = [
-            (front_end.feature_count(), limits.features_len),
-            (front_end.scratch_len(), limits.scratch_len),
+            (front_end.feature_count(), workspace.features.len()),
+            (front_end.scratch_len(), workspace.scratch.len()),
             (
-                if limits.window_len == 0 {
+                if workspace.window.is_empty() {
                     0
                 } else {
                     front_end.reading_count()
                 },
-                limits.window_len,
+                workspace.window.len(),
             ),
         ];
         match needs.iter().find(|(needed, given)| needed > given) {
@@ -391,7 +378,7 @@ impl Scorer<'_> {
     /// Scales features in place and says what the model makes of them.
     ///
     /// `features` are exactly those of the front end. `None` if the arena is smaller than the model needs.
-    pub fn answer(&self, features: &mut [f32], arena: &mut [u8]) -> Option<Answer> {
+    pub fn answer<A: Arena + ?Sized>(&self, features: &mut [f32], arena: &mut A) -> Option<Answer> {
         self.scaler.apply(features);
         match &self.program {
             Program::Plan(plan) => {
@@ -399,18 +386,22 @@ impl Scorer<'_> {
                 plan.reset(arena).ok()?;
                 plan.set_input(features, arena).ok()?;
                 plan.run(arena).ok()?;
-                Some(self.read_answer(plan, arena))
+                self.read_answer(plan, arena).ok()
             }
             Program::Distance(distance) => Some(self.anomaly(distance.score(features))),
         }
     }
 
-    fn read_answer(&self, plan: &Plan<'_>, arena: &[u8]) -> Answer {
+    fn read_answer<A: Arena + ?Sized>(
+        &self,
+        plan: &Plan<'_>,
+        arena: &A,
+    ) -> Result<Answer, RunError> {
         let output = plan.output();
-        let mut scores = output.values(&arena[output.range()]);
-        match (self.decision.task, self.decision.body) {
+        let mut scores = output.values(arena.bytes(plan, output.range())?);
+        Ok(match (self.decision.task, self.decision.body) {
             (_, BodyKind::Autoencoder | BodyKind::Distance) => {
-                self.anomaly(reconstruction_error(plan, arena))
+                self.anomaly(reconstruction_error(plan, arena)?)
             }
             (Task::Classify, BodyKind::Network) => {
                 let (mut class, mut best, mut ends) = (0, 0, [0; 2]);
@@ -437,7 +428,7 @@ impl Scorer<'_> {
             (Task::Regress | Task::Anomaly, BodyKind::Network) => {
                 Answer::Value(scores.next().map_or(0.0, |score| output.real(score)))
             }
-        }
+        })
     }
 
     fn anomaly(&self, score: f32) -> Answer {
@@ -450,24 +441,25 @@ impl Scorer<'_> {
     /// `None` if the workspace is too small for the vector, or the vector is not one of this model.
     fn check_golden(&self, golden: &Golden<'_>, workspace: &mut Workspace<'_>) -> Option<Verdict> {
         let feature_count = self.front_end.feature_count();
+        let arena = &mut workspace.arena;
         match (golden, &self.program) {
             (Golden::Tensor { input, output }, Program::Plan(plan)) => {
-                plan.reset(workspace.arena).ok()?;
-                let tensor = workspace.arena.get_mut(plan.input().range())?;
+                plan.reset(arena).ok()?;
+                let tensor = arena.bytes_mut(plan, plan.input().range()).ok()?;
                 if tensor.len() != input.len() {
                     return None;
                 }
                 tensor.copy_from_slice(input);
-                plan.run(workspace.arena).ok()?;
-                compare(&plan.output(), output, workspace.arena)
+                plan.run(arena).ok()?;
+                compare(plan, output, arena)
             }
             (Golden::Window { readings, output }, Program::Plan(plan)) => {
                 let window = workspace.window.get_mut(..readings.len())?;
                 read_numbers(readings, window);
                 let features = workspace.features.get_mut(..feature_count)?;
                 self.extract(window, features, workspace.scratch).ok()?;
-                self.answer(features, workspace.arena)?;
-                compare(&plan.output(), output, workspace.arena)
+                self.answer(features, arena)?;
+                compare(plan, output, arena)
             }
             (
                 Golden::Score {
@@ -481,7 +473,7 @@ impl Scorer<'_> {
                     return None;
                 }
                 read_numbers(given, features);
-                let actual = self.answer(features, workspace.arena)?.output();
+                let actual = self.answer(features, arena)?.output();
                 Some(Verdict::of(score_difference(*score, actual)))
             }
             _ => None,
@@ -508,8 +500,9 @@ fn read_numbers(bytes: &[[u8; 4]], numbers: &mut [f32]) {
     }
 }
 
-fn compare(output: &TensorView, expected: &[u8], arena: &[u8]) -> Option<Verdict> {
-    let actual = &arena[output.range()];
+fn compare(plan: &Plan<'_>, expected: &[u8], arena: &Regions<'_>) -> Option<Verdict> {
+    let output = plan.output();
+    let actual = arena.bytes(plan, output.range()).ok()?;
     let mut found = differences(output.element, expected, actual);
     (expected.len() == actual.len()).then(|| Verdict::of(found.next()))
 }

@@ -13,7 +13,7 @@ use tinyops_wire::{Digest, ModelId, VerifyingKey};
 
 use crate::journal::Place;
 use crate::labels::Shape;
-use crate::model::{Limits, Model, Refusal, Scorer, Workspace};
+use crate::model::{Model, Refusal, Scorer, Workspace};
 use crate::settings::Config;
 
 /// What a step needs to know of the model, so that no window pays for checking the capsule again.
@@ -44,7 +44,7 @@ pub(crate) enum Authority<'k> {
 }
 
 impl Running {
-    /// Checks a capsule all the way and finds its parts; with a workspace, its golden vectors too.
+    /// Checks a capsule all the way and finds its parts, its golden vectors too if they are asked for.
     ///
     /// # Errors
     /// The first reason not to run it.
@@ -53,8 +53,8 @@ impl Running {
         place: Place,
         authority: Authority<'_>,
         config: &Config,
-        limits: &Limits,
-        golden: Option<&mut Workspace<'_>>,
+        workspace: &mut Workspace<'_>,
+        with_golden: bool,
     ) -> Result<Running, Refusal> {
         let verified = Unverified::parse(bytes).and_then(|capsule| match authority {
             Authority::Release(keys, _) => capsule.verify(keys),
@@ -72,8 +72,8 @@ impl Running {
             return Err(Refusal::of(Reason::Board));
         }
         let model = Model::load(&capsule.payload)?;
-        model.fits(limits)?;
-        if let Some(workspace) = golden {
+        model.fits(&config.sensor, workspace)?;
+        if with_golden {
             model.check_golden(workspace)?;
         }
         let range = |id| {

@@ -77,10 +77,11 @@ impl<F: Flash, M: Memory> Agent<F, M> {
 
     fn compose_hello(&mut self) -> Result<usize, FrameError> {
         let record = self.slots.record();
+        let arena = self.memory.lend().arena;
         let hello = Hello {
             boot_count: record.boot_count,
             sequence: self.running.as_ref().map_or(0, |running| running.sequence),
-            arena_bytes: self.memory.lend().arena.len() as u32,
+            arena_bytes: arena.pieces().iter().map(|piece| piece.len() as u32).sum(),
             slot_bytes: self.slots.slot_bytes() as u32,
             board: self.config.board,
             trust: Some(Trust {

@@ -8,6 +8,8 @@
 //! ```
 //! Sums run in the order of memory, so that every machine gets the same bits.
 
+use crate::arena::Arena;
+use crate::executor::RunError;
 use crate::plan::Plan;
 
 /// The first four bytes of a distance.
@@ -169,18 +171,20 @@ pub fn encode_mahalanobis(mean: &[f32], inverse_covariance: &[f32], mut write: i
 ///
 /// For a plan that keeps its input ([`Plan::input_is_kept`]), after a run.
 ///
-/// # Panics
-/// If the arena is smaller than the plan needs.
-#[must_use]
-pub fn reconstruction_error(plan: &Plan<'_>, arena: &[u8]) -> f32 {
+/// # Errors
+/// [`RunError`] if the arena is too small.
+pub fn reconstruction_error<A: Arena + ?Sized>(
+    plan: &Plan<'_>,
+    arena: &A,
+) -> Result<f32, RunError> {
     let (input, output) = (plan.input(), plan.output());
-    let before = input.values(&arena[input.range()]);
-    let pairs = before.zip(output.values(&arena[output.range()]));
+    let before = input.values(arena.bytes(plan, input.range())?);
+    let pairs = before.zip(output.values(arena.bytes(plan, output.range())?));
     let sum = pairs.fold(0.0, |sum, (before, after)| {
         let difference = output.real(after) - input.real(before);
         sum + difference * difference
     });
-    sum / input.len.min(output.len) as f32
+    Ok(sum / input.len.min(output.len) as f32)
 }
 
 fn write_header(

@@ -1,7 +1,6 @@
 //! Runs the ops of a checked plan over an arena.
 
-use core::cell::Cell;
-
+use crate::arena::Cells;
 use crate::kernel;
 use crate::kernel::add::Sum;
 use crate::kernel::pool::Pool;
@@ -17,6 +16,15 @@ pub enum RunError {
     /// The caller lent too little memory.
     ArenaTooSmall {
         /// Bytes that the plan needs.
+        needed: usize,
+        /// Bytes that the caller lent.
+        given: usize,
+    },
+    /// One of several pieces that the caller lent is too small.
+    RegionTooSmall {
+        /// Which region of the plan, from 0.
+        region: usize,
+        /// Bytes that the plan needs of it.
         needed: usize,
         /// Bytes that the caller lent.
         given: usize,
@@ -44,6 +52,16 @@ impl core::fmt::Display for RunError {
                     "the plan needs {needed} lines of working memory, {given} were lent"
                 )
             }
+            RunError::RegionTooSmall {
+                region,
+                needed,
+                given,
+            } => {
+                write!(
+                    f,
+                    "the plan needs {needed} bytes in memory region {region}, {given} were lent"
+                )
+            }
             RunError::ArenaTooSmall { needed, given } => {
                 write!(
                     f,
@@ -58,16 +76,16 @@ impl core::error::Error for RunError {}
 
 /// Runs one op of a plan that `Plan::load` has checked.
 ///
-/// Input, output and scratch are views of one arena that may share bytes, so each is a slice of
+/// Input, output and scratch are views of an arena that may share bytes, so each is a slice of
 /// cells: whatever a plan makes overlap, a kernel can only compute nonsense.
 ///
 /// A convolution that goes into a sum runs with that.
-pub(crate) fn execute(plan: &Plan<'_>, index: usize, arena: &[Cell<u8>]) {
+pub(crate) fn execute<'m>(plan: &Plan<'_>, index: usize, arena: impl Cells<'m>) {
     let Some(mut op) = plan.op(index) else { return };
     #[cfg(feature = "general-ops")]
     if op.code == OpCode::Constant {
         let values = &plan.constants()[op.weights_offset as usize..];
-        let output = &arena[plan.view(op.output).range()];
+        let output = arena.at(plan.view(op.output).range());
         for (output, &value) in output.iter().zip(values) {
             output.set(value);
         }
@@ -89,9 +107,9 @@ pub(crate) fn execute(plan: &Plan<'_>, index: usize, arena: &[Cell<u8>]) {
     }
     let op = &op;
     let result = plan.view(op.output);
-    let output = &arena[result.range()];
+    let output = arena.at(result.range());
     let source = plan.view(op.inputs[0]);
-    let input = &arena[source.range()];
+    let input = arena.at(source.range());
     match op.code {
         OpCode::Conv2d => {
             let scratch_bytes = op.scratch_bytes(source.shape, result.shape) as usize;
@@ -99,7 +117,8 @@ pub(crate) fn execute(plan: &Plan<'_>, index: usize, arena: &[Cell<u8>]) {
             let scratch = if scratch_bytes == 0 {
                 &[]
             } else {
-                &arena[op.scratch_offset as usize..][..scratch_bytes]
+                let start = op.scratch_offset as usize;
+                arena.at(start..start + scratch_bytes)
             };
             kernel::conv::convolve(plan, op, input, output, scratch, sum.as_ref());
         }
@@ -120,12 +139,12 @@ pub(crate) fn execute(plan: &Plan<'_>, index: usize, arena: &[Cell<u8>]) {
         OpCode::Copy => kernel::copy::copy(plan, op, input, output),
         #[cfg(feature = "general-ops")]
         OpCode::Binary => {
-            let second = (op.inputs[1] != NONE).then(|| &arena[plan.view(op.inputs[1]).range()]);
+            let second = (op.inputs[1] != NONE).then(|| arena.at(plan.view(op.inputs[1]).range()));
             kernel::binary::binary(plan, op, input, second, output);
         }
         #[cfg(feature = "general-ops")]
         OpCode::Product => {
-            let second = (op.inputs[1] != NONE).then(|| &arena[plan.view(op.inputs[1]).range()]);
+            let second = (op.inputs[1] != NONE).then(|| arena.at(plan.view(op.inputs[1]).range()));
             kernel::product::multiply(plan, op, input, second, output);
         }
         #[cfg(feature = "general-ops")]
@@ -134,12 +153,12 @@ pub(crate) fn execute(plan: &Plan<'_>, index: usize, arena: &[Cell<u8>]) {
         OpCode::Normalize => kernel::normalize::normalize(plan, op, input, output),
         #[cfg(feature = "general-ops")]
         OpCode::Svdf => {
-            let state = &arena[plan.view(op.inputs[1]).range()];
+            let state = arena.at(plan.view(op.inputs[1]).range());
             kernel::svdf::filter(plan, op, input, state, output);
         }
         #[cfg(feature = "general-ops")]
         OpCode::Lstm => {
-            let state = &arena[plan.view(op.inputs[1]).range()];
+            let state = arena.at(plan.view(op.inputs[1]).range());
             kernel::lstm::run(plan, op, input, state, output);
         }
         #[cfg(feature = "general-ops")]

@@ -22,6 +22,7 @@ extern crate std;
     all(target_arch = "arm", any(target_feature = "dsp", feature = "mve"))
 ))]
 mod arch;
+mod arena;
 mod executor;
 mod fixed;
 mod kernel;
@@ -39,6 +40,7 @@ pub mod program;
 mod shape;
 pub mod statistics;
 
+pub use arena::{Arena, Regions};
 pub use distance::Distance;
 pub use executor::RunError;
 #[cfg(not(target_os = "none"))]

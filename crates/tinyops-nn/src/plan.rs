@@ -8,26 +8,29 @@ pub(crate) use wide::{CLAMP_BYTES, SIGMOID_TABLE, SOFTMAX_TABLE};
 use core::cell::Cell;
 use core::ops::Range;
 
+use crate::arena::{Arena, aligned, region_of};
 use crate::executor::{self, RunError};
 use crate::kernel;
 use crate::layout::{BLOCK_PIXELS, STEP_MAX, UNPACKED_MAX};
 use crate::quantize::{Multiplier, quantize};
 use crate::record::{
     CONSTANTS_ALIGN, Element, FLAG_BACKWARD, FLAG_FILL, FLAG_INPUT_KEPT, FLAG_ONE_MULTIPLIER,
-    FLAG_PACKED, FLAG_SUM, HEADER_BYTES, Header, NONE, OP_BYTES, OpCode, OpRecord, TENSOR_BYTES,
-    TensorRecord,
+    FLAG_PACKED, FLAG_SUM, HEADER_BYTES, Header, NONE, OP_BYTES, OpCode, OpRecord, REGION_ALIGN,
+    REGION_BYTES, REGIONS_MAX, TENSOR_BYTES, TensorRecord, read_u32,
 };
 
 /// A plan whose every offset, size and range has been checked.
 ///
 /// Whatever the bytes are, once [`Plan::load`] has accepted them no run reads or writes outside
-/// the plan and the arena, and none panics.
+/// the plan and the arena, nor past the region that a tensor lies in, and none panics.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan<'a> {
     header: Header,
     tensors: &'a [[u8; TENSOR_BYTES]],
     ops: &'a [[u8; OP_BYTES]],
     constants: &'a [u8],
+    /// Where each region after the first begins in the arena; `u32::MAX` for one that is not there.
+    more_starts: [u32; REGIONS_MAX - 1],
     /// Whether any tensor has int16 values: asked before every op.
     #[cfg(feature = "int16")]
     has_int16: bool,
@@ -114,6 +117,8 @@ pub enum PlanError {
     Truncated,
     /// Not a plan, or a version that this crate does not know.
     Header,
+    /// The memory regions are out of order, or leave the arena.
+    Regions,
     /// The header names a tensor that is not there.
     NoSuchTensor,
     /// A tensor has an impossible shape, scale or region, or leaves the arena.
@@ -135,6 +140,7 @@ impl core::fmt::Display for PlanError {
         match self {
             PlanError::Truncated => f.write_str("the bytes end before the plan does"),
             PlanError::Header => f.write_str("not a plan of a known version"),
+            PlanError::Regions => f.write_str("its regions are out of order or leave the arena"),
             PlanError::NoSuchTensor => f.write_str("the header names a tensor that is not there"),
             PlanError::Tensor(index) => {
                 write!(f, "tensor {index} has an impossible shape, scale or place")
@@ -170,6 +176,17 @@ impl<'a> Plan<'a> {
         let tables = bytes
             .get(HEADER_BYTES..constants_offset)
             .ok_or(PlanError::Truncated)?;
+        let (regions, tables) = tables.split_at(header.tensors_offset() - HEADER_BYTES);
+        let mut more_starts = [u32::MAX; REGIONS_MAX - 1];
+        let mut least = 0;
+        for (place, start) in more_starts.iter_mut().zip(regions.chunks(REGION_BYTES)) {
+            *place = read_u32(start, 0);
+            let is_sound = (least..=header.arena_bytes).contains(place);
+            if !is_sound || !place.is_multiple_of(REGION_ALIGN) {
+                return Err(PlanError::Regions);
+            }
+            least = *place;
+        }
         let (tensors, tables) = tables.split_at(usize::from(header.tensor_count) * TENSOR_BYTES);
         let (ops, padding) = tables.split_at(usize::from(header.op_count) * OP_BYTES);
         if padding.iter().any(|&byte| byte != 0) {
@@ -189,15 +206,42 @@ impl<'a> Plan<'a> {
             tensors,
             ops: ops.as_chunks().0,
             constants,
+            more_starts,
         };
         plan.check()?;
         Ok(plan)
     }
 
-    /// How many bytes of arena a run needs.
+    /// How many bytes of arena a run needs, those of all regions together.
     #[must_use]
     pub fn arena_bytes(&self) -> usize {
         self.header.arena_bytes as usize
+    }
+
+    /// The memory regions, each with the bytes of the arena that lie there.
+    pub fn regions(&self) -> impl Iterator<Item = Range<usize>> + Clone + '_ {
+        self.parts(usize::from(self.header.more_regions))
+    }
+
+    /// The arena in so many parts and one more.
+    pub(crate) fn parts(&self, more: usize) -> impl Iterator<Item = Range<usize>> + Clone + '_ {
+        let starts = self.more_starts.iter().take(more);
+        let starts = starts.map(|&start| start as usize);
+        let ends = starts.clone().chain([self.arena_bytes()]);
+        let starts = [0].into_iter().chain(starts);
+        starts.zip(ends).map(|(start, end)| start..end)
+    }
+
+    /// The region that bytes of the arena lie in, one or more; `None` if no single one holds them.
+    fn one_region(&self, offset: u32, end: u64) -> Option<usize> {
+        if end > u64::from(self.header.arena_bytes) {
+            return None;
+        }
+        if self.header.more_regions == 0 {
+            return Some(0);
+        }
+        let region = region_of(&self.more_starts, offset);
+        (region_of(&self.more_starts, end as u32 - 1) == region).then_some(region)
     }
 
     /// How many bytes the plan itself has.
@@ -273,12 +317,13 @@ impl<'a> Plan<'a> {
     ///
     /// # Errors
     /// [`RunError`] if the arena is too small; the arena is then untouched.
-    pub fn set_input(&self, features: &[f32], arena: &mut [u8]) -> Result<(), RunError> {
+    pub fn set_input<A: Arena + ?Sized>(
+        &self,
+        features: &[f32],
+        arena: &mut A,
+    ) -> Result<(), RunError> {
         let input = self.input();
-        let (needed, given) = (self.arena_bytes(), arena.len());
-        let tensor = arena
-            .get_mut(input.range())
-            .ok_or(RunError::ArenaTooSmall { needed, given })?;
+        let tensor = arena.bytes_mut(self, input.range())?;
         #[cfg(feature = "int16")]
         if input.element == Element::Int16 {
             for (place, &feature) in tensor.as_chunks_mut().0.iter_mut().zip(features) {
@@ -307,13 +352,11 @@ impl<'a> Plan<'a> {
     ///
     /// # Errors
     /// [`RunError`] if the arena is too small; it is then untouched.
-    pub fn reset(&self, arena: &mut [u8]) -> Result<(), RunError> {
-        let (needed, given) = (self.arena_bytes(), arena.len());
-        let arena = arena
-            .get_mut(..needed)
-            .ok_or(RunError::ArenaTooSmall { needed, given })?;
+    pub fn reset<A: Arena + ?Sized>(&self, arena: &mut A) -> Result<(), RunError> {
+        arena.suffices(self)?;
         for state in self.states() {
-            arena[state.range()].fill(state.zero_point as u8);
+            let bytes = arena.bytes_mut(self, state.range())?;
+            bytes.fill(state.zero_point as u8);
         }
         Ok(())
     }
@@ -330,11 +373,15 @@ impl<'a> Plan<'a> {
     ///
     /// # Errors
     /// [`RunError`] if the arena is too small; the arena is then untouched.
-    pub fn run(&self, arena: &mut [u8]) -> Result<(), RunError> {
+    pub fn run<A: Arena + ?Sized>(&self, arena: &mut A) -> Result<(), RunError> {
+        arena.run(self)
+    }
+
+    pub(crate) fn run_slice(&self, arena: &mut [u8]) -> Result<(), RunError> {
         self.run_observed(arena, |_, _| {})
     }
 
-    /// [`Plan::run`] that shows the arena after each op, to compare runs layer by layer.
+    /// [`Plan::run`] over an arena in one piece, shown after each op, to compare runs layer by layer.
     ///
     /// # Errors
     /// As [`Plan::run`].
@@ -348,9 +395,7 @@ impl<'a> Plan<'a> {
         let arena = arena
             .get_mut(..needed)
             .ok_or(RunError::ArenaTooSmall { needed, given })?;
-        if WORD_KERNELS && !arena.as_ptr().addr().is_multiple_of(4) {
-            return Err(RunError::ArenaMisaligned);
-        }
+        aligned(arena)?;
         for index in 0..self.op_count() {
             executor::execute(self, index, Cell::from_mut(&mut *arena).as_slice_of_cells());
             observe(index, arena);
@@ -391,15 +436,16 @@ impl<'a> Plan<'a> {
     fn check(&self) -> Result<(), PlanError> {
         for index in 0..self.header.tensor_count {
             let record = self.tensor_record(index).ok_or(PlanError::Tensor(index))?;
-            let end = u64::from(record.offset) + record.element_count();
+            // Of a batch of 1, this cannot overflow.
+            let bytes = || record.element_count() * record.element.bytes() as u64;
+            let end = || u64::from(record.offset) + bytes();
             let sound = record.element_count() > 0
                 && record.shape[0] == 1
-                && end <= u64::from(self.header.arena_bytes)
                 && record.scale.is_finite()
                 && record.scale > 0.0
-                && record.region == 0;
+                && self.one_region(record.offset, end()) == Some(usize::from(record.region));
             #[cfg(feature = "int16")]
-            let sound = sound && wide::suits(&record, self.header.arena_bytes);
+            let sound = sound && wide::suits(&record);
             if !sound {
                 return Err(PlanError::Tensor(index));
             }
@@ -628,8 +674,8 @@ impl<'a> Plan<'a> {
         }
         let scratch = op.scratch_bytes(input.shape, output.shape);
         let scratch_end = u64::from(op.scratch_offset) + scratch;
-        let is_inside = scratch_end <= u64::from(self.header.arena_bytes);
-        if scratch > 0 && !(is_inside && op.scratch_offset.is_multiple_of(4)) {
+        let is_inside = || self.one_region(op.scratch_offset, scratch_end).is_some();
+        if scratch > 0 && !(is_inside() && op.scratch_offset.is_multiple_of(4)) {
             return Err(PlanError::Op(index));
         }
         let scratch = op.scratch_offset as usize..scratch_end as usize;
@@ -725,7 +771,7 @@ impl<'a> Plan<'a> {
 /// Whether all ops are in this build, or few.
 const HAS_GENERAL_OPS: bool = cfg!(feature = "general-ops");
 /// Whether the kernels of this processor read and write words where the plan aligns them.
-const WORD_KERNELS: bool = cfg!(all(
+pub(crate) const WORD_KERNELS: bool = cfg!(all(
     target_arch = "arm",
     any(target_feature = "dsp", feature = "mve")
 ));

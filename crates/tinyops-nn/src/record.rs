@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! header     32 bytes
+//! regions    more_regions × 4 bytes
 //! tensors    tensor_count × 20 bytes
 //! ops        op_count × 40 bytes
 //! (padding to a multiple of 16)
@@ -16,6 +17,12 @@ pub const MAGIC: [u8; 4] = *b"TPLN";
 pub const VERSION: u16 = 2;
 /// The bytes of the header.
 pub const HEADER_BYTES: usize = 32;
+/// The bytes that say where a further region begins.
+pub const REGION_BYTES: usize = 4;
+/// The most memory regions of a plan; a build without the feature `regions` knows one.
+pub const REGIONS_MAX: usize = if cfg!(feature = "regions") { 4 } else { 1 };
+/// Each region begins in the arena at a multiple of this.
+pub const REGION_ALIGN: u32 = 16;
 /// The bytes of one tensor record.
 pub const TENSOR_BYTES: usize = 20;
 /// Where a tensor record says what the values are.
@@ -55,7 +62,9 @@ pub struct Header {
     pub arena_bytes: u32,
     /// Bytes of the constants at the end.
     pub constants_bytes: u32,
-    /// How many tensor records follow the header.
+    /// How many memory regions there are after the first; each says where it begins in the arena.
+    pub more_regions: u8,
+    /// How many tensor records follow the regions.
     pub tensor_count: u16,
     /// How many op records follow the tensors.
     pub op_count: u16,
@@ -72,10 +81,22 @@ pub struct Header {
 }
 
 impl Header {
+    /// Where the tensor records begin.
+    #[must_use]
+    pub fn tensors_offset(&self) -> usize {
+        // A build that knows one region has nothing to count.
+        let more = if REGIONS_MAX > 1 {
+            self.more_regions
+        } else {
+            0
+        };
+        HEADER_BYTES + usize::from(more) * REGION_BYTES
+    }
+
     /// Where the constants begin in a plan of these counts.
     #[must_use]
     pub fn constants_offset(&self) -> usize {
-        let tables = HEADER_BYTES
+        let tables = self.tensors_offset()
             + usize::from(self.tensor_count) * TENSOR_BYTES
             + usize::from(self.op_count) * OP_BYTES;
         tables.next_multiple_of(CONSTANTS_ALIGN)
@@ -103,16 +124,18 @@ impl Header {
         ] {
             out.put(&index.to_le_bytes());
         }
-        out.put(&[self.more_inputs, self.more_outputs]);
+        out.put(&[self.more_inputs, self.more_outputs, self.more_regions]);
         bytes
     }
 
-    /// Reads a header; `None` if the magic, the version or a reserved byte is another.
+    /// Reads a header; `None` if the magic, the version or a reserved byte is another, or it has
+    /// more than [`REGIONS_MAX`] regions.
     #[must_use]
     pub fn from_bytes(bytes: &[u8; HEADER_BYTES]) -> Option<Header> {
         let well_formed = bytes[..4] == MAGIC
             && read_u16(bytes, 4) == VERSION
-            && bytes[28..].iter().all(|&byte| byte == 0);
+            && usize::from(bytes[28]) < REGIONS_MAX
+            && bytes[29..].iter().all(|&byte| byte == 0);
         well_formed.then(|| Header {
             flags: read_u16(bytes, 6),
             arena_bytes: read_u32(bytes, 8),
@@ -123,6 +146,7 @@ impl Header {
             more_inputs: bytes[26],
             output: read_u16(bytes, 22),
             more_outputs: bytes[27],
+            more_regions: bytes[28],
             embedding: read_u16(bytes, 24),
         })
     }
@@ -181,7 +205,7 @@ pub struct TensorRecord {
     pub scale: f32,
     /// The quantized value of 0.
     pub zero_point: i8,
-    /// The memory region; version 2 knows region 0, the arena.
+    /// The memory region that its bytes lie in.
     pub region: u8,
     /// What the values are.
     pub element: Element,

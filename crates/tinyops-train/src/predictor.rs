@@ -241,7 +241,8 @@ impl Predictor {
             .expect("the arena is as large as the plan asks");
         let arena = worker.run();
         if !self.is_network {
-            scores[0] = distance::reconstruction_error(plan, arena);
+            scores[0] = distance::reconstruction_error(plan, arena)
+                .expect("the arena is as large as the plan asks");
             return;
         }
         let output = plan.output();

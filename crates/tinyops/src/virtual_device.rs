@@ -14,6 +14,7 @@ use tinyops_device::{
     memory::{Lent, Memory},
     sim::RamFlash,
 };
+use tinyops_nn::Regions;
 use tinyops_wire::{
     DeviceKey, ModelId,
     envelope::{Direction, Sealed},
@@ -90,7 +91,7 @@ impl Buffers {
 impl Memory for Buffers {
     fn lend(&mut self) -> Lent<'_> {
         Lent {
-            arena: &mut self.arena,
+            arena: Regions::new([&mut self.arena]),
             window: &mut self.window,
             features: &mut self.features,
             scratch: &mut self.scratch,

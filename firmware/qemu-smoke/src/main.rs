@@ -17,6 +17,7 @@ use core::panic::PanicInfo;
 use cortex_m_rt::entry;
 use qemu_machine::{counter::Counter, memory, serial::Serial, slot::Slot, stop};
 use tinyops_device::{Model, Verdict, Workspace};
+use tinyops_nn::Regions;
 use tinyops_wire::{crc::crc32, payload::Payload};
 
 #[entry]
@@ -68,11 +69,12 @@ fn test(serial: &mut Serial) -> Result<(), Fault> {
             ),
         };
     }
+    for piece in workspace.arena.pieces() {
+        let _ = writeln!(serial, "arena {} {}", piece.len(), memory::touched(piece));
+    }
     let _ = writeln!(
         serial,
-        "arena {} {}\nstack {install_stack} {}",
-        workspace.arena.len(),
-        memory::touched(workspace.arena),
+        "stack {install_stack} {}",
         memory::stack_high_water() - own_stack
     );
     Ok(())
@@ -130,7 +132,7 @@ fn lend(model: &Model<'_>) -> Result<Workspace<'static>, usize> {
     let [window, features, scratch] =
         counts.map(|count| memory::take(4 * count).map(memory::as_words).ok_or(needed));
     Ok(Workspace {
-        arena: memory::take(arena_bytes).ok_or(needed)?,
+        arena: Regions::new([memory::take(arena_bytes).ok_or(needed)?]),
         window: window?,
         features: features?,
         scratch: scratch?,

@@ -5,8 +5,7 @@ use std::ops::Range;
 
 use tinyops_nn::Plan;
 use tinyops_nn::record::{
-    Element, FLAG_ONE_MULTIPLIER, FLAG_PACKED, HEADER_BYTES, Header, OP_BYTES, OpCode, OpRecord,
-    TENSOR_BYTES,
+    Element, FLAG_ONE_MULTIPLIER, FLAG_PACKED, Header, OP_BYTES, OpCode, OpRecord, TENSOR_BYTES,
 };
 use tinyops_wire::delta::Layout;
 use tinyops_wire::payload::{Payload, SectionId};
@@ -91,12 +90,11 @@ fn plan_parts(plan: &[u8], start: usize) -> Option<Vec<Part>> {
     let loaded = Plan::load(plan).ok()?;
     let id = SectionId::Program as u16;
     let mut found = Vec::new();
-    let tensors = HEADER_BYTES + TENSOR_BYTES * usize::from(header.tensor_count);
-    let ops = tensors + OP_BYTES * usize::from(header.op_count);
-    for (role, range) in [0..HEADER_BYTES, HEADER_BYTES..tensors, tensors..ops]
-        .into_iter()
-        .enumerate()
-    {
+    // The memory regions go with the header.
+    let tensors = header.tensors_offset();
+    let ops = tensors + TENSOR_BYTES * usize::from(header.tensor_count);
+    let end = ops + OP_BYTES * usize::from(header.op_count);
+    for (role, range) in [0..tensors, tensors..ops, ops..end].into_iter().enumerate() {
         let range = start + range.start..start + range.end;
         add(&mut found, range, Kind::Bytes, (id, 0, role as u8));
     }

@@ -84,7 +84,7 @@ fn an_autoencoder_keeps_its_input_for_its_score() {
         .zip(&output)
         .map(|(&a, &b)| (real(a) - real(b)).powi(2));
     let expected = errors.sum::<f64>() / 8.0;
-    let score = f64::from(distance::reconstruction_error(&plan, &arena));
+    let score = f64::from(distance::reconstruction_error(&plan, &arena).expect("large enough"));
     assert!(
         (score - expected).abs() < 1e-5 * expected.max(1.0),
         "{score} for {expected}"

@@ -2,11 +2,11 @@
 
 use tinyops_compile::{
     Board, Compiled, FitError, Limits, Options, Shortfall, Smaller, boards, compile,
-    compile_graph_with, fit,
+    compile_graph_with, fit, spread_options,
 };
 use tinyops_model::{Body, Graph, Task};
 
-use crate::networks::{classifier, model, tall};
+use crate::networks::{classifier, model, network, tall};
 
 fn compiled() -> Compiled {
     compile(&model(Body::Network(classifier()), Task::Classify)).expect("compiles")
@@ -159,4 +159,90 @@ fn a_network_that_fits_is_short_of_nothing() {
     let board = board("sparkfun-edge-2");
     let shortfall = Shortfall::of(&compiled, board, &Limits::default(), boards(), again);
     assert_eq!(shortfall, None);
+}
+
+/// A board of two pieces of RAM without reserves, of so many tenths of an arena.
+fn board_of(arena_bytes: u32, [fast, main]: [u32; 2]) -> Board {
+    let mut board = board("nucleo-h7a3zi-q").clone();
+    board.more_ram.truncate(1);
+    for (piece, tenths) in [(&mut board.ram, main), (&mut board.more_ram[0], fast)] {
+        piece.reserved.clear();
+        piece.bytes = arena_bytes * tenths / 10;
+    }
+    board
+}
+
+fn alone(graph: &Graph, options: &Options) -> Option<Compiled> {
+    let mut compiled = compile_graph_with(graph, options).ok()?;
+    compiled.ram.arena_bytes = compiled.arena_bytes;
+    Some(compiled)
+}
+
+/// A network that a board of two pieces, each too small for it, takes, and what it takes in one.
+fn in_pieces() -> (Compiled, Compiled, Board) {
+    let mut found = (0..200).map(network).filter_map(|graph| {
+        let one = alone(&graph, &Options::default())?;
+        let board = board_of(one.arena_bytes, [7, 8]);
+        let spread = alone(&graph, &spread_options(&one, &board)?)?;
+        (spread.memory.regions.len() == 2).then_some((one, spread, board))
+    });
+    found.next().expect("many do")
+}
+
+#[test]
+fn what_goes_into_no_single_piece_of_ram_goes_into_two() {
+    let (one, compiled, board) = in_pieces();
+    let taken = fit(&compiled, &board, &Limits::default());
+    assert!(taken.fits(), "{:?}", taken.reasons);
+    let [fast, plain] = &taken.ram_pieces[..] else {
+        panic!("{taken:?}");
+    };
+    assert_eq!((&fast.name[..], &plain.name[..]), ("DTCM", "AXI SRAM"));
+    assert!(fast.arena_bytes > 0 && plain.arena_bytes > 0);
+    assert!(fast.arena_bytes + plain.arena_bytes <= taken.ram_bytes);
+    let again = |_: &Options| unreachable!("nothing has to be tried");
+    let limits = Limits::default();
+    let short = Shortfall::of(&compiled, &board, &limits, &[], again);
+    assert_eq!(short, None);
+
+    // In one piece it goes into neither, and that is told.
+    let taken = fit(&one, &board, &limits);
+    let [reason @ FitError::Pieces { .. }] = &taken.reasons[..] else {
+        panic!("{:?}", taken.reasons);
+    };
+    let said = format!("{} in DTCM, ", one.arena_bytes * 7 / 10);
+    assert!(reason.to_string().contains(&said), "{reason}");
+    let shortfall = Shortfall::of(&one, &board, &limits, &[], |_| Some(one.clone()));
+    let shortfall = shortfall.expect("it does not fit");
+    assert_eq!(shortfall.ram_over_bytes, 0);
+    assert!(shortfall.peak.is_some());
+}
+
+#[test]
+fn what_the_first_piece_holds_lies_there_alone() {
+    let (one, ..) = in_pieces();
+    let board = board_of(one.arena_bytes, [10, 1]);
+    assert_eq!(spread_options(&one, &board), None);
+    let taken = fit(&one, &board, &Limits::default());
+    assert!(taken.fits(), "{:?}", taken.reasons);
+    assert_eq!(taken.ram_pieces[0].arena_bytes, one.arena_bytes);
+    assert_eq!(taken.ram_pieces[1].arena_bytes, 0);
+}
+
+#[test]
+fn what_lies_beside_the_arena_lies_in_the_main_piece() {
+    let (mut one, ..) = in_pieces();
+    one.ram.window_bytes = one.arena_bytes / 5;
+    let board = board_of(one.arena_bytes, [10, 1]);
+    let taken = fit(&one, &board, &Limits::default());
+    assert!(
+        matches!(
+            taken.reasons[..],
+            [FitError::Ram { .. } | FitError::Pieces { .. }]
+        ),
+        "{:?}",
+        taken.reasons
+    );
+    let board = board_of(one.arena_bytes, [10, 2]);
+    assert!(fit(&one, &board, &Limits::default()).fits());
 }

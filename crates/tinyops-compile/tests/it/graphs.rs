@@ -87,6 +87,7 @@ fn add(
         .collect()
 }
 
+/// Arena and output of a run.
 pub(crate) fn run(program: &[u8], input: &[i8]) -> (Vec<u8>, Vec<i8>) {
     run_all(program, &[input])
 }
@@ -191,7 +192,7 @@ pub(crate) fn options(keep_input: bool, in_bands: bool) -> Options {
         keep_input,
         split_from_bytes: if in_bands { 0 } else { u32::MAX },
         extra_macs_percent: 1000,
-        as_written: false,
+        ..Options::default()
     }
 }
 

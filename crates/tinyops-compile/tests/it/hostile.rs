@@ -2,21 +2,27 @@
 
 use proptest::prelude::*;
 use proptest::sample::Index;
-use tinyops_compile::{CompileError, compile_graph};
+use tinyops_compile::{CompileError, Options, compile_graph, compile_graph_with};
 use tinyops_nn::Plan;
 
 use crate::networks::network;
+use crate::regions::{lend, pieces_of, rooms};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
     fn mutated_plans_of_networks_never_leave_their_memory(
-        seed in 0u64..300, changes in prop::collection::vec((any::<Index>(), any::<u8>()), 1..5), in_tables: bool,
+        seed in 0u64..300, in_regions: bool, changes in prop::collection::vec((any::<Index>(), any::<u8>()), 1..5), in_tables: bool,
     ) {
         let graph = network(seed);
         prop_assume!(graph.check().is_ok());
-        let compiled = compile_graph(&graph, seed % 2 == 0).expect("compiles");
+        let mut compiled = compile_graph(&graph, seed % 2 == 0).expect("compiles");
+        if in_regions {
+            let regions = rooms(compiled.arena_bytes, [6, 5, 4]);
+            let options = Options { keep_input: seed % 2 == 0, regions, ..Options::default() };
+            compiled = compile_graph_with(&graph, &options).expect("compiles");
+        }
         let mut bytes = compiled.program;
         // Half of the time where it hurts: header and tables come first.
         let reach = if in_tables { bytes.len().min(400) } else { bytes.len() };
@@ -28,7 +34,10 @@ proptest! {
             && plan.arena_bytes() <= 1 << 16
         {
             let mut arena = vec![0x80; plan.arena_bytes()];
+            let mut pieces = pieces_of(&plan, &arena);
             plan.run(&mut arena).expect("the arena is as large as asked");
+            plan.run(&mut lend(&mut pieces)).expect("the pieces are as large as asked");
+            prop_assert_eq!(&pieces, &pieces_of(&plan, &arena));
         }
     }
 }

@@ -12,5 +12,6 @@ mod int16;
 mod layers;
 mod networks;
 mod pictures;
+mod regions;
 mod rewrites;
 mod sums;

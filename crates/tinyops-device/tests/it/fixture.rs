@@ -11,7 +11,7 @@ use tinyops_dsp::{Block, FrontEnd};
 use tinyops_nn::record::{
     FLAG_INPUT_KEPT, FLAG_ONE_MULTIPLIER, Header, NONE, OpCode, OpRecord, TensorRecord,
 };
-use tinyops_nn::{Multiplier, distance};
+use tinyops_nn::{Multiplier, Regions, distance};
 use tinyops_sketch::{BaselineBuilder, Source, memory_len};
 use tinyops_wire::capsule;
 use tinyops_wire::capsule::Unverified;
@@ -217,6 +217,7 @@ impl Recipe {
             more_inputs: 0,
             output: 1,
             more_outputs: 0,
+            more_regions: 0,
             embedding: 0,
         };
         let input = TensorRecord {
@@ -327,7 +328,7 @@ impl Default for Buffers {
 impl Memory for Buffers {
     fn lend(&mut self) -> Lent<'_> {
         Lent {
-            arena: &mut self.arena,
+            arena: Regions::new([&mut self.arena]),
             window: &mut self.window,
             features: &mut self.features,
             scratch: &mut self.scratch,

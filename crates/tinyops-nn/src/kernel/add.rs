@@ -8,6 +8,7 @@ use super::multiplier;
 use crate::arch::dsp::{Factor, add};
 #[cfg(all(target_arch = "arm", feature = "mve"))]
 use crate::arch::mve::{Factor, add};
+use crate::arena::Cells;
 use crate::layout::BLOCK_PIXELS;
 use crate::plan::Plan;
 use crate::quantize::Multiplier;
@@ -32,7 +33,7 @@ pub(crate) struct Sum<'a> {
 impl<'a> Sum<'a> {
     /// The sum whose tensors lie in an arena.
     #[inline(never)]
-    pub(crate) fn of(plan: &Plan<'_>, op: &OpRecord, arena: &'a [Cell<u8>]) -> Sum<'a> {
+    pub(crate) fn of(plan: &Plan<'_>, op: &OpRecord, arena: impl Cells<'a>) -> Sum<'a> {
         let [first, second] = op.inputs;
         let result = plan.view(op.output);
         let mut sum = Sum {
@@ -46,7 +47,7 @@ impl<'a> Sum<'a> {
             let zero_point = i32::from(view.zero_point);
             let offset = if index < 2 { -zero_point } else { zero_point };
             sum.factors[index] = Factor::new(multiplier(plan, op, index), offset);
-            sum.places[index] = &arena[view.range()];
+            sum.places[index] = arena.at(view.range());
             // An operand that lies below lies apart.
             let distance = view.offset.wrapping_sub(result.offset);
             if distance > 0 && distance < result.len {

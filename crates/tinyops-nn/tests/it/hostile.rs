@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use proptest::sample::Index;
 use tinyops_nn::record::OpCode;
-use tinyops_nn::{Multiplier, Plan, PlanError, RunError, lookup};
+use tinyops_nn::{Multiplier, Plan, PlanError, Regions, RunError, lookup};
 
 use crate::plans::{Activation, OneOp, run_every_way};
 
@@ -167,14 +167,98 @@ fn load_and_run(bytes: &[u8]) -> Result<(), PlanError> {
 #[test]
 fn sound_plans_load() {
     for one in sound_plans() {
-        assert_eq!(load_and_run(&one.bytes()), Ok(()), "{:?}", one.record.code);
+        for region_count in 1..=4 {
+            let bytes = one.bytes_in(region_count);
+            assert_eq!(load_and_run(&bytes), Ok(()), "{:?}", one.record.code);
+        }
+    }
+}
+
+/// A plan of an input, an output and scratch, each in a region of its own, and where they begin.
+fn three_regions() -> (Vec<u8>, [u32; 2]) {
+    let bytes = sound_plans()[0].bytes_in(3);
+    let start = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
+    let starts = [start(32), start(36)];
+    (bytes, starts)
+}
+
+#[track_caller]
+fn check_changed(at: usize, value: u32, expected: Result<(), PlanError>) {
+    let (mut bytes, _) = three_regions();
+    bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
+    assert_eq!(load_and_run(&bytes), expected, "{value} at {at}");
+}
+
+#[test]
+fn what_lies_in_two_regions_does_not_load() {
+    let (bytes, [second, third]) = three_regions();
+    let [first_tensor, second_tensor, op] = [40, 60, 80];
+    // The input has 90 bytes, the output 120, scratch more.
+    check_changed(first_tensor, second - 90, Ok(()));
+    check_changed(first_tensor, second - 89, Err(PlanError::Tensor(0)));
+    check_changed(second_tensor, third - 120, Ok(()));
+    check_changed(second_tensor, third - 119, Err(PlanError::Tensor(1)));
+    check_changed(second_tensor, second - 1, Err(PlanError::Tensor(1)));
+    check_changed(op + 12, third - 4, Err(PlanError::Op(0)));
+    for region in [1, 2, 3, 4, 255] {
+        let mut bytes = bytes.clone();
+        bytes[first_tensor + 17] = region;
+        assert_eq!(load_and_run(&bytes), Err(PlanError::Tensor(0)));
+    }
+}
+
+#[test]
+fn regions_out_of_order_do_not_load() {
+    let (bytes, [second, third]) = three_regions();
+    let arena_bytes = u32::from_le_bytes(bytes[8..12].try_into().expect("four bytes"));
+    for (at, value) in [
+        (32, second + 1),
+        (32, third + 16),
+        (32, u32::MAX),
+        (36, second - 16),
+        (36, 0),
+        (36, arena_bytes.next_multiple_of(16) + 16),
+        (36, u32::MAX),
+        (36, u32::MAX - 15),
+    ] {
+        check_changed(at, value, Err(PlanError::Regions));
+    }
+    for count in [4, 5, 128, 255] {
+        let mut bytes = bytes.clone();
+        bytes[28] = count;
+        assert_eq!(load_and_run(&bytes), Err(PlanError::Header), "{count}");
+    }
+}
+
+#[test]
+fn a_small_region_is_an_error() {
+    let (bytes, _) = three_regions();
+    let plan = Plan::load(&bytes).expect("sound");
+    let sizes: Vec<usize> = plan.regions().map(|region| region.len()).collect();
+    for region in 0..3 {
+        let mut pieces: Vec<Vec<u8>> = sizes.iter().map(|&bytes| vec![9; bytes]).collect();
+        pieces[region].pop();
+        let before = pieces.clone();
+        let [first, second, third] = &mut pieces[..] else {
+            unreachable!("three regions")
+        };
+        let mut regions = Regions::new([&mut first[..], &mut second[..], &mut third[..]]);
+        let expected = Err(RunError::RegionTooSmall {
+            region,
+            needed: sizes[region],
+            given: sizes[region] - 1,
+        });
+        assert_eq!(plan.run(&mut regions), expected);
+        assert_eq!(plan.reset(&mut regions), expected);
+        assert_eq!(plan.set_input(&[0.5], &mut regions), expected);
+        assert_eq!(pieces, before, "untouched");
     }
 }
 
 #[test]
 fn a_plan_cut_short_anywhere_does_not_load() {
     for one in sound_plans() {
-        let bytes = one.bytes();
+        let bytes = one.bytes_in(3);
         for len in (0..bytes.len()).step_by(STEP) {
             assert!(
                 Plan::load(&bytes[..len]).is_err(),
@@ -187,8 +271,8 @@ fn a_plan_cut_short_anywhere_does_not_load() {
 
 #[test]
 fn any_one_byte_may_be_any_other() {
-    for one in sound_plans() {
-        let sound = one.bytes();
+    for (one, region_count) in sound_plans().into_iter().zip((1..=3).cycle()) {
+        let sound = one.bytes_in(region_count);
         // Header, tables and numbers; weights are data and cannot be wrong.
         let tables = sound.len() - one.weights().len();
         let numbers = sound.len() - one.numbers.len()..sound.len();
@@ -253,12 +337,12 @@ proptest! {
 
     #[test]
     fn mutated_plans_never_leave_their_memory(
-        which: Index, changes in prop::collection::vec((any::<Index>(), prop_oneof![
+        which: Index, region_count in 1u8..=4, changes in prop::collection::vec((any::<Index>(), prop_oneof![
             any::<u32>(), 0u32..64, Just(u32::MAX), Just(0x8000_0000), Just(0xFFFF),
         ], 1usize..5), 1..6),
     ) {
         let plans = sound_plans();
-        let mut bytes = which.get(&plans).bytes();
+        let mut bytes = which.get(&plans).bytes_in(region_count);
         for (index, value, width) in changes {
             let at = index.index(bytes.len());
             for (place, byte) in bytes[at..].iter_mut().zip(value.to_le_bytes()).take(width) {

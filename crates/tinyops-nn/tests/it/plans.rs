@@ -2,9 +2,10 @@
 
 use tinyops_nn::layout::{UNPACKED_MAX, pack_channel};
 use tinyops_nn::record::{
-    FLAG_ONE_MULTIPLIER, FLAG_PACKED, Header, NONE, OpCode, OpRecord, TensorRecord,
+    FLAG_ONE_MULTIPLIER, FLAG_PACKED, Header, NONE, OpCode, OpRecord, REGION_ALIGN, REGIONS_MAX,
+    TensorRecord,
 };
-use tinyops_nn::{Isa, Line, Multiplier, Plan};
+use tinyops_nn::{Isa, Line, Multiplier, Plan, Regions};
 
 /// An activation: shape and quantization.
 #[derive(Clone, Copy, Debug)]
@@ -126,20 +127,38 @@ impl OneOp {
 
     /// The bytes of the plan: inputs, output and scratch one after another in the arena.
     pub(crate) fn bytes(&self) -> Vec<u8> {
+        self.bytes_in(1)
+    }
+
+    /// [`OneOp::bytes`], each of the first tensors in a memory region of its own, the others and
+    /// scratch in the last.
+    pub(crate) fn bytes_in(&self, region_count: u8) -> Vec<u8> {
         let mut tensors = Vec::new();
         let mut arena_bytes = 0;
+        let mut starts: Vec<u32> = Vec::new();
+        let mut begin = |arena_bytes: &mut u32, tensor: usize| {
+            if (1..usize::from(region_count)).contains(&tensor) {
+                *arena_bytes = arena_bytes.next_multiple_of(REGION_ALIGN);
+                starts.push(*arena_bytes);
+            }
+            starts.len() as u8
+        };
         for (index, activation) in self.inputs.iter().chain([&self.output]).enumerate() {
             let [height, width, channels] = activation.shape;
+            let region = begin(&mut arena_bytes, index);
             tensors.push(TensorRecord {
                 offset: arena_bytes,
                 shape: [1, height, width, channels],
                 scale: activation.scale,
                 zero_point: activation.zero_point,
-                region: 0,
+                region,
                 element: tinyops_nn::record::Element::Int8,
                 is_state: self.record.code.has_state() && index == 1,
             });
             arena_bytes += activation.len() as u32;
+        }
+        for unused in tensors.len()..usize::from(region_count) {
+            begin(&mut arena_bytes, unused);
         }
         let mut record = self.record;
         let first = self.inputs.first().unwrap_or(&self.output);
@@ -156,6 +175,7 @@ impl OneOp {
             flags: 0,
             more_inputs: 0,
             more_outputs: 0,
+            more_regions: region_count - 1,
             arena_bytes,
             constants_bytes: constants.len() as u32,
             tensor_count: tensors.len() as u16,
@@ -165,6 +185,9 @@ impl OneOp {
             embedding: NONE,
         };
         let mut bytes = header.to_bytes().to_vec();
+        starts
+            .iter()
+            .for_each(|start| bytes.extend(start.to_le_bytes()));
         tensors
             .iter()
             .for_each(|tensor| bytes.extend(tensor.to_bytes()));
@@ -200,19 +223,50 @@ impl OneOp {
             *place = value as u8;
         }
         run_every_way(&plan, &mut arena);
-        arena[plan.output().range()]
+        let output: Vec<i8> = arena[plan.output().range()]
             .iter()
             .map(|&byte| byte as i8)
-            .collect()
+            .collect();
+        for region_count in 2..=REGIONS_MAX as u8 {
+            let bytes = self.bytes_in(region_count);
+            let plan = Plan::load(&bytes).expect("regions make a plan no less sound");
+            let mut arena = vec![0x5A; plan.arena_bytes()];
+            let mut values = values;
+            for index in 0..self.inputs.len() {
+                let input = plan.tensor(index as u16).expect("an input");
+                let own;
+                (own, values) = values.split_at(input.len);
+                for (place, &value) in arena[input.range()].iter_mut().zip(own) {
+                    *place = value as u8;
+                }
+            }
+            run_every_way(&plan, &mut arena);
+            let own = arena[plan.output().range()].iter();
+            let own: Vec<i8> = own.map(|&byte| byte as i8).collect();
+            assert_eq!(own, output, "over {region_count} regions");
+        }
+        output
     }
 }
 
 /// Runs a plan with the portable kernels, and holds those of each instruction set that this
-/// processor has to the same bytes.
+/// processor has, and an arena in pieces of no byte more than asked, to the same bytes.
 pub(crate) fn run_every_way(plan: &Plan<'_>, arena: &mut [u8]) {
     let before = arena.to_vec();
     plan.run(arena).expect("the arena is as large as asked");
     let expected = &arena[plan.output().range()];
+    let mut pieces: Vec<Vec<u8>> = plan
+        .regions()
+        .map(|region| before[region].to_vec())
+        .collect();
+    pieces.resize(REGIONS_MAX, Vec::new());
+    let pieces: &mut [Vec<u8>; REGIONS_MAX] = (&mut pieces[..]).try_into().expect("as many");
+    let mut regions = Regions::new(pieces.each_mut().map(|piece| &mut piece[..]));
+    plan.run(&mut regions)
+        .expect("the pieces are as large as asked");
+    for (index, region) in plan.regions().enumerate() {
+        assert_eq!(pieces[index], arena[region], "region {index}");
+    }
     for isa in Isa::available() {
         let mut memory = vec![Line::ZERO; plan.prepared_lines(isa)];
         let prepared = plan

@@ -98,6 +98,7 @@ impl Summed {
             more_inputs: u8::from(!self.adds_input),
             output: 3,
             more_outputs: 0,
+            more_regions: 0,
             embedding: NONE,
         };
         let mut bytes = header.to_bytes().to_vec();

@@ -1,8 +1,11 @@
 //! Compile: plan the arena, hold the result against the boards, write the payload of each capsule.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use tinyops_compile::{
-    Band, Board, Fit, GOLDEN_COUNT_MAX, Limits, compile, fit, golden_count, payload,
+    Band, Board, Compiled, Fit, GOLDEN_COUNT_MAX, Limits, compile, compile_with, fit, golden_count,
+    payload, spread_options,
 };
 use tinyops_data::window::Windowing;
 use tinyops_store::step::Port;
@@ -124,7 +127,15 @@ pub(crate) async fn step(
             let windows = Windows::cut(dataset, &split.in_dataset(dataset).test, &windowing)?;
             let compiled = compile(&model)?;
             let vectors = golden(&model, &windows, golden_count(&compiled) as usize)?;
-            let payload = payload(&model, &compiled, &vectors)?;
+            // The payload is the same for every board, but for those whose RAM is in pieces that the
+            // arena spreads over; who may install it, the manifest says.
+            let spread = project.known.iter().filter_map(|board| {
+                let options = spread_options(&compiled, board)?;
+                Some(compile_with(&model, &options).map(|own| (board.id.as_str(), own)))
+            });
+            let spread: BTreeMap<&str, Compiled> = spread.collect::<Result<_, _>>()?;
+            let payload_of = |compiled: &Compiled| payload(&model, compiled, &vectors);
+            let payload = payload_of(&compiled)?;
             let mut baseline = vec![0; model.baseline.encoded_len()];
             let used = model
                 .baseline
@@ -138,7 +149,7 @@ pub(crate) async fn step(
                 program_bytes: compiled.program.len(),
                 arena_bytes: compiled.arena_bytes,
                 payload_bytes: payload.len(),
-                fits: fits(&compiled, &project.boards, &project.known),
+                fits: fits(&compiled, &spread, &project.boards, &project.known),
             };
             let fitting = report.fits.iter().filter(|fit| fit.fits).count();
             let summary = format!(
@@ -153,9 +164,16 @@ pub(crate) async fn step(
                 ("program".to_owned(), compiled.program),
                 ("baseline".to_owned(), baseline),
             ];
-            // The payload is the same for every board; who may install it, the manifest says.
-            let wanted = report.packaged();
-            outputs.extend(wanted.map(|board| (format!("payload/{board}"), payload.clone())));
+            for board in report.packaged() {
+                let payload = match spread.get(board) {
+                    Some(own) => {
+                        outputs.push((format!("program/{board}"), own.program.clone()));
+                        payload_of(own)?
+                    }
+                    None => payload.clone(),
+                };
+                outputs.push((format!("payload/{board}"), payload));
+            }
             Ok(Made {
                 detail: serde_json::to_value(&report).expect("reports have string keys"),
                 outputs,
@@ -174,7 +192,8 @@ pub(crate) async fn step(
 }
 
 fn fits(
-    compiled: &tinyops_compile::Compiled,
+    compiled: &Compiled,
+    spread: &BTreeMap<&str, Compiled>,
     settings: &BoardsSection,
     known: &[Board],
 ) -> Vec<BoardFit> {
@@ -188,7 +207,8 @@ fn fits(
         .iter()
         .map(|board| {
             let is_target = settings.targets.contains(&board.id);
-            BoardFit::of(&fit(compiled, board, &limits), is_target)
+            let own = spread.get(board.id.as_str()).unwrap_or(compiled);
+            BoardFit::of(&fit(own, board, &limits), is_target)
         })
         .collect();
     fits.sort_by_key(|fit| !fit.is_target);
@@ -238,7 +258,7 @@ pub(crate) fn gates(report: &CompileReport) -> Vec<Gate> {
 
 /// What fleets can sign: one package for each board that the model fits and the project asks for.
 pub(crate) fn packages(compiled: &Done, report: &CompileReport) -> Result<Vec<Package>, RunError> {
-    let (plan, baseline) = (compiled.output("program")?, compiled.output("baseline")?);
+    let baseline = compiled.output("baseline")?;
     report
         .packaged()
         .map(|board| {
@@ -246,7 +266,9 @@ pub(crate) fn packages(compiled: &Done, report: &CompileReport) -> Result<Vec<Pa
                 board: board.to_owned(),
                 payload: compiled.output(&format!("payload/{board}"))?,
                 payload_bytes: u32::try_from(report.payload_bytes).unwrap_or(u32::MAX),
-                plan,
+                plan: compiled
+                    .output(&format!("program/{board}"))
+                    .or_else(|_| compiled.output("program"))?,
                 baseline,
             })
         })

@@ -57,6 +57,19 @@ pub(crate) fn run(context: &Context, _: &Boards) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What each piece of RAM leaves, the fastest first.
+fn ram_text(board: &Board) -> String {
+    let pieces = board.ram_pieces();
+    let pieces = pieces.iter().map(|piece| {
+        let left = format!("{} KiB", piece.free_bytes() / 1024);
+        match &piece.name[..] {
+            "" => left,
+            name => format!("{left} {name}"),
+        }
+    });
+    pieces.collect::<Vec<_>>().join(" + ")
+}
+
 fn text(views: &[BoardView<'_>]) -> String {
     let mut table = Table::new([
         "board",
@@ -76,7 +89,7 @@ fn text(views: &[BoardView<'_>]) -> String {
             format!("{} ({})", view.board.chip, view.board.arch),
             format!("{} MHz", view.board.clock_hz / 1_000_000),
             format!("{} KiB", view.flash_free_bytes / 1024),
-            format!("{} KiB", view.ram_free_bytes / 1024),
+            ram_text(view.board),
             emulated,
         ]);
     }

@@ -2,8 +2,8 @@ use std::{fmt::Write as _, path::PathBuf};
 
 use serde::Serialize;
 use tinyops_compile::{
-    Board, Compiled, Fit, Limits, OpCost, Pass, RamUse, Saved, Shortfall, Smaller, compile,
-    compile_with, fit, payload,
+    Board, Compiled, Fit, Limits, OpCost, Pass, RamUse, Region, Saved, Shortfall, Smaller,
+    compile_for, compile_with, fit, payload,
 };
 use tinyops_model::Model;
 use tinyops_store::{Artifacts, Db, Digest, model, step};
@@ -46,6 +46,8 @@ struct View<'a> {
     program_bytes: usize,
     macs: u64,
     ram: RamUse,
+    /// What of the arena lies in which memory region, in the order of the board's pieces of RAM.
+    regions: &'a [Region],
     payload: String,
     payload_bytes: usize,
     /// Vectors that a device checks before it trusts the payload.
@@ -63,7 +65,7 @@ pub(crate) async fn run(context: &Context, args: &Compile) -> Result<(), Failure
     let decoded = Model::decode(&artifacts.get(&row.digest).await?).map_err(|error| {
         Failure::environment(format!("{} does not read back", title(&row))).cause(&error)
     })?;
-    let compiled = compile(&decoded).map_err(|error| Failure::of(Exit::No, &error))?;
+    let compiled = compile_for(&decoded, board).map_err(|error| Failure::of(Exit::No, &error))?;
     let limits = limits(context);
     let fit = fit(&compiled, board, &limits);
     let mut shortfall = Shortfall::of(&compiled, board, &limits, &boards, |options| {
@@ -74,7 +76,13 @@ pub(crate) async fn run(context: &Context, args: &Compile) -> Result<(), Failure
         shortfall.options.extend(variants);
     }
     // The payload of the run carries golden vectors of the test split; without one, there are none to carry.
-    let payload = match stored_payload(&db, &artifacts, &row, &board.id).await? {
+    let stored = stored_payload(&db, &artifacts, &row, &board.id).await?;
+    // Of a run before the board's file had its pieces of RAM, it is for an arena in one.
+    let region_count = compiled.memory.regions.len().max(1);
+    let suits = |payload: &Vec<u8>| {
+        tinyops_compile::replay(payload).is_ok_and(|replay| replay.region_count == region_count)
+    };
+    let payload = match stored.filter(suits) {
         Some(payload) => payload,
         None => payload(&decoded, &compiled, &[]).map_err(|error| Failure::of(Exit::No, &error))?,
     };
@@ -95,6 +103,7 @@ pub(crate) async fn run(context: &Context, args: &Compile) -> Result<(), Failure
         program_bytes: compiled.program.len(),
         macs: compiled.macs,
         ram: compiled.ram,
+        regions: &compiled.memory.regions,
         payload: Digest::of(&payload).to_string(),
         payload_bytes: payload.len(),
         golden_count: replay.cases,
@@ -148,7 +157,7 @@ async fn variants(
         };
         let Some(compiled) = Model::decode(&bytes)
             .ok()
-            .and_then(|model| compile(&model).ok())
+            .and_then(|model| compile_for(&model, board).ok())
         else {
             continue;
         };
@@ -164,7 +173,8 @@ async fn variants(
     Ok(found)
 }
 
-/// The payload that the model's own run made, for this board or any other: it is the same for all.
+/// The payload that the model's own run made, for this board, or for another whose RAM is in one
+/// piece: it is the same for all of those.
 pub(crate) async fn stored_payload(
     db: &Db,
     artifacts: &Artifacts,
@@ -184,10 +194,16 @@ pub(crate) async fn stored_payload(
     let own = ports
         .iter()
         .find(|port| port.name.strip_prefix("payload/") == Some(board));
-    match own.or(ports.first()) {
-        Some(port) => Ok(Some(artifacts.get(&port.digest).await?)),
-        None => Ok(None),
+    if let Some(port) = own {
+        return Ok(Some(artifacts.get(&port.digest).await?));
     }
+    for port in ports {
+        let payload = artifacts.get(&port.digest).await?;
+        if tinyops_compile::replay(&payload).is_ok_and(|replay| replay.region_count == 1) {
+            return Ok(Some(payload));
+        }
+    }
+    Ok(None)
 }
 
 /// The project's limits, where there is a project.
@@ -214,6 +230,13 @@ fn text(view: &View<'_>, compiled: &Compiled) -> String {
         bytes(fit.ram_bytes),
         bytes(fit.ram_free_bytes),
     ]);
+    for piece in &fit.ram_pieces {
+        table.row([
+            format!("  {} ({})", piece.name, piece.speed.name()),
+            bytes(piece.bytes()),
+            bytes(piece.free_bytes),
+        ]);
+    }
     table.row([
         "flash, two slots".to_owned(),
         bytes(fit.flash_bytes),

@@ -5,6 +5,7 @@
 
 use core::cell::Cell;
 
+use crate::arena::Cells;
 use crate::plan::{CLAMP_BYTES, Plan, channel_parts};
 use crate::quantize::Multiplier;
 use crate::record::{
@@ -66,9 +67,9 @@ pub(crate) fn clamp_of(plan: &Plan<'_>, op: &OpRecord) -> [i32; 2] {
 }
 
 /// Runs one op that reads or makes int16 values.
-pub(crate) fn execute(plan: &Plan<'_>, op: &OpRecord, arena: &[Cell<u8>]) {
+pub(crate) fn execute<'m>(plan: &Plan<'_>, op: &OpRecord, arena: impl Cells<'m>) {
     let (source, result) = (plan.view(op.inputs[0]), plan.view(op.output));
-    let (input, output) = (&arena[source.range()], &arena[result.range()]);
+    let (input, output) = (arena.at(source.range()), arena.at(result.range()));
     if op.code == OpCode::Lookup {
         let elements = [source.element, result.element];
         return function::function(plan, op, elements, input, output);
@@ -98,7 +99,7 @@ pub(crate) fn execute(plan: &Plan<'_>, op: &OpRecord, arena: &[Cell<u8>]) {
         }
         OpCode::Binary => {
             let second = op.inputs[1];
-            let second = (second != NONE).then(|| Values::of(&arena[plan.view(second).range()]));
+            let second = (second != NONE).then(|| Values::of(arena.at(plan.view(second).range())));
             binary::binary(plan, &inner, [Some(input), second], output, clamp);
         }
         OpCode::Reduce => pool::sum(plan, &inner, input, output, clamp),

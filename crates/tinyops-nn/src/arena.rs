@@ -1,0 +1,221 @@
+//! The memory that a plan works in: one slice, or one for each region of the plan.
+
+use core::cell::Cell;
+use core::ops::Range;
+
+use crate::executor::{self, RunError};
+use crate::plan::{Plan, WORD_KERNELS};
+use crate::record::REGIONS_MAX;
+
+/// The arena of a plan. Anything that is a slice of bytes holds all regions one after another, as
+/// the plan counts its places; [`Regions`] holds each where the device has it.
+pub trait Arena {
+    /// Whether it has the bytes that a plan needs.
+    ///
+    /// # Errors
+    /// [`RunError`] if not.
+    fn suffices(&self, plan: &Plan<'_>) -> Result<(), RunError>;
+
+    /// The bytes of a tensor.
+    ///
+    /// # Errors
+    /// [`RunError`] if the arena is too small for the plan.
+    ///
+    /// # Panics
+    /// If the range is none of a tensor of this plan.
+    fn bytes(&self, plan: &Plan<'_>, range: Range<usize>) -> Result<&[u8], RunError>;
+
+    /// [`Arena::bytes`], to be written.
+    ///
+    /// # Errors
+    /// As [`Arena::bytes`].
+    ///
+    /// # Panics
+    /// As [`Arena::bytes`].
+    fn bytes_mut(&mut self, plan: &Plan<'_>, range: Range<usize>) -> Result<&mut [u8], RunError>;
+
+    /// What [`Plan::run`] does.
+    ///
+    /// # Errors
+    /// [`RunError`] if it is too small, or misaligned for this processor's kernels.
+    fn run(&mut self, plan: &Plan<'_>) -> Result<(), RunError>;
+}
+
+impl<T: AsRef<[u8]> + AsMut<[u8]> + ?Sized> Arena for T {
+    fn suffices(&self, plan: &Plan<'_>) -> Result<(), RunError> {
+        let (needed, given) = (plan.arena_bytes(), self.as_ref().len());
+        if needed <= given {
+            return Ok(());
+        }
+        Err(RunError::ArenaTooSmall { needed, given })
+    }
+
+    fn bytes(&self, plan: &Plan<'_>, range: Range<usize>) -> Result<&[u8], RunError> {
+        self.suffices(plan)?;
+        Ok(&self.as_ref()[range])
+    }
+
+    fn bytes_mut(&mut self, plan: &Plan<'_>, range: Range<usize>) -> Result<&mut [u8], RunError> {
+        self.suffices(plan)?;
+        Ok(&mut self.as_mut()[range])
+    }
+
+    fn run(&mut self, plan: &Plan<'_>) -> Result<(), RunError> {
+        plan.run_slice(self.as_mut())
+    }
+}
+
+/// A piece of memory for each region of a plan, in the plan's order: the first is the fastest.
+///
+/// A plan may have fewer regions; a piece that it has no region for stays as it is. A single piece
+/// holds all regions, one after another.
+#[derive(Debug, Default)]
+pub struct Regions<'m> {
+    pieces: [&'m mut [u8]; REGIONS_MAX],
+    count: usize,
+}
+
+impl<'m> Regions<'m> {
+    /// Takes the pieces. More than [`REGIONS_MAX`] of them do not compile.
+    #[must_use]
+    pub fn new<const N: usize>(pieces: [&'m mut [u8]; N]) -> Regions<'m> {
+        const { assert!(N <= REGIONS_MAX, "a plan has no more regions") };
+        let mut regions = Regions {
+            count: N,
+            ..Regions::default()
+        };
+        for (place, piece) in regions.pieces.iter_mut().zip(pieces) {
+            *place = piece;
+        }
+        regions
+    }
+
+    /// Lends the same pieces for a while.
+    #[must_use]
+    pub fn reborrow(&mut self) -> Regions<'_> {
+        Regions {
+            pieces: self.pieces.each_mut().map(|piece| &mut **piece),
+            count: self.count,
+        }
+    }
+
+    /// The pieces.
+    #[must_use]
+    pub fn pieces(&self) -> &[&'m mut [u8]] {
+        &self.pieces[..self.count]
+    }
+
+    /// How many of the pieces after the first a plan has regions for.
+    fn more(&self, plan: &Plan<'_>) -> usize {
+        match self.count {
+            1 => 0,
+            _ => plan.regions().count() - 1,
+        }
+    }
+
+    /// The piece of a byte of the arena, and where the piece's part begins.
+    fn piece_of(&self, plan: &Plan<'_>, byte: usize) -> (usize, usize) {
+        let parts = plan.parts(self.more(plan)).enumerate();
+        let begun = parts.take_while(|(_, part)| part.start <= byte);
+        begun
+            .last()
+            .map_or((0, 0), |(piece, part)| (piece, part.start))
+    }
+}
+
+impl<'m> From<&'m mut [u8]> for Regions<'m> {
+    fn from(piece: &'m mut [u8]) -> Regions<'m> {
+        Regions::new([piece])
+    }
+}
+
+impl Arena for Regions<'_> {
+    fn suffices(&self, plan: &Plan<'_>) -> Result<(), RunError> {
+        for (region, part) in plan.parts(self.more(plan)).enumerate() {
+            let (needed, given) = (part.len(), self.pieces[region].len());
+            if needed > given {
+                return Err(RunError::RegionTooSmall {
+                    region,
+                    needed,
+                    given,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn bytes(&self, plan: &Plan<'_>, range: Range<usize>) -> Result<&[u8], RunError> {
+        self.suffices(plan)?;
+        let (piece, start) = self.piece_of(plan, range.start);
+        Ok(&self.pieces[piece][range.start - start..range.end - start])
+    }
+
+    fn bytes_mut(&mut self, plan: &Plan<'_>, range: Range<usize>) -> Result<&mut [u8], RunError> {
+        self.suffices(plan)?;
+        let (piece, start) = self.piece_of(plan, range.start);
+        Ok(&mut self.pieces[piece][range.start - start..range.end - start])
+    }
+
+    fn run(&mut self, plan: &Plan<'_>) -> Result<(), RunError> {
+        self.suffices(plan)?;
+        let mut lent = RegionCells {
+            // No tensor begins so far up.
+            starts: [usize::MAX; REGIONS_MAX],
+            cells: [&[]; REGIONS_MAX],
+        };
+        let parts = plan.parts(self.more(plan));
+        for (region, (part, piece)) in parts.zip(&mut self.pieces).enumerate() {
+            let piece = &mut piece[..part.len()];
+            aligned(piece)?;
+            lent.starts[region] = part.start;
+            lent.cells[region] = Cell::from_mut(piece).as_slice_of_cells();
+        }
+        for index in 0..plan.op_count() {
+            executor::execute(plan, index, lent);
+        }
+        Ok(())
+    }
+}
+
+/// The cells of [`Regions`], and where each region begins in the arena of the plan that runs.
+#[derive(Clone, Copy)]
+struct RegionCells<'m> {
+    starts: [usize; REGIONS_MAX],
+    cells: [&'m [Cell<u8>]; REGIONS_MAX],
+}
+
+/// Whether memory begins where the kernels of this processor need it.
+pub(crate) fn aligned(piece: &[u8]) -> Result<(), RunError> {
+    if WORD_KERNELS && !piece.as_ptr().addr().is_multiple_of(4) {
+        return Err(RunError::ArenaMisaligned);
+    }
+    Ok(())
+}
+
+/// Which of some regions a byte of the arena lies in, given where each after the first begins.
+pub(crate) fn region_of<T: PartialOrd>(more_starts: &[T], byte: T) -> usize {
+    // Of regions without bytes that begin at one place, the last counts: it may have some.
+    more_starts.iter().filter(|&start| *start <= byte).count()
+}
+
+/// An arena as kernels see it.
+pub(crate) trait Cells<'m>: Copy {
+    /// Those of a tensor or of scratch, which `Plan::load` has found to lie in one region.
+    fn at(self, range: Range<usize>) -> &'m [Cell<u8>];
+}
+
+impl<'m> Cells<'m> for &'m [Cell<u8>] {
+    #[inline(always)]
+    fn at(self, range: Range<usize>) -> &'m [Cell<u8>] {
+        &self[range]
+    }
+}
+
+impl<'m> Cells<'m> for RegionCells<'m> {
+    #[inline(never)]
+    fn at(self, range: Range<usize>) -> &'m [Cell<u8>] {
+        let region = region_of(&self.starts[1..], range.start);
+        let start = self.starts[region];
+        &self.cells[region][range.start - start..range.end - start]
+    }
+}
