@@ -1,6 +1,7 @@
 //! `cargo xtask bench ship`: the delivery half against the figures it must reach, and its peers.
 
 mod decisions;
+mod endpoint;
 mod rollouts;
 
 use crate::steps::Answer;
@@ -26,6 +27,8 @@ const MEASUREMENTS: &[Measurement] = &[
     ("rollout halts", rollouts::halts),
     ("rollout confidence", rollouts::confidence),
     ("rollout decisions", decisions::decisions),
+    ("endpoint load", endpoint::load),
+    ("endpoint kills", endpoint::kills),
 ];
 
 /// Measures those whose name contains one of `rows`, and prints.

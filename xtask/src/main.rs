@@ -24,6 +24,7 @@ mod imports;
 mod licences;
 mod memory;
 mod screenshots;
+mod server;
 mod steps;
 mod tools;
 

@@ -32,7 +32,10 @@ pub(super) fn write(target: &str) -> Result<PathBuf, String> {
     Ok(folder)
 }
 
-fn of_target(target: &str) -> std::io::Result<Vec<(String, Vec<u8>)>> {
+/// An input and what it is called.
+type Seed = (String, Vec<u8>);
+
+fn of_target(target: &str) -> std::io::Result<Vec<Seed>> {
     match target {
         "plan" | "model" | "tflite" => networks(target),
         "recording" => recordings(),
@@ -43,7 +46,7 @@ fn of_target(target: &str) -> std::io::Result<Vec<(String, Vec<u8>)>> {
 }
 
 /// The golden networks: as they are, as plans, or as models.
-fn networks(target: &str) -> std::io::Result<Vec<(String, Vec<u8>)>> {
+fn networks(target: &str) -> std::io::Result<Vec<Seed>> {
     let mut seeds = Vec::new();
     for path in files("testdata/golden/tflite")? {
         if path.extension().is_none_or(|end| end != "tflite") {
@@ -69,10 +72,10 @@ fn networks(target: &str) -> std::io::Result<Vec<(String, Vec<u8>)>> {
 }
 
 /// Deltas between plans of the golden networks, each behind its old plan and that plan's length.
-fn deltas() -> std::io::Result<Vec<(String, Vec<u8>)>> {
+fn deltas() -> std::io::Result<Vec<Seed>> {
     let plans = networks("plan")?;
     let pairs = plans.iter().zip(plans.iter().skip(1));
-    let seed = |((_, old), (name, new)): (&(String, Vec<u8>), &(String, Vec<u8>))| {
+    let seed = |((_, old), (name, new)): (&Seed, &Seed)| {
         let length = u16::try_from(old.len()).ok()?;
         let delta = delta(old, new).ok()?;
         let seed = [&length.to_le_bytes()[..], old, &delta].concat();
@@ -82,7 +85,7 @@ fn deltas() -> std::io::Result<Vec<(String, Vec<u8>)>> {
 }
 
 /// The recordings of the decoders' tests, each behind the byte that says how it is read.
-fn recordings() -> std::io::Result<Vec<(String, Vec<u8>)>> {
+fn recordings() -> std::io::Result<Vec<Seed>> {
     let mut seeds = Vec::new();
     for path in files("testdata/recordings")? {
         let name = path
@@ -99,7 +102,7 @@ fn recordings() -> std::io::Result<Vec<(String, Vec<u8>)>> {
     Ok(seeds)
 }
 
-fn front_ends() -> Vec<(String, Vec<u8>)> {
+fn front_ends() -> Vec<Seed> {
     let flatten = Flatten {
         scale: 0.5,
         average: true,
