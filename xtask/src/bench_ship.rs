@@ -2,6 +2,7 @@
 
 mod decisions;
 mod endpoint;
+pub(crate) mod power_loss;
 mod rollouts;
 
 use crate::steps::Answer;
@@ -24,6 +25,7 @@ pub(crate) struct Row {
 type Measurement = (&'static str, fn() -> Result<Vec<Row>, String>);
 
 const MEASUREMENTS: &[Measurement] = &[
+    ("power-loss", power_loss::schedules),
     ("rollout halts", rollouts::halts),
     ("rollout confidence", rollouts::confidence),
     ("rollout decisions", decisions::decisions),

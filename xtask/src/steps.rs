@@ -1,6 +1,8 @@
 //! The order of `cargo xtask ci` and `cargo xtask test`, with the time that each step took.
 
-use crate::{aarch64, bench_device, house, imports, licences, memory, tools};
+use crate::{
+    aarch64, bench_device, bench_ship::power_loss, house, imports, licences, memory, tools,
+};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -47,6 +49,7 @@ pub(crate) fn test() -> Answer {
     step("tests", || {
         cargo(&["test", "--workspace", "--no-fail-fast"])
     })?;
+    step("power-loss schedules", power_loss::check)?;
     step("miri", memory::miri)?;
     step("address sanitizer", memory::address)?;
     step("tests on AArch64", aarch64::test)?;
