@@ -79,7 +79,8 @@ impl Fleet {
             revision: 0,
         };
         device::add(&tx, &device).await?;
-        note(&tx, now, actor, "device.register", device.id, &Json::Null).await?;
+        let detail = serde_json::json!({ "board": device.board, "cohort": device.cohort });
+        note(&tx, now, actor, "device.register", device.id, &detail).await?;
         tx.commit().await?;
         Ok(device)
     }
@@ -114,7 +115,7 @@ impl Fleet {
             &tx,
             now,
             actor,
-            "token.make",
+            "class_token.make",
             row.digest,
             &serde_json::json!({ "board": board, "cohort": cohort }),
         )
@@ -172,7 +173,7 @@ fn mac_of(key: &DeviceKey, id: DeviceId) -> Hmac<Sha256> {
 }
 
 /// Cohorts and boards are parts of topics, keys and pages.
-fn check_name(name: &str) -> Result<(), FleetError> {
+pub(crate) fn check_name(name: &str) -> Result<(), FleetError> {
     let is_fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if name.is_empty() || name.len() > 40 || !name.chars().all(is_fine) {
         return Err(FleetError::Name(name.chars().take(60).collect()));
@@ -191,7 +192,7 @@ pub(crate) async fn note(
     Ok(audit::add(tx, now, actor, action, &subject.to_string(), detail).await?)
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

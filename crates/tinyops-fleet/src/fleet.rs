@@ -112,6 +112,15 @@ pub enum FleetError {
     /// The token enrols nobody, or other boards.
     #[error("the class token is unknown, revoked, or for another board")]
     Token,
+    /// No access token has this name.
+    #[error("no access token is called `{0}`")]
+    NoToken(String),
+    /// It was revoked before.
+    #[error("the access token `{0}` is revoked already")]
+    TokenRevoked(String),
+    /// It would end before it begins.
+    #[error("the access token would be over before it is made")]
+    TokenEnds,
     /// A name is empty, too long, or has characters that names do not have.
     #[error("`{0}` is no name: use up to 40 letters, digits, `-`, `_` or `.`")]
     Name(String),

@@ -10,6 +10,7 @@
 mod fleet;
 
 // Who may speak, and with what.
+pub mod access;
 pub mod enrol;
 pub mod keys;
 pub mod sign;

@@ -78,6 +78,7 @@ impl Fleet {
         &self,
         model: ModelId,
         cohort: Option<&str>,
+        actor: &str,
         why: &str,
         now: Timestamp,
     ) -> Result<Round, FleetError> {
@@ -100,7 +101,7 @@ impl Fleet {
         note(
             &tx,
             now,
-            "fleet",
+            actor,
             "round.open",
             round.id,
             &json!({ "why": why, "model": model.to_string() }),
@@ -186,7 +187,7 @@ impl Fleet {
                     None => format!("{devices} of {} devices have drifted", running.len()),
                 };
                 events.push(Event::RoundOpened(
-                    self.open_round(model, None, &why, now).await?,
+                    self.open_round(model, None, "fleet", &why, now).await?,
                 ));
             } else if advises(Advice::Retrain) {
                 events.extend(self.ask_for_training(model, now).await?);

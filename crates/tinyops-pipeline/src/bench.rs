@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use serde::Serialize;
 use tinyops_store::{
-    Digest, DigestBuilder, Json, StoreError, Tx,
+    Digest, DigestBuilder, Json, StoreError, Tx, audit,
     lineage::{self, Edge},
     run::{self, NewRun, Run, RunId, RunState},
     step::{self, Port, Step, StepState},
@@ -18,6 +18,14 @@ use crate::{
     Output, Progress, Reporter, RunError, StepName, StepReport, Workshop, code_version,
     lease::{Lease, Seat, lease_until, sweep},
 };
+
+/// A run that answers a trigger is the loop's, any other a person's.
+fn actor_of(run: &Run) -> &'static str {
+    match run.trigger {
+        Some(_) => "loop",
+        None => "command line",
+    }
+}
 
 /// What a step made: artifacts by name, figures, and one line for a person.
 pub(crate) struct Made {
@@ -107,6 +115,9 @@ impl<'a> Bench<'a> {
         let mut run = run::add(&tx, &new, now).await?;
         run.state = RunState::Running;
         run::put(&tx, &mut run).await?;
+        let (actor, subject) = (actor_of(&run), run.id.to_string());
+        let detail = serde_json::json!({ "kind": run.kind, "owner": run.owner });
+        audit::add(&tx, now, actor, "run.start", &subject, &detail).await?;
         tx.commit().await?;
         let resumes = interrupted.as_ref().map(|run| run.id);
         if let Some(run) = interrupted {
@@ -222,9 +233,17 @@ impl<'a> Bench<'a> {
         lineage::add(&tx, &self.edges).await?;
         let put = run::put(&tx, &mut run).await;
         put.map_err(|error| self.lost(error))?;
+        let (now, subject) = ((self.workshop.now)(), run.id.to_string());
+        let detail = serde_json::json!({ "state": state.word() });
+        audit::add(&tx, now, self.actor(), "run.end", &subject, &detail).await?;
         tx.commit().await?;
         self.run = run;
         Ok(())
+    }
+
+    /// Whom the audit log names for what this run does.
+    pub(crate) fn actor(&self) -> &'static str {
+        actor_of(&self.run)
     }
 
     /// Ends the run as failed.

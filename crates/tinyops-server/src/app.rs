@@ -8,7 +8,9 @@ use tinyops_store::outcome::Outcome;
 use tinyops_store::{Db, DeviceId, Timestamp};
 use tokio::sync::{Notify, broadcast, mpsc};
 
+use crate::access::Door;
 use crate::event::Event;
+use crate::login::Logins;
 use crate::metrics::Metrics;
 use crate::mqtt::commit::Work;
 use crate::mqtt::session::Sessions;
@@ -62,8 +64,10 @@ pub(crate) struct Inner {
     pub events: broadcast::Sender<Event>,
     /// Wakes the loops before their next turn.
     pub wake: Arc<Notify>,
-    /// The token that management calls must show; none where they need none.
-    pub admin_token: Option<String>,
+    /// What HTTP asks of those who come without a token.
+    pub door: Door,
+    /// Sessions of browsers.
+    pub logins: Logins,
 }
 
 impl fmt::Debug for App {

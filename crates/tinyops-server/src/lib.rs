@@ -21,8 +21,10 @@ mod loops;
 mod release;
 
 // What doors are made of.
+mod access;
 mod chart;
 mod civil;
+mod login;
 mod metrics;
 mod text;
 

@@ -16,7 +16,7 @@ use tinyops_pipeline::{
 };
 use tinyops_store::run::RunId;
 use tinyops_store::trigger::{self, Trigger, TriggerState};
-use tinyops_store::{Digest, Json, ModelId, StoreError, capsule, model};
+use tinyops_store::{Digest, Json, ModelId, StoreError, Tx, audit, capsule, model};
 use tracing::{debug, error, warn};
 
 use crate::app::App;
@@ -88,6 +88,7 @@ async fn take_up(app: &App) -> Result<(), StoreError> {
             left.state = TriggerState::Waiting;
             left.changed_at = app.now();
             trigger::put(&tx, &mut left).await?;
+            note(&tx, app, "run.wait", &left).await?;
         }
     }
     tx.commit().await
@@ -104,6 +105,7 @@ async fn answer_next(app: &App, workshop: &Workshop) -> Result<(), StoreError> {
         // A person runs the pipeline. The transaction is dropped: the trigger waits for its turn.
         return Ok(());
     }
+    note(&tx, app, "run.take", &taken).await?;
     tx.commit().await?;
     let events = &app.inner().events;
     tell(events, [Event::RunStarted { trigger: taken.id }]);
@@ -126,6 +128,11 @@ async fn answer_next(app: &App, workshop: &Workshop) -> Result<(), StoreError> {
     }
     let tx = db.begin("close a trigger").await?;
     trigger::put(&tx, &mut taken).await?;
+    let action = match taken.state {
+        TriggerState::Done => "run.done",
+        _ => "run.fail",
+    };
+    note(&tx, app, action, &taken).await?;
     tx.commit().await?;
     let trigger = taken.id;
     tell(
@@ -154,7 +161,17 @@ async fn wait_again(app: &App, mut taken: Trigger) -> Result<(), StoreError> {
     taken.changed_at = app.now();
     let tx = app.db().begin("put a trigger back").await?;
     trigger::put(&tx, &mut taken).await?;
+    note(&tx, app, "run.wait", &taken).await?;
     tx.commit().await
+}
+
+/// Enters into the audit log what becomes of a trigger.
+async fn note(tx: &Tx, app: &App, action: &str, about: &Trigger) -> Result<(), StoreError> {
+    let detail = serde_json::json!({
+        "kind": about.kind, "run": about.run.map(|run| run.0), "failed": about.detail.get("failed"),
+    });
+    let subject = about.id.to_string();
+    audit::add(tx, app.now(), ACTOR, action, &subject, &detail).await
 }
 
 type Answer = (RunId, Option<u32>, Option<String>);

@@ -10,14 +10,17 @@ use axum::Router;
 use tinyops_fleet::enrol::Entropy;
 use tinyops_fleet::{Fleet, Keyring, Policy};
 use tinyops_pipeline::{Metric, Workshop};
+use tinyops_store::Digest;
 use tokio::net::TcpListener;
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
+use crate::access::Door;
 use crate::app::{App, Business, Inner};
 use crate::event::Event;
 use crate::gate::FleetGate;
+use crate::login::Logins;
 use crate::metrics::Metrics;
 use crate::mqtt::session::Sessions;
 use crate::mqtt::{self, Limits, Shared, commit};
@@ -42,8 +45,8 @@ pub struct Config {
     pub policy: Policy,
     /// The keys of the releases that this server makes, and of what it tells devices to run.
     pub keys: Keyring,
-    /// The file with the token that management calls must show when HTTP is not on loopback;
-    /// it is made when it is missing.
+    /// The file with the first token, of the role admin; it is made when it is missing and HTTP is
+    /// not on loopback, where nobody is asked for one.
     pub admin_token: PathBuf,
     /// The background loops.
     pub loops: Loops,
@@ -119,12 +122,18 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
         }
         None => None,
     };
-    let admin_token = match http_address.ip().is_loopback() {
+    let is_open_here = http_address.ip().is_loopback();
+    let admin_token = match is_open_here && !config.admin_token.exists() {
         true => None,
         false => Some(admin_token(&config.admin_token)?),
     };
+    let door = Door {
+        is_open_here,
+        admin: admin_token.map(|token| Digest::of(token.as_bytes())),
+        is_tls: false,
+    };
     let (stopper, stop) = stop::pair();
-    let (app, gate, queue) = assemble(&config, admin_token);
+    let (app, gate, queue) = assemble(&config, door);
     let mut tasks = Vec::new();
     if config.loops.enabled {
         let tick = config.loops.tick;
@@ -163,7 +172,7 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
 
 /// Every route: pages, API, health, metrics.
 pub fn router(app: App) -> Router {
-    let routes = page::routes().merge(api::routes());
+    let routes = page::routes(&app).merge(api::routes(&app));
     api::framed(routes, &app).with_state(app)
 }
 
@@ -198,7 +207,7 @@ type Parts = (
 );
 
 /// Puts the shared parts together; nothing runs yet.
-pub(crate) fn assemble(config: &Config, admin_token: Option<String>) -> Parts {
+pub(crate) fn assemble(config: &Config, door: Door) -> Parts {
     let workshop = &config.workshop;
     let fleet = Fleet::new(
         workshop.db.clone(),
@@ -225,7 +234,8 @@ pub(crate) fn assemble(config: &Config, admin_token: Option<String>) -> Parts {
         work,
         events,
         wake: Arc::default(),
-        admin_token,
+        door,
+        logins: Logins::default(),
     });
     (app, gate, queue)
 }

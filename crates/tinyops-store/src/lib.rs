@@ -18,6 +18,7 @@ mod sqlite;
 mod artifacts;
 mod file;
 
+pub mod access;
 pub mod audit;
 pub mod capsule;
 pub mod dataset;

@@ -1,6 +1,7 @@
 //! The verbs.
 
 mod alerts;
+mod audit;
 mod boards;
 mod compare;
 mod compile;
@@ -25,6 +26,7 @@ mod rollout;
 mod run;
 pub(crate) mod serve;
 mod smoke;
+mod tokens;
 
 use clap::{Parser, Subcommand};
 
@@ -69,6 +71,8 @@ enum Verb {
     Rollout(rollout::Rollout),
     Monitor(monitor::Monitor),
     Alerts(alerts::Alerts),
+    Tokens(tokens::Tokens),
+    Audit(audit::Audit),
     Serve(serve::Serve),
     Device(device::Device),
     Gateway(gateway::Gateway),
@@ -100,6 +104,8 @@ pub(crate) async fn dispatch(cli: Cli, terminal: Terminal) -> Result<(), Failure
         Verb::Rollout(args) => rollout::run(&context, &args).await,
         Verb::Monitor(args) => monitor::run(&context, &args).await,
         Verb::Alerts(args) => alerts::run(&context, &args).await,
+        Verb::Tokens(args) => tokens::run(&context, &args).await,
+        Verb::Audit(args) => audit::run(&context, &args).await,
         Verb::Serve(args) => serve::run(&context, &args).await,
         Verb::Device(args) => device::run(&context, &args).await,
         Verb::Gateway(args) => gateway::run(&context, &args).await,

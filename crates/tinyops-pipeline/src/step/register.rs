@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use tinyops_store::{
-    Json,
+    Json, audit,
     model::{self, NewModel},
     run::RunState,
     step::{self, Port, Step, StepState},
@@ -50,6 +50,12 @@ pub(crate) async fn step(
         ),
         None => {
             let version = model::add(&tx, &new, now).await?.version;
+            let subject = format!("{project}@{version}");
+            let detail = serde_json::json!({
+                "run": bench.run.id.0, "digest": model.digest.to_string(),
+            });
+            let actor = bench.actor();
+            audit::add(&tx, now, actor, "model.register", &subject, &detail).await?;
             (version, format!("{project}@{version}"))
         }
     };

@@ -15,7 +15,7 @@ use tinyops_store::presence::{self, Presence};
 use tinyops_store::{DeviceId, Digest};
 use tokio::sync::oneshot;
 
-use super::auth::{Caller, Manager};
+use super::auth::{Actor, Caller};
 use super::error::ApiError;
 use super::frame::{Body, Path, Query};
 use super::view::DeviceView;
@@ -61,13 +61,13 @@ pub(super) struct Enrolled {
 
 pub(super) async fn enrol(
     State(app): State<App>,
-    manager: Result<Manager, ApiError>,
+    actor: Result<Actor, ApiError>,
     Body(wish): Body<Enrolment>,
 ) -> Result<(StatusCode, Json<Enrolled>), ApiError> {
-    // A class token stands in for the admin token; the fleet checks it.
-    let actor = match (&wish.class_token, manager) {
-        (_, Ok(Manager(name))) => name,
-        (Some(_), Err(_)) => "class token",
+    // A class token stands in for the right to operate; the fleet checks it.
+    let actor = match (&wish.class_token, actor) {
+        (_, Ok(Actor(name))) => name,
+        (Some(_), Err(_)) => "class token".to_owned(),
         (None, Err(denied)) => return Err(denied),
     };
     let new = NewDevice {
@@ -80,7 +80,7 @@ pub(super) async fn enrol(
     let entropy = Entropy::from_system();
     let device = app
         .fleet()
-        .register(&new, entropy, actor, app.now())
+        .register(&new, entropy, &actor, app.now())
         .await?;
     let enrolled = Enrolled {
         device: Text(device.id),
@@ -136,10 +136,10 @@ pub(super) async fn show(
 
 pub(super) async fn revoke(
     State(app): State<App>,
-    Manager(actor): Manager,
+    Actor(actor): Actor,
     Path(Text(id)): Path<Text<DeviceId>>,
 ) -> Result<StatusCode, ApiError> {
-    app.fleet().revoke(id, actor, app.now()).await?;
+    app.fleet().revoke(id, &actor, app.now()).await?;
     app.inner().sessions.close(id, Closing::Revoked);
     Ok(StatusCode::NO_CONTENT)
 }
@@ -147,7 +147,7 @@ pub(super) async fn revoke(
 /// A class token to make.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct TokenWish {
+pub(super) struct ClassTokenWish {
     /// The board of the devices that it enrols.
     pub board: String,
     /// The cohort that they join.
@@ -156,21 +156,21 @@ pub(super) struct TokenWish {
 
 /// A class token; shown this once.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct TokenView {
+pub(super) struct ClassTokenView {
     pub class_token: String,
 }
 
-pub(super) async fn make_token(
+pub(super) async fn make_class_token(
     State(app): State<App>,
-    Manager(actor): Manager,
-    Body(wish): Body<TokenWish>,
-) -> Result<(StatusCode, Json<TokenView>), ApiError> {
+    Actor(actor): Actor,
+    Body(wish): Body<ClassTokenWish>,
+) -> Result<(StatusCode, Json<ClassTokenView>), ApiError> {
     let fleet = app.fleet();
     let entropy = Entropy::from_system();
     let class_token = fleet
-        .make_token(&wish.board, &wish.cohort, entropy, actor, app.now())
+        .make_token(&wish.board, &wish.cohort, entropy, &actor, app.now())
         .await?;
-    Ok((StatusCode::CREATED, Json(TokenView { class_token })))
+    Ok((StatusCode::CREATED, Json(ClassTokenView { class_token })))
 }
 
 /// What became of a report.

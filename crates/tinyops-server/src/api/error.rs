@@ -128,9 +128,20 @@ impl From<FleetError> for ApiError {
             FleetError::Token => (
                 StatusCode::FORBIDDEN,
                 "class_token",
-                "`POST /api/v1/tokens` makes a token for a board and a cohort",
+                "`POST /api/v1/class-tokens` makes a token for a board and a cohort",
             ),
             FleetError::Name(_) => (StatusCode::UNPROCESSABLE_ENTITY, "name", ""),
+            FleetError::NoToken(_) => (
+                StatusCode::NOT_FOUND,
+                "missing",
+                "`GET /api/v1/tokens` lists them",
+            ),
+            FleetError::TokenRevoked(_) => (StatusCode::CONFLICT, "revoked", ""),
+            FleetError::TokenEnds => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "expiry",
+                "choose a time that is still to come",
+            ),
             FleetError::NoCapsule { .. } => (
                 StatusCode::CONFLICT,
                 "no_capsule",

@@ -13,7 +13,6 @@ use tinyops_store::DeviceId;
 use tinyops_wire::Frame;
 use tinyops_wire::envelope::{BODY_OFFSET, OVERHEAD};
 
-use super::auth::Carrier;
 use super::device::{hex, store};
 use super::error::ApiError;
 use super::frame::Body;
@@ -59,7 +58,6 @@ pub(super) struct Delivery {
 
 pub(super) async fn exchange(
     State(app): State<App>,
-    _: Carrier,
     Body(brought): Body<Brought>,
 ) -> Result<Json<Taken>, ApiError> {
     if brought.up.len() > UP_COUNT_MAX || brought.devices.len() > DEVICES_MAX {

@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use tinyops_store::run::{self, RunId};
 use tinyops_store::trigger::{self, NewTrigger};
 use tinyops_store::{
-    Digest, Json as Detail, ModelId, capsule, dataset, lineage, model, project, step,
+    Digest, Json as Detail, ModelId, audit, capsule, dataset, lineage, model, project, step,
 };
 
-use super::auth::Manager;
+use super::auth::Actor;
 use super::error::ApiError;
 use super::frame::{Body, Path, Query};
 use super::view::{
@@ -95,7 +95,7 @@ pub(super) struct RunWish {
 /// Leaves a trigger that the loop takes to the pipeline.
 pub(super) async fn ask_for_run(
     State(app): State<App>,
-    Manager(actor): Manager,
+    Actor(actor): Actor,
     Body(wish): Body<RunWish>,
 ) -> Result<(StatusCode, Json<TriggerView>), ApiError> {
     let projects = project::list(app.db()).await?;
@@ -110,6 +110,8 @@ pub(super) async fn ask_for_run(
     };
     let tx = app.db().begin("ask for a run").await?;
     let trigger = trigger::add(&tx, &new, app.now()).await?;
+    let (subject, detail) = (trigger.id.to_string(), &trigger.detail);
+    audit::add(&tx, app.now(), &actor, "run.ask", &subject, detail).await?;
     tx.commit().await?;
     Ok((StatusCode::ACCEPTED, Json(trigger.into())))
 }

@@ -13,23 +13,32 @@ mod operate;
 mod operation;
 #[cfg(test)]
 pub(crate) mod tests;
+mod token;
 mod view;
 
 use axum::http::header;
-use axum::routing::{delete, get, post};
+use axum::middleware;
+use axum::routing::{MethodRouter, delete, get, post};
 use axum::{Json, Router};
+use tinyops_fleet::access::Right;
 
 use crate::app::App;
 pub(crate) use frame::framed;
-use operation::{Access, Content, Operation};
+use operation::{Access, Content, Operation, Trace};
 
 /// The routes of the API, and health and metrics beside it.
-pub(crate) fn routes() -> Router<App> {
+pub(crate) fn routes(app: &App) -> Router<App> {
+    let guarded = |access, handler: MethodRouter<App>| {
+        let guard = middleware::from_fn_with_state((app.clone(), access), auth::guard);
+        handler.route_layer(guard)
+    };
+    let metrics = guarded(Access::Right(Right::Read), get(metrics_text));
     let mut router = Router::new()
         .route("/api/v1/openapi.json", get(openapi))
-        .route("/metrics", get(metrics_text));
+        .route("/metrics", metrics);
     for operation in operations() {
-        router = router.route(operation.path, operation.handler);
+        let handler = guarded(operation.access, operation.handler);
+        router = router.route(operation.path, handler);
     }
     router
 }
@@ -59,7 +68,8 @@ fn operations() -> Vec<Operation> {
         method: "get",
         path,
         summary,
-        access: Access::Open,
+        access: Access::Right(Right::Read),
+        trace: Trace::Entry,
         query,
         request: Content::Nothing,
         status: 200,
@@ -70,7 +80,8 @@ fn operations() -> Vec<Operation> {
         method: "post",
         path,
         summary,
-        access: Access::Manager,
+        access: Access::Right(Right::Operate),
+        trace: Trace::Entry,
         query: &[],
         request,
         status,
@@ -78,20 +89,26 @@ fn operations() -> Vec<Operation> {
         handler,
     };
     vec![
-        read(
-            "/health",
-            "Whether the process answers",
-            &[],
-            Content::json::<make::Health>(),
-            get(make::health),
-        ),
-        read(
-            "/ready",
-            "Whether the store answers, too",
-            &[],
-            Content::json::<make::Health>(),
-            get(make::ready),
-        ),
+        Operation {
+            access: Access::Open,
+            ..read(
+                "/health",
+                "Whether the process answers",
+                &[],
+                Content::json::<make::Health>(),
+                get(make::health),
+            )
+        },
+        Operation {
+            access: Access::Open,
+            ..read(
+                "/ready",
+                "Whether the store answers, too",
+                &[],
+                Content::json::<make::Health>(),
+                get(make::ready),
+            )
+        },
         read(
             "/api/v1/fleet",
             "The fleet in figures",
@@ -106,14 +123,17 @@ fn operations() -> Vec<Operation> {
             Content::json::<Vec<DeviceView>>(),
             get(device::list),
         ),
-        manage(
-            "/api/v1/devices",
-            "Enrol a device; its key is shown this once",
-            Content::json::<device::Enrolment>(),
-            201,
-            Content::json::<device::Enrolled>(),
-            post(device::enrol),
-        ),
+        Operation {
+            access: Access::Enrol,
+            ..manage(
+                "/api/v1/devices",
+                "Enrol a device; its key is shown this once",
+                Content::json::<device::Enrolment>(),
+                201,
+                Content::json::<device::Enrolled>(),
+                post(device::enrol),
+            )
+        },
         read(
             "/api/v1/devices/{device}",
             "One device",
@@ -133,15 +153,49 @@ fn operations() -> Vec<Operation> {
             )
         },
         manage(
-            "/api/v1/tokens",
+            "/api/v1/class-tokens",
             "Make a class token, which enrols devices of one board into one cohort",
-            Content::json::<device::TokenWish>(),
+            Content::json::<device::ClassTokenWish>(),
             201,
-            Content::json::<device::TokenView>(),
-            post(device::make_token),
+            Content::json::<device::ClassTokenView>(),
+            post(device::make_class_token),
         ),
         Operation {
+            access: Access::Right(Right::Administer),
+            ..read(
+                "/api/v1/tokens",
+                "Every access token, without what its holder shows",
+                &[],
+                Content::json::<Vec<token::TokenView>>(),
+                get(token::list),
+            )
+        },
+        Operation {
+            access: Access::Right(Right::Administer),
+            ..manage(
+                "/api/v1/tokens",
+                "Make an access token; it is shown this once",
+                Content::json::<token::TokenWish>(),
+                201,
+                Content::json::<token::MadeToken>(),
+                post(token::make),
+            )
+        },
+        Operation {
+            method: "delete",
+            access: Access::Right(Right::Administer),
+            ..manage(
+                "/api/v1/tokens/{name}",
+                "End an access token: its next call is refused",
+                Content::Nothing,
+                204,
+                Content::Nothing,
+                delete(token::revoke),
+            )
+        },
+        Operation {
             access: Access::Device,
+            trace: Trace::Record,
             ..manage(
                 "/api/v1/reports",
                 "Report: an envelope, as over MQTT; the answer means stored",
@@ -151,14 +205,18 @@ fn operations() -> Vec<Operation> {
                 post(device::report),
             )
         },
-        manage(
-            "/api/v1/gateway/exchange",
-            "Bring the envelopes of many devices, take what these are owed; the answer means stored",
-            Content::json::<gateway::Brought>(),
-            200,
-            Content::json::<gateway::Taken>(),
-            post(gateway::exchange),
-        ),
+        Operation {
+            access: Access::Right(Right::Carry),
+            trace: Trace::Record,
+            ..manage(
+                "/api/v1/gateway/exchange",
+                "Bring the envelopes of many devices, take what these are owed; the answer means stored",
+                Content::json::<gateway::Brought>(),
+                200,
+                Content::json::<gateway::Taken>(),
+                post(gateway::exchange),
+            )
+        },
         Operation {
             access: Access::Device,
             ..read(
@@ -169,13 +227,16 @@ fn operations() -> Vec<Operation> {
                 get(device::owed),
             )
         },
-        read(
-            "/api/v1/capsules/{digest}",
-            "A capsule, or a byte range of it",
-            &[],
-            Content::Bytes,
-            get(device::capsule),
-        ),
+        Operation {
+            access: Access::DeviceOr(Right::Read),
+            ..read(
+                "/api/v1/capsules/{digest}",
+                "A capsule, or a byte range of it",
+                &[],
+                Content::Bytes,
+                get(device::capsule),
+            )
+        },
         read(
             "/api/v1/models",
             "Every version, newest first within its name",
@@ -240,14 +301,17 @@ fn operations() -> Vec<Operation> {
             Content::json::<Vec<RolloutView>>(),
             get(operate::rollouts),
         ),
-        manage(
-            "/api/v1/rollouts",
-            "Sign a version and begin its rollout",
-            Content::json::<operate::RolloutWish>(),
-            201,
-            Content::json::<RolloutView>(),
-            post(operate::start_rollout),
-        ),
+        Operation {
+            access: Access::Right(Right::Release),
+            ..manage(
+                "/api/v1/rollouts",
+                "Sign a version and begin its rollout",
+                Content::json::<operate::RolloutWish>(),
+                201,
+                Content::json::<RolloutView>(),
+                post(operate::start_rollout),
+            )
+        },
         read(
             "/api/v1/rollouts/{rollout}",
             "One rollout with its devices",
@@ -325,15 +389,12 @@ fn operations() -> Vec<Operation> {
             Content::json::<RoundView>(),
             post(operate::open_round),
         ),
-        Operation {
-            access: Access::Manager,
-            ..read(
-                "/api/v1/audit",
-                "Who changed what, newest first",
-                LIMIT,
-                Content::json::<Vec<AuditView>>(),
-                get(operate::audit_log),
-            )
-        },
+        read(
+            "/api/v1/audit",
+            "Who changed what, newest first",
+            LIMIT,
+            Content::json::<Vec<AuditView>>(),
+            get(operate::audit_log),
+        ),
     ]
 }

@@ -12,7 +12,7 @@ use tinyops_store::alert::{self, AlertId};
 use tinyops_store::rollout::{self, RolloutId};
 use tinyops_store::{ModelId, Timestamp, audit, device, presence, round};
 
-use super::auth::Manager;
+use super::auth::Actor;
 use super::error::ApiError;
 use super::frame::{Body, Path, Query};
 use super::make::Limit;
@@ -153,7 +153,7 @@ pub(super) struct RolloutWish {
 /// Signs the version for the boards that it was compiled for, and offers it to the canary.
 pub(super) async fn start_rollout(
     State(app): State<App>,
-    Manager(actor): Manager,
+    Actor(actor): Actor,
     Body(wish): Body<RolloutWish>,
 ) -> Result<(StatusCode, Json<RolloutView>), ApiError> {
     let fleet = app.fleet();
@@ -170,7 +170,7 @@ pub(super) async fn start_rollout(
         priority: wish.priority,
         plan,
     };
-    let (rollout, events) = fleet.start_rollout(&wish, actor, app.now()).await?;
+    let (rollout, events) = fleet.start_rollout(&wish, &actor, app.now()).await?;
     tell(&app.inner().events, events.into_iter().map(Event::Fleet));
     app.inner().wake.notify_one();
     Ok((StatusCode::CREATED, Json(rollout.into())))
@@ -186,36 +186,36 @@ pub(super) struct Why {
 
 pub(super) async fn pause_rollout(
     State(app): State<App>,
-    Manager(actor): Manager,
+    Actor(actor): Actor,
     Path(Text(id)): Path<Text<RolloutId>>,
     Body(Why { why }): Body<Why>,
 ) -> Result<Json<RolloutView>, ApiError> {
     let rollout = app
         .fleet()
-        .pause_rollout(id, actor, &why, app.now())
+        .pause_rollout(id, &actor, &why, app.now())
         .await?;
     Ok(Json(rollout.into()))
 }
 
 pub(super) async fn resume_rollout(
     State(app): State<App>,
-    Manager(actor): Manager,
+    Actor(actor): Actor,
     Path(Text(id)): Path<Text<RolloutId>>,
 ) -> Result<Json<RolloutView>, ApiError> {
-    let rollout = app.fleet().resume_rollout(id, actor, app.now()).await?;
+    let rollout = app.fleet().resume_rollout(id, &actor, app.now()).await?;
     app.inner().wake.notify_one();
     Ok(Json(rollout.into()))
 }
 
 pub(super) async fn revert_rollout(
     State(app): State<App>,
-    Manager(actor): Manager,
+    Actor(actor): Actor,
     Path(Text(id)): Path<Text<RolloutId>>,
     Body(Why { why }): Body<Why>,
 ) -> Result<Json<RolloutView>, ApiError> {
     let rollout = app
         .fleet()
-        .revert_rollout(id, actor, &why, app.now())
+        .revert_rollout(id, &actor, &why, app.now())
         .await?;
     app.inner().wake.notify_one();
     Ok(Json(rollout.into()))
@@ -224,11 +224,14 @@ pub(super) async fn revert_rollout(
 /// Takes the fleet back from a model's newest version.
 pub(super) async fn take_back(
     State(app): State<App>,
-    Manager(actor): Manager,
+    Actor(actor): Actor,
     Path(Text(name)): Path<Text<String>>,
     Body(Why { why }): Body<Why>,
 ) -> Result<Json<Vec<RolloutView>>, ApiError> {
-    let taken_back = app.fleet().take_back(&name, actor, &why, app.now()).await?;
+    let taken_back = app
+        .fleet()
+        .take_back(&name, &actor, &why, app.now())
+        .await?;
     app.inner().wake.notify_one();
     Ok(Json(
         taken_back.into_iter().map(RolloutView::from).collect(),
@@ -245,19 +248,19 @@ pub(super) async fn alerts(
 
 pub(super) async fn acknowledge_alert(
     State(app): State<App>,
-    Manager(actor): Manager,
+    Actor(actor): Actor,
     Path(Text(id)): Path<Text<AlertId>>,
 ) -> Result<Json<AlertView>, ApiError> {
-    let alert = app.fleet().acknowledge(id, actor, app.now()).await?;
+    let alert = app.fleet().acknowledge(id, &actor, app.now()).await?;
     Ok(Json(alert.into()))
 }
 
 pub(super) async fn resolve_alert(
     State(app): State<App>,
-    Manager(actor): Manager,
+    Actor(actor): Actor,
     Path(Text(id)): Path<Text<AlertId>>,
 ) -> Result<Json<AlertView>, ApiError> {
-    let alert = app.fleet().resolve(id, actor, app.now()).await?;
+    let alert = app.fleet().resolve(id, &actor, app.now()).await?;
     Ok(Json(alert.into()))
 }
 
@@ -285,13 +288,13 @@ pub(super) struct RoundWish {
 
 pub(super) async fn open_round(
     State(app): State<App>,
-    Manager(_): Manager,
+    Actor(actor): Actor,
     Body(wish): Body<RoundWish>,
 ) -> Result<(StatusCode, Json<RoundView>), ApiError> {
     let cohort = wish.cohort.as_deref();
     let fleet = app.fleet();
     let round = fleet
-        .open_round(wish.model.0, cohort, &wish.why, app.now())
+        .open_round(wish.model.0, cohort, &actor, &wish.why, app.now())
         .await?;
     app.inner().wake.notify_one();
     Ok((StatusCode::CREATED, Json(round.into())))
@@ -299,7 +302,6 @@ pub(super) async fn open_round(
 
 pub(super) async fn audit_log(
     State(app): State<App>,
-    Manager(_): Manager,
     Query(limit): Query<Limit>,
 ) -> Result<Json<Vec<AuditView>>, ApiError> {
     let entries = audit::list(app.db(), limit.count()).await?;

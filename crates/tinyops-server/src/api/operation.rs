@@ -3,6 +3,7 @@
 use axum::routing::MethodRouter;
 use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
+use tinyops_fleet::access::Right;
 
 use super::error::Problem;
 use crate::app::App;
@@ -12,10 +13,23 @@ use crate::app::App;
 pub(super) enum Access {
     /// Anyone who can connect.
     Open,
-    /// Whoever shows the admin token, or anyone on loopback.
-    Manager,
+    /// Whoever has this right by a token, and anyone on loopback.
+    Right(Right),
     /// A device that shows its password.
     Device,
+    /// A device, or whoever has this right.
+    DeviceOr(Right),
+    /// Whoever may operate, and a device that brings a class token in the body.
+    Enrol,
+}
+
+/// What an operation leaves in the audit log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trace {
+    /// An entry, if it changes anything.
+    Entry,
+    /// None: what devices send is a record itself.
+    Record,
 }
 
 /// What goes in or out: JSON of a type, or bytes.
@@ -39,6 +53,7 @@ pub(super) struct Operation {
     pub path: &'static str,
     pub summary: &'static str,
     pub access: Access,
+    pub trace: Trace,
     /// Names and meanings of query parameters.
     pub query: &'static [(&'static str, &'static str)],
     pub request: Content,
@@ -74,9 +89,10 @@ pub(super) fn document(operations: &[Operation]) -> Value {
         "components": {
             "schemas": generator.take_definitions(true),
             "securitySchemes": {
-                "admin": {
+                "token": {
                     "type": "http", "scheme": "bearer",
-                    "description": "The token of the admin token file; not asked for on loopback.",
+                    "description": "An access token, or that of the admin token file; not asked for on loopback. \
+                                    `x-right` is what its role must have (docs/guide/access.md).",
                 },
                 "device": {
                     "type": "http", "scheme": "bearer",
@@ -115,10 +131,19 @@ fn describe(operation: &Operation, generator: &mut SchemaGenerator, problem: &Sc
         described["requestBody"] =
             json!({ "required": true, "content": content(operation.request, generator) });
     }
-    match operation.access {
-        Access::Open => {}
-        Access::Manager => described["security"] = json!([{ "admin": [] }]),
-        Access::Device => described["security"] = json!([{ "device": [] }]),
+    let (security, right) = match operation.access {
+        Access::Open => (json!([]), None),
+        Access::Right(right) => (json!([{ "token": [] }]), Some(right)),
+        Access::Device => (json!([{ "device": [] }]), None),
+        Access::DeviceOr(right) => (json!([{ "device": [] }, { "token": [] }]), Some(right)),
+        Access::Enrol => (json!([{ "token": [] }, {}]), Some(Right::Operate)),
+    };
+    described["security"] = security;
+    if operation.method != "get" {
+        described["x-audited"] = json!(operation.trace == Trace::Entry);
+    }
+    if let Some(right) = right {
+        described["x-right"] = json!(right.word());
     }
     described
 }

@@ -13,8 +13,12 @@ use tinyops_store::run::{self, NewRun, RunState};
 use tinyops_store::{Artifacts, Db, Digest, Timestamp};
 use tower::ServiceExt as _;
 
+use crate::access::Door;
 use crate::serve::{Config, Loops, assemble};
 use crate::{App, router};
+
+mod access;
+mod walk;
 
 /// What the clock of the tests says.
 pub(crate) const NOW: Timestamp = Timestamp(1_795_374_849_000);
@@ -37,7 +41,12 @@ pub(crate) async fn app(admin_token: Option<&str>) -> App {
         admin_token: PathBuf::new(),
         loops: Loops::default(),
     };
-    assemble(&config, admin_token.map(str::to_owned)).0
+    let door = Door {
+        is_open_here: admin_token.is_none(),
+        admin: admin_token.map(|token| Digest::of(token.as_bytes())),
+        is_tls: false,
+    };
+    assemble(&config, door).0
 }
 
 async fn call(
@@ -177,13 +186,13 @@ async fn management_needs_the_token_where_there_is_one() {
     let router = router(app(Some("0123456789abcdef0123456789abcdef")).await);
     let wish = json!({ "board": "esp-eye", "cohort": "hall-2" });
     for token in [None, Some("wrong"), Some("")] {
-        let denied = call(&router, "POST", "/api/v1/tokens", token, wish.clone()).await;
+        let denied = call(&router, "POST", "/api/v1/class-tokens", token, wish.clone()).await;
         check_problem(&denied, 401, "token");
         let denied = call(&router, "POST", "/api/v1/devices", token, wish.clone()).await;
         check_problem(&denied, 401, "token");
     }
     let admin = Some("0123456789abcdef0123456789abcdef");
-    let (status, made) = call(&router, "POST", "/api/v1/tokens", admin, wish).await;
+    let (status, made) = call(&router, "POST", "/api/v1/class-tokens", admin, wish).await;
     assert_eq!(status, StatusCode::CREATED);
     // A class token lets a device enrol itself, on its own board only.
     for (board, status) in [("esp-eye", 201), ("sparkfun-edge-2", 403)] {

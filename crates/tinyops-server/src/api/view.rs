@@ -430,21 +430,26 @@ impl From<Edge> for EdgeView {
 /// One line of the audit log.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct AuditView {
+    pub entry: i64,
     pub at_ms: i64,
     pub actor: String,
     pub action: String,
     pub subject: String,
     pub detail: Json,
+    /// Covers the entry and all before it; none in entries of before there was a chain.
+    pub digest: Option<Text<Digest>>,
 }
 
 impl From<Entry> for AuditView {
     fn from(entry: Entry) -> AuditView {
         AuditView {
+            entry: entry.id,
             at_ms: entry.at.0,
             actor: entry.actor,
             action: entry.action,
             subject: entry.subject,
             detail: entry.detail,
+            digest: entry.digest.map(Text),
         }
     }
 }

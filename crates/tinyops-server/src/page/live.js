@@ -5,6 +5,7 @@ setInterval(async () => {
   try {
     const answer = await fetch(location.href, { headers: { accept: "text/html" } });
     if (!answer.ok) return;
+    if (answer.redirected) return location.reload(); // The session is over.
     const next = new DOMParser().parseFromString(await answer.text(), "text/html");
     for (const part of ["main", ".clock"]) {
       const [old, fresh] = [document.querySelector(part), next.querySelector(part)];

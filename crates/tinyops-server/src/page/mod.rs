@@ -3,9 +3,11 @@
 //! One file a page: it reads rows from the store, makes a [`Markup`], and decides nothing.
 //! `style.css` and the twelve lines of `live.js` are compiled in.
 
+mod audit;
 mod device;
 mod drift;
 mod figure;
+mod login;
 mod model;
 mod overview;
 mod part;
@@ -16,8 +18,9 @@ mod tests;
 
 use axum::Router;
 use axum::http::{StatusCode, header};
+use axum::middleware;
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use tinyops_fleet::FleetError;
 use tinyops_store::StoreError;
@@ -27,8 +30,9 @@ use crate::app::App;
 use crate::civil::Moment;
 
 /// The routes of the pages and of what they load.
-pub(crate) fn routes() -> Router<App> {
-    Router::new()
+pub(crate) fn routes(app: &App) -> Router<App> {
+    let guard = middleware::from_fn_with_state(app.clone(), login::guard);
+    let pages = Router::new()
         .route("/", get(overview::show))
         .route("/runs", get(run::list))
         .route("/runs/{run}", get(run::show))
@@ -39,8 +43,14 @@ pub(crate) fn routes() -> Router<App> {
         .route("/drift", get(drift::show))
         .route("/rollouts", get(rollout::list))
         .route("/rollouts/{rollout}", get(rollout::show))
+        .route("/audit", get(audit::show))
+        .route_layer(guard);
+    Router::new()
+        .route("/login", get(login::show).post(login::enter))
+        .route("/logout", post(login::leave))
         .route("/assets/style.css", get(style))
         .route("/assets/live.js", get(live))
+        .merge(pages)
 }
 
 async fn style() -> impl IntoResponse {
@@ -68,15 +78,19 @@ enum Place {
     Devices,
     Drift,
     Rollouts,
+    Audit,
+    /// Off the navigation: it is for those who are asked who they are.
+    Login,
 }
 
-const PLACES: [(Place, &str, &str); 6] = [
+const PLACES: [(Place, &str, &str); 7] = [
     (Place::Overview, "/", "Overview"),
     (Place::Runs, "/runs", "Runs"),
     (Place::Models, "/models", "Models"),
     (Place::Devices, "/devices", "Devices"),
     (Place::Drift, "/drift", "Drift"),
     (Place::Rollouts, "/rollouts", "Rollouts"),
+    (Place::Audit, "/audit", "Audit"),
 ];
 
 /// A page before it has its frame.
@@ -111,6 +125,9 @@ impl Page {
                                 @for (place, path, name) in PLACES {
                                     a href=(path) aria-current=[(place == self.place).then_some("page")] { (name) }
                                 }
+                                @if !app.inner().door.is_open_here {
+                                    a href="/login" aria-current=[(self.place == Place::Login).then_some("page")] { "You" }
+                                }
                             }
                             span.clock { (now) " UTC" }
                         }
@@ -135,6 +152,8 @@ const LOGO: &str = r##"<svg viewBox="0 0 24 24" fill="none" stroke="currentColor
 enum PageError {
     /// There is no such thing; the words say what was looked for.
     Missing(String),
+    /// The caller may not; the words say who may not do what.
+    Denied(String),
     Store(FleetError),
 }
 
@@ -157,6 +176,11 @@ impl IntoResponse for PageError {
                 StatusCode::NOT_FOUND,
                 format!("{what} does not exist"),
                 "The navigation at the top of every page lists what does.",
+            ),
+            PageError::Denied(what) => (
+                StatusCode::FORBIDDEN,
+                what,
+                "docs/guide/access.md says which role may; another token can be shown at /login.",
             ),
             PageError::Store(cause) => {
                 error!(%cause, "a page could not be read from the store");

@@ -217,7 +217,7 @@ async fn a_gateway_carries_many_devices_and_brings_back_what_they_are_owed() {
     let fleet = running.app().fleet();
     let now = running.app().now();
     fleet
-        .open_round(ModelId(0), None, "test", now)
+        .open_round(ModelId(0), None, "test", "test", now)
         .await
         .unwrap();
     let owed = exchange(&running, serde_json::json!({ "devices": ids })).await;

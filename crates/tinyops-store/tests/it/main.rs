@@ -1,6 +1,7 @@
 //! One suite for every back end: what a caller sees must not depend on where the bytes are.
 
 mod artifacts;
+mod audit;
 mod backend;
 mod crash;
 mod full;

@@ -13,7 +13,8 @@ use crate::{
 /// Serve the API, the pages and MQTT, and turn both loops
 ///
 /// Devices register and report; drift makes statistics rounds, rounds make pipeline runs, runs make rollouts.
-/// When HTTP is not on loopback, management calls need the token in `.tinyops/admin.token`.
+/// When HTTP is not on loopback, every call needs a token: `tinyops tokens` makes them, and `.tinyops/admin.token`
+/// holds the first one.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: tinyops serve --http 0.0.0.0:8420 --mqtt 0.0.0.0:1883")]
 pub(crate) struct Serve {

@@ -1,0 +1,200 @@
+//! Every call of the API's document that changes something leaves an entry in the audit log.
+
+use std::collections::BTreeSet;
+
+use tinyops_store::alert::{self, NewAlert};
+use tinyops_store::drift::Scope;
+use tinyops_store::model::{self, NewModel};
+use tinyops_store::{ModelId, audit};
+use tinyops_wire::payload::{self, SectionId};
+
+use super::*;
+
+/// One call in an order in which each can succeed: method, path in the document, path, body, status.
+type Call = (&'static str, &'static str, &'static str, Value, u16);
+
+fn calls() -> Vec<Call> {
+    let why = || json!({ "why": "a test" });
+    let device = json!({ "board": "esp-eye", "cohort": "hall-2", "device": "00000000000000aa" });
+    let spare = json!({ "board": "esp-eye", "device": "00000000000000bb" });
+    let class = json!({ "board": "esp-eye", "cohort": "hall-2" });
+    let token = json!({ "name": "ana", "role": "operator" });
+    let round = json!({ "model": "11111111", "why": "a test" });
+    let rollout = || json!({ "model": "fan", "version": 1 });
+    vec![
+        ("post", "/api/v1/devices", "/api/v1/devices", device, 201),
+        ("post", "/api/v1/devices", "/api/v1/devices", spare, 201),
+        (
+            "delete",
+            "/api/v1/devices/{device}",
+            "/api/v1/devices/00000000000000bb",
+            Value::Null,
+            204,
+        ),
+        (
+            "post",
+            "/api/v1/class-tokens",
+            "/api/v1/class-tokens",
+            class,
+            201,
+        ),
+        ("post", "/api/v1/tokens", "/api/v1/tokens", token, 201),
+        (
+            "delete",
+            "/api/v1/tokens/{name}",
+            "/api/v1/tokens/ana",
+            Value::Null,
+            204,
+        ),
+        ("post", "/api/v1/runs", "/api/v1/runs", json!({}), 202),
+        ("post", "/api/v1/rounds", "/api/v1/rounds", round, 201),
+        (
+            "post",
+            "/api/v1/rollouts",
+            "/api/v1/rollouts",
+            rollout(),
+            201,
+        ),
+        (
+            "post",
+            "/api/v1/rollouts/{rollout}/pause",
+            "/api/v1/rollouts/1/pause",
+            why(),
+            200,
+        ),
+        (
+            "post",
+            "/api/v1/rollouts/{rollout}/resume",
+            "/api/v1/rollouts/1/resume",
+            Value::Null,
+            200,
+        ),
+        (
+            "post",
+            "/api/v1/rollouts/{rollout}/revert",
+            "/api/v1/rollouts/1/revert",
+            why(),
+            200,
+        ),
+        (
+            "post",
+            "/api/v1/rollouts",
+            "/api/v1/rollouts",
+            rollout(),
+            201,
+        ),
+        (
+            "post",
+            "/api/v1/models/{name}/take-back",
+            "/api/v1/models/fan/take-back",
+            why(),
+            200,
+        ),
+        (
+            "post",
+            "/api/v1/alerts/{alert}/acknowledge",
+            "/api/v1/alerts/1/acknowledge",
+            Value::Null,
+            200,
+        ),
+        (
+            "post",
+            "/api/v1/alerts/{alert}/resolve",
+            "/api/v1/alerts/1/resolve",
+            Value::Null,
+            200,
+        ),
+    ]
+}
+
+/// A version that is compiled for a board, and an alert.
+async fn seed(app: &App) {
+    // The smallest payload that is one; a release signs it.
+    let sections = [(SectionId::Program, &b"program"[..])];
+    let mut payload = vec![0; payload::encoded_len([7].into_iter())];
+    payload::encode(&sections, &mut payload).unwrap();
+    let payload = app.fleet().artifacts.put(&payload).await.unwrap();
+    let new = NewModel {
+        name: "fan".into(),
+        project: "fan".into(),
+        digest: Digest::of(b"model"),
+        run: None,
+        parent: None,
+        metrics: json!({ "packages": [{ "board": "esp-eye", "payload": payload.to_string() }] }),
+    };
+    let alarm = NewAlert {
+        scope: Scope::Cohort("hall-2@11111111".into()),
+        model: ModelId(0x1111_1111),
+        advice: "look".into(),
+        detail: json!({}),
+    };
+    let tx = app.db().begin("seed").await.unwrap();
+    model::add(&tx, &new, NOW).await.unwrap();
+    alert::raise(&tx, &alarm, NOW).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+async fn entry_count(app: &App) -> usize {
+    audit::list(app.db(), 10_000).await.unwrap().len()
+}
+
+#[tokio::test]
+async fn every_call_that_changes_something_leaves_an_entry() {
+    let app = app(Some("0123456789abcdef0123456789abcdef")).await;
+    seed(&app).await;
+    let fleet = app.fleet();
+    let entropy = tinyops_fleet::enrol::Entropy([9; 40]);
+    let role = tinyops_store::access::Role::Admin;
+    let made = fleet.make_access_token("walker", role, None, entropy, "test", NOW);
+    let (_, token) = made.await.unwrap();
+    let router = router(app.clone());
+    let (_, document) = call(&router, "GET", "/api/v1/openapi.json", None, Value::Null).await;
+    let (mut audited, mut records) = (BTreeSet::new(), BTreeSet::new());
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            match operation["x-audited"].as_bool() {
+                Some(true) => audited.insert(format!("{method} {path}")),
+                Some(false) => records.insert(format!("{method} {path}")),
+                None => {
+                    assert_eq!(
+                        method, "get",
+                        "{method} {path} does not say if it is audited"
+                    );
+                    false
+                }
+            };
+        }
+    }
+    // What devices send is a record itself; nothing else may go without an entry.
+    let expected = ["post /api/v1/gateway/exchange", "post /api/v1/reports"];
+    assert_eq!(records.iter().collect::<Vec<_>>(), expected);
+
+    for (method, operation, path, body, status) in calls() {
+        let before = entry_count(&app).await;
+        let wrong = call(&router, &method.to_uppercase(), path, None, body.clone()).await;
+        assert_eq!(wrong.0, StatusCode::UNAUTHORIZED, "{method} {path}");
+        assert_eq!(entry_count(&app).await, before, "{method} {path} refused");
+        let answer = call(
+            &router,
+            &method.to_uppercase(),
+            path,
+            Some(&token),
+            body.clone(),
+        )
+        .await;
+        assert_eq!(answer.0.as_u16(), status, "{method} {path}: {answer:?}");
+        assert!(
+            entry_count(&app).await > before,
+            "{method} {path} leaves no entry"
+        );
+        let newest = audit::list(app.db(), 1).await.unwrap().remove(0);
+        assert_eq!(newest.actor, "walker", "{method} {path}: {newest:?}");
+        audited.remove(&format!("{method} {operation}"));
+    }
+    assert!(
+        audited.is_empty(),
+        "these calls have no recipe in this test: {audited:?}"
+    );
+    let chain = audit::walk(app.db()).await.unwrap();
+    assert_eq!(chain.broken_at, None);
+}
