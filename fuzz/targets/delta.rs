@@ -9,8 +9,9 @@ const ROOM: u32 = 1 << 16;
 
 fn made(delta: &[u8], base: &[u8], piece: usize) -> Result<Vec<u8>, DeltaError> {
     // The fuzzer need not find digests: the base is whatever the delta asks for.
-    let mut decoder = Decoder::new(delta, Header::parse(delta)?.base)?;
-    let mut new = vec![0; decoder.header().bytes.min(ROOM) as usize];
+    let mut decoder = Decoder::IDLE;
+    let header = decoder.begin(delta, Header::parse(delta)?.base)?;
+    let mut new = vec![0; header.bytes.min(ROOM) as usize];
     for out in new.chunks_mut(piece) {
         let count = decoder.fill(delta, base, out)?;
         assert_eq!(count, out.len());

@@ -36,7 +36,7 @@ pub(crate) enum Bench {
     ///
     /// Prints one row a network; exits with 1 if one is slower than it may be.
     Host,
-    /// Hold the delivery half against its goals: rollouts, simulated and on a real store
+    /// Hold the delivery half against its goals: rollouts, simulated and on a real store, and deltas (needs Python)
     ///
     /// Prints one row a figure, with the peer's beside it; exits with 1 if one is missed.
     Ship {

@@ -1,10 +1,16 @@
 //! `cargo xtask bench ship`: the delivery half against the figures it must reach, and its peers.
 
 mod decisions;
+mod decoder;
 mod endpoint;
+mod peers;
+mod perturb;
 pub(crate) mod power_loss;
 mod rollouts;
+mod sizes;
+mod successors;
 
+use crate::bench_device::grouped;
 use crate::steps::Answer;
 
 /// One figure: what it must be, what it is, and what a peer's is.
@@ -21,6 +27,30 @@ pub(crate) struct Row {
     pub(crate) holds: bool,
 }
 
+impl Row {
+    /// Bytes, or another count, that may be at most `most`; without one they are only told.
+    fn at_most(name: &'static str, most: Option<u64>, own: u64, peer: String) -> Row {
+        Row {
+            name,
+            goal: most.map_or("–".to_owned(), |most| format!("≤ {}", grouped(most))),
+            own: grouped(own),
+            peer,
+            holds: most.is_none_or(|most| own <= most),
+        }
+    }
+
+    /// What cannot be measured here.
+    fn skipped(name: &'static str, why: &str) -> Row {
+        Row {
+            name,
+            goal: "–".to_owned(),
+            own: format!("skipped: {why}"),
+            peer: String::new(),
+            holds: true,
+        }
+    }
+}
+
 /// A measurement by its name; it gives one row or more.
 type Measurement = (&'static str, fn() -> Result<Vec<Row>, String>);
 
@@ -31,6 +61,11 @@ const MEASUREMENTS: &[Measurement] = &[
     ("rollout decisions", decisions::decisions),
     ("endpoint load", endpoint::load),
     ("endpoint kills", endpoint::kills),
+    ("delta of all weights", sizes::all_weights),
+    ("delta of the last layer", sizes::last_layer),
+    ("delta of a retrained network", successors::retrained),
+    ("packed network", sizes::full),
+    ("delta decoder", decoder::decoder),
 ];
 
 /// Measures those whose name contains one of `rows`, and prints.

@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use parts::{Kind, Part, parts};
 use tinyops_wire::Digest;
-use tinyops_wire::delta::{HEADER_BYTES, Header, Mode, Span};
+use tinyops_wire::delta::{HEADER_BYTES, Header, Layout, Mode, Span};
 use writer::Writer;
 
 /// Bytes that are the same in both images are worth a span of their own from so many on.
@@ -184,18 +184,18 @@ impl Images<'_> {
         };
         match part.kind {
             Kind::Weights(layout) => {
-                numbers(1, None, 0);
-                numbers(1, Some(layout), 0);
+                numbers(1, Layout::ONE, 0);
+                numbers(1, layout, 0);
             }
             Kind::Numbers { width, zero_point } => {
-                numbers(width, None, 0);
+                numbers(width, Layout::ONE, 0);
                 if zero_point != 0 {
-                    numbers(width, None, zero_point);
+                    numbers(width, Layout::ONE, zero_point);
                 }
             }
             Kind::Bytes => {
-                numbers(1, None, 0);
-                numbers(4, None, 0);
+                numbers(1, Layout::ONE, 0);
+                numbers(4, Layout::ONE, 0);
                 if let Some(old) = old {
                     ways.push(self.edited(range, old.range.clone()));
                 }
@@ -304,7 +304,7 @@ fn span_of(mode: Mode, range: Range<usize>, old: usize) -> Span {
         bytes: range.len() as u32,
         old: old as u32,
         width: 1,
-        layout: None,
+        layout: Layout::ONE,
         zero_point: 0,
     }
 }

@@ -84,7 +84,8 @@ impl<F: Flash> Slots<F> {
                 detail: header.bytes.saturating_add(wanted.bytes),
             });
         }
-        let mut decoder = Decoder::new(delta, base_name).map_err(|_| MALFORMED)?;
+        let mut decoder = Decoder::IDLE;
+        decoder.begin(delta, base_name).map_err(|_| MALFORMED)?;
         if !is_erased {
             self.erase(place, start)?;
         }

@@ -79,7 +79,15 @@ pub(crate) fn run_loaded(
     machine: &Machine,
     file: &RunFile<'_>,
 ) -> Result<String, EmulateError> {
-    let bytes = file.to_bytes();
+    load(program, machine, &file.to_bytes())
+}
+
+/// Boots a program with a file in memory; answers with what it printed.
+pub(crate) fn load(
+    program: &Path,
+    machine: &Machine,
+    bytes: &[u8],
+) -> Result<String, EmulateError> {
     if bytes.len() > machine.loaded.bytes as usize {
         return Err(EmulateError::TooSmall {
             memory: "flash".to_owned(),
@@ -91,8 +99,8 @@ pub(crate) fn run_loaded(
         .tempfile()
         .map_err(EmulateError::io("cannot make a temporary file"))?;
     loaded
-        .write_all(&bytes)
-        .map_err(EmulateError::io("cannot write the plan for the emulator"))?;
+        .write_all(bytes)
+        .map_err(EmulateError::io("cannot write the file for the emulator"))?;
     qemu::run(machine, program, Given::Loaded(loaded.path()), PATIENCE)
 }
 

@@ -6,6 +6,7 @@
 //! how to get them and the caller reports that the smoke test was not run.
 
 mod bench;
+mod delta;
 mod firmware;
 mod machine;
 mod qemu;
@@ -14,6 +15,7 @@ mod smoke;
 mod trace;
 
 pub use bench::{Bench, Measured, RunFile, runtime_flash_bytes};
+pub use delta::{DeltaBench, DeltaMeasured, delta_flash_bytes};
 pub use firmware::{Firmware, Memory, Toolchain};
 pub use machine::{MACHINES, Machine, Region, Uart};
 pub use report::{Case, Smoke};

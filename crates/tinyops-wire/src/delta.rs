@@ -14,9 +14,10 @@ use core::fmt;
 
 use crate::Digest;
 use crate::bytes::Reader;
-use coder::Coder;
+use coder::{Coder, Input};
+use model::{Narrow, Sums};
 
-pub use coder::{Probability, RANGE_LEAST};
+pub use coder::{EVEN_BITS, Probability, RANGE_LEAST};
 pub use model::{CLASSES, LENGTHS, Magnitude, Model, RUN_LENGTHS, WIDE_BITS};
 
 /// How a delta begins.
@@ -97,16 +98,6 @@ pub enum Mode {
     Raw = 3,
 }
 
-impl Mode {
-    fn reads_old(self) -> bool {
-        matches!(self, Mode::Skip | Mode::Delta)
-    }
-
-    fn is_raw(self) -> bool {
-        matches!(self, Mode::Skip | Mode::Raw)
-    }
-}
-
 /// Where the weights of each output channel lie in a span: `inner` weights of a channel, then of
 /// the next, for `channels` of them; that so many times; then the next channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,15 +111,22 @@ pub struct Layout {
 }
 
 impl Layout {
+    /// All weights belong to one channel.
+    pub const ONE: Layout = Layout {
+        inner: 1 << 31,
+        channels: 1,
+        times: 1,
+    };
+
     /// The channel of a weight, and how many weights from there on are of the same.
     #[inline]
     pub fn channel(&self, index: u32) -> (u32, u32) {
-        let turn = index / self.inner;
-        let group = turn / self.channels / self.times;
-        let channel = group
-            .wrapping_mul(self.channels)
-            .wrapping_add(turn % self.channels);
-        (channel, self.inner - index % self.inner)
+        // None is 0; the compiler does not know it.
+        let [inner, channels, times] = [self.inner, self.channels, self.times].map(|n| n.max(1));
+        let turn = index / inner;
+        let group = turn / channels / times;
+        let channel = group.wrapping_mul(channels).wrapping_add(turn % channels);
+        (channel, inner - index % inner)
     }
 }
 
@@ -144,10 +142,26 @@ pub struct Span {
     /// Bytes of a number, 1 to 4; numbers are little-endian. For [`Mode::Delta`] and [`Mode::Fresh`].
     pub width: u8,
     /// For numbers of one byte: how their residuals add up by channel.
-    pub layout: Option<Layout>,
+    pub layout: Layout,
     /// For wider numbers, which are one for each channel: what a channel's sum of residuals is
     /// multiplied by and taken from its number, as a zero point folded into a bias is.
     pub zero_point: i8,
+}
+
+impl Span {
+    /// No bytes, at the start of the old image.
+    pub const NONE: Span = Span {
+        mode: Mode::Skip,
+        bytes: 0,
+        old: 0,
+        width: 0,
+        layout: Layout {
+            inner: 0,
+            channels: 0,
+            times: 0,
+        },
+        zero_point: 0,
+    };
 }
 
 /// Makes a new image from an old one and a delta.
@@ -155,67 +169,64 @@ pub struct Span {
 /// It may be given up and begun anew at any time: what it makes depends on nothing else.
 #[derive(Clone)]
 pub struct Decoder {
-    header: Header,
     model: Model,
     sums: [i16; CHANNELS],
-    range: u32,
-    code: u32,
+    coder: Coder,
     /// The next byte of the delta.
     at: u32,
+    /// Bytes of the new image.
+    bytes: u32,
     /// Bytes made.
     made: u32,
     span: Span,
     /// Bytes of the span that are made.
     done: u32,
-    magnitude: Magnitude,
-    /// Zeros that follow, if that is known, before a value that is not.
-    run: Option<u32>,
+    narrow: Narrow,
     /// What is left of the number begun, from its lowest byte on.
     number: u32,
     number_bytes: u8,
 }
 
 impl Decoder {
-    /// Begins with a delta and the name of the old image that the caller has ([`Header::base_of`]).
+    /// A decoder that makes nothing yet; all its bytes are 0, so that a static one takes no flash.
+    pub const IDLE: Decoder = Decoder {
+        model: Model::NONE,
+        sums: [0; CHANNELS],
+        coder: Coder { range: 0, code: 0 },
+        at: 0,
+        bytes: 0,
+        made: 0,
+        span: Span::NONE,
+        done: 0,
+        narrow: Narrow::NONE,
+        number: 0,
+        number_bytes: 0,
+    };
+
+    /// Begins with a delta and the name of the old image that the caller has ([`Header::base_of`]),
+    /// whatever was made before.
     ///
     /// # Errors
     /// Those of [`Header::parse`], and [`DeltaError::Base`] if the delta is for another old image.
-    pub fn new(delta: &[u8], base: [u8; 8]) -> Result<Decoder, DeltaError> {
+    pub fn begin(&mut self, delta: &[u8], base: [u8; 8]) -> Result<Header, DeltaError> {
         let header = Header::parse(delta)?;
         if header.base != base {
             return Err(DeltaError::Base);
         }
-        let code = delta
-            .get(HEADER_BYTES..)
-            .and_then(|coded| coded.first_chunk());
-        let code = u32::from_be_bytes(*code.ok_or(DeltaError::Truncated)?);
-        Ok(Decoder {
-            header,
-            model: Model::new(),
-            sums: [0; CHANNELS],
+        let code = delta.get(HEADER_BYTES..HEADER_BYTES + 4);
+        let code = code.ok_or(DeltaError::Truncated)?;
+        let code = code
+            .iter()
+            .fold(0, |code, &byte| code << 8 | u32::from(byte));
+        *self = Decoder::IDLE;
+        self.model.reset();
+        self.coder = Coder {
             range: u32::MAX,
             code,
-            at: HEADER_BYTES as u32 + 4,
-            made: 0,
-            span: Span {
-                mode: Mode::Raw,
-                bytes: 0,
-                old: 0,
-                width: 1,
-                layout: None,
-                zero_point: 0,
-            },
-            done: 0,
-            magnitude: Magnitude::START,
-            run: None,
-            number: 0,
-            number_bytes: 0,
-        })
-    }
-
-    /// What the delta says of itself.
-    pub fn header(&self) -> &Header {
-        &self.header
+        };
+        self.at = HEADER_BYTES as u32 + 4;
+        self.bytes = header.bytes;
+        Ok(header)
     }
 
     /// How many bytes are made.
@@ -234,209 +245,141 @@ impl Decoder {
     /// [`DeltaError::Damaged`].
     pub fn fill(&mut self, delta: &[u8], base: &[u8], out: &mut [u8]) -> Result<usize, DeltaError> {
         let coded = delta.get(self.at as usize..).unwrap_or_default();
-        let mut coder = Coder {
-            range: self.range,
-            code: self.code,
+        let mut input = Input {
+            coder: self.coder,
             rest: coded.iter(),
             lacking: 0,
         };
-        let mut filled = 0;
-        while filled < out.len() && self.made < self.header.bytes {
+        let wanted = out.len().min((self.bytes - self.made) as usize);
+        let mut rest = out.get_mut(..wanted).unwrap_or_default();
+        while !rest.is_empty() {
             if self.done == self.span.bytes {
-                self.next_span(&mut coder, base.len())?;
+                self.next_span(&mut input, base.len())?;
             }
-            let left = (self.span.bytes - self.done) as usize;
-            let count = left.min(out.len() - filled);
-            let part = &mut out[filled..filled + count];
-            let old = match self.span.mode.reads_old() {
-                true => base.get(self.span.old as usize..).unwrap_or_default(),
-                false => &[],
+            let count = rest.len().min((self.span.bytes - self.done) as usize);
+            let (part, others) = rest.split_at_mut(count);
+            rest = others;
+            let old = match self.span.mode {
+                Mode::Skip | Mode::Delta => base.get(self.span.old as usize..),
+                Mode::Fresh | Mode::Raw => None,
             };
-            if self.span.mode.is_raw() {
-                let old = old.get(self.done as usize..).unwrap_or_default();
+            let old = old.and_then(|old| old.get(self.done as usize..));
+            let old = old.unwrap_or_default();
+            if self.span.width > 1 {
+                self.wide_numbers(&mut input, old, part);
+            } else {
                 match old.get(..count) {
                     Some(old) => part.copy_from_slice(old),
-                    None => part
-                        .iter_mut()
-                        .for_each(|byte| *byte = coder.even_bits(8) as u8),
+                    None => part.fill(0),
                 }
-                self.done += count as u32;
-            } else if self.span.width == 1 {
-                self.bytes(&mut coder, old, part);
-            } else {
-                self.numbers(&mut coder, old, part);
+                match self.span.mode {
+                    Mode::Skip => {}
+                    Mode::Raw => part
+                        .iter_mut()
+                        .for_each(|byte| *byte = input.even_bits(8) as u8),
+                    Mode::Delta | Mode::Fresh => {
+                        let sums = &mut Sums {
+                            layout: &self.span.layout,
+                            sums: &mut self.sums,
+                        };
+                        let narrow = &mut self.narrow;
+                        narrow.add(&mut input, &mut self.model, sums, self.done, part);
+                    }
+                }
             }
-            filled += count;
+            self.done += count as u32;
             self.made += count as u32;
         }
-        (self.range, self.code) = (coder.range, coder.code);
-        self.at += (coded.len() - coder.rest.len()) as u32;
-        if coder.lacking > 0 {
+        self.coder = input.coder;
+        self.at += (coded.len() - input.rest.len()) as u32;
+        if input.lacking > 0 {
             return Err(DeltaError::Truncated);
         }
-        if self.made == self.header.bytes {
-            if !coder.rest.as_slice().is_empty() {
+        if self.made == self.bytes {
+            if !input.rest.as_slice().is_empty() {
                 return Err(DeltaError::Trailing);
             }
             // The encoder ends on the least code that means what it wrote.
-            if coder.code != 0 {
+            if self.coder.code != 0 {
                 return Err(DeltaError::Damaged);
             }
         }
-        Ok(filled)
+        Ok(wanted)
     }
 
-    fn next_span(&mut self, coder: &mut Coder<'_>, base_bytes: usize) -> Result<(), DeltaError> {
-        // Spans lie side by side in the old image too, where nothing else is said.
-        let expected = self.span.old.wrapping_add(self.span.bytes);
-        let mode = match coder.even_bits(2) {
+    fn next_span(&mut self, input: &mut Input<'_>, base_bytes: usize) -> Result<(), DeltaError> {
+        let mode = match input.even_bits(2) {
             0 => Mode::Skip,
             1 => Mode::Delta,
             2 => Mode::Fresh,
             _ => Mode::Raw,
         };
-        let bytes = coder.number().wrapping_add(1);
         let mut span = Span {
             mode,
-            bytes,
-            old: expected,
+            bytes: input.number() + 1,
+            // Spans lie side by side in the old image too, where nothing else is said.
+            old: self.span.old.wrapping_add(self.span.bytes),
             width: 1,
-            layout: None,
+            layout: Layout::ONE,
             zero_point: 0,
         };
-        if coder.even_bit() {
-            let distance = coder.number();
-            span.old = match coder.even_bit() {
-                true => expected.wrapping_sub(distance),
-                false => expected.wrapping_add(distance),
+        if input.even_bits(1) == 1 {
+            let distance = input.number();
+            span.old = match input.even_bits(1) {
+                0 => span.old.wrapping_add(distance),
+                _ => span.old.wrapping_sub(distance),
             };
         }
-        if !mode.is_raw() {
-            span.width = coder.even_bits(2) as u8 + 1;
-            let has_more = coder.even_bit();
+        if matches!(mode, Mode::Delta | Mode::Fresh) {
+            span.width = input.even_bits(2) as u8 + 1;
+            let has_more = input.even_bits(1) == 1;
             if has_more && span.width == 1 {
-                let mut next = || coder.number().wrapping_add(1);
-                span.layout = Some(Layout {
-                    inner: next(),
-                    channels: next(),
-                    times: next(),
-                });
+                span.layout = Layout {
+                    inner: input.number() + 1,
+                    channels: input.number() + 1,
+                    times: input.number() + 1,
+                };
                 self.sums = [0; CHANNELS];
             } else if has_more {
-                span.zero_point = coder.even_bits(8) as i8;
+                span.zero_point = input.even_bits(8) as i8;
             }
         }
-        let old_end = u64::from(span.old) + u64::from(bytes);
-        let is_sound = bytes <= self.header.bytes - self.made
-            && (!mode.reads_old() || old_end <= base_bytes as u64)
-            && bytes.is_multiple_of(u32::from(span.width));
-        if coder.lacking > 0 {
+        if input.lacking > 0 {
             return Err(DeltaError::Truncated);
         }
-        if !is_sound {
+        let reads_old = matches!(mode, Mode::Skip | Mode::Delta);
+        let old_end = span.old.checked_add(span.bytes);
+        if span.bytes > self.bytes - self.made
+            || reads_old && old_end.is_none_or(|end| end as usize > base_bytes)
+            || !span.bytes.is_multiple_of(u32::from(span.width))
+        {
             return Err(DeltaError::Span { offset: self.made });
         }
-        (self.span, self.done) = (span, 0);
-        (self.magnitude, self.run) = (Magnitude::START, None);
+        (self.span, self.done, self.narrow) = (span, 0, Narrow::START);
         Ok(())
     }
 
-    /// Numbers of one byte.
-    fn bytes(&mut self, coder: &mut Coder<'_>, old: &[u8], mut out: &mut [u8]) {
-        let mut old = old.get(self.done as usize..).unwrap_or_default();
-        while !out.is_empty() {
-            let (channel, together) = match &self.span.layout {
-                Some(layout) => layout.channel(self.done),
-                None => (0, u32::MAX),
-            };
-            let count = out.len().min(together as usize);
-            let (part, rest) = out.split_at_mut(count);
-            let (old_part, old_rest) = old.split_at_checked(count).unwrap_or_default();
-            let sum = residuals(
-                coder,
-                &mut self.model,
-                &mut self.magnitude,
-                &mut self.run,
-                old_part,
-                part,
-            );
-            let sums = &mut self.sums[channel as usize % CHANNELS];
-            *sums = sums.wrapping_add(sum as i16);
-            (out, old) = (rest, old_rest);
-            self.done += count as u32;
-        }
-    }
-
     /// Numbers of more bytes, one of which may have been begun.
-    fn numbers(&mut self, coder: &mut Coder<'_>, old: &[u8], out: &mut [u8]) {
-        let width = u32::from(self.span.width);
-        for byte in out {
+    fn wide_numbers(&mut self, input: &mut Input<'_>, old: &[u8], out: &mut [u8]) {
+        let width = self.span.width;
+        for (index, byte) in out.iter_mut().enumerate() {
             if self.number_bytes == 0 {
-                let index = self.done / width;
-                let sum = self.sums[index as usize % CHANNELS];
-                let folded = i32::from(self.span.zero_point) * i32::from(sum);
-                let mut number = model::wide(coder, &mut self.model).wrapping_sub(folded) as u32;
-                let old = old.get(self.done as usize..).unwrap_or_default();
-                for (index, &byte) in old.iter().take(width as usize).enumerate() {
-                    number = number.wrapping_add(u32::from(byte) << (8 * index));
+                let channel = (self.done as usize + index) / usize::from(width.max(1));
+                let folded =
+                    i32::from(self.span.zero_point) * i32::from(self.sums[channel % CHANNELS]);
+                let residual = model::wide(input, &mut self.model.wide);
+                self.number = residual.wrapping_sub(folded) as u32;
+                let old = old.get(index..).unwrap_or_default();
+                for (place, &byte) in old.iter().take(width.into()).enumerate() {
+                    self.number = self.number.wrapping_add(u32::from(byte) << (8 * place));
                 }
-                self.number = number;
-                self.number_bytes = self.span.width;
+                self.number_bytes = width;
             }
             *byte = self.number as u8;
             self.number >>= 8;
             self.number_bytes -= 1;
-            self.done += 1;
         }
     }
-}
-
-/// Makes bytes by adding residuals to old ones, or to 0; answers the sum of the residuals.
-fn residuals(
-    coder: &mut Coder<'_>,
-    model: &mut Model,
-    magnitude: &mut Magnitude,
-    run: &mut Option<u32>,
-    old: &[u8],
-    out: &mut [u8],
-) -> i32 {
-    let mut sum = 0_i32;
-    let mut old = old.iter();
-    let mut out = out.iter_mut();
-    while !out.as_slice().is_empty() {
-        let class = magnitude.class();
-        let is_zero = if class == 0 {
-            let zeros = run.take().unwrap_or_else(|| model::run(coder, model));
-            let now = (zeros as usize).min(out.len());
-            for byte in out.by_ref().take(now) {
-                *byte = old.next().copied().unwrap_or(0);
-            }
-            if out.as_slice().is_empty() {
-                *run = Some(zeros - now as u32);
-                return sum;
-            }
-            false
-        } else {
-            !coder.bit(&mut model.lengths[class][0])
-        };
-        let Some(byte) = out.next() else { return sum };
-        let mut value = i32::from(old.next().copied().unwrap_or(0));
-        if is_zero {
-            magnitude.take(0);
-        } else {
-            let is_negative = coder.even_bit();
-            let mut amount = 1;
-            if coder.bit(&mut model.lengths[class][1]) {
-                amount = model::amount(coder, model, class);
-            }
-            magnitude.take(amount);
-            let residual = model::signed(amount, is_negative);
-            sum = residual.wrapping_add(sum);
-            value += residual;
-        }
-        *byte = value as u8;
-    }
-    sum
 }
 
 /// Makes the whole new image into `out`, and holds it against the delta's digest; answers how many bytes.
@@ -444,14 +387,15 @@ fn residuals(
 /// # Errors
 /// [`DeltaError`]; `out` then holds nothing of use.
 pub fn apply(delta: &[u8], base: &[u8], out: &mut [u8]) -> Result<usize, DeltaError> {
-    let mut decoder = Decoder::new(delta, Header::base_of(base))?;
-    let bytes = decoder.header.bytes as usize;
-    let out = out.get_mut(..bytes).ok_or(DeltaError::Room {
-        needed: decoder.header.bytes,
-    })?;
+    let mut decoder = Decoder::IDLE;
+    let header = decoder.begin(delta, Header::base_of(base))?;
+    let needed = header.bytes;
+    let out = out
+        .get_mut(..needed as usize)
+        .ok_or(DeltaError::Room { needed })?;
     decoder.fill(delta, base, out)?;
-    match Digest::of(out).prefix() == decoder.header.result {
-        true => Ok(bytes),
+    match Digest::of(out).prefix() == header.result {
+        true => Ok(needed as usize),
         false => Err(DeltaError::Result),
     }
 }

@@ -1,8 +1,8 @@
 //! Writes spans as a delta's coder reads them: the mirror of `tinyops_wire::delta::Decoder`.
 
 use tinyops_wire::delta::{
-    CHANNELS, LENGTHS, Magnitude, Mode, Model, Probability, RANGE_LEAST, RUN_LENGTHS, Span,
-    WIDE_BITS,
+    CHANNELS, EVEN_BITS, LENGTHS, Layout, Magnitude, Mode, Model, Probability, RANGE_LEAST,
+    RUN_LENGTHS, Span, WIDE_BITS,
 };
 
 /// The state after some spans, and the bytes that they gave since it was last emptied of them.
@@ -25,9 +25,11 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new() -> Writer {
+        let mut model = Model::NONE;
+        model.reset();
         Writer {
             bytes: Vec::new(),
-            model: Model::new(),
+            model,
             sums: [0; CHANNELS],
             low: 0,
             range: u32::MAX,
@@ -98,8 +100,9 @@ impl Writer {
     fn residuals(&mut self, span: &Span, new: &[u8], old: &[u8]) {
         self.even_bits(u32::from(span.width) - 1, 2);
         if span.width == 1 {
-            self.even_bits(u32::from(span.layout.is_some()), 1);
-            if let Some(layout) = span.layout {
+            let (layout, has_channels) = (span.layout, span.layout != Layout::ONE);
+            self.even_bits(u32::from(has_channels), 1);
+            if has_channels {
                 [layout.inner, layout.channels, layout.times]
                     .iter()
                     .for_each(|count| self.number(count - 1));
@@ -144,28 +147,39 @@ impl Writer {
             let residual = i32::from(residuals[index]);
             let amount = residual.unsigned_abs();
             if class > 0 {
-                self.bit(|model| &mut model.lengths[class][0], amount > 0);
+                self.split(
+                    |model| &mut model.lengths[class][0],
+                    Probability::bound,
+                    amount > 0,
+                );
             }
             if amount > 0 {
-                self.even_bits(u32::from(residual < 0), 1);
+                // With the bit before and the one after the sign shares what the coder takes in.
+                self.range >>= 1;
+                if residual < 0 {
+                    self.low += u64::from(self.range);
+                }
+                self.split(
+                    |model| &mut model.lengths[class][1],
+                    Probability::coarse_bound,
+                    amount > 1,
+                );
+            }
+            self.put_out();
+            if amount > 1 {
                 self.amount(class, amount);
             }
             magnitude.take(amount);
-            if let Some(layout) = span.layout {
-                let channel = layout.channel(index as u32).0 as usize % CHANNELS;
-                self.sums[channel] = self.sums[channel].wrapping_add(residual as i16);
-            }
+            let channel = span.layout.channel(index as u32).0 as usize % CHANNELS;
+            self.sums[channel] = self.sums[channel].wrapping_add(residual as i16);
             index += 1;
         }
     }
 
     fn amount(&mut self, class: usize, amount: u32) {
         let length = bits(amount) as usize;
-        for more in 1..LENGTHS.min(length + 1) {
+        for more in 2..LENGTHS.min(length + 1) {
             self.bit(|model| &mut model.lengths[class][more], length > more);
-        }
-        if length < 2 {
-            return;
         }
         let high = amount >> (length - 2) & 1;
         self.bit(|model| &mut model.tops[length - 2][0], high == 1);
@@ -198,9 +212,9 @@ impl Writer {
             self.bit(|model| &mut model.wide[node], bit == 1);
             node = (node << 1 | bit as usize) & ((1 << WIDE_BITS) - 1);
         }
-        self.even_bits(amount, length.saturating_sub(1));
-        if amount != 0 {
-            self.even_bits(u32::from(residual < 0), 1);
+        if self.is_exact {
+            let bits = (amount ^ 1 << (length.max(1) - 1)) << 1 | u32::from(residual < 0);
+            self.even_bits(bits, length);
         }
     }
 
@@ -211,25 +225,37 @@ impl Writer {
     }
 
     fn bit(&mut self, of: impl FnOnce(&mut Model) -> &mut Probability, bit: bool) {
+        self.split(of, Probability::bound, bit);
+        self.put_out();
+    }
+
+    /// Takes one part of the range, and puts out nothing yet.
+    fn split(
+        &mut self,
+        of: impl FnOnce(&mut Model) -> &mut Probability,
+        bound: fn(Probability, u32) -> u32,
+        bit: bool,
+    ) {
         let probability = of(&mut self.model);
-        let bound = probability.bound(self.range);
+        let bound = bound(*probability, self.range);
         probability.learn(bit);
         if bit {
+            self.range = bound;
+        } else {
             self.low += u64::from(bound);
             self.range -= bound;
-        } else {
-            self.range = bound;
         }
-        self.put_out();
     }
 
     /// The lowest `count` bits of a number, the highest first.
     fn even_bits(&mut self, number: u32, count: u32) {
-        for place in (0..count).rev() {
-            self.range >>= 1;
-            if number >> place & 1 == 1 {
-                self.low += u64::from(self.range);
-            }
+        let mut left = count;
+        while left > 0 {
+            let now = left.min(EVEN_BITS);
+            left -= now;
+            let part = number >> left & ((1 << now) - 1);
+            self.range >>= now;
+            self.low += u64::from(part) * u64::from(self.range);
             self.put_out();
         }
     }

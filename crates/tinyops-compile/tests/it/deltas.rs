@@ -1,5 +1,7 @@
 //! Deltas: what they make, how large they are, and what is refused.
 
+use std::path::Path;
+
 use proptest::prelude::*;
 use tinyops_compile::{DELTA_EXCESS_MAX, compile, delta, payload};
 use tinyops_model::{Body, Data, Graph, Model, OpKind, Task};
@@ -11,7 +13,8 @@ use crate::networks::{Random, classifier, model, network};
 
 /// Makes `new` from the delta in pieces of so many bytes.
 fn in_pieces(delta: &[u8], old: &[u8], piece: usize) -> Result<Vec<u8>, DeltaError> {
-    let mut decoder = Decoder::new(delta, Header::base_of(old))?;
+    let mut decoder = Decoder::IDLE;
+    decoder.begin(delta, Header::base_of(old))?;
     let mut new = Vec::new();
     loop {
         let mut out = vec![0; piece];
@@ -189,6 +192,61 @@ fn every_damage_has_its_reason() {
         let error = apply(&flipped, &old, &mut out);
         assert!(error.is_err(), "bit {bit} makes no difference");
     }
+}
+
+/// Deltas of version 1 as they were written once: `name old delta new`, in hexadecimal digits.
+///
+/// `TINYOPS_BLESS=1 cargo test -p tinyops-compile` writes the file anew, for a new version of the format.
+#[test]
+fn deltas_of_version_1_are_read_for_ever() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/golden/wire/deltas.txt");
+    if std::env::var_os("TINYOPS_BLESS").is_some() {
+        std::fs::write(&path, golden_deltas()).expect("a file");
+    }
+    let text = std::fs::read_to_string(&path).expect("the golden file is in the repository");
+    assert_eq!(text.lines().count(), 5);
+    for line in text.lines() {
+        let words: Vec<&str> = line.split(' ').collect();
+        let [name, old, delta, new] = words[..] else {
+            panic!("four words: {line}");
+        };
+        let [old, delta, new] = [old, delta, new].map(bytes_of);
+        let mut out = vec![0; new.len()];
+        assert_eq!(apply(&delta, &old, &mut out), Ok(new.len()), "{name}");
+        assert!(out == new, "{name}");
+    }
+}
+
+fn bytes_of(hex: &str) -> Vec<u8> {
+    let digit = |byte: &u8| char::from(*byte).to_digit(16).expect("a digit") as u8;
+    let pairs = hex.as_bytes().as_chunks().0.iter();
+    pairs.map(|[a, b]| digit(a) << 4 | digit(b)).collect()
+}
+
+fn golden_deltas() -> String {
+    let graph = classifier();
+    let random = &mut Random::new(11);
+    let [small, large] = [1, 90].map(|most| moved(&graph, random, most));
+    let [old, small, large] =
+        [graph, small, large].map(|graph| payload_of(&model(Body::Network(graph), Task::Classify)));
+    let mut grown = old.clone();
+    grown.splice(300..300, (0..90_u8).map(|index| index.wrapping_mul(7)));
+    let cases = [
+        ("fresh", &[][..], &old),
+        ("same", &old, &old),
+        ("small", &old, &small),
+        ("large", &old, &large),
+        ("grown", &old, &grown),
+    ];
+    let hex = |bytes: &[u8]| {
+        let digits = bytes.iter().map(|byte| format!("{byte:02x}"));
+        digits.collect::<String>()
+    };
+    let line = |(name, old, new): (&str, &[u8], &Vec<u8>)| {
+        let delta = delta(old, new).expect("small images");
+        format!("{name} {} {} {}\n", hex(old), hex(&delta), hex(new))
+    };
+    cases.into_iter().map(line).collect()
 }
 
 proptest! {

@@ -19,11 +19,13 @@ struct Bits {
 
 impl Bits {
     fn even(&mut self, bits: u32, count: u32) {
-        for bit in (0..count).rev() {
-            self.range >>= 1;
-            if bits >> bit & 1 == 1 {
-                self.low += u64::from(self.range);
-            }
+        let mut left = count;
+        while left > 0 {
+            let now = left.min(8);
+            left -= now;
+            self.range >>= now;
+            let part = bits >> left & ((1 << now) - 1);
+            self.low += u64::from(part) * u64::from(self.range);
             while self.range < 1 << 24 {
                 self.range <<= 8;
                 self.shift();

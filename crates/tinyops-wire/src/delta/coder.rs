@@ -1,9 +1,12 @@
-//! The binary range coder of a delta: adaptive bits and plain ones, read from bytes.
+//! The binary range coder of a delta: adaptive bits and even ones, read from bytes.
 
 /// Below this the range takes in another byte.
 pub const RANGE_LEAST: u32 = 1 << 24;
 
-/// How likely a bit is 0, as two estimates that forget at different speeds; the coder takes their mean.
+/// Even bits that are read at once.
+pub const EVEN_BITS: u32 = 8;
+
+/// How likely a bit is 1, as two estimates that forget at different speeds; the coder takes their mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Probability {
     fast: u16,
@@ -14,7 +17,7 @@ impl Probability {
     /// Both bits are as likely.
     pub const EVEN: Probability = Probability::new(1 << 15);
 
-    /// A 0 in `of_65536` of 65,536 cases.
+    /// A 1 in so many of 65,536 cases.
     pub const fn new(of_65536: u16) -> Probability {
         Probability {
             fast: of_65536,
@@ -22,75 +25,105 @@ impl Probability {
         }
     }
 
-    /// The part of `range` that stands for 0: at least one 1,024th of it, never all.
+    /// The part of `range` that stands for 1: at least one 1,024th of it, never all.
     #[inline(always)]
     pub fn bound(self, range: u32) -> u32 {
         (range >> 17) * (u32::from(self.fast) + u32::from(self.slow))
     }
 
+    /// [`Self::bound`] of a range that may have only 14 bits: as exact as eight bits are.
+    #[inline(always)]
+    pub fn coarse_bound(self, range: u32) -> u32 {
+        (range >> 9) * ((u32::from(self.fast) + u32::from(self.slow)) >> 8 | 1)
+    }
+
     /// Learns from a bit.
     #[inline(always)]
     pub fn learn(&mut self, bit: bool) {
+        let (fast, slow) = (u32::from(self.fast), u32::from(self.slow));
         if bit {
-            self.fast -= self.fast >> 4;
-            self.slow -= self.slow >> 7;
+            self.fast = (fast + ((65_536 - fast) >> 5)) as u16;
+            self.slow = (slow + ((65_536 - slow) >> 7)) as u16;
         } else {
-            self.fast += !self.fast >> 4;
-            self.slow += !self.slow >> 7;
+            self.fast = (fast - (fast >> 5)) as u16;
+            self.slow = (slow - (slow >> 7)) as u16;
         }
     }
 }
 
-/// Reads bits.
-pub(super) struct Coder<'d> {
+/// Where the coder is. A value, not a place in memory: the loop over weights keeps it in registers.
+#[derive(Clone, Copy)]
+pub(super) struct Coder {
     pub(super) range: u32,
     pub(super) code: u32,
+}
+
+/// The coder and the bytes of a delta that are still to be read.
+pub(super) struct Input<'d> {
+    pub(super) coder: Coder,
     pub(super) rest: core::slice::Iter<'d, u8>,
     /// Bytes that were asked for after the last.
     pub(super) lacking: u32,
 }
 
-impl Coder<'_> {
+// Where code counts for more than time.
+impl Input<'_> {
     /// One bit, and what there is to learn from it.
-    #[inline(always)]
+    #[inline(never)]
     pub(super) fn bit(&mut self, probability: &mut Probability) -> bool {
-        let bound = probability.bound(self.range);
-        let bit = self.code >= bound;
-        if bit {
-            self.code -= bound;
-            self.range -= bound;
-        } else {
-            self.range = bound;
-        }
+        let mut coder = self.coder;
+        let bound = probability.bound(coder.range);
+        let bit = coder.code < bound;
         probability.learn(bit);
-        self.take_in();
+        if bit {
+            coder.range = bound;
+        } else {
+            coder.code -= bound;
+            coder.range -= bound;
+        }
+        self.coder = self.filled_up(coder);
         bit
     }
 
-    /// A bit that is as often 0 as 1.
-    #[inline(always)]
-    pub(super) fn even_bit(&mut self) -> bool {
-        self.range >>= 1;
-        let bit = self.code >= self.range;
-        if bit {
-            self.code -= self.range;
+    /// How many bits are 1 before one that is 0, at most `most`; each has a probability of its own
+    /// as far as there are.
+    #[inline(never)]
+    pub(super) fn ones(&mut self, probabilities: &mut [Probability], most: usize) -> usize {
+        let last = probabilities.len() - 1;
+        let mut ones = 0;
+        while ones < most && self.bit(&mut probabilities[ones.min(last)]) {
+            ones += 1;
         }
-        self.take_in();
-        bit
+        ones
     }
 
     /// So many even bits, at most 31, the highest first.
-    pub(super) fn even_bits(&mut self, count: u32) -> u32 {
-        (0..count).fold(0, |bits, _| bits << 1 | u32::from(self.even_bit()))
+    #[inline(never)]
+    pub(super) fn even_bits(&mut self, mut count: u32) -> u32 {
+        let mut bits = 0;
+        while count > 0 {
+            let now = count.min(EVEN_BITS);
+            let mut coder = self.coder;
+            coder.range >>= now;
+            // The encoder never goes beyond the last: what the division leaves over stands for nothing.
+            let part = (coder.code / coder.range.max(1)).min((1 << now) - 1);
+            coder.code -= part * coder.range;
+            self.coder = self.filled_up(coder);
+            bits = bits << now | part;
+            count -= now;
+        }
+        bits
     }
 
     /// A number below 2³¹: its length in five bits, then what is below its highest bit.
+    #[inline(never)]
     pub(super) fn number(&mut self) -> u32 {
         let length = self.even_bits(5);
         self.below(length)
     }
 
     /// The number of which only the bits below its highest, at `length - 1`, are still to be read.
+    #[inline(never)]
     pub(super) fn below(&mut self, length: u32) -> u32 {
         match length.checked_sub(1) {
             Some(below) => 1 << below | self.even_bits(below),
@@ -98,23 +131,28 @@ impl Coder<'_> {
         }
     }
 
+    /// The coder, when it has taken in bytes until its range is large enough.
     #[inline(always)]
-    fn take_in(&mut self) {
-        while self.range < RANGE_LEAST {
-            self.take_byte();
+    pub(super) fn filled_up(&mut self, coder: Coder) -> Coder {
+        match coder.range >> RANGE_LEAST.trailing_zeros() {
+            0 => self.fill_up(coder),
+            _ => coder,
         }
     }
 
-    #[inline(always)]
-    fn take_byte(&mut self) {
-        let byte = match self.rest.next() {
-            Some(&byte) => byte,
-            None => {
-                self.lacking += 1;
-                0
-            }
-        };
-        self.range <<= 8;
-        self.code = self.code << 8 | u32::from(byte);
+    #[inline(never)]
+    fn fill_up(&mut self, mut coder: Coder) -> Coder {
+        while coder.range < RANGE_LEAST {
+            let byte = match self.rest.next() {
+                Some(&byte) => byte,
+                None => {
+                    self.lacking += 1;
+                    0
+                }
+            };
+            coder.range <<= 8;
+            coder.code = coder.code << 8 | u32::from(byte);
+        }
+        coder
     }
 }
