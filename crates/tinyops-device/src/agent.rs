@@ -2,7 +2,7 @@
 
 use tinyops_nn::{Arena, Program};
 use tinyops_sketch::Observation;
-use tinyops_wire::block::BlockRequest;
+use tinyops_wire::block::{BlockRequest, blocks_joined};
 use tinyops_wire::downlink::{Command, Downlink, Label, StatisticsRequest};
 use tinyops_wire::envelope::{Direction, Sealed};
 use tinyops_wire::frame::{Alarm, Flags, Keys, Reason, Update, UpdateState};
@@ -19,6 +19,9 @@ use crate::running::{Authority, Running, claimed};
 use crate::settings::Config;
 use crate::slots::Slots;
 use crate::trust::{InForce, Inbox};
+
+/// Offers without a statement that are answered with a hello after a boot; further ones are refused.
+const HELLOS: u8 = 4;
 
 /// What happens to a device.
 #[derive(Clone, Copy, Debug)]
@@ -101,6 +104,10 @@ pub struct Agent<F, M> {
     pub(crate) monitor: Monitor,
     ring: Ring,
     pub(crate) transfer: Option<Transfer>,
+    /// Blocks that the link carries in one.
+    pub(crate) joined: u16,
+    /// Offers without a statement that are still answered with a hello.
+    pub(crate) hellos_left: u8,
     /// Readings in the window being filled.
     filled: usize,
     /// Readings to let pass before the next window begins.
@@ -153,6 +160,8 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             monitor: Monitor::new(),
             ring: Ring::default(),
             transfer: None,
+            joined: 1,
+            hellos_left: HELLOS,
             filled: 0,
             skip: 0,
             reported_at_ms: 0,
@@ -179,7 +188,7 @@ impl<F: Flash, M: Memory> Agent<F, M> {
                 None
             }
             Event::Block { offset, bytes } => {
-                self.block(None, offset, bytes);
+                self.block(None, (offset, bytes), now_ms);
                 None
             }
             Event::Label(label) => {
@@ -192,6 +201,22 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             Some(prediction) => Action::Predict(prediction),
             None => self.next_action(now_ms),
         }
+    }
+
+    /// Tells the agent what its link carries now: bytes of a capsule in one message.
+    ///
+    /// Blocks are asked for in multiples of the configured size that fit; a transfer under way goes on where it was.
+    /// Without this, one block goes in one message.
+    pub fn set_link_room(&mut self, room: usize) {
+        self.joined = blocks_joined(room, self.config.block_bytes);
+        if let Some(transfer) = &mut self.transfer {
+            transfer.ask_again();
+        }
+    }
+
+    /// The newest number of a downlink that it has taken; a link that sends fewer bits of it needs to know.
+    pub fn downlink_seen(&self) -> u32 {
+        self.slots.downlink_seen
     }
 
     /// The model that runs.
@@ -234,6 +259,7 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         self.inbox = Inbox::new();
         self.running = None;
         self.trial_left = None;
+        self.hellos_left = HELLOS;
         self.monitor = Monitor::new();
         self.ring = Ring::default();
         (self.filled, self.skip) = (0, 0);
@@ -510,7 +536,7 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         };
         // A block that comes again does no harm, and many may share the moment of their sending.
         if let Downlink::Block(block) = message {
-            self.block(Some(block.digest), block.offset, block.bytes);
+            self.block(Some(block.digest), (block.offset, block.bytes), now_ms);
             return;
         }
         // So is a part of a key set, whose own number rises.

@@ -24,7 +24,8 @@ pub(crate) struct Transfer {
     block_bytes: u16,
     /// Blocks asked for that have not come.
     outstanding: u32,
-    asked_at_ms: Option<u64>,
+    /// When blocks were asked for, or the last one came; none if they are to be asked for at once.
+    active_at_ms: Option<u64>,
 }
 
 /// What a block did.
@@ -110,11 +111,16 @@ impl Transfer {
             is_fresh: false,
             block_bytes,
             outstanding: 0,
-            asked_at_ms: None,
+            active_at_ms: None,
         }
     }
 
-    /// Takes a block in.
+    /// Asks again at once: what is on its way comes over another link, if it comes.
+    pub(crate) fn ask_again(&mut self) {
+        self.active_at_ms = None;
+    }
+
+    /// Takes a block in, or several that follow each other: what has come before is passed over.
     ///
     /// # Errors
     /// [`Reason::Flash`].
@@ -122,22 +128,34 @@ impl Transfer {
         &mut self,
         slots: &mut Slots<F>,
         blocks: &mut [u8],
-        offset: u32,
-        bytes: &[u8],
+        (offset, bytes): (u32, &[u8]),
+        now_ms: u64,
     ) -> Result<Arrival, Refusal> {
         let Some(mut map) = self.map(blocks) else {
             return Ok(Arrival::Ignored);
         };
-        let Some(index) = map
-            .index_of(offset, bytes.len())
-            .filter(|&index| !map.has(index))
-        else {
-            return Ok(Arrival::Ignored);
+        let pieces = || {
+            (offset..)
+                .step_by(usize::from(self.block_bytes))
+                .zip(bytes.chunks(self.block_bytes.into()))
         };
-        slots.write_block(self.place, self.start + offset, bytes)?;
-        map.set(index);
-        self.outstanding = self.outstanding.saturating_sub(1);
+        let belong = pieces().all(|(at, piece)| map.index_of(at, piece.len()).is_some());
+        let mut stored = 0;
+        for (at, piece) in pieces().filter(|_| belong) {
+            let index = map.index_of(at, piece.len());
+            if let Some(index) = index.filter(|&index| !map.has(index)) {
+                slots.write_block(self.place, self.start + at, piece)?;
+                map.set(index);
+                stored += 1;
+            }
+        }
+        if stored == 0 {
+            return Ok(Arrival::Ignored);
+        }
         let is_complete = map.request(&self.wanted.digest).is_none();
+        self.outstanding = self.outstanding.saturating_sub(stored);
+        // While blocks come none is late: a slow link takes its time over a window.
+        self.active_at_ms = self.active_at_ms.and(Some(now_ms));
         Ok(if is_complete {
             Arrival::Complete
         } else {
@@ -151,23 +169,25 @@ impl Transfer {
             .is_some_and(|map| map.request(&self.wanted.digest).is_none())
     }
 
-    /// The next blocks to ask for, if none are on their way or they are late.
+    /// The next blocks to ask for, `joined` in one, if none are on their way or they are late.
     pub(crate) fn request(
         &mut self,
         blocks: &mut [u8],
+        joined: u16,
         now_ms: u64,
         retry_after_ms: u64,
     ) -> Option<BlockRequest> {
-        let is_late = match self.asked_at_ms {
-            Some(asked_at_ms) => now_ms.saturating_sub(asked_at_ms) >= retry_after_ms,
+        let is_late = match self.active_at_ms {
+            Some(active_at_ms) => now_ms.saturating_sub(active_at_ms) >= retry_after_ms,
             None => true,
         };
         if self.outstanding > 0 && !is_late {
             return None;
         }
-        let request = self.map(blocks)?.request(&self.wanted.digest)?;
-        self.outstanding = request.wanted.count_ones();
-        self.asked_at_ms = Some(now_ms);
+        let map = self.map(blocks)?;
+        let request = map.request_joined(&self.wanted.digest, joined)?;
+        self.outstanding = map.missing_of(&request);
+        self.active_at_ms = Some(now_ms);
         Some(request)
     }
 
@@ -198,6 +218,12 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             .transfer
             .is_none_or(|transfer| transfer.wanted != wanted)
         {
+            if offer.statement.is_none() && self.hellos_left > 0 {
+                // Who offers so has not heard what this device takes: its hello was lost on the way.
+                self.hellos_left -= 1;
+                self.pending.hello = true;
+                return;
+            }
             self.begin_transfer(wanted, offer.statement);
         }
     }
@@ -237,7 +263,12 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         });
     }
 
-    pub(crate) fn block(&mut self, digest: Option<[u8; 8]>, offset: u32, bytes: &[u8]) {
+    pub(crate) fn block(
+        &mut self,
+        digest: Option<[u8; 8]>,
+        (offset, bytes): (u32, &[u8]),
+        now_ms: u64,
+    ) {
         let Some(transfer) = &mut self.transfer else {
             return;
         };
@@ -245,7 +276,7 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             return;
         }
         let blocks = self.memory.lend().blocks;
-        match transfer.accept(&mut self.slots, blocks, offset, bytes) {
+        match transfer.accept(&mut self.slots, blocks, (offset, bytes), now_ms) {
             Ok(Arrival::Complete) => self.finish_transfer(),
             Ok(Arrival::Stored | Arrival::Ignored) => {}
             Err(refusal) => self.refuse_transfer(refusal),

@@ -7,6 +7,7 @@
 //! [`memory::Memory`]). The same code runs on a board and, a thousand times over, in one process.
 
 pub mod flash;
+pub mod lorawan;
 pub mod memory;
 pub mod sim;
 

@@ -167,7 +167,7 @@ impl<F: Flash, M: Memory> Agent<F, M> {
     fn fetch(&mut self, now_ms: u64) -> Option<Fetch> {
         let transfer = self.transfer.as_mut()?;
         let blocks = self.memory.lend().blocks;
-        let request = transfer.request(blocks, now_ms, self.config.retry_after_ms)?;
+        let request = transfer.request(blocks, self.joined, now_ms, self.config.retry_after_ms)?;
         Some(Fetch {
             digest: transfer.wanted.digest,
             bytes: transfer.wanted.bytes,

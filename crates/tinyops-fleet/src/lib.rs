@@ -18,6 +18,7 @@ pub mod signer;
 
 // What they tell.
 pub mod ingest;
+pub mod lorawan;
 pub mod outcome;
 
 // What it means.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use tinyops_fleet::lorawan::Radios;
 use tinyops_fleet::{Fleet, Keyring};
 use tinyops_store::outcome::Outcome;
 use tinyops_store::{Db, DeviceId, Timestamp};
@@ -60,6 +61,8 @@ pub(crate) struct Inner {
     pub business: Business,
     pub metrics: Metrics,
     pub sessions: Arc<Sessions>,
+    /// What waits for devices behind LoRaWAN network servers.
+    pub radios: Radios,
     pub work: mpsc::Sender<Work>,
     pub events: broadcast::Sender<Event>,
     /// Wakes the loops before their next turn.

@@ -231,6 +231,7 @@ pub(crate) fn assemble(config: &Config, door: Door) -> Parts {
         business: business(workshop),
         metrics,
         sessions: Arc::new(Sessions::default()),
+        radios: Default::default(),
         work,
         events,
         wake: Arc::default(),

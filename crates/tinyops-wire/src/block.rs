@@ -11,6 +11,19 @@ use crate::frame::{VERSION, kind};
 /// Blocks that one request can ask for.
 pub const REQUEST_BLOCKS: u32 = 32;
 
+/// How many blocks of `block_bytes` a link carries in one of its messages, with room for `room` bytes of a capsule; at least 1.
+pub const fn blocks_joined(room: usize, block_bytes: u16) -> u16 {
+    if block_bytes == 0 {
+        return 1;
+    }
+    let whole = room / block_bytes as usize;
+    let most = (u16::MAX / block_bytes) as usize;
+    match if whole < most { whole } else { most } {
+        0 => 1,
+        joined => joined as u16,
+    }
+}
+
 /// Blocks of a capsule that a device lacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockRequest {
@@ -114,17 +127,43 @@ impl<'a> BlockMap<'a> {
         self.bits[index as usize / 8] |= 1 << (index % 8);
     }
 
+    /// How many blocks a request brings that have not arrived.
+    pub fn missing_of(&self, request: &BlockRequest) -> u32 {
+        let block_bytes = u32::from(self.block_bytes);
+        let joined = u32::from(request.block_bytes) / block_bytes;
+        let blocks = request.offsets().flat_map(|offset| {
+            let first = offset / block_bytes;
+            first..self.block_count().min(first + joined)
+        });
+        blocks.filter(|&index| !self.has(index)).count() as u32
+    }
+
     /// The first blocks that have not arrived, as a request; `None` when all have.
     pub fn request(&self, digest: &Digest) -> Option<BlockRequest> {
+        self.request_joined(digest, 1)
+    }
+
+    /// The same for a link that carries `joined` blocks in one: bit `i` asks for `joined` blocks if one of them is missing.
+    ///
+    /// Blocks of a map stay as small as the narrowest link needs them, so that a transfer goes on over any other.
+    ///
+    /// # Panics
+    /// If `joined` is 0, or so many blocks have more than 65,535 bytes.
+    pub fn request_joined(&self, digest: &Digest, joined: u16) -> Option<BlockRequest> {
+        assert!(joined > 0, "a block of the link is some blocks of the map");
+        let bytes = joined
+            .checked_mul(self.block_bytes)
+            .expect("a block of the link has fewer than 65,536 bytes");
+        let joined = u32::from(joined);
         let first = (0..self.block_count()).find(|&index| !self.has(index))?;
-        let end = self.block_count().min(first + REQUEST_BLOCKS);
+        let end = self.block_count().min(first + REQUEST_BLOCKS * joined);
         let wanted = (first..end)
             .filter(|&index| !self.has(index))
-            .fold(0, |wanted, index| wanted | 1 << (index - first));
+            .fold(0, |wanted, index| wanted | 1 << ((index - first) / joined));
         Some(BlockRequest {
             digest: digest.prefix(),
             offset: first * u32::from(self.block_bytes),
-            block_bytes: self.block_bytes,
+            block_bytes: bytes,
             wanted,
         })
     }

@@ -1,4 +1,4 @@
-//! The checksum of sections, journal records and serial frames.
+//! The checksums of sections, journal records and frames on lines.
 
 /// CRC-32 as in IEEE 802.3 and zlib: reflected polynomial 0xedb88320, four bits at a time.
 pub fn crc32(bytes: &[u8]) -> u32 {
@@ -34,6 +34,21 @@ pub fn crc32_of(parts: &[&[u8]]) -> u32 {
         .fold(!0, |crc, &byte| nibble(nibble(crc, byte), byte >> 4))
 }
 
+/// CRC-16 as SMP's console wants it: polynomial 0x1021, not reflected, from 0 (XMODEM).
+pub fn crc16(bytes: &[u8]) -> u16 {
+    bytes.iter().fold(0, |crc, &byte| {
+        let mut crc = crc ^ u16::from(byte) << 8;
+        for _ in 0..8 {
+            crc = if crc & 0x8000 == 0 {
+                crc << 1
+            } else {
+                crc << 1 ^ 0x1021
+            };
+        }
+        crc
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -42,6 +57,7 @@ mod tests {
     fn the_check_value_of_the_catalogue() {
         assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
         assert_eq!(crc32(b""), 0);
+        assert_eq!(crc16(b"123456789"), 0x31c3);
         assert_eq!(crc32_of(&[b"1234", b"", b"56789"]), 0xcbf4_3926);
     }
 }

@@ -31,7 +31,10 @@ pub mod section;
 pub mod statement;
 
 // Links that need more than an envelope.
+pub mod base64;
+pub mod lorawan;
 pub mod serial;
+pub mod smp;
 
 pub use capsule::Capsule;
 pub use downlink::Downlink;

@@ -271,12 +271,15 @@ fn release_as_director(bench: &mut Bench) -> String {
 fn downgrade(bench: &mut Bench) -> String {
     let capsule = newer();
     bench.capsules.insert(Digest::of(&capsule), capsule.clone());
-    bench.send(&Downlink::Offer(Offer {
-        what: What::Capsule,
-        digest: Digest::of(&capsule),
-        bytes: capsule.len() as u32,
-        statement: None,
-    }));
+    // Whoever may just not have heard the device's hello is told it four times; then it is an attack.
+    for _ in 0..5 {
+        bench.send(&Downlink::Offer(Offer {
+            what: What::Capsule,
+            digest: Digest::of(&capsule),
+            bytes: capsule.len() as u32,
+            statement: None,
+        }));
+    }
     last_update(bench)
 }
 

@@ -111,6 +111,21 @@ impl Recipe {
     }
 
     pub(crate) fn capsule(&self) -> Vec<u8> {
+        let (payload, program_digest) = self.payload();
+        let manifest = Manifest {
+            sequence: self.sequence,
+            board: self.board,
+            payload_digest: Digest([0; 32]),
+            payload_bytes: 0,
+            program_digest,
+            name: "test",
+            version: self.sequence,
+        };
+        write(|out| capsule::encode(&manifest, &payload, &signer(self.signer), out).expect("room"))
+    }
+
+    /// What a capsule holds, and the digest of its program.
+    pub(crate) fn payload(&self) -> (Vec<u8>, Digest) {
         let mut front_end = vec![0; 1024];
         let front_end_bytes = self.front_end().encode(&mut front_end).expect("room");
         front_end.truncate(front_end_bytes);
@@ -181,17 +196,10 @@ impl Recipe {
         if !self.measured.is_empty() {
             sections.push((SectionId::Sensor, &sensor));
         }
-        let payload = write(|out| payload::encode(&sections, out).expect("room"));
-        let manifest = Manifest {
-            sequence: self.sequence,
-            board: self.board,
-            payload_digest: Digest([0; 32]),
-            payload_bytes: 0,
-            program_digest: Digest::of(&program),
-            name: "test",
-            version: self.sequence,
-        };
-        write(|out| capsule::encode(&manifest, &payload, &signer(self.signer), out).expect("room"))
+        let mut payload = vec![0; 32_768 + self.ballast];
+        let len = payload::encode(&sections, &mut payload).expect("room");
+        payload.truncate(len);
+        (payload, Digest::of(&program))
     }
 
     /// Outputs that follow the first three features, and nothing else; the input is the embedding.

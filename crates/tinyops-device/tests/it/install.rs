@@ -7,7 +7,8 @@ use tinyops_wire::frame::{Frame, Reason, UpdateState};
 use tinyops_wire::{Digest, Downlink};
 
 use crate::fixture::{
-    Bench, DIRECTOR, Recipe, blank_flash, config, downlink, model_of, offer, signed, stated,
+    Bench, Buffers, DIRECTOR, Recipe, blank_flash, config, downlink, model_of, offer, signed,
+    stated,
 };
 
 #[test]
@@ -207,4 +208,51 @@ fn last_request(bench: &Bench) -> BlockRequest {
         _ => None,
     });
     request.expect("a request")
+}
+
+#[test]
+fn a_transfer_goes_on_over_a_link_that_carries_more_or_less() {
+    let capsule = Recipe {
+        ballast: 2500,
+        ..Recipe::default()
+    }
+    .capsule();
+    let mut config = config();
+    config.blocks = BlockSource::Server;
+    config.block_bytes = 16;
+    let memory = Buffers {
+        blocks: vec![0; 32],
+        ..Buffers::default()
+    };
+    let mut bench = Bench::with_memory(config, blank_flash(Vec::new()), memory);
+    bench.send(&offer(&capsule, &signed(&stated(&capsule, 1), DIRECTOR)));
+    let mut came = std::collections::BTreeSet::new();
+    // Rooms of links from the slowest radio to a socket, the rest of each window lost at every change.
+    for (round, room) in [48, 1000, 20, 222, 5, 115, 64, 4000]
+        .into_iter()
+        .cycle()
+        .take(400)
+        .enumerate()
+    {
+        if bench.agent.model().is_some() {
+            break;
+        }
+        if round % 5 == 4 {
+            bench.boot();
+        }
+        bench.agent.set_link_room(room);
+        bench.run(Event::Tick);
+        let request = last_request(&bench);
+        assert!(usize::from(request.block_bytes) <= room.max(16));
+        assert_eq!(request.block_bytes % 16, 0);
+        for (offset, bytes) in request.cut(&capsule).take(3).skip(round % 2) {
+            came.extend(offset..offset + bytes.len() as u32);
+            bench.run(Event::Block { offset, bytes });
+            if bench.agent.model().is_some() {
+                break;
+            }
+        }
+    }
+    assert_eq!(bench.agent.model(), Some(model_of(&capsule)));
+    assert_eq!(came.len(), capsule.len());
 }

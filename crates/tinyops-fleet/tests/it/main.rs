@@ -1,8 +1,13 @@
 //! A fleet over an in-memory store: what devices send, and what comes of it.
 
+// The device's own tests make sound capsules, and memory to run them in.
 mod detection;
+#[allow(dead_code, reason = "the device's tests use the rest")]
+#[path = "../../../tinyops-device/tests/it/fixture.rs"]
+mod fixture;
 mod ingest;
 mod keys;
+mod links;
 mod rollout;
 mod round;
 mod world;

@@ -119,7 +119,7 @@ pub(super) async fn exchange(
 }
 
 /// Whether an envelope says that its device has booted: it may have missed what it was told before.
-fn is_boot(envelope: &[u8]) -> bool {
+pub(super) fn is_boot(envelope: &[u8]) -> bool {
     let end = envelope.len().saturating_sub(OVERHEAD - BODY_OFFSET);
     let body = envelope.get(BODY_OFFSET..end).unwrap_or_default();
     matches!(Frame::decode(body), Ok(Frame::Hello(_)))

@@ -8,6 +8,7 @@ mod device;
 mod error;
 mod frame;
 mod gateway;
+mod lorawan;
 mod make;
 mod operate;
 mod operation;
@@ -215,6 +216,31 @@ fn operations() -> Vec<Operation> {
                 200,
                 Content::json::<gateway::Taken>(),
                 post(gateway::exchange),
+            )
+        },
+        Operation {
+            access: Access::Right(Right::Carry),
+            trace: Trace::Record,
+            query: &[("event", "which event it is: up, join, txack, ack, log")],
+            ..manage(
+                "/api/v1/lorawan/chirpstack",
+                "Bring an event of ChirpStack v4, take the downlink that follows; the answer means stored",
+                Content::Bytes,
+                200,
+                Content::json::<lorawan::Taken>(),
+                post(lorawan::chirpstack),
+            )
+        },
+        Operation {
+            access: Access::Right(Right::Carry),
+            trace: Trace::Record,
+            ..manage(
+                "/api/v1/lorawan/tts",
+                "Bring an event of The Things Stack v3, take the downlink that follows; the answer means stored",
+                Content::Bytes,
+                200,
+                Content::json::<lorawan::Taken>(),
+                post(lorawan::the_things_stack),
             )
         },
         Operation {

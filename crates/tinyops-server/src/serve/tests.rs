@@ -250,6 +250,116 @@ async fn a_gateway_carries_many_devices_and_brings_back_what_they_are_owed() {
     running.stop().await;
 }
 
+/// What `POST /api/v1/lorawan/…` answers.
+async fn hear(running: &Running, path: &str, event: serde_json::Value) -> (u16, serde_json::Value) {
+    let request = axum::http::Request::post(format!("/api/v1/lorawan/{path}"))
+        .body(axum::body::Body::from(event.to_string()))
+        .unwrap();
+    let answer = tower::ServiceExt::oneshot(router(running.app().clone()), request).await;
+    let answer = answer.unwrap();
+    let status = answer.status().as_u16();
+    let body = axum::body::to_bytes(answer.into_body(), 100_000).await;
+    (status, serde_json::from_slice(&body.unwrap()).unwrap())
+}
+
+#[tokio::test]
+async fn both_network_servers_bring_reports_and_take_downlinks() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config(folder.path()).await;
+    config.loops.enabled = false;
+    config.policy.round.gather_ms = 0;
+    let running = serve(config).await.unwrap();
+    for network in ["chirpstack?event=up", "tts"] {
+        let device = enrol(&running).await;
+        let key = tinyops_wire::DeviceKey(device.key.0);
+        let sealed = hello(&device, 1);
+        let sealed = tinyops_wire::Sealed::parse(&sealed).unwrap();
+        let envelope = sealed.open(&key, Direction::Up).unwrap();
+        let mut short = [0; 128];
+        let len = tinyops_wire::lorawan::seal(&envelope, true, &key, &mut short).unwrap();
+        let event = |port: u8, payload: &[u8]| {
+            let mut text = vec![0; tinyops_wire::base64::encoded_len(payload.len())];
+            tinyops_wire::base64::encode(payload, &mut text).unwrap();
+            let text = String::from_utf8(text).unwrap();
+            match network {
+                "tts" => serde_json::json!({
+                    "end_device_ids": { "dev_eui": device.id.to_string().to_uppercase() },
+                    "uplink_message": { "f_port": port, "frm_payload": text },
+                }),
+                _ => serde_json::json!({
+                    "deviceInfo": { "devEui": device.id.to_string() }, "fPort": port, "data": text,
+                }),
+            }
+        };
+        // In two fragments, the first of which comes again; and once more as a replay.
+        let parts: Vec<Vec<u8>> = tinyops_wire::lorawan::fragments(&short[..len], 1, 24)
+            .unwrap()
+            .map(|fragment| {
+                let mut bytes = vec![0; 64];
+                let part = tinyops_wire::lorawan::Part::Fragment(fragment);
+                let len = part.encode(&mut bytes).unwrap();
+                bytes.truncate(len);
+                bytes
+            })
+            .collect();
+        assert_eq!(parts.len(), 2);
+        let first = hear(&running, network, event(72, &parts[0])).await;
+        assert_eq!((first.0, &first.1["kept"]), (200, &serde_json::Value::Null));
+        hear(&running, network, event(72, &parts[0])).await;
+        let whole = hear(&running, network, event(72, &parts[1])).await;
+        assert_eq!(whole.1["kept"], true, "{whole:?}");
+        let forged = hear(&running, network, event(71, &[0x10, 2, 0, 1, 2, 3, 4])).await;
+        assert_eq!(forged.1["kept"], false);
+        let other_port = hear(&running, network, event(1, b"not ours")).await;
+        assert_eq!(other_port.1["kept"], serde_json::Value::Null);
+        let heard = presence::get(running.app().db(), device.id)
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            (heard.last_seq, heard.report_count, heard.malformed_count),
+            (Some(1), 1, 1)
+        );
+
+        // What the device is owed goes down after its next, empty uplink.
+        let fleet = running.app().fleet();
+        let now = running.app().now();
+        fleet
+            .open_round(ModelId(0), None, "test", "test", now)
+            .await
+            .unwrap();
+        let told = hear(&running, network, event(0, b"")).await.1;
+        let document = &told["down"]["document"];
+        let (port, data) = match network {
+            "tts" => {
+                let down = &document["downlinks"][0];
+                (&down["f_port"], &down["frm_payload"])
+            }
+            _ => (&document["fPort"], &document["data"]),
+        };
+        assert_eq!(port, 71, "{told}");
+        let text = data.as_str().unwrap();
+        let mut bytes = vec![0; text.len()];
+        let len = tinyops_wire::base64::decode(text.as_bytes(), &mut bytes).unwrap();
+        let known = tinyops_wire::lorawan::Known {
+            direction: Direction::Down,
+            device: device.id,
+            model: ModelId(0),
+            sequence: 0,
+        };
+        let short = tinyops_wire::lorawan::Short::parse(&bytes[..len]).unwrap();
+        short.open(&known, &key).expect("sealed for it");
+    }
+    let wrong = hear(
+        &running,
+        "chirpstack?event=up",
+        serde_json::json!({ "fPort": 71 }),
+    )
+    .await;
+    assert_eq!((wrong.0, &wrong.1["code"]), (400, &"event".into()));
+    running.stop().await;
+}
+
 #[tokio::test]
 async fn every_task_ends_when_asked() {
     let folder = tempfile::tempdir().unwrap();

@@ -65,6 +65,12 @@ fn serial_lines_are_as_frozen() {
 }
 
 #[test]
+fn lorawan_payloads_and_smp_frames_are_as_frozen() {
+    check("lorawan.txt", &samples::lorawan_payloads());
+    check("smp.txt", &samples::smp_frames());
+}
+
+#[test]
 fn capsules_are_as_frozen() {
     let capsule = samples::capsule();
     check(

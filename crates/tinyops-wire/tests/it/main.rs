@@ -2,10 +2,12 @@
 
 mod attacks;
 mod golden;
+mod lorawan;
 mod properties;
 mod samples;
 mod serial;
 mod sizes;
+mod smp;
 mod strict;
 mod transfer;
 mod trust;

@@ -9,11 +9,13 @@ use tinyops_wire::frame::{
     Alarm, Features, Flags, Hello, Keys, Outcome, Reason, Trust, Update, UpdateState,
 };
 use tinyops_wire::key_set::{RoleKeys, RootSignature, Roots};
+use tinyops_wire::lorawan::{self, Fragment, Missing, Part};
 use tinyops_wire::payload::{self, SectionId};
 use tinyops_wire::section::{
     BodyKind, DecisionSection, Golden, GoldenSection, Labels, ScalerSection, Task,
 };
 use tinyops_wire::serial::Message;
+use tinyops_wire::smp;
 use tinyops_wire::statistics::{Shape, encode_part, plan_parts};
 use tinyops_wire::summary::{Format, Header, SummaryFrame};
 use tinyops_wire::{
@@ -74,6 +76,91 @@ pub(crate) fn serial_lines() -> Vec<(&'static str, Vec<u8>)> {
         ("down", serial_line(&Message::Down(&down))),
         ("room", serial_line(&Message::Room { body_bytes: 1062 })),
         ("long", serial_line(&Message::Down(&long))),
+    ]
+}
+
+/// Payloads of LoRaWAN, each after its port.
+pub(crate) fn lorawan_payloads() -> Vec<(&'static str, Vec<u8>)> {
+    let up = Envelope {
+        direction: envelope::Direction::Up,
+        device: DEVICE,
+        model: MODEL,
+        sequence: SEQUENCE,
+        body: b"frame",
+    };
+    let down = Envelope {
+        direction: envelope::Direction::Down,
+        model: ModelId(0),
+        body: b"message",
+        ..up
+    };
+    let fragment = Part::Fragment(Fragment {
+        number: 5,
+        index: 1,
+        last: 2,
+        bytes: b"part",
+    });
+    let missing = Part::Missing(Missing {
+        number: 5,
+        bitmap: 0b101,
+    });
+    let part = |part: Part<'_>| write(|out| part.encode(out).expect("room"));
+    let digest = Digest([9; 32]).prefix();
+    vec![
+        ("up-71", short(&up, false)),
+        ("up-with-model-71", short(&up, true)),
+        ("down-71", short(&down, false)),
+        ("fragment-72", part(fragment)),
+        ("missing-72", part(missing)),
+        (
+            "block-73",
+            write(|out| lorawan::encode_block(&digest, 96, b"bytes", out).expect("room")),
+        ),
+    ]
+}
+
+pub(crate) fn short(envelope: &Envelope<'_>, with_model: bool) -> Vec<u8> {
+    write(|out| lorawan::seal(envelope, with_model, &KEY, out).expect("room"))
+}
+
+/// Frames and console lines of SMP.
+pub(crate) fn smp_frames() -> Vec<(&'static str, Vec<u8>)> {
+    let (up, down) = (
+        envelope(envelope::Direction::Up, b"frame"),
+        envelope(envelope::Direction::Down, b"message"),
+    );
+    let frame = |operation, exchange: smp::Exchange<'_>| {
+        let body = write(|out| exchange.encode(out).expect("room"));
+        let frame = smp::Frame {
+            operation,
+            group: smp::GROUP,
+            sequence: 7,
+            command: smp::EXCHANGE,
+            body: &body,
+        };
+        write(|out| frame.encode(out).expect("room"))
+    };
+    let write_down = smp::Exchange {
+        down: Some(&down),
+        ..smp::Exchange::default()
+    };
+    let answer_up = smp::Exchange {
+        up: Some(&up),
+        more: 2,
+        ..smp::Exchange::default()
+    };
+    let request = frame(smp::Operation::Write, write_down);
+    let answer = frame(smp::Operation::WriteAnswer, answer_up);
+    let lines = |frame: &[u8]| write(|out| smp::encode_console(frame, out).expect("room"));
+    vec![
+        ("request-console", lines(&request)),
+        ("answer-console", lines(&answer)),
+        ("request", request),
+        ("answer", answer),
+        (
+            "ask",
+            frame(smp::Operation::Write, smp::Exchange::default()),
+        ),
     ]
 }
 

@@ -1,6 +1,7 @@
 mod backoff;
 mod hub;
 mod line;
+mod smp;
 mod tty;
 mod upstream;
 
@@ -11,7 +12,7 @@ use tokio::{net::TcpListener, task::JoinSet};
 
 use self::{
     hub::{Counters, Hub},
-    line::Place,
+    line::{Framing, Place},
     upstream::Upstream,
 };
 use crate::{cmd::serve::stop_asked, context::Context, failure::Failure};
@@ -39,6 +40,9 @@ pub(crate) struct Gateway {
     /// Where devices connect over TCP; may be given several times
     #[arg(long, value_name = "ADDRESS")]
     listen: Vec<SocketAddr>,
+    /// Lines are consoles that speak SMP (mcumgr), asked for envelopes in a group of their own
+    #[arg(long)]
+    smp: bool,
     /// Where the server's HTTP is [default: as `tinyops config` says]
     #[arg(long, value_name = "HOST:PORT")]
     server: Option<String>,
@@ -85,6 +89,11 @@ pub(crate) async fn run(context: &Context, args: &Gateway) -> Result<(), Failure
         ));
     }
     let hub = Arc::new(Hub::new(args.queue_kib as usize * 1024));
+    let framing = if args.smp {
+        Framing::Smp
+    } else {
+        Framing::Cobs
+    };
     let mut tasks = JoinSet::new();
     let mut listening = Vec::new();
     for address in &args.listen {
@@ -96,10 +105,10 @@ pub(crate) async fn run(context: &Context, args: &Gateway) -> Result<(), Failure
                 .hint("choose another port, or stop what uses it")
         })?;
         listening.push(address);
-        tasks.spawn(line::accept(listener, Arc::clone(&hub)));
+        tasks.spawn(line::accept(listener, framing, Arc::clone(&hub)));
     }
     for place in places {
-        tasks.spawn(line::keep(place, Arc::clone(&hub)));
+        tasks.spawn(line::keep(place, framing, Arc::clone(&hub)));
     }
     let upstream = Upstream {
         server: match &args.server {

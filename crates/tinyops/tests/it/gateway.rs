@@ -13,6 +13,7 @@ use tinyops_wire::{
     envelope::Direction,
     frame::Hello,
     serial::{Decoder, Message},
+    smp::{self, Console},
 };
 
 use crate::workplace::Workplace;
@@ -89,7 +90,15 @@ fn device(place: &Workplace) -> (DeviceId, DeviceKey) {
 }
 
 /// What a device says when it boots, as it goes over the line.
-fn hello((device, key): &(DeviceId, DeviceKey), sequence: u32) -> Vec<u8> {
+fn hello(device: &(DeviceId, DeviceKey), sequence: u32) -> Vec<u8> {
+    let sealed = sealed_hello(device, sequence);
+    let mut line = [0; 512];
+    let len = Message::Up(&sealed).encode(&mut line).unwrap();
+    line[..len].to_vec()
+}
+
+/// The same in its envelope.
+fn sealed_hello((device, key): &(DeviceId, DeviceKey), sequence: u32) -> Vec<u8> {
     let mut body = [0; 128];
     let frame = Frame::Hello(Hello {
         boot_count: sequence,
@@ -109,9 +118,7 @@ fn hello((device, key): &(DeviceId, DeviceKey), sequence: u32) -> Vec<u8> {
     };
     let mut sealed = [0; 256];
     let len = envelope.seal(key, &mut sealed).unwrap();
-    let mut line = [0; 512];
-    let len = Message::Up(&sealed[..len]).encode(&mut line).unwrap();
-    line[..len].to_vec()
+    sealed[..len].to_vec()
 }
 
 fn reports(place: &Workplace) -> Vec<i64> {
@@ -217,6 +224,89 @@ fn many_devices_reach_the_server_over_one_gateway_and_wait_while_it_is_away() {
             rooms += 1;
         }
     }
+}
+
+/// The device's side of a console, written here after the specification: it answers, between lines of a shell.
+#[test]
+fn a_console_that_speaks_smp_is_asked_until_it_has_said_all() {
+    let place = Workplace::fans();
+    let device = device(&place);
+    let serve = [
+        "serve",
+        "--http",
+        "127.0.0.1:0",
+        "--mqtt",
+        "127.0.0.1:0",
+        "--json",
+        "--no-loops",
+    ];
+    let server = Running::start(&place, &serve);
+    let http = server.document()["http"].as_str().unwrap().to_owned();
+    let http = http.strip_prefix("http://").unwrap();
+    let args = ["gateway", "--smp", "--listen", "127.0.0.1:0", "--server"];
+    let rest = [http, "--poll-ms", "50", "--status-seconds", "1", "--json"];
+    let gateway = Running::start(&place, &[&args[..], &rest].concat());
+    let listening = gateway.document()["listening"][0].clone();
+    let mut port = TcpStream::connect(listening.as_str().unwrap()).unwrap();
+    port.set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    let mut console = Console::<512>::new();
+    let mut waiting: Vec<Vec<u8>> = (1..=3)
+        .rev()
+        .map(|sequence| sealed_hello(&device, sequence))
+        .collect();
+    let mut questions = 0;
+    let begun = Instant::now();
+    let mut intervals = Vec::new();
+    while questions < 6 {
+        let mut byte = [0];
+        port.read_exact(&mut byte).unwrap();
+        let question = console.push(byte[0]).map(|frame| frame.unwrap().to_vec());
+        let Some(question) = question else { continue };
+        let frame = smp::Frame::decode(&question).unwrap();
+        assert_eq!(
+            (frame.operation, frame.group),
+            (smp::Operation::Write, smp::GROUP)
+        );
+        questions += 1;
+        intervals.push(begun.elapsed());
+        if questions == 2 {
+            // One question is not answered: the gateway asks again.
+            continue;
+        }
+        let up = waiting.pop();
+        let exchange = smp::Exchange {
+            up: up.as_deref(),
+            more: waiting.len() as u32,
+            ..smp::Exchange::default()
+        };
+        let mut body = [0; 256];
+        let len = exchange.encode(&mut body).unwrap();
+        let answer = smp::Frame {
+            operation: smp::Operation::WriteAnswer,
+            body: &body[..len],
+            ..frame
+        };
+        let mut bytes = [0; 256];
+        let len = answer.encode(&mut bytes).unwrap();
+        let mut lines = [0; 512];
+        let len = smp::encode_console(&bytes[..len], &mut lines).unwrap();
+        port.write_all(b"uart:~$ I: sensor ready\r\n").unwrap();
+        port.write_all(&lines[..len]).unwrap();
+    }
+    assert!(
+        intervals[2] - intervals[1] >= Duration::from_secs(2),
+        "{intervals:?}"
+    );
+    assert!(
+        intervals[3] - intervals[2] < Duration::from_millis(400),
+        "more waited: {intervals:?}"
+    );
+    let status = gateway.status(|status| status["stored"] == 3);
+    assert_eq!(
+        (&status["refused"], &status["damaged"]),
+        (&0.into(), &0.into())
+    );
 }
 
 #[cfg(unix)]

@@ -166,7 +166,12 @@ async fn every_call_that_changes_something_leaves_an_entry() {
         }
     }
     // What devices send is a record itself; nothing else may go without an entry.
-    let expected = ["post /api/v1/gateway/exchange", "post /api/v1/reports"];
+    let expected = [
+        "post /api/v1/gateway/exchange",
+        "post /api/v1/lorawan/chirpstack",
+        "post /api/v1/lorawan/tts",
+        "post /api/v1/reports",
+    ];
     assert_eq!(records.iter().collect::<Vec<_>>(), expected);
 
     for (method, operation, path, body, status) in calls() {

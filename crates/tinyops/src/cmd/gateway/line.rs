@@ -23,6 +23,15 @@ pub(super) enum Place {
     Tcp(String),
 }
 
+/// How envelopes lie on the lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// The serial link of `docs/formats/serial.md`.
+    Cobs,
+    /// Exchanges of SMP on a console (`docs/formats/smp.md`).
+    Smp,
+}
+
 /// Both directions of an open line.
 pub(super) struct Ends {
     pub(super) reader: Box<dyn AsyncRead + Send + Unpin>,
@@ -58,14 +67,14 @@ impl Place {
 }
 
 /// Keeps a line open for ever: when it breaks or is not there, it is opened again.
-pub(super) async fn keep(place: Place, hub: Arc<Hub>) {
+pub(super) async fn keep(place: Place, framing: Framing, hub: Arc<Hub>) {
     let mut backoff = Backoff::default();
     loop {
         match place.open().await {
             Ok(ends) => {
                 backoff = Backoff::default();
                 tracing::info!(line = place.name(), "open");
-                let why = serve(ends, &hub).await;
+                let why = serve(ends, framing, &hub).await;
                 tracing::warn!(line = place.name(), %why, "closed");
             }
             Err(why) => tracing::warn!(line = place.name(), %why, "not open"),
@@ -75,12 +84,12 @@ pub(super) async fn keep(place: Place, hub: Arc<Hub>) {
 }
 
 /// Takes in whoever connects, each on a line of its own.
-pub(super) async fn accept(listener: TcpListener, hub: Arc<Hub>) {
+pub(super) async fn accept(listener: TcpListener, framing: Framing, hub: Arc<Hub>) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 let hub = Arc::clone(&hub);
-                tokio::spawn(serve_peer(stream, peer, hub));
+                tokio::spawn(serve_peer(stream, peer, framing, hub));
             }
             Err(why) => {
                 // Out of file descriptors, most often: wait for some to come back.
@@ -91,19 +100,24 @@ pub(super) async fn accept(listener: TcpListener, hub: Arc<Hub>) {
     }
 }
 
-async fn serve_peer(stream: TcpStream, peer: SocketAddr, hub: Arc<Hub>) {
+async fn serve_peer(stream: TcpStream, peer: SocketAddr, framing: Framing, hub: Arc<Hub>) {
     tracing::info!(%peer, "connected");
-    let why = serve(Ends::tcp(stream), &hub).await;
+    let why = serve(Ends::tcp(stream), framing, &hub).await;
     tracing::info!(%peer, %why, "gone");
 }
 
 /// Carries frames until the line breaks; answers with why it did.
-async fn serve(ends: Ends, hub: &Hub) -> io::Error {
+async fn serve(ends: Ends, framing: Framing, hub: &Hub) -> io::Error {
     let (id, down) = hub.open();
-    let (says, said) = mpsc::channel(1);
-    let why = tokio::select! {
-        why = read(ends.reader, id, hub, says) => why,
-        why = write(ends.writer, down, said) => why,
+    let why = match framing {
+        Framing::Cobs => {
+            let (says, said) = mpsc::channel(1);
+            tokio::select! {
+                why = read(ends.reader, id, hub, says) => why,
+                why = write(ends.writer, down, said) => why,
+            }
+        }
+        Framing::Smp => super::smp::serve(ends, id, down, hub).await,
     };
     hub.close(id);
     why
