@@ -27,9 +27,11 @@ mod civil;
 mod login;
 mod metrics;
 mod text;
+mod tls;
 
 pub use app::{App, Business, Clock};
 pub use civil::Moment;
 pub use event::Event;
 pub use release::{ReleaseError, admit, release, requests};
 pub use serve::{Config, Loops, Running, ServeError, router, serve};
+pub use tls::{TlsError, TlsFiles};

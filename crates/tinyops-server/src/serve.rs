@@ -25,7 +25,8 @@ use crate::metrics::Metrics;
 use crate::mqtt::session::Sessions;
 use crate::mqtt::{self, Limits, Shared, commit};
 use crate::stop::{self, Stop, Stopper};
-use crate::{api, loops, page};
+use crate::tls::{TlsError, TlsFiles, TlsListener};
+use crate::{api, loops, page, tls};
 
 /// Events that a slow listener may fall behind by before it misses some.
 const EVENTS_MAX: usize = 1024;
@@ -48,6 +49,8 @@ pub struct Config {
     /// The file with the first token, of the role admin; it is made when it is missing and HTTP is
     /// not on loopback, where nobody is asked for one.
     pub admin_token: PathBuf,
+    /// Makes both listeners speak TLS.
+    pub tls: Option<TlsFiles>,
     /// The background loops.
     pub loops: Loops,
 }
@@ -84,6 +87,9 @@ pub enum ServeError {
         /// What the system said.
         source: io::Error,
     },
+    /// The certificate or its key cannot be used.
+    #[error("TLS cannot be offered")]
+    Tls(#[from] TlsError),
     /// The token file cannot be read or made.
     #[error("token file `{path}` cannot be used")]
     AdminToken {
@@ -112,6 +118,9 @@ pub struct Running {
 /// # Errors
 /// [`ServeError`]; nothing is left running then.
 pub async fn serve(config: Config) -> Result<Running, ServeError> {
+    let tls = config.tls.as_ref();
+    let tls = tls.map(|files| tls::load(files, (config.workshop.now)()));
+    let tls = tls.transpose()?;
     let http = bind("HTTP", config.http).await?;
     let http_address = address("HTTP", config.http, &http)?;
     let mqtt = match config.mqtt {
@@ -130,7 +139,7 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
     let door = Door {
         is_open_here,
         admin: admin_token.map(|token| Digest::of(token.as_bytes())),
-        is_tls: false,
+        is_tls: tls.is_some(),
     };
     let (stopper, stop) = stop::pair();
     let (app, gate, queue) = assemble(&config, door);
@@ -150,13 +159,22 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
             work: app.inner().work.clone(),
             limits: Limits::default(),
             metrics: app.inner().metrics.clone(),
+            tls: tls.clone(),
         });
         let listen = mqtt::listen(listener, shared, stop.clone());
         tasks.push(("mqtt", tokio::spawn(listen)));
     }
     tasks.push((
         "http",
-        tokio::spawn(answer(http, app.clone(), stop.clone())),
+        match tls {
+            None => tokio::spawn(answer(http, app.clone(), stop.clone())),
+            Some(tls) => {
+                let listener = TlsListener::new(http, tls);
+                let listener =
+                    listener.map_err(|source| listen_error("HTTP", config.http, source))?;
+                tokio::spawn(answer(listener, app.clone(), stop.clone()))
+            }
+        },
     ));
     let commit = commit::run(gate, queue, app.inner().metrics.clone(), stop);
     tasks.push(("commit", tokio::spawn(commit)));
@@ -277,7 +295,11 @@ fn listen_error(protocol: &'static str, address: SocketAddr, source: io::Error) 
     }
 }
 
-async fn answer(listener: TcpListener, app: App, mut stop: Stop) {
+async fn answer<L>(listener: L, app: App, mut stop: Stop)
+where
+    L: axum::serve::Listener,
+    L::Addr: std::fmt::Debug,
+{
     let mut asked = stop.clone();
     let server = axum::serve(listener, router(app))
         .with_graceful_shutdown(async move { asked.asked().await });

@@ -127,6 +127,7 @@ pub(crate) async fn tell(wishes: &Wishes, terminal: Terminal) -> Result<Told, Fa
         policy: policy(wishes.fans),
         keys: keys.clone(),
         admin_token: wishes.folder.join(".tinyops").join("admin.token"),
+        tls: None,
         loops: Loops {
             enabled: true,
             tick: Duration::from_millis(50),

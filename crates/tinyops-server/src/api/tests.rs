@@ -39,6 +39,7 @@ pub(crate) async fn app(admin_token: Option<&str>) -> App {
         policy: Policy::default(),
         keys: Keyring::from_seed(&[7; 32]),
         admin_token: PathBuf::new(),
+        tls: None,
         loops: Loops::default(),
     };
     let door = Door {

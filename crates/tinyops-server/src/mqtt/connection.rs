@@ -18,6 +18,7 @@ use tracing::{debug, warn};
 use super::commit::Work;
 use super::packet::{self, Denied, Hello, Offer, Received, Version};
 use super::session::{Closing, Session};
+use super::stream::Stream;
 use super::{Gate, Shared, down_topic, up_topic};
 
 /// Bytes read at once, on the stack.
@@ -46,8 +47,15 @@ enum End {
 
 /// Serves one client from its first byte to its last.
 pub(crate) async fn serve<G: Gate>(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared<G>>) {
+    let mut stream = match Stream::new(stream, shared.tls.as_ref()) {
+        Ok(stream) => stream,
+        Err(cause) => {
+            warn!(%peer, %cause, "no TLS for a connection");
+            return;
+        }
+    };
     // Boxed, so that a connection that is in does not carry the handshake's locals.
-    let Some((hello, device, listens)) = Box::pin(welcome(&stream, peer, &shared)).await else {
+    let Some((hello, device, listens)) = Box::pin(welcome(&mut stream, peer, &shared)).await else {
         return;
     };
     let session = Session::new(device);
@@ -84,7 +92,7 @@ pub(crate) async fn serve<G: Gate>(stream: TcpStream, peer: SocketAddr, shared: 
 
 /// Reads the CONNECT and lets the client in, or tells it why not.
 async fn welcome<G: Gate>(
-    stream: &TcpStream,
+    stream: &mut Stream,
     peer: SocketAddr,
     shared: &Shared<G>,
 ) -> Option<(Hello, DeviceId, Option<u8>)> {
@@ -135,7 +143,7 @@ async fn welcome<G: Gate>(
     }
 }
 
-async fn read_connect(stream: &TcpStream) -> Result<Hello, Option<MqttError>> {
+async fn read_connect(stream: &mut Stream) -> Result<Hello, Option<MqttError>> {
     /// Id, token and a will, with room; before that nobody is known.
     const CONNECT_BYTES_MAX: usize = 1024;
     let mut bytes = Vec::with_capacity(128);
@@ -147,7 +155,7 @@ async fn read_connect(stream: &TcpStream) -> Result<Hello, Option<MqttError>> {
             }
             return Ok(packet::decode_connect(&bytes[frame.body_start..frame.end])?);
         }
-        stream.readable().await.map_err(|_| None)?;
+        stream.ready(Interest::READABLE).await.map_err(|_| None)?;
         let mut buffer = [0; CONNECT_BYTES_MAX];
         match stream.try_read(&mut buffer) {
             Ok(0) => return Err(None),
@@ -184,7 +192,7 @@ fn keep_alive(hello: &Hello, idle_max: Duration) -> Duration {
 }
 
 struct Connection<G> {
-    stream: TcpStream,
+    stream: Stream,
     session: Arc<Session>,
     shared: Arc<Shared<G>>,
     version: Version,
@@ -209,7 +217,7 @@ struct Connection<G> {
 
 impl<G: Gate> Connection<G> {
     fn new(
-        stream: TcpStream,
+        stream: Stream,
         hello: Hello,
         session: Arc<Session>,
         shared: Arc<Shared<G>>,
@@ -462,5 +470,6 @@ impl<G: Gate> Connection<G> {
         };
         packet::disconnect(self.version, reason, &mut self.out);
         drop(self.flush()); // The connection ends either way.
+        self.stream.close();
     }
 }

@@ -14,6 +14,7 @@ pub(crate) mod commit;
 mod connection;
 pub(crate) mod packet;
 pub(crate) mod session;
+mod stream;
 #[cfg(test)]
 mod tests;
 
@@ -103,6 +104,8 @@ pub(crate) struct Shared<G> {
     pub work: mpsc::Sender<Work>,
     pub limits: Limits,
     pub metrics: Metrics,
+    /// With it, every connection speaks TLS.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
 }
 
 /// Accepts connections until asked to stop, then says goodbye to each.

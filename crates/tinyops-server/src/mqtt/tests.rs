@@ -100,6 +100,7 @@ impl Server {
             work,
             limits,
             metrics: metrics.clone(),
+            tls: None,
         });
         let tasks = vec![
             tokio::spawn(listen(listener, shared, stopped.clone())),

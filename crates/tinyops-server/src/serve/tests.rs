@@ -35,6 +35,7 @@ async fn config(folder: &Path) -> Config {
         policy: Policy::default(),
         keys: Keyring::from_seed(&[7; 32]),
         admin_token: folder.join("admin-token"),
+        tls: None,
         loops: Loops {
             enabled: true,
             tick: Duration::from_millis(20),
@@ -440,5 +441,72 @@ async fn a_trigger_that_cannot_be_answered_fails_with_its_reason_and_stops_nothi
         assert_eq!(row.state, TriggerState::Failed);
         assert!(row.detail["failed"].is_string());
     }
+    running.stop().await;
+}
+
+/// A device and a browser over TLS, by a real MQTT client and by a handshake of our own.
+#[tokio::test]
+async fn both_listeners_speak_tls() {
+    use rumqttc::{TlsConfiguration, Transport};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    let folder = tempfile::tempdir().unwrap();
+    let files = tls::tests::files(folder.path(), "server", (2020, 2051));
+    let stranger = tls::tests::files(folder.path(), "stranger", (2020, 2051));
+    let mut config = config(folder.path()).await;
+    config.tls = Some(files.clone());
+    let running = serve(config).await.unwrap();
+    let device = enrol(&running).await;
+    let trusting = |path: &Path| {
+        use rustls::pki_types::pem::PemObject as _;
+        let mut roots = rustls::RootCertStore::empty();
+        let root = rustls::pki_types::CertificateDer::from_pem_file(path).unwrap();
+        roots.add(root).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let client = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Arc::new(client)
+    };
+    let connect = |trusted: &Path| {
+        let port = running.mqtt.unwrap().port();
+        let mut options = MqttOptions::new(device.id.to_string(), "localhost", port);
+        let password = device_password(&device.key, device.id);
+        options.set_credentials(device.id.to_string(), password);
+        let tls = TlsConfiguration::Rustls(trusting(trusted));
+        options.set_transport(Transport::Tls(tls));
+        AsyncClient::new(options, 16)
+    };
+    let (client, mut events) = connect(&files.certificate);
+    publish(&client, &mut events, &device, hello(&device, 1)).await;
+    let (_client, mut events) = connect(&stranger.certificate);
+    events
+        .poll()
+        .await
+        .expect_err("a client that trusts another certificate does not connect");
+
+    let connector = tokio_rustls::TlsConnector::from(trusting(&files.certificate));
+    let tcp = tokio::net::TcpStream::connect(running.http).await.unwrap();
+    let name = "localhost".try_into().unwrap();
+    let mut stream = connector.connect(name, tcp).await.unwrap();
+    let request = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+
+    // Whoever speaks no TLS is let go, and nobody else suffers.
+    for address in [running.http, running.mqtt.unwrap()] {
+        let mut plain = tokio::net::TcpStream::connect(address).await.unwrap();
+        plain.write_all(request).await.unwrap();
+        let mut bytes = Vec::new();
+        let read = tokio::time::timeout(Duration::from_secs(5), plain.read_to_end(&mut bytes));
+        drop(read.await.expect("the connection ends"));
+        assert!(!bytes.starts_with(b"HTTP"), "{bytes:?}");
+    }
+    let db = running.app().db();
+    assert_eq!(report::count(db).await.unwrap(), 1);
     running.stop().await;
 }

@@ -1,8 +1,8 @@
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::Serialize;
 use tinyops_fleet::{KeyFolder, Keyring, Policy, enrol::Entropy};
-use tinyops_server::{Config, Loops, serve};
+use tinyops_server::{Config, Loops, TlsFiles, serve};
 
 use crate::{
     config::Setting,
@@ -24,6 +24,12 @@ pub(crate) struct Serve {
     /// Where MQTT listens [default: 127.0.0.1:1883]
     #[arg(long, value_name = "ADDRESS")]
     mqtt: Option<SocketAddr>,
+    /// Certificate in PEM, with those it is signed by: HTTP becomes HTTPS, MQTT becomes MQTTS
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's private key in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
     /// Only listen: rollouts stand still and triggers wait
     #[arg(long)]
     no_loops: bool,
@@ -49,6 +55,11 @@ pub(crate) async fn run(context: &Context, args: &Serve) -> Result<(), Failure> 
         policy: Policy::default(),
         keys: open_keys(&folder)?,
         admin_token: folder.join("admin.token"),
+        tls: args
+            .tls_cert
+            .clone()
+            .zip(args.tls_key.clone())
+            .map(|(certificate, key)| TlsFiles { certificate, key }),
         loops: Loops {
             enabled: !args.no_loops,
             tick: Duration::from_secs(1),
@@ -56,9 +67,10 @@ pub(crate) async fn run(context: &Context, args: &Serve) -> Result<(), Failure> 
     })
     .await
     .map_err(|error| Failure::of(Exit::Environment, &error))?;
+    let s = if args.tls_cert.is_some() { "s" } else { "" };
     let view = View {
-        http: format!("http://{}", running.http),
-        mqtt: running.mqtt.map(|address| format!("mqtt://{address}")),
+        http: format!("http{s}://{}", running.http),
+        mqtt: running.mqtt.map(|address| format!("mqtt{s}://{address}")),
     };
     terminal.answer(&view, || {
         format!(

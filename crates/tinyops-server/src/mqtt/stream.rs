@@ -1,0 +1,152 @@
+//! The bytes of a connection, plain or through TLS, read and written without waiting.
+//!
+//! A plain connection is its socket and nothing more; what TLS needs is behind a box.
+
+use std::io::{self, Read as _, Write as _};
+use std::sync::Arc;
+
+use rustls::{ServerConfig, ServerConnection};
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+
+/// Bytes that TLS keeps for a client which does not take them.
+const UNSENT_BYTES_MAX: usize = 16 * 1024;
+
+pub(super) enum Stream {
+    Plain(TcpStream),
+    Tls(Box<Tls>),
+}
+
+pub(super) struct Tls {
+    tcp: TcpStream,
+    session: ServerConnection,
+    /// Bytes that are decrypted and not read yet: the socket says nothing of them.
+    decrypted: usize,
+}
+
+impl Stream {
+    pub(super) fn new(
+        tcp: TcpStream,
+        tls: Option<&Arc<ServerConfig>>,
+    ) -> Result<Stream, rustls::Error> {
+        let Some(config) = tls else {
+            return Ok(Stream::Plain(tcp));
+        };
+        let mut session = ServerConnection::new(config.clone())?;
+        session.set_buffer_limit(Some(UNSENT_BYTES_MAX));
+        Ok(Stream::Tls(Box::new(Tls {
+            tcp,
+            session,
+            decrypted: 0,
+        })))
+    }
+
+    /// Waits until reading or writing may get somewhere; it need not.
+    pub(super) async fn ready(&mut self, interest: Interest) -> io::Result<()> {
+        match self {
+            Stream::Plain(tcp) => tcp.ready(interest).await.map(drop),
+            Stream::Tls(tls) => tls.ready(interest).await,
+        }
+    }
+
+    pub(super) fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Stream::Plain(tcp) => tcp.try_read(buffer),
+            Stream::Tls(tls) => tls.try_read(buffer),
+        }
+    }
+
+    pub(super) fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Stream::Plain(tcp) => tcp.try_write(bytes),
+            Stream::Tls(tls) => tls.try_write(bytes),
+        }
+    }
+
+    /// Tells the client that nothing follows, if the socket takes it.
+    pub(super) fn close(&mut self) {
+        if let Stream::Tls(tls) = self {
+            tls.session.send_close_notify();
+            drop(tls.push());
+        }
+    }
+}
+
+impl Tls {
+    async fn ready(&mut self, interest: Interest) -> io::Result<()> {
+        if interest.is_readable() && self.decrypted > 0 {
+            return Ok(());
+        }
+        let wanted = match self.session.wants_write() {
+            true => interest | Interest::WRITABLE,
+            false => interest,
+        };
+        let ready = self.tcp.ready(wanted).await?;
+        match ready.is_writable() {
+            true => self.push(),
+            false => Ok(()),
+        }
+    }
+
+    fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.session.reader().read(buffer) {
+                Ok(count) => {
+                    self.decrypted = self.decrypted.saturating_sub(count);
+                    return Ok(count);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+            if self.session.read_tls(&mut Socket(&self.tcp))? == 0 {
+                return Ok(0);
+            }
+            let processed = self.session.process_new_packets();
+            // An alert tells the client what was wrong.
+            self.push()?;
+            let state =
+                processed.map_err(|cause| io::Error::new(io::ErrorKind::InvalidData, cause))?;
+            self.decrypted = state.plaintext_bytes_to_read();
+        }
+    }
+
+    fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.session.writer().write(bytes)?;
+        self.push()?;
+        match count {
+            0 if !bytes.is_empty() => Err(io::ErrorKind::WouldBlock.into()),
+            count => Ok(count),
+        }
+    }
+
+    /// Sends what is encrypted, as far as the socket takes it.
+    fn push(&mut self) -> io::Result<()> {
+        while self.session.wants_write() {
+            match self.session.write_tls(&mut Socket(&self.tcp)) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The socket as TLS wants it.
+struct Socket<'a>(&'a TcpStream);
+
+impl io::Read for Socket<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.try_read(buffer)
+    }
+}
+
+impl io::Write for Socket<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.try_write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,335 @@
+//! TLS on the listeners: the certificate and key of two files, checked before anything listens.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::serve::Listener;
+use rustls::pki_types::pem::{Error as PemError, PemObject as _};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{InconsistentKeys, ServerConfig};
+use tinyops_store::Timestamp;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tracing::{debug, warn};
+
+use crate::civil::Moment;
+
+/// The files that make the listeners speak TLS.
+#[derive(Debug, Clone)]
+pub struct TlsFiles {
+    /// The certificate and those it is signed by, in PEM.
+    pub certificate: PathBuf,
+    /// Its private key, in PEM.
+    pub key: PathBuf,
+}
+
+/// What is wrong with one of the files.
+#[derive(Debug, thiserror::Error)]
+#[error("`{path}` {problem}")]
+pub struct TlsError {
+    /// Which file.
+    pub path: PathBuf,
+    /// What is wrong with it, and what to do.
+    pub problem: String,
+}
+
+/// Reads and checks both files.
+///
+/// # Errors
+/// [`TlsError`] for a file that cannot be read, holds something else, does not fit the other, or is out of its time.
+pub(crate) fn load(files: &TlsFiles, now: Timestamp) -> Result<Arc<ServerConfig>, TlsError> {
+    let wrong = |path: &Path, problem: String| TlsError {
+        path: path.to_owned(),
+        problem,
+    };
+    let read = |path: &Path| {
+        std::fs::read(path).map_err(|cause| wrong(path, format!("cannot be read: {cause}")))
+    };
+    let (certificate, key) = (files.certificate.as_path(), files.key.as_path());
+    let chain: Result<Vec<CertificateDer<'_>>, PemError> =
+        CertificateDer::pem_slice_iter(&read(certificate)?).collect();
+    let chain = chain.map_err(|cause| wrong(certificate, format!("is no PEM: {cause}")))?;
+    let Some(first) = chain.first() else {
+        let problem = "holds no certificate: it begins with `-----BEGIN CERTIFICATE-----`";
+        return Err(wrong(certificate, problem.to_owned()));
+    };
+    match validity(first) {
+        Some((_, until)) if until <= now.0 => {
+            let until = Moment::of_ms(until).full();
+            let problem = format!("holds a certificate that ended {until} UTC: have it renewed");
+            return Err(wrong(certificate, problem));
+        }
+        Some((from, _)) if from > now.0 => {
+            let from = Moment::of_ms(from).full();
+            let problem = format!(
+                "holds a certificate that begins only {from} UTC: is this machine's clock right?"
+            );
+            return Err(wrong(certificate, problem));
+        }
+        Some(_) => {}
+        None => return Err(wrong(certificate, "holds no X.509 certificate".to_owned())),
+    }
+    let secret = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|cause| {
+        wrong(
+            key,
+            match cause {
+                PemError::NoItemsFound => {
+                    "holds no private key: it begins with `-----BEGIN PRIVATE KEY-----`".to_owned()
+                }
+                cause => format!("is no PEM: {cause}"),
+            },
+        )
+    })?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|cause| wrong(certificate, format!("cannot be used: {cause}")))?
+        .with_no_client_auth()
+        .with_single_cert(chain, secret)
+        .map_err(|cause| match cause {
+            rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => wrong(
+                key,
+                format!(
+                    "is not the key of the certificate in `{}`",
+                    certificate.display()
+                ),
+            ),
+            cause => wrong(key, format!("cannot be used: {cause}")),
+        })?;
+    Ok(Arc::new(config))
+}
+
+/// From when until when a certificate holds, in Unix milliseconds (RFC 5280, section 4.1).
+fn validity(certificate: &[u8]) -> Option<(i64, i64)> {
+    let (mut fields, _) = element(certificate, 0x30)?;
+    (fields, _) = element(fields, 0x30)?;
+    // Version (which may be left out), serial number, signature algorithm, issuer.
+    if let Some((_, rest)) = element(fields, 0xa0) {
+        fields = rest;
+    }
+    for tag in [0x02, 0x30, 0x30] {
+        (_, fields) = element(fields, tag)?;
+    }
+    let (times, _) = element(fields, 0x30)?;
+    let (from, times) = time(times)?;
+    let (until, _) = time(times)?;
+    Some((from, until))
+}
+
+/// The content of a DER element of this tag, and what follows it.
+fn element(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
+    let (&[found, first], rest) = bytes.split_first_chunk()?;
+    if found != tag {
+        return None;
+    }
+    let (length, rest) = match first {
+        0..=0x7f => (usize::from(first), rest),
+        0x81..=0x84 => {
+            let (digits, rest) = rest.split_at_checked(usize::from(first & 0x0f))?;
+            let length = digits
+                .iter()
+                .fold(0, |sum, digit| sum << 8 | usize::from(*digit));
+            (length, rest)
+        }
+        _ => return None,
+    };
+    rest.split_at_checked(length)
+}
+
+/// A `UTCTime` or `GeneralizedTime`, both with seconds and in UTC.
+fn time(bytes: &[u8]) -> Option<(i64, &[u8])> {
+    let (text, rest, short) = match (element(bytes, 0x17), element(bytes, 0x18)) {
+        (Some((text, rest)), _) => (text, rest, true),
+        (_, Some((text, rest))) => (text, rest, false),
+        _ => return None,
+    };
+    let text = std::str::from_utf8(text).ok()?.strip_suffix('Z')?;
+    let (year, text) = text.split_at_checked(if short { 2 } else { 4 })?;
+    let year: i64 = year.parse().ok()?;
+    let year = match short {
+        true if year < 50 => 2000 + year,
+        true => 1900 + year,
+        false => year,
+    };
+    let part = |at: usize| -> Option<i64> { text.get(at..at + 2)?.parse().ok() };
+    let (month, day) = (part(0)?, part(2)?);
+    let seconds = part(4)? * 3600 + part(6)? * 60 + part(8)?;
+    Some(((days(year, month, day) * 86_400 + seconds) * 1000, rest))
+}
+
+/// Days since 1970 of a date of the Gregorian calendar, counted in years that begin in March.
+fn days(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let month = (month + 9) % 12;
+    let of_year = (153 * month + 2) / 5 + day - 1;
+    365 * year + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + of_year
+        - 719_468
+}
+
+/// From the first byte to the end of the handshake.
+const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
+/// Handshakes at once; further clients wait.
+const HANDSHAKES_MAX: usize = 256;
+
+/// Accepts connections that have shaken hands; a slow client keeps nobody waiting.
+pub(crate) struct TlsListener {
+    ready: mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)>,
+    address: SocketAddr,
+    accepting: AbortHandle,
+}
+
+impl TlsListener {
+    pub(crate) fn new(
+        listener: TcpListener,
+        config: Arc<ServerConfig>,
+    ) -> std::io::Result<TlsListener> {
+        let address = listener.local_addr()?;
+        let (sender, ready) = mpsc::channel(HANDSHAKES_MAX);
+        let accepting = tokio::spawn(accept(listener, TlsAcceptor::from(config), sender));
+        Ok(TlsListener {
+            ready,
+            address,
+            accepting: accepting.abort_handle(),
+        })
+    }
+}
+
+impl Drop for TlsListener {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+    sender: mpsc::Sender<(TlsStream<TcpStream>, SocketAddr)>,
+) {
+    let mut handshakes = JoinSet::new();
+    loop {
+        tokio::select! {
+            Some(_) = handshakes.join_next(), if !handshakes.is_empty() => {}
+            accepted = listener.accept(), if handshakes.len() < HANDSHAKES_MAX => match accepted {
+                Ok((stream, peer)) => {
+                    let (acceptor, sender) = (acceptor.clone(), sender.clone());
+                    handshakes.spawn(async move {
+                        let shaken = tokio::time::timeout(HANDSHAKE_WITHIN, acceptor.accept(stream));
+                        match shaken.await {
+                            Ok(Ok(stream)) => drop(sender.send((stream, peer)).await),
+                            Ok(Err(cause)) => debug!(%peer, %cause, "no TLS handshake"),
+                            Err(_) => debug!(%peer, "the TLS handshake took too long"),
+                        }
+                    });
+                }
+                Err(cause) => {
+                    warn!(%cause, "could not accept a connection");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            },
+        }
+    }
+}
+
+impl Listener for TlsListener {
+    type Io = TlsStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        match self.ready.recv().await {
+            Some(accepted) => accepted,
+            // The accepting task ends with this listener only.
+            None => std::future::pending().await,
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        Ok(self.address)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+
+    use super::*;
+
+    /// A certificate of `localhost` that signs itself, and its key.
+    pub(crate) fn files(folder: &Path, name: &str, years: (i32, i32)) -> TlsFiles {
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        params.not_before = date_time_ymd(years.0, 1, 1);
+        params.not_after = date_time_ymd(years.1, 1, 1);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        let files = TlsFiles {
+            certificate: folder.join(format!("{name}.pem")),
+            key: folder.join(format!("{name}.key")),
+        };
+        std::fs::write(&files.certificate, certificate.pem()).unwrap();
+        std::fs::write(&files.key, key.serialize_pem()).unwrap();
+        files
+    }
+
+    /// 2026-11-22.
+    const NOW: Timestamp = Timestamp(1_795_374_849_000);
+
+    #[test]
+    fn files_that_cannot_serve_say_why() {
+        let folder = tempfile::tempdir().unwrap();
+        let good = files(folder.path(), "good", (2020, 2051));
+        load(&good, NOW).unwrap();
+        let other = files(folder.path(), "other", (2020, 2051));
+        let over = files(folder.path(), "over", (2020, 2024));
+        let early = files(folder.path(), "early", (2049, 2060));
+        let missing = folder.path().join("missing.pem");
+        let cut = folder.path().join("cut.pem");
+        let whole = std::fs::read_to_string(&good.certificate).unwrap();
+        std::fs::write(&cut, &whole[..whole.len() / 2]).unwrap();
+        let cases = [
+            (&missing, &good.key, "cannot be read"),
+            (&good.certificate, &missing, "cannot be read"),
+            (&good.key, &good.key, "holds no certificate"),
+            (&cut, &good.key, "PEM"),
+            (&good.certificate, &good.certificate, "holds no private key"),
+            (
+                &good.certificate,
+                &other.key,
+                "is not the key of the certificate",
+            ),
+            (&over.certificate, &over.key, "ended 2024-01-01"),
+            (&early.certificate, &early.key, "begins only 2049-01-01"),
+        ];
+        for (certificate, key, expected) in cases {
+            let files = TlsFiles {
+                certificate: certificate.clone(),
+                key: key.clone(),
+            };
+            let error = load(&files, NOW).expect_err(expected).to_string();
+            assert!(error.contains(expected), "{error}");
+            assert!(error.contains(".pem") || error.contains(".key"), "{error}");
+        }
+    }
+
+    #[test]
+    fn days_since_1970() {
+        assert_eq!(days(1970, 1, 1), 0);
+        assert_eq!(days(2000, 2, 29), 11_016);
+        assert_eq!(days(2026, 11, 29), 20_786);
+    }
+
+    #[test]
+    fn any_bytes_are_no_certificate() {
+        let folder = tempfile::tempdir().unwrap();
+        let good = files(folder.path(), "good", (2020, 2051));
+        let pem = std::fs::read(&good.certificate).unwrap();
+        let der = CertificateDer::from_pem_slice(&pem).unwrap();
+        assert!(validity(&der).is_some());
+        for length in 0..der.len().min(120) {
+            assert_eq!(validity(&der[..length]), None, "{length}");
+        }
+    }
+}
