@@ -277,7 +277,8 @@ impl State {
         for member in self.members.values_mut() {
             member.pass_time(&self.plan, is_open, now);
         }
-        if let Some(reason) = self.judge() {
+        let end = self.wave_end(now);
+        if let Some(reason) = self.judge(end.is_some()) {
             return self.halt(reason, now);
         }
         let mut actions = Vec::new();
@@ -287,7 +288,7 @@ impl State {
                 Err(reason) => return self.halt(reason, now),
             }
         }
-        match self.wave_end(now) {
+        match end.filter(|_| actions.is_empty()) {
             Some(Ok(reason)) if self.is_last_wave() => {
                 self.phase = RolloutState::Done;
                 actions.push(Action::Finish { reason });

@@ -154,22 +154,22 @@ const POOL: usize = 256;
 /// Waudby-Smith and Ramdas, 2024.
 pub fn rank_evidence(values: &[Value], worse: Worse) -> f64 {
     let strata = values.iter().map(|value| value.stratum).max();
-    let mut pools: Vec<Vec<(f64, u64, bool)>> =
-        vec![Vec::new(); strata.map_or(0, |s| s as usize + 1)];
+    // Each pool in order, and how many of it are candidates.
+    let mut pools: Vec<(Vec<(f64, u64)>, usize)> =
+        vec![(Vec::new(), 0); strata.map_or(0, |s| s as usize + 1)];
     let mut ln_capitals = [0.0_f64; RANK_BETS.len()];
     for value in values.iter().filter(|value| value.value.is_finite()) {
-        let pool = &mut pools[value.stratum as usize];
+        let (pool, candidates) = &mut pools[value.stratum as usize];
         if pool.len() >= POOL {
             pool.clear();
+            *candidates = 0;
         }
         let key = (value.value, value.tie);
-        let place = pool.partition_point(|&(other, tie, _)| (other, tie) < key);
+        let place = pool.partition_point(|other| *other < key);
         let before = pool.len();
-        let candidates = pool
-            .iter()
-            .filter(|(_, _, is_candidate)| *is_candidate)
-            .count();
-        pool.insert(place, (value.value, value.tie, value.is_candidate));
+        pool.insert(place, key);
+        let candidate_share = *candidates as f64 / before.max(1) as f64;
+        *candidates += usize::from(value.is_candidate);
         if before == 0 {
             continue;
         }
@@ -179,7 +179,6 @@ pub fn rank_evidence(values: &[Value], worse: Worse) -> f64 {
             Worse::Higher => before - place,
         };
         let score = normal_score(rank, before + 1);
-        let candidate_share = candidates as f64 / before as f64;
         for (ln_capital, (shift, _)) in ln_capitals.iter_mut().zip(RANK_BETS) {
             // How far this value's law lies from that of the pool, in standard deviations.
             let tilt = match value.is_candidate {
@@ -197,9 +196,16 @@ pub fn rank_evidence(values: &[Value], worse: Worse) -> f64 {
 const TILT_STEP: f64 = 1.0 / 16.0;
 const TILTS: usize = 33;
 
-/// The normal score of rank `rank` (from 0) of `count`.
+/// The normal score of rank `rank` (from 0) of `count`, which is no more than [`POOL`].
 fn normal_score(rank: usize, count: usize) -> f64 {
-    normal_quantile((rank as f64 + 0.5) / count as f64)
+    static SCORES: OnceLock<Vec<f64>> = OnceLock::new();
+    let scores = SCORES.get_or_init(|| {
+        let of_count = |count: usize| {
+            (0..count).map(move |rank| normal_quantile((rank as f64 + 0.5) / count as f64))
+        };
+        (0..=POOL).flat_map(of_count).collect()
+    });
+    scores[count * count.saturating_sub(1) / 2 + rank]
 }
 
 /// Logarithm of a bet on one of `count` ranks: exponential in its normal score, of mean exactly 1 over the ranks.

@@ -10,6 +10,7 @@ use tinyops_store::{DeviceId, ModelId, Timestamp};
 use super::Row;
 
 const HOUR_MS: i64 = 3_600_000;
+
 const DEVICES: u64 = 1_000;
 const ROLLOUTS: u64 = 4_000;
 const OLD: ModelId = ModelId(1);
@@ -83,10 +84,9 @@ impl World {
             for action in actions {
                 match action {
                     Action::Offer { device, .. } => {
-                        // Within a day; one that fails says so sooner.
+                        // At the next look or the one after; one that fails says so sooner.
                         let fails = random.uniform() < self.failures;
-                        let hours = if fails { 3.0 } else { 24.0 };
-                        let delay = 1 + (random.uniform() * hours) as i64;
+                        let delay = i64::from(!fails && random.uniform() < 0.5);
                         answers.insert((hour + delay, device.0), fails);
                     }
                     Action::Halt { reason } => {
@@ -131,7 +131,7 @@ impl World {
                 };
                 state = state.step(Event::Heard(DeviceId(device), word), at(hour)).0;
             }
-            // Those that are measured report six times a day.
+            // Those that are measured report.
             let reporting: Vec<(DeviceId, bool)> = state
                 .members
                 .iter()
@@ -151,7 +151,7 @@ impl World {
                 })
                 .collect();
             for (device, runs_it) in reporting {
-                if random.uniform() >= 0.25 {
+                if random.uniform() >= 0.5 {
                     continue;
                 }
                 // A device's own level, which stays, and what a report scatters around it.

@@ -27,6 +27,9 @@ const ERROR_PRIOR: (f64, f64) = (0.1, 5.0);
 /// Salt of the order of equal values.
 const TIES: u64 = 0x7469_6573;
 
+/// Answers that are worth a look: one in so many that were seen before.
+const NEWS_PART: u32 = 20;
+
 /// Looks that are kept; every second one is dropped when there are more.
 const LOOKS_MAX: usize = 120;
 
@@ -80,10 +83,23 @@ impl Finding {
 }
 
 impl State {
-    /// Judges anew if there is anything new; answers with the reason to halt, if there is one.
-    pub(super) fn judge(&mut self) -> Option<Json> {
+    /// Judges anew if there is enough new, or anything at the end of a wave; answers with the reason to halt, if there
+    /// is one. Evidence may be read at any time, so it need not be read at every answer of a large fleet.
+    pub(super) fn judge(&mut self, is_wave_end: bool) -> Option<Json> {
         let seen = self.seen();
-        if seen == self.progress.judged {
+        let judged = &self.progress.judged;
+        let is_much = |(index, now): (usize, &u32)| {
+            let before = judged.get(index).copied().unwrap_or(0);
+            // Failures, the first count, are few and tell most.
+            let enough = if index == 0 {
+                1
+            } else {
+                (before / NEWS_PART).max(1)
+            };
+            *now >= before + enough
+        };
+        let is_due = seen.iter().enumerate().any(is_much) || is_wave_end && seen != *judged;
+        if !is_due {
             return None;
         }
         self.progress.judged = seen;
