@@ -4,8 +4,11 @@ use tinyops_model::{Body, Model, Task};
 use tinyops_wire::payload::{self, SectionId};
 use tinyops_wire::section::{
     BodyKind, DecisionSection, Golden as WireGolden, GoldenSection, Labels, ScalerSection,
-    SectionError, Task as WireTask,
+    SectionError, SensorSection, Task as WireTask,
 };
+
+/// One channel of a sensor, and the longest name of its unit in bytes.
+pub use tinyops_wire::section::{Channel as SensorChannel, UNIT_BYTES_MAX};
 
 use crate::compiled::Compiled;
 
@@ -62,7 +65,8 @@ pub enum PayloadError {
 }
 
 /// Writes the payload of a capsule: plan or distance, front end, scaler, labels, baseline,
-/// decision and golden vectors. The same arguments give the same bytes.
+/// decision, golden vectors and, if it is known, what the readings are measured in. The same arguments give the same
+/// bytes.
 ///
 /// # Errors
 /// [`PayloadError`].
@@ -104,6 +108,7 @@ pub fn payload(
         (SectionId::Baseline, &baseline),
         (SectionId::Decision, &decision),
         (SectionId::Golden, &golden),
+        (SectionId::Sensor, &compiled.sensor),
     ];
     let sections: Vec<_> = sections
         .into_iter()
@@ -113,6 +118,12 @@ pub fn payload(
     let used = payload::encode(&sections, &mut out).map_err(|_| PayloadError::Payload)?;
     out.truncate(used);
     Ok(out)
+}
+
+pub(crate) fn sensor_section(channels: &[SensorChannel<'_>]) -> Result<Vec<u8>, PayloadError> {
+    let mut sensor = vec![0; SensorSection::encoded_len(channels)];
+    SensorSection::encode(channels, &mut sensor).map_err(refused("sensor"))?;
+    Ok(sensor)
 }
 
 fn decision_section(model: &Model) -> DecisionSection {

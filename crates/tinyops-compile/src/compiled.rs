@@ -6,6 +6,7 @@ use tinyops_model::{Body, GraphError, Model};
 use tinyops_nn::distance;
 use tinyops_nn::record::REGIONS_MAX;
 
+use crate::capsule::{PayloadError, SensorChannel};
 use crate::cost;
 use crate::high_water::{self, ArenaFault};
 use crate::layers::LayerMap;
@@ -29,6 +30,8 @@ pub struct Compiled {
     pub macs: u64,
     /// Floating-point operations of the front end and of a body without network, estimated.
     pub dsp_operations: u64,
+    /// What the readings are measured in, as section SENSOR of a payload; empty if that is not known.
+    pub sensor: Vec<u8>,
     /// Bytes of the payload without golden vectors.
     pub payload_bytes: u32,
     /// RAM beside the arena.
@@ -39,6 +42,20 @@ pub struct Compiled {
     pub saved: Saved,
     /// What each op of the plan makes of which layer.
     pub layers: LayerMap,
+}
+
+impl Compiled {
+    /// Has the payload say what each channel was measured in, so that a device with another sensor refuses it.
+    ///
+    /// # Errors
+    /// [`PayloadError::Section`] for a unit or a full scale that no payload can have.
+    pub fn measured_in(&mut self, channels: &[SensorChannel<'_>]) -> Result<(), PayloadError> {
+        self.sensor = crate::capsule::sensor_section(channels)?;
+        // Its entry in the table, and the section behind the last one.
+        self.payload_bytes = (self.payload_bytes + 16).next_multiple_of(16);
+        self.payload_bytes += self.sensor.len() as u32;
+        Ok(())
+    }
 }
 
 /// What rewrites saved.
@@ -356,6 +373,7 @@ pub fn compile_graph_with(graph: &Graph, options: &Options) -> Result<Compiled, 
         memory,
         macs,
         dsp_operations: 0,
+        sensor: Vec::new(),
         payload_bytes: 0,
         ram: RamUse::default(),
         ops: op_costs(graph),
@@ -371,6 +389,7 @@ fn of_distance(distance: Vec<u8>, dsp_operations: u64) -> Compiled {
         memory: MemoryPlan::default(),
         macs: 0,
         dsp_operations,
+        sensor: Vec::new(),
         payload_bytes: 0,
         ram: RamUse::default(),
         ops: Vec::new(),

@@ -31,7 +31,7 @@ mod shortfall;
 mod storages;
 
 pub use board::{Band, Board, BoardError, Boards, Cost, Memory, Reserve, Speed, boards};
-pub use capsule::{Golden, PayloadError, payload};
+pub use capsule::{Golden, PayloadError, SensorChannel, UNIT_BYTES_MAX, payload};
 pub use compare::{Case, Comparison, Row, Verdict, Witness, compare};
 pub use compiled::{
     CompileError, Compiled, ONE_REGION, OpCost, Options, RamUse, Saved, compile, compile_graph,

@@ -11,6 +11,7 @@ use tinyops_store::round::Round;
 use tinyops_store::trigger::Trigger;
 use tinyops_store::{Artifacts, Db, DeviceId, Digest, ModelId, StoreError, Timestamp};
 
+use crate::delta::Deltas;
 use crate::detector::DriftPolicy;
 use crate::keys::Keyring;
 use crate::owed::OwedPolicy;
@@ -34,6 +35,8 @@ pub struct Fleet {
     pub policy: Arc<Policy>,
     /// Its keys; without them it cannot direct devices that ask for a statement.
     pub(crate) keys: Option<Arc<Keyring>>,
+    /// Deltas between capsules, if it can make any.
+    pub(crate) deltas: Option<Deltas>,
     /// Capsules being fetched, so that a thousand devices read one from the disk once.
     pub(crate) capsules: Arc<Mutex<HashMap<Digest, Arc<[u8]>>>>,
     /// Baselines of the models that report.
@@ -201,6 +204,7 @@ impl Fleet {
             artifacts,
             policy: Arc::new(policy),
             keys: None,
+            deltas: None,
             capsules: Arc::default(),
             baselines: Arc::default(),
             told: Arc::default(),

@@ -39,8 +39,10 @@ pub mod sums;
 pub mod window;
 
 // What they are told.
+mod delta;
 pub mod owed;
 
+pub use delta::DELTA_EDGE;
 pub use fleet::{Event, Fleet, FleetError, Policy};
 pub use ingest::{Refusal, Uplink, Verdict};
 pub use keys::{KeyFolder, Keyring};

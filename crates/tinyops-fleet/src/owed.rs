@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tinyops_store::capsule::Capsule;
 use tinyops_store::device::{Device, DeviceState};
+use tinyops_store::hello::Hello;
 use tinyops_store::presence::Presence;
 use tinyops_store::rollout::{Delivery, Member, Rollout, RolloutState};
 use tinyops_store::round::{Round, RoundId, RoundState};
@@ -269,6 +270,10 @@ impl Fleet {
         if cached.is_some() {
             return Ok(cached);
         }
+        if let Some(delta) = self.delta_asked(request) {
+            return Ok(Some(delta));
+        }
+        let hello = hello::get(tx, device).await?;
         for member in rollout::of_device(tx, device).await? {
             let Some(target) = member.target else {
                 continue;
@@ -284,6 +289,14 @@ impl Fleet {
                 }
                 capsules.insert(row.digest, bytes.clone());
                 return Ok(Some(bytes));
+            }
+            // One that was offered before this server began is made again, of the same bytes.
+            if let Some(hello) = &hello {
+                let delta = self.delta_for(tx, hello, &row).await?;
+                if let Some(delta) = delta.filter(|delta| request.is_of(&delta.digest)) {
+                    self.note_delta(device, &row.digest);
+                    return Ok(Some(delta.bytes));
+                }
             }
         }
         Ok(None)
@@ -333,12 +346,10 @@ impl Fleet {
             bytes: capsule.bytes,
             statement: None,
         };
-        let hello = hello::get(tx, device.id).await?;
-        let asks =
-            hello.is_some_and(|hello| Features(hello.features as u8).has(Features::STATEMENTS));
-        if !asks {
+        let asks = |hello: &Hello| Features(hello.features as u8).has(Features::STATEMENTS);
+        let Some(hello) = hello::get(tx, device.id).await?.filter(asks) else {
             return seal(tx, device, &[Downlink::Offer(offer)]).await;
-        }
+        };
         let Some(keys) = &self.keys else {
             tracing::warn!(device = %device.id, "it wants a statement and this server has no director key");
             return Ok(Vec::new());
@@ -357,10 +368,16 @@ impl Fleet {
         };
         let mut signed = [0; STATEMENT_BYTES_MAX];
         let len = statement.encode_with(|message| keys.director.sign(message), &mut signed)?;
-        let offer = Offer {
+        let mut offer = Offer {
             statement: Some(&signed[..len]),
             ..offer
         };
+        if let Some(delta) = self.delta_for(tx, &hello, capsule).await? {
+            self.note_delta(device.id, &capsule.digest);
+            offer.what = What::Delta;
+            offer.digest = delta.digest;
+            offer.bytes = delta.bytes.len() as u32;
+        }
         Ok(vec![seal_as(device, counter, &Downlink::Offer(offer))])
     }
 

@@ -8,6 +8,7 @@
 mod bench;
 mod boards;
 mod code;
+mod delta;
 mod error;
 mod flow;
 mod gate;
@@ -20,6 +21,7 @@ mod trigger;
 
 pub use boards::{BOARDS_FOLDER, BoardFileError, boards_of, read_board};
 pub use code::code_version;
+pub use delta::delta;
 pub use error::RunError;
 pub use gate::{Gate, GateName, Verdict};
 pub use job::{

@@ -232,7 +232,8 @@ pub(crate) fn assemble(config: &Config, door: Door) -> Parts {
         workshop.artifacts.clone(),
         config.policy.clone(),
     )
-    .with_keys(config.keys.clone());
+    .with_keys(config.keys.clone())
+    .with_deltas(tinyops_pipeline::delta);
     let metrics = Metrics::new();
     let (events, _) = broadcast::channel(EVENTS_MAX);
     let (work, queue) = commit::queue();

@@ -1,8 +1,10 @@
 //! From a model to a payload, and the payload's own proof.
 
-use tinyops_compile::{CompileError, Golden, compile, payload, replay};
+use tinyops_compile::{CompileError, Golden, SensorChannel, compile, payload, replay};
 use tinyops_model::{Body, Data, Model, Task};
 use tinyops_nn::{Plan, Program, distance, quantize};
+use tinyops_wire::payload::{Payload, SectionId};
+use tinyops_wire::section::SensorSection;
 
 use crate::networks::{autoencoder, classifier, model};
 
@@ -190,4 +192,38 @@ fn models_that_contradict_themselves_do_not_compile() {
             outputs: 2
         }
     ));
+}
+
+#[test]
+fn a_payload_says_what_its_readings_were_measured_in_if_that_is_known() {
+    let model = model(Body::Network(classifier()), Task::Classify);
+    let mut compiled = compile(&model).expect("compiles");
+    let without = payload(&model, &compiled, &[]).expect("writes");
+    assert_eq!(compiled.payload_bytes as usize, without.len());
+    let read = |bytes: &[u8]| {
+        let payload = Payload::parse(bytes).expect("a payload");
+        let section = payload.section(SectionId::Sensor)?;
+        let section = SensorSection::decode(section).expect("a section");
+        let channels = section.channels();
+        Some(
+            channels
+                .map(|c| (c.unit.to_owned(), c.full_scale))
+                .collect::<Vec<_>>(),
+        )
+    };
+    assert_eq!(read(&without), None);
+    let channel = |unit, full_scale| SensorChannel { unit, full_scale };
+    let channels = [channel("m/s2", 19.6), channel("", 0.0)];
+    compiled.measured_in(&channels).expect("sound");
+    let with = payload(&model, &compiled, &[]).expect("writes");
+    let expected = channels.map(|c| (c.unit.to_owned(), c.full_scale)).to_vec();
+    assert_eq!(read(&with), Some(expected));
+    assert_eq!(compiled.payload_bytes as usize, with.len());
+    for wrong in [
+        channel("furlongs/fortnight", 0.0),
+        channel("g", f32::NAN),
+        channel("g", -1.0),
+    ] {
+        assert!(compiled.measured_in(&[wrong]).is_err(), "{wrong:?}");
+    }
 }

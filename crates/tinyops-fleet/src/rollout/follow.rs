@@ -96,6 +96,7 @@ impl Fleet {
                 match update.state {
                     UpdateState::Confirmed => Word::Confirmed,
                     UpdateState::Reverted => Word::Reverted { reason, number },
+                    _ if self.falls_back(observation.device, update) => Word::Heard,
                     UpdateState::Refused => Word::Refused { reason, number },
                     _ => Word::Fetching,
                 }

@@ -1,7 +1,8 @@
 //! A fleet over an in-memory store: what devices send, and what comes of it.
 
-// The device's own tests make sound capsules, and memory to run them in.
+mod deltas;
 mod detection;
+// The device's own tests make sound capsules, and memory to run them in.
 #[allow(dead_code, reason = "the device's tests use the rest")]
 #[path = "../../../tinyops-device/tests/it/fixture.rs"]
 mod fixture;

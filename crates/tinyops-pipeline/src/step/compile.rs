@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use tinyops_compile::{
-    Band, Board, Compiled, Fit, GOLDEN_COUNT_MAX, Limits, compile, compile_with, fit, golden_count,
-    payload, spread_options,
+    Band, Board, Compiled, Fit, GOLDEN_COUNT_MAX, Limits, SensorChannel, UNIT_BYTES_MAX, compile,
+    compile_with, fit, golden_count, payload, spread_options,
 };
 use tinyops_data::window::Windowing;
+use tinyops_data::{dataset::Dataset, sample::Channel};
+use tinyops_model::Model;
 use tinyops_store::step::Port;
 use tinyops_train::{Windows, golden};
 
@@ -97,6 +99,25 @@ impl CompileReport {
     }
 }
 
+/// What the readings of a dataset were measured in, channel by channel; none if nothing is known.
+fn measured<'d>(dataset: &'d Dataset, model: &Model) -> Vec<SensorChannel<'d>> {
+    let channels = dataset.samples.first().map(|sample| &sample.channels[..]);
+    let channels = channels.unwrap_or_default();
+    let is_known = channels.iter().any(|channel| !channel.unit.is_empty());
+    if !is_known || channels.len() != usize::from(model.front_end.channel_count) {
+        return Vec::new();
+    }
+    let channel = |channel: &'d Channel| SensorChannel {
+        unit: match channel.unit.as_str() {
+            unit if unit.len() <= UNIT_BYTES_MAX => unit,
+            _ => "",
+        },
+        // Parts of full scale say themselves what theirs is; of others no recording tells.
+        full_scale: if channel.unit == "FS" { 1.0 } else { 0.0 },
+    };
+    channels.iter().map(channel).collect()
+}
+
 pub(crate) async fn step(
     bench: &mut Bench<'_>,
     origin: &Origin,
@@ -125,7 +146,8 @@ pub(crate) async fn step(
             let dataset = shelf.dataset(&version)?;
             let windowing = Windowing::new(&project.data.window, dataset)?;
             let windows = Windows::cut(dataset, &split.in_dataset(dataset).test, &windowing)?;
-            let compiled = compile(&model)?;
+            let mut compiled = compile(&model)?;
+            let measured = measured(dataset, &model);
             let vectors = golden(&model, &windows, golden_count(&compiled) as usize)?;
             // The payload is the same for every board, but for those whose RAM is in pieces that the
             // arena spreads over; who may install it, the manifest says.
@@ -133,7 +155,12 @@ pub(crate) async fn step(
                 let options = spread_options(&compiled, board)?;
                 Some(compile_with(&model, &options).map(|own| (board.id.as_str(), own)))
             });
-            let spread: BTreeMap<&str, Compiled> = spread.collect::<Result<_, _>>()?;
+            let mut spread: BTreeMap<&str, Compiled> = spread.collect::<Result<_, _>>()?;
+            if !measured.is_empty() {
+                for compiled in spread.values_mut().chain([&mut compiled]) {
+                    compiled.measured_in(&measured)?;
+                }
+            }
             let payload_of = |compiled: &Compiled| payload(&model, compiled, &vectors);
             let payload = payload_of(&compiled)?;
             let mut baseline = vec![0; model.baseline.encoded_len()];

@@ -9,8 +9,10 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tinyops_fleet::DELTA_EDGE;
 use tinyops_fleet::enrol::{Entropy, NewDevice, device_password};
 use tinyops_store::device::{self, DevicePage};
+use tinyops_store::lineage::Edge;
 use tinyops_store::presence::{self, Presence};
 use tinyops_store::{DeviceId, Digest};
 use tokio::sync::oneshot;
@@ -245,14 +247,15 @@ pub(super) async fn owed(
     Ok(Json(OwedView { down }))
 }
 
-/// A capsule by its digest, whole or a range of it: it is signed, and says so itself.
+/// A capsule by its digest, or a delta that makes one, whole or a range of it: the capsule is signed, and says so itself.
 pub(super) async fn capsule(
     State(app): State<App>,
     Path(Text(digest)): Path<Text<Digest>>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let is_capsule = tinyops_store::lineage::made_from(app.db(), &digest).await?;
-    if !is_capsule.iter().any(|edge| edge.kind == "sign") {
+    let made_from = tinyops_store::lineage::made_from(app.db(), &digest).await?;
+    let is_for_devices = |edge: &Edge| edge.kind == "sign" || edge.kind == DELTA_EDGE;
+    if !made_from.iter().any(is_for_devices) {
         return Err(ApiError::missing(format_args!("capsule `{digest}`")));
     }
     let bytes = app.fleet().artifacts.get(&digest).await?;
