@@ -6,7 +6,7 @@ use super::Row;
 use crate::steps::{Answer, root};
 
 /// The device crate's fault simulator, in a release build.
-const SIMULATOR: [&str; 10] = [
+const SIMULATOR: [&str; 9] = [
     "test",
     "--release",
     "--package",
@@ -15,9 +15,11 @@ const SIMULATOR: [&str; 10] = [
     "it",
     "a_million_schedules",
     "--",
-    "--ignored",
     "--nocapture",
 ];
+
+/// Courses to draw at random, which the simulator adds to those that it goes through one by one.
+const DRAWN: (&str, &str) = ("TINYOPS_SCHEDULES", "220000");
 
 /// Schedules that a run must go through.
 const SCHEDULES_MIN: u64 = 1_000_000;
@@ -29,6 +31,7 @@ const SECONDS_MAX: f64 = 300.0;
 pub(super) fn schedules() -> Result<Vec<Row>, String> {
     let output = Command::new("cargo")
         .args(SIMULATOR)
+        .env(DRAWN.0, DRAWN.1)
         .current_dir(root())
         .output()
         .map_err(|error| format!("cannot start cargo: {error}"))?;
@@ -78,7 +81,16 @@ pub(super) fn schedules() -> Result<Vec<Row>, String> {
     ])
 }
 
-/// Part of what CI runs: as many schedules, none of which may break anything.
+/// Part of what CI runs: as many schedules, none of which may break anything. The time is for `bench ship` alone.
 pub(crate) fn check() -> Answer {
-    crate::steps::cargo(&SIMULATOR)
+    let rows = schedules()?;
+    let missed: Vec<&str> = rows
+        .iter()
+        .filter(|row| !row.holds && !row.name.ends_with("seconds"))
+        .map(|row| row.name)
+        .collect();
+    match missed.is_empty() {
+        true => Ok(()),
+        false => Err(missed.join("; ")),
+    }
 }
