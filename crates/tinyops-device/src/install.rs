@@ -208,7 +208,9 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         let is_of = |running: &&Running| self.slots.digest_prefix(running.place) == Some(digest);
         if record.trial.is_some() || self.pending.reboot {
             // One trial at a time, and what runs is not what boots before a reset; the server offers
-            // again what it still wants afterwards.
+            // again what it still wants afterwards. A trial whose boot could not be written down has not
+            // begun: it gets another.
+            self.pending.reboot |= !self.is_on_trial();
         } else if let Some(running) = self.running.as_ref().filter(is_of) {
             self.pending.update = Some(succeeded(UpdateState::Confirmed, running));
         } else if let Some((_, refusal)) = record.refused.filter(|(refused, _)| *refused == digest)

@@ -427,16 +427,12 @@ impl Journal {
         let order = if other < first { [1, 0] } else { [0, 1] };
         let mut is_written = false;
         for copy in order {
-            // Not both are begun anew at once: one of them shall hold the record before, too. It catches up with the
-            // next record.
-            if is_written
-                && self.is_full(flash, copy)
-                && self.copies[copy].key_set == record.key_set
-            {
-                let newest = self.copies[1 - copy].newest;
-                if newest.is_some_and(|(place, _)| place == FIRST_PLACE) {
-                    continue;
-                }
+            // A copy that has just been begun holds nothing but this record, and once only: it gets it once more before
+            // the other copy is erased too.
+            let other = 1 - copy;
+            let is_lone = matches!(self.copies[other].newest, Some((FIRST_PLACE, _)));
+            if is_written && is_lone && self.must_erase(flash, copy, record.key_set) {
+                let _ = self.write_copy(flash, other, &record, area);
             }
             // A place that fails is spoilt; one more attempt goes behind it.
             let is_copied = (0..2).any(|_| self.write_copy(flash, copy, &record, area).is_ok());

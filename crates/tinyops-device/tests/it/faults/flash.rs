@@ -53,6 +53,8 @@ pub(crate) struct FaultFlash<const WRITE: usize, const PAGE: usize> {
     due: u64,
     pub(crate) struck: Vec<Struck>,
     pub(crate) has_power: bool,
+    /// Whether bits have changed since the last power-up.
+    has_decayed: bool,
     /// Offset of a word that was written though it plainly was not erased.
     pub(crate) misused: Option<usize>,
     /// A capsule that stops the device whenever all of it is read.
@@ -85,6 +87,7 @@ impl<const WRITE: usize, const PAGE: usize> FaultFlash<WRITE, PAGE> {
             due: u64::MAX,
             struck: Vec::new(),
             has_power: true,
+            has_decayed: false,
             misused: None,
             tripwire: None,
             random: Random(0),
@@ -99,7 +102,7 @@ impl<const WRITE: usize, const PAGE: usize> FaultFlash<WRITE, PAGE> {
 
     /// Gives the power back: what was loose settles as chance has it, for now.
     pub(crate) fn power_up(&mut self) {
-        self.has_power = true;
+        (self.has_power, self.has_decayed) = (true, false);
         self.unreadable.retain(|&(_, is_transient)| !is_transient);
         for (view, &loose) in self.view.iter_mut().zip(&self.loose) {
             if loose != 0 {
@@ -167,6 +170,7 @@ impl<const WRITE: usize, const PAGE: usize> FaultFlash<WRITE, PAGE> {
         }
         match kind {
             Kind::Decay => {
+                self.has_decayed = true;
                 for _ in 0..=self.random.below(3) {
                     let at = unit * WRITE + self.random.below(WRITE as u64) as usize;
                     self.view[at] ^= 1 << self.random.below(8);
@@ -255,6 +259,7 @@ pub(crate) trait Faulty: Flash + Clone + Send + Sync + 'static {
     fn power_up(&mut self);
     fn cut(&mut self);
     fn has_power(&self) -> bool;
+    fn has_decayed(&self) -> bool;
     fn operations(&self) -> u64;
     fn struck(&self) -> &[Struck];
     fn misused(&self) -> Option<usize>;
@@ -282,6 +287,9 @@ macro_rules! geometry {
             }
             fn has_power(&self) -> bool {
                 self.has_power
+            }
+            fn has_decayed(&self) -> bool {
+                self.has_decayed
             }
             fn operations(&self) -> u64 {
                 self.operations
