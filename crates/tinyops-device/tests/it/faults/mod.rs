@@ -10,6 +10,7 @@
 
 mod explore;
 mod flash;
+mod foreign;
 mod schedule;
 mod story;
 mod world;
