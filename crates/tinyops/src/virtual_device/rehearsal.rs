@@ -142,8 +142,9 @@ impl Rehearsal {
         hello.and_then(|hello| hello.key_set)
     }
 
-    /// Signs a model that no device can run, and offers it; a capsule's signature is looked at before what is in it.
-    async fn roll_out(&mut self, name: &str, signer: &Signer) {
+    /// Signs a model that no device can run, and offers it before what is of lower priority; a capsule's signature is
+    /// looked at before what is in it.
+    async fn roll_out(&mut self, name: &str, priority: i64, signer: &Signer) {
         let payload = payload_bytes();
         let tx = self.fleet.db.begin("test").await.unwrap();
         let new = NewModel {
@@ -164,8 +165,12 @@ impl Rehearsal {
             detail: serde_json::json!({}),
         };
         self.fleet.sign(signer, &unsigned, self.now).await.unwrap();
+        let wish = Wish {
+            priority,
+            ..Wish::of(name, version)
+        };
         self.fleet
-            .start_rollout(&Wish::of(name, version), "test", self.now)
+            .start_rollout(&wish, "test", self.now)
             .await
             .unwrap();
         self.connect().await;
@@ -213,7 +218,7 @@ async fn keys_are_replaced_and_taken_back_in_the_field() {
     );
 
     // What the new director offers is taken up; what the old release key signs is not.
-    rehearsal.roll_out("fan", &old).await;
+    rehearsal.roll_out("fan", 0, &old).await;
     assert_eq!(
         rehearsal.told,
         [
@@ -222,7 +227,7 @@ async fn keys_are_replaced_and_taken_back_in_the_field() {
         ]
     );
     rehearsal.told.clear();
-    rehearsal.roll_out("pump", keys.release().unwrap()).await;
+    rehearsal.roll_out("pump", 1, keys.release().unwrap()).await;
     assert_eq!(
         rehearsal.told,
         [
