@@ -19,6 +19,15 @@ fn main() {
         number("LOADED_ORIGIN", 0x0020_0000),
         number("LOADED_BYTES", 2 << 20),
     );
+    let more_ram = (
+        number("MORE_RAM_ORIGIN", 0x2100_0000),
+        number("MORE_RAM_BYTES", 0),
+    );
+    // Bytes of each piece of the board's RAM, the greatest number for the one that the linker has.
+    let pieces = variable("PIECES").unwrap_or(u32::MAX.to_string());
+    let pieces: Vec<u32> = (pieces.split(' '))
+        .map(|bytes| bytes.parse().expect("a number"))
+        .collect();
     let chip = variable("CHIP").unwrap_or("cmsdk".to_owned());
     let uart_address = number("UART_ADDRESS", 0x4000_4000);
 
@@ -29,8 +38,8 @@ fn main() {
     );
     fs::write(folder.join("memory.x"), memory).expect("OUT_DIR can be written");
     let map = format!(
-        "use super::{chip} as chip;\npub(crate) const UART: usize = {uart_address:#x};\npub(crate) const LOADED: usize = {:#x};\npub(crate) const LOADED_BYTES: usize = {};\n",
-        loaded.0, loaded.1
+        "use super::{chip} as chip;\npub(crate) const UART: usize = {uart_address:#x};\npub(crate) const LOADED: usize = {:#x};\npub(crate) const LOADED_BYTES: usize = {};\npub(crate) const MORE_RAM: usize = {:#x};\npub(crate) const MORE_RAM_BYTES: usize = {};\npub(crate) const PIECES: &[usize] = &{pieces:?};\n",
+        loaded.0, loaded.1, more_ram.0, more_ram.1
     );
     fs::write(folder.join("map.rs"), map).expect("OUT_DIR can be written");
     println!("cargo:rustc-link-search={}", folder.display());

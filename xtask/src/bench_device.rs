@@ -246,7 +246,8 @@ fn skipped(error: &EmulateError) -> Answer {
 fn read(key: &str) -> Result<golden_tflite::CaseFile, String> {
     let path = data().join(format!("{key}.cases.json"));
     let mut tally = Tally::default();
-    golden_tflite::read(&path, &mut tally)?.ok_or_else(|| tally.refusals.join("; "))
+    golden_tflite::read(&path, golden_tflite::Arena::Whole, &mut tally)?
+        .ok_or_else(|| tally.refusals.join("; "))
 }
 
 /// What the first cases of a network take; `None` if its plan or arena does not fit the machine.

@@ -114,7 +114,8 @@ struct Turns {
 fn measure(python: &Path, own: &Path, key: &str) -> Result<Turns, String> {
     let path = data().join(format!("{key}.cases.json"));
     let mut tally = Tally::default();
-    let file = golden_tflite::read(&path, &mut tally)?.ok_or_else(|| tally.refusals.join("; "))?;
+    let file = golden_tflite::read(&path, golden_tflite::Arena::Whole, &mut tally)?
+        .ok_or_else(|| tally.refusals.join("; "))?;
     let plan = folder().join(format!("{key}.plan"));
     std::fs::write(&plan, &file.program).map_err(|error| format!("{}: {error}", plan.display()))?;
     let script = root().join("xtask/peers/litert_burst.py");

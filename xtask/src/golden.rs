@@ -3,7 +3,7 @@
 use crate::bench_device;
 use crate::golden_dsp;
 use crate::golden_random;
-use crate::golden_tflite;
+use crate::golden_tflite::{self, Arena};
 use crate::steps::Answer;
 use std::path::PathBuf;
 
@@ -26,6 +26,9 @@ pub(crate) enum Golden {
         /// Files, or folders whose `.cases.json` files are taken
         #[arg(required = true)]
         paths: Vec<PathBuf>,
+        /// Spread each network over two memory regions, where it goes into neither alone
+        #[arg(long)]
+        split_arena: bool,
         /// Run them on the emulated machines as well (needs QEMU and Rust targets)
         #[arg(long)]
         emulate: bool,
@@ -56,9 +59,16 @@ impl Golden {
             Self::Dsp { paths } => run_dsp(paths),
             Self::Tflite {
                 paths,
+                split_arena,
                 emulate,
                 machines,
-            } => run_tflite(paths, emulate.then_some(&machines)),
+            } => {
+                let arena = match split_arena {
+                    true => Arena::Split,
+                    false => Arena::Whole,
+                };
+                run_tflite(paths, arena, emulate.then_some(&machines))
+            }
             Self::Random {
                 count,
                 seed,
@@ -92,7 +102,7 @@ fn run_dsp(paths: Vec<PathBuf>) -> Answer {
     }
 }
 
-fn run_tflite(paths: Vec<PathBuf>, machines: Option<&Vec<String>>) -> Answer {
+fn run_tflite(paths: Vec<PathBuf>, arena: Arena, machines: Option<&Vec<String>>) -> Answer {
     let benches = machines.map(|machines| bench_device::build(machines));
     let benches = benches.transpose()?.unwrap_or_default();
     let mut tally = golden_tflite::Tally::default();
@@ -100,7 +110,7 @@ fn run_tflite(paths: Vec<PathBuf>, machines: Option<&Vec<String>>) -> Answer {
     let mut files = files_of(paths);
     files.retain(|file| file.to_string_lossy().ends_with(".cases.json"));
     for path in files {
-        if let Err(error) = golden_tflite::check_file(&path, &benches, &mut tally) {
+        if let Err(error) = golden_tflite::check_file(&path, arena, &benches, &mut tally) {
             eprintln!("error: {error}");
             unreadable += 1;
         }

@@ -3,8 +3,9 @@
 //! Reads `*.cases.json` files, see [`Reference`]. Inputs and outputs are as the `.tflite` has them; real and whole numbers are brought to int8 or int16, exactly.
 
 use std::path::Path;
-use tinyops_compile::{Compiled, Reference, compile_graph};
+use tinyops_compile::{Compiled, Options, Reference, compile_graph, compile_graph_with};
 use tinyops_emulate::{Bench, EmulateError, RunFile};
+use tinyops_model::graph::Graph;
 use tinyops_model::tflite::{EndKind, ImportError, Imported, import_with_ends};
 use tinyops_nn::record::Element;
 use tinyops_nn::{Isa, Line, Plan, Prepared, TensorView, quantize, quantize_int16};
@@ -22,6 +23,15 @@ pub(crate) struct Tally {
     pub(crate) refused: usize,
     /// One line for each machine whose memory is too small for a model.
     pub(crate) left_out: Vec<String>,
+}
+
+/// Where a network's tensors lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arena {
+    /// In one memory.
+    Whole,
+    /// Over two memory regions, where the network goes into neither alone.
+    Split,
 }
 
 /// A model and its cases.
@@ -42,7 +52,11 @@ pub(crate) struct CaseFile {
 ///
 /// # Errors
 /// When the file or its model cannot be read, or the file has another form.
-pub(crate) fn read(path: &Path, tally: &mut Tally) -> Result<Option<CaseFile>, String> {
+pub(crate) fn read(
+    path: &Path,
+    arena: Arena,
+    tally: &mut Tally,
+) -> Result<Option<CaseFile>, String> {
     let at = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     let text = std::fs::read_to_string(path).map_err(|error| at(&error))?;
     let file = Reference::from_json(&text).map_err(|error| at(&error))?;
@@ -50,7 +64,7 @@ pub(crate) fn read(path: &Path, tally: &mut Tally) -> Result<Option<CaseFile>, S
     let model_path = path.with_file_name(model);
     let bytes =
         std::fs::read(&model_path).map_err(|error| format!("{}: {error}", model_path.display()))?;
-    let (ends, compiled) = match compile_file(&bytes) {
+    let (ends, compiled) = match compile_file(&bytes, arena) {
         Ok(compiled) => compiled,
         Err(reasons) => {
             let lines = reasons.iter().map(|reason| format!("{model}: {reason}"));
@@ -87,9 +101,14 @@ pub(crate) fn read(path: &Path, tally: &mut Tally) -> Result<Option<CaseFile>, S
 ///
 /// # Errors
 /// As [`read`], and when the emulator gives no answer.
-pub(crate) fn check_file(path: &Path, machines: &[Bench], tally: &mut Tally) -> Result<(), String> {
+pub(crate) fn check_file(
+    path: &Path,
+    arena: Arena,
+    machines: &[Bench],
+    tally: &mut Tally,
+) -> Result<(), String> {
     let at = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-    let Some(mut file) = read(path, tally)? else {
+    let Some(mut file) = read(path, arena, tally)? else {
         return Ok(());
     };
     let model = &file.model;
@@ -240,7 +259,7 @@ fn values(plan: &Plan<'_>, mut bytes: &[u8]) -> Vec<i32> {
 }
 
 /// What the file has at its ends, and the plan.
-fn compile_file(bytes: &[u8]) -> Result<([Vec<EndKind>; 2], Compiled), Vec<String>> {
+fn compile_file(bytes: &[u8], arena: Arena) -> Result<([Vec<EndKind>; 2], Compiled), Vec<String>> {
     let imported = import_with_ends(bytes).map_err(|error| match error {
         ImportError::Unsupported(refusals) => refusals.iter().map(ToString::to_string).collect(),
         other => vec![other.to_string()],
@@ -250,9 +269,23 @@ fn compile_file(bytes: &[u8]) -> Result<([Vec<EndKind>; 2], Compiled), Vec<Strin
         inputs,
         outputs,
     } = imported;
-    let compiled = compile_graph(&graph, false).map_err(|error| vec![error.to_string()])?;
+    let mut compiled = compile_graph(&graph, false).map_err(|error| vec![error.to_string()])?;
+    if arena == Arena::Split {
+        compiled = split(&graph, &compiled).unwrap_or(compiled);
+    }
     let kinds = [inputs, outputs].map(|ends| ends.iter().map(|end| end.kind).collect());
     Ok((kinds, compiled))
+}
+
+/// A network over two regions of 8 and 7 tenths of its arena, neither of which holds it; `None` if
+/// it does not go in.
+pub(crate) fn split(graph: &Graph, one: &Compiled) -> Option<Compiled> {
+    let mut options = Options::default();
+    for (room, tenths) in options.regions.iter_mut().zip([8, 7]) {
+        *room = one.arena_bytes * tenths / 10;
+    }
+    let compiled = compile_graph_with(graph, &options).ok()?;
+    (compiled.memory.regions.len() > 1).then_some(compiled)
 }
 
 /// The bytes of some tensors, as the plan takes or gives them.
@@ -323,13 +356,20 @@ mod tests {
     fn check_folder(name: &str, more_than: usize) {
         let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/golden");
         let folder = golden.join(name);
-        let mut tally = Tally::default();
-        for entry in std::fs::read_dir(folder).expect("the folder is in the repository") {
-            let path = entry.expect("reads").path();
-            if path.to_string_lossy().ends_with(".cases.json") {
-                check_file(&path, &[], &mut tally).expect("reads");
+        for arena in [Arena::Whole, Arena::Split] {
+            let mut tally = Tally::default();
+            for entry in std::fs::read_dir(&folder).expect("the folder is in the repository") {
+                let path = entry.expect("reads").path();
+                if path.to_string_lossy().ends_with(".cases.json") {
+                    check_file(&path, arena, &[], &mut tally).expect("reads");
+                }
             }
+            check_all_equal(&tally, more_than);
         }
+    }
+
+    #[track_caller]
+    fn check_all_equal(tally: &Tally, more_than: usize) {
         assert_eq!(tally.differences, [""; 0]);
         assert_eq!(tally.refusals, [""; 0]);
         assert!(tally.checked > more_than, "{} cases", tally.checked);
@@ -348,12 +388,13 @@ mod tests {
             );
             return;
         }
-        let mut tally = Tally::default();
-        for key in ["kws", "vww", "ic", "ad", "sww"] {
-            check_file(&folder.join(format!("{key}.cases.json")), &[], &mut tally).expect(key);
+        for arena in [Arena::Whole, Arena::Split] {
+            let mut tally = Tally::default();
+            for key in ["kws", "vww", "ic", "ad", "sww"] {
+                let path = folder.join(format!("{key}.cases.json"));
+                check_file(&path, arena, &[], &mut tally).expect(key);
+            }
+            check_all_equal(&tally, 40);
         }
-        assert_eq!(tally.differences, [""; 0]);
-        assert_eq!(tally.refusals, [""; 0]);
-        assert!(tally.checked > 40, "{} cases", tally.checked);
     }
 }

@@ -50,3 +50,4 @@ pub use reference::{Reference, ReferenceCase, ReferenceError, ReferenceLayer};
 pub use replay::{Difference, Replay, ReplayError, replay};
 pub use rewrite::{Pass, Rewrite, Rewritten, rewrite};
 pub use shortfall::{LayerBytes, Shortfall, Smaller};
+pub use tinyops_nn::record::REGIONS_MAX;

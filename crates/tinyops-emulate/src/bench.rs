@@ -2,6 +2,7 @@
 //!
 //! The firmware is `firmware/qemu-bench`: kernels and executor alone, no capsule, no agent.
 
+use crate::firmware::ONE_PIECE;
 use crate::qemu::{self, Given};
 use crate::{EmulateError, Firmware, Machine, Memory, report};
 use std::io::Write;
@@ -127,6 +128,7 @@ pub(crate) fn all_of(machine: &Machine) -> Memory {
     Memory {
         flash_bytes: machine.flash.bytes,
         ram_bytes: machine.ram.bytes,
+        pieces: ONE_PIECE,
     }
 }
 

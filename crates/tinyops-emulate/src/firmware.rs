@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use tinyops_compile::Board;
+use tinyops_compile::{Board, REGIONS_MAX};
 
 /// Where Debian's packages put the compiler that can build `core` from source.
 const DEBIAN_CARGO: &str = "/usr/bin/cargo";
@@ -50,16 +50,43 @@ pub struct Memory {
     pub flash_bytes: u32,
     /// RAM for data, arena and stack, in bytes.
     pub ram_bytes: u32,
+    /// Bytes that each piece of RAM leaves to an arena, in the order of a plan's regions, 0 for one
+    /// that is not there. [`Memory::ram_bytes`] say what the one of [`MAIN_PIECE`] has.
+    pub pieces: [u32; REGIONS_MAX],
 }
+
+/// Stands for the piece of RAM that data and stack lie in too.
+pub const MAIN_PIECE: u32 = u32::MAX;
+/// All RAM in one piece.
+pub const ONE_PIECE: [u32; REGIONS_MAX] = {
+    let mut pieces = [0; REGIONS_MAX];
+    pieces[0] = MAIN_PIECE;
+    pieces
+};
 
 impl Memory {
     /// What a board leaves to TinyOps and its models.
     #[must_use]
     pub fn of(board: &Board) -> Memory {
+        let mut pieces = [0; REGIONS_MAX];
+        for (bytes, piece) in pieces.iter_mut().zip(board.ram_pieces()) {
+            *bytes = match std::ptr::eq(piece, &board.ram) {
+                true => MAIN_PIECE,
+                false => piece.free_bytes(),
+            };
+        }
         Memory {
             flash_bytes: board.flash.application_bytes(),
             ram_bytes: board.ram.application_bytes(),
+            pieces,
         }
+    }
+}
+
+impl Memory {
+    /// The bytes of each piece, as the build script of `firmware/qemu-machine` reads them.
+    fn pieces_text(&self) -> String {
+        self.pieces.map(|bytes| bytes.to_string()).join(" ")
     }
 }
 
@@ -153,10 +180,14 @@ impl Firmware {
             });
         }
         let built = folder.join(machine.target).join("release").join(name);
-        let kept = folder.join(format!(
+        let mut kept = format!(
             "{name}-{}-{}-{}",
             machine.id, memory.flash_bytes, memory.ram_bytes
-        ));
+        );
+        if memory.pieces != ONE_PIECE {
+            kept += &format!("-{}", memory.pieces_text().replace(' ', "-"));
+        }
+        let kept = folder.join(kept);
         std::fs::copy(&built, &kept)
             .map_err(EmulateError::io(format!("cannot copy {}", built.display())))?;
         drop(lock);
@@ -179,6 +210,8 @@ fn variables(machine: &Machine, memory: Memory) -> Vec<(&'static str, String)> {
         ),
         ("TINYOPS_RAM_ORIGIN", machine.ram.origin),
         ("TINYOPS_RAM_BYTES", memory.ram_bytes.min(machine.ram.bytes)),
+        ("TINYOPS_MORE_RAM_ORIGIN", machine.more_ram.origin),
+        ("TINYOPS_MORE_RAM_BYTES", machine.more_ram.bytes),
         ("TINYOPS_LOADED_ORIGIN", origin),
         ("TINYOPS_LOADED_BYTES", bytes),
         ("TINYOPS_UART_ADDRESS", address),
@@ -186,7 +219,10 @@ fn variables(machine: &Machine, memory: Memory) -> Vec<(&'static str, String)> {
     let numbers = numbers.map(|(name, number)| (name, number.to_string()));
     numbers
         .into_iter()
-        .chain([("TINYOPS_CHIP", chip.to_owned())])
+        .chain([
+            ("TINYOPS_CHIP", chip.to_owned()),
+            ("TINYOPS_PIECES", memory.pieces_text()),
+        ])
         .collect()
 }
 

@@ -16,7 +16,7 @@ mod trace;
 
 pub use bench::{Bench, Measured, RunFile, runtime_flash_bytes};
 pub use delta::{DeltaBench, DeltaMeasured, delta_flash_bytes};
-pub use firmware::{Firmware, Memory, Toolchain};
+pub use firmware::{Firmware, MAIN_PIECE, Memory, ONE_PIECE, Toolchain};
 pub use machine::{MACHINES, Machine, Region, Uart};
 pub use report::{Case, Smoke};
 pub use smoke::smoke;

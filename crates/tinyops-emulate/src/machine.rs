@@ -23,6 +23,8 @@ pub struct Machine {
     pub flash: Region,
     /// Where data, arena and stack lie.
     pub ram: Region,
+    /// A RAM of its own, where the board has other pieces than the one that the linker knows.
+    pub more_ram: Region,
     /// Where the emulator's loader puts a plan and its cases.
     pub loaded: Region,
     /// What the loader calls the first byte of [`Self::loaded`]: its bus knows no secure addresses.
@@ -54,7 +56,7 @@ const fn region(origin: u32, bytes: u32) -> Region {
 }
 
 /// Arm's MPS2 board with a core of ARMv7-M: 4 MiB of SSRAM at 0, here half code and half what is
-/// loaded, and 4 MiB at 0x2000_0000.
+/// loaded, and 4 MiB at 0x2000_0000; PSRAM of 16 MiB apart from these.
 const MPS2: Machine = Machine {
     id: "m4f",
     core: "Cortex-M4F",
@@ -65,6 +67,7 @@ const MPS2: Machine = Machine {
     features: &[],
     flash: region(0, 2 * MIB),
     ram: region(0x2000_0000, 4 * MIB),
+    more_ram: region(0x2100_0000, 16 * MIB),
     loaded: region(0x0020_0000, 2 * MIB),
     loader_address: 0x0020_0000,
     uart: Uart::Cmsdk(0x4000_4000),
@@ -100,6 +103,7 @@ pub static MACHINES: [Machine; 7] = [
         opt_level: "3",
         flash: region(0, 176 * KIB),
         ram: region(0x2000_0000, 16 * KIB),
+        more_ram: region(0, 0),
         loaded: region(176 * KIB, 80 * KIB),
         loader_address: 176 * KIB,
         uart: Uart::Nrf51(0x4000_2000),
@@ -132,12 +136,13 @@ pub static MACHINES: [Machine; 7] = [
         target_cpu: "cortex-m33",
         flash: region(0x1000_0000, 2 * MIB),
         ram: region(0x3800_0000, 4 * MIB),
+        more_ram: region(0x8000_0000, 16 * MIB),
         loaded: region(0x1020_0000, 2 * MIB),
         loader_address: 0x0020_0000,
         uart: Uart::Cmsdk(0x5020_0000),
         ..MPS2
     },
-    // Programs in ITCM, data in the second SRAM, what is loaded in the first.
+    // Programs in ITCM, data in the second SRAM, what is loaded in the first; DTCM is apart from these.
     Machine {
         id: "m55",
         core: "Cortex-M55",
@@ -148,6 +153,7 @@ pub static MACHINES: [Machine; 7] = [
         features: &["mve"],
         flash: region(0x1000_0000, 512 * KIB),
         ram: region(0x3100_0000, 4 * MIB),
+        more_ram: region(0x3000_0000, 512 * KIB),
         loaded: region(0x1100_0000, 2 * MIB),
         loader_address: 0x0100_0000,
         uart: Uart::Cmsdk(0x5930_3000),
@@ -197,7 +203,7 @@ mod tests {
         for (index, machine) in MACHINES.iter().enumerate() {
             assert_eq!(Machine::named(machine.id), Some(machine));
             assert!(MACHINES[..index].iter().all(|other| other.id != machine.id));
-            let regions = [machine.flash, machine.ram, machine.loaded];
+            let regions = [machine.flash, machine.ram, machine.more_ram, machine.loaded];
             for (index, one) in regions.iter().enumerate() {
                 for other in &regions[..index] {
                     let apart = one.origin >= other.origin + other.bytes

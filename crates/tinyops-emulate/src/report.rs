@@ -64,10 +64,10 @@ pub struct Case {
 pub struct Smoke {
     /// One verdict a golden vector, in the capsule's order.
     pub cases: Vec<Case>,
-    /// Arena that the plan claims, in bytes.
-    pub arena_bytes: u32,
-    /// Bytes of it up to the last that was written, measured on the board.
-    pub arena_touched_bytes: u32,
+    /// Arena that the plan claims, in bytes, of each memory region that it has some of.
+    pub arena_bytes: Vec<u32>,
+    /// Bytes of each up to the last that was written, measured on the board.
+    pub arena_touched_bytes: Vec<u32>,
     /// Flash of the program, without the payload, in bytes.
     pub flash_bytes: u32,
     /// The deepest stack until the model was loaded, in bytes: start-up, hashes, signatures, checks.
@@ -97,8 +97,8 @@ impl Smoke {
         lines(output, "tinyops-smoke 2", |words| {
             match words {
                 ["arena", claimed, touched] => {
-                    smoke.arena_bytes = claimed.parse().ok()?;
-                    smoke.arena_touched_bytes = touched.parse().ok()?;
+                    smoke.arena_bytes.push(claimed.parse().ok()?);
+                    smoke.arena_touched_bytes.push(touched.parse().ok()?);
                 }
                 ["stack", install, run] => {
                     smoke.install_stack_bytes = install.parse().ok()?;
@@ -139,9 +139,10 @@ mod tests {
 
     #[test]
     fn a_whole_report_is_read() {
-        let text = "tinyops-smoke 2\ncase 0 equal 4000\ncase 1 differs 4040 2 -7 9\narena 512 500\nstack 2900 900\nend\n";
+        let text = "tinyops-smoke 2\ncase 0 equal 4000\ncase 1 differs 4040 2 -7 9\narena 512 500\narena 64 60\nstack 2900 900\nend\n";
         let smoke = Smoke::parse(text).unwrap();
-        assert_eq!((smoke.arena_bytes, smoke.arena_touched_bytes), (512, 500));
+        assert_eq!(smoke.arena_bytes, [512, 64]);
+        assert_eq!(smoke.arena_touched_bytes, [500, 60]);
         assert_eq!((smoke.install_stack_bytes, smoke.stack_bytes), (2900, 900));
         assert_eq!(smoke.instructions_max(), 4040);
         assert_eq!(smoke.cases[1].difference, Some((2, -7.0, 9.0)));

@@ -192,12 +192,6 @@ pub(crate) fn aligned(piece: &[u8]) -> Result<(), RunError> {
     Ok(())
 }
 
-/// Which of some regions a byte of the arena lies in, given where each after the first begins.
-pub(crate) fn region_of<T: PartialOrd>(more_starts: &[T], byte: T) -> usize {
-    // Of regions without bytes that begin at one place, the last counts: it may have some.
-    more_starts.iter().filter(|&start| *start <= byte).count()
-}
-
 /// An arena as kernels see it.
 pub(crate) trait Cells<'m>: Copy {
     /// Those of a tensor or of scratch, which `Plan::load` has found to lie in one region.
@@ -214,7 +208,9 @@ impl<'m> Cells<'m> for &'m [Cell<u8>] {
 impl<'m> Cells<'m> for RegionCells<'m> {
     #[inline(never)]
     fn at(self, range: Range<usize>) -> &'m [Cell<u8>] {
-        let region = region_of(&self.starts[1..], range.start);
+        // Of regions without bytes that begin at one place, the last counts.
+        let more = self.starts[1..].iter();
+        let region = more.filter(|&&start| start <= range.start).count();
         let start = self.starts[region];
         &self.cells[region][range.start - start..range.end - start]
     }

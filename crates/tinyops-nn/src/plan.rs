@@ -1,6 +1,7 @@
 //! The compiled program of a model, read in place and checked once.
 
 mod error;
+mod regions;
 #[cfg(feature = "int16")]
 mod wide;
 pub use error::PlanError;
@@ -10,15 +11,15 @@ pub(crate) use wide::{CLAMP_BYTES, SIGMOID_TABLE, SOFTMAX_TABLE};
 use core::cell::Cell;
 use core::ops::Range;
 
-use crate::arena::{Arena, aligned, region_of};
+use crate::arena::{Arena, aligned};
 use crate::executor::{self, RunError};
 use crate::kernel;
 use crate::layout::{BLOCK_PIXELS, STEP_MAX, UNPACKED_MAX};
 use crate::quantize::{Multiplier, quantize};
 use crate::record::{
     CONSTANTS_ALIGN, Element, FLAG_BACKWARD, FLAG_FILL, FLAG_INPUT_KEPT, FLAG_ONE_MULTIPLIER,
-    FLAG_PACKED, FLAG_SUM, HEADER_BYTES, Header, NONE, OP_BYTES, OpCode, OpRecord, REGION_ALIGN,
-    REGION_BYTES, REGIONS_MAX, TENSOR_BYTES, TensorRecord, read_u32,
+    FLAG_PACKED, FLAG_SUM, HEADER_BYTES, Header, NONE, OP_BYTES, OpCode, OpRecord, TENSOR_BYTES,
+    TensorRecord,
 };
 
 /// A plan whose every offset, size and range has been checked.
@@ -31,8 +32,9 @@ pub struct Plan<'a> {
     tensors: &'a [[u8; TENSOR_BYTES]],
     ops: &'a [[u8; OP_BYTES]],
     constants: &'a [u8],
-    /// Where each region after the first begins in the arena; `u32::MAX` for one that is not there.
-    more_starts: [u32; REGIONS_MAX - 1],
+    /// Where each region after the first begins in the arena.
+    #[cfg(feature = "regions")]
+    more_starts: &'a [[u8; crate::record::REGION_BYTES]],
     /// Whether any tensor has int16 values: asked before every op.
     #[cfg(feature = "int16")]
     has_int16: bool,
@@ -127,17 +129,8 @@ impl<'a> Plan<'a> {
         let tables = bytes
             .get(HEADER_BYTES..constants_offset)
             .ok_or(PlanError::Truncated)?;
+        #[cfg(feature = "regions")]
         let (regions, tables) = tables.split_at(header.tensors_offset() - HEADER_BYTES);
-        let mut more_starts = [u32::MAX; REGIONS_MAX - 1];
-        let mut least = 0;
-        for (place, start) in more_starts.iter_mut().zip(regions.chunks(REGION_BYTES)) {
-            *place = read_u32(start, 0);
-            let is_sound = (least..=header.arena_bytes).contains(place);
-            if !is_sound || !place.is_multiple_of(REGION_ALIGN) {
-                return Err(PlanError::Regions);
-            }
-            least = *place;
-        }
         let (tensors, tables) = tables.split_at(usize::from(header.tensor_count) * TENSOR_BYTES);
         let (ops, padding) = tables.split_at(usize::from(header.op_count) * OP_BYTES);
         if padding.iter().any(|&byte| byte != 0) {
@@ -157,7 +150,8 @@ impl<'a> Plan<'a> {
             tensors,
             ops: ops.as_chunks().0,
             constants,
-            more_starts,
+            #[cfg(feature = "regions")]
+            more_starts: regions.as_chunks().0,
         };
         plan.check()?;
         Ok(plan)
@@ -167,32 +161,6 @@ impl<'a> Plan<'a> {
     #[must_use]
     pub fn arena_bytes(&self) -> usize {
         self.header.arena_bytes as usize
-    }
-
-    /// The memory regions, each with the bytes of the arena that lie there.
-    pub fn regions(&self) -> impl Iterator<Item = Range<usize>> + Clone + '_ {
-        self.parts(usize::from(self.header.more_regions))
-    }
-
-    /// The arena in so many parts and one more.
-    pub(crate) fn parts(&self, more: usize) -> impl Iterator<Item = Range<usize>> + Clone + '_ {
-        let starts = self.more_starts.iter().take(more);
-        let starts = starts.map(|&start| start as usize);
-        let ends = starts.clone().chain([self.arena_bytes()]);
-        let starts = [0].into_iter().chain(starts);
-        starts.zip(ends).map(|(start, end)| start..end)
-    }
-
-    /// The region that bytes of the arena lie in, one or more; `None` if no single one holds them.
-    fn one_region(&self, offset: u32, end: u64) -> Option<usize> {
-        if end > u64::from(self.header.arena_bytes) {
-            return None;
-        }
-        if self.header.more_regions == 0 {
-            return Some(0);
-        }
-        let region = region_of(&self.more_starts, offset);
-        (region_of(&self.more_starts, end as u32 - 1) == region).then_some(region)
     }
 
     /// How many bytes the plan itself has.
@@ -387,20 +355,21 @@ impl<'a> Plan<'a> {
     fn check(&self) -> Result<(), PlanError> {
         for index in 0..self.header.tensor_count {
             let record = self.tensor_record(index).ok_or(PlanError::Tensor(index))?;
-            // Of a batch of 1, this cannot overflow.
-            let bytes = || record.element_count() * record.element.bytes() as u64;
-            let end = || u64::from(record.offset) + bytes();
+            let end = u64::from(record.offset) + record.element_count();
             let sound = record.element_count() > 0
                 && record.shape[0] == 1
+                && end <= u64::from(self.header.arena_bytes)
                 && record.scale.is_finite()
                 && record.scale > 0.0
-                && self.one_region(record.offset, end()) == Some(usize::from(record.region));
+                && (record.region == 0 || self.header.has_more_regions());
             #[cfg(feature = "int16")]
-            let sound = sound && wide::suits(&record);
+            let sound = sound && wide::suits(&record, self.header.arena_bytes);
             if !sound {
                 return Err(PlanError::Tensor(index));
             }
         }
+        #[cfg(feature = "regions")]
+        self.check_regions()?;
         let known = |index: u16| usize::from(index) < self.tensors.len();
         let Header {
             input,
@@ -447,6 +416,8 @@ impl<'a> Plan<'a> {
             }
             self.check_op(&record, index, &mut held)?;
         }
+        #[cfg(feature = "regions")]
+        self.check_scratch_regions()?;
         Ok(())
     }
 
@@ -625,8 +596,8 @@ impl<'a> Plan<'a> {
         }
         let scratch = op.scratch_bytes(input.shape, output.shape);
         let scratch_end = u64::from(op.scratch_offset) + scratch;
-        let is_inside = || self.one_region(op.scratch_offset, scratch_end).is_some();
-        if scratch > 0 && !(is_inside() && op.scratch_offset.is_multiple_of(4)) {
+        let is_inside = scratch_end <= u64::from(self.header.arena_bytes);
+        if scratch > 0 && !(is_inside && op.scratch_offset.is_multiple_of(4)) {
             return Err(PlanError::Op(index));
         }
         let scratch = op.scratch_offset as usize..scratch_end as usize;

@@ -81,16 +81,20 @@ pub struct Header {
 }
 
 impl Header {
+    /// Whether there are regions after the first, which a build that knows but one refuses.
+    pub(crate) fn has_more_regions(&self) -> bool {
+        REGIONS_MAX > 1 && self.more_regions > 0
+    }
+
     /// Where the tensor records begin.
     #[must_use]
     pub fn tensors_offset(&self) -> usize {
-        // A build that knows one region has nothing to count.
-        let more = if REGIONS_MAX > 1 {
-            self.more_regions
+        let more = if self.has_more_regions() {
+            usize::from(self.more_regions)
         } else {
             0
         };
-        HEADER_BYTES + usize::from(more) * REGION_BYTES
+        HEADER_BYTES + more * REGION_BYTES
     }
 
     /// Where the constants begin in a plan of these counts.
@@ -132,10 +136,16 @@ impl Header {
     /// more than [`REGIONS_MAX`] regions.
     #[must_use]
     pub fn from_bytes(bytes: &[u8; HEADER_BYTES]) -> Option<Header> {
+        // To a build that knows one region, their count is a reserved byte.
+        let (more_regions, reserved) = if REGIONS_MAX > 1 {
+            (bytes[28], &bytes[29..])
+        } else {
+            (0, &bytes[28..])
+        };
         let well_formed = bytes[..4] == MAGIC
             && read_u16(bytes, 4) == VERSION
-            && usize::from(bytes[28]) < REGIONS_MAX
-            && bytes[29..].iter().all(|&byte| byte == 0);
+            && usize::from(more_regions) < REGIONS_MAX
+            && reserved.iter().all(|&byte| byte == 0);
         well_formed.then(|| Header {
             flags: read_u16(bytes, 6),
             arena_bytes: read_u32(bytes, 8),
@@ -146,7 +156,7 @@ impl Header {
             more_inputs: bytes[26],
             output: read_u16(bytes, 22),
             more_outputs: bytes[27],
-            more_regions: bytes[28],
+            more_regions,
             embedding: read_u16(bytes, 24),
         })
     }

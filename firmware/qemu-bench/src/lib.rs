@@ -4,7 +4,7 @@
 
 use core::fmt::Write;
 use qemu_machine::{memory, serial::Serial, slot, stop};
-use tinyops_nn::Plan;
+use tinyops_nn::{Arena, Plan};
 
 /// Why a program gives no figures.
 pub enum Fault {
@@ -79,11 +79,11 @@ impl BenchFile {
 
     /// Puts a case's inputs into the arena; what the plan remembers is forgotten first, unless the
     /// case goes on where the one before ended.
-    pub fn begin(
+    pub fn begin<A: Arena + ?Sized>(
         &self,
         index: usize,
         plan: &Plan<'_>,
-        arena: &mut [u8],
+        arena: &mut A,
         mut inputs: &[u8],
     ) -> Result<(), Fault> {
         if index == 0 || !self.is_stream {
@@ -92,7 +92,10 @@ impl BenchFile {
         for view in plan.inputs() {
             let one;
             (one, inputs) = inputs.split_at(view.bytes());
-            arena[view.range()].copy_from_slice(one);
+            let place = arena.bytes_mut(plan, view.range());
+            place
+                .map_err(|_| "the plan does not run")?
+                .copy_from_slice(one);
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ mod map {
     pub(crate) use chip::{erase, receive, send, start, store};
 }
 
-pub(crate) use map::{LOADED, LOADED_BYTES};
+pub(crate) use map::{LOADED, LOADED_BYTES, MORE_RAM, MORE_RAM_BYTES, PIECES};
 
 fn read(offset: usize) -> u32 {
     let register = (map::UART + offset) as *const u32;

@@ -2,6 +2,8 @@
 
 use core::ptr::addr_of;
 
+use crate::chip;
+
 /// What unused RAM is painted with, word by word.
 const PAINT: u32 = 0x5354_4b21;
 
@@ -52,6 +54,37 @@ pub fn take(bytes: usize) -> Option<&'static mut [u8]> {
         }
         TAKEN = (end - bottom()).next_multiple_of(16);
         Some(core::slice::from_raw_parts_mut(start as *mut u8, bytes))
+    }
+}
+
+/// Takes RAM of the machine's that is apart from the linker's, painted, from a multiple of 16; `None` if there is not
+/// so much of it.
+pub fn take_more(bytes: usize) -> Option<&'static mut [u8]> {
+    static mut TAKEN: usize = 0;
+    // SAFETY: one core, no interrupts. The machine has memory there, beside all that the linker knows, and what is
+    // handed out is never handed out again.
+    unsafe {
+        let start = TAKEN;
+        let end = start.checked_add(bytes)?.checked_next_multiple_of(16)?;
+        if end > chip::MORE_RAM_BYTES {
+            return None;
+        }
+        TAKEN = end;
+        for at in (start..end).step_by(4) {
+            ((chip::MORE_RAM + at) as *mut u32).write_volatile(PAINT);
+        }
+        let first = (chip::MORE_RAM + start) as *mut u8;
+        Some(core::slice::from_raw_parts_mut(first, bytes))
+    }
+}
+
+/// Takes RAM of the board's piece with this index: the linker's, or some apart from it, once for each piece. `None` if
+/// the piece is smaller, or the board has none.
+pub fn take_piece(index: usize, bytes: usize) -> Option<&'static mut [u8]> {
+    match *chip::PIECES.get(index)? {
+        usize::MAX => take(bytes),
+        most if bytes <= most => take_more(bytes),
+        _ => None,
     }
 }
 

@@ -17,7 +17,8 @@ use core::panic::PanicInfo;
 use cortex_m_rt::entry;
 use qemu_machine::{counter::Counter, memory, serial::Serial, slot::Slot, stop};
 use tinyops_device::{Model, Verdict, Workspace};
-use tinyops_nn::Regions;
+use tinyops_nn::record::REGIONS_MAX;
+use tinyops_nn::{Program, Regions};
 use tinyops_wire::{crc::crc32, payload::Payload};
 
 #[entry]
@@ -70,6 +71,9 @@ fn test(serial: &mut Serial) -> Result<(), Fault> {
         };
     }
     for piece in workspace.arena.pieces() {
+        if piece.is_empty() {
+            continue;
+        }
         let _ = writeln!(serial, "arena {} {}", piece.len(), memory::touched(piece));
     }
     let _ = writeln!(
@@ -131,8 +135,14 @@ fn lend(model: &Model<'_>) -> Result<Workspace<'static>, usize> {
     let needed = arena_bytes + 4 * counts.iter().sum::<usize>();
     let [window, features, scratch] =
         counts.map(|count| memory::take(4 * count).map(memory::as_words).ok_or(needed));
+    let mut pieces = [(); REGIONS_MAX].map(|()| &mut [][..]);
+    if let Program::Plan(plan) = &model.program {
+        for (index, (piece, part)) in pieces.iter_mut().zip(plan.regions()).enumerate() {
+            *piece = memory::take_piece(index, part.len()).ok_or(needed)?;
+        }
+    }
     Ok(Workspace {
-        arena: Regions::new([memory::take(arena_bytes).ok_or(needed)?]),
+        arena: Regions::new(pieces),
         window: window?,
         features: features?,
         scratch: scratch?,

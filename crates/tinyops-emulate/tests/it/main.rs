@@ -4,8 +4,11 @@
 //! test prints what is missing and stops there.
 #![expect(clippy::print_stderr, reason = "a skipped test says why")]
 
-use tinyops_compile::{Golden, compile, model_of, payload};
-use tinyops_emulate::{EmulateError, Firmware, MACHINES, Machine, Memory, Smoke, smoke};
+use tinyops_compile::{Golden, Options, compile, compile_with, model_of, payload};
+use tinyops_emulate::{
+    EmulateError, Firmware, MACHINES, MAIN_PIECE, Machine, Memory, ONE_PIECE, Smoke, smoke,
+};
+use tinyops_model::Model;
 use tinyops_nn::Plan;
 use tinyops_train::progress::Flow;
 use tinyops_train::{
@@ -17,6 +20,7 @@ use tinyops_train::{
 const NANO_33: Memory = Memory {
     flash_bytes: 960 * 1024,
     ram_bytes: 190 * 1024,
+    pieces: ONE_PIECE,
 };
 
 /// The smallest and the largest core and that of most boards. Each further target has its own `core` to be built; with
@@ -49,14 +53,20 @@ fn windows(count: usize) -> Windows {
     windows
 }
 
-/// A trained int8 model as a capsule payload, with its golden vectors changed by `spoil`.
-fn trained_payload(spec: &TrainSpec, spoil: impl FnOnce(&mut Vec<Golden>)) -> Vec<u8> {
+/// A trained int8 model and its golden vectors.
+fn trained(spec: &TrainSpec) -> (Model, Vec<Golden>) {
     let parts = [windows(64), windows(16), windows(16)];
     let classes = ["slow".to_owned(), "fast".to_owned()];
     let set = FeatureSet::of_windows(spec, &classes, &parts, &mut |_| Flow::Continue).unwrap();
     let trained = fit(spec, &set, &mut |_| Flow::Continue).unwrap();
     let model = quantize("wave", spec, &trained, &set, &mut |_| Flow::Continue).unwrap();
-    let mut vectors = golden(&model, &parts[2], 4).unwrap();
+    let vectors = golden(&model, &parts[2], 4).unwrap();
+    (model, vectors)
+}
+
+/// A trained int8 model as a capsule payload, with its golden vectors changed by `spoil`.
+fn trained_payload(spec: &TrainSpec, spoil: impl FnOnce(&mut Vec<Golden>)) -> Vec<u8> {
+    let (model, mut vectors) = trained(spec);
     spoil(&mut vectors);
     payload(&model, &compile(&model).unwrap(), &vectors).unwrap()
 }
@@ -121,6 +131,49 @@ fn check_equal(firmware: &Firmware, machine: &Machine, payload: &[u8]) -> Option
     Some(smoke.instructions_max())
 }
 
+/// A network that goes into no single one of two pieces of RAM, which on the machine are memories
+/// apart, and into neither piece of a board that has less.
+fn check_pieces(firmware: &Firmware, machine: &Machine, spec: &TrainSpec) {
+    let (model, vectors) = trained(spec);
+    let one = compile(&model).unwrap();
+    let share = one.arena_bytes * 8 / 10;
+    let options = Options {
+        regions: [share, share, 0, 0],
+        ..Options::default()
+    };
+    let compiled = compile_with(&model, &options).unwrap();
+    let regions = &compiled.memory.regions;
+    assert_eq!(regions.len(), 2, "{regions:?}");
+    let payload = payload(&model, &compiled, &vectors).unwrap();
+    for pieces in [[share, MAIN_PIECE, 0, 0], [MAIN_PIECE, share, 0, 0]] {
+        let memory = Memory { pieces, ..NANO_33 };
+        let Some(answer) = run(firmware, machine, &payload, memory) else {
+            return;
+        };
+        let smoke = answer.unwrap();
+        assert!(smoke.passed(), "{}: {smoke:?}", machine.id);
+        let planned: Vec<u32> = regions.iter().map(|region| region.bytes).collect();
+        assert_eq!(smoke.arena_bytes, planned);
+        // Where scratch lies highest, a core's own kernels may need less of it.
+        for (touched, planned) in smoke.arena_touched_bytes.iter().zip(&planned) {
+            assert!((1..=*planned).contains(touched), "{smoke:?}");
+        }
+    }
+    let small = Memory {
+        pieces: [MAIN_PIECE, regions[1].bytes - 1, 0, 0],
+        ..NANO_33
+    };
+    let one_piece = NANO_33;
+    for memory in [small, one_piece] {
+        if let Some(answer) = run(firmware, machine, &payload, memory) {
+            assert!(
+                matches!(answer, Err(EmulateError::TooSmall { .. })),
+                "{answer:?}"
+            );
+        }
+    }
+}
+
 // One test, since the builds share a folder and a machine has few cores.
 #[test]
 fn the_board_gives_the_bytes_of_the_host() {
@@ -136,11 +189,15 @@ fn the_board_gives_the_bytes_of_the_host() {
     };
     check_equal(&firmware, m4f(), &trained_payload(&raw, |_| ()));
     check_equal(&firmware, m4f(), &int16_payload());
+    check_pieces(&firmware, m4f(), &raw);
     let payload = trained_payload(&spectral, |_| ());
     let all = std::env::var_os("TINYOPS_ALL_MACHINES").is_some();
     let mut of_m0 = Vec::new();
     for machine in &MACHINES {
         if all || TESTED.contains(&machine.id) {
+            if machine.more_ram.bytes > 0 && machine.id != "m4f" {
+                check_pieces(&firmware, machine, &raw);
+            }
             let instructions = check_equal(&firmware, machine, &payload);
             of_m0.extend(instructions.filter(|_| machine.core == "Cortex-M0"));
         }
@@ -186,7 +243,7 @@ fn a_firmware_that_does_not_fit_is_named() {
     };
     let tiny = Memory {
         flash_bytes: 4096,
-        ram_bytes: 190 * 1024,
+        ..NANO_33
     };
     match smoke(&firmware, m4f(), b"", tiny) {
         Err(EmulateError::Build {

@@ -221,10 +221,14 @@ impl Plan<'_> {
     }
 }
 
-/// Whether a tensor of int16 values has no zero point, and lies where a processor reads each in one
-/// step.
-pub(super) fn suits(record: &TensorRecord) -> bool {
-    record.element == Element::Int8 || record.zero_point == 0 && record.offset.is_multiple_of(2)
+/// Whether a tensor, which would lie in the arena if its values were bytes, does so if they are
+/// int16. These have no zero point, and lie where a processor reads each in one step.
+pub(super) fn suits(record: &TensorRecord, arena_bytes: u32) -> bool {
+    let end = || u64::from(record.offset) + 2 * record.element_count();
+    record.element == Element::Int8
+        || record.zero_point == 0
+            && record.offset.is_multiple_of(2)
+            && end() <= u64::from(arena_bytes)
 }
 
 /// Whether any of some tensor records says that its values are int16.

@@ -16,39 +16,49 @@ pub(crate) async fn step(
 ) -> Result<Vec<Gate>, RunError> {
     let project = &bench.workshop.project;
     let setting = project.gates.smoke;
-    // Each core that is asked for once; without targets the first board stands for all.
+    // Each core and payload that is asked for once; without targets the first board stands for all.
     let count = if project.boards.targets.is_empty() {
         1
     } else {
         packages.len()
     };
-    let mut boards: Vec<Board> = Vec::new();
+    let mut chosen: Vec<(Board, &Package)> = Vec::new();
     for package in &packages[..count.min(packages.len())] {
         let Some(board) = project.known.named(&package.board) else {
             continue;
         };
         let (machine, _) = Machine::of_board(board);
-        if boards
-            .iter()
-            .all(|other| Machine::of_board(other).0 != machine)
-        {
-            boards.push(board.clone());
+        let is_other = |(other, of_other): &(Board, &Package)| {
+            Machine::of_board(other).0 != machine || of_other.payload != package.payload
+        };
+        if chosen.iter().all(is_other) {
+            chosen.push((board.clone(), package));
         }
     }
     let Some(first) = packages.first() else {
         // It fits no board: the gate of the fit has said so, and there is nothing to run.
         return Ok(Vec::new());
     };
-    let inputs = vec![Port {
-        name: "payload".to_owned(),
-        digest: first.payload,
-    }];
+    let port = |name: String, package: &Package| Port {
+        name,
+        digest: package.payload,
+    };
+    let mut inputs = vec![port("payload".to_owned(), first)];
+    let mut boards: Vec<(Board, Vec<u8>)> = Vec::new();
+    for (board, package) in chosen {
+        // A board whose RAM is in pieces may have a payload of its own.
+        if package.payload != first.payload {
+            inputs.push(port(format!("payload/{}", board.id), package));
+        }
+        boards.push((board, bench.bytes(&package.payload).await?));
+    }
     let payload = bench.bytes(&first.payload).await?;
-    let settings = (setting, boards.clone());
+    let of_settings: Vec<Board> = boards.iter().map(|(board, _)| board.clone()).collect();
+    let settings = (setting, of_settings);
     let work = move |tell: Tell| {
         tell(0, 0, "the first time builds the firmware".to_owned());
         let found = Found {
-            gates: vec![golden(&payload)?, emulated(&payload, setting, &boards)],
+            gates: vec![golden(&payload)?, emulated(setting, &boards)],
         };
         let summary = found
             .gates
@@ -93,7 +103,7 @@ fn golden(payload: &[u8]) -> Result<Gate, RunError> {
     Ok(Gate::new(GateName::Golden, holds, reason))
 }
 
-fn emulated(payload: &[u8], setting: Smoke, boards: &[Board]) -> Gate {
+fn emulated(setting: Smoke, boards: &[(Board, Vec<u8>)]) -> Gate {
     if setting == Smoke::Off {
         return Gate::not_run(
             GateName::Smoke,
@@ -101,7 +111,7 @@ fn emulated(payload: &[u8], setting: Smoke, boards: &[Board]) -> Gate {
         );
     }
     let (mut holds, mut reasons) = (true, Vec::new());
-    for board in boards {
+    for (board, payload) in boards {
         let (machine, stand_in) = Machine::of_board(board);
         let verdict = Firmware::find()
             .and_then(|firmware| smoke(&firmware, machine, payload, Memory::of(board)));
@@ -115,7 +125,7 @@ fn emulated(payload: &[u8], setting: Smoke, boards: &[Board]) -> Gate {
                     found.cases.len(),
                     machine.core,
                     found.instructions_max(),
-                    found.arena_touched_bytes,
+                    found.arena_touched_bytes.iter().sum::<u32>(),
                     found.stack_bytes,
                     stand_in.map_or(String::new(), |reason| format!(" ({reason})"))
                 ));

@@ -39,6 +39,8 @@ struct View {
     arena_bytes: Option<u32>,
     /// Of it, up to the last that was written.
     arena_touched_bytes: Option<u32>,
+    /// The same of each memory region.
+    region_touched_bytes: Vec<u32>,
     /// The deepest stack of a window.
     stack_bytes: Option<u32>,
     /// The deepest stack until the model was loaded.
@@ -95,6 +97,7 @@ pub(crate) async fn run(context: &Context, args: &SmokeTest) -> Result<(), Failu
         instructions_max: None,
         arena_bytes: None,
         arena_touched_bytes: None,
+        region_touched_bytes: Vec::new(),
         stack_bytes: None,
         install_stack_bytes: None,
         flash_bytes: None,
@@ -114,8 +117,9 @@ pub(crate) async fn run(context: &Context, args: &SmokeTest) -> Result<(), Failu
             let wrong = found.cases.iter().filter(|case| case.difference.is_some());
             view.emulated = Verdict::of(found.cases.len(), wrong.count());
             view.instructions_max = Some(found.instructions_max());
-            view.arena_bytes = Some(found.arena_bytes);
-            view.arena_touched_bytes = Some(found.arena_touched_bytes);
+            view.arena_bytes = Some(found.arena_bytes.iter().sum());
+            view.arena_touched_bytes = Some(found.arena_touched_bytes.iter().sum());
+            view.region_touched_bytes = found.arena_touched_bytes.clone();
             view.stack_bytes = Some(found.stack_bytes);
             view.install_stack_bytes = Some(found.install_stack_bytes);
             view.flash_bytes = Some(found.flash_bytes);
@@ -170,7 +174,18 @@ fn text(view: &View) -> String {
             "  {instructions} instructions a window at most on the {}\n",
             view.core
         );
-        out += &format!("  arena {arena} B, stack {stack} B to run and {install} B to install\n");
+        let regions: Vec<String> = view
+            .region_touched_bytes
+            .iter()
+            .map(u32::to_string)
+            .collect();
+        let regions = match regions.len() {
+            0 | 1 => String::new(),
+            _ => format!(" ({})", regions.join(" + ")),
+        };
+        out += &format!(
+            "  arena {arena} B{regions}, stack {stack} B to run and {install} B to install\n"
+        );
         out += &format!(
             "  flash {flash} B of firmware and {} B of payload\n",
             view.payload_bytes
