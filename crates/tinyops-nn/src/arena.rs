@@ -113,13 +113,21 @@ impl<'m> Regions<'m> {
         }
     }
 
-    /// The piece of a byte of the arena, and where the piece's part begins.
-    fn piece_of(&self, plan: &Plan<'_>, byte: usize) -> (usize, usize) {
-        let parts = plan.parts(self.more(plan)).enumerate();
-        let begun = parts.take_while(|(_, part)| part.start <= byte);
-        begun
-            .last()
-            .map_or((0, 0), |(piece, part)| (piece, part.start))
+    /// The piece that a tensor lies in, and where there.
+    #[inline(never)]
+    fn find(
+        &self,
+        plan: &Plan<'_>,
+        range: Range<usize>,
+    ) -> Result<(usize, Range<usize>), RunError> {
+        self.suffices(plan)?;
+        let more = self.more(plan);
+        let mut piece = more;
+        while piece > 0 && plan.part(piece, more).start > range.start {
+            piece -= 1;
+        }
+        let start = plan.part(piece, more).start;
+        Ok((piece, range.start - start..range.end - start))
     }
 }
 
@@ -130,9 +138,11 @@ impl<'m> From<&'m mut [u8]> for Regions<'m> {
 }
 
 impl Arena for Regions<'_> {
+    #[inline(never)]
     fn suffices(&self, plan: &Plan<'_>) -> Result<(), RunError> {
-        for (region, part) in plan.parts(self.more(plan)).enumerate() {
-            let (needed, given) = (part.len(), self.pieces[region].len());
+        let more = self.more(plan);
+        for region in 0..=more {
+            let (needed, given) = (plan.part(region, more).len(), self.pieces[region].len());
             if needed > given {
                 return Err(RunError::RegionTooSmall {
                     region,
@@ -145,26 +155,25 @@ impl Arena for Regions<'_> {
     }
 
     fn bytes(&self, plan: &Plan<'_>, range: Range<usize>) -> Result<&[u8], RunError> {
-        self.suffices(plan)?;
-        let (piece, start) = self.piece_of(plan, range.start);
-        Ok(&self.pieces[piece][range.start - start..range.end - start])
+        let (piece, range) = self.find(plan, range)?;
+        Ok(&self.pieces[piece][range])
     }
 
     fn bytes_mut(&mut self, plan: &Plan<'_>, range: Range<usize>) -> Result<&mut [u8], RunError> {
-        self.suffices(plan)?;
-        let (piece, start) = self.piece_of(plan, range.start);
-        Ok(&mut self.pieces[piece][range.start - start..range.end - start])
+        let (piece, range) = self.find(plan, range)?;
+        Ok(&mut self.pieces[piece][range])
     }
 
     fn run(&mut self, plan: &Plan<'_>) -> Result<(), RunError> {
         self.suffices(plan)?;
+        let more = self.more(plan);
         let mut lent = RegionCells {
             // No tensor begins so far up.
             starts: [usize::MAX; REGIONS_MAX],
             cells: [&[]; REGIONS_MAX],
         };
-        let parts = plan.parts(self.more(plan));
-        for (region, (part, piece)) in parts.zip(&mut self.pieces).enumerate() {
+        for (region, piece) in self.pieces.iter_mut().enumerate().take(more + 1) {
+            let part = plan.part(region, more);
             let piece = &mut piece[..part.len()];
             aligned(piece)?;
             lent.starts[region] = part.start;

@@ -340,6 +340,7 @@ impl<'a> Plan<'a> {
         }
     }
 
+    #[cfg(not(target_os = "none"))]
     pub(crate) fn ops(&self) -> impl Iterator<Item = OpRecord> + 'a {
         let ops = self.ops;
         ops.iter()
@@ -416,8 +417,6 @@ impl<'a> Plan<'a> {
             }
             self.check_op(&record, index, &mut held)?;
         }
-        #[cfg(feature = "regions")]
-        self.check_scratch_regions()?;
         Ok(())
     }
 
@@ -598,6 +597,13 @@ impl<'a> Plan<'a> {
         let scratch_end = u64::from(op.scratch_offset) + scratch;
         let is_inside = scratch_end <= u64::from(self.header.arena_bytes);
         if scratch > 0 && !(is_inside && op.scratch_offset.is_multiple_of(4)) {
+            return Err(PlanError::Op(index));
+        }
+        #[cfg(feature = "regions")]
+        if self.header.has_more_regions()
+            && scratch > 0
+            && self.region(op.scratch_offset, scratch_end as u32).is_none()
+        {
             return Err(PlanError::Op(index));
         }
         let scratch = op.scratch_offset as usize..scratch_end as usize;

@@ -11,20 +11,24 @@ use crate::record::REGION_BYTES;
 
 impl<'a> Plan<'a> {
     /// The memory regions, each with the bytes of the arena that lie there.
-    pub fn regions(&self) -> impl Iterator<Item = Range<usize>> + Clone + use<'a> {
-        self.parts(self.more_starts().len())
+    pub fn regions(&self) -> impl Iterator<Item = Range<usize>> + Clone + '_ {
+        let more = self.more_starts().len();
+        (0..=more).map(move |part| self.part(part, more))
     }
 
-    /// The arena in so many parts and one more.
-    pub(crate) fn parts(
-        &self,
-        more: usize,
-    ) -> impl Iterator<Item = Range<usize>> + Clone + use<'a> {
-        let starts = self.more_starts().iter().take(more);
-        let starts = starts.map(|start| u32::from_le_bytes(*start) as usize);
-        let ends = starts.clone().chain([self.arena_bytes()]);
-        let starts = [0].into_iter().chain(starts);
-        starts.zip(ends).map(|(start, end)| start..end)
+    /// One part of the arena, cut where so many regions after the first begin.
+    pub(crate) fn part(&self, index: usize, more: usize) -> Range<usize> {
+        let start = |region: usize| match self.more_starts().get(region) {
+            Some(start) => u32::from_le_bytes(*start) as usize,
+            None => self.arena_bytes(),
+        };
+        let first = if index == 0 { 0 } else { start(index - 1) };
+        let end = if index < more {
+            start(index)
+        } else {
+            self.arena_bytes()
+        };
+        first..end
     }
 
     /// Where each region after the first begins in the arena; a build that knows one has none.
@@ -53,35 +57,9 @@ impl<'a> Plan<'a> {
         }
         for index in 0..self.header.tensor_count {
             let record = self.tensor_record(index).ok_or(PlanError::Tensor(index))?;
-            let end = self.view(index).range().end as u64;
+            let end = self.view(index).range().end as u32;
             if self.region(record.offset, end) != Some(record.region) {
                 return Err(PlanError::Tensor(index));
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether the scratch of every op, all of which have passed their own check, lies in one of
-    /// several regions.
-    #[cfg(feature = "regions")]
-    #[inline(never)]
-    pub(super) fn check_scratch_regions(&self) -> Result<(), PlanError> {
-        if self.more_starts.is_empty() {
-            return Ok(());
-        }
-        for index in 0..self.header.op_count {
-            let Some(op) = self.op(usize::from(index)) else {
-                continue;
-            };
-            #[cfg(feature = "int16")]
-            if self.is_wide(&op) {
-                continue;
-            }
-            let [input, output] = [op.inputs[0], op.output].map(|tensor| self.view(tensor).shape);
-            let scratch = op.scratch_bytes(input, output);
-            let end = u64::from(op.scratch_offset) + scratch;
-            if scratch > 0 && self.region(op.scratch_offset, end).is_none() {
-                return Err(PlanError::Op(index));
             }
         }
         Ok(())
@@ -90,14 +68,15 @@ impl<'a> Plan<'a> {
     /// The region that bytes inside the arena lie in, one or more; `None` if no single one holds
     /// them.
     #[cfg(feature = "regions")]
-    fn region(&self, offset: u32, end: u64) -> Option<u8> {
+    #[inline(never)]
+    pub(super) fn region(&self, offset: u32, end: u32) -> Option<u8> {
         // Of regions without bytes that begin at one place, the last counts: it may have some.
-        let of = |byte: u64| {
-            let starts = self.more_starts.iter();
-            let begun = starts.filter(|start| u64::from(u32::from_le_bytes(**start)) <= byte);
-            begun.count() as u8
-        };
-        let region = of(u64::from(offset));
-        (of(end - 1) == region).then_some(region)
+        let mut regions = [0, 0];
+        for start in self.more_starts {
+            let start = u32::from_le_bytes(*start);
+            regions[0] += u8::from(start <= offset);
+            regions[1] += u8::from(start < end);
+        }
+        (regions[0] == regions[1]).then_some(regions[0])
     }
 }
