@@ -270,8 +270,8 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         };
         self.counters = Counters::default();
         self.memory.lend().statistics.fill(0);
-        if begun.gave_up {
-            self.pending.update = Some(ended(UpdateState::Reverted, Refusal::of(Reason::Tries)));
+        if let Some(place) = begun.gave_up {
+            self.pending.update = Some(self.reverted(place, Refusal::of(Reason::Tries)));
         }
         if let Some(place) = begun.trial {
             let digest = self.slots.digest_prefix(place).unwrap_or_default();
@@ -305,7 +305,7 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             // A new device without a factory's capsule waits for its first.
             Err(_) if self.slots.capsule(active).is_empty() && active == Place::Factory => {}
             Err(refusal) => {
-                self.pending.update = Some(ended(UpdateState::Reverted, refusal));
+                self.pending.update = Some(self.reverted(active, refusal));
                 if let Some(place) = self.slots.fallback() {
                     self.running = self.check_confirmed(place).ok();
                 }
@@ -374,14 +374,19 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         let Some(place) = self.slots.record().trial else {
             return;
         };
+        self.pending.update = Some(self.reverted(place, refusal));
+        // If this cannot be written the tries run out instead.
+        let _ = self.slots.revert_trial(place, refusal);
+    }
+
+    /// That the device goes back from a capsule, named as it says itself: nobody has vouched for its bytes.
+    fn reverted(&self, place: Place, refusal: Refusal) -> Update {
         let (model, sequence) = claimed(self.slots.capsule(place));
-        self.pending.update = Some(Update {
+        Update {
             model,
             sequence,
             ..ended(UpdateState::Reverted, refusal)
-        });
-        // If this cannot be written the tries run out instead.
-        let _ = self.slots.revert_trial(place, refusal);
+        }
     }
 
     fn confirm_if_proven(&mut self) {

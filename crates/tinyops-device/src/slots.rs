@@ -29,8 +29,8 @@ pub(crate) struct Begun {
     pub(crate) sequence: u32,
     /// What the boot is a trial of.
     pub(crate) trial: Option<Place>,
-    /// Whether a trial has used up its boots and is over.
-    pub(crate) gave_up: bool,
+    /// What a trial was of that has used up its boots and is over.
+    pub(crate) gave_up: Option<Place>,
 }
 
 impl<F: Flash> Slots<F> {
@@ -186,16 +186,16 @@ impl<F: Flash> Slots<F> {
         // A record that is lost may have reserved a batch.
         let lost = self.journal.lost.saturating_mul(SEQUENCE_BATCH);
         let sequence = self.record().uplink_limit.saturating_add(lost);
-        let gave_up = self.record().trial.is_some() && self.record().tries_left == 0;
-        let refused = self
+        let gave_up = self
             .record()
             .trial
-            .and_then(|place| self.digest_prefix(place));
+            .filter(|_| self.record().tries_left == 0);
+        let refused = gave_up.and_then(|place| self.digest_prefix(place));
         let written = self.write(|record| {
             record.boot_count = record.boot_count.saturating_add(1);
             record.uplink_limit = sequence.saturating_add(SEQUENCE_BATCH);
             record.tries_left = record.tries_left.saturating_sub(1);
-            if gave_up {
+            if gave_up.is_some() {
                 record.trial = None;
                 record.refuse(refused, Refusal::of(Reason::Tries));
             }
@@ -208,7 +208,7 @@ impl<F: Flash> Slots<F> {
         Begun {
             sequence,
             trial,
-            gave_up: gave_up && written.is_ok(),
+            gave_up: gave_up.filter(|_| written.is_ok()),
         }
     }
 

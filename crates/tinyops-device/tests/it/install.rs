@@ -87,6 +87,7 @@ fn a_trial_that_scores_nothing_is_reverted_when_its_boots_are_used_up() {
         (reverted.state, reverted.reason),
         (UpdateState::Reverted, Reason::Tries)
     );
+    assert_eq!(reverted.model, model_of(&new), "what it has left is named");
     bench.offer(&new);
     let refused = bench.last_update();
     assert_eq!(

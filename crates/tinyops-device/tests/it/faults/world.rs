@@ -365,7 +365,13 @@ impl<F: Faulty> World<F> {
                 self.downloads += 1;
                 self.trial_boots = 0;
             }
-            if matches!(update.state, UpdateState::Refused | UpdateState::Reverted) {
+            // Flash that has lost the newest record may bring an old trial back, whose end says nothing of this one.
+            let is_of_another = self
+                .cast
+                .role_of_model(update.model)
+                .is_some_and(|role| role == Role::Old && self.story.desired != role);
+            let is_end = matches!(update.state, UpdateState::Refused | UpdateState::Reverted);
+            if is_end && !is_of_another {
                 self.heard.push(update.reason);
             }
         }
