@@ -1,6 +1,7 @@
 //! Who may do what: access tokens, their roles, and the one table of rights.
 
 use tinyops_store::access::{self, AccessToken, NewAccessToken, Role};
+use tinyops_store::ddi::Packing;
 use tinyops_store::{Digest, Timestamp};
 
 use crate::enrol::{Entropy, check_name, hex, note};
@@ -84,6 +85,22 @@ impl Fleet {
         actor: &str,
         now: Timestamp,
     ) -> Result<(AccessToken, String), FleetError> {
+        self.make_token_of(name, role, None, expires_at, entropy, actor, now)
+            .await
+    }
+
+    /// Makes an access token, and notes the class of devices that its holder speaks for, if it does.
+    #[expect(clippy::too_many_arguments, reason = "a token with each of its parts")]
+    pub(crate) async fn make_token_of(
+        &self,
+        name: &str,
+        role: Role,
+        class: Option<(&str, &str, Packing)>,
+        expires_at: Option<Timestamp>,
+        entropy: Entropy,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<(AccessToken, String), FleetError> {
         check_name(name)?;
         if expires_at.is_some_and(|at| at <= now) {
             return Err(FleetError::TokenEnds);
@@ -98,8 +115,12 @@ impl Fleet {
         };
         let tx = self.db.begin("make an access token").await?;
         let token = access::add(&tx, &new, now).await?;
+        if let Some(class) = class {
+            self.note_class(&tx, token.id, class).await?;
+        }
         let detail = serde_json::json!({
             "role": role.word(), "expires_at_ms": expires_at.map(|at| at.0),
+            "class": class.map(|(board, cohort, _)| format!("{board}/{cohort}")),
         });
         note(&tx, now, actor, "token.make", name, &detail).await?;
         tx.commit().await?;

@@ -51,14 +51,28 @@ impl Fleet {
         actor: &str,
         now: Timestamp,
     ) -> Result<Device, FleetError> {
+        let tx = self.db.begin("register a device").await?;
+        let device = self.add_device(&tx, new, entropy, actor, now).await?;
+        tx.commit().await?;
+        Ok(device)
+    }
+
+    /// As [`Fleet::register`], within a transaction.
+    pub(crate) async fn add_device(
+        &self,
+        tx: &Tx,
+        new: &NewDevice,
+        entropy: Entropy,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<Device, FleetError> {
         check_name(&new.board)?;
         let (key, id) = entropy.0.split_at(32);
         let key = DeviceKey(key.try_into().expect("32 of 40 bytes"));
         let id = u64::from_le_bytes(id.try_into().expect("8 of 40 bytes"));
-        let tx = self.db.begin("register a device").await?;
         let mut cohort = new.cohort.clone();
         if let Some(shown) = &new.class_token {
-            let token = token::get(&tx, &Digest::of(shown.as_bytes())).await?;
+            let token = token::get(tx, &Digest::of(shown.as_bytes())).await?;
             let token = token
                 .filter(|token| !token.revoked && token.board == new.board)
                 .ok_or(FleetError::Token)?;
@@ -78,10 +92,9 @@ impl Fleet {
             enrolled_at: now,
             revision: 0,
         };
-        device::add(&tx, &device).await?;
+        device::add(tx, &device).await?;
         let detail = serde_json::json!({ "board": device.board, "cohort": device.cohort });
-        note(&tx, now, actor, "device.register", device.id, &detail).await?;
-        tx.commit().await?;
+        note(tx, now, actor, "device.register", device.id, &detail).await?;
         Ok(device)
     }
 

@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 use tinyops_sketch::Baseline;
 use tinyops_store::alert::Alert;
+use tinyops_store::ddi::ActionId;
 use tinyops_store::rollout::{Rollout, RolloutId};
 use tinyops_store::round::Round;
 use tinyops_store::trigger::Trigger;
 use tinyops_store::{Artifacts, Db, DeviceId, Digest, ModelId, StoreError, Timestamp};
 
+use crate::ddi::DdiPolicy;
 use crate::delta::Deltas;
 use crate::detector::DriftPolicy;
 use crate::keys::Keyring;
@@ -59,6 +61,8 @@ pub struct Policy {
     pub round: RoundPolicy,
     /// How devices are told what they are owed.
     pub owed: OwedPolicy,
+    /// How those that poll the hawkBit DDI are.
+    pub ddi: DdiPolicy,
 }
 
 /// Something that a person or a page may want to know.
@@ -141,6 +145,31 @@ pub enum FleetError {
     /// The model has no rollout that could be taken back.
     #[error("no rollout of `{0}` is open or done, so there is nothing to take back")]
     NothingToTakeBack(String),
+    /// It is no name of a controller.
+    #[error("`{0}` is no controller id: use up to 128 letters, digits and `-_.:@~+`")]
+    Controller(String),
+    /// The device was never asked for this, or is not asked any more.
+    #[error("action {0} does not exist for this controller")]
+    NoAction(ActionId),
+    /// The device has answered this before.
+    #[error("action {0} is closed")]
+    ActionClosed(ActionId),
+    /// Its user has consented to all that comes before.
+    #[error("all that comes is confirmed already")]
+    AutoConfirmed,
+    /// The device says that it runs something that is not known here.
+    #[error("`{model}@{version}` has no capsule for {board}")]
+    NoVersion {
+        /// The model.
+        model: String,
+        /// The version, as the device writes it.
+        version: String,
+        /// The device's board.
+        board: String,
+    },
+    /// The attributes of a device cannot be kept.
+    #[error("the attributes: {0}")]
+    Attributes(String),
     /// The selector cannot be read.
     #[error(transparent)]
     Selector(#[from] SelectorError),

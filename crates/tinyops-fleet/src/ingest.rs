@@ -71,7 +71,7 @@ impl Refusal {
 }
 
 /// How often a transaction is begun again after another writer got in its way.
-const TRIES: u32 = 5;
+pub(crate) const TRIES: u32 = 5;
 
 impl Fleet {
     /// Takes in any number of envelopes in one transaction; one verdict for each, in order.

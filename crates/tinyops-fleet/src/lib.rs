@@ -39,6 +39,7 @@ pub mod sums;
 pub mod window;
 
 // What they are told.
+pub mod ddi;
 mod delta;
 pub mod owed;
 

@@ -30,6 +30,7 @@ pub mod step;
 pub mod trigger;
 
 pub mod alert;
+pub mod ddi;
 pub mod device;
 pub mod downlink;
 pub mod drift;

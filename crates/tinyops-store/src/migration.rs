@@ -19,6 +19,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003_hellos.sql"),
     include_str!("migrations/0004_rollout_plans.sql"),
     include_str!("migrations/0005_access.sql"),
+    include_str!("migrations/0006_ddi.sql"),
 ];
 
 /// Applies what is missing.

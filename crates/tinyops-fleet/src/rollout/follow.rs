@@ -9,6 +9,7 @@ use tinyops_store::{DeviceId, ModelId, Timestamp, Tx};
 use tinyops_wire::Frame;
 use tinyops_wire::frame::UpdateState;
 
+use super::arrange::{Taken, give_devices};
 use super::case::record_of;
 use super::plan_of;
 use crate::engine::{Member, Sample, Word};
@@ -71,6 +72,52 @@ impl Fleet {
             .map(|(record, member, _)| record_of(record.rollout, record.device, &member))
             .collect();
         rollout::put_members(tx, &changed).await?;
+        Ok(())
+    }
+
+    /// Notes one word of a device for its rollouts: those of one capsule where it is about one, and not the one that
+    /// shall not hear it.
+    pub(crate) async fn follow_word(
+        &self,
+        tx: &Tx,
+        device: DeviceId,
+        about: Option<ModelId>,
+        silent_to: Option<RolloutId>,
+        word: &Word,
+        now: Timestamp,
+    ) -> Result<(), FleetError> {
+        let mut changed = Vec::new();
+        for record in rollout::listening(tx, &[device]).await? {
+            let mut member = Member::of_record(&record);
+            let is_meant = about.is_none_or(|capsule| capsule == member.capsule);
+            if !is_meant || silent_to == Some(record.rollout) {
+                continue;
+            }
+            let Some(rollout) = rollout::get(tx, record.rollout).await? else {
+                continue;
+            };
+            // As with frames: a rollout that is done only learns that a device has gone back.
+            let is_late = rollout.state == RolloutState::Done && about.is_none();
+            if !is_late && member.hear(&plan_of(&rollout)?, word.clone(), now) {
+                changed.push(record_of(record.rollout, device, &member));
+            }
+        }
+        Ok(rollout::put_members(tx, &changed).await?)
+    }
+
+    /// Takes a device out of a rollout.
+    pub(crate) async fn leave_rollout(
+        &self,
+        tx: &Tx,
+        rollout: RolloutId,
+        device: DeviceId,
+        now: Timestamp,
+    ) -> Result<(), FleetError> {
+        if let Some(mut row) = rollout::get(tx, rollout).await? {
+            let mut taken = Taken::default();
+            taken.left.insert(rollout, vec![device]);
+            give_devices(tx, &mut row, &taken, now).await?;
+        }
         Ok(())
     }
 

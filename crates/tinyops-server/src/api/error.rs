@@ -125,6 +125,28 @@ impl From<FleetError> for ApiError {
             FleetError::NoDevice(_) | FleetError::NoRollout(_) => {
                 (StatusCode::NOT_FOUND, "missing", "")
             }
+            FleetError::NoAction(_) => (
+                StatusCode::NOT_FOUND,
+                "missing",
+                "poll: its links name what there is to do",
+            ),
+            FleetError::NoVersion { .. } => (
+                StatusCode::NOT_FOUND,
+                "missing",
+                "`GET /api/v1/models` lists every version",
+            ),
+            FleetError::ActionClosed(_) => (
+                StatusCode::GONE,
+                "closed",
+                "its last answer stands; poll for what there is to do now",
+            ),
+            FleetError::AutoConfirmed => (
+                StatusCode::CONFLICT,
+                "confirmed",
+                "`deactivateAutoConfirm` ends it",
+            ),
+            FleetError::Controller(_) => (StatusCode::BAD_REQUEST, "controller", ""),
+            FleetError::Attributes(_) => (StatusCode::BAD_REQUEST, "attributes", ""),
             FleetError::Token => (
                 StatusCode::FORBIDDEN,
                 "class_token",

@@ -4,6 +4,7 @@
 //! every route is a row of [`operations`], which the OpenAPI document is made from.
 
 mod auth;
+mod ddi;
 mod device;
 mod error;
 mod frame;
@@ -12,6 +13,7 @@ mod lorawan;
 mod make;
 mod operate;
 mod operation;
+mod range;
 #[cfg(test)]
 pub(crate) mod tests;
 mod token;
@@ -89,7 +91,7 @@ fn operations() -> Vec<Operation> {
         response,
         handler,
     };
-    vec![
+    let mut operations = vec![
         Operation {
             access: Access::Open,
             ..read(
@@ -153,6 +155,14 @@ fn operations() -> Vec<Operation> {
                 delete(device::revoke),
             )
         },
+        manage(
+            "/api/v1/devices/{device}/ddi",
+            "Let a device poll the hawkBit DDI, or give it a new token; it is shown this once",
+            Content::json::<ddi::TargetWish>(),
+            201,
+            Content::json::<ddi::MadeTarget>(),
+            post(ddi::make_target),
+        ),
         manage(
             "/api/v1/class-tokens",
             "Make a class token, which enrols devices of one board into one cohort",
@@ -422,5 +432,7 @@ fn operations() -> Vec<Operation> {
             Content::json::<Vec<AuditView>>(),
             get(operate::audit_log),
         ),
-    ]
+    ];
+    operations.extend(ddi::operations());
+    operations
 }

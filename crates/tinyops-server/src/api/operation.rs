@@ -21,6 +21,8 @@ pub(super) enum Access {
     DeviceOr(Right),
     /// Whoever may operate, and a device that brings a class token in the body.
     Enrol,
+    /// A device that polls the DDI, or a gateway that speaks for it; the handler learns which.
+    Target,
 }
 
 /// What an operation leaves in the audit log.
@@ -36,6 +38,8 @@ pub(super) enum Trace {
 #[derive(Clone, Copy)]
 pub(super) enum Content {
     Json(fn(&mut SchemaGenerator) -> Schema),
+    /// A document of the DDI, as JSON or CBOR.
+    Ddi,
     Bytes,
     Nothing,
 }
@@ -94,6 +98,10 @@ pub(super) fn document(operations: &[Operation]) -> Value {
                     "description": "An access token, or that of the admin token file; not asked for on loopback. \
                                     `x-right` is what its role must have (docs/guide/access.md).",
                 },
+                "target": {
+                    "type": "apiKey", "in": "header", "name": "Authorization",
+                    "description": "`TargetToken TOKEN` or `GatewayToken TOKEN`, as hawkBit's clients show it.",
+                },
                 "device": {
                     "type": "http", "scheme": "bearer",
                     "description": "`DEVICE.PASSWORD`, the id and password that the device shows to MQTT.",
@@ -136,6 +144,7 @@ fn describe(operation: &Operation, generator: &mut SchemaGenerator, problem: &Sc
         Access::Right(right) => (json!([{ "token": [] }]), Some(right)),
         Access::Device => (json!([{ "device": [] }]), None),
         Access::DeviceOr(right) => (json!([{ "device": [] }, { "token": [] }]), Some(right)),
+        Access::Target => (json!([{ "target": [] }]), None),
         Access::Enrol => (json!([{ "token": [] }, {}]), Some(Right::Operate)),
     };
     described["security"] = security;
@@ -151,6 +160,9 @@ fn describe(operation: &Operation, generator: &mut SchemaGenerator, problem: &Sc
 fn content(content: Content, generator: &mut SchemaGenerator) -> Value {
     match content {
         Content::Json(schema) => json!({ "application/json": { "schema": schema(generator) } }),
+        Content::Ddi => {
+            json!({ "application/json": { "schema": { "type": "object" } }, "application/cbor": {} })
+        }
         Content::Bytes => json!({ "application/octet-stream": {} }),
         Content::Nothing => json!({}),
     }

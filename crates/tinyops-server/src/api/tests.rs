@@ -15,22 +15,27 @@ use tower::ServiceExt as _;
 
 use crate::access::Door;
 use crate::serve::{Config, Loops, assemble};
-use crate::{App, router};
+use crate::{App, Clock, router};
 
 mod access;
+mod ddi;
 mod walk;
 
 /// What the clock of the tests says.
 pub(crate) const NOW: Timestamp = Timestamp(1_795_374_849_000);
 
 pub(crate) async fn app(admin_token: Option<&str>) -> App {
+    app_at(admin_token, Arc::new(|| NOW)).await
+}
+
+async fn app_at(admin_token: Option<&str>, now: Clock) -> App {
     let db = Db::open("sqlite::memory:").await.unwrap();
     let workshop = Workshop {
         root: PathBuf::new(),
         project: Project::default(),
         db,
         artifacts: Artifacts::open("memory:").await.unwrap(),
-        now: Arc::new(|| NOW),
+        now,
     };
     let config = Config {
         http: ([127, 0, 0, 1], 0).into(),

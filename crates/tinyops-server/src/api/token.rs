@@ -8,8 +8,10 @@ use serde::{Deserialize, Serialize};
 use tinyops_fleet::enrol::Entropy;
 use tinyops_store::Timestamp;
 use tinyops_store::access::{self, AccessToken, Role};
+use tinyops_store::ddi::Packing;
 
 use super::auth::Actor;
+use super::ddi::packing;
 use super::error::ApiError;
 use super::frame::{Body, Path};
 use crate::app::App;
@@ -25,6 +27,13 @@ pub(super) struct TokenWish {
     /// When it ends; without it, it does not end by itself.
     #[serde(default)]
     pub expires_at_ms: Option<i64>,
+    /// Of a gateway: it also speaks hawkBit's DDI for the devices of this class, `BOARD/COHORT`, that have no token
+    /// of their own.
+    #[serde(default)]
+    pub class: Option<String>,
+    /// How what these devices install is packed, `files` or `swu`; `files` without it.
+    #[serde(default)]
+    pub packing: Option<String>,
 }
 
 /// An access token, without the token itself.
@@ -36,6 +45,8 @@ pub(super) struct TokenView {
     pub created_by: String,
     pub expires_at_ms: Option<i64>,
     pub revoked_at_ms: Option<i64>,
+    /// The class that it speaks for over the DDI, `BOARD/COHORT`, if it does.
+    pub class: Option<String>,
 }
 
 impl From<AccessToken> for TokenView {
@@ -47,6 +58,7 @@ impl From<AccessToken> for TokenView {
             created_by: token.created_by,
             expires_at_ms: token.expires_at.map(|at| at.0),
             revoked_at_ms: token.revoked_at.map(|at| at.0),
+            class: None,
         }
     }
 }
@@ -74,18 +86,66 @@ pub(super) async fn make(
         )
     })?;
     let (expires_at, entropy) = (wish.expires_at_ms.map(Timestamp), Entropy::from_system());
-    let made = app
-        .fleet()
-        .make_access_token(&wish.name, role, expires_at, entropy, &actor, app.now())
-        .await?;
-    let (about, token) = made;
-    let about = about.into();
+    let (fleet, now) = (app.fleet(), app.now());
+    let class = class_of(&wish, role)?;
+    let (about, token) = match class {
+        None => {
+            fleet
+                .make_access_token(&wish.name, role, expires_at, entropy, &actor, now)
+                .await?
+        }
+        Some((class, packing)) => {
+            fleet
+                .make_class_gateway(&wish.name, class, packing, expires_at, entropy, &actor, now)
+                .await?
+        }
+    };
+    let about = TokenView {
+        class: wish.class,
+        ..about.into()
+    };
     Ok((StatusCode::CREATED, Json(MadeToken { about, token })))
 }
 
 pub(super) async fn list(State(app): State<App>) -> Result<Json<Vec<TokenView>>, ApiError> {
     let tokens = access::list(app.db()).await?;
-    Ok(Json(tokens.into_iter().map(TokenView::from).collect()))
+    let classes = tinyops_store::ddi::classes(app.db()).await?;
+    let view = |token: AccessToken| {
+        let class = classes.iter().find(|class| class.token == token.id);
+        TokenView {
+            class: class.map(|class| format!("{}/{}", class.board, class.cohort)),
+            ..token.into()
+        }
+    };
+    Ok(Json(tokens.into_iter().map(view).collect()))
+}
+
+/// Board and cohort of a class, and how what its devices install is packed.
+type Class<'a> = ((&'a str, &'a str), Packing);
+
+/// The class that a token is wanted for, and how what its devices install is packed.
+fn class_of(wish: &TokenWish, role: Role) -> Result<Option<Class<'_>>, ApiError> {
+    let wrong = |message: &str| {
+        ApiError::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "class",
+            message,
+            "a token of the role gateway may have a class, `BOARD/COHORT`, and with it a packing",
+        )
+    };
+    let Some(class) = &wish.class else {
+        return match &wish.packing {
+            Some(_) => Err(wrong("a packing without a class")),
+            None => Ok(None),
+        };
+    };
+    if role != Role::Gateway {
+        return Err(wrong("only a gateway speaks for a class"));
+    }
+    let class = class.split_once('/');
+    let class = class.ok_or_else(|| wrong("a class is written as `BOARD/COHORT`"))?;
+    let packing = wish.packing.as_deref().map(packing).transpose()?;
+    Ok(Some((class, packing.unwrap_or(Packing::Files))))
 }
 
 pub(super) async fn revoke(

@@ -4,6 +4,7 @@ mod artifacts;
 mod audit;
 mod backend;
 mod crash;
+mod ddi;
 mod full;
 mod records;
 mod transactions;

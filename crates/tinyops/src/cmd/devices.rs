@@ -1,7 +1,10 @@
 use serde::Serialize;
+use tinyops_fleet::ddi::NewTarget;
 use tinyops_fleet::enrol::{Entropy, NewDevice, device_password};
+use tinyops_fleet::{Fleet, Policy};
 use tinyops_store::{
     Db, DeviceId, alert,
+    ddi::Packing,
     device::{self, Device, DevicePage},
     drift::{self, Scope},
     presence::{self, Presence},
@@ -9,6 +12,7 @@ use tinyops_store::{
 };
 
 use crate::{
+    cmd::tokens::packing,
     context::{Context, moment, now},
     failure::Failure,
     table::Table,
@@ -27,6 +31,7 @@ enum Verb {
     Show(Show),
     Add(Add),
     Token(Token),
+    Ddi(Ddi),
     Revoke(Revoke),
 }
 
@@ -63,6 +68,35 @@ struct Add {
     /// Further words to choose it by
     #[arg(long, value_name = "WORD")]
     tag: Vec<String>,
+    /// It polls hawkBit's DDI: give it a target token, too
+    #[arg(long)]
+    ddi: bool,
+    #[command(flatten)]
+    target: TargetArgs,
+}
+
+/// How a device is known to hawkBit's DDI.
+#[derive(Debug, clap::Args)]
+struct TargetArgs {
+    /// What it calls itself there; its id where there is none
+    #[arg(long, value_name = "ID")]
+    controller: Option<String>,
+    /// Its user is asked before each installation
+    #[arg(long)]
+    consent: bool,
+    /// How what it installs is packed: `files` (capsule and statement), or `swu` (both in one)
+    #[arg(long, value_parser = packing)]
+    packing: Option<Packing>,
+}
+
+/// Let a device poll hawkBit's DDI, or give it a new target token; it is shown this once
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: tinyops devices ddi 00000000000004d2 --controller press-7")]
+struct Ddi {
+    /// 16 hex digits
+    device: DeviceId,
+    #[command(flatten)]
+    target: TargetArgs,
 }
 
 /// Make a token with which devices of one board enrol themselves; it is shown this once
@@ -130,6 +164,7 @@ pub(crate) async fn run(context: &Context, args: &Devices) -> Result<(), Failure
         Verb::Show(args) => show(context, args).await,
         Verb::Add(args) => add(context, args).await,
         Verb::Token(args) => token(context, args).await,
+        Verb::Ddi(args) => ddi(context, args).await,
         Verb::Revoke(args) => revoke(context, args).await,
     }
 }
@@ -280,6 +315,13 @@ async fn show(context: &Context, args: &Show) -> Result<(), Failure> {
 }
 
 async fn add(context: &Context, args: &Add) -> Result<(), Failure> {
+    let asks = &args.target;
+    if !args.ddi && (asks.controller.is_some() || asks.consent || asks.packing.is_some()) {
+        return Err(Failure::question(
+            "`--controller`, `--consent` and `--packing` are for a device that polls",
+        )
+        .hint("add `--ddi`"));
+    }
     let board = context.board(&args.board)?;
     let (db, artifacts) = context.store().await?;
     let new = NewDevice {
@@ -289,7 +331,7 @@ async fn add(context: &Context, args: &Add) -> Result<(), Failure> {
         tags: args.tag.clone(),
         class_token: None,
     };
-    let fleet = tinyops_fleet::Fleet::new(db, artifacts, tinyops_fleet::Policy::default());
+    let fleet = Fleet::new(db, artifacts, Policy::default());
     let device = fleet
         .register(&new, Entropy::from_system(), "command line", now())
         .await?;
@@ -300,20 +342,61 @@ async fn add(context: &Context, args: &Add) -> Result<(), Failure> {
         .map(|byte| format!("{byte:02x}"))
         .collect();
     let password = device_password(&device.key, device.id);
-    let view = serde_json::json!({
+    let target = match args.ddi {
+        true => Some(make_target(&fleet, device.id, &args.target).await?),
+        false => None,
+    };
+    let mut view = serde_json::json!({
         "device": device.id.to_string(),
         "board": device.board,
         "cohort": device.cohort,
         "key": key,
         "password": password,
     });
+    if let Some((controller, token)) = &target {
+        view["controller"] = controller.as_str().into();
+        view["target_token"] = token.as_str().into();
+    }
     context.terminal.answer(&view, || {
+        let polls = target.as_ref().map(|(controller, token)| {
+            format!("controller    {controller}\ntarget token  {token}\n")
+        });
         format!(
-            "device    {}\nkey       {key}\npassword  {password}\nKeep both on the device: they are not shown again\n",
-            device.id
+            "device    {}\nkey       {key}\npassword  {password}\n{}Keep {} on the device: they are not shown again\n",
+            device.id,
+            polls.as_deref().unwrap_or_default(),
+            if polls.is_some() { "all" } else { "both" },
         )
     });
     Ok(())
+}
+
+async fn ddi(context: &Context, args: &Ddi) -> Result<(), Failure> {
+    let fleet = context.fleet().await?;
+    let (controller, token) = make_target(&fleet, args.device, &args.target).await?;
+    let view = serde_json::json!({
+        "device": args.device.to_string(), "controller": controller, "target_token": token,
+    });
+    context.terminal.answer(&view, || {
+        format!("controller    {controller}\ntarget token  {token}\n")
+    });
+    Ok(())
+}
+
+async fn make_target(
+    fleet: &Fleet,
+    device: DeviceId,
+    args: &TargetArgs,
+) -> Result<(String, String), Failure> {
+    let new = NewTarget {
+        controller: args.controller.clone(),
+        asks_consent: args.consent,
+        packing: args.packing,
+    };
+    let (target, token) = fleet
+        .make_target(device, &new, Entropy::from_system(), "command line", now())
+        .await?;
+    Ok((target.controller, token))
 }
 
 async fn token(context: &Context, args: &Token) -> Result<(), Failure> {

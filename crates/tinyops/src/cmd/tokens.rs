@@ -1,6 +1,7 @@
 use serde::Serialize;
 use tinyops_fleet::{Fleet, Policy, enrol::Entropy};
 use tinyops_store::access::{self, AccessToken, Role};
+use tinyops_store::ddi::{self, Class, Packing};
 
 use crate::{
     context::{Context, moment, now},
@@ -37,6 +38,12 @@ struct Make {
     /// Days until it ends by itself; without it, it does not
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=36_500))]
     days: Option<u32>,
+    /// Of a gateway: it also speaks hawkBit's DDI for the devices of this class that have no token of their own
+    #[arg(long, value_name = "BOARD/COHORT")]
+    class: Option<String>,
+    /// How what these devices install is packed: `files` or `swu`
+    #[arg(long, value_parser = packing, default_value = "files", requires = "class")]
+    packing: Packing,
 }
 
 /// List the tokens, those that are over too
@@ -62,6 +69,10 @@ fn role(word: &str) -> Result<Role, String> {
     })
 }
 
+pub(crate) fn packing(word: &str) -> Result<Packing, String> {
+    Packing::of_word(word).ok_or_else(|| "packings are files and swu".to_owned())
+}
+
 /// One token; the same shape as the server's.
 #[derive(Serialize)]
 struct View {
@@ -71,11 +82,14 @@ struct View {
     created_by: String,
     expires_at_ms: Option<i64>,
     revoked_at_ms: Option<i64>,
+    class: Option<String>,
 }
 
 impl View {
-    fn of(token: AccessToken) -> Self {
+    fn of(token: AccessToken, classes: &[Class]) -> Self {
+        let class = classes.iter().find(|class| class.token == token.id);
         Self {
+            class: class.map(|class| format!("{}/{}", class.board, class.cohort)),
             name: token.name,
             role: token.role.word(),
             created_at_ms: token.created_at.0,
@@ -101,17 +115,30 @@ async fn make(context: &Context, args: &Make) -> Result<(), Failure> {
     let expires_at = args
         .days
         .map(|days| now().plus_ms(i64::from(days) * 24 * 3_600_000));
-    let (made, token) = fleet
-        .make_access_token(
-            &args.name,
-            args.role,
-            expires_at,
-            Entropy::from_system(),
-            "command line",
-            now(),
-        )
-        .await?;
-    let mut view = serde_json::to_value(View::of(made)).expect("views have string keys");
+    let (name, entropy, actor) = (&args.name, Entropy::from_system(), "command line");
+    let (made, token) = match &args.class {
+        None => {
+            fleet
+                .make_access_token(name, args.role, expires_at, entropy, actor, now())
+                .await?
+        }
+        Some(class) => {
+            if args.role != Role::Gateway {
+                return Err(Failure::question("only a gateway speaks for a class")
+                    .hint("add `--role gateway`, or leave `--class` out"));
+            }
+            let class = class.split_once('/').ok_or_else(|| {
+                Failure::question(format!("`{class}` is no class"))
+                    .hint("a class is written as BOARD/COHORT, such as esp-eye/hall")
+            })?;
+            context.board(class.0)?;
+            fleet
+                .make_class_gateway(name, class, args.packing, expires_at, entropy, actor, now())
+                .await?
+        }
+    };
+    let classes = ddi::classes(&fleet.db).await?;
+    let mut view = serde_json::to_value(View::of(made, &classes)).expect("views have string keys");
     view["token"] = token.clone().into();
     context.terminal.answer(&view, || format!("{token}\n"));
     Ok(())
@@ -136,7 +163,9 @@ async fn ls(context: &Context) -> Result<(), Failure> {
             state.to_owned(),
         ]);
     }
-    let views: Vec<View> = tokens.into_iter().map(View::of).collect();
+    let classes = ddi::classes(&db).await?;
+    let view = |token| View::of(token, &classes);
+    let views: Vec<View> = tokens.into_iter().map(view).collect();
     context
         .terminal
         .answer(&serde_json::json!({ "tokens": views }), || {

@@ -33,6 +33,13 @@ fn calls() -> Vec<Call> {
         ),
         (
             "post",
+            "/api/v1/devices/{device}/ddi",
+            "/api/v1/devices/00000000000000aa/ddi",
+            json!({}),
+            201,
+        ),
+        (
+            "post",
             "/api/v1/class-tokens",
             "/api/v1/class-tokens",
             class,
@@ -166,13 +173,21 @@ async fn every_call_that_changes_something_leaves_an_entry() {
         }
     }
     // What devices send is a record itself; nothing else may go without an entry.
+    let target = "/{tenant}/controller/v1/{controller}";
     let expected = [
-        "post /api/v1/gateway/exchange",
-        "post /api/v1/lorawan/chirpstack",
-        "post /api/v1/lorawan/tts",
-        "post /api/v1/reports",
+        "post /api/v1/gateway/exchange".to_owned(),
+        "post /api/v1/lorawan/chirpstack".to_owned(),
+        "post /api/v1/lorawan/tts".to_owned(),
+        "post /api/v1/reports".to_owned(),
+        format!("post {target}/cancelAction/{{action}}/feedback"),
+        format!("post {target}/confirmationBase/activateAutoConfirm"),
+        format!("post {target}/confirmationBase/deactivateAutoConfirm"),
+        format!("post {target}/confirmationBase/{{action}}/feedback"),
+        format!("post {target}/deploymentBase/{{action}}/feedback"),
+        format!("put {target}/configData"),
+        format!("put {target}/installedBase"),
     ];
-    assert_eq!(records.iter().collect::<Vec<_>>(), expected);
+    assert_eq!(records.into_iter().collect::<Vec<_>>(), expected);
 
     for (method, operation, path, body, status) in calls() {
         let before = entry_count(&app).await;
