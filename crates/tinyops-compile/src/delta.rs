@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use parts::{Kind, Part, parts};
 use tinyops_wire::Digest;
-use tinyops_wire::delta::{HEADER_BYTES, Header, Layout, Mode, Span};
+use tinyops_wire::delta::{HEADER_BYTES, Header, Mode, Span};
 use writer::Writer;
 
 /// Bytes that are the same in both images are worth a span of their own from so many on.
@@ -25,9 +25,9 @@ pub const DELTA_EXCESS_MAX: usize = 64;
 /// `new` has and [`DELTA_EXCESS_MAX`].
 ///
 /// # Errors
-/// [`DeltaTooLarge`] from an image of 2 GiB on.
+/// [`DeltaTooLarge`] from an image of 1 GiB on.
 pub fn delta(old: &[u8], new: &[u8]) -> Result<Vec<u8>, DeltaTooLarge> {
-    const LIMIT: usize = i32::MAX as usize;
+    const LIMIT: usize = 1 << 30;
     if old.len() >= LIMIT || new.len() >= LIMIT {
         return Err(DeltaTooLarge);
     }
@@ -57,9 +57,9 @@ pub fn delta(old: &[u8], new: &[u8]) -> Result<Vec<u8>, DeltaTooLarge> {
     Ok(bytes)
 }
 
-/// An image has 2 GiB or more.
+/// An image has 1 GiB or more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("an image of 2 GiB or more has no delta")]
+#[error("an image of 1 GiB or more has no delta")]
 pub struct DeltaTooLarge;
 
 type Spans = Vec<(Span, Range<usize>)>;
@@ -114,18 +114,16 @@ impl Images<'_> {
         let first_ways = self.ways(first, old_parts.get(&first.key));
         let mut best: Option<(Spans, Writer)> = None;
         for spans in first_ways {
-            let Some(mut state) = self.written(writer, &spans) else {
-                continue;
-            };
+            let mut state = self.written(writer, &spans);
             let mut spans = spans;
             for part in followers {
                 let ways = self.ways(part, old_parts.get(&part.key));
-                let states = ways.into_iter().filter_map(|spans| {
-                    let state = self.written(&state, &spans)?;
-                    Some((spans, state))
+                let states = ways.into_iter().map(|spans| {
+                    let state = self.written(&state, &spans);
+                    (spans, state)
                 });
                 let least = states.min_by(|(_, a), (_, b)| a.cost().total_cmp(&b.cost()));
-                let (more, fork) = least.expect("raw bytes can always be written");
+                let (more, fork) = least.expect("a part has a way");
                 spans.extend(more);
                 state.join(fork);
             }
@@ -136,16 +134,16 @@ impl Images<'_> {
                 best = Some((spans, state));
             }
         }
-        best.expect("raw bytes can always be written")
+        best.expect("a part has a way")
     }
 
-    /// The state after some spans; `None` if they cannot be written.
-    fn written(&self, writer: &Writer, spans: &Spans) -> Option<Writer> {
+    /// The state after some spans.
+    fn written(&self, writer: &Writer, spans: &Spans) -> Writer {
         let mut fork = writer.fork();
         for (span, range) in spans {
             fork.span(span, &self.new[range.clone()], self.old);
         }
-        fork.is_exact.then_some(fork)
+        fork
     }
 
     /// All ways to make a part.
@@ -184,18 +182,18 @@ impl Images<'_> {
         };
         match part.kind {
             Kind::Weights(layout) => {
-                numbers(1, Layout::ONE, 0);
-                numbers(1, layout, 0);
+                numbers(1, None, 0);
+                numbers(1, Some(layout), 0);
             }
             Kind::Numbers { width, zero_point } => {
-                numbers(width, Layout::ONE, 0);
+                numbers(width, None, 0);
                 if zero_point != 0 {
-                    numbers(width, Layout::ONE, zero_point);
+                    numbers(width, None, zero_point);
                 }
             }
             Kind::Bytes => {
-                numbers(1, Layout::ONE, 0);
-                numbers(4, Layout::ONE, 0);
+                numbers(1, None, 0);
+                numbers(4, None, 0);
                 if let Some(old) = old {
                     ways.push(self.edited(range, old.range.clone()));
                 }
@@ -304,7 +302,7 @@ fn span_of(mode: Mode, range: Range<usize>, old: usize) -> Span {
         bytes: range.len() as u32,
         old: old as u32,
         width: 1,
-        layout: Layout::ONE,
+        layout: None,
         zero_point: 0,
     }
 }

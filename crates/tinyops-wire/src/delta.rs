@@ -11,23 +11,22 @@ mod coder;
 mod model;
 
 use core::fmt;
+use core::num::NonZeroU32;
 
 use crate::Digest;
-use crate::bytes::Reader;
 use coder::{Coder, Input};
-use model::{Narrow, Sums};
 
 pub use coder::{EVEN_BITS, Probability, RANGE_LEAST};
-pub use model::{CLASSES, LENGTHS, Magnitude, Model, RUN_LENGTHS, WIDE_BITS};
+pub use model::{CLASSES, LENGTHS, Magnitude, Model, QUOTIENT_MAX, QUOTIENTS, RUN_LENGTHS};
 
 /// How a delta begins.
 pub const MAGIC: [u8; 4] = *b"TOPD";
 /// The version that is written and read.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 /// Bytes before the coded spans.
 pub const HEADER_BYTES: usize = 25;
 /// Channels whose sums of residuals are kept apart; further ones share with the first.
-pub const CHANNELS: usize = 128;
+pub const CHANNELS: usize = 64;
 
 /// What a delta says before its spans.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,22 +45,30 @@ impl Header {
     /// # Errors
     /// [`DeltaError::Magic`], [`DeltaError::Version`] or [`DeltaError::Truncated`].
     pub fn parse(delta: &[u8]) -> Result<Header, DeltaError> {
-        let mut reader = Reader::new(delta);
-        if reader.array() != Some(MAGIC) {
+        let header: &[u8; HEADER_BYTES] = delta.first_chunk().ok_or(DeltaError::Truncated)?;
+        let (magic, rest) = header.split_at(4);
+        if magic != MAGIC {
             return Err(DeltaError::Magic);
         }
-        let found = reader.u8().ok_or(DeltaError::Truncated)?;
-        if found != VERSION {
-            return Err(DeltaError::Version { found });
-        }
-        let mut header = || {
-            Some(Header {
-                base: reader.array()?,
-                result: reader.array()?,
-                bytes: reader.u32()?,
-            })
+        let [found, rest @ ..] = rest else {
+            return Err(DeltaError::Truncated);
         };
-        header().ok_or(DeltaError::Truncated)
+        if *found != VERSION {
+            return Err(DeltaError::Version { found: *found });
+        }
+        let (names, bytes) = rest.split_at(16);
+        let mut header = Header {
+            base: [0; 8],
+            result: [0; 8],
+            bytes: 0,
+        };
+        header.base.copy_from_slice(&names[..8]);
+        header.result.copy_from_slice(&names[8..]);
+        header.bytes = bytes
+            .iter()
+            .rev()
+            .fold(0, |all, &byte| all << 8 | u32::from(byte));
+        Ok(header)
     }
 
     /// The bytes of the header.
@@ -99,34 +106,26 @@ pub enum Mode {
 }
 
 /// Where the weights of each output channel lie in a span: `inner` weights of a channel, then of
-/// the next, for `channels` of them; that so many times; then the next channels.
+/// the next, for `channels` of them; that so many `times`; then the next channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
-    /// Weights of a channel that lie together, at least 1.
-    pub inner: u32,
-    /// Channels that take turns, at least 1.
-    pub channels: u32,
-    /// How often they do, at least 1.
-    pub times: u32,
+    /// Weights of a channel that lie together.
+    pub inner: NonZeroU32,
+    /// Channels that take turns.
+    pub channels: NonZeroU32,
+    /// How often they do.
+    pub times: NonZeroU32,
 }
 
 impl Layout {
-    /// All weights belong to one channel.
-    pub const ONE: Layout = Layout {
-        inner: 1 << 31,
-        channels: 1,
-        times: 1,
-    };
-
-    /// The channel of a weight, and how many weights from there on are of the same.
-    #[inline]
-    pub fn channel(&self, index: u32) -> (u32, u32) {
-        // None is 0; the compiler does not know it.
-        let [inner, channels, times] = [self.inner, self.channels, self.times].map(|n| n.max(1));
-        let turn = index / inner;
-        let group = turn / channels / times;
-        let channel = group.wrapping_mul(channels).wrapping_add(turn % channels);
-        (channel, inner - index % inner)
+    /// The channel of a weight.
+    #[inline(always)]
+    pub fn channel(&self, index: u32) -> u32 {
+        let turn = index / self.inner;
+        let group = turn / self.channels / self.times;
+        group
+            .wrapping_mul(self.channels.get())
+            .wrapping_add(turn % self.channels)
     }
 }
 
@@ -142,7 +141,7 @@ pub struct Span {
     /// Bytes of a number, 1 to 4; numbers are little-endian. For [`Mode::Delta`] and [`Mode::Fresh`].
     pub width: u8,
     /// For numbers of one byte: how their residuals add up by channel.
-    pub layout: Layout,
+    pub layout: Option<Layout>,
     /// For wider numbers, which are one for each channel: what a channel's sum of residuals is
     /// multiplied by and taken from its number, as a zero point folded into a bias is.
     pub zero_point: i8,
@@ -155,11 +154,7 @@ impl Span {
         bytes: 0,
         old: 0,
         width: 0,
-        layout: Layout {
-            inner: 0,
-            channels: 0,
-            times: 0,
-        },
+        layout: None,
         zero_point: 0,
     };
 }
@@ -168,6 +163,7 @@ impl Span {
 ///
 /// It may be given up and begun anew at any time: what it makes depends on nothing else.
 #[derive(Clone)]
+#[repr(C)]
 pub struct Decoder {
     model: Model,
     sums: [i16; CHANNELS],
@@ -181,10 +177,13 @@ pub struct Decoder {
     span: Span,
     /// Bytes of the span that are made.
     done: u32,
-    narrow: Narrow,
-    /// What is left of the number begun, from its lowest byte on.
-    number: u32,
-    number_bytes: u8,
+    /// How large the residuals of the span are, as a power of two.
+    scale: u32,
+    magnitude: Magnitude,
+    /// Zeros that follow before a value that is not, if that is known.
+    run: Option<u32>,
+    /// What is still to be added to the number begun, from its next byte on.
+    number: i32,
 }
 
 impl Decoder {
@@ -198,9 +197,10 @@ impl Decoder {
         made: 0,
         span: Span::NONE,
         done: 0,
-        narrow: Narrow::NONE,
+        scale: 0,
+        magnitude: Magnitude::NONE,
+        run: None,
         number: 0,
-        number_bytes: 0,
     };
 
     /// Begins with a delta and the name of the old image that the caller has ([`Header::base_of`]),
@@ -213,11 +213,9 @@ impl Decoder {
         if header.base != base {
             return Err(DeltaError::Base);
         }
-        let code = delta.get(HEADER_BYTES..HEADER_BYTES + 4);
-        let code = code.ok_or(DeltaError::Truncated)?;
-        let code = code
-            .iter()
-            .fold(0, |code, &byte| code << 8 | u32::from(byte));
+        let coded = delta.get(HEADER_BYTES..).unwrap_or_default();
+        let code = coded.first_chunk().ok_or(DeltaError::Truncated)?;
+        let code = u32::from_be_bytes(*code);
         *self = Decoder::IDLE;
         self.model.reset();
         self.coder = Coder {
@@ -264,28 +262,17 @@ impl Decoder {
                 Mode::Fresh | Mode::Raw => None,
             };
             let old = old.and_then(|old| old.get(self.done as usize..));
-            let old = old.unwrap_or_default();
-            if self.span.width > 1 {
-                self.wide_numbers(&mut input, old, part);
-            } else {
-                match old.get(..count) {
-                    Some(old) => part.copy_from_slice(old),
-                    None => part.fill(0),
-                }
-                match self.span.mode {
-                    Mode::Skip => {}
-                    Mode::Raw => part
-                        .iter_mut()
-                        .for_each(|byte| *byte = input.even_bits(8) as u8),
-                    Mode::Delta | Mode::Fresh => {
-                        let sums = &mut Sums {
-                            layout: &self.span.layout,
-                            sums: &mut self.sums,
-                        };
-                        let narrow = &mut self.narrow;
-                        narrow.add(&mut input, &mut self.model, sums, self.done, part);
-                    }
-                }
+            match old.and_then(|old| old.get(..count)) {
+                Some(old) => part.copy_from_slice(old),
+                None => part.fill(0),
+            }
+            match self.span.mode {
+                Mode::Skip => {}
+                Mode::Raw => part
+                    .iter_mut()
+                    .for_each(|byte| *byte = input.even_bits(8) as u8),
+                _ if self.span.width > 1 => self.add_wide(&mut input, part),
+                _ => self.add_narrow(&mut input, part),
             }
             self.done += count as u32;
             self.made += count as u32;
@@ -308,39 +295,44 @@ impl Decoder {
     }
 
     fn next_span(&mut self, input: &mut Input<'_>, base_bytes: usize) -> Result<(), DeltaError> {
-        let mode = match input.even_bits(2) {
+        let head = input.even_bits(3);
+        let mode = match head >> 1 {
             0 => Mode::Skip,
             1 => Mode::Delta,
             2 => Mode::Fresh,
             _ => Mode::Raw,
         };
+        let bytes = input.number() + 1;
+        // Spans lie side by side in the old image too, where nothing else is said.
+        let mut old = self.span.old.wrapping_add(self.span.bytes);
+        if head & 1 == 1 {
+            // The distance and, as its lowest bit, whether it leads back.
+            let moved = input.number();
+            let back = 0_u32.wrapping_sub(moved & 1);
+            old = old.wrapping_add((moved >> 1) ^ back);
+        }
         let mut span = Span {
             mode,
-            bytes: input.number() + 1,
-            // Spans lie side by side in the old image too, where nothing else is said.
-            old: self.span.old.wrapping_add(self.span.bytes),
+            bytes,
+            old,
             width: 1,
-            layout: Layout::ONE,
+            layout: None,
             zero_point: 0,
         };
-        if input.even_bits(1) == 1 {
-            let distance = input.number();
-            span.old = match input.even_bits(1) {
-                0 => span.old.wrapping_add(distance),
-                _ => span.old.wrapping_sub(distance),
-            };
-        }
         if matches!(mode, Mode::Delta | Mode::Fresh) {
-            span.width = input.even_bits(2) as u8 + 1;
-            let has_more = input.even_bits(1) == 1;
-            if has_more && span.width == 1 {
-                span.layout = Layout {
-                    inner: input.number() + 1,
-                    channels: input.number() + 1,
-                    times: input.number() + 1,
-                };
+            let form = input.even_bits(8);
+            self.scale = form & 31;
+            let form = form >> 5;
+            span.width = (form >> 1) as u8 + 1;
+            if form == 1 {
+                let mut count = || NonZeroU32::MIN.saturating_add(input.number());
+                span.layout = Some(Layout {
+                    inner: count(),
+                    channels: count(),
+                    times: count(),
+                });
                 self.sums = [0; CHANNELS];
-            } else if has_more {
+            } else if form & 1 == 1 {
                 span.zero_point = input.even_bits(8) as i8;
             }
         }
@@ -351,33 +343,112 @@ impl Decoder {
         let old_end = span.old.checked_add(span.bytes);
         if span.bytes > self.bytes - self.made
             || reads_old && old_end.is_none_or(|end| end as usize > base_bytes)
-            || !span.bytes.is_multiple_of(u32::from(span.width))
         {
             return Err(DeltaError::Span { offset: self.made });
         }
-        (self.span, self.done, self.narrow) = (span, 0, Narrow::START);
+        (self.span, self.done) = (span, 0);
+        (self.magnitude, self.run) = (Magnitude::of_scale(self.scale), None);
         Ok(())
     }
 
-    /// Numbers of more bytes, one of which may have been begun.
-    fn wide_numbers(&mut self, input: &mut Input<'_>, old: &[u8], out: &mut [u8]) {
-        let width = self.span.width;
-        for (index, byte) in out.iter_mut().enumerate() {
-            if self.number_bytes == 0 {
-                let channel = (self.done as usize + index) / usize::from(width.max(1));
-                let folded =
-                    i32::from(self.span.zero_point) * i32::from(self.sums[channel % CHANNELS]);
-                let residual = model::wide(input, &mut self.model.wide);
-                self.number = residual.wrapping_sub(folded) as u32;
-                let old = old.get(index..).unwrap_or_default();
-                for (place, &byte) in old.iter().take(width.into()).enumerate() {
-                    self.number = self.number.wrapping_add(u32::from(byte) << (8 * place));
+    /// Adds residuals to numbers of one byte, and to the sums of their channels.
+    #[inline(never)]
+    fn add_narrow(&mut self, input: &mut Input<'_>, out: &mut [u8]) {
+        let mut coder = input.coder;
+        let mut magnitude = self.magnitude;
+        let end = self.done + out.len() as u32;
+        let mut out = out.iter_mut();
+        while !out.as_slice().is_empty() {
+            let Some(lengths) = self.model.lengths.get_mut(magnitude.class()) else {
+                // A scale that no encoder writes.
+                break;
+            };
+            // What is left for values other than 0.
+            let mut range = coder.range;
+            if magnitude.class() > 0 {
+                let bound = lengths[0].bound(range);
+                let is_zero = coder.code >= bound;
+                lengths[0].learn(!is_zero);
+                if is_zero {
+                    coder.code -= bound;
+                    coder.range -= bound;
+                    coder = input.filled_up(coder);
+                    magnitude.take_zero();
+                    out.next();
+                    continue;
                 }
-                self.number_bytes = width;
+                range = bound;
+            } else {
+                let zeros = match self.run.take() {
+                    Some(zeros) => zeros as usize,
+                    None => {
+                        input.coder = coder;
+                        let length = input.ones(model::runs_of(&mut self.model.others), 31);
+                        let zeros = input.below(length);
+                        coder = input.coder;
+                        range = coder.range;
+                        zeros as usize
+                    }
+                };
+                let left = out.len();
+                if zeros >= left {
+                    self.run = Some((zeros - left) as u32);
+                    break;
+                }
+                if let Some(before) = zeros.checked_sub(1) {
+                    out.nth(before);
+                }
             }
-            *byte = self.number as u8;
-            self.number >>= 8;
-            self.number_bytes -= 1;
+            // The sign, and whether the amount is more than 1.
+            range >>= 1;
+            let is_negative = coder.code >= range;
+            if is_negative {
+                coder.code -= range;
+            }
+            let bound = lengths[1].coarse_bound(range);
+            let is_longer = coder.code < bound;
+            lengths[1].learn(is_longer);
+            let mut amount = 1;
+            if is_longer {
+                coder.range = bound;
+                input.coder = input.filled_up(coder);
+                amount = model::longer(input, &mut lengths[2..], &mut self.model.others);
+                coder = input.coder;
+                magnitude.take(amount);
+            } else {
+                coder.code -= bound;
+                coder.range = range - bound;
+                coder = input.filled_up(coder);
+                magnitude.take(1);
+            }
+            let residual = model::signed(amount, is_negative);
+            if let Some(layout) = &self.span.layout {
+                let channel = layout.channel(end - out.len() as u32);
+                let of_channel = &mut self.sums[channel as usize % CHANNELS];
+                *of_channel = of_channel.wrapping_add(residual as i16);
+            }
+            if let Some(byte) = out.next() {
+                *byte = byte.wrapping_add(residual as u8);
+            }
+        }
+        input.coder = coder;
+        self.magnitude = magnitude;
+    }
+
+    /// Adds residuals to numbers of more bytes, one of which may have been begun.
+    fn add_wide(&mut self, input: &mut Input<'_>, out: &mut [u8]) {
+        let width = NonZeroU32::MIN.saturating_add(u32::from(self.span.width) - 1);
+        for (index, byte) in (self.done..).zip(out) {
+            if index % width == 0 {
+                let sum = self.sums[(index / width) as usize % CHANNELS];
+                let folded = i32::from(self.span.zero_point) * i32::from(sum);
+                self.number =
+                    model::wide(input, self.model.quotients(), self.scale).wrapping_sub(folded);
+            }
+            // A carry goes to the next byte.
+            let sum = self.number.wrapping_add(i32::from(*byte));
+            *byte = sum as u8;
+            self.number = sum >> 8;
         }
     }
 }
@@ -417,7 +488,7 @@ pub enum DeltaError {
         /// Bytes of the new image.
         needed: u32,
     },
-    /// A span leaves the new image or the old one, or is no whole number of its numbers.
+    /// A span leaves the new image or the old one.
     Span {
         /// Where in the new image it would begin.
         offset: u32,

@@ -1,6 +1,7 @@
 //! Where an image's numbers lie: what the spans of a delta are made of.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 use std::ops::Range;
 
 use tinyops_nn::Plan;
@@ -126,22 +127,15 @@ fn channel_parts(
     let bytes = op.filter_bytes(input.shape, output.shape);
     let channels = u32::from(output.shape[3]);
     let row = bytes as u32 / channels.max(1);
-    let layout = match op.code {
-        OpCode::DepthwiseConv2d => Layout {
-            inner: 1,
-            channels,
-            times: row,
-        },
-        _ if op.is_dense(output.shape) => Layout {
-            inner: 4,
-            channels: 4,
-            times: (op.taps(input.shape).div_ceil(4)) as u32,
-        },
-        _ => Layout {
-            inner: row,
-            channels: 1,
-            times: 1,
-        },
+    let [inner, turns, times] = match op.code {
+        OpCode::DepthwiseConv2d => [1, channels, row],
+        _ if op.is_dense(output.shape) => [4, 4, op.taps(input.shape).div_ceil(4) as u32],
+        _ => [row, 1, 1],
+    };
+    let layout = Layout {
+        inner: NonZeroU32::new(inner)?,
+        channels: NonZeroU32::new(turns)?,
+        times: NonZeroU32::new(times)?,
     };
     let id = SectionId::Program as u16;
     let mut at = constants + op.weights_offset as usize;

@@ -1,8 +1,8 @@
 //! Writes spans as a delta's coder reads them: the mirror of `tinyops_wire::delta::Decoder`.
 
 use tinyops_wire::delta::{
-    CHANNELS, EVEN_BITS, LENGTHS, Layout, Magnitude, Mode, Model, Probability, RANGE_LEAST,
-    RUN_LENGTHS, Span, WIDE_BITS,
+    CHANNELS, EVEN_BITS, LENGTHS, Magnitude, Mode, Model, Probability, QUOTIENT_MAX, QUOTIENTS,
+    RANGE_LEAST, RUN_LENGTHS, Span,
 };
 
 /// The state after some spans, and the bytes that they gave since it was last emptied of them.
@@ -19,8 +19,6 @@ pub(super) struct Writer {
     ones: u64,
     /// Where the next span's bytes would lie in the old image.
     old: u32,
-    /// No residual was written that its form has no room for.
-    pub(super) is_exact: bool,
 }
 
 impl Writer {
@@ -36,7 +34,6 @@ impl Writer {
             last: None,
             ones: 0,
             old: 0,
-            is_exact: true,
         }
     }
 
@@ -72,15 +69,17 @@ impl Writer {
 
     /// Writes a span of these new bytes.
     pub(super) fn span(&mut self, span: &Span, new: &[u8], old: &[u8]) {
-        self.even_bits(span.mode as u32, 2);
-        self.number(span.bytes - 1);
         let distance = i64::from(span.old) - i64::from(self.old);
         // Only these read old bytes; for others the place goes on as expected.
         let moves = matches!(span.mode, Mode::Skip | Mode::Delta) && distance != 0;
-        self.even_bits(u32::from(moves), 1);
+        self.even_bits((span.mode as u32) << 1 | u32::from(moves), 3);
+        self.number(span.bytes - 1);
         if moves {
-            self.number(distance.unsigned_abs() as u32);
-            self.even_bits(u32::from(distance < 0), 1);
+            let moved = match distance < 0 {
+                true => (!distance) << 1 | 1,
+                false => distance << 1,
+            };
+            self.number(moved as u32);
             self.old = span.old;
         }
         self.old = self.old.wrapping_add(span.bytes);
@@ -98,41 +97,52 @@ impl Writer {
     }
 
     fn residuals(&mut self, span: &Span, new: &[u8], old: &[u8]) {
-        self.even_bits(u32::from(span.width) - 1, 2);
+        let has_more = span.layout.is_some() || span.zero_point != 0;
+        let form = (u32::from(span.width) - 1) << 1 | u32::from(has_more);
         if span.width == 1 {
-            let (layout, has_channels) = (span.layout, span.layout != Layout::ONE);
-            self.even_bits(u32::from(has_channels), 1);
-            if has_channels {
+            let old = old.iter().copied().chain(std::iter::repeat(0));
+            let residuals = new.iter().zip(old);
+            let residuals: Vec<i8> = residuals.map(|(n, o)| n.wrapping_sub(o) as i8).collect();
+            self.even_bits(form << 5 | scale_of(&residuals), 8);
+            if let Some(layout) = span.layout {
                 [layout.inner, layout.channels, layout.times]
                     .iter()
-                    .for_each(|count| self.number(count - 1));
+                    .for_each(|count| self.number(count.get() - 1));
                 self.sums = [0; CHANNELS];
             }
-            self.narrow(span, new, old);
+            self.narrow(span, &residuals);
             return;
         }
-        self.even_bits(u32::from(span.zero_point != 0), 1);
-        if span.zero_point != 0 {
-            self.even_bits(u32::from(span.zero_point as u8), 8);
-        }
         let width = usize::from(span.width);
-        for (index, number) in new.chunks_exact(width).enumerate() {
+        let residuals = new.chunks(width).enumerate().map(|(index, number)| {
             let old = old.get(index * width..).unwrap_or_default();
             let old = little_endian(&old[..width.min(old.len())]);
             let folded = i32::from(span.zero_point) * i32::from(self.sums[index % CHANNELS]);
             let residual = little_endian(number).wrapping_sub(old) as i32;
-            let residual = residual.wrapping_add(folded);
             // What the number has no bytes for is lost again when it is written.
             let unused = 32 - 8 * width as u32;
-            self.wide(residual << unused >> unused);
-        }
+            let residual = residual.wrapping_add(folded) << unused >> unused;
+            (residual << 1 ^ residual >> 31) as u32
+        });
+        let residuals: Vec<u32> = residuals.collect();
+        let written = |scale: u32| {
+            let mut fork = self.fork();
+            fork.even_bits(form << 5 | scale, 8);
+            if has_more {
+                fork.even_bits(u32::from(span.zero_point as u8), 8);
+            }
+            residuals
+                .iter()
+                .for_each(|&folded| fork.wide(folded, scale));
+            fork
+        };
+        let forks = (0..32).map(written);
+        let least = forks.min_by(|a, b| a.cost().total_cmp(&b.cost()));
+        self.join(least.expect("32 scales"));
     }
 
-    fn narrow(&mut self, span: &Span, new: &[u8], old: &[u8]) {
-        let old = old.iter().copied().chain(std::iter::repeat(0));
-        let residuals = new.iter().zip(old);
-        let residuals: Vec<i8> = residuals.map(|(n, o)| n.wrapping_sub(o) as i8).collect();
-        let mut magnitude = Magnitude::START;
+    fn narrow(&mut self, span: &Span, residuals: &[i8]) {
+        let mut magnitude = Magnitude::of_scale(scale_of(residuals));
         let mut known_nonzero_until = 0;
         let mut index = 0;
         while index < residuals.len() {
@@ -170,8 +180,10 @@ impl Writer {
                 self.amount(class, amount);
             }
             magnitude.take(amount);
-            let channel = span.layout.channel(index as u32).0 as usize % CHANNELS;
-            self.sums[channel] = self.sums[channel].wrapping_add(residual as i16);
+            if let Some(layout) = span.layout {
+                let channel = layout.channel(index as u32) as usize % CHANNELS;
+                self.sums[channel] = self.sums[channel].wrapping_add(residual as i16);
+            }
             index += 1;
         }
     }
@@ -182,11 +194,11 @@ impl Writer {
             self.bit(|model| &mut model.lengths[class][more], length > more);
         }
         let high = amount >> (length - 2) & 1;
-        self.bit(|model| &mut model.tops[length - 2][0], high == 1);
+        self.bit(|model| &mut model.tops()[3 * (length - 2)], high == 1);
         if length > 2 {
             let next = amount >> (length - 3) & 1;
             self.bit(
-                |model| &mut model.tops[length - 2][1 + high as usize],
+                |model| &mut model.tops()[3 * (length - 2) + 1 + high as usize],
                 next == 1,
             );
             self.even_bits(amount, length as u32 - 3);
@@ -197,24 +209,20 @@ impl Writer {
         let length = bits(zeros);
         for more in 0..length.saturating_add(1).min(31) {
             let index = (more as usize).min(RUN_LENGTHS - 1);
-            self.bit(|model| &mut model.runs[index], length > more);
+            self.bit(|model| &mut model.runs()[index], length > more);
         }
         self.even_bits(zeros, length.saturating_sub(1));
     }
 
-    fn wide(&mut self, residual: i32) {
-        let amount = residual.unsigned_abs();
-        let length = bits(amount);
-        self.is_exact &= length < 1 << WIDE_BITS;
-        let mut node = 1;
-        for place in (0..WIDE_BITS).rev() {
-            let bit = length >> place & 1;
-            self.bit(|model| &mut model.wide[node], bit == 1);
-            node = (node << 1 | bit as usize) & ((1 << WIDE_BITS) - 1);
+    fn wide(&mut self, folded: u32, scale: u32) {
+        let quotient = (folded >> scale).min(QUOTIENT_MAX);
+        for more in 0..QUOTIENT_MAX.min(quotient + 1) {
+            let index = (more as usize).min(QUOTIENTS - 1);
+            self.bit(|model| &mut model.quotients()[index], quotient > more);
         }
-        if self.is_exact {
-            let bits = (amount ^ 1 << (length.max(1) - 1)) << 1 | u32::from(residual < 0);
-            self.even_bits(bits, length);
+        match quotient < QUOTIENT_MAX {
+            true => self.even_bits(folded, scale),
+            false => self.even_bits(folded, 32),
         }
     }
 
@@ -283,6 +291,15 @@ impl Writer {
         }
         self.low = (self.low & 0x00ff_ffff) << 8;
     }
+}
+
+/// How large the first residuals are on average, as a span says it: in parts of 16, as a power of two.
+fn scale_of(residuals: &[i8]) -> u32 {
+    let first = &residuals[..residuals.len().min(32)];
+    let sum: u32 = first.iter().map(|r| u32::from(r.unsigned_abs())).sum();
+    let mean = 16 * sum / first.len().max(1) as u32;
+    // To the nearest power: from 0.7 of it on.
+    bits(mean * 7 / 10).min(Magnitude::SCALE_MAX)
 }
 
 fn bits(number: u32) -> u32 {

@@ -174,13 +174,14 @@ fn every_damage_has_its_reason() {
         apply(&delta, &old, &mut out[..room]),
         Err(DeltaError::Room { needed })
     );
-    assert_eq!(apply(b"TOPC", &old, &mut out), Err(DeltaError::Magic));
-    let later = [b"TOPD\x02", &delta[5..]].concat();
-    assert_eq!(
-        apply(&later, &old, &mut out),
-        Err(DeltaError::Version { found: 2 })
-    );
-    for end in 4..delta.len() {
+    let capsule = [b"TOPC", &delta[4..]].concat();
+    assert_eq!(apply(&capsule, &old, &mut out), Err(DeltaError::Magic));
+    for found in [1, 3] {
+        let other = [&b"TOPD"[..], &[found], &delta[5..]].concat();
+        let error = apply(&other, &old, &mut out);
+        assert_eq!(error, Err(DeltaError::Version { found }));
+    }
+    for end in 0..delta.len() {
         let error = apply(&delta[..end], &old, &mut out);
         assert_eq!(error, Err(DeltaError::Truncated), "{end} bytes");
     }
@@ -194,11 +195,11 @@ fn every_damage_has_its_reason() {
     }
 }
 
-/// Deltas of version 1 as they were written once: `name old delta new`, in hexadecimal digits.
+/// Deltas of version 2 as they were written once: `name old delta new`, in hexadecimal digits.
 ///
 /// `TINYOPS_BLESS=1 cargo test -p tinyops-compile` writes the file anew, for a new version of the format.
 #[test]
-fn deltas_of_version_1_are_read_for_ever() {
+fn deltas_of_version_2_are_read_for_ever() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/golden/wire/deltas.txt");
     if std::env::var_os("TINYOPS_BLESS").is_some() {
         std::fs::write(&path, golden_deltas()).expect("a file");

@@ -56,9 +56,8 @@ impl Bits {
     }
 
     fn span(&mut self, mode: Mode, bytes: &[u8]) {
-        self.even(mode as u32, 2);
+        self.even((mode as u32) << 1, 3);
         self.number(bytes.len() as u32 - 1);
-        self.even(0, 1);
         if mode == Mode::Raw {
             bytes.iter().for_each(|&byte| self.even(u32::from(byte), 8));
         }

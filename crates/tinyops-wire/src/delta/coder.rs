@@ -31,10 +31,10 @@ impl Probability {
         (range >> 17) * (u32::from(self.fast) + u32::from(self.slow))
     }
 
-    /// [`Self::bound`] of a range that may have only 14 bits: as exact as eight bits are.
+    /// [`Self::bound`] of a range that may have only 14 bits: in 512ths, of which it is 1 to 511.
     #[inline(always)]
     pub fn coarse_bound(self, range: u32) -> u32 {
-        (range >> 9) * ((u32::from(self.fast) + u32::from(self.slow)) >> 8 | 1)
+        (range >> 9) * ((u32::from(self.fast) + u32::from(self.slow) + 128) >> 8)
     }
 
     /// Learns from a bit.
@@ -68,36 +68,37 @@ pub(super) struct Input<'d> {
 
 // Where code counts for more than time.
 impl Input<'_> {
-    /// One bit, and what there is to learn from it.
-    #[inline(never)]
-    pub(super) fn bit(&mut self, probability: &mut Probability) -> bool {
-        let mut coder = self.coder;
-        let bound = probability.bound(coder.range);
-        let bit = coder.code < bound;
-        probability.learn(bit);
-        if bit {
-            coder.range = bound;
-        } else {
-            coder.code -= bound;
-            coder.range -= bound;
-        }
-        self.coder = self.filled_up(coder);
-        bit
-    }
-
     /// How many bits are 1 before one that is 0, at most `most`; each has a probability of its own
     /// as far as there are.
     #[inline(never)]
-    pub(super) fn ones(&mut self, probabilities: &mut [Probability], most: usize) -> usize {
-        let last = probabilities.len() - 1;
+    pub(super) fn ones(&mut self, probabilities: &mut [Probability], most: u32) -> u32 {
+        let mut coder = self.coder;
         let mut ones = 0;
-        while ones < most && self.bit(&mut probabilities[ones.min(last)]) {
+        while ones < most {
+            let index = (ones as usize).min(probabilities.len().saturating_sub(1));
+            let Some(probability) = probabilities.get_mut(index) else {
+                break;
+            };
+            let bound = probability.bound(coder.range);
+            let bit = coder.code < bound;
+            probability.learn(bit);
+            if bit {
+                coder.range = bound;
+            } else {
+                coder.code -= bound;
+                coder.range -= bound;
+            }
+            coder = self.filled_up(coder);
+            if !bit {
+                break;
+            }
             ones += 1;
         }
+        self.coder = coder;
         ones
     }
 
-    /// So many even bits, at most 31, the highest first.
+    /// So many even bits, at most 32, the highest first.
     #[inline(never)]
     pub(super) fn even_bits(&mut self, mut count: u32) -> u32 {
         let mut bits = 0;
@@ -134,15 +135,15 @@ impl Input<'_> {
     /// The coder, when it has taken in bytes until its range is large enough.
     #[inline(always)]
     pub(super) fn filled_up(&mut self, coder: Coder) -> Coder {
-        match coder.range >> RANGE_LEAST.trailing_zeros() {
-            0 => self.fill_up(coder),
-            _ => coder,
+        match coder.range < RANGE_LEAST {
+            true => self.fill_up(coder),
+            false => coder,
         }
     }
 
     #[inline(never)]
     fn fill_up(&mut self, mut coder: Coder) -> Coder {
-        while coder.range < RANGE_LEAST {
+        loop {
             let byte = match self.rest.next() {
                 Some(&byte) => byte,
                 None => {
@@ -152,7 +153,9 @@ impl Input<'_> {
             };
             coder.range <<= 8;
             coder.code = coder.code << 8 | u32::from(byte);
+            if coder.range >= RANGE_LEAST {
+                return coder;
+            }
         }
-        coder
     }
 }
