@@ -376,7 +376,7 @@ pub fn decode_block<'a>(digest: &[u8; 8], payload: &'a [u8]) -> Option<(u32, &'a
 /// # Source
 /// LoRaWAN Regional Parameters RP002-1.0.4, maximum payload without repeater and with an empty FOpt, the lower of the two
 /// regions; with repeater they are the same up to SF8.
-pub fn downlink_bytes_max(spreading_factor: u8) -> usize {
+pub const fn downlink_bytes_max(spreading_factor: u8) -> usize {
     match spreading_factor {
         0..=8 => 222,
         9 => 115,

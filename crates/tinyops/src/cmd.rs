@@ -13,7 +13,7 @@ mod device;
 mod devices;
 mod doctor;
 mod fleet;
-mod gateway;
+pub(crate) mod gateway;
 mod import;
 mod init;
 mod keys;

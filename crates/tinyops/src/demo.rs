@@ -7,6 +7,7 @@ mod fans;
 mod folder;
 mod life;
 mod score;
+mod ship;
 mod story;
 
 use std::{
@@ -33,18 +34,19 @@ use tinyops_wire::ModelId;
 use tokio::sync::broadcast;
 
 use crate::{
-    cmd::serve::open_keys,
+    cmd::{gateway::Local, serve::open_keys},
     context::{now, store_failure},
     failure::{Exit, Failure},
     term::Terminal,
 };
 
 use self::{
-    fans::{Fans, HOUR_MS, Plan, State},
+    fans::{Doors, Fans, HOUR_MS, Plan, State},
+    folder::Mounting,
     story::Story,
 };
 
-pub(crate) use self::story::Summary;
+pub(crate) use self::{ship::Shipped, story::Summary};
 
 /// What a person may choose about the demo.
 #[derive(Clone, Debug)]
@@ -70,17 +72,23 @@ const AFTER_DAYS: u32 = 3;
 const WEAR: f32 = 0.9;
 /// Real time of an hour at least, so that the pages can be watched and the loops keep up.
 const HOUR: Duration = Duration::from_millis(20);
+/// Real time between two questions of the gateway.
+const GATEWAY_POLL: Duration = Duration::from_millis(20);
 /// Real time of an hour while the pipeline is at work: training and a fleet share two cores.
 const BUSY_HOUR: Duration = Duration::from_millis(150);
 
 /// A demo whose story is told, and whose server still answers.
-pub(crate) struct Told {
-    pub(crate) summary: Summary,
+pub(crate) struct Told<S> {
+    pub(crate) summary: S,
     running: Running,
+    /// Carries the fans on lines, if there are any.
+    gateway: Option<Local>,
     fans: Fans,
+    /// How worn the mountings are that wear.
+    wear: f32,
 }
 
-impl Told {
+impl<S> Told<S> {
     /// Lets the fans live on, a little slower, until `until` is done.
     pub(crate) async fn live_on(&mut self, until: impl Future<Output = ()>) {
         tokio::pin!(until);
@@ -88,7 +96,7 @@ impl Told {
             tokio::select! {
                 () = &mut until => return,
                 () = tokio::time::sleep(Duration::from_millis(500)) => {
-                    self.fans.hour(WEAR).await;
+                    self.fans.hour(self.wear).await;
                 }
             }
         }
@@ -96,16 +104,95 @@ impl Told {
 
     pub(crate) async fn stop(self) {
         self.fans.stop().await;
+        drop(self.gateway);
         self.running.stop().await;
     }
 }
 
-/// Tells the story from the first recording to the last prediction.
-pub(crate) async fn tell(wishes: &Wishes, terminal: Terminal) -> Result<Told, Failure> {
+/// Tells the story of a drift from the first recording to the last prediction.
+pub(crate) async fn tell(wishes: &Wishes, terminal: Terminal) -> Result<Told<Summary>, Failure> {
     let story = Story::begin(terminal);
-    story.head("Fifty fans, one model, and mountings that work loose");
+    story.head(format_args!(
+        "{} fans, one model, and mountings that work loose",
+        wishes.fans
+    ));
+    let mut opened = open(wishes, story, Links::Mqtt).await?;
+    let summary = opened.play().await?;
+    Ok(opened.told(summary, WEAR))
+}
+
+/// Tells the story of a bad model that a fleet on three kinds of links is offered.
+pub(crate) async fn tell_of_shipping(
+    wishes: &Wishes,
+    terminal: Terminal,
+) -> Result<Told<Shipped>, Failure> {
+    let story = Story::begin(terminal);
+    story.head(format_args!(
+        "{} fans on three kinds of links, a good model and a bad one",
+        wishes.fans
+    ));
+    let mut opened = open(wishes, story, Links::Mixed).await?;
+    let summary = opened.ship().await?;
+    Ok(opened.told(summary, 0.0))
+}
+
+/// How fans are linked to the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Links {
+    Mqtt,
+    /// Half over MQTT, a quarter over a gateway's lines, a quarter over a LoRaWAN network.
+    Mixed,
+}
+
+/// A fleet and its server, before anything has happened.
+struct Opened {
+    stage: Stage,
+    workshop: Workshop,
+    fleet: Fleet,
+    keys: Keyring,
+    running: Running,
+    gateway: Option<Local>,
+    doors: Doors,
+    version: u32,
+}
+
+impl Opened {
+    fn told<S>(self, summary: S, wear: f32) -> Told<S> {
+        Told {
+            summary,
+            running: self.running,
+            gateway: self.gateway,
+            fans: self.stage.fans,
+            wear,
+        }
+    }
+
+    fn name(&self) -> &str {
+        &self.workshop.project.project.name
+    }
+
+    /// Signs a version and starts its rollout.
+    async fn send_out(&self, version: u32, plan: Option<RolloutPlan>) -> Result<(), Failure> {
+        let (name, now) = (self.name(), (self.workshop.now)());
+        release(&self.fleet, &self.keys, name, version, now)
+            .await
+            .map_err(|error| Failure::of(Exit::Environment, &error))?;
+        let wish = Wish {
+            plan,
+            ..Wish::of(name, version)
+        };
+        self.fleet
+            .start_rollout(&wish, "demo", now)
+            .await
+            .map_err(|error| Failure::of(Exit::Environment, &error))?;
+        Ok(())
+    }
+}
+
+/// Records, trains, and opens a server with a fleet that has no model yet.
+async fn open(wishes: &Wishes, story: Story, links: Links) -> Result<Opened, Failure> {
     let workshop = set_up(wishes, &story).await?;
-    let version = train(&workshop, &story).await?;
+    let version = train(&workshop, &story, "the factory's model").await?;
     let clock = Arc::new(AtomicI64::new(now().0));
     let workshop = Workshop {
         now: {
@@ -137,31 +224,55 @@ pub(crate) async fn tell(wishes: &Wishes, terminal: Terminal) -> Result<Told, Fa
     .map_err(|error| Failure::of(Exit::Environment, &error).hint("`--port` chooses another"))?;
     story.head(format_args!("Dashboard: http://{}", running.http));
     let events = running.events();
+    let gateway =
+        match links {
+            Links::Mqtt => None,
+            Links::Mixed => Some(Local::open(running.http, GATEWAY_POLL).await.map_err(
+                |error| Failure::environment("cannot open a gateway on loopback").cause(&error),
+            )?),
+        };
+    let doors = Doors {
+        mqtt: running.mqtt.expect("MQTT was asked for"),
+        mixed: gateway
+            .as_ref()
+            .map(|gateway| (gateway.address, running.http)),
+    };
     let plan = Plan {
         seed: wishes.seed,
         count: wishes.fans,
-        server: running.mqtt.expect("MQTT was asked for"),
+        doors,
         trust: keys.trust.clone(),
         clock,
     };
     let fans = Fans::start(&plan, &fleet)
         .await
         .map_err(|error| Failure::of(Exit::Environment, &error))?;
-    story.say(format_args!(
-        "{} virtual fans registered and connected over MQTT ({})",
-        wishes.fans, plan.server
-    ));
-    let mut stage = Stage {
+    match doors.mixed {
+        None => story.say(format_args!(
+            "{} virtual fans registered and connected over MQTT ({})",
+            wishes.fans, doors.mqtt
+        )),
+        Some((lines, http)) => story.say(format_args!(
+            "{} virtual fans registered: half over MQTT ({}), a quarter on lines of a gateway ({lines}), a quarter \
+             over LoRaWAN (ChirpStack's events to {http})",
+            wishes.fans, doors.mqtt
+        )),
+    }
+    let stage = Stage {
         story,
         fans,
         events,
         busy: false,
     };
-    let summary = stage.play(&workshop, &fleet, &keys, version).await?;
-    Ok(Told {
-        summary,
+    Ok(Opened {
+        stage,
+        workshop,
+        fleet,
+        keys,
         running,
-        fans: stage.fans,
+        gateway,
+        doors,
+        version,
     })
 }
 
@@ -170,7 +281,8 @@ async fn set_up(wishes: &Wishes, story: &Story) -> Result<Workshop, Failure> {
     folder::prepare(folder)?;
     let recorded = {
         let (folder, seed) = (folder.clone(), wishes.seed);
-        let record = tokio::task::spawn_blocking(move || folder::record(&folder, seed));
+        let record =
+            tokio::task::spawn_blocking(move || folder::record(&folder, seed, Mounting::Right));
         record
             .await
             .map_err(|error| Failure::environment("recording stopped").cause(&error))??
@@ -207,7 +319,7 @@ async fn open_store(folder: &Path) -> Result<(Db, Artifacts), Failure> {
     Ok((db, artifacts))
 }
 
-async fn train(workshop: &Workshop, story: &Story) -> Result<u32, Failure> {
+async fn train(workshop: &Workshop, story: &Story, what: &str) -> Result<u32, Failure> {
     let reporter: Reporter = story.reporter();
     let outcome = run_pipeline(workshop, &Job::Full { until: None }, None, &reporter)
         .await
@@ -220,7 +332,7 @@ async fn train(workshop: &Workshop, story: &Story) -> Result<u32, Failure> {
             .map_or_else(String::new, |gate| {
                 format!("{}: {}", gate.name, gate.reason)
             });
-        Failure::no("the factory's model did not pass its gates").because(why)
+        Failure::no(format!("{what} did not pass its gates")).because(why)
     })
 }
 
@@ -269,107 +381,101 @@ enum Heard {
     RunEnded(Option<u32>),
 }
 
-impl Stage {
-    async fn play(
-        &mut self,
-        workshop: &Workshop,
-        fleet: &Fleet,
-        keys: &Keyring,
-        version: u32,
-    ) -> Result<Summary, Failure> {
+impl Opened {
+    async fn play(&mut self) -> Result<Summary, Failure> {
         let begun = Instant::now();
-        let name = workshop.project.project.name.clone();
+        let (name, version) = (self.name().to_owned(), self.version);
         let mut summary = Summary::new(&name, version);
 
         // The first model goes out.
-        release(fleet, keys, &name, version, (workshop.now)())
-            .await
-            .map_err(|error| Failure::of(Exit::Environment, &error))?;
-        fleet
-            .start_rollout(&Wish::of(&name, version), "demo", (workshop.now)())
-            .await
-            .map_err(|error| Failure::of(Exit::Environment, &error))?;
-        self.story
+        self.send_out(version, None).await?;
+        let workshop = &self.workshop;
+        let stage = &mut self.stage;
+        stage
+            .story
             .say(format_args!("Shipping {name}@{version} to a canary first"));
-        if !self
+        if !stage
             .wait_for_rollout(&mut summary, "the first rollout", 0.0)
             .await
         {
-            return Ok(self.end(summary, begun).await);
+            return Ok(stage.end(summary, begun).await);
         }
         let first = model_id(workshop, version).await;
 
         // A steady time, which gives every device its own baseline.
-        let steady_from = self.fans.hour;
-        self.live(STEADY_DAYS * DAY, |_| 0.0).await;
-        let before = self.score(steady_from, self.fans.hour, first);
+        let steady_from = stage.fans.hour;
+        stage.live(STEADY_DAYS * DAY, |_| 0.0).await;
+        let before = stage.score(steady_from, stage.fans.hour, first);
         summary.before = before;
-        summary.false_alarms = self.story.alerts();
-        self.story.say(format_args!(
+        summary.false_alarms = stage.story.alerts();
+        stage.story.say(format_args!(
             "Day {}: the model is right on {} of all windows",
-            self.fans.hour / DAY,
+            stage.fans.hour / DAY,
             before.fleet.text()
         ));
 
         // Half of the mountings work loose.
-        let wear_from = self.fans.hour;
-        self.story
+        let wear_from = stage.fans.hour;
+        stage
+            .story
             .head("The mountings of every second fan begin to work loose");
         let mut noticed = false;
         for hour in 0..WEAR_DAYS * DAY {
             let wear = WEAR * (hour + 1) as f32 / (WEAR_DAYS * DAY) as f32;
-            noticed |= self
+            noticed |= stage
                 .hour(wear)
                 .await
                 .iter()
                 .any(|heard| matches!(heard, Heard::RoundOpened));
         }
-        let worn_from = self.fans.hour;
+        let worn_from = stage.fans.hour;
         if !noticed {
-            noticed = self
+            noticed = stage
                 .until(WEAR, |heard| matches!(heard, Heard::RoundOpened))
                 .await
                 .is_some();
         }
         if !noticed {
-            summary.during = self.score(worn_from, self.fans.hour, first);
+            summary.during = stage.score(worn_from, stage.fans.hour, first);
             summary.failure = Some("the drift was not noticed".to_owned());
-            return Ok(self.end(summary, begun).await);
+            return Ok(stage.end(summary, begun).await);
         }
-        summary.days_to_alert = Some(f64::from(self.fans.hour - wear_from) / f64::from(DAY));
+        summary.days_to_alert = Some(f64::from(stage.fans.hour - wear_from) / f64::from(DAY));
 
         // The repair: sums of labelled embeddings, a new head, the same gates, a second rollout.
-        if self
+        if stage
             .until(WEAR, |heard| matches!(heard, Heard::RoundClosed))
             .await
             .is_none()
         {
             summary.failure = Some("no round of statistics was closed".to_owned());
-            summary.during = self.score(worn_from, self.fans.hour, first);
-            return Ok(self.end(summary, begun).await);
+            summary.during = stage.score(worn_from, stage.fans.hour, first);
+            return Ok(stage.end(summary, begun).await);
         }
-        let repaired = self
+        let repaired = stage
             .until(WEAR, |heard| matches!(heard, Heard::RunEnded(_)))
             .await;
-        summary.during = self.score(worn_from, self.fans.hour, first);
+        summary.during = stage.score(worn_from, stage.fans.hour, first);
         let Some(Heard::RunEnded(Some(repaired))) = repaired else {
             summary.failure = Some("the pipeline made no repaired model".to_owned());
-            return Ok(self.end(summary, begun).await);
+            return Ok(stage.end(summary, begun).await);
         };
         summary.repaired_version = Some(repaired);
-        if !self
+        if !stage
             .wait_for_rollout(&mut summary, "the second rollout", WEAR)
             .await
         {
-            return Ok(self.end(summary, begun).await);
+            return Ok(stage.end(summary, begun).await);
         }
         let second = model_id(workshop, repaired).await;
-        let after_from = self.fans.hour;
-        self.live(AFTER_DAYS * DAY, |_| WEAR).await;
-        summary.after = self.score(after_from, self.fans.hour, second);
-        Ok(self.end(summary, begun).await)
+        let after_from = stage.fans.hour;
+        stage.live(AFTER_DAYS * DAY, |_| WEAR).await;
+        summary.after = stage.score(after_from, stage.fans.hour, second);
+        Ok(stage.end(summary, begun).await)
     }
+}
 
+impl Stage {
     /// Waits until a rollout is done; if it is not, the summary says why.
     async fn wait_for_rollout(&mut self, summary: &mut Summary, what: &str, wear: f32) -> bool {
         let heard = self

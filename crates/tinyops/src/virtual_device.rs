@@ -1,11 +1,18 @@
 //! Devices in this process: the real agent, over flash and memory that are only simulated.
 
+mod air;
 mod line;
 mod link;
 #[cfg(test)]
 mod rehearsal;
+mod way;
 
-pub(crate) use {line::Line, link::Link};
+pub(crate) use {
+    air::{AIR_BLOCK_BYTES, AIR_ROOM, Air, Rhythm},
+    line::Line,
+    link::Link,
+    way::{Down, Inbox, Way},
+};
 
 use std::sync::Arc;
 
@@ -81,8 +88,8 @@ impl Buffers {
             scratch: vec![0.0; room.scratch_len],
             ring: vec![0; room.ring_windows * (1 + room.embedding_width)],
             statistics: vec![0; cells],
-            // One bit for each block of a slot.
-            blocks: vec![0; room.slot_bytes.div_ceil(8 * usize::from(BLOCK_BYTES))],
+            // One bit for each block of a slot, the smallest that any link has.
+            blocks: vec![0; room.slot_bytes.div_ceil(8 * usize::from(AIR_BLOCK_BYTES))],
             outbox: vec![0; 2048],
         }
     }
@@ -154,9 +161,14 @@ impl VirtualDevice {
         }
     }
 
+    /// Tells the device what its link carries: bytes of a capsule in one message.
+    pub(crate) fn set_link_room(&mut self, room: usize) {
+        self.agent.set_link_room(room);
+    }
+
     /// Hands in an event and does whatever follows from it, until the agent has nothing left to do.
     pub(crate) fn handle(&mut self, now_ms: u64, event: Event<'_>) -> Response {
-        if let Event::Downlink(bytes) = event {
+        if let Event::Downlink(bytes) | Event::Block { bytes, .. } = event {
             self.traffic.down_bytes += bytes.len() as u64;
         }
         let mut response = Response::default();

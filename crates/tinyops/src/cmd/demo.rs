@@ -2,7 +2,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use crate::{
     context::Context,
-    demo::{Wishes, tell},
+    demo::{Told, Wishes, tell, tell_of_shipping},
     failure::Failure,
 };
 
@@ -14,6 +14,10 @@ use crate::{
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: tinyops demo --once --json")]
 pub(crate) struct Demo {
+    /// Show another story: a bad model that passed its gates goes to a fleet over MQTT, serial lines and LoRaWAN, and
+    /// is halted and taken back
+    #[arg(long)]
+    ship: bool,
     /// Exit at the end of the story
     #[arg(long)]
     once: bool,
@@ -39,9 +43,26 @@ pub(crate) async fn run(context: &Context, args: &Demo) -> Result<(), Failure> {
         http: SocketAddr::from(([127, 0, 0, 1], args.port)),
         mqtt: SocketAddr::from(([127, 0, 0, 1], 0)),
     };
-    let mut told = tell(&wishes, context.terminal).await?;
+    if args.ship {
+        let told = tell_of_shipping(&wishes, context.terminal).await?;
+        let summary = told.summary.clone();
+        context.terminal.answer(&summary, || summary.text());
+        live_on(context, args, told).await;
+        return verdict(summary.safe, "the fleet was not kept safe", summary.failure);
+    }
+    let told = tell(&wishes, context.terminal).await?;
     let summary = told.summary.clone();
     context.terminal.answer(&summary, || summary.text());
+    live_on(context, args, told).await;
+    verdict(
+        summary.recovered,
+        "the fleet did not recover",
+        summary.failure,
+    )
+}
+
+/// Keeps serving until Ctrl-C, unless that is not wanted.
+async fn live_on<S>(context: &Context, args: &Demo, mut told: Told<S>) {
     if !args.once {
         context
             .terminal
@@ -52,13 +73,13 @@ pub(crate) async fn run(context: &Context, args: &Demo) -> Result<(), Failure> {
         .await;
     }
     told.stop().await;
-    if summary.recovered {
-        Ok(())
-    } else {
-        Err(Failure::no("the fleet did not recover")
-            .because(summary.failure.unwrap_or_default())
-            .hint(
-                "the pages of the dashboard show what happened; another `--seed` is another world",
-            ))
+}
+
+fn verdict(is_well: bool, what: &str, why: Option<String>) -> Result<(), Failure> {
+    if is_well {
+        return Ok(());
     }
+    Err(Failure::no(what)
+        .because(why.unwrap_or_default())
+        .hint("the pages of the dashboard show what happened; another `--seed` is another world"))
 }

@@ -23,7 +23,7 @@ use crate::{
     context::{Context, now, store_failure},
     failure::{Exit, Failure},
     http,
-    virtual_device::{BLOCK_BYTES, Line, Link, Response, Room, VirtualDevice},
+    virtual_device::{BLOCK_BYTES, Down, Inbox, Line, Link, Response, Room, VirtualDevice, Way},
 };
 
 /// Be a device
@@ -195,30 +195,7 @@ struct Body<'a> {
     /// The model that is expected.
     name: String,
     link: Way,
-    inbox: mpsc::Receiver<Vec<u8>>,
-}
-
-/// What leads from a device to its server.
-enum Way {
-    Mqtt(Link),
-    Line(Line),
-}
-
-impl Way {
-    async fn send(&mut self, bytes: Vec<u8>) {
-        // A way that is gone for good is one that nobody reads from either: the device stops soon.
-        let _ = match self {
-            Way::Mqtt(link) => link.send(bytes).await,
-            Way::Line(line) => line.send(bytes).await,
-        };
-    }
-
-    fn in_flight(&self) -> u64 {
-        match self {
-            Way::Mqtt(link) => link.in_flight(),
-            Way::Line(line) => line.in_flight(),
-        }
-    }
+    inbox: Inbox,
 }
 
 impl Body<'_> {
@@ -234,7 +211,7 @@ impl Body<'_> {
         tokio::pin!(patience);
         while self.device.model().is_none() {
             tokio::select! {
-                Some(bytes) = self.inbox.recv() => self.down(&bytes).await?,
+                Some(down) = self.inbox.recv() => self.down(&down).await?,
                 () = &mut patience => {
                     self.context.terminal.note(format_args!(
                         "no model has come in 10 s; measuring all the same. `tinyops rollout start {}` offers one",
@@ -247,7 +224,7 @@ impl Body<'_> {
         loop {
             tokio::select! {
                 biased;
-                Some(bytes) = self.inbox.recv() => self.down(&bytes).await?,
+                Some(down) = self.inbox.recv() => self.down(&down).await?,
                 reading = readings.recv() => match reading {
                     None => break,
                     Some(reading) => {
@@ -273,8 +250,8 @@ impl Body<'_> {
         Ok(())
     }
 
-    async fn down(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        let response = self.device.handle(now_ms(), Event::Downlink(bytes));
+    async fn down(&mut self, down: &Down) -> Result<(), Failure> {
+        let response = self.device.handle(now_ms(), down.event());
         self.act(response).await
     }
 

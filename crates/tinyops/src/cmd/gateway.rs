@@ -150,6 +150,33 @@ pub(crate) async fn run(context: &Context, args: &Gateway) -> Result<(), Failure
     Ok(())
 }
 
+/// A gateway in this process, whose lines are TCP streams on loopback; dropped, it is gone.
+pub(crate) struct Local {
+    pub(crate) address: SocketAddr,
+    _tasks: JoinSet<()>,
+}
+
+impl Local {
+    /// Opens one that carries to the HTTP of a server in this process.
+    pub(crate) async fn open(server: SocketAddr, poll: Duration) -> std::io::Result<Local> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let address = listener.local_addr()?;
+        let hub = Arc::new(Hub::new(1024 * 1024));
+        let upstream = Upstream {
+            server: server.to_string(),
+            token: None,
+            poll,
+        };
+        let mut tasks = JoinSet::new();
+        tasks.spawn(line::accept(listener, Framing::Cobs, Arc::clone(&hub)));
+        tasks.spawn(async move { upstream.keep(hub).await });
+        Ok(Local {
+            address,
+            _tasks: tasks,
+        })
+    }
+}
+
 fn status(hub: &Hub, listening: &[SocketAddr]) -> Status {
     let (counters, lines, devices, waiting, waiting_bytes) = hub.figures();
     Status {

@@ -1,18 +1,19 @@
 //! The fleet of the demo: one task for each fan, with its agent, its connection and its life.
 
 use std::{
+    fmt,
     net::SocketAddr,
     sync::{
         Arc, Mutex,
         atomic::{AtomicI64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tinyops_device::{BlockSource, Config, Event, Reporting, Sensor};
 use tinyops_fleet::{Fleet, enrol::Entropy, enrol::NewDevice, keys::Trust};
 use tinyops_store::Timestamp;
-use tinyops_wire::{DeviceId, DeviceKey, downlink::Label, summary::Format};
+use tinyops_wire::{DeviceId, DeviceKey, ModelId, downlink::Label, summary::Format};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
@@ -25,13 +26,22 @@ use super::{
 };
 use crate::{
     fan::{AXES, Condition, RATE_HZ},
-    virtual_device::{BLOCK_BYTES, Link, Response, Room, Traffic, VirtualDevice},
+    virtual_device::{
+        AIR_BLOCK_BYTES, AIR_ROOM, Air, BLOCK_BYTES, Down, Inbox, Line, Link, Response, Rhythm,
+        Room, Traffic, VirtualDevice, Way,
+    },
 };
 
 /// Windows, and so hours, between two reports.
 const REPORT_WINDOWS: u32 = 24;
 /// The fleet's ids start here: `fan` in ASCII, so that they are told from others at a glance.
 const FIRST_ID: u64 = 0x6661_6e00_0000_0000;
+
+/// Of a radio, in real time: an uplink a day at least.
+const RHYTHM: Rhythm = Rhythm {
+    pause: Duration::from_millis(10),
+    beat: Duration::from_millis(480),
+};
 
 /// One hour of virtual time.
 pub(super) const HOUR_MS: i64 = 3_600_000;
@@ -52,8 +62,65 @@ enum Order {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct State {
     pub(super) traffic: Traffic,
-    /// Messages that the server has not acknowledged.
+    /// Messages that the server has not acknowledged, as far as the link tells.
     pub(super) in_flight: u64,
+    pub(super) link: Kind,
+    /// The model that is at work.
+    pub(super) model: Option<ModelId>,
+}
+
+/// How a fan is linked to the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Mqtt,
+    Serial,
+    Lorawan,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Kind::Mqtt => "MQTT",
+            Kind::Serial => "serial",
+            Kind::Lorawan => "LoRaWAN",
+        })
+    }
+}
+
+/// Where links lead.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Doors {
+    pub(super) mqtt: SocketAddr,
+    /// A gateway's port for lines, and where events of a LoRaWAN network server go; without them, all fans speak MQTT.
+    pub(super) mixed: Option<(SocketAddr, SocketAddr)>,
+}
+
+impl Doors {
+    /// The link of a fan: of a mixed fleet, every second speaks MQTT, every fourth is on a line, every fourth on the air.
+    pub(super) fn kind(&self, index: u32) -> Kind {
+        match (self.mixed, index % 4) {
+            (Some(_), 1) => Kind::Serial,
+            (Some(_), 3) => Kind::Lorawan,
+            _ => Kind::Mqtt,
+        }
+    }
+
+    fn open(&self, index: u32, device: DeviceId, key: &DeviceKey) -> (Way, Inbox) {
+        match (self.kind(index), self.mixed) {
+            (Kind::Serial, Some((gateway, _))) => {
+                let (line, inbox) = Line::open(gateway);
+                (Way::Line(line), inbox)
+            }
+            (Kind::Lorawan, Some((_, http))) => {
+                let (air, inbox) = Air::open(http, device, key, RHYTHM);
+                (Way::Air(air), inbox)
+            }
+            _ => {
+                let (link, inbox) = Link::open(self.mqtt, device, key);
+                (Way::Mqtt(link), inbox)
+            }
+        }
+    }
 }
 
 /// All fans.
@@ -70,7 +137,7 @@ pub(super) struct Fans {
 pub(super) struct Plan {
     pub(super) seed: u64,
     pub(super) count: u32,
-    pub(super) server: SocketAddr,
+    pub(super) doors: Doors,
     pub(super) trust: Trust,
     /// The clock that the server goes by too.
     pub(super) clock: Arc<AtomicI64>,
@@ -97,25 +164,34 @@ impl Fans {
             let new = NewDevice {
                 id: Some(DeviceId(FIRST_ID + u64::from(index) + 1)),
                 board: BOARD.to_owned(),
-                tags: vec![format!("fan-{:02}", index + 1)],
+                tags: vec![
+                    format!("fan-{:02}", index + 1),
+                    format!("link={}", plan.doors.kind(index)),
+                ],
                 ..NewDevice::default()
             };
             let device = fleet
                 .register(&new, Entropy::from_system(), "demo", start)
                 .await?;
             let (order, receiver) = mpsc::channel(4);
+            let kind = plan.doors.kind(index);
+            let mut body = VirtualDevice::new(
+                config(device.id, device.key.clone(), &plan.trust, kind),
+                Room::SMALL,
+                Arc::new([]),
+            );
+            if kind == Kind::Lorawan {
+                body.set_link_room(AIR_ROOM);
+            }
             let task = Task {
                 index,
+                kind,
                 life: Life::begin(plan.seed, u64::from(index)),
-                device: VirtualDevice::new(
-                    config(device.id, device.key.clone(), &plan.trust),
-                    Room::SMALL,
-                    Arc::new([]),
-                ),
+                device: body,
                 score: Arc::clone(&score),
                 clock: Arc::clone(&plan.clock),
             };
-            let (link, inbox) = Link::open(plan.server, device.id, &device.key);
+            let (link, inbox) = plan.doors.open(index, device.id, &device.key);
             tasks.push(tokio::spawn(task.run(link, inbox, receiver)));
             orders.push(order);
         }
@@ -178,7 +254,7 @@ impl Fans {
     }
 }
 
-fn config(device: DeviceId, key: DeviceKey, trust: &Trust) -> Config {
+fn config(device: DeviceId, key: DeviceKey, trust: &Trust, kind: Kind) -> Config {
     Config {
         device,
         key,
@@ -197,7 +273,10 @@ fn config(device: DeviceId, key: DeviceKey, trust: &Trust) -> Config {
         },
         hop: 0,
         blocks: BlockSource::Server,
-        block_bytes: BLOCK_BYTES,
+        block_bytes: match kind {
+            Kind::Lorawan => AIR_BLOCK_BYTES,
+            _ => BLOCK_BYTES,
+        },
         retry_after_ms: 2 * HOUR_MS as u64,
         tries: 3,
         trial_windows: 4,
@@ -207,6 +286,7 @@ fn config(device: DeviceId, key: DeviceKey, trust: &Trust) -> Config {
 /// One fan at work.
 struct Task {
     index: u32,
+    kind: Kind,
     life: Life,
     device: VirtualDevice,
     score: Arc<Mutex<Score>>,
@@ -214,12 +294,7 @@ struct Task {
 }
 
 impl Task {
-    async fn run(
-        mut self,
-        mut link: Link,
-        mut inbox: mpsc::Receiver<Vec<u8>>,
-        mut orders: mpsc::Receiver<Order>,
-    ) {
+    async fn run(mut self, mut link: Way, mut inbox: Inbox, mut orders: mpsc::Receiver<Order>) {
         let response = self.device.handle(self.now_ms(), Event::Boot);
         send(&mut link, response).await;
         loop {
@@ -235,10 +310,12 @@ impl Task {
                         let _ = done.send(State {
                             traffic: self.device.traffic(),
                             in_flight: link.in_flight(),
+                            link: self.kind,
+                            model: self.device.model(),
                         });
                     }
                 },
-                Some(bytes) = inbox.recv() => self.take(&mut link, &bytes).await,
+                Some(down) = inbox.recv() => self.take(&mut link, &down).await,
             }
         }
     }
@@ -247,7 +324,7 @@ impl Task {
         self.clock.load(Ordering::Acquire).try_into().unwrap_or(0)
     }
 
-    async fn hour(&mut self, link: &mut Link, hour: u32, wear: f32) {
+    async fn hour(&mut self, link: &mut Way, hour: u32, wear: f32) {
         let now_ms = self.now_ms();
         let life = self.life.hour(wear);
         if let Some(finding) = life.finding
@@ -268,6 +345,7 @@ impl Task {
                 .and_then(|class| self.device.class_name(class))
                 .and_then(Condition::of_word);
             let record = Record {
+                fan: self.index,
                 hour,
                 ages: Plan::ages(self.index),
                 truth: life.truth,
@@ -290,24 +368,24 @@ impl Task {
             .map(|(class, _)| class)
     }
 
-    async fn take(&mut self, link: &mut Link, bytes: &[u8]) {
-        let response = self.device.handle(self.now_ms(), Event::Downlink(bytes));
+    async fn take(&mut self, link: &mut Way, down: &Down) {
+        let response = self.device.handle(self.now_ms(), down.event());
         send(link, response).await;
     }
 
-    async fn settle(&mut self, link: &mut Link, inbox: &mut mpsc::Receiver<Vec<u8>>) {
+    async fn settle(&mut self, link: &mut Way, inbox: &mut Inbox) {
         let begun = Instant::now();
         while link.in_flight() > 0 && begun.elapsed() < Link::patience() {
-            let pause = tokio::time::sleep(std::time::Duration::from_millis(2));
+            let pause = tokio::time::sleep(Duration::from_millis(2));
             tokio::select! {
-                Some(bytes) = inbox.recv() => self.take(link, &bytes).await,
+                Some(down) = inbox.recv() => self.take(link, &down).await,
                 () = pause => {}
             }
         }
     }
 }
 
-async fn send(link: &mut Link, response: Response) {
+async fn send(link: &mut Way, response: Response) {
     for uplink in response.uplinks {
         link.send(uplink).await;
     }

@@ -68,8 +68,17 @@ pub(crate) struct Recorded {
     pub(crate) seconds: f64,
 }
 
+/// How the bench's sensor is mounted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mounting {
+    /// As in the field.
+    Right,
+    /// Somebody has turned it: what was axial is radial.
+    Turned,
+}
+
 /// Runs every machine of the bench through every condition and writes what its sensor measures.
-pub(crate) fn record(folder: &Path, seed: u64) -> Result<Recorded, Failure> {
+pub(crate) fn record(folder: &Path, seed: u64, mounting: Mounting) -> Result<Recorded, Failure> {
     let mut files = 0;
     for index in 0..MACHINES {
         let mut dice = Dice::new(seed, BENCH_STREAM + 2 * index);
@@ -88,6 +97,11 @@ pub(crate) fn record(folder: &Path, seed: u64) -> Result<Recorded, Failure> {
                     &mut readings[..WINDOW_LEN * AXES],
                 );
                 fan.measure(condition, severity, load, &mut readings);
+                if mounting == Mounting::Turned {
+                    readings
+                        .chunks_exact_mut(AXES)
+                        .for_each(|reading| reading.rotate_left(1));
+                }
                 let path = path(folder, index, condition, take);
                 write(&path, &readings).map_err(|error| {
                     Failure::environment(format!("cannot write `{}`", path.display())).cause(&error)

@@ -1,5 +1,7 @@
 //! What devices really predicted, held against what the fans really had.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 use tinyops_wire::ModelId;
 
@@ -8,6 +10,8 @@ use crate::fan::Condition;
 /// One prediction.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Record {
+    /// Which fan it was.
+    pub(super) fan: u32,
     pub(super) hour: u32,
     /// The fan's mounting works loose in this story.
     pub(super) ages: bool,
@@ -45,6 +49,12 @@ pub(super) struct Phase {
 impl Score {
     pub(super) fn push(&mut self, record: Record) {
         self.records.push(record);
+    }
+
+    /// The fans that a model was ever at work on.
+    pub(super) fn fans(&self, model: ModelId) -> BTreeSet<u32> {
+        let by_it = self.records.iter().filter(|record| record.model == model);
+        by_it.map(|record| record.fan).collect()
     }
 
     /// The predictions of some hours, by one model only if it is given.
@@ -92,6 +102,7 @@ mod tests {
         let mut score = Score::default();
         for hour in 0..4 {
             score.push(Record {
+                fan: hour % 2,
                 hour,
                 ages: hour % 2 == 0,
                 truth: Condition::Normal,
@@ -103,5 +114,7 @@ mod tests {
         assert_eq!(score.phase(0..4, None).aged.windows, 2);
         assert_eq!(score.phase(0..4, Some(ModelId(1))).fleet.share, Some(0.0));
         assert_eq!(score.phase(9..10, None).fleet.share, None);
+        assert_eq!(score.fans(ModelId(1)), BTreeSet::from([0, 1]));
+        assert!(score.fans(ModelId(2)).is_empty());
     }
 }

@@ -10,6 +10,8 @@ use tokio::{
     task::JoinHandle,
 };
 
+use super::way::{Down, Inbox};
+
 /// One line; what comes down is in the inbox it was opened with.
 pub(crate) struct Line {
     up: mpsc::Sender<Vec<u8>>,
@@ -18,7 +20,7 @@ pub(crate) struct Line {
 
 impl Line {
     /// Connects, and connects again whenever the line breaks. As on a wire, what is sent in between is lost.
-    pub(crate) fn open(gateway: SocketAddr) -> (Self, mpsc::Receiver<Vec<u8>>) {
+    pub(crate) fn open(gateway: SocketAddr) -> (Self, Inbox) {
         let (up, outbox) = mpsc::channel(64);
         let (inbox, receiver) = mpsc::channel(256);
         let pump = tokio::spawn(pump(gateway, outbox, inbox));
@@ -42,11 +44,7 @@ impl Drop for Line {
     }
 }
 
-async fn pump(
-    gateway: SocketAddr,
-    mut outbox: mpsc::Receiver<Vec<u8>>,
-    inbox: mpsc::Sender<Vec<u8>>,
-) {
+async fn pump(gateway: SocketAddr, mut outbox: mpsc::Receiver<Vec<u8>>, inbox: mpsc::Sender<Down>) {
     loop {
         match TcpStream::connect(gateway).await {
             Ok(stream) => {
@@ -66,7 +64,7 @@ async fn pump(
 async fn carry(
     stream: TcpStream,
     outbox: &mut mpsc::Receiver<Vec<u8>>,
-    inbox: &mpsc::Sender<Vec<u8>>,
+    inbox: &mpsc::Sender<Down>,
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let (mut reader, mut writer) = stream.into_split();
@@ -85,7 +83,7 @@ async fn carry(
                 }
                 for &byte in &chunk[..count] {
                     if let Some(Ok(Message::Down(envelope))) = decoder.push(byte)
-                        && inbox.send(envelope.to_vec()).await.is_err()
+                        && inbox.send(Down::Envelope(envelope.to_vec())).await.is_err()
                     {
                         return Ok(());
                     }

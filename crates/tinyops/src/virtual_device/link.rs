@@ -14,6 +14,8 @@ use tinyops_fleet::enrol::device_password;
 use tinyops_wire::{DeviceId, DeviceKey};
 use tokio::{sync::mpsc, task::JoinHandle};
 
+use super::way::{Down, Inbox};
+
 /// A publication that is not stored after this long is taken as lost.
 const STORED_WITHIN: Duration = Duration::from_secs(10);
 
@@ -28,11 +30,7 @@ pub(crate) struct Link {
 
 impl Link {
     /// Connects, and connects again whenever the connection breaks.
-    pub(crate) fn open(
-        server: SocketAddr,
-        device: DeviceId,
-        key: &DeviceKey,
-    ) -> (Self, mpsc::Receiver<Vec<u8>>) {
+    pub(crate) fn open(server: SocketAddr, device: DeviceId, key: &DeviceKey) -> (Self, Inbox) {
         let mut options = MqttOptions::new(
             format!("virtual-{device}"),
             server.ip().to_string(),
@@ -93,7 +91,7 @@ async fn pump(
     mut events: EventLoop,
     client: AsyncClient,
     down: String,
-    inbox: mpsc::Sender<Vec<u8>>,
+    inbox: mpsc::Sender<Down>,
     stored: Arc<AtomicU64>,
 ) {
     loop {
@@ -108,7 +106,8 @@ async fn pump(
                 stored.fetch_add(1, Ordering::Release);
             }
             Ok(Event::Incoming(Packet::Publish(message))) => {
-                if inbox.send(message.payload.to_vec()).await.is_err() {
+                let down = Down::Envelope(message.payload.to_vec());
+                if inbox.send(down).await.is_err() {
                     return;
                 }
             }

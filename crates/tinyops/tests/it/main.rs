@@ -12,4 +12,5 @@ mod journey;
 mod keys;
 mod refusals;
 mod shape;
+mod shipping;
 mod workplace;
