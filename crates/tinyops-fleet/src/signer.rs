@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tinyops_store::Digest;
+use tinyops_store::{Digest, Readers, write_new};
 use tinyops_wire::{SigningKey, VerifyingKey};
 
 use crate::FleetError;
@@ -89,7 +89,8 @@ impl Signer {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(wrong)?;
         }
-        write_secret(path, &format!("{}\n", Digest(*seed))).map_err(wrong)?;
+        let text = format!("{}\n", Digest(*seed));
+        write_new(path, Readers::Owner, text.as_bytes()).map_err(wrong)?;
         Ok(Signer::from_seed(seed))
     }
 
@@ -220,14 +221,4 @@ fn check_permissions(path: &Path) -> Result<(), String> {
 #[cfg(not(unix))]
 fn check_permissions(_path: &Path) -> Result<(), String> {
     Ok(())
-}
-
-fn write_secret(path: &Path, text: &str) -> std::io::Result<()> {
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
 }

@@ -338,12 +338,8 @@ fn admin_token(path: &Path) -> Result<String, ServeError> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(wrong)?;
     }
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path).map_err(wrong)?;
-    io::Write::write_all(&mut file, token.as_bytes()).map_err(wrong)?;
+    tinyops_store::write_new(path, tinyops_store::Readers::Owner, token.as_bytes())
+        .map_err(wrong)?;
     info!(path = %path.display(), "made a token for management calls");
     Ok(token)
 }

@@ -64,6 +64,36 @@ pub fn write_whole_with(
     written
 }
 
+/// Writes `bytes` to a file that was not there, whole or not at all.
+///
+/// # Errors
+/// [`io::ErrorKind::AlreadyExists`], and then it is left as it is; what the system says, and then it is not there.
+pub fn write_new(path: &Path, readers: Readers, bytes: &[u8]) -> io::Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    let temporary = beside(folder, path);
+    let written = (|| {
+        let mut file = create(&temporary, readers)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        // A link is made only where nothing is. Some file systems have none.
+        match fs::hard_link(&temporary, path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists && !path.exists() => {
+                fs::rename(&temporary, path)
+            }
+            Err(_) => Err(io::ErrorKind::AlreadyExists.into()),
+            Ok(()) => fs::remove_file(&temporary),
+        }?;
+        File::open(folder)?.sync_all()
+    })();
+    if written.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}
+
 /// A name of our own in the folder; hidden, so that nobody takes it for what it will be.
 fn beside(folder: &Path, path: &Path) -> PathBuf {
     let count = TEMPORARY.fetch_add(1, Ordering::Relaxed);
@@ -112,6 +142,19 @@ mod tests {
         write_whole(&path, Readers::Usual, b"new").expect("writes");
         assert_eq!(fs::read(&path).expect("there"), b"new");
         assert_eq!(names(folder.path()), ["net.plan"]);
+    }
+
+    #[test]
+    fn a_new_file_is_new() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("root.key");
+        write_new(&path, Readers::Owner, b"first").expect("writes");
+        let again = write_new(&path, Readers::Owner, b"second").expect_err("it is there");
+        assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&path).expect("there"), b"first");
+        let nowhere = folder.path().join("no/folder/root.key");
+        assert!(write_new(&nowhere, Readers::Owner, b"third").is_err());
+        assert_eq!(names(folder.path()), ["root.key"]);
     }
 
     #[cfg(unix)]

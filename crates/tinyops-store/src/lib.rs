@@ -45,7 +45,7 @@ pub mod token;
 pub use artifacts::Artifacts;
 pub use db::{Db, Read, Tx};
 pub use error::{Cause, StoreError};
-pub use file::{Readers, write_whole, write_whole_with};
+pub use file::{Readers, write_new, write_whole, write_whole_with};
 pub use tinyops_wire::id::{DeviceId, Digest, DigestBuilder, ModelId, Timestamp};
 pub use tinyops_wire::key::DeviceKey;
 

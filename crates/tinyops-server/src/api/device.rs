@@ -23,7 +23,7 @@ use super::frame::{Body, Path, Query};
 use super::range::ranged;
 use super::view::DeviceView;
 use crate::app::App;
-use crate::mqtt::commit::Work;
+use crate::mqtt::commit::{NotStored, Work};
 use crate::mqtt::session::Closing;
 use crate::mqtt::{Verdict, down_topic, up_topic};
 use crate::text::Text;
@@ -205,13 +205,19 @@ pub(super) async fn store(
     app: &App,
     reports: impl IntoIterator<Item = (Option<DeviceId>, Vec<u8>)>,
 ) -> Result<Vec<Verdict>, ApiError> {
-    let busy = || {
-        ApiError::new(
+    let refuse = |why| match why {
+        NotStored::Full => ApiError::new(
+            StatusCode::INSUFFICIENT_STORAGE,
+            "store_full",
+            "the report was not stored: the server's disk is full",
+            "free some space on the server's disk, and send it again",
+        ),
+        NotStored::Failed => ApiError::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "not_stored",
             "the report was not stored",
             "send it again in a moment",
-        )
+        ),
     };
     let mut waiting = Vec::new();
     for (device, bytes) in reports {
@@ -222,12 +228,13 @@ pub(super) async fn store(
             done,
         };
         let queued = app.inner().work.send(work).await;
-        queued.map_err(|_| busy())?;
+        queued.map_err(|_| refuse(NotStored::Failed))?;
         waiting.push(verdict);
     }
     let mut verdicts = Vec::with_capacity(waiting.len());
     for verdict in waiting {
-        verdicts.push(verdict.await.ok().flatten().ok_or_else(busy)?);
+        let verdict = verdict.await.unwrap_or(Err(NotStored::Failed));
+        verdicts.push(verdict.map_err(refuse)?);
     }
     Ok(verdicts)
 }

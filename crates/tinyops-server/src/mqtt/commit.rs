@@ -6,6 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tinyops_fleet::FleetError;
+use tinyops_store::StoreError;
 use tinyops_wire::id::DeviceId;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -13,7 +15,7 @@ use tracing::{error, warn};
 
 use super::packet::Payload;
 use super::session::{Closing, Session};
-use super::{Gate, Verdict};
+use super::{Gate, GateError, Verdict};
 use crate::metrics::Metrics;
 use crate::stop::Stop;
 
@@ -37,10 +39,28 @@ pub(crate) enum Work {
     Upload {
         device: Option<DeviceId>,
         bytes: Vec<u8>,
-        done: oneshot::Sender<Option<Verdict>>,
+        done: oneshot::Sender<Result<Verdict, NotStored>>,
     },
     /// A device listens now: send what it is owed.
     Listening { session: Arc<Session> },
+}
+
+/// Why a report was not stored; it is to be sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotStored {
+    /// The disk is full.
+    Full,
+    /// The store could not for another reason, which is in the log.
+    Failed,
+}
+
+impl NotStored {
+    fn of(cause: &GateError) -> NotStored {
+        match cause.downcast_ref() {
+            Some(FleetError::Store(StoreError::Full { .. })) => NotStored::Full,
+            _ => NotStored::Failed,
+        }
+    }
 }
 
 impl Work {
@@ -123,10 +143,11 @@ async fn commit<G: Gate>(gate: &G, group: &mut Vec<Work>, metrics: &Metrics) {
         Err(cause) => {
             error!(%cause, messages = group.len(), "reports were not stored; devices will repeat them");
             metrics.commit_failures.inc();
+            let why = NotStored::of(&cause);
             for work in group.drain(..) {
                 match work {
                     Work::Message { session, .. } => session.close(Closing::NotStored),
-                    Work::Upload { done, .. } => drop(done.send(None)),
+                    Work::Upload { done, .. } => drop(done.send(Err(why))),
                     Work::Listening { .. } => {}
                 }
             }
@@ -146,7 +167,7 @@ async fn commit<G: Gate>(gate: &G, group: &mut Vec<Work>, metrics: &Metrics) {
             }
             Work::Upload { done, .. } => {
                 let verdict = verdicts.next().expect("one verdict per message");
-                drop(done.send(Some(verdict)));
+                drop(done.send(Ok(verdict)));
             }
             Work::Listening { session } => match gate.owed(session.device).await {
                 Ok(messages) => {

@@ -1,7 +1,8 @@
-use std::{fs, io::Write as _};
+use std::fs;
 
 use serde::Serialize;
 use tinyops_pipeline::FILE_NAME;
+use tinyops_store::{Readers, write_new};
 
 use crate::{context::Context, failure::Failure};
 
@@ -68,9 +69,7 @@ pub(crate) fn run(context: &Context, args: &Init) -> Result<(), Failure> {
         }
     };
     fs::create_dir_all(&context.root).map_err(refused)?;
-    let mut file = fs::File::create_new(&path).map_err(refused)?;
-    file.write_all(args.template.text().as_bytes())
-        .map_err(refused)?;
+    write_new(&path, Readers::Usual, args.template.text().as_bytes()).map_err(refused)?;
     let view = View {
         written: path.display().to_string(),
         template: args.template,

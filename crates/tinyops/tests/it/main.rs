@@ -3,6 +3,7 @@
 mod boards;
 mod compare;
 mod full;
+mod full_server;
 mod gateway;
 mod help;
 mod hostile;
