@@ -5,11 +5,13 @@ use std::path::Path;
 use tinyops_device::flash::Flash as _;
 use tinyops_device::{Action, BlockSource, Event};
 use tinyops_wire::capsule::{self, Unverified};
+use tinyops_wire::delta::HEADER_BYTES;
 use tinyops_wire::downlink::{Block, Command, KeySetPart, Offer, What};
 use tinyops_wire::frame::{Frame, UpdateState};
 use tinyops_wire::key_set::{RoleKeys, RootSignature};
 use tinyops_wire::{DeviceId, Digest, Downlink, KeySet, Statement};
 
+use crate::delta::{delta, offer_delta};
 use crate::fixture::{
     Bench, DIRECTOR, Flash, RELEASE, ROOTS, Recipe, STRANGER, blank_flash, config, downlink,
     model_of, offer, signed, signer, stated, write,
@@ -117,6 +119,26 @@ const ATTACKS: &[Attack] = &[
         "a capsule larger than a slot",
         too_large,
         "refused slot-too-small 9000",
+    ),
+    (
+        "a delta on the wrong base",
+        wrong_base,
+        "refused delta-base 0",
+    ),
+    (
+        "a delta that makes something else than it says",
+        other_result,
+        "refused delta 0",
+    ),
+    (
+        "a delta that makes an unreleased model",
+        unreleased_result,
+        "refused signature 1",
+    ),
+    (
+        "a delta that leaves the slot no room for what it makes",
+        full_slot,
+        "refused slot-too-small 5034",
     ),
     (
         "a block cut short",
@@ -445,6 +467,42 @@ fn too_large(bench: &mut Bench) -> String {
         statement: Some(&statement),
     }));
     last_update(bench)
+}
+
+/// Offers a delta to a capsule that the director truly stated.
+fn offer_packed(bench: &mut Bench, delta: &[u8], capsule: &[u8]) -> String {
+    offer_delta(bench, delta, capsule, 6);
+    last_update(bench)
+}
+
+fn wrong_base(bench: &mut Bench) -> String {
+    let from_another = delta(&Recipe::numbered(4).capsule(), &newer());
+    offer_packed(bench, &from_another, &newer())
+}
+
+fn other_result(bench: &mut Bench) -> String {
+    let other = Recipe::numbered(7).capsule();
+    let mut mixed = delta(&confirmed(), &other);
+    mixed[..HEADER_BYTES].copy_from_slice(&delta(&confirmed(), &newer())[..HEADER_BYTES]);
+    offer_packed(bench, &mixed, &newer())
+}
+
+fn unreleased_result(bench: &mut Bench) -> String {
+    let capsule = Recipe {
+        signer: DIRECTOR,
+        ..Recipe::numbered(6)
+    };
+    let capsule = capsule.capsule();
+    offer_packed(bench, &delta(&confirmed(), &capsule), &capsule)
+}
+
+fn full_slot(bench: &mut Bench) -> String {
+    let capsule = Recipe {
+        ballast: 1700,
+        ..Recipe::numbered(6)
+    };
+    let capsule = capsule.capsule();
+    offer_packed(bench, &delta(&confirmed(), &capsule), &capsule)
 }
 
 /// A device whose blocks come from these tests, one by one.

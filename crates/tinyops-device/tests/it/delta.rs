@@ -125,7 +125,7 @@ fn new() -> Vec<u8> {
 }
 
 /// Offers a delta that is to make `capsule`, and answers what the device says last.
-fn offer_delta(bench: &mut Bench, delta: &[u8], capsule: &[u8], counter: u32) -> Update {
+pub(crate) fn offer_delta(bench: &mut Bench, delta: &[u8], capsule: &[u8], counter: u32) -> Update {
     bench.capsules.insert(Digest::of(delta), delta.to_vec());
     let statement = signed(&stated(capsule, counter), DIRECTOR);
     bench.send(&Downlink::Offer(downlink::Offer {
