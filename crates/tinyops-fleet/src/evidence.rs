@@ -267,6 +267,75 @@ pub fn share_interval(events: u32, trials: u32, alpha: f64) -> (f64, f64) {
     (edge(0.0, best), edge(1.0, best))
 }
 
+/// Interval that holds the difference of two shares, the candidate's less the control arm's, at all times at once with a
+/// chance of `1 - alpha`. Tallies may be fractions.
+///
+/// Both arms are judged at once: a difference is left out when no pair of shares that far apart explains what was seen
+/// nearly as well as the mixture of all pairs does. That is much tighter than the difference of two intervals.
+///
+/// # Source
+/// Robbins, 1970, as for [`share_interval`], with a mixture for each arm; Wasserman, Ramdas and Balakrishnan, 2020,
+/// "Universal inference", for the largest likelihood of a composite hypothesis.
+pub fn difference_interval(candidate: Tally, control: Tally, alpha: f64) -> (f64, f64) {
+    if candidate.trials <= 0.0 || control.trials <= 0.0 {
+        return (-1.0, 1.0);
+    }
+    let ln_mixture = ln_mixture(candidate) + ln_mixture(control);
+    let ln_limit = (1.0 / alpha).ln();
+    let is_in = |difference: f64| ln_mixture - ln_best(candidate, control, difference) < ln_limit;
+    let edge = |mut outside: f64, mut inside: f64| {
+        if is_in(outside) {
+            return outside;
+        }
+        for _ in 0..24 {
+            let middle = (outside + inside) / 2.0;
+            if is_in(middle) {
+                inside = middle;
+            } else {
+                outside = middle;
+            }
+        }
+        inside
+    };
+    let best = candidate.events / candidate.trials - control.events / control.trials;
+    (edge(-1.0, best), edge(1.0, best))
+}
+
+/// Logarithm of the likelihood of a tally, averaged over Beta(½, ½).
+fn ln_mixture(tally: Tally) -> f64 {
+    let rest = (tally.trials - tally.events).max(0.0);
+    libm::lgamma(tally.events + 0.5) + libm::lgamma(rest + 0.5)
+        - libm::lgamma(tally.trials + 1.0)
+        - std::f64::consts::PI.ln()
+}
+
+/// Logarithm of the largest likelihood of two tallies whose shares lie so far apart.
+fn ln_best(candidate: Tally, control: Tally, difference: f64) -> f64 {
+    let (mut low, mut high) = ((-difference).max(0.0), (1.0 - difference).min(1.0));
+    // The likelihood is concave in the control arm's share: look for where its slope changes its sign.
+    let slope = |tally: Tally, share: f64| {
+        tally.events / share.max(1e-12) - (tally.trials - tally.events) / (1.0 - share).max(1e-12)
+    };
+    for _ in 0..40 {
+        let middle = (low + high) / 2.0;
+        if slope(candidate, middle + difference) + slope(control, middle) > 0.0 {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    let share = (low + high) / 2.0;
+    ln_likelihood(candidate, share + difference) + ln_likelihood(control, share)
+}
+
+fn ln_likelihood(tally: Tally, share: f64) -> f64 {
+    let term = |count: f64, share: f64| match count > 0.0 {
+        true => count * share.max(1e-300).ln(),
+        false => 0.0,
+    };
+    term(tally.events, share) + term(tally.trials - tally.events, 1.0 - share)
+}
+
 /// Mean of the candidate's values less that of the control arm's, with an interval that holds it at all times at
 /// once with a chance of `1 - alpha` as the arms grow.
 ///

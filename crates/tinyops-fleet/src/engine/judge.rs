@@ -10,8 +10,8 @@ use tinyops_store::{Json, Timestamp};
 use super::member::RESTARTS_MAX;
 use super::{Member, State, Watch};
 use crate::evidence::{
-    Block, Tally, Value, Worse, blocks_evidence, mean_difference, rank_evidence, share_evidence,
-    share_interval,
+    Block, Tally, Value, Worse, blocks_evidence, difference_interval, mean_difference,
+    rank_evidence, share_evidence, share_interval,
 };
 use crate::normal::normal_share;
 use crate::plan::{Metric, Reward, Strategy};
@@ -231,21 +231,12 @@ impl State {
         let (a, b) = (sum(|block| block.candidate), sum(|block| block.control));
         let share = |tally: Tally| tally.events / tally.trials.max(1e-9);
         let (candidate, reference) = (share(a), share(b));
-        let interval = |tally: Tally| {
-            let whole = |count: f64| count.round() as u32;
-            share_interval(
-                whole(tally.events),
-                whole(tally.trials),
-                self.plan.alpha / 2.0,
-            )
-        };
-        let ((low, high), (control_low, control_high)) = (interval(a), interval(b));
+        let (low, high) = difference_interval(a, b, self.plan.alpha);
         let what = match metric {
             Metric::Silence => "of the devices that took it were not heard of again",
             Metric::Restarts => "of the devices with it restart again and again",
             _ => "of labelled windows were wrong with it",
         };
-        let (low, high) = (low - control_high, high - control_low);
         let sentence = format!(
             "{} {what}, against {} on the control arm: {} points more (from {} to {})",
             percent(candidate),

@@ -152,6 +152,43 @@ fn an_event_that_both_arms_show_halts_nothing() {
 }
 
 #[test]
+fn a_difference_is_held_at_every_look_and_leaves_no_difference_out_where_evidence_is_strong() {
+    let mut random = Random(6);
+    let mut missed = 0;
+    for _ in 0..400 {
+        let (mut a, mut b) = (Tally::default(), Tally::default());
+        let mut is_in = true;
+        for count in 1..=200 {
+            let mut draw = |tally: &mut Tally, share: f64| {
+                tally.trials += 1.0;
+                tally.events += f64::from(u8::from(random.uniform() < share));
+            };
+            draw(&mut a, 0.15);
+            draw(&mut b, 0.05);
+            draw(&mut b, 0.05);
+            if count % 5 == 0 {
+                let (low, high) = difference_interval(a, b, 0.05);
+                is_in &= low <= 0.1 && 0.1 <= high;
+            }
+        }
+        missed += u32::from(!is_in);
+    }
+    assert!(missed <= 32, "{missed} of 400 at 5 %");
+    let tally = |events: f64, trials: f64| Tally { events, trials };
+    let (low, high) = difference_interval(tally(7.0, 8.0), tally(0.0, 20.0), 0.01);
+    assert!(low > 0.15 && high < 1.0, "{low} {high}");
+    let mirrored = difference_interval(tally(0.0, 20.0), tally(7.0, 8.0), 0.01);
+    assert!((mirrored.0 + high).abs() < 1e-5 && (mirrored.1 + low).abs() < 1e-5);
+    // What weighs as a part of a window, and arms that say nothing.
+    let (low, high) = difference_interval(tally(0.6, 0.9), tally(0.0, 3.4), 0.01);
+    assert!(low < 0.0 && high > 0.6, "{low} {high}");
+    assert_eq!(
+        difference_interval(tally(0.0, 0.0), tally(1.0, 2.0), 0.01),
+        (-1.0, 1.0)
+    );
+}
+
+#[test]
 fn intervals_hold_the_truth_at_every_look() {
     let mut random = Random(4);
     let (mut missed_share, mut missed_mean) = (0, 0);
