@@ -253,7 +253,7 @@ impl<F: Flash, M: Memory> Agent<F, M> {
 
 impl<F: Flash, M: Memory> Agent<F, M> {
     fn boot(&mut self, now_ms: u64) {
-        let begun = self.slots.begin_boot();
+        let begun = self.slots.begin_boot(self.config.first_uplink);
         self.sequence = begun.sequence;
         self.in_force = InForce::of(&self.slots, &self.config);
         self.inbox = Inbox::new();

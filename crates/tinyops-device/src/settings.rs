@@ -12,6 +12,8 @@ pub struct Config {
     pub device: DeviceId,
     /// The secret that it shares with its server.
     pub key: DeviceKey,
+    /// Its uplink numbers begin here, or later: what its enrolment told it.
+    pub first_uplink: u32,
     /// Who may sign key sets.
     pub roots: Roots,
     /// The firmware's own key set: in force until a newer one comes, and for the factory's capsule always.

@@ -179,13 +179,15 @@ impl<F: Flash> Slots<F> {
 
     /// Reads the journal anew, counts the boot and takes one try of a trial, in one record.
     ///
-    /// If that record cannot be written there is no trial, for its tries could not be counted.
-    pub(crate) fn begin_boot(&mut self) -> Begun {
+    /// If that record cannot be written there is no trial, for its tries could not be counted. Uplink numbers begin
+    /// at `first_uplink` or later.
+    pub(crate) fn begin_boot(&mut self, first_uplink: u32) -> Begun {
         self.journal = Journal::open(&self.flash);
         self.downlink_seen = self.record().downlink_seen;
         // A record that is lost may have reserved a batch.
         let lost = self.journal.lost.saturating_mul(SEQUENCE_BATCH);
         let sequence = self.record().uplink_limit.saturating_add(lost);
+        let sequence = sequence.max(first_uplink);
         let gave_up = self
             .record()
             .trial

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use tinyops_fleet::enrol::{Entropy, NewDevice};
 use tinyops_fleet::sign::Unsigned;
-use tinyops_fleet::{Fleet, Policy, Signer, Uplink};
+use tinyops_fleet::{Fleet, Keyring, Policy, Signer, Uplink};
 use tinyops_sketch::{Baseline, ChannelBaseline, ChannelSummary, Source, Summary};
 use tinyops_store::{Artifacts, Db, DeviceId, Timestamp, report};
 use tinyops_wire::envelope::{Direction, OVERHEAD};
@@ -31,7 +31,8 @@ async fn main() {
         .await
         .expect("a store");
     let artifacts = Artifacts::open("memory:").await.expect("memory");
-    let fleet = Fleet::new(db, artifacts, Policy::default());
+    let fleet =
+        Fleet::new(db, artifacts, Policy::default()).with_keys(Keyring::from_seed(&[7; 32]));
     let now = Timestamp(1_700_000_000_000);
     let capsule = release(&fleet, now).await;
     let mut devices = Vec::new();

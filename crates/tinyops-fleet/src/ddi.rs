@@ -291,7 +291,7 @@ impl Fleet {
         };
         let tx = self.db.begin("enrol a controller").await?;
         let device = self
-            .add_device(&tx, &new, entropy, &gateway.name, now)
+            .add_keyless(&tx, &new, entropy, &gateway.name, now)
             .await?;
         let target = Target {
             device: device.id,

@@ -1,10 +1,12 @@
-//! Who may speak: devices, their keys, and the class tokens that enrol them.
+//! Who may speak: devices, their keys and passwords, and their right to speak.
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use tinyops_store::device::{Device, DeviceState};
-use tinyops_store::{DeviceId, DeviceKey, Digest, Json, Timestamp, Tx, audit, device, token};
+use tinyops_store::{DeviceId, DeviceKey, Digest, Json, Timestamp, Tx, audit, device, enrolment};
+use tinyops_wire::enrolment::{EnrolmentSecret, Proof, REQUEST_BYTES_MAX, Request, open};
 
+use crate::enrolment::Bringer;
 use crate::{Fleet, FleetError};
 
 /// What a new device, or the person who registers it, says of it.
@@ -14,15 +16,13 @@ pub struct NewDevice {
     pub id: Option<DeviceId>,
     /// Its board.
     pub board: String,
-    /// The cohort that it joins; a class token's wins. Empty is `default`.
+    /// The cohort that it joins. Empty is `default`.
     pub cohort: String,
     /// Further words to choose it by.
     pub tags: Vec<String>,
-    /// The class token, where one is asked for.
-    pub class_token: Option<String>,
 }
 
-/// What enrolment makes of randomness: 32 bytes for the key, 8 for an id.
+/// What enrolment makes of randomness: 32 bytes for a secret, 8 for an id.
 #[derive(Clone, Copy)]
 pub struct Entropy(pub [u8; 40]);
 
@@ -36,14 +36,24 @@ impl Entropy {
         getrandom::fill(&mut bytes).expect("the system gives random bytes");
         Entropy(bytes)
     }
+
+    /// A secret and an id.
+    pub fn parts(&self) -> ([u8; 32], u64) {
+        let (secret, id) = self.0.split_at(32);
+        let secret = secret.try_into().expect("32 of 40 bytes");
+        let id = u64::from_le_bytes(id.try_into().expect("8 of 40 bytes"));
+        (secret, id)
+    }
 }
 
 impl Fleet {
-    /// Registers a device and gives it a key of its own, which is shown this once.
+    /// Enrols a device of this process: both sides of the exchange are played here, as a simulated fleet needs it.
     ///
     /// # Errors
-    /// [`FleetError::Token`] if a token is given and does not fit; [`FleetError::Name`];
-    /// [`tinyops_store::StoreError::Exists`] if the id is taken.
+    /// Those of [`Fleet::enrol`].
+    ///
+    /// # Panics
+    /// If the device could not read the server's answer, or would come to another key.
     pub async fn register(
         &self,
         new: &NewDevice,
@@ -51,14 +61,59 @@ impl Fleet {
         actor: &str,
         now: Timestamp,
     ) -> Result<Device, FleetError> {
-        let tx = self.db.begin("register a device").await?;
-        let device = self.add_device(&tx, new, entropy, actor, now).await?;
+        let keys = self.keys.as_ref().ok_or(FleetError::NoDirectorKey)?;
+        // The device's own randomness, apart from the server's.
+        let id = new.id.unwrap_or_default().0.to_le_bytes();
+        let own = Digest::of(&[&b"device"[..], &entropy.0, &id].concat());
+        let secret = EnrolmentSecret::from_bytes(own.0);
+        let request = Request {
+            key_set: keys.trust.keys.sequence,
+            device: new.id,
+            public: secret.public(),
+            nonce: Digest::of(&own.0).prefix(),
+            board: &new.board,
+        };
+        let mut bytes = [0; REQUEST_BYTES_MAX];
+        let written = request.encode(Proof::Operator, &mut bytes)?;
+        let request = &bytes[..written];
+        let operator = Bringer::Operator {
+            actor,
+            cohort: &new.cohort,
+            tags: &new.tags,
+        };
+        let enrolled = self.enrol(request, operator, entropy, now).await?;
+        let trust = &keys.trust;
+        let opened = open(
+            &secret,
+            request,
+            &enrolled.answer,
+            &trust.roots,
+            &trust.keys,
+        )
+        .expect("the server's answer is one");
+        assert_eq!(opened.key, enrolled.device.key);
+        Ok(enrolled.device)
+    }
+
+    /// Registers a device that has no key: it speaks no envelopes, and polls the hawkBit DDI with a token of its own.
+    ///
+    /// # Errors
+    /// [`FleetError::Name`]; [`tinyops_store::StoreError::Exists`] if the id is taken.
+    pub async fn register_keyless(
+        &self,
+        new: &NewDevice,
+        entropy: Entropy,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<Device, FleetError> {
+        let tx = self.db.begin("register a device without a key").await?;
+        let device = self.add_keyless(&tx, new, entropy, actor, now).await?;
         tx.commit().await?;
         Ok(device)
     }
 
-    /// As [`Fleet::register`], within a transaction.
-    pub(crate) async fn add_device(
+    /// As [`Fleet::register_keyless`], within a transaction.
+    pub(crate) async fn add_keyless(
         &self,
         tx: &Tx,
         new: &NewDevice,
@@ -67,26 +122,18 @@ impl Fleet {
         now: Timestamp,
     ) -> Result<Device, FleetError> {
         check_name(&new.board)?;
-        let (key, id) = entropy.0.split_at(32);
-        let key = DeviceKey(key.try_into().expect("32 of 40 bytes"));
-        let id = u64::from_le_bytes(id.try_into().expect("8 of 40 bytes"));
-        let mut cohort = new.cohort.clone();
-        if let Some(shown) = &new.class_token {
-            let token = token::get(tx, &Digest::of(shown.as_bytes())).await?;
-            let token = token
-                .filter(|token| !token.revoked && token.board == new.board)
-                .ok_or(FleetError::Token)?;
-            cohort = token.cohort;
-        }
-        if cohort.is_empty() {
-            cohort = "default".to_owned();
-        }
-        check_name(&cohort)?;
+        let cohort = match new.cohort.as_str() {
+            "" => "default",
+            cohort => cohort,
+        };
+        check_name(cohort)?;
+        let (nobodys, id) = entropy.parts();
         let device = Device {
-            id: new.id.unwrap_or(DeviceId(id)),
-            key,
+            id: new.id.unwrap_or(DeviceId(id.max(1))),
+            // Shown to nobody, so nothing is ever sealed with it.
+            key: DeviceKey(nobodys),
             board: new.board.clone(),
-            cohort,
+            cohort: cohort.to_owned(),
             tags: new.tags.clone(),
             state: DeviceState::Active,
             enrolled_at: now,
@@ -98,46 +145,7 @@ impl Fleet {
         Ok(device)
     }
 
-    /// Makes a class token: whoever shows it may enrol devices of one board into one cohort.
-    ///
-    /// Only its digest is kept; the token is returned this once.
-    ///
-    /// # Errors
-    /// [`FleetError::Name`].
-    pub async fn make_token(
-        &self,
-        board: &str,
-        cohort: &str,
-        entropy: Entropy,
-        actor: &str,
-        now: Timestamp,
-    ) -> Result<String, FleetError> {
-        check_name(board)?;
-        check_name(cohort)?;
-        let text = hex(&entropy.0[..32]);
-        let row = token::Token {
-            digest: Digest::of(text.as_bytes()),
-            board: board.to_owned(),
-            cohort: cohort.to_owned(),
-            created_at: now,
-            revoked: false,
-        };
-        let tx = self.db.begin("make a class token").await?;
-        token::put(&tx, &row).await?;
-        note(
-            &tx,
-            now,
-            actor,
-            "class_token.make",
-            row.digest,
-            &serde_json::json!({ "board": board, "cohort": cohort }),
-        )
-        .await?;
-        tx.commit().await?;
-        Ok(text)
-    }
-
-    /// Takes a device's right to speak away.
+    /// Takes a device's right to speak away, and says what had let it in, if that is known.
     ///
     /// # Errors
     /// [`FleetError::NoDevice`].
@@ -146,14 +154,43 @@ impl Fleet {
         id: DeviceId,
         actor: &str,
         now: Timestamp,
-    ) -> Result<(), FleetError> {
+    ) -> Result<Option<String>, FleetError> {
         let tx = self.db.begin("revoke a device").await?;
         let mut device = device::get(&tx, id)
             .await?
             .ok_or(FleetError::NoDevice(id))?;
         device.state = DeviceState::Revoked;
         device::put(&tx, &mut device).await?;
-        note(&tx, now, actor, "device.revoke", id, &Json::Null).await?;
+        enrolment::end_permit(&tx, id).await?;
+        let proof = enrolment::of_device(&tx, id).await?;
+        let proof = proof.map(|enrolment| enrolment.proof);
+        let detail = serde_json::json!({ "enrolled_by": proof });
+        note(&tx, now, actor, "device.revoke", id, &detail).await?;
+        tx.commit().await?;
+        Ok(proof)
+    }
+
+    /// Lets a device that is known enrol once more, with a new key, until then: it was revoked, or lost its key.
+    ///
+    /// # Errors
+    /// [`FleetError::NoDevice`]; [`FleetError::TokenEnds`] if that would be over before it begins.
+    pub async fn allow(
+        &self,
+        id: DeviceId,
+        until: Timestamp,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<(), FleetError> {
+        if until <= now {
+            return Err(FleetError::TokenEnds);
+        }
+        let tx = self.db.begin("allow a device").await?;
+        if device::get(&tx, id).await?.is_none() {
+            return Err(FleetError::NoDevice(id));
+        }
+        enrolment::permit(&tx, id, until).await?;
+        let detail = serde_json::json!({ "until_ms": until.0 });
+        note(&tx, now, actor, "device.allow", id, &detail).await?;
         tx.commit().await?;
         Ok(())
     }

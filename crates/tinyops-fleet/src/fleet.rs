@@ -11,10 +11,12 @@ use tinyops_store::rollout::{Rollout, RolloutId};
 use tinyops_store::round::Round;
 use tinyops_store::trigger::Trigger;
 use tinyops_store::{Artifacts, Db, DeviceId, Digest, ModelId, StoreError, Timestamp};
+use tinyops_wire::enrolment::TokenId;
 
 use crate::ddi::DdiPolicy;
 use crate::delta::Deltas;
 use crate::detector::DriftPolicy;
+use crate::enrolment::{EnrolmentPolicy, Rates, Unenrolled};
 use crate::keys::Keyring;
 use crate::owed::OwedPolicy;
 use crate::plan::{Plan, PlanError};
@@ -47,6 +49,8 @@ pub struct Fleet {
     pub(crate) told: Arc<Mutex<HashMap<DeviceId, (u64, Timestamp)>>>,
     /// The devices as they were when rollouts last took them in.
     pub(crate) arranged: Arc<Mutex<Option<Arranged>>>,
+    /// How often enrolment was tried of late.
+    pub(crate) rates: Arc<Rates>,
 }
 
 /// How a fleet is judged. Every default is meant to work.
@@ -63,6 +67,8 @@ pub struct Policy {
     pub owed: OwedPolicy,
     /// How those that poll the hawkBit DDI are.
     pub ddi: DdiPolicy,
+    /// How often enrolment may be tried.
+    pub enrolment: EnrolmentPolicy,
 }
 
 /// Something that a person or a page may want to know.
@@ -116,17 +122,32 @@ pub enum FleetError {
     /// No such rollout.
     #[error("rollout {0} does not exist")]
     NoRollout(RolloutId),
-    /// The token enrols nobody, or other boards.
-    #[error("the class token is unknown, revoked, or for another board")]
-    Token,
+    /// A device was not let in.
+    #[error("the device was not enrolled: {0}")]
+    Enrolment(Unenrolled),
+    /// Nobody signs answers to devices.
+    #[error("there is no director key here, and without it no device can be enrolled or directed")]
+    NoDirectorKey,
+    /// No class token has this id.
+    #[error("no class token has the id `{0}`")]
+    NoClassToken(TokenId),
+    /// A class token for no device.
+    #[error("a class token enrols at least one device")]
+    Uses,
+    /// No claim authority of this name counts.
+    #[error("no claim authority called `{0}` is trusted")]
+    NoAuthority(String),
+    /// A serial is empty or too long.
+    #[error("`{0}` is no serial: it has 1 to 40 bytes")]
+    Serial(String),
     /// No access token has this name.
     #[error("no access token is called `{0}`")]
     NoToken(String),
-    /// It was revoked before.
-    #[error("the access token `{0}` is revoked already")]
+    /// A token or claim was revoked before.
+    #[error("`{0}` is revoked already")]
     TokenRevoked(String),
-    /// It would end before it begins.
-    #[error("the access token would be over before it is made")]
+    /// A token or permission would end before it begins.
+    #[error("it would be over before it is made")]
     TokenEnds,
     /// A name is empty, too long, or has characters that names do not have.
     #[error("`{0}` is no name: use up to 40 letters, digits, `-`, `_` or `.`")]
@@ -238,6 +259,7 @@ impl Fleet {
             baselines: Arc::default(),
             told: Arc::default(),
             arranged: Arc::default(),
+            rates: Arc::default(),
         }
     }
 

@@ -11,8 +11,11 @@ mod fleet;
 
 // Who may speak, and with what.
 pub mod access;
+pub mod credential;
 pub mod enrol;
+pub mod enrolment;
 pub mod keys;
+mod rate;
 pub mod sign;
 pub mod signer;
 

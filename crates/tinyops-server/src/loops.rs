@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `operate` | every tick, and when asked | one turn of the fleet; sends what connected devices are owed |
 //! | `make` | every tick, and when a trigger is made | takes a trigger, runs the pipeline, signs the result, starts its rollout |
+//! | `watch` | every tick, also where the loops are off | ends the connections of devices that were revoked at the command line |
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,12 +17,13 @@ use tinyops_pipeline::{
 };
 use tinyops_store::run::RunId;
 use tinyops_store::trigger::{self, Trigger, TriggerState};
-use tinyops_store::{Digest, Json, ModelId, StoreError, Tx, audit, capsule, model};
+use tinyops_store::{Digest, Json, ModelId, StoreError, Tx, audit, capsule, device, model};
 use tracing::{debug, error, warn};
 
 use crate::app::App;
 use crate::event::Event;
 use crate::gate::tell;
+use crate::mqtt::session::Closing;
 use crate::release::{ReleaseError, release};
 use crate::stop::Stop;
 
@@ -56,6 +58,32 @@ async fn turn(app: &App) -> Result<(), FleetError> {
         }
     }
     Ok(())
+}
+
+/// Looks for what others have changed in the store, until asked to stop.
+pub(crate) async fn watch(app: App, tick: Duration, mut stop: Stop) {
+    let mut seen = None;
+    loop {
+        tokio::select! {
+            () = stop.asked() => return,
+            () = tokio::time::sleep(tick) => {}
+        }
+        match part(&app, seen).await {
+            Ok(now) => seen = Some(now),
+            Err(cause) => error!(%cause, "the store could not be asked who is revoked"),
+        }
+    }
+}
+
+/// Ends the connections of revoked devices, if any device was changed since.
+async fn part(app: &App, seen: Option<(i64, i64)>) -> Result<(i64, i64), StoreError> {
+    let now = device::fingerprint(app.db()).await?;
+    if seen != Some(now) {
+        for revoked in device::revoked(app.db()).await? {
+            app.inner().sessions.close(revoked, Closing::Revoked);
+        }
+    }
+    Ok(now)
 }
 
 /// Answers triggers with pipeline runs until asked to stop.

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::connect_info::Connected;
+use axum::serve::{IncomingStream, Listener};
 use tinyops_fleet::enrol::Entropy;
 use tinyops_fleet::{Fleet, Keyring, Policy};
 use tinyops_pipeline::{Metric, Workshop};
@@ -151,6 +153,8 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
         let operate = loops::operate(app.clone(), tick, stop.clone());
         tasks.push(("operate", tokio::spawn(operate)));
     }
+    let watch = loops::watch(app.clone(), config.loops.tick, stop.clone());
+    tasks.push(("watch", tokio::spawn(watch)));
     let mqtt_address = mqtt.as_ref().map(|(_, address)| *address);
     if let Some((listener, _)) = mqtt {
         let shared = Arc::new(Shared {
@@ -296,14 +300,31 @@ fn listen_error(protocol: &'static str, address: SocketAddr, source: io::Error) 
     }
 }
 
+/// Where a call comes from, for handlers that have to know.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(pub SocketAddr);
+
+impl Connected<IncomingStream<'_, TcpListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, TcpListener>) -> Peer {
+        Peer(*stream.remote_addr())
+    }
+}
+
+impl Connected<IncomingStream<'_, TlsListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, TlsListener>) -> Peer {
+        Peer(*stream.remote_addr())
+    }
+}
+
 async fn answer<L>(listener: L, app: App, mut stop: Stop)
 where
-    L: axum::serve::Listener,
-    L::Addr: std::fmt::Debug,
+    L: Listener<Addr = SocketAddr>,
+    Peer: for<'a> Connected<IncomingStream<'a, L>>,
 {
     let mut asked = stop.clone();
-    let server = axum::serve(listener, router(app))
-        .with_graceful_shutdown(async move { asked.asked().await });
+    let service = router(app).into_make_service_with_connect_info::<Peer>();
+    let server =
+        axum::serve(listener, service).with_graceful_shutdown(async move { asked.asked().await });
     let cut_off = async {
         stop.asked().await;
         tokio::time::sleep(Duration::from_secs(1)).await; // A page that polls keeps its connection open.

@@ -157,6 +157,16 @@ pub async fn cohorts(on: &impl Read) -> Result<Vec<(String, i64)>, StoreError> {
         .collect()
 }
 
+/// The devices that may not speak any more.
+pub async fn revoked(on: &impl Read) -> Result<Vec<DeviceId>, StoreError> {
+    let sql = "SELECT id FROM devices WHERE state = 'revoked'";
+    on.query(sql, vec![])
+        .await?
+        .into_iter()
+        .map(|mut row| row.take())
+        .collect()
+}
+
 /// How many devices are registered, whatever their state.
 pub async fn count(on: &impl Read) -> Result<i64, StoreError> {
     match on.query_one("SELECT COUNT(*) FROM devices", vec![]).await? {

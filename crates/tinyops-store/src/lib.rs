@@ -30,17 +30,19 @@ pub mod step;
 pub mod trigger;
 
 pub mod alert;
+pub mod claim;
+pub mod class_token;
 pub mod ddi;
 pub mod device;
 pub mod downlink;
 pub mod drift;
+pub mod enrolment;
 pub mod hello;
 pub mod outcome;
 pub mod presence;
 pub mod report;
 pub mod rollout;
 pub mod round;
-pub mod token;
 
 pub use artifacts::Artifacts;
 pub use db::{Db, Read, Tx};

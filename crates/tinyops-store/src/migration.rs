@@ -20,6 +20,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0004_rollout_plans.sql"),
     include_str!("migrations/0005_access.sql"),
     include_str!("migrations/0006_ddi.sql"),
+    include_str!("migrations/0007_enrolment.sql"),
 ];
 
 /// Applies what is missing.

@@ -13,6 +13,10 @@ mod bytes;
 pub mod crc;
 mod sign1;
 
+// First: how a device becomes one of its server's.
+pub mod claim;
+pub mod enrolment;
+
 // Up: what a device tells.
 pub mod envelope;
 pub mod frame;

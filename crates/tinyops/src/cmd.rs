@@ -3,6 +3,7 @@
 mod alerts;
 mod audit;
 mod boards;
+pub(crate) mod claims;
 mod compare;
 mod compile;
 mod completions;
@@ -66,6 +67,7 @@ enum Verb {
     Compare(compare::Compare),
     Smoke(smoke::SmokeTest),
     Devices(devices::Devices),
+    Claims(claims::Claims),
     Keys(keys::Keys),
     Release(release::Release),
     Rollout(rollout::Rollout),
@@ -99,6 +101,7 @@ pub(crate) async fn dispatch(cli: Cli, terminal: Terminal) -> Result<(), Failure
         Verb::Compare(args) => compare::run(&context, &args).await,
         Verb::Smoke(args) => smoke::run(&context, &args).await,
         Verb::Devices(args) => devices::run(&context, &args).await,
+        Verb::Claims(args) => claims::run(&context, &args).await,
         Verb::Keys(args) => keys::run(&context, &args).await,
         Verb::Release(args) => release::run(&context, &args).await,
         Verb::Rollout(args) => rollout::run(&context, &args).await,

@@ -17,8 +17,14 @@ const ANSWER_BYTES_MAX: u64 = 4 * 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    /// The body; null if it is no JSON.
-    pub(crate) body: Value,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    /// The body as a document; null if it is none.
+    pub(crate) fn document(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or(Value::Null)
+    }
 }
 
 /// Posts a document to a server, `HOST:PORT`, over a connection of its own.
@@ -28,7 +34,25 @@ pub(crate) async fn post(
     token: Option<&str>,
     document: &Value,
 ) -> io::Result<Answer> {
-    tokio::time::timeout(ANSWER_WITHIN, exchange(server, path, token, document))
+    let body = document.to_string();
+    let sent = exchange(server, path, token, "application/json", body.as_bytes());
+    in_time(sent).await
+}
+
+/// Posts bytes to a server, `HOST:PORT`, over a connection of its own.
+pub(crate) async fn post_bytes(server: &str, path: &str, body: &[u8]) -> io::Result<Answer> {
+    in_time(exchange(
+        server,
+        path,
+        None,
+        "application/octet-stream",
+        body,
+    ))
+    .await
+}
+
+async fn in_time(exchange: impl Future<Output = io::Result<Answer>>) -> io::Result<Answer> {
+    tokio::time::timeout(ANSWER_WITHIN, exchange)
         .await
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
@@ -37,19 +61,21 @@ async fn exchange(
     server: &str,
     path: &str,
     token: Option<&str>,
-    document: &Value,
+    content_type: &str,
+    body: &[u8],
 ) -> io::Result<Answer> {
-    let body = document.to_string();
     let authorization = token.map_or_else(String::new, |token| {
         format!("Authorization: Bearer {token}\r\n")
     });
     let request = format!(
-        "POST {path} HTTP/1.1\r\nHost: {server}\r\n{authorization}Content-Type: application/json\r\n\
-         Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        "POST {path} HTTP/1.1\r\nHost: {server}\r\n{authorization}Content-Type: {content_type}\r\n\
+         Content-Length: {}\r\nConnection: close\r\n\r\n",
         body.len()
     );
     let mut stream = TcpStream::connect(server).await?;
-    stream.write_all(request.as_bytes()).await?;
+    stream
+        .write_all(&[request.as_bytes(), body].concat())
+        .await?;
     let mut answer = Vec::new();
     stream
         .take(ANSWER_BYTES_MAX)
@@ -73,10 +99,12 @@ fn read(answer: &[u8]) -> Option<Answer> {
         line.starts_with("transfer-encoding:") && line.contains("chunked")
     });
     let body = &answer[end + 4..];
-    let body = if is_chunked { &joined(body)? } else { body };
     Some(Answer {
         status: status.parse().ok()?,
-        body: serde_json::from_slice(body).unwrap_or(Value::Null),
+        body: match is_chunked {
+            true => joined(body)?,
+            false => body.to_vec(),
+        },
     })
 }
 
@@ -104,9 +132,9 @@ mod tests {
     #[test]
     fn answers_are_read_whole_or_in_chunks() {
         let whole = read(b"HTTP/1.1 201 Created\r\nContent-Length: 7\r\n\r\n{\"a\":1}").unwrap();
-        assert_eq!((whole.status, &whole.body["a"]), (201, &1.into()));
+        assert_eq!((whole.status, &whole.document()["a"]), (201, &1.into()));
         let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n{\"a\"\r\n3;x=y\r\n:2}\r\n0\r\n\r\n";
-        assert_eq!(read(chunked).unwrap().body["a"], 2);
+        assert_eq!(read(chunked).unwrap().document()["a"], 2);
         let cut = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n{\"";
         assert!(read(cut).is_none());
         assert!(read(b"+OK POP3 ready\r\n\r\n").is_none());

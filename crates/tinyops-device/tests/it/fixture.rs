@@ -354,6 +354,7 @@ pub(crate) fn config() -> Config {
     Config {
         device: DEVICE,
         key: key(),
+        first_uplink: 0,
         roots: Roots::new(&ROOTS.map(|seed| signer(seed).verifying_key()), 2).expect("three roots"),
         keys: KeySet {
             sequence: 1,

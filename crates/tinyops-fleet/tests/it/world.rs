@@ -2,7 +2,7 @@
 
 use tinyops_fleet::enrol::{Entropy, NewDevice};
 use tinyops_fleet::sign::Unsigned;
-use tinyops_fleet::{Event, Fleet, Policy, Signer, Uplink, Verdict};
+use tinyops_fleet::{Event, Fleet, Keyring, Policy, Signer, Uplink, Verdict};
 use tinyops_sketch::{Baseline, ChannelBaseline, ChannelSummary, Source, Summary};
 use tinyops_store::capsule::Capsule;
 use tinyops_store::device::Device;
@@ -77,7 +77,7 @@ impl World {
     pub(crate) async fn new(device_count: u64, policy: Policy) -> World {
         let db = Db::open("sqlite::memory:").await.unwrap();
         let artifacts = Artifacts::open("memory:").await.unwrap();
-        let fleet = Fleet::new(db, artifacts, policy);
+        let fleet = Fleet::new(db, artifacts, policy).with_keys(Keyring::from_seed(&[7; 32]));
         let mut world = World {
             fleet,
             now: Timestamp(1_700_000_000_000),

@@ -1,4 +1,4 @@
-//! Devices over HTTP: enrolment, reports, what they are owed, capsules.
+//! Devices over HTTP: their list, reports, what they are owed, capsules.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,6 @@ use axum::response::Response;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tinyops_fleet::DELTA_EDGE;
-use tinyops_fleet::enrol::{Entropy, NewDevice, device_password};
 use tinyops_store::device::{self, DevicePage};
 use tinyops_store::lineage::Edge;
 use tinyops_store::presence::{self, Presence};
@@ -23,77 +22,10 @@ use super::frame::{Body, Path, Query};
 use super::range::ranged;
 use super::view::DeviceView;
 use crate::app::App;
+use crate::mqtt::Verdict;
 use crate::mqtt::commit::{NotStored, Work};
 use crate::mqtt::session::Closing;
-use crate::mqtt::{Verdict, down_topic, up_topic};
 use crate::text::Text;
-
-/// A device to enrol.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Enrolment {
-    /// Its board, as `tinyops boards` names it.
-    pub board: String,
-    /// The cohort that it joins; a class token's wins.
-    #[serde(default)]
-    pub cohort: String,
-    /// Further words to choose it by.
-    #[serde(default)]
-    pub tags: Vec<String>,
-    /// Its id, if it has one already: 16 hex digits.
-    #[serde(default)]
-    pub device: Option<Text<DeviceId>>,
-    /// Lets a device enrol itself, where management calls need a token.
-    #[serde(default)]
-    pub class_token: Option<String>,
-}
-
-/// What a device needs to speak; shown this once.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct Enrolled {
-    pub device: Text<DeviceId>,
-    /// The key that seals its envelopes: 64 hex digits.
-    pub key: String,
-    /// Its password for MQTT and HTTP, which it can compute from the key.
-    pub password: String,
-    /// The MQTT topic that it publishes to.
-    pub up: String,
-    /// The MQTT topic that it subscribes to.
-    pub down: String,
-}
-
-pub(super) async fn enrol(
-    State(app): State<App>,
-    actor: Result<Actor, ApiError>,
-    Body(wish): Body<Enrolment>,
-) -> Result<(StatusCode, Json<Enrolled>), ApiError> {
-    // A class token stands in for the right to operate; the fleet checks it.
-    let actor = match (&wish.class_token, actor) {
-        (_, Ok(Actor(name))) => name,
-        (Some(_), Err(_)) => "class token".to_owned(),
-        (None, Err(denied)) => return Err(denied),
-    };
-    let new = NewDevice {
-        id: wish.device.map(|Text(id)| id),
-        board: wish.board,
-        cohort: wish.cohort,
-        tags: wish.tags,
-        class_token: wish.class_token,
-    };
-    let entropy = Entropy::from_system();
-    let device = app
-        .fleet()
-        .register(&new, entropy, &actor, app.now())
-        .await?;
-    let enrolled = Enrolled {
-        device: Text(device.id),
-        key: hex(&device.key.0),
-        password: device_password(&device.key, device.id),
-        up: up_topic(device.id),
-        down: down_topic(device.id),
-    };
-    Ok((StatusCode::CREATED, Json(enrolled)))
-}
 
 /// Which devices.
 #[derive(Debug, Deserialize)]
@@ -147,33 +79,38 @@ pub(super) async fn revoke(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// A class token to make.
+/// How long a device may enrol once more.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ClassTokenWish {
-    /// The board of the devices that it enrols.
-    pub board: String,
-    /// The cohort that they join.
-    pub cohort: String,
+pub(super) struct Permit {
+    /// Hours from now on, 1 to 720.
+    #[serde(default = "a_day")]
+    pub hours: u32,
 }
 
-/// A class token; shown this once.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct ClassTokenView {
-    pub class_token: String,
+fn a_day() -> u32 {
+    24
 }
 
-pub(super) async fn make_class_token(
+pub(super) async fn allow(
     State(app): State<App>,
     Actor(actor): Actor,
-    Body(wish): Body<ClassTokenWish>,
-) -> Result<(StatusCode, Json<ClassTokenView>), ApiError> {
-    let fleet = app.fleet();
-    let entropy = Entropy::from_system();
-    let class_token = fleet
-        .make_token(&wish.board, &wish.cohort, entropy, &actor, app.now())
-        .await?;
-    Ok((StatusCode::CREATED, Json(ClassTokenView { class_token })))
+    Path(Text(id)): Path<Text<DeviceId>>,
+    Body(wish): Body<Permit>,
+) -> Result<StatusCode, ApiError> {
+    if !(1..=720).contains(&wish.hours) {
+        let hint = "between 1 and 720 hours";
+        let message = format!("{} hours is no time to enrol in", wish.hours);
+        return Err(ApiError::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "expiry",
+            message,
+            hint,
+        ));
+    }
+    let until = app.now().plus_ms(i64::from(wish.hours) * 3_600_000);
+    app.fleet().allow(id, until, &actor, app.now()).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// What became of a report.

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
 use tinyops_fleet::FleetError;
+use tinyops_fleet::enrolment::Unenrolled;
 use tinyops_store::StoreError;
 use tracing::error;
 
@@ -147,11 +148,25 @@ impl From<FleetError> for ApiError {
             ),
             FleetError::Controller(_) => (StatusCode::BAD_REQUEST, "controller", ""),
             FleetError::Attributes(_) => (StatusCode::BAD_REQUEST, "attributes", ""),
-            FleetError::Token => (
-                StatusCode::FORBIDDEN,
-                "class_token",
-                "`POST /api/v1/class-tokens` makes a token for a board and a cohort",
+            FleetError::Enrolment(why) => (status_of(why), why.word(), why.hint()),
+            FleetError::NoDirectorKey => (
+                StatusCode::CONFLICT,
+                "no_director_key",
+                "`tinyops keys new` makes the keys of a server",
             ),
+            FleetError::NoClassToken(_) => (
+                StatusCode::NOT_FOUND,
+                "missing",
+                "`GET /api/v1/class-tokens` lists them",
+            ),
+            FleetError::NoAuthority(_) => (
+                StatusCode::NOT_FOUND,
+                "missing",
+                "`GET /api/v1/claims` lists them",
+            ),
+            FleetError::Uses | FleetError::Serial(_) => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "value", "")
+            }
             FleetError::Name(_) => (StatusCode::UNPROCESSABLE_ENTITY, "name", ""),
             FleetError::NoToken(_) => (
                 StatusCode::NOT_FOUND,
@@ -200,6 +215,18 @@ impl From<FleetError> for ApiError {
             }
         };
         ApiError::new(status, code, message, hint)
+    }
+}
+
+fn status_of(why: Unenrolled) -> StatusCode {
+    match why {
+        Unenrolled::Request(_) | Unenrolled::OwnProof => StatusCode::UNPROCESSABLE_ENTITY,
+        Unenrolled::AddressRate | Unenrolled::ClassRate => StatusCode::TOO_MANY_REQUESTS,
+        Unenrolled::KeyUsed | Unenrolled::IdTaken => StatusCode::CONFLICT,
+        Unenrolled::NoProof | Unenrolled::TokenTag | Unenrolled::ClaimProof => {
+            StatusCode::UNAUTHORIZED
+        }
+        _ => StatusCode::FORBIDDEN,
     }
 }
 

@@ -6,6 +6,7 @@
 mod auth;
 mod ddi;
 mod device;
+mod enrol;
 mod error;
 mod frame;
 mod gateway;
@@ -126,15 +127,23 @@ fn operations() -> Vec<Operation> {
             Content::json::<Vec<DeviceView>>(),
             get(device::list),
         ),
+        manage(
+            "/api/v1/devices",
+            "Enrol a device whose request an operator brings, and vouches for",
+            Content::json::<enrol::Registration>(),
+            201,
+            Content::json::<enrol::Registered>(),
+            post(enrol::register),
+        ),
         Operation {
-            access: Access::Enrol,
+            access: Access::Open,
             ..manage(
-                "/api/v1/devices",
-                "Enrol a device; its key is shown this once",
-                Content::json::<device::Enrolment>(),
-                201,
-                Content::json::<device::Enrolled>(),
-                post(device::enrol),
+                "/api/v1/enrol",
+                "Enrol the calling device, which made its own key, by a class token or claim; bytes in and out",
+                Content::Bytes,
+                200,
+                Content::Bytes,
+                post(enrol::enrol),
             )
         },
         read(
@@ -164,13 +173,80 @@ fn operations() -> Vec<Operation> {
             post(ddi::make_target),
         ),
         manage(
-            "/api/v1/class-tokens",
-            "Make a class token, which enrols devices of one board into one cohort",
-            Content::json::<device::ClassTokenWish>(),
-            201,
-            Content::json::<device::ClassTokenView>(),
-            post(device::make_class_token),
+            "/api/v1/devices/{device}/allow",
+            "Let a device that is known enrol once more: it was revoked, or lost its key",
+            Content::json::<device::Permit>(),
+            204,
+            Content::Nothing,
+            post(device::allow),
         ),
+        read(
+            "/api/v1/class-tokens",
+            "Every class token, without what its devices are given",
+            &[],
+            Content::json::<Vec<enrol::ClassTokenView>>(),
+            get(enrol::tokens),
+        ),
+        manage(
+            "/api/v1/class-tokens",
+            "Make a class token, which enrols so many devices of one board into one cohort; it is shown this once",
+            Content::json::<enrol::ClassTokenWish>(),
+            201,
+            Content::json::<enrol::MadeClassToken>(),
+            post(enrol::make_token),
+        ),
+        Operation {
+            method: "delete",
+            ..manage(
+                "/api/v1/class-tokens/{token}",
+                "End a class token: it enrols nobody any more",
+                Content::Nothing,
+                204,
+                Content::Nothing,
+                delete(enrol::revoke_token),
+            )
+        },
+        read(
+            "/api/v1/claims",
+            "Who signs claims, and the claims that were used or revoked",
+            &[],
+            Content::json::<enrol::ClaimsView>(),
+            get(enrol::claims),
+        ),
+        Operation {
+            method: "delete",
+            ..manage(
+                "/api/v1/claims/{serial}",
+                "End a claim, used or not: it enrols nobody any more",
+                Content::Nothing,
+                204,
+                Content::Nothing,
+                delete(enrol::revoke_claim),
+            )
+        },
+        Operation {
+            access: Access::Right(Right::Administer),
+            ..manage(
+                "/api/v1/claim-authorities",
+                "Let the claims that an authority signs count from now on",
+                Content::json::<enrol::AuthorityWish>(),
+                201,
+                Content::Nothing,
+                post(enrol::trust),
+            )
+        },
+        Operation {
+            method: "delete",
+            access: Access::Right(Right::Administer),
+            ..manage(
+                "/api/v1/claim-authorities/{name}",
+                "Let nothing that an authority signed count any more",
+                Content::Nothing,
+                204,
+                Content::Nothing,
+                delete(enrol::distrust),
+            )
+        },
         Operation {
             access: Access::Right(Right::Administer),
             ..read(

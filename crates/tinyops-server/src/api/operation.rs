@@ -11,7 +11,7 @@ use crate::app::App;
 /// Who may call an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
-    /// Anyone who can connect.
+    /// Anyone who can connect; enrolment proves in its body that it may.
     Open,
     /// Whoever has this right by a token, and anyone on loopback.
     Right(Right),
@@ -19,8 +19,6 @@ pub(super) enum Access {
     Device,
     /// A device, or whoever has this right.
     DeviceOr(Right),
-    /// Whoever may operate, and a device that brings a class token in the body.
-    Enrol,
     /// A device that polls the DDI, or a gateway that speaks for it; the handler learns which.
     Target,
 }
@@ -145,7 +143,6 @@ fn describe(operation: &Operation, generator: &mut SchemaGenerator, problem: &Sc
         Access::Device => (json!([{ "device": [] }]), None),
         Access::DeviceOr(right) => (json!([{ "device": [] }, { "token": [] }]), Some(right)),
         Access::Target => (json!([{ "target": [] }]), None),
-        Access::Enrol => (json!([{ "token": [] }, {}]), Some(Right::Operate)),
     };
     described["security"] = security;
     if operation.method != "get" {

@@ -19,6 +19,7 @@ use crate::{App, Clock, router};
 
 mod access;
 mod ddi;
+mod enrolment;
 mod walk;
 
 /// What the clock of the tests says.
@@ -102,58 +103,15 @@ fn check_problem(answer: &(StatusCode, Value), status: u16, code: &str) {
 }
 
 #[tokio::test]
-async fn a_device_is_enrolled_once_shown_and_revoked() {
-    let router = router(app(None).await);
-    let wish = json!({ "board": "esp-eye", "cohort": "hall-2", "device": "00000000000000aa" });
-    let (status, enrolled) = call(&router, "POST", "/api/v1/devices", None, wish.clone()).await;
-    assert_eq!(status, StatusCode::CREATED);
-    assert_eq!(enrolled["up"], "t/00000000000000aa/up");
-    assert_eq!(enrolled["key"].as_str().unwrap().len(), 64);
-
-    let again = call(&router, "POST", "/api/v1/devices", None, wish).await;
-    check_problem(&again, 409, "exists");
-
-    let (_, shown) = call(
-        &router,
-        "GET",
-        "/api/v1/devices/00000000000000aa",
-        None,
-        Value::Null,
-    )
-    .await;
-    assert_eq!(
-        (&shown["cohort"], &shown["state"]),
-        (&json!("hall-2"), &json!("active"))
-    );
-    assert!(shown.get("key").is_none(), "a key is shown once");
-
-    let device = format!(
-        "00000000000000aa.{}",
-        enrolled["password"].as_str().unwrap()
-    );
-    let revoked = call(
-        &router,
-        "DELETE",
-        "/api/v1/devices/00000000000000aa",
-        None,
-        Value::Null,
-    )
-    .await;
-    assert_eq!(revoked.0, StatusCode::NO_CONTENT);
-    let owed = call(&router, "GET", "/api/v1/owed", Some(&device), Value::Null).await;
-    check_problem(&owed, 401, "device");
-}
-
-#[tokio::test]
 async fn errors_have_one_shape() {
     let router = router(app(None).await);
-    let unknown = json!({ "board": "esp-eye", "bord": 1 });
+    let unknown = json!({ "request": "00", "bord": 1 });
     check_problem(
         &call(&router, "POST", "/api/v1/devices", None, unknown).await,
         422,
         "body",
     );
-    let name = json!({ "board": "a/b" });
+    let name = json!({ "request": enrolment::New::of(1, None, "a/b").hex() });
     check_problem(
         &call(&router, "POST", "/api/v1/devices", None, name).await,
         422,
@@ -179,33 +137,12 @@ async fn errors_have_one_shape() {
             code,
         );
     }
-    let large = json!({ "board": "x".repeat(100_000) });
+    let large = json!({ "request": "0".repeat(100_000) });
     check_problem(
         &call(&router, "POST", "/api/v1/devices", None, large).await,
         413,
         "body",
     );
-}
-
-#[tokio::test]
-async fn management_needs_the_token_where_there_is_one() {
-    let router = router(app(Some("0123456789abcdef0123456789abcdef")).await);
-    let wish = json!({ "board": "esp-eye", "cohort": "hall-2" });
-    for token in [None, Some("wrong"), Some("")] {
-        let denied = call(&router, "POST", "/api/v1/class-tokens", token, wish.clone()).await;
-        check_problem(&denied, 401, "token");
-        let denied = call(&router, "POST", "/api/v1/devices", token, wish.clone()).await;
-        check_problem(&denied, 401, "token");
-    }
-    let admin = Some("0123456789abcdef0123456789abcdef");
-    let (status, made) = call(&router, "POST", "/api/v1/class-tokens", admin, wish).await;
-    assert_eq!(status, StatusCode::CREATED);
-    // A class token lets a device enrol itself, on its own board only.
-    for (board, status) in [("esp-eye", 201), ("sparkfun-edge-2", 403)] {
-        let wish = json!({ "board": board, "class_token": made["class_token"] });
-        let (got, _) = call(&router, "POST", "/api/v1/devices", None, wish).await;
-        assert_eq!(got.as_u16(), status);
-    }
 }
 
 #[tokio::test]

@@ -143,6 +143,31 @@ async fn a_report_that_comes_twice_is_stored_once_and_survives_a_restart() {
     running.stop().await;
 }
 
+/// At the command line, or by another server on the same store.
+#[tokio::test]
+async fn a_device_that_is_revoked_elsewhere_loses_its_connection_and_comes_in_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config(folder.path()).await;
+    config.loops.enabled = false;
+    let running = serve(config).await.unwrap();
+    let (device, other) = (enrol(&running).await, enrol(&running).await);
+    let (client, mut events) = connect(&running, &device);
+    publish(&client, &mut events, &device, hello(&device, 1)).await;
+    let (other_client, mut other_events) = connect(&running, &other);
+    publish(&other_client, &mut other_events, &other, hello(&other, 1)).await;
+    let app = running.app();
+    let fleet = app.fleet();
+    fleet.revoke(device.id, "test", app.now()).await.unwrap();
+    let ends = async { while events.poll().await.is_ok() {} };
+    let ended = tokio::time::timeout(Duration::from_secs(5), ends).await;
+    ended.expect("the connection ends");
+    let back = tokio::time::timeout(Duration::from_secs(5), events.poll()).await;
+    back.expect("an answer").expect_err("it is let in no more");
+    assert!(!app.is_connected(device.id));
+    publish(&other_client, &mut other_events, &other, hello(&other, 2)).await;
+    running.stop().await;
+}
+
 #[tokio::test]
 async fn hostile_reports_are_counted_and_dropped_whichever_way_they_come() {
     let folder = tempfile::tempdir().unwrap();

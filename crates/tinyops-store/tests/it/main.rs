@@ -5,6 +5,7 @@ mod audit;
 mod backend;
 mod crash;
 mod ddi;
+mod enrolment;
 mod full;
 mod records;
 mod transactions;

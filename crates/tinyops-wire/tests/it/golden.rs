@@ -123,6 +123,18 @@ fn statements_and_key_sets_are_as_frozen() {
     assert_eq!(signed.verify(&samples::roots(3)), Ok(set));
 }
 
+#[test]
+fn enrolments_are_as_frozen() {
+    let mut entries = vec![("claim-certificate", samples::enrolment::claim())];
+    entries.extend(samples::enrolment::requests());
+    let request = &entries[1].1;
+    let (answer, key) = samples::enrolment::answer(request);
+    entries.push(("answer-to-token", answer));
+    entries.push(("device-key", key.0.to_vec()));
+    entries.push(("token-key", samples::enrolment::token().key().0.to_vec()));
+    check("enrolment.txt", &entries);
+}
+
 /// Holds lines of `name hex` against the file of that name.
 #[track_caller]
 fn check(file: &str, entries: &[(&str, Vec<u8>)]) {

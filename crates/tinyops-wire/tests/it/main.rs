@@ -1,6 +1,7 @@
 //! What users of the crate see: frozen bytes, hostile bytes, lost blocks.
 
 mod attacks;
+mod enrolment;
 mod golden;
 mod lorawan;
 mod properties;

@@ -1,5 +1,7 @@
 //! One of everything, the same in every test.
 
+pub(crate) mod enrolment;
+
 use tinyops_sketch::{ChannelSummary, Direction, Summary};
 use tinyops_wire::block::BlockRequest;
 use tinyops_wire::capsule;

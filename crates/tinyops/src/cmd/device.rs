@@ -1,4 +1,5 @@
 mod chip;
+mod enrol;
 
 use std::{
     io::BufRead as _,
@@ -11,18 +12,21 @@ use std::{
 use serde::Serialize;
 use tinyops_data::{finding::Report, ingest, ingest::Listing, spec::DataSpec};
 use tinyops_device::{Answer, BlockSource, Config, Event, Prediction, Reporting, Sensor};
+use tinyops_fleet::keys::Trust;
 use tinyops_model::Model;
 use tinyops_pipeline::Project;
 use tinyops_store::model;
-use tinyops_wire::summary::Format;
+use tinyops_wire::{DeviceId, enrolment::Enrolled, summary::Format};
 use tokio::sync::mpsc;
 
-use self::chip::{Chip, Identity};
+use self::{
+    chip::Chip,
+    enrol::{Asking, Credential},
+};
 use crate::{
     cmd::serve::open_keys,
     context::{Context, now, store_failure},
     failure::{Exit, Failure},
-    http,
     virtual_device::{BLOCK_BYTES, Down, Inbox, Line, Link, Response, Room, VirtualDevice, Way},
 };
 
@@ -35,13 +39,52 @@ pub(crate) struct Device {
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
+    Enrol(Enrol),
     Run(Run),
+}
+
+/// Who the device is, and how it becomes that.
+#[derive(Debug, clap::Args)]
+struct Who {
+    /// Board that it plays
+    #[arg(long, default_value = "arduino-nano-33-ble-sense")]
+    board: String,
+    /// Who it is: a file with id and key, made where it is missing; its flash is kept beside it, in `FILE.flash`
+    /// [default: .tinyops/device-BOARD.json in the project]
+    #[arg(long, value_name = "FILE")]
+    identity: Option<PathBuf>,
+    /// File with the class token by which it enrols
+    #[arg(long, value_name = "FILE")]
+    class_token: Option<PathBuf>,
+    /// File with the claim by which it enrols, as `tinyops claims make` writes it
+    #[arg(long, value_name = "FILE", conflicts_with = "class_token")]
+    claim: Option<PathBuf>,
+    /// The id that it asks for when it enrols, 16 hex digits
+    #[arg(long)]
+    id: Option<DeviceId>,
+    /// Devices that it is compared with, when it enrols without a class token or claim
+    #[arg(long, default_value = "default", conflicts_with_all = ["class_token", "claim"])]
+    cohort: String,
+    /// Where the server's HTTP is [default: as `tinyops config` says]
+    #[arg(long, value_name = "ADDRESS")]
+    server: Option<SocketAddr>,
+}
+
+/// Enrol a virtual device, and let it do nothing more
+///
+/// It makes its own key and enrols over HTTP, with a class token or a claim; where the server asks nobody for a token, it
+/// lets itself be given one. The key never travels. A device that is enrolled stays who it is.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: tinyops device enrol --board esp-eye --identity pump-7.json")]
+struct Enrol {
+    #[command(flatten)]
+    who: Who,
 }
 
 /// Run one virtual device: the real agent, with a recording or standard input as its sensor
 ///
-/// Registers with a server over HTTP (once), then speaks MQTT as any device, or the serial link to a gateway (`--line`):
-/// reports go up, capsules come down.
+/// Enrols as `tinyops device enrol` does (once), then speaks MQTT as any device, or the serial link to a gateway
+/// (`--line`): reports go up, capsules come down.
 /// Predictions are printed, one a line. Who it is, and what its flash holds, is kept in two files: the next run is the
 /// same device after a power cut.
 #[derive(Debug, clap::Args)]
@@ -49,9 +92,8 @@ enum Verb {
     after_help = "Example: tinyops device run --board esp-eye --replay data/m1/normal/take-1.csv"
 )]
 struct Run {
-    /// Board that it plays
-    #[arg(long, default_value = "arduino-nano-33-ble-sense")]
-    board: String,
+    #[command(flatten)]
+    who: Who,
     /// Recording to replay, read as the project's first source says; without one, readings come from standard
     /// input: one reading of all channels a line, columns parted by comma or blank
     #[arg(long, value_name = "FILE")]
@@ -65,16 +107,6 @@ struct Run {
     /// Windows between two reports
     #[arg(long, default_value_t = 24)]
     report_every: u32,
-    /// Who it is: a file with id and key, made where it is missing; its flash is kept beside it, in `FILE.flash`
-    /// [default: .tinyops/device-BOARD.json in the project]
-    #[arg(long, value_name = "FILE")]
-    identity: Option<PathBuf>,
-    /// Devices that it is compared with, when it registers
-    #[arg(long, default_value = "default")]
-    cohort: String,
-    /// Where the server's HTTP is [default: as `tinyops config` says]
-    #[arg(long, value_name = "ADDRESS")]
-    server: Option<SocketAddr>,
     /// Where the server's MQTT is [default: as `tinyops config` says]
     #[arg(long, value_name = "ADDRESS")]
     mqtt: Option<SocketAddr>,
@@ -95,6 +127,7 @@ struct View<'a> {
 
 pub(crate) async fn run(context: &Context, args: &Device) -> Result<(), Failure> {
     match &args.verb {
+        Verb::Enrol(args) => enrol_only(context, &args.who).await,
         Verb::Run(args) => live(context, args).await,
     }
 }
@@ -123,26 +156,18 @@ async fn live(context: &Context, args: &Run) -> Result<(), Failure> {
         channels: &[],
     };
     // A device knows its board for as long as the program runs, as firmware does.
-    let board = context.board(&args.board)?.id.leak();
-    let server = address(args.server, &context.settings.http.value)?;
-    let folder = context.root.join(".tinyops");
-    let path = args
-        .identity
-        .clone()
-        .unwrap_or_else(|| folder.join(format!("device-{board}.json")));
-    let chip = Chip::open(&path, Room::LARGE)?;
-    let (device, key) = match chip.identity()? {
-        Some(found) => found,
-        None => {
-            let registered = register(server, board, &args.cohort).await?;
-            chip.keep_identity(&registered)?;
-            registered.read(&path)?
-        }
-    };
-    let trust = open_keys(&folder)?.trust;
+    let board = context.board(&args.who.board)?.id.leak();
+    let chip = chip(context, &args.who, board)?;
+    let trust = open_keys(&context.keys())?.trust;
+    let Enrolled {
+        device,
+        key,
+        first_uplink,
+    } = enrolled(context, &args.who, board, &chip, &trust).await?;
     let config = Config {
         device,
         key: key.clone(),
+        first_uplink,
         roots: trust.roots,
         keys: trust.keys,
         board,
@@ -186,6 +211,52 @@ async fn live(context: &Context, args: &Run) -> Result<(), Failure> {
         .real_time
         .then(|| Duration::from_secs_f32(1.0 / sensor.rate_hz.max(0.001)));
     body.live(readings, pace).await
+}
+
+/// The files of the device.
+fn chip(context: &Context, who: &Who, board: &str) -> Result<Chip, Failure> {
+    let usual = || context.keys().join(format!("device-{board}.json"));
+    Chip::open(&who.identity.clone().unwrap_or_else(usual), Room::LARGE)
+}
+
+/// Lets the device enrol, if it has not before.
+async fn enrolled(
+    context: &Context,
+    who: &Who,
+    board: &str,
+    chip: &Chip,
+    trust: &Trust,
+) -> Result<Enrolled, Failure> {
+    let server = address(who.server, &context.settings.http.value)?;
+    let credential = match (&who.class_token, &who.claim) {
+        (Some(path), _) => Some(Credential::token(path)?),
+        (None, Some(path)) => Some(Credential::claim(path)?),
+        (None, None) => None,
+    };
+    let asking = Asking {
+        server: &server.to_string(),
+        board,
+        device: who.id,
+        trust,
+        credential,
+        cohort: &who.cohort,
+    };
+    asking.identity(chip).await
+}
+
+async fn enrol_only(context: &Context, who: &Who) -> Result<(), Failure> {
+    let board = context.board(&who.board)?.id;
+    std::fs::create_dir_all(context.keys()).map_err(|error| {
+        Failure::environment(format!("cannot make `{}`", context.keys().display())).cause(&error)
+    })?;
+    let chip = chip(context, who, &board)?;
+    let trust = open_keys(&context.keys())?.trust;
+    let enrolled = enrolled(context, who, &board, &chip, &trust).await?;
+    let view = serde_json::json!({ "device": enrolled.device.to_string(), "board": board });
+    context
+        .terminal
+        .answer(&view, || format!("{}\n", enrolled.device));
+    Ok(())
 }
 
 struct Body<'a> {
@@ -311,23 +382,6 @@ fn address(flag: Option<SocketAddr>, setting: &str) -> Result<SocketAddr, Failur
         },
         Ok,
     )
-}
-
-/// `POST /api/v1/devices`, the one request a device makes over HTTP.
-async fn register(server: SocketAddr, board: &str, cohort: &str) -> Result<Identity, Failure> {
-    let unreachable = |error: std::io::Error| {
-        Failure::environment(format!("no server answers at {server}"))
-            .cause(&error)
-            .hint("`tinyops serve` starts one, `--server ADDRESS` looks elsewhere")
-    };
-    let wish = serde_json::json!({ "board": board, "cohort": cohort });
-    let answer = http::post(&server.to_string(), "/api/v1/devices", None, &wish)
-        .await
-        .map_err(unreachable)?;
-    serde_json::from_value(answer.body).map_err(|_| {
-        Failure::environment("the server did not register the device")
-            .because(format!("it answered {}", answer.status))
-    })
 }
 
 /// Readings from the recording, or from standard input, on a thread of their own.

@@ -1,6 +1,11 @@
+mod token;
+
+use std::path::Path;
+
 use serde::Serialize;
 use tinyops_fleet::ddi::NewTarget;
-use tinyops_fleet::enrol::{Entropy, NewDevice, device_password};
+use tinyops_fleet::enrol::{Entropy, NewDevice};
+use tinyops_fleet::enrolment::Bringer;
 use tinyops_fleet::{Fleet, Policy};
 use tinyops_store::{
     Db, DeviceId, alert,
@@ -12,6 +17,7 @@ use tinyops_store::{
 };
 
 use crate::{
+    cmd::serve::open_keys,
     cmd::tokens::packing,
     context::{Context, moment, now},
     failure::Failure,
@@ -30,8 +36,9 @@ enum Verb {
     Ls(Ls),
     Show(Show),
     Add(Add),
-    Token(Token),
+    Token(token::Token),
     Ddi(Ddi),
+    Allow(Allow),
     Revoke(Revoke),
 }
 
@@ -52,19 +59,27 @@ struct Show {
     device: DeviceId,
 }
 
-/// Register a device; its key and password are shown this once
+/// Enrol a device whose request you bring; the answer goes back to the device
+///
+/// The device makes its own key and prints the request (docs/formats/enrolment.md). Only that device can use the
+/// answer, which holds no secret. Devices that can reach the server enrol by themselves, with a class token or claim.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: tinyops devices add --board esp-eye --cohort basement")]
+#[command(
+    after_help = "Example: tinyops devices add --request 0103010000…1b0b --cohort basement --tag roof"
+)]
 struct Add {
-    /// Its board; `tinyops boards` lists them
-    #[arg(long)]
-    board: String,
+    /// What the device printed: hex digits, or a file of them
+    #[arg(long, value_name = "HEX|FILE", required_unless_present = "board")]
+    request: Option<String>,
+    /// The board of a device that has no key and polls hawkBit's DDI alone; `tinyops boards` lists them
+    #[arg(long, conflicts_with = "request", requires = "ddi")]
+    board: Option<String>,
+    /// The id of a device that has no key, 16 hex digits, if it has one already
+    #[arg(long, requires = "board")]
+    id: Option<DeviceId>,
     /// The devices that it is compared with
     #[arg(long, default_value = "default")]
     cohort: String,
-    /// Its id, 16 hex digits, if it has one already
-    #[arg(long)]
-    id: Option<DeviceId>,
     /// Further words to choose it by
     #[arg(long, value_name = "WORD")]
     tag: Vec<String>,
@@ -99,19 +114,18 @@ struct Ddi {
     target: TargetArgs,
 }
 
-/// Make a token with which devices of one board enrol themselves; it is shown this once
+/// Let a device that is known enrol once more: it was revoked, or lost its key
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: tinyops devices token --board esp-eye --cohort basement")]
-struct Token {
-    /// The board; `tinyops boards` lists them
-    #[arg(long)]
-    board: String,
-    /// The cohort that they join
-    #[arg(long, default_value = "default")]
-    cohort: String,
+#[command(after_help = "Example: tinyops devices allow 00000000000004d2 --hours 2")]
+struct Allow {
+    /// 16 hex digits
+    device: DeviceId,
+    /// Hours in which it may
+    #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=720))]
+    hours: u32,
 }
 
-/// Take a device's right to speak away
+/// Take a device's right to speak away; a server that runs ends its connection
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: tinyops devices revoke 00000000000004d2 --yes")]
 struct Revoke {
@@ -163,8 +177,9 @@ pub(crate) async fn run(context: &Context, args: &Devices) -> Result<(), Failure
         Verb::Ls(args) => ls(context, args).await,
         Verb::Show(args) => show(context, args).await,
         Verb::Add(args) => add(context, args).await,
-        Verb::Token(args) => token(context, args).await,
+        Verb::Token(args) => token::run(context, args).await,
         Verb::Ddi(args) => ddi(context, args).await,
+        Verb::Allow(args) => allow(context, args).await,
         Verb::Revoke(args) => revoke(context, args).await,
     }
 }
@@ -322,26 +337,10 @@ async fn add(context: &Context, args: &Add) -> Result<(), Failure> {
         )
         .hint("add `--ddi`"));
     }
-    let board = context.board(&args.board)?;
-    let (db, artifacts) = context.store().await?;
-    let new = NewDevice {
-        id: args.id,
-        board: board.id.clone(),
-        cohort: args.cohort.clone(),
-        tags: args.tag.clone(),
-        class_token: None,
+    let (device, answer, fleet) = match (&args.request, &args.board) {
+        (Some(given), _) => bring(context, args, given).await?,
+        (None, board) => keyless(context, args, board.as_deref().unwrap_or_default()).await?,
     };
-    let fleet = Fleet::new(db, artifacts, Policy::default());
-    let device = fleet
-        .register(&new, Entropy::from_system(), "command line", now())
-        .await?;
-    let key: String = device
-        .key
-        .0
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    let password = device_password(&device.key, device.id);
     let target = match args.ddi {
         true => Some(make_target(&fleet, device.id, &args.target).await?),
         false => None,
@@ -350,25 +349,88 @@ async fn add(context: &Context, args: &Add) -> Result<(), Failure> {
         "device": device.id.to_string(),
         "board": device.board,
         "cohort": device.cohort,
-        "key": key,
-        "password": password,
+        "answer": answer,
     });
     if let Some((controller, token)) = &target {
         view["controller"] = controller.as_str().into();
         view["target_token"] = token.as_str().into();
     }
     context.terminal.answer(&view, || {
-        let polls = target.as_ref().map(|(controller, token)| {
-            format!("controller    {controller}\ntarget token  {token}\n")
-        });
-        format!(
-            "device    {}\nkey       {key}\npassword  {password}\n{}Keep {} on the device: they are not shown again\n",
-            device.id,
-            polls.as_deref().unwrap_or_default(),
-            if polls.is_some() { "all" } else { "both" },
-        )
+        let mut text = format!("device        {}\n", device.id);
+        if let Some((controller, token)) = &target {
+            text += &format!(
+                "controller    {controller}\ntarget token  {token}\nKeep the token on the device: it is not shown again\n"
+            );
+        }
+        if let Some(answer) = &answer {
+            text += &format!(
+                "answer        {answer}\nGive the answer to the device: it makes its key of it\n"
+            );
+        }
+        text
     });
     Ok(())
+}
+
+/// Enrols the device whose request is brought; the answer in hex.
+async fn bring(
+    context: &Context,
+    args: &Add,
+    given: &str,
+) -> Result<(Device, Option<String>, Fleet), Failure> {
+    let request = request(given)?;
+    let (db, artifacts) = context.store().await?;
+    let keys = open_keys(&context.keys())?;
+    let fleet = Fleet::new(db, artifacts, Policy::default()).with_keys(keys);
+    let operator = Bringer::Operator {
+        actor: "command line",
+        cohort: &args.cohort,
+        tags: &args.tag,
+    };
+    let enrolled = fleet
+        .enrol(&request, operator, Entropy::from_system(), now())
+        .await?;
+    let bytes = enrolled.answer.iter();
+    let answer: String = bytes.map(|byte| format!("{byte:02x}")).collect();
+    Ok((enrolled.device, Some(answer), fleet))
+}
+
+/// Registers a device that speaks no envelopes.
+async fn keyless(
+    context: &Context,
+    args: &Add,
+    board: &str,
+) -> Result<(Device, Option<String>, Fleet), Failure> {
+    let new = NewDevice {
+        id: args.id,
+        board: context.board(board)?.id,
+        cohort: args.cohort.clone(),
+        tags: args.tag.clone(),
+    };
+    let (db, artifacts) = context.store().await?;
+    let fleet = Fleet::new(db, artifacts, Policy::default());
+    let device = fleet
+        .register_keyless(&new, Entropy::from_system(), "command line", now())
+        .await?;
+    Ok((device, None, fleet))
+}
+
+/// The bytes of a request in hex digits, or of a file of them.
+fn request(given: &str) -> Result<Vec<u8>, Failure> {
+    let is_hex = |text: &str| text.len() > 100 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    let text = match is_hex(given) {
+        true => given.to_owned(),
+        false => std::fs::read_to_string(Path::new(given)).map_err(|error| {
+            Failure::question(format!("cannot read the request `{given}`")).cause(&error)
+        })?,
+    };
+    let text = text.trim();
+    let pair = |at: usize| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();
+    let bytes: Option<Vec<u8>> = (0..text.len()).step_by(2).map(pair).collect();
+    bytes.ok_or_else(|| {
+        Failure::question("the request is no hex digits")
+            .hint("docs/formats/enrolment.md says what a request is")
+    })
 }
 
 async fn ddi(context: &Context, args: &Ddi) -> Result<(), Failure> {
@@ -399,20 +461,21 @@ async fn make_target(
     Ok((target.controller, token))
 }
 
-async fn token(context: &Context, args: &Token) -> Result<(), Failure> {
-    let board = context.board(&args.board)?;
+async fn allow(context: &Context, args: &Allow) -> Result<(), Failure> {
     let fleet = context.fleet().await?;
-    let token = fleet
-        .make_token(
-            &board.id,
-            &args.cohort,
-            Entropy::from_system(),
-            "command line",
-            now(),
-        )
+    let until = now().plus_ms(i64::from(args.hours) * 3_600_000);
+    fleet
+        .allow(args.device, until, "command line", now())
         .await?;
-    let view = serde_json::json!({ "token": token, "board": board.id, "cohort": args.cohort });
-    context.terminal.answer(&view, || format!("{token}\n"));
+    let view =
+        serde_json::json!({ "device": args.device.to_string(), "allowed_until_ms": until.0 });
+    context.terminal.answer(&view, || {
+        format!(
+            "device {} may enrol once more until {} UTC\n",
+            args.device,
+            moment(until)
+        )
+    });
     Ok(())
 }
 
@@ -420,8 +483,15 @@ async fn revoke(context: &Context, args: &Revoke) -> Result<(), Failure> {
     let fleet = context.fleet().await?;
     let plan = format!("device {} may not speak any more", args.device);
     context.terminal.confirm(&plan, args.yes)?;
-    fleet.revoke(args.device, "command line", now()).await?;
-    let view = serde_json::json!({ "device": args.device.to_string(), "state": "revoked" });
+    let proof = fleet.revoke(args.device, "command line", now()).await?;
+    if let Some(proof) = proof.as_ref().filter(|proof| proof.contains(' ')) {
+        context.terminal.note(format_args!(
+            "it was let in by {proof}: revoke that too if whoever has the device may know it"
+        ));
+    }
+    let view = serde_json::json!({
+        "device": args.device.to_string(), "state": "revoked", "enrolled_by": proof,
+    });
     context.terminal.answer(&view, || format!("{plan}\n"));
     Ok(())
 }

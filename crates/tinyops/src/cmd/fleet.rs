@@ -238,6 +238,7 @@ impl World {
             let config = Config {
                 device: citizen.id,
                 key: citizen.key.clone(),
+                first_uplink: 0,
                 roots: self.trust.roots,
                 keys: self.trust.keys,
                 board: self.board,

@@ -258,6 +258,7 @@ fn config(device: DeviceId, key: DeviceKey, trust: &Trust, kind: Kind) -> Config
     Config {
         device,
         key,
+        first_uplink: 0,
         roots: trust.roots,
         keys: trust.keys,
         board: BOARD,

@@ -156,11 +156,12 @@ impl Session {
         self.frame_counter += 1;
         let path = "/api/v1/lorawan/chirpstack?event=up";
         let answer = http::post(&self.server, path, None, &event).await?;
+        let told = answer.document();
         if answer.status != 200 {
-            let message = answer.body["message"].as_str().unwrap_or("no reason given");
+            let message = told["message"].as_str().unwrap_or("no reason given");
             return Err(io::Error::other(message.to_owned()));
         }
-        let document = &answer.body["down"]["document"];
+        let document = &told["down"]["document"];
         if let (Some(port), Some(data)) = (document["fPort"].as_u64(), document["data"].as_str()) {
             let mut bytes = vec![0; data.len()];
             let len = base64::decode(data.as_bytes(), &mut bytes).unwrap_or(0);
@@ -177,7 +178,7 @@ impl Session {
                 let _ = self.inbox.send(down).await;
             }
         }
-        Ok(answer.body["waiting"].as_u64().unwrap_or(0))
+        Ok(told["waiting"].as_u64().unwrap_or(0))
     }
 
     /// An uplink as ChirpStack v4 posts it, without what is known of gateways: nobody reads that here.

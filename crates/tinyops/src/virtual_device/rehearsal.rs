@@ -60,6 +60,7 @@ impl Rehearsal {
         let config = Config {
             device: row.id,
             key: row.key.clone(),
+            first_uplink: 0,
             roots: keys.trust.roots,
             keys: keys.trust.keys,
             board: BOARD,

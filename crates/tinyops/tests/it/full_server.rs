@@ -11,6 +11,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use tinyops_fleet::enrol::device_password;
 use tinyops_wire::{DeviceKey, Envelope, Frame, ModelId, envelope::Direction, frame::Hello};
 
 use crate::workplace::{Workplace, recording};
@@ -386,17 +387,23 @@ struct Reporter {
 
 impl Reporter {
     fn new(site: &Site<'_>, cohort: &str) -> Reporter {
+        let (secret, request) = site.place.request(None);
         let (code, said) = site.tinyops(&[
-            "devices", "add", "--board", "esp-eye", "--cohort", cohort, "--json",
+            "devices",
+            "add",
+            "--request",
+            &request,
+            "--cohort",
+            cohort,
+            "--json",
         ]);
         assert_eq!(code, 0, "{said}");
         let added: Value = serde_json::from_str(&said).unwrap();
-        let text = |name: &str| added[name].as_str().unwrap().to_owned();
-        let key: tinyops_wire::Digest = text("key").parse().unwrap();
+        let (device, key) = site.place.opened(&secret, &request, &added);
         Reporter {
-            device: text("device"),
-            key: DeviceKey(key.0),
-            password: text("password"),
+            device: device.to_string(),
+            password: device_password(&key, device),
+            key,
             sequence: 0,
         }
     }

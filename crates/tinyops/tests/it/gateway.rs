@@ -76,17 +76,9 @@ impl Drop for Running {
     }
 }
 
-/// A registered device with its key.
+/// A device that is enrolled, with its key.
 fn device(place: &Workplace) -> (DeviceId, DeviceKey) {
-    let added = place
-        .check(&["devices", "add", "--board", "esp-eye", "--json"], 0)
-        .json();
-    let key = added["key"].as_str().unwrap();
-    let key: tinyops_wire::Digest = key.parse().unwrap();
-    (
-        added["device"].as_str().unwrap().parse().unwrap(),
-        DeviceKey(key.0),
-    )
+    place.enrolled()
 }
 
 /// What a device says when it boots, as it goes over the line.

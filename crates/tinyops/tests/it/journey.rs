@@ -182,18 +182,13 @@ fn from_recordings_to_a_device_and_back() {
     }
 
     // To a device, and back from what its reports carry.
+    let (_, request) = place.request(Some(DeviceId(1234)));
     let device = check_shape(
         &place,
         "devices-add",
-        &[
-            "devices",
-            "add",
-            "--board",
-            "esp-eye",
-            "--id",
-            "00000000000004d2",
-        ],
+        &["devices", "add", "--request", &request],
     );
+    assert_eq!(device["device"], "00000000000004d2");
     let device = device["device"].as_str().unwrap();
     check_shape(
         &place,

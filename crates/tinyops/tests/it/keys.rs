@@ -181,7 +181,8 @@ fn a_release_is_signed_where_its_key_is() {
         offline.path(".tinyops/release.key"),
     )
     .unwrap();
-    server.check(&["devices", "add", "--board", "esp-eye"], 0);
+    let (_, request) = server.request(None);
+    server.check(&["devices", "add", "--request", &request], 0);
     let refused = server.check(&["rollout", "start", "fan@1"], 2);
     assert!(
         refused.stderr.contains("no release key"),

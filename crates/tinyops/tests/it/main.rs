@@ -2,6 +2,7 @@
 
 mod boards;
 mod compare;
+mod enrolment;
 mod full;
 mod full_server;
 mod gateway;

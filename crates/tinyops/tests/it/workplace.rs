@@ -6,10 +6,16 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::atomic::{AtomicU8, Ordering},
 };
 
 use serde_json::Value;
 use tempfile::TempDir;
+use tinyops_fleet::KeyFolder;
+use tinyops_wire::{
+    DeviceId, DeviceKey,
+    enrolment::{EnrolmentSecret, Proof, REQUEST_BYTES_MAX, Request, open},
+};
 
 pub(crate) const SETTINGS: &str = r#"
 [project]
@@ -71,6 +77,47 @@ pub(crate) struct Workplace {
 }
 
 impl Workplace {
+    /// A device's own key, and the request in hex that an operator brings for it.
+    pub(crate) fn request(&self, device: Option<DeviceId>) -> (EnrolmentSecret, String) {
+        static COUNT: AtomicU8 = AtomicU8::new(1);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let secret = EnrolmentSecret::from_bytes([number; 32]);
+        let request = Request {
+            key_set: 1,
+            device,
+            public: secret.public(),
+            nonce: [number; 16],
+            board: "esp-eye",
+        };
+        let mut bytes = [0; REQUEST_BYTES_MAX];
+        let written = request.encode(Proof::Operator, &mut bytes).unwrap();
+        (secret, hex(&bytes[..written]))
+    }
+
+    /// A device that an operator has enrolled, and its key as the device itself comes to it.
+    pub(crate) fn enrolled(&self) -> (DeviceId, DeviceKey) {
+        let (secret, request) = self.request(None);
+        let args = ["devices", "add", "--request", &request, "--json"];
+        let added = self.check(&args, 0).json();
+        self.opened(&secret, &request, &added)
+    }
+
+    /// What the device makes of what `devices add` answered.
+    pub(crate) fn opened(
+        &self,
+        secret: &EnrolmentSecret,
+        request: &str,
+        added: &Value,
+    ) -> (DeviceId, DeviceKey) {
+        let trust = KeyFolder::new(&self.path(".tinyops")).trust().unwrap();
+        let trust = trust.unwrap();
+        let answer = unhex(added["answer"].as_str().unwrap());
+        let request = unhex(request);
+        let opened = open(secret, &request, &answer, &trust.roots, &trust.keys).unwrap();
+        assert_eq!(added["device"], opened.device.to_string());
+        (opened.device, opened.key)
+    }
+
     /// An empty folder.
     pub(crate) fn empty() -> Self {
         Self {
@@ -179,4 +226,13 @@ pub(crate) fn recording(machine: f32, hz: f32) -> String {
         );
     }
     text
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let pair = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
+    (0..text.len()).step_by(2).map(pair).collect()
 }

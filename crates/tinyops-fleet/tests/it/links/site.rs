@@ -330,6 +330,7 @@ impl Device {
         let config = Config {
             device: server.device,
             key: server.key.clone(),
+            first_uplink: 0,
             roots: server.keys.trust.roots,
             keys: server.keys.trust.keys,
             blocks: if is_http {

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeSet;
 
+use tinyops_fleet::credential::NewToken;
+use tinyops_fleet::enrol::Entropy;
 use tinyops_store::alert::{self, NewAlert};
 use tinyops_store::drift::Scope;
 use tinyops_store::model::{self, NewModel};
 use tinyops_store::{ModelId, audit};
 use tinyops_wire::payload::{self, SectionId};
 
+use super::enrolment::New;
 use super::*;
 
 /// One call in an order in which each can succeed: method, path in the document, path, body, status.
@@ -15,9 +18,14 @@ type Call = (&'static str, &'static str, &'static str, Value, u16);
 
 fn calls() -> Vec<Call> {
     let why = || json!({ "why": "a test" });
-    let device = json!({ "board": "esp-eye", "cohort": "hall-2", "device": "00000000000000aa" });
-    let spare = json!({ "board": "esp-eye", "device": "00000000000000bb" });
-    let class = json!({ "board": "esp-eye", "cohort": "hall-2" });
+    let request = |number: u8| New::of(number, Some(number.into()), "esp-eye").hex();
+    let device = json!({ "request": request(0xaa), "cohort": "hall-2" });
+    let spare = json!({ "request": request(0xbb) });
+    let class = json!({ "board": "esp-eye", "cohort": "hall-2", "uses": 2 });
+    let authority = json!({
+        "name": "plant-2",
+        "public": "a9fc37a8e5da8fca49bde9637fc0e5a9fa0bac8d94d9e0bdec9e9f4f8bbc50f8",
+    });
     let token = json!({ "name": "ana", "role": "operator" });
     let round = json!({ "model": "11111111", "why": "a test" });
     let rollout = || json!({ "model": "fan", "version": 1 });
@@ -40,10 +48,45 @@ fn calls() -> Vec<Call> {
         ),
         (
             "post",
+            "/api/v1/devices/{device}/allow",
+            "/api/v1/devices/00000000000000bb/allow",
+            json!({}),
+            204,
+        ),
+        (
+            "post",
             "/api/v1/class-tokens",
             "/api/v1/class-tokens",
             class,
             201,
+        ),
+        (
+            "delete",
+            "/api/v1/class-tokens/{token}",
+            "/api/v1/class-tokens/8c1f00e2a4b3d596",
+            Value::Null,
+            204,
+        ),
+        (
+            "post",
+            "/api/v1/claim-authorities",
+            "/api/v1/claim-authorities",
+            authority,
+            201,
+        ),
+        (
+            "delete",
+            "/api/v1/claim-authorities/{name}",
+            "/api/v1/claim-authorities/plant-2",
+            Value::Null,
+            204,
+        ),
+        (
+            "delete",
+            "/api/v1/claims/{serial}",
+            "/api/v1/claims/S-0042",
+            Value::Null,
+            204,
         ),
         ("post", "/api/v1/tokens", "/api/v1/tokens", token, 201),
         (
@@ -135,6 +178,19 @@ async fn seed(app: &App) {
         advice: "look".into(),
         detail: json!({}),
     };
+    let token = NewToken {
+        board: "esp-eye".into(),
+        cohort: "hall-2".into(),
+        tags: Vec::new(),
+        uses: 1,
+        expires_at: None,
+    };
+    let mut entropy = [5; 40];
+    entropy[32..].copy_from_slice(&0x8c1f_00e2_a4b3_d596_u64.to_le_bytes());
+    let made = app
+        .fleet()
+        .make_class_token(&token, Entropy(entropy), "test", NOW);
+    made.await.unwrap();
     let tx = app.db().begin("seed").await.unwrap();
     model::add(&tx, &new, NOW).await.unwrap();
     alert::raise(&tx, &alarm, NOW).await.unwrap();
@@ -150,7 +206,7 @@ async fn every_call_that_changes_something_leaves_an_entry() {
     let app = app(Some("0123456789abcdef0123456789abcdef")).await;
     seed(&app).await;
     let fleet = app.fleet();
-    let entropy = tinyops_fleet::enrol::Entropy([9; 40]);
+    let entropy = Entropy([9; 40]);
     let role = tinyops_store::access::Role::Admin;
     let made = fleet.make_access_token("walker", role, None, entropy, "test", NOW);
     let (_, token) = made.await.unwrap();
@@ -211,6 +267,13 @@ async fn every_call_that_changes_something_leaves_an_entry() {
         assert_eq!(newest.actor, "walker", "{method} {path}: {newest:?}");
         audited.remove(&format!("{method} {operation}"));
     }
+    // A device proves itself by what it sends, and its entry names what let it in.
+    let answer = enrolment::enrol_by_token(&app, &router).await;
+    assert_eq!(answer, StatusCode::OK);
+    let newest = audit::list(app.db(), 1).await.unwrap().remove(0);
+    assert_eq!(newest.action, "device.enrol");
+    assert!(newest.actor.starts_with("class token "), "{newest:?}");
+    audited.remove("post /api/v1/enrol");
     assert!(
         audited.is_empty(),
         "these calls have no recipe in this test: {audited:?}"

@@ -6,28 +6,31 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use tinyops_store::{DeviceId, Readers, write_whole};
-use tinyops_wire::DeviceKey;
+use tinyops_store::{Readers, write_whole};
 
 use crate::{
     failure::Failure,
     virtual_device::{Room, VirtualDevice},
 };
 
-/// Who the device is.
+/// Who the device is, or how far it has come with becoming someone.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Identity {
-    device: String,
-    key: String,
-}
-
-impl Identity {
-    /// The device's id and key; `path` is only for the words of an error.
-    pub(super) fn read(&self, path: &Path) -> Result<(DeviceId, DeviceKey), Failure> {
-        let device = self.device.parse().map_err(|_| no_identity(path))?;
-        let key: tinyops_store::Digest = self.key.parse().map_err(|_| no_identity(path))?;
-        Ok((device, DeviceKey(key.0)))
-    }
+#[serde(untagged)]
+pub(super) enum Identity {
+    /// It is enrolled.
+    Enrolled {
+        device: String,
+        /// The key that it shares with its server.
+        key: String,
+        #[serde(default)]
+        first_uplink: u32,
+    },
+    /// It has asked, and has no answer yet: the same request is answered the same.
+    Asking {
+        /// The private half of the key that it made.
+        secret: String,
+        request: String,
+    },
 }
 
 /// The two files, and what of the flash is in them.
@@ -62,7 +65,7 @@ impl Chip {
                     bytes.len(),
                     chip.flash_bytes
                 ))
-                .hint("remove it together with the identity: the device then registers anew"));
+                .hint("remove it together with the identity: the device then enrols anew"));
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(unreadable(&flash, &error)),
@@ -70,16 +73,31 @@ impl Chip {
         Ok(chip)
     }
 
-    /// Who it is, if that is known: it ran before, or `tinyops devices add --json` wrote the file.
-    pub(super) fn identity(&self) -> Result<Option<(DeviceId, DeviceKey)>, Failure> {
+    /// Who it is, if that is known, because it ran before.
+    pub(super) fn identity(&self) -> Result<Option<Identity>, Failure> {
         let bytes = match fs::read(&self.path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(unreadable(&self.path, &error)),
         };
-        let identity: Identity = serde_json::from_slice(&bytes)
-            .map_err(|error| no_identity(&self.path).cause(&error))?;
-        identity.read(&self.path).map(Some)
+        let identity = serde_json::from_slice(&bytes);
+        identity
+            .map(Some)
+            .map_err(|error| self.no_identity().cause(&error))
+    }
+
+    /// Forgets who it is: the next run asks anew.
+    pub(super) fn forget_identity(&self) -> Result<(), Failure> {
+        fs::remove_file(&self.path).map_err(|error| unwritable(&self.path, &error))
+    }
+
+    /// What is said of a file that holds no identity.
+    pub(super) fn no_identity(&self) -> Failure {
+        Failure::question(format!(
+            "`{}` is no identity of a device",
+            self.path.display()
+        ))
+        .hint("remove it: the device then enrols anew; or name another file with `--identity`")
     }
 
     /// Writes down who it is.
@@ -113,11 +131,6 @@ impl Chip {
         name.push(".flash");
         name.into()
     }
-}
-
-fn no_identity(path: &Path) -> Failure {
-    Failure::question(format!("`{}` is no identity of a device", path.display()))
-        .hint("remove it: the device then registers anew; or name another file with `--identity`")
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Failure {

@@ -71,19 +71,20 @@ impl Upstream {
         let brought = json!({ "up": up, "devices": devices, "again": again });
         let path = "/api/v1/gateway/exchange";
         let answer = http::post(&self.server, path, self.token.as_deref(), &brought).await?;
-        if answer.status != 200 {
-            let message = answer.body["message"].as_str().unwrap_or("no reason given");
+        let (status, document) = (answer.status, answer.document());
+        if status != 200 {
+            let message = document["message"].as_str().unwrap_or("no reason given");
             return Err(Problem::Refused {
-                status: answer.status,
+                status,
                 message: message.to_owned(),
             });
         }
-        let kept = answer.body["kept"].as_array().ok_or(Problem::Answer)?;
+        let kept = document["kept"].as_array().ok_or(Problem::Answer)?;
         if kept.len() != batch.envelopes.len() {
             return Err(Problem::Answer);
         }
         let is_empty = hub.stored(&batch, kept.iter().map(|kept| kept == &Value::Bool(true)));
-        for delivery in answer.body["down"].as_array().into_iter().flatten() {
+        for delivery in document["down"].as_array().into_iter().flatten() {
             let device = delivery["device"]
                 .as_str()
                 .and_then(|text| text.parse().ok());
