@@ -1,18 +1,23 @@
 //! Taking in what devices tell: checked, stored once, judged. Nothing that a device sends stops anything.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use tinyops_store::device::{Device, DeviceState};
 use tinyops_store::hello::Hello;
+use tinyops_store::intake_log::{Group, GroupId};
 use tinyops_store::outcome::Outcome;
 use tinyops_store::presence::Presence;
 use tinyops_store::report::Report;
-use tinyops_store::{DeviceId, Timestamp, Tx, device, hello, outcome, presence, report};
+use tinyops_store::{
+    DeviceId, DeviceKey, Timestamp, Tx, device, hello, intake_log, outcome, presence, report,
+};
 use tinyops_wire::block::BlockRequest;
 use tinyops_wire::envelope::Direction;
 use tinyops_wire::frame::Reason;
 use tinyops_wire::{Envelope, Frame, Sealed};
 
+use crate::intake_log::Entry;
 use crate::watch::Observation;
 use crate::{Event, Fleet, FleetError};
 
@@ -23,6 +28,16 @@ pub struct Uplink<'a> {
     pub from: Option<DeviceId>,
     /// The bytes.
     pub bytes: &'a [u8],
+}
+
+impl Uplink<'_> {
+    /// The devices whose rows it takes to judge it.
+    pub(crate) fn names(&self) -> impl Iterator<Item = DeviceId> {
+        let sender = Sealed::parse(self.bytes).map(|sealed| sealed.device());
+        let sender = sender.ok();
+        let carrier = self.from.filter(|from| Some(*from) != sender);
+        sender.into_iter().chain(carrier)
+    }
 }
 
 /// What became of an envelope.
@@ -36,6 +51,23 @@ pub struct Verdict {
     pub device: Option<DeviceId>,
     /// Sealed envelopes to send back now (the blocks that it asked for).
     pub down: Vec<Vec<u8>>,
+}
+
+impl Verdict {
+    pub(crate) fn of(device: DeviceId) -> Verdict {
+        Verdict {
+            device: Some(device),
+            ..Verdict::default()
+        }
+    }
+
+    pub(crate) fn refused(refusal: Refusal, blamed: Option<DeviceId>) -> Verdict {
+        Verdict {
+            refusal: Some(refusal),
+            device: blamed,
+            ..Verdict::default()
+        }
+    }
 }
 
 /// Why an envelope was dropped.
@@ -57,6 +89,25 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Every case; the intake log knows them by their places here, so new ones come last.
+    pub(crate) const ALL: [Refusal; 6] = [
+        Refusal::Envelope,
+        Refusal::UnknownDevice,
+        Refusal::Revoked,
+        Refusal::OtherDevice,
+        Refusal::Tag,
+        Refusal::Frame,
+    ];
+
+    pub(crate) fn code(self) -> u8 {
+        let place = Refusal::ALL.iter().position(|refusal| *refusal == self);
+        place.map_or(0, |place| place as u8 + 1)
+    }
+
+    pub(crate) fn of_code(code: u8) -> Option<Refusal> {
+        Refusal::ALL.get(usize::from(code).checked_sub(1)?).copied()
+    }
+
     /// Its name, for logs and metrics.
     pub fn word(self) -> &'static str {
         match self {
@@ -89,9 +140,19 @@ impl Fleet {
         if uplinks.is_empty() {
             return Ok((Vec::new(), Vec::new()));
         }
+        self.ingest(&[], uplinks, now).await
+    }
+
+    /// Folds groups of the intake log into the records and takes in envelopes after them, in one transaction.
+    pub(crate) async fn ingest(
+        &self,
+        groups: &[Group],
+        uplinks: &[Uplink<'_>],
+        now: Timestamp,
+    ) -> Result<(Vec<Verdict>, Vec<Event>), FleetError> {
         let mut tries = 1;
         loop {
-            match self.try_ingest(uplinks, now).await {
+            match self.try_ingest(groups, uplinks, now).await {
                 Err(FleetError::Store(error)) if error.is_conflict() && tries < TRIES => tries += 1,
                 done => return done,
             }
@@ -100,20 +161,32 @@ impl Fleet {
 
     async fn try_ingest(
         &self,
+        groups: &[Group],
         uplinks: &[Uplink<'_>],
         now: Timestamp,
     ) -> Result<(Vec<Verdict>, Vec<Event>), FleetError> {
         let tx = self.db.begin("ingest").await?;
-        let mut batch = Batch::read(&tx, uplinks).await?;
+        let logged = claim(&tx, groups).await?;
+        let mut batch = Batch::read(&tx, &logged, uplinks).await?;
+        let mut offences = Vec::new();
+        for (entry, at) in &logged {
+            offences.extend(batch.recall(entry, *at));
+        }
         let mut verdicts = Vec::with_capacity(uplinks.len());
-        for uplink in uplinks {
-            verdicts.push(batch.take(uplink, now));
+        for (index, uplink) in uplinks.iter().enumerate() {
+            let verdict = batch.take(index, uplink, now);
+            if let (Some(refusal), true, Some(device)) =
+                (verdict.refusal, verdict.first_offence, verdict.device)
+            {
+                offences.push((refusal, device));
+            }
+            verdicts.push(verdict);
         }
         let is_new = report::add_many(&tx, &batch.reports).await?;
         for ((report, fresh), is_new) in batch.reports.iter().zip(&batch.reports_fresh).zip(is_new)
         {
-            if let Some(entry) = batch.entries.get_mut(&report.device) {
-                entry.count_report(is_new, *fresh, report.frame.len());
+            if let Some(stream) = batch.streams.get_mut(&report.device) {
+                stream.count_report(is_new, *fresh, report.frame.len());
             }
         }
         outcome::add_many(&tx, &batch.outcomes).await?;
@@ -123,18 +196,14 @@ impl Fleet {
         events.extend(self.collect(&tx, &batch.observations, now).await?);
         self.answer_requests(&tx, &batch, &mut verdicts).await?;
         let presences: Vec<Presence> = batch
-            .entries
+            .streams
             .values()
-            .map(|entry| entry.presence.clone())
+            .map(|stream| stream.presence.clone())
             .collect();
         presence::put_many(&tx, &presences).await?;
         tx.commit().await?;
-        for verdict in &verdicts {
-            if let (Some(refusal), true, Some(device)) =
-                (verdict.refusal, verdict.first_offence, verdict.device)
-            {
-                tracing::warn!(%device, refusal = refusal.word(), "envelope dropped, further ones are only counted");
-            }
+        for (refusal, device) in offences {
+            tracing::warn!(%device, refusal = refusal.word(), "envelope dropped, further ones are only counted");
         }
         Ok((verdicts, events))
     }
@@ -147,14 +216,14 @@ impl Fleet {
         verdicts: &mut [Verdict],
     ) -> Result<(), FleetError> {
         for (index, device, request) in &batch.requests {
-            let Some(entry) = batch.entries.get(device) else {
+            let Some(stream) = batch.streams.get(device) else {
                 continue;
             };
             let Some(capsule) = self.capsule_for(tx, *device, request).await? else {
                 continue;
             };
             verdicts[*index].down = self
-                .seal_blocks(tx, &entry.device, request, &capsule)
+                .seal_blocks(tx, &stream.device, request, &capsule)
                 .await?;
         }
         Ok(())
@@ -193,33 +262,88 @@ async fn note_holdings(
     Ok(hello::put_many(tx, &hellos).await?)
 }
 
+/// Removes groups from the intake log; their envelopes and when each came, without those that another process folded.
+async fn claim<'a>(
+    tx: &Tx,
+    groups: &'a [Group],
+) -> Result<Vec<(Entry<'a>, Timestamp)>, FleetError> {
+    if groups.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids: Vec<GroupId> = groups.iter().map(|group| group.id).collect();
+    let was_there = intake_log::remove_many(tx, &ids).await?;
+    let mut logged = Vec::new();
+    for (group, was_there) in groups.iter().zip(was_there) {
+        let entries = crate::intake_log::read(&group.entries).filter(|_| was_there);
+        let entries = entries.into_iter().flatten();
+        logged.extend(entries.map(|entry| (entry, group.at)));
+    }
+    Ok(logged)
+}
+
+/// The keys of devices, and whether they may speak.
+pub(crate) trait KeyBook {
+    fn key(&self, device: DeviceId) -> Option<(&DeviceKey, DeviceState)>;
+}
+
+/// Opens an envelope, or says why not and who is known to be to blame.
+pub(crate) fn open<'a>(
+    keys: &impl KeyBook,
+    uplink: &Uplink<'a>,
+) -> Result<Envelope<'a>, (Refusal, Option<DeviceId>)> {
+    let sealed = Sealed::parse(uplink.bytes).map_err(|_| (Refusal::Envelope, None))?;
+    let device = sealed.device();
+    if uplink.from.is_some_and(|from| from != device) {
+        return Err((Refusal::OtherDevice, uplink.from));
+    }
+    let (key, state) = keys.key(device).ok_or((Refusal::UnknownDevice, None))?;
+    if state != DeviceState::Active {
+        return Err((Refusal::Revoked, Some(device)));
+    }
+    sealed
+        .open(key, Direction::Up)
+        .map_err(|_| (Refusal::Tag, Some(device)))
+}
+
 /// What one batch reads, and what it will write.
 struct Batch<'a> {
-    entries: HashMap<DeviceId, Entry>,
+    streams: HashMap<DeviceId, Stream>,
     reports: Vec<Report>,
     reports_fresh: Vec<bool>,
     outcomes: Vec<Outcome>,
     /// Authentic frames that came in order, with their devices as they were read.
     observations: Vec<Observation<'a>>,
     requests: Vec<(usize, DeviceId, BlockRequest)>,
-    taken: usize,
 }
 
 /// One device of a batch.
-struct Entry {
+struct Stream {
     device: Device,
+    /// Shared by what the batch observes of it.
+    cohort: Arc<str>,
+    dither_seed: u64,
     presence: Presence,
 }
 
+impl KeyBook for HashMap<DeviceId, Stream> {
+    fn key(&self, device: DeviceId) -> Option<(&DeviceKey, DeviceState)> {
+        let device = &self.get(&device)?.device;
+        Some((&device.key, device.state))
+    }
+}
+
 impl<'a> Batch<'a> {
-    async fn read(tx: &Tx, uplinks: &[Uplink<'_>]) -> Result<Batch<'a>, FleetError> {
-        let named = |uplink: &Uplink<'_>| {
-            Sealed::parse(uplink.bytes)
-                .ok()
-                .map(|sealed| sealed.device())
+    async fn read(
+        tx: &Tx,
+        logged: &[(Entry<'_>, Timestamp)],
+        uplinks: &[Uplink<'_>],
+    ) -> Result<Batch<'a>, FleetError> {
+        let sender = |(entry, _): &(Entry<'_>, Timestamp)| match entry {
+            Entry::Authentic(envelope) => envelope.device,
+            Entry::Refused(_, device) => *device,
         };
-        let mut ids: Vec<DeviceId> = uplinks.iter().filter_map(named).collect();
-        ids.extend(uplinks.iter().filter_map(|uplink| uplink.from));
+        let mut ids: Vec<DeviceId> = logged.iter().map(sender).collect();
+        ids.extend(uplinks.iter().flat_map(Uplink::names));
         ids.sort_unstable();
         ids.dedup();
         let devices: Vec<Device> = device::get_many(tx, &ids)
@@ -229,83 +353,91 @@ impl<'a> Batch<'a> {
             .collect();
         let known: Vec<DeviceId> = devices.iter().map(|device| device.id).collect();
         let presences = presence::get_many(tx, &known).await?;
-        let entry =
-            |(device, presence): (Device, Presence)| (device.id, Entry { device, presence });
+        let stream = |(device, presence): (Device, Presence)| {
+            let stream = Stream {
+                cohort: device.cohort.as_str().into(),
+                dither_seed: device.key.dither_seed(),
+                device,
+                presence,
+            };
+            (stream.device.id, stream)
+        };
         Ok(Batch {
-            entries: devices.into_iter().zip(presences).map(entry).collect(),
+            streams: devices.into_iter().zip(presences).map(stream).collect(),
             reports: Vec::new(),
             reports_fresh: Vec::new(),
             outcomes: Vec::new(),
             observations: Vec::new(),
             requests: Vec::new(),
-            taken: 0,
         })
     }
 
+    /// Notes what an envelope of the intake log says; answers with a first offence.
+    fn recall(&mut self, entry: &Entry<'a>, at: Timestamp) -> Option<(Refusal, DeviceId)> {
+        match entry {
+            Entry::Authentic(envelope) => {
+                // Its frame was known when it came, and nobody waits for an answer to it.
+                let frame = Frame::decode(envelope.body).ok()?;
+                self.note(None, envelope, frame, at);
+                None
+            }
+            Entry::Refused(refusal, device) => {
+                let is_first = self.blame(Some(*device));
+                is_first.then_some((*refusal, *device))
+            }
+        }
+    }
+
     /// Checks one envelope and notes what it says.
-    fn take(&mut self, uplink: &Uplink<'a>, now: Timestamp) -> Verdict {
-        let index = self.taken;
-        self.taken += 1;
-        let blamed = match self.open(uplink) {
+    fn take(&mut self, index: usize, uplink: &Uplink<'a>, now: Timestamp) -> Verdict {
+        let (refusal, blamed) = match open(&self.streams, uplink) {
             Ok(envelope) => match Frame::decode(envelope.body) {
                 Ok(frame) => {
-                    self.note(index, &envelope, frame, now);
-                    return Verdict {
-                        device: Some(envelope.device),
-                        ..Verdict::default()
-                    };
+                    self.note(Some(index), &envelope, frame, now);
+                    return Verdict::of(envelope.device);
                 }
                 Err(_) => (Refusal::Frame, Some(envelope.device)),
             },
             Err(blamed) => blamed,
         };
-        let (refusal, device) = blamed;
         // Whoever sent it, it came in this device's name or over its connection.
-        let offender = device.or(uplink.from);
-        let entry = offender.and_then(|device| self.entries.get_mut(&device));
-        let first_offence = entry.is_some_and(|entry| {
-            entry.presence.malformed_count += 1;
-            entry.presence.malformed_count == 1
-        });
+        let offender = blamed.or(uplink.from);
         Verdict {
-            refusal: Some(refusal),
-            first_offence,
-            device: offender,
-            down: Vec::new(),
+            first_offence: self.blame(offender),
+            ..Verdict::refused(refusal, offender)
         }
     }
 
-    fn open(&self, uplink: &Uplink<'a>) -> Result<Envelope<'a>, (Refusal, Option<DeviceId>)> {
-        let sealed = Sealed::parse(uplink.bytes).map_err(|_| (Refusal::Envelope, None))?;
-        let device = sealed.device();
-        if uplink.from.is_some_and(|from| from != device) {
-            return Err((Refusal::OtherDevice, uplink.from));
-        }
-        let entry = self
-            .entries
-            .get(&device)
-            .ok_or((Refusal::UnknownDevice, None))?;
-        if entry.device.state != DeviceState::Active {
-            return Err((Refusal::Revoked, Some(device)));
-        }
-        sealed
-            .open(&entry.device.key, Direction::Up)
-            .map_err(|_| (Refusal::Tag, Some(device)))
+    /// Counts an envelope that was dropped; whether it is the device's first.
+    fn blame(&mut self, offender: Option<DeviceId>) -> bool {
+        let stream = offender.and_then(|device| self.streams.get_mut(&device));
+        stream.is_some_and(|stream| {
+            stream.presence.malformed_count += 1;
+            stream.presence.malformed_count == 1
+        })
     }
 
-    fn note(&mut self, index: usize, envelope: &Envelope<'a>, frame: Frame<'a>, now: Timestamp) {
-        let Some(entry) = self.entries.get_mut(&envelope.device) else {
+    /// `index` is the place of the verdict that an answer goes with.
+    fn note(
+        &mut self,
+        index: Option<usize>,
+        envelope: &Envelope<'a>,
+        frame: Frame<'a>,
+        now: Timestamp,
+    ) {
+        let Some(stream) = self.streams.get_mut(&envelope.device) else {
             return;
         };
         let is_boot = matches!(frame, Frame::Hello(_));
-        let fresh = entry.presence.follow(envelope, is_boot, now);
+        let fresh = stream.presence.follow(envelope, is_boot, now);
         match frame {
             // Neither is history: blocks are asked for again, and statistics live in their round alone.
             Frame::BlockRequest(request) if fresh => {
-                self.requests.push((index, envelope.device, request))
+                let asked = index.map(|index| (index, envelope.device, request));
+                self.requests.extend(asked);
             }
             Frame::BlockRequest(_) | Frame::Statistics(_) if !fresh => {
-                entry.presence.duplicate_count += 1
+                stream.presence.duplicate_count += 1
             }
             Frame::BlockRequest(_) | Frame::Statistics(_) => {}
             _ => {
@@ -336,8 +468,8 @@ impl<'a> Batch<'a> {
         if fresh {
             self.observations.push(Observation {
                 device: envelope.device,
-                cohort: entry.device.cohort.clone(),
-                dither_seed: entry.device.key.dither_seed(),
+                cohort: stream.cohort.clone(),
+                dither_seed: stream.dither_seed,
                 model: envelope.model,
                 sequence: envelope.sequence,
                 byte_count: envelope.body.len(),
@@ -372,7 +504,7 @@ impl Follow for Presence {
     }
 }
 
-impl Entry {
+impl Stream {
     fn count_report(&mut self, is_new: bool, fresh: bool, frame_bytes: usize) {
         let presence = &mut self.presence;
         if !is_new {

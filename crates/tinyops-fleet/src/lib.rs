@@ -21,6 +21,8 @@ pub mod signer;
 
 // What they tell.
 pub mod ingest;
+pub mod intake;
+mod intake_log;
 pub mod lorawan;
 pub mod outcome;
 
@@ -49,5 +51,6 @@ pub mod owed;
 pub use delta::DELTA_EDGE;
 pub use fleet::{Event, Fleet, FleetError, Policy};
 pub use ingest::{Refusal, Uplink, Verdict};
+pub use intake::Intake;
 pub use keys::{KeyFolder, Keyring};
 pub use signer::Signer;

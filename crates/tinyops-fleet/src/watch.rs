@@ -1,5 +1,6 @@
 //! Watching devices and cohorts: judging what they report, alerts as people handle them, views for pages.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -22,7 +23,7 @@ use crate::{Event, Fleet, FleetError};
 #[derive(Clone, Debug)]
 pub(crate) struct Observation<'a> {
     pub(crate) device: DeviceId,
-    pub(crate) cohort: String,
+    pub(crate) cohort: Arc<str>,
     pub(crate) dither_seed: u64,
     pub(crate) model: ModelId,
     pub(crate) sequence: u32,
@@ -312,7 +313,8 @@ impl Fleet {
 struct Desk {
     baselines: HashMap<ModelId, Arc<Baseline>>,
     memories: HashMap<(DeviceId, ModelId), Record<Memory>>,
-    pools: HashMap<(String, ModelId), Record<Pool>>,
+    /// By the name of the cohort.
+    pools: HashMap<(Arc<str>, ModelId), Record<Pool>>,
     points: Vec<DriftPoint>,
     /// Devices whose memory of this model is new: what stands of other models is over.
     newcomers: HashSet<(DeviceId, ModelId)>,
@@ -348,56 +350,47 @@ impl Desk {
             points: Vec::new(),
             newcomers: HashSet::new(),
         };
-        let mut wanted: Vec<(Scope, ModelId)> = Vec::new();
-        let mut seen = HashSet::new();
+        let mut strangers = HashSet::new();
+        let (mut devices, mut cohorts) = (HashSet::new(), HashSet::new());
         for observation in observations.iter().filter(heard) {
             let model = observation.model;
-            let Some(baseline) = fleet.baseline(tx, model).await? else {
+            if strangers.contains(&model) {
                 continue;
-            };
-            desk.baselines.insert(model, baseline);
-            if seen.insert((Some(observation.device), String::new(), model)) {
-                wanted.push((Scope::Device(observation.device), model));
             }
-            if seen.insert((None, observation.cohort.clone(), model)) {
-                wanted.push((cohort_scope(&observation.cohort, model), model));
+            if let Entry::Vacant(place) = desk.baselines.entry(model) {
+                let Some(baseline) = fleet.baseline(tx, model).await? else {
+                    strangers.insert(model);
+                    continue;
+                };
+                place.insert(baseline);
             }
+            devices.insert((observation.device, model));
+            cohorts.insert((observation.cohort.clone(), model));
         }
-        for ((scope, model), state) in wanted.iter().zip(drift::get_many(tx, &wanted).await?) {
-            let (score, alarmed) = state
-                .as_ref()
-                .map_or((0.0, false), |state| (state.score, state.alarmed));
-            let bytes = state.map(|state| state.state).unwrap_or_default();
-            match scope {
-                Scope::Device(device) => {
-                    let memory = Memory::decode(&bytes).unwrap_or_default();
-                    if memory.report_count() == 0 {
-                        desk.newcomers.insert((*device, *model));
-                    }
-                    let record = Record {
-                        memory,
-                        score,
-                        alarmed,
-                        touched: false,
-                    };
-                    desk.memories.insert((*device, *model), record);
-                }
-                Scope::Cohort(name) => {
-                    let nothing = Layout {
-                        channel_count: 0,
-                        has_shares: false,
-                        class_count: 0,
-                    };
-                    let memory = Pool::decode(&bytes).unwrap_or_else(|| Pool::new(nothing));
-                    let record = Record {
-                        memory,
-                        score,
-                        alarmed,
-                        touched: false,
-                    };
-                    desk.pools.insert((name.clone(), *model), record);
-                }
+        let mut devices: Vec<(DeviceId, ModelId)> = devices.into_iter().collect();
+        devices.sort_unstable();
+        let cohorts: Vec<(Arc<str>, ModelId)> = cohorts.into_iter().collect();
+        let of_device = |(device, model): &(DeviceId, ModelId)| (Scope::Device(*device), *model);
+        let of_cohort =
+            |(cohort, model): &(Arc<str>, ModelId)| (cohort_scope(cohort, *model), *model);
+        let of_devices = devices.iter().map(of_device);
+        let wanted: Vec<_> = of_devices.chain(cohorts.iter().map(of_cohort)).collect();
+        let mut states = drift::get_many(tx, &wanted).await?.into_iter();
+        for ((device, model), state) in devices.into_iter().zip(states.by_ref()) {
+            let record = Record::of(state, Memory::decode, Memory::new);
+            if record.memory.report_count() == 0 {
+                desk.newcomers.insert((device, model));
             }
+            desk.memories.insert((device, model), record);
+        }
+        let nothing = Layout {
+            channel_count: 0,
+            has_shares: false,
+            class_count: 0,
+        };
+        for (cohort, state) in cohorts.into_iter().zip(states) {
+            let record = Record::of(state, Pool::decode, || Pool::new(nothing));
+            desk.pools.insert(cohort, record);
         }
         Ok(desk)
     }
@@ -413,11 +406,8 @@ impl Desk {
     ) -> Vec<Wish> {
         let policy = &fleet.policy.drift;
         let (device, model) = (observation.device, observation.model);
-        let Scope::Cohort(name) = cohort_scope(&observation.cohort, model) else {
-            return Vec::new();
-        };
         let (Some(pool), Some(record)) = (
-            self.pools.get_mut(&(name.clone(), model)),
+            self.pools.get_mut(&(observation.cohort.clone(), model)),
             self.memories.get_mut(&(device, model)),
         ) else {
             return Vec::new();
@@ -428,7 +418,7 @@ impl Desk {
         }
         if let Some(judgement) = pool.memory.close_before(device.0, policy) {
             let was = pool.settle(judgement.score, policy.calm_score);
-            let scope = Scope::Cohort(name);
+            let scope = cohort_scope(&observation.cohort, model);
             self.points.push(DriftPoint {
                 scope: scope.clone(),
                 model,
@@ -524,8 +514,8 @@ impl Desk {
         for ((device, model), record) in self.memories {
             states.extend(record.state(Scope::Device(device), model, now, Memory::encode));
         }
-        for ((name, model), record) in self.pools {
-            states.extend(record.state(Scope::Cohort(name), model, now, Pool::encode));
+        for ((cohort, model), record) in self.pools {
+            states.extend(record.state(cohort_scope(&cohort, model), model, now, Pool::encode));
         }
         drift::put_many(tx, &states).await?;
         drift::add_points(tx, &self.points).await?;
@@ -534,6 +524,24 @@ impl Desk {
 }
 
 impl<T> Record<T> {
+    /// What is remembered, or a beginning.
+    fn of(
+        state: Option<DriftState>,
+        decode: impl Fn(&[u8]) -> Option<T>,
+        begin: impl Fn() -> T,
+    ) -> Record<T> {
+        let (score, alarmed) = state
+            .as_ref()
+            .map_or((0.0, false), |state| (state.score, state.alarmed));
+        let memory = state.and_then(|state| decode(&state.state));
+        Record {
+            memory: memory.unwrap_or_else(begin),
+            score,
+            alarmed,
+            touched: false,
+        }
+    }
+
     /// Takes a new score; answers whether the alarm stood before. It falls again only well below the threshold.
     fn settle(&mut self, score: f64, calm: f64) -> bool {
         let was = self.alarmed;

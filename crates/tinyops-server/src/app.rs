@@ -4,13 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use tinyops_fleet::lorawan::Radios;
-use tinyops_fleet::{Fleet, Keyring};
+use tinyops_fleet::{Fleet, FleetError, Intake, Keyring};
 use tinyops_store::outcome::Outcome;
 use tinyops_store::{Db, DeviceId, Timestamp};
-use tokio::sync::{Notify, broadcast, mpsc};
+use tokio::sync::{Mutex, Notify, broadcast, mpsc};
 
 use crate::access::Door;
 use crate::event::Event;
+use crate::gate::settle;
 use crate::login::Logins;
 use crate::metrics::Metrics;
 use crate::mqtt::commit::Work;
@@ -55,6 +56,8 @@ pub struct App(Arc<Inner>);
 /// The parts of an [`App`].
 pub(crate) struct Inner {
     pub fleet: Fleet,
+    /// Where reports come in.
+    pub intake: Arc<Mutex<Intake>>,
     /// The keys of the releases that this server makes, and of what it tells devices to run.
     pub keys: Keyring,
     pub now: Clock,
@@ -89,6 +92,11 @@ impl App {
     /// The time of records.
     pub fn now(&self) -> Timestamp {
         (self.0.now)()
+    }
+
+    /// Brings every acknowledged report into the records, for whoever is about to read or to judge by them.
+    pub(crate) async fn settle(&self) -> Result<(), FleetError> {
+        settle(&self.0.intake, &self.0.events).await
     }
 
     pub(crate) fn db(&self) -> &Db {

@@ -1,18 +1,21 @@
 //! The fleet behind the endpoint's gate.
 
-use tinyops_fleet::{Fleet, Uplink};
+use std::sync::Arc;
+
+use tinyops_fleet::{Fleet, FleetError, Intake, Uplink};
 use tinyops_store::DeviceId;
-use tokio::sync::broadcast;
+use tokio::sync::{Mutex, broadcast};
 use tracing::{info, warn};
 
 use crate::app::Clock;
 use crate::event::Event;
 use crate::metrics::Metrics;
-use crate::mqtt::{Gate, GateError, Verdict};
+use crate::mqtt::{Gate, GateError, Pace, Verdict};
 
 /// Lets devices in by their keys and hands their reports to the fleet.
 pub(crate) struct FleetGate {
     pub fleet: Fleet,
+    pub intake: Arc<Mutex<Intake>>,
     pub now: Clock,
     pub events: broadcast::Sender<Event>,
     pub metrics: Metrics,
@@ -29,6 +32,7 @@ impl Gate for FleetGate {
     async fn commit(
         &self,
         uplinks: &[(Option<DeviceId>, &[u8])],
+        pace: Pace,
     ) -> Result<Vec<Verdict>, GateError> {
         let uplinks: Vec<Uplink<'_>> = uplinks
             .iter()
@@ -37,7 +41,12 @@ impl Gate for FleetGate {
                 bytes,
             })
             .collect();
-        let (verdicts, events) = self.fleet.ingest_many(&uplinks, (self.now)()).await?;
+        let mut intake = self.intake.lock().await;
+        let (verdicts, events) = match pace {
+            Pace::Calm => intake.take(&uplinks, (self.now)()).await?,
+            Pace::Busy => intake.put_off(&uplinks, (self.now)()).await?,
+        };
+        drop(intake);
         tell(&self.events, events.into_iter().map(Event::Fleet));
         let verdicts = verdicts.into_iter().map(|verdict| {
             if let (Some(refusal), true) = (verdict.refusal, verdict.first_offence) {
@@ -57,9 +66,23 @@ impl Gate for FleetGate {
         Ok(verdicts.collect())
     }
 
+    async fn settle(&self) -> Result<(), GateError> {
+        Ok(settle(&self.intake, &self.events).await?)
+    }
+
     async fn owed(&self, device: DeviceId) -> Result<Vec<Vec<u8>>, GateError> {
         Ok(self.fleet.owed(device, (self.now)()).await?)
     }
+}
+
+/// Brings what waits into the records, and tells what came of it.
+pub(crate) async fn settle(
+    intake: &Mutex<Intake>,
+    tell_to: &broadcast::Sender<Event>,
+) -> Result<(), FleetError> {
+    let events = intake.lock().await.fold().await?;
+    tell(tell_to, events.into_iter().map(Event::Fleet));
+    Ok(())
 }
 
 /// Tells what happened to whoever listens, and to the log.

@@ -46,6 +46,7 @@ pub(crate) async fn operate(app: App, tick: Duration, mut stop: Stop) {
 }
 
 async fn turn(app: &App) -> Result<(), FleetError> {
+    app.settle().await?;
     let inner = app.inner();
     let events = inner.fleet.turn(app.now()).await?;
     tell(&inner.events, events.into_iter().map(Event::Fleet));

@@ -10,7 +10,7 @@ use axum::Router;
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
 use tinyops_fleet::enrol::Entropy;
-use tinyops_fleet::{Fleet, Keyring, Policy};
+use tinyops_fleet::{Fleet, Intake, Keyring, Policy};
 use tinyops_pipeline::{Metric, Workshop};
 use tinyops_store::Digest;
 use tokio::net::TcpListener;
@@ -241,14 +241,17 @@ pub(crate) fn assemble(config: &Config, door: Door) -> Parts {
     let metrics = Metrics::new();
     let (events, _) = broadcast::channel(EVENTS_MAX);
     let (work, queue) = commit::queue();
+    let intake = Arc::new(Intake::new(fleet.clone()).into());
     let gate = Arc::new(FleetGate {
         fleet: fleet.clone(),
+        intake: Arc::clone(&intake),
         now: workshop.now.clone(),
         events: events.clone(),
         metrics: metrics.clone(),
     });
     let app = App::new(Inner {
         fleet,
+        intake,
         keys: config.keys.clone(),
         now: workshop.now.clone(),
         business: business(workshop),

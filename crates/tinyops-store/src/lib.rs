@@ -38,6 +38,7 @@ pub mod downlink;
 pub mod drift;
 pub mod enrolment;
 pub mod hello;
+pub mod intake_log;
 pub mod outcome;
 pub mod presence;
 pub mod report;

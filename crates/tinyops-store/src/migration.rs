@@ -21,6 +21,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0005_access.sql"),
     include_str!("migrations/0006_ddi.sql"),
     include_str!("migrations/0007_enrolment.sql"),
+    include_str!("migrations/0008_intake_log.sql"),
 ];
 
 /// Applies what is missing.

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::{Connection, ErrorCode, Statement};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::column::{Row, Value};
@@ -22,6 +22,11 @@ const GROUP_COMMITS_MAX: usize = 1_000;
 const GROUP_WAIT_MAX: Duration = Duration::from_millis(5);
 /// How long the next in line may take to send its first statement before the group is closed without it.
 const NEXT_WAIT_MAX: Duration = Duration::from_micros(500);
+/// What the writing connection may keep of the file: the rows of some thousand devices that report all the time.
+const WRITER_CACHE_KIB: i64 = 16 * 1024;
+/// Pages in the write-ahead log after which it is brought into the file: one that is written again and again until
+/// then is brought over once.
+const CHECKPOINT_PAGES: i64 = 4096;
 /// Reading connections at most; more readers wait.
 const READERS_MAX: usize = 4;
 /// How long another process may hold the file before [`StoreError::Busy`].
@@ -76,7 +81,13 @@ impl Sqlite {
                 StoreError::io(folder.display(), "make the store's folder", &error)
             })?;
         }
-        let connection = connect(path).map_err(|error| explain(path, "open the store", &error))?;
+        let connection = connect(path)
+            .and_then(|connection| {
+                connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
+                connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+                Ok(connection)
+            })
+            .map_err(|error| explain(path, "open the store", &error))?;
         let (jobs, queue) = mpsc::channel();
         let in_line = Arc::new(AtomicUsize::new(0));
         let pen = Pen {
@@ -156,8 +167,10 @@ impl Sqlite {
                     connect(&place).map_err(|error| explain(&place, "open the store", &error))?
                 }
             };
-            let rows =
-                query(&connection, sql, &values).map_err(|error| explain(&place, "read", &error));
+            let rows = connection
+                .prepare_cached(&numbered(sql))
+                .and_then(|mut statement| query(&mut statement, &values))
+                .map_err(|error| explain(&place, "read", &error));
             lock(&readers).push(connection);
             rows
         })
@@ -314,7 +327,8 @@ impl Pen {
             }
             Job::Query(sql, rows, answer) => {
                 let answers = self.attempt("read", |connection| {
-                    rows.iter().map(|row| query(connection, sql, row)).collect()
+                    let mut statement = connection.prepare_cached(&numbered(sql))?;
+                    rows.iter().map(|row| query(&mut statement, row)).collect()
                 });
                 let _ = answer.send(answers);
             }
@@ -431,12 +445,7 @@ fn connect(path: &str) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-fn query(
-    connection: &Connection,
-    sql: &'static str,
-    values: &[Value],
-) -> rusqlite::Result<Vec<Row>> {
-    let mut statement = connection.prepare_cached(&numbered(sql))?;
+fn query(statement: &mut Statement<'_>, values: &[Value]) -> rusqlite::Result<Vec<Row>> {
     let column_count = statement.column_count();
     let mut found = statement.query(rusqlite::params_from_iter(values))?;
     let mut rows = Vec::new();

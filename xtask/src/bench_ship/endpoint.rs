@@ -14,8 +14,9 @@ use load::{Pace, Seen};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tinyops_store::report;
+use tinyops_store::{StoreError, report};
 use tokio::runtime::Runtime;
 
 /// Connections of the loads.
@@ -29,9 +30,11 @@ const MESSAGE_US_MAX: f64 = 12.0;
 const RATE: f64 = 2_000.0;
 const P99_MS_MAX: f64 = 50.0;
 const DURING: Duration = Duration::from_secs(8);
-/// Trials that kill the server, and the connections of each.
+/// Trials that kill a server, and the connections of each.
 const KILLS: u32 = 1_000;
 const KILLED: usize = 50;
+/// Servers of their own that are killed side by side, since a trial mostly waits.
+const SIDE_BY_SIDE: u32 = 4;
 
 /// Memory and processor time of a connection and a message, next to mosquitto where that is installed.
 pub(super) fn load() -> Result<Vec<Row>, String> {
@@ -90,11 +93,29 @@ pub(super) fn load() -> Result<Vec<Row>, String> {
 /// Reports that were acknowledged and are not in the store of a server that was killed.
 pub(super) fn kills() -> Result<Vec<Row>, String> {
     let binary = server::build()?;
-    let killed = runtime()?.block_on(kill(&binary))?;
+    let killed = Mutex::new(Killed::default());
+    let (begun, killed_ref) = (Instant::now(), &killed);
+    std::thread::scope(|scope| {
+        let lane = |lane| {
+            let binary = &binary;
+            scope.spawn(move || runtime()?.block_on(kill(binary, lane, killed_ref)))
+        };
+        let lanes: Vec<_> = (0..SIDE_BY_SIDE).map(lane).collect();
+        let ended = lanes.into_iter().map(|lane| match lane.join() {
+            Ok(ended) => ended,
+            Err(_) => Err("a trial panicked".to_owned()),
+        });
+        ended.collect::<Result<(), String>>()
+    })?;
+    let killed = killed.into_inner().unwrap_or_else(PoisonError::into_inner);
+    println!("{KILLS} kills took {:.0} s", begun.elapsed().as_secs_f64());
     Ok(vec![Row {
         name: "endpoint: acknowledged reports lost in 1,000 `kill -9`",
         goal: "0".to_owned(),
-        own: format!("{} of {}", killed.lost, killed.acknowledged),
+        own: format!(
+            "{} of {}, {} of them in the intake log",
+            killed.lost, killed.acknowledged, killed.waiting
+        ),
         peer: "mosquitto and rumqttd acknowledge what is not stored".to_owned(),
         holds: killed.lost == 0 && killed.acknowledged > 0,
     }])
@@ -189,47 +210,60 @@ async fn peer(reporters: &[Reporter]) -> Result<Figures, String> {
 }
 
 /// What the trials showed.
+#[derive(Default)]
 struct Killed {
+    trials: u32,
     acknowledged: usize,
+    /// Reports that were in the intake log alone when their server was killed.
+    waiting: usize,
     lost: usize,
 }
 
-/// Kills the server in the middle of a load, again and again, and looks for every acknowledged report in the store.
-async fn kill(binary: &Path) -> Result<Killed, String> {
-    let project = server::fresh_project(binary, "bench-endpoint-killed")?;
+/// Kills a server in the middle of a load, again and again, and looks for every acknowledged report in the store.
+async fn kill(binary: &Path, lane: u32, all: &Mutex<Killed>) -> Answer {
+    let project = server::fresh_project(binary, &format!("bench-endpoint-killed-{lane}"))?;
     drop(Server::start(binary, &project, &["--no-loops"])?);
     let mut reporters = fleet::register(&project, KILLED).await?;
-    let mut killed = Killed {
-        acknowledged: 0,
-        lost: 0,
-    };
-    let mut next_note = Instant::now() + Duration::from_secs(10);
-    for trial in 0..KILLS {
+    for trial in (lane..KILLS).step_by(SIDE_BY_SIDE as usize) {
         let server = Server::start(binary, &project, &[])?;
         let clients = load::connect(server.mqtt, reporters).await?;
         let during = Duration::from_secs(60);
         let load = tokio::spawn(load::publish(clients, Pace::OneInFlight, during));
-        // The golden ratio spreads the moments evenly over 10 to 110 ms.
+        // The golden ratio spreads the moments evenly over 10 to 510 ms: before the first fold and after it.
         let moment = (f64::from(trial) * 0.618_033_988_749_894_9).fract();
-        tokio::time::sleep(Duration::from_secs_f64(0.010 + 0.1 * moment)).await;
+        tokio::time::sleep(Duration::from_secs_f64(0.010 + 0.5 * moment)).await;
         drop(server);
         let (clients, seen) = load.await.map_err(|error| error.to_string())?;
+        let fault = |error: StoreError| error.to_string();
         let db = fleet::open(&project).await?;
-        for (device, sequence) in &seen.acknowledged {
-            let found = report::get(&db, *device, *sequence).await;
-            killed.lost += usize::from(found.map_err(|error| error.to_string())?.is_none());
+        let (before, waiting) = (
+            report::count(&db).await.map_err(fault)?,
+            fleet::fold(&db).await?,
+        );
+        let after = report::count(&db).await.map_err(fault)?;
+        if after - before > waiting as i64 {
+            return Err(format!(
+                "{waiting} reports waited and {} came",
+                after - before
+            ));
         }
-        killed.acknowledged += seen.acknowledged.len();
+        let mut lost = 0;
+        for (device, sequence) in &seen.acknowledged {
+            let found = report::get(&db, *device, *sequence).await.map_err(fault)?;
+            lost += usize::from(found.is_none());
+        }
         reporters = clients.into_iter().map(|client| client.reporter).collect();
-        if Instant::now() >= next_note {
+        let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
+        all.trials += 1;
+        all.acknowledged += seen.acknowledged.len();
+        all.waiting += waiting;
+        all.lost += lost;
+        if all.trials.is_multiple_of(50) || lost > 0 {
             println!(
-                "killed {} of {KILLS} times, {} reports acknowledged, {} lost",
-                trial + 1,
-                killed.acknowledged,
-                killed.lost
+                "killed {} of {KILLS} times, {} reports acknowledged, {} of them in the intake log, {} lost",
+                all.trials, all.acknowledged, all.waiting, all.lost
             );
-            next_note += Duration::from_secs(10);
         }
     }
-    Ok(killed)
+    Ok(())
 }

@@ -25,7 +25,11 @@ impl Fleet {
         observations: &[Observation<'_>],
         now: Timestamp,
     ) -> Result<(), FleetError> {
-        let mut devices: Vec<DeviceId> = observations.iter().map(|o| o.device).collect();
+        // A rollout that is done only learns that a device has gone back.
+        let some_are_open = !rollout::open(tx).await?.is_empty();
+        let concerns = |o: &&Observation<'_>| some_are_open || matches!(o.frame, Frame::Update(_));
+        let concerned = observations.iter().filter(concerns);
+        let mut devices: Vec<DeviceId> = concerned.map(|o| o.device).collect();
         devices.sort_unstable();
         devices.dedup();
         if devices.is_empty() {

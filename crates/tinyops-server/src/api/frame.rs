@@ -3,10 +3,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::{Json, Router};
+use tracing::warn;
 
 use super::error::ApiError;
 use crate::app::App;
@@ -41,6 +42,12 @@ async fn around(State(app): State<App>, request: Request, next: Next) -> Respons
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let request_id = format!("{:08x}", NEXT.fetch_add(1, Ordering::Relaxed));
     let is_api = request.uri().path().starts_with("/api/");
+    // Whoever looks sees all that has been acknowledged.
+    if request.method() == Method::GET
+        && let Err(cause) = app.settle().await
+    {
+        warn!(%cause, "the newest reports are not in what is shown");
+    }
     let mut response = next.run(request).await;
     app.inner().metrics.http_requests.inc();
     if response.status().is_server_error() {

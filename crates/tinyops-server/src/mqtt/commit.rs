@@ -2,6 +2,9 @@
 //!
 //! One message alone waits [`LINGER`] for company; under load the next group collects while
 //! the last one commits. An acknowledgement always means durably stored.
+//!
+//! While little comes, the records hold a message when it is acknowledged. From [`BUSY_COUNT`]
+//! messages within [`SETTLE_WITHIN`] on they follow within that time, many messages at once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,16 +16,21 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tracing::{error, warn};
 
-use super::packet::Payload;
 use super::session::{Closing, Session};
-use super::{Gate, GateError, Verdict};
+use super::{Gate, GateError, Pace, Verdict};
 use crate::metrics::Metrics;
 use crate::stop::Stop;
 
 /// How long a message waits for others before the group is committed.
 const LINGER: Duration = Duration::from_millis(5);
 /// Messages in one transaction at most.
-const GROUP_COUNT_MAX: usize = 512;
+const GROUP_COUNT_MAX: usize = 1024;
+/// How long what follows from messages may be put off while many come.
+const SETTLE_WITHIN: Duration = Duration::from_millis(250);
+/// Messages within that time which are many.
+const BUSY_COUNT: usize = 250;
+/// Messages that are put off at most.
+const PUT_OFF_COUNT_MAX: usize = 8192;
 /// Messages waiting at most; a connection that finds the queue full stops reading.
 const QUEUE_COUNT_MAX: usize = 4096;
 
@@ -33,7 +41,7 @@ pub(crate) enum Work {
     Message {
         session: Arc<Session>,
         packet_id: Option<u16>,
-        payload: Payload,
+        payload: Box<[u8]>,
     },
     /// A report over HTTP, from a device or from a gateway that carries many; the answer goes back through `done`.
     Upload {
@@ -68,7 +76,7 @@ impl Work {
         match self {
             Work::Message {
                 session, payload, ..
-            } => Some((Some(session.device), payload.bytes())),
+            } => Some((Some(session.device), payload)),
             Work::Upload { device, bytes, .. } => Some((*device, bytes)),
             Work::Listening { .. } => None,
         }
@@ -89,12 +97,15 @@ pub(crate) async fn run<G: Gate>(
 ) {
     let mut group = Vec::with_capacity(GROUP_COUNT_MAX);
     let mut open = true;
+    let mut traffic = Traffic::new();
+    // What an earlier process left to do.
+    settle(&*gate, &mut traffic).await;
     loop {
         tokio::select! {
             biased;
             collected = collect(&mut queue, &mut group) => {
                 if !collected {
-                    return;
+                    break;
                 }
             }
             () = stop.asked(), if open => {
@@ -102,13 +113,99 @@ pub(crate) async fn run<G: Gate>(
                 open = false;
                 continue;
             }
+            () = traffic.due() => {
+                settle(&*gate, &mut traffic).await;
+                continue;
+            }
         }
         let started = Instant::now();
-        commit(&*gate, &mut group, &metrics).await;
+        let pace = traffic.note(group.iter().filter(|work| work.uplink().is_some()).count());
+        commit(&*gate, &mut group, pace, &metrics).await;
         metrics
             .commit_seconds
             .observe(started.elapsed().as_secs_f64());
         group.shrink_to(GROUP_COUNT_MAX);
+        if traffic.is_due() {
+            settle(&*gate, &mut traffic).await;
+        }
+    }
+    settle(&*gate, &mut traffic).await;
+}
+
+async fn settle<G: Gate>(gate: &G, traffic: &mut Traffic) {
+    traffic.settled();
+    if let Err(cause) = gate.settle().await {
+        error!(%cause, "reports are stored and not in the records yet; tried again soon");
+        traffic.put_off(0);
+    }
+}
+
+/// How much comes, and how long something has been put off.
+struct Traffic {
+    /// When the current stretch of [`SETTLE_WITHIN`] began.
+    since: Instant,
+    /// Messages in it, and in the one before.
+    count: usize,
+    count_before: usize,
+    put_off_count: usize,
+    put_off_since: Option<Instant>,
+}
+
+impl Traffic {
+    fn new() -> Traffic {
+        Traffic {
+            since: Instant::now(),
+            count: 0,
+            count_before: 0,
+            put_off_count: 0,
+            put_off_since: None,
+        }
+    }
+
+    /// Counts messages that come now; says how to take them.
+    fn note(&mut self, count: usize) -> Pace {
+        let elapsed = self.since.elapsed();
+        if elapsed >= SETTLE_WITHIN {
+            self.count_before = match elapsed < 2 * SETTLE_WITHIN {
+                true => self.count,
+                false => 0,
+            };
+            self.count = 0;
+            self.since = Instant::now();
+        }
+        self.count += count;
+        if self.count.max(self.count_before) < BUSY_COUNT {
+            // Whatever was put off is done before these.
+            self.settled();
+            return Pace::Calm;
+        }
+        self.put_off(count);
+        Pace::Busy
+    }
+
+    fn put_off(&mut self, count: usize) {
+        self.put_off_count += count;
+        self.put_off_since.get_or_insert_with(Instant::now);
+    }
+
+    fn settled(&mut self) {
+        self.put_off_count = 0;
+        self.put_off_since = None;
+    }
+
+    fn is_due(&self) -> bool {
+        self.put_off_count >= PUT_OFF_COUNT_MAX
+            || self
+                .put_off_since
+                .is_some_and(|since| since.elapsed() >= SETTLE_WITHIN)
+    }
+
+    /// Waits until something has been put off for long enough.
+    async fn due(&self) {
+        match self.put_off_since {
+            Some(since) => tokio::time::sleep_until(since + SETTLE_WITHIN).await,
+            None => std::future::pending().await,
+        }
     }
 }
 
@@ -118,24 +215,25 @@ async fn collect(queue: &mut mpsc::Receiver<Work>, group: &mut Vec<Work>) -> boo
     if group.is_empty() && queue.recv_many(group, GROUP_COUNT_MAX).await == 0 {
         return false;
     }
-    let deadline = Instant::now() + LINGER;
-    while group.len() < GROUP_COUNT_MAX {
-        let room = GROUP_COUNT_MAX - group.len();
-        match tokio::time::timeout_at(deadline, queue.recv_many(group, room)).await {
-            Ok(0) | Err(_) => break, // No sender is left, or the time is up: commit what is there.
-            Ok(_) => {}
-        }
+    if group.len() < GROUP_COUNT_MAX && !queue.is_closed() {
+        // Asleep, so that those who come meanwhile wake nobody.
+        tokio::time::sleep(LINGER).await;
+    }
+    while group.len() < GROUP_COUNT_MAX
+        && let Ok(work) = queue.try_recv()
+    {
+        group.push(work);
     }
     true
 }
 
-async fn commit<G: Gate>(gate: &G, group: &mut Vec<Work>, metrics: &Metrics) {
+async fn commit<G: Gate>(gate: &G, group: &mut Vec<Work>, pace: Pace, metrics: &Metrics) {
     let uplinks: Vec<(Option<DeviceId>, &[u8])> = group.iter().filter_map(Work::uplink).collect();
     let verdicts = if uplinks.is_empty() {
         Ok(Vec::new())
     } else {
         metrics.commit_messages.observe(uplinks.len() as f64);
-        gate.commit(&uplinks).await
+        gate.commit(&uplinks, pace).await
     };
     drop(uplinks);
     let mut verdicts = match verdicts {
@@ -184,5 +282,32 @@ async fn commit<G: Gate>(gate: &G, group: &mut Vec<Work>, metrics: &Metrics) {
 fn send(session: &Session, message: &[u8], metrics: &Metrics) {
     if !session.send(Arc::from(message)) {
         metrics.downlinks_dropped.inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn much_is_put_off_for_a_while_and_little_is_not() {
+        let mut traffic = Traffic::new();
+        assert_eq!(traffic.note(BUSY_COUNT - 1), Pace::Calm);
+        assert_eq!(traffic.note(1), Pace::Busy);
+        assert!(!traffic.is_due());
+        let begun = Instant::now();
+        traffic.due().await;
+        assert_eq!(begun.elapsed(), SETTLE_WITHIN);
+        assert!(traffic.is_due());
+        traffic.settled();
+        // The stretch before this one was busy.
+        assert_eq!(traffic.note(1), Pace::Busy);
+        tokio::time::advance(SETTLE_WITHIN).await;
+        assert_eq!(traffic.note(1), Pace::Calm);
+        assert!(!traffic.is_due(), "whoever is calm settles with it");
+        assert_eq!(traffic.note(PUT_OFF_COUNT_MAX), Pace::Busy);
+        assert!(traffic.is_due());
+        tokio::time::advance(10 * SETTLE_WITHIN).await;
+        assert_eq!(traffic.note(1), Pace::Calm, "that was long ago");
     }
 }

@@ -19,7 +19,7 @@ use super::commit::Work;
 use super::packet::{self, Denied, Hello, Offer, Received, Version};
 use super::session::{Closing, Session};
 use super::stream::Stream;
-use super::{Gate, Shared, down_topic, up_topic};
+use super::{Gate, Shared, down_topic, is_up_topic};
 
 /// Bytes read at once, on the stack.
 const READ_BYTES: usize = 4096;
@@ -243,15 +243,17 @@ impl<G: Gate> Connection<G> {
     }
 
     async fn run(&mut self) -> End {
+        let session = self.session.clone();
+        // One timer for as long as the connection lives: it is moved when it fires, not at every packet.
+        let timer = tokio::time::sleep_until(self.last_heard + self.silence_max);
+        tokio::pin!(timer);
         loop {
-            let session = self.session.clone();
             if let Err(end) = self.turn() {
                 return end;
             }
-            let wakes_at = match self.stalled {
-                true => Instant::now() + RETRY,
-                false => self.last_heard + self.silence_max,
-            };
+            if self.stalled {
+                timer.as_mut().reset(Instant::now() + RETRY);
+            }
             let readable = !self.blocked();
             let interest = match (readable, self.out.is_empty()) {
                 (true, true) => Some(Interest::READABLE),
@@ -270,10 +272,12 @@ impl<G: Gate> Connection<G> {
                         return end;
                     }
                 }
-                () = tokio::time::sleep_until(wakes_at) => {
-                    if !self.stalled && self.last_heard.elapsed() >= self.silence_max {
+                () = &mut timer => {
+                    let silent_at = self.last_heard + self.silence_max;
+                    if !self.stalled && Instant::now() >= silent_at {
                         return End::Silent;
                     }
+                    timer.as_mut().reset(silent_at);
                 }
             }
         }
@@ -395,7 +399,7 @@ impl<G: Gate> Connection<G> {
     }
 
     /// Answers one packet; false when the store's queue is full and it has to come again.
-    fn answer(&mut self, received: Received) -> Result<bool, End> {
+    fn answer(&mut self, received: Received<'_>) -> Result<bool, End> {
         let device = self.session.device;
         match received {
             Received::Publish {
@@ -403,22 +407,19 @@ impl<G: Gate> Connection<G> {
                 packet_id,
                 payload,
             } => {
-                if topic != up_topic(device) {
+                if !is_up_topic(device, topic) {
                     return Err(End::Forbidden("published to a topic that is not its own"));
                 }
                 let Ok(place) = self.shared.work.try_reserve() else {
                     return Ok(false);
                 };
                 self.shared.metrics.messages_up.inc();
-                self.shared
-                    .metrics
-                    .bytes_up
-                    .inc_by(payload.bytes().len() as u64);
+                self.shared.metrics.bytes_up.inc_by(payload.len() as u64);
                 self.in_flight += 1;
                 place.send(Work::Message {
                     session: self.session.clone(),
                     packet_id,
-                    payload,
+                    payload: payload.into(),
                 });
             }
             // Acknowledgements come in order, so counting them is enough.

@@ -46,17 +46,31 @@ pub(crate) trait Gate: Send + Sync + 'static {
         password: &[u8],
     ) -> impl Future<Output = Result<bool, GateError>> + Send;
 
-    /// Stores a group of reports durably and judges each, in order; one from a gateway names no device.
+    /// Stores a group of reports durably and says of each whether it is kept, in order; one from a gateway names
+    /// no device. What follows from them may be left to [`Gate::settle`] if `pace` says so.
     fn commit(
         &self,
         uplinks: &[(Option<DeviceId>, &[u8])],
+        pace: Pace,
     ) -> impl Future<Output = Result<Vec<Verdict>, GateError>> + Send;
+
+    /// Does what earlier groups left to do.
+    fn settle(&self) -> impl Future<Output = Result<(), GateError>> + Send;
 
     /// The messages that a device which listens now is owed.
     fn owed(
         &self,
         device: DeviceId,
     ) -> impl Future<Output = Result<Vec<Vec<u8>>, GateError>> + Send;
+}
+
+/// How much comes in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// Little: the records shall hold a report when it is acknowledged.
+    Calm,
+    /// Much: the records may follow, so that many reports are worked through together.
+    Busy,
 }
 
 /// What became of one report.
@@ -151,6 +165,16 @@ fn refuse<G>(shared: &Shared<G>, peer: SocketAddr) {
 /// The topic that a device publishes to.
 pub(crate) fn up_topic(device: DeviceId) -> String {
     format!("t/{device}/up")
+}
+
+/// Whether a topic is [`up_topic`] of this device.
+pub(crate) fn is_up_topic(device: DeviceId, topic: &str) -> bool {
+    let id = topic.strip_prefix("t/");
+    let id = id.and_then(|rest| rest.strip_suffix("/up"));
+    // An id is shown in small letters and read in any.
+    id.is_some_and(|id| {
+        !id.bytes().any(|byte| byte.is_ascii_uppercase()) && id.parse() == Ok(device)
+    })
 }
 
 /// The topic that a device subscribes to.

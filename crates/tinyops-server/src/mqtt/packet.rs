@@ -146,12 +146,12 @@ pub(crate) fn decode_connect(body: &[u8]) -> Result<Hello, MqttError> {
 
 /// A packet from a client that is in.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Received {
+pub(crate) enum Received<'a> {
     /// A message; `packet_id` is present at QoS 1.
     Publish {
-        topic: String,
+        topic: &'a str,
         packet_id: Option<u16>,
-        payload: Payload,
+        payload: &'a [u8],
     },
     Puback(u16),
     /// Filters with the QoS asked for.
@@ -167,45 +167,10 @@ pub(crate) enum Received {
     Disconnect,
 }
 
-/// The payload of a message, shared rather than copied.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Payload(mqtt_protocol_core::mqtt::common::ArcPayload);
-
-impl Payload {
-    pub(crate) fn bytes(&self) -> &[u8] {
-        self.0.as_slice()
-    }
-}
-
 /// Reads one packet of a client that is in.
-pub(crate) fn decode(version: Version, first: u8, body: &[u8]) -> Result<Received, MqttError> {
+pub(crate) fn decode(version: Version, first: u8, body: &[u8]) -> Result<Received<'_>, MqttError> {
     match (first >> 4, version) {
-        (3, Version::V3) => {
-            let packet = exact_shared(first & 0x0f, body, v3_1_1::Publish::parse)?;
-            message(
-                packet.qos(),
-                packet.packet_id(),
-                packet.topic_name(),
-                || packet.payload().clone(),
-            )
-        }
-        (3, Version::V5) => {
-            let packet = exact_shared(first & 0x0f, body, v5_0::Publish::parse)?;
-            if packet
-                .props()
-                .iter()
-                .any(|property| matches!(property, Property::TopicAlias(_)))
-            {
-                // Never offered: the CONNACK leaves the alias maximum at its default, 0.
-                return Err(MqttError::TopicAliasInvalid);
-            }
-            message(
-                packet.qos(),
-                packet.packet_id(),
-                packet.topic_name(),
-                || packet.payload().clone(),
-            )
-        }
+        (3, _) => message(version, first & 0x0f, body),
         (4, Version::V3) => Ok(Received::Puback(
             exact(body, v3_1_1::Puback::parse)?.packet_id(),
         )),
@@ -267,27 +232,40 @@ fn exact<T>(
     }
 }
 
-fn exact_shared<T>(
-    flags: u8,
-    body: &[u8],
-    parse: impl FnOnce(u8, Arc<[u8]>) -> Result<(T, usize), MqttError>,
-) -> Result<T, MqttError> {
-    exact(body, |body| parse(flags, Arc::from(body)))
-}
-
-fn message(
-    qos: Qos,
-    packet_id: Option<u16>,
-    topic: &str,
-    payload: impl FnOnce() -> mqtt_protocol_core::mqtt::common::ArcPayload,
-) -> Result<Received, MqttError> {
-    if qos == Qos::ExactlyOnce {
-        return Err(MqttError::QosNotSupported);
-    }
+/// Reads a PUBLISH where it lies: it is what nearly every packet is (MQTT 5, section 3.3).
+fn message(version: Version, flags: u8, body: &[u8]) -> Result<Received<'_>, MqttError> {
+    let malformed = MqttError::MalformedPacket;
+    let (length, rest) = body.split_first_chunk().ok_or(malformed)?;
+    let length = usize::from(u16::from_be_bytes(*length));
+    let (topic, rest) = rest.split_at_checked(length).ok_or(malformed)?;
+    let topic = std::str::from_utf8(topic).map_err(|_| malformed)?;
+    let (packet_id, rest) = match (flags >> 1) & 3 {
+        0 => (None, rest),
+        1 => {
+            let (packet_id, rest) = rest.split_first_chunk().ok_or(malformed)?;
+            (Some(nonzero(u16::from_be_bytes(*packet_id))?), rest)
+        }
+        2 => return Err(MqttError::QosNotSupported),
+        _ => return Err(malformed),
+    };
+    let payload = match (version, rest.split_first()) {
+        (Version::V3, _) => rest,
+        (Version::V5, None) => return Err(malformed),
+        (Version::V5, Some((0, payload))) => payload,
+        (Version::V5, Some(_)) => {
+            let packet = exact(body, |body| v5_0::Publish::parse(flags, Arc::from(body)))?;
+            let is_alias = |property: &Property| matches!(property, Property::TopicAlias(_));
+            if packet.props().iter().any(is_alias) {
+                // Never offered: the CONNACK leaves the alias maximum at its default, 0.
+                return Err(MqttError::TopicAliasInvalid);
+            }
+            &body[body.len() - packet.payload().len()..]
+        }
+    };
     Ok(Received::Publish {
-        topic: topic.to_owned(),
-        packet_id: packet_id.map(nonzero).transpose()?,
-        payload: Payload(payload()),
+        topic,
+        packet_id,
+        payload,
     })
 }
 
@@ -583,8 +561,8 @@ mod tests {
                 let Received::Publish { topic, packet_id, payload: got } = received else {
                     panic!("not a message");
                 };
-                prop_assert_eq!((topic.as_str(), packet_id), ("t/17/up", id));
-                prop_assert_eq!(got.bytes(), &payload[..]);
+                prop_assert_eq!((topic, packet_id), ("t/17/up", id));
+                prop_assert_eq!(got, &payload[..]);
             }
         }
     }

@@ -2,11 +2,14 @@
 //!
 //! A plain connection is its socket and nothing more; what TLS needs is behind a box.
 
+use std::future::poll_fn;
 use std::io::{self, Read as _, Write as _};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use rustls::{ServerConfig, ServerConnection};
-use tokio::io::Interest;
+use tokio::io::{AsyncRead as _, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 /// Bytes that TLS keeps for a client which does not take them.
@@ -44,14 +47,14 @@ impl Stream {
     /// Waits until reading or writing may get somewhere; it need not.
     pub(super) async fn ready(&mut self, interest: Interest) -> io::Result<()> {
         match self {
-            Stream::Plain(tcp) => tcp.ready(interest).await.map(drop),
+            Stream::Plain(tcp) => poll_fn(|context| poll_ready(tcp, interest, context)).await,
             Stream::Tls(tls) => tls.ready(interest).await,
         }
     }
 
     pub(super) fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Stream::Plain(tcp) => tcp.try_read(buffer),
+            Stream::Plain(tcp) => read_now(tcp, buffer),
             Stream::Tls(tls) => tls.try_read(buffer),
         }
     }
@@ -129,6 +132,35 @@ impl Tls {
             }
         }
         Ok(())
+    }
+}
+
+/// Waits as `TcpStream::ready` does, for the one task that a connection has: that needs no list of who waits.
+fn poll_ready(
+    tcp: &TcpStream,
+    interest: Interest,
+    context: &mut Context<'_>,
+) -> Poll<io::Result<()>> {
+    if interest.is_readable()
+        && let Poll::Ready(ready) = tcp.poll_read_ready(context)
+    {
+        return Poll::Ready(ready);
+    }
+    match interest.is_writable() {
+        true => tcp.poll_write_ready(context),
+        false => Poll::Pending,
+    }
+}
+
+/// Reads what is there. Unlike `TcpStream::try_read`, this takes a short read for the end of what there is, which
+/// spares the system call that would say so.
+fn read_now(tcp: &mut TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut into = ReadBuf::new(buffer);
+    // Nobody is woken by this: whoever reads waits with `ready`.
+    let mut context = Context::from_waker(Waker::noop());
+    match Pin::new(tcp).poll_read(&mut context, &mut into) {
+        Poll::Ready(done) => done.map(|()| into.filled().len()),
+        Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
     }
 }
 

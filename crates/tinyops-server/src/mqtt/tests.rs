@@ -15,7 +15,9 @@ use tokio::task::JoinHandle;
 
 use super::commit;
 use super::session::Sessions;
-use super::{Gate, GateError, Limits, Shared, Verdict, down_topic, listen, up_topic};
+use super::{
+    Gate, GateError, Limits, Pace, Shared, Verdict, down_topic, is_up_topic, listen, up_topic,
+};
 use crate::metrics::Metrics;
 use crate::stop::{self, Stopper};
 
@@ -45,6 +47,7 @@ impl Gate for Memory {
     async fn commit(
         &self,
         uplinks: &[(Option<DeviceId>, &[u8])],
+        _pace: Pace,
     ) -> Result<Vec<Verdict>, GateError> {
         self.arrived.notify_one();
         if self.held.load(Ordering::SeqCst) {
@@ -69,6 +72,10 @@ impl Gate for Memory {
                 }
             })
             .collect())
+    }
+
+    async fn settle(&self) -> Result<(), GateError> {
+        Ok(())
     }
 
     async fn owed(&self, _device: DeviceId) -> Result<Vec<Vec<u8>>, GateError> {
@@ -158,6 +165,24 @@ fn connect_bytes(device: DeviceId) -> Vec<u8> {
     let mut packet = vec![0x10, body.len() as u8];
     packet.extend(body);
     packet
+}
+
+#[test]
+fn a_device_has_one_topic_to_publish_to() {
+    let device = DeviceId(0xabc);
+    assert!(is_up_topic(device, &up_topic(device)));
+    let others = [
+        up_topic(DEVICE),
+        down_topic(device),
+        up_topic(device).to_uppercase(),
+        "t/0000000000000ABC/up".to_owned(),
+        "t/abc/up".to_owned(),
+        "t//up".to_owned(),
+        String::new(),
+    ];
+    for topic in others {
+        assert!(!is_up_topic(device, &topic), "{topic}");
+    }
 }
 
 async fn until(events: &mut EventLoop, wanted: fn(&Packet) -> bool) -> Packet {

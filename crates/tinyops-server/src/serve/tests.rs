@@ -10,7 +10,7 @@ use tinyops_store::device::Device;
 use tinyops_store::trigger::{self, NewTrigger, TriggerState};
 use tinyops_store::{Artifacts, Db, ModelId, Timestamp, presence, report};
 use tinyops_wire::envelope::Direction;
-use tinyops_wire::frame::Hello;
+use tinyops_wire::frame::{Flags, Hello};
 use tinyops_wire::{Envelope, Frame};
 
 use super::*;
@@ -90,6 +90,26 @@ fn hello(device: &Device, sequence: u32) -> Vec<u8> {
     sealed[..length].to_vec()
 }
 
+/// A sealed `Alarm` with this sequence number.
+fn alarm(device: &Device, sequence: u32) -> Vec<u8> {
+    let mut body = [0; 16];
+    let frame = Frame::Alarm(tinyops_wire::frame::Alarm {
+        flags: Flags::default(),
+        moved: None,
+    });
+    let length = frame.encode(&mut body).unwrap();
+    let envelope = Envelope {
+        direction: Direction::Up,
+        device: device.id,
+        model: ModelId(0),
+        sequence,
+        body: &body[..length],
+    };
+    let mut sealed = [0; 64];
+    let length = envelope.seal(&device.key, &mut sealed).unwrap();
+    sealed[..length].to_vec()
+}
+
 /// What `POST /api/v1/gateway/exchange` answers.
 async fn exchange(running: &Running, brought: serde_json::Value) -> serde_json::Value {
     let request = axum::http::Request::post("/api/v1/gateway/exchange")
@@ -166,6 +186,42 @@ async fn a_device_that_is_revoked_elsewhere_loses_its_connection_and_comes_in_no
     assert!(!app.is_connected(device.id));
     publish(&other_client, &mut other_events, &other, hello(&other, 2)).await;
     running.stop().await;
+}
+
+#[tokio::test]
+async fn of_many_reports_at_once_each_is_shown_as_soon_as_it_is_acknowledged() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config(folder.path()).await;
+    config.loops.enabled = false;
+    let running = serve(config).await.unwrap();
+    let device = enrol(&running).await;
+    let mut sent = 0;
+    for _ in 0..3 {
+        let mut waiting = Vec::new();
+        for _ in 0..400 {
+            sent += 1;
+            let (done, answered) = tokio::sync::oneshot::channel();
+            let upload = commit::Work::Upload {
+                device: Some(device.id),
+                bytes: alarm(&device, sent),
+                done,
+            };
+            running.app().inner().work.send(upload).await.unwrap();
+            waiting.push(answered);
+        }
+        for answered in waiting {
+            assert!(answered.await.unwrap().unwrap().kept);
+        }
+        let path = format!("/api/v1/devices/{}", device.id);
+        let request = axum::http::Request::get(path).body(axum::body::Body::empty());
+        let answer = tower::ServiceExt::oneshot(router(running.app().clone()), request.unwrap());
+        assert_eq!(answer.await.unwrap().status(), 200);
+        let heard = presence::get(running.app().db(), device.id).await.unwrap();
+        assert_eq!(heard.unwrap().last_seq, Some(sent));
+    }
+    let db = running.app().db().clone();
+    running.stop().await;
+    assert_eq!(report::count(&db).await.unwrap(), i64::from(sent));
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use tinyops_store::step::{self, Port, Step, StepState};
 use tinyops_store::trigger::{self, NewTrigger, TriggerState};
 use tinyops_store::{
     Db, DeviceId, DeviceKey, Digest, ModelId, StoreError, Timestamp, audit, dataset, downlink,
-    project,
+    intake_log, project,
 };
 
 use crate::backend::on_every_backend;
@@ -383,6 +383,34 @@ fn devices_and_what_they_tell() {
         );
         assert_eq!(report::count(&db).await.unwrap(), 2);
         assert_eq!(report::list(&db, 1).await.unwrap(), [told(2)]);
+    });
+}
+
+#[test]
+fn a_group_of_the_intake_log_goes_once() {
+    on_every_backend(|db, url| async move {
+        let tx = db.begin("test").await.unwrap();
+        let first = intake_log::append(&tx, NOW, b"one").await.unwrap();
+        let second = intake_log::append(&tx, NOW, b"two").await.unwrap();
+        tx.commit().await.unwrap();
+        let tx = db.begin("test").await.unwrap();
+        let gone = intake_log::remove_many(&tx, &[first, second, first]).await;
+        assert_eq!(gone.unwrap(), [true, true, false]);
+        drop(tx);
+        let waiting = intake_log::list(&db).await.unwrap();
+        let entries: Vec<&[u8]> = waiting.iter().map(|group| &group.entries[..]).collect();
+        assert_eq!(
+            entries,
+            [b"one", b"two"],
+            "{url}: what is not committed is not gone"
+        );
+        let tx = db.begin("test").await.unwrap();
+        let gone = intake_log::remove_many(&tx, &[first, second]).await;
+        assert_eq!(gone.unwrap(), [true, true]);
+        tx.commit().await.unwrap();
+        let tx = db.begin("test").await.unwrap();
+        let third = intake_log::append(&tx, NOW, b"three").await.unwrap();
+        assert!(third > second, "a number is never given twice");
     });
 }
 

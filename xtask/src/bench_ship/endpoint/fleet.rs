@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use tinyops_fleet::enrol::device_password;
 use tinyops_fleet::sign::Unsigned;
-use tinyops_fleet::{Fleet, Policy, Signer};
+use tinyops_fleet::{Fleet, Intake, Policy, Signer};
 use tinyops_sketch::{Baseline, ChannelBaseline, ChannelSummary, Source, Summary};
 use tinyops_store::device::{self, Device, DeviceState};
 use tinyops_store::model::{self, NewModel};
@@ -67,6 +67,17 @@ pub(crate) async fn register(project: &Path, count: usize) -> Result<Vec<Reporte
 pub(crate) async fn open(project: &Path) -> Result<Db, String> {
     let url = format!("sqlite:{}", store(project).display());
     Db::open(&url).await.map_err(|error| error.to_string())
+}
+
+/// Takes up what a killed server left in the intake log, as the next one does; answers how many envelopes that were.
+pub(crate) async fn fold(db: &Db) -> Result<usize, String> {
+    let fault = |error: tinyops_fleet::FleetError| error.to_string();
+    let artifacts = Artifacts::open("memory:").await;
+    let artifacts = artifacts.map_err(|error| error.to_string())?;
+    let mut intake = Intake::new(Fleet::new(db.clone(), artifacts, Policy::default()));
+    let waiting = intake.recover().await.map_err(fault)?;
+    intake.fold().await.map_err(fault)?;
+    Ok(waiting)
 }
 
 fn registered(number: u64, now: Timestamp) -> Device {
