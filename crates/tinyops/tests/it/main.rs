@@ -6,6 +6,7 @@ mod enrolment;
 mod full;
 mod full_server;
 mod gateway;
+mod hawkbit;
 mod help;
 mod hostile;
 mod imports;
