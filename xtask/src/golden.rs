@@ -1,6 +1,7 @@
 //! `cargo xtask golden`: reference outputs of other libraries against ours.
 
 use crate::bench_device;
+use crate::golden_drift;
 use crate::golden_dsp;
 use crate::golden_random;
 use crate::golden_tflite::{self, Arena};
@@ -14,6 +15,14 @@ pub(crate) enum Golden {
     ///
     /// Prints each operation that differs, then `N checked, M differ`; exits with 1 if any does.
     Dsp {
+        /// Files, or folders whose `.json` files are taken
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
+    },
+    /// Drift detectors and two-sample statistics: files in the formats of the `drift-golden` data folder
+    ///
+    /// Prints each figure that differs, then `N checked, M differ`; exits with 1 if any does.
+    Drift {
         /// Files, or folders whose `.json` files are taken
         #[arg(required = true)]
         paths: Vec<PathBuf>,
@@ -57,6 +66,7 @@ impl Golden {
     pub(crate) fn run(self) -> Answer {
         match self {
             Self::Dsp { paths } => run_dsp(paths),
+            Self::Drift { paths } => run_drift(paths),
             Self::Tflite {
                 paths,
                 split_arena,
@@ -98,6 +108,30 @@ fn run_dsp(paths: Vec<PathBuf>) -> Answer {
     match (unreadable, tally.differences.len()) {
         (0, 0) => Ok(()),
         (0, count) => Err(format!("{count} operations differ from their reference")),
+        (count, _) => Err(format!("{count} files could not be read")),
+    }
+}
+
+fn run_drift(paths: Vec<PathBuf>) -> Answer {
+    let mut tally = golden_drift::Tally::default();
+    let mut unreadable = 0;
+    for path in files_of(paths) {
+        if let Err(error) = golden_drift::check_file(&path, &mut tally) {
+            eprintln!("error: {error}");
+            unreadable += 1;
+        }
+    }
+    for difference in &tally.differences {
+        println!("{difference}");
+    }
+    println!(
+        "{} checked, {} differ",
+        tally.checked,
+        tally.differences.len()
+    );
+    match (unreadable, tally.differences.len()) {
+        (0, 0) => Ok(()),
+        (0, count) => Err(format!("{count} figures differ from their reference")),
         (count, _) => Err(format!("{count} files could not be read")),
     }
 }

@@ -16,6 +16,7 @@ mod bench_loop;
 mod bench_ship;
 mod fuzz;
 mod golden;
+mod golden_drift;
 mod golden_dsp;
 mod golden_random;
 mod golden_tflite;

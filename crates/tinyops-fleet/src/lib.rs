@@ -31,6 +31,7 @@ pub mod detector;
 pub mod diagnosis;
 mod memory;
 mod normal;
+pub mod two_sample;
 pub mod watch;
 
 // What to do about it.

@@ -6,7 +6,7 @@
 //! and how often each class came up. A [`Sketch`] counts the same of a live stream, in integers, so
 //! that sketches add up in any order. A [`Summary`] is what is left of a sketch once it has been
 //! through a frame of a few bytes; a [`Drift`] is the distance between two of them. A [`Cusum`]
-//! watches one signal reading by reading.
+//! watches one signal reading by reading; [`stream`] holds the published detectors of changes.
 //!
 //! Nothing here knows who sends a sketch or where it is kept, reads a clock, or allocates.
 
@@ -17,6 +17,7 @@ mod cusum;
 pub mod distance;
 mod dither;
 mod sketch;
+pub mod stream;
 mod summary;
 
 pub use baseline::{Baseline, BaselineError, ChannelBaseline, Noise, Source};
