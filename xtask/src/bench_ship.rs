@@ -9,6 +9,7 @@ pub(crate) mod power_loss;
 mod rollouts;
 mod sizes;
 mod successors;
+mod tuned;
 
 use crate::bench_device::grouped;
 use crate::steps::Answer;
@@ -66,6 +67,7 @@ const MEASUREMENTS: &[Measurement] = &[
     ("delta of a retrained network", successors::retrained),
     ("packed network", sizes::full),
     ("delta decoder", decoder::decoder),
+    ("budgeted fine-tune", tuned::tuned),
 ];
 
 /// Measures those whose name contains one of `rows`, and prints.

@@ -29,6 +29,7 @@ mod rewrite;
 mod schedule;
 mod shortfall;
 mod storages;
+mod update;
 
 pub use board::{Band, Board, BoardError, Boards, Cost, Memory, Reserve, Speed, boards};
 pub use capsule::{Golden, PayloadError, SensorChannel, UNIT_BYTES_MAX, payload};
@@ -47,7 +48,8 @@ pub use high_water::ArenaFault;
 pub use layers::{LayerMap, LayerValues, Values};
 pub use plan_memory::{ARENA_ALIGN, Lifetime, MemoryPlan, Needed, Peak, Placed, Region};
 pub use reference::{Reference, ReferenceCase, ReferenceError, ReferenceLayer};
-pub use replay::{Difference, Replay, ReplayError, replay};
+pub use replay::{Difference, Replay, ReplayError, golden_of, replay};
 pub use rewrite::{Pass, Rewrite, Rewritten, rewrite};
 pub use shortfall::{LayerBytes, Shortfall, Smaller};
 pub use tinyops_nn::record::REGIONS_MAX;
+pub use update::{Update, UpdateError};

@@ -129,6 +129,34 @@ pub fn replay(payload: &[u8]) -> Result<Replay, ReplayError> {
     Ok(replay)
 }
 
+/// The golden vectors of a payload, as they were given to it.
+///
+/// # Errors
+/// [`ReplayError::Payload`] or [`ReplayError::Section`].
+pub fn golden_of(payload: &[u8]) -> Result<Vec<crate::Golden>, ReplayError> {
+    let payload = Payload::parse(payload).map_err(ReplayError::Payload)?;
+    let Some(golden) = payload.section(SectionId::Golden) else {
+        return Ok(Vec::new());
+    };
+    let numbers = |words: &[[u8; 4]]| words.iter().map(|&word| f32::from_le_bytes(word)).collect();
+    let golden = GoldenSection::decode(golden).map_err(ReplayError::Section)?;
+    let vectors = golden.vectors().map(|vector| match vector {
+        Golden::Tensor { input, output } => crate::Golden::Tensor {
+            input: input.to_vec(),
+            output: output.to_vec(),
+        },
+        Golden::Window { readings, output } => crate::Golden::Window {
+            readings: numbers(readings),
+            output: output.to_vec(),
+        },
+        Golden::Score { features, score } => crate::Golden::Score {
+            features: numbers(features),
+            score,
+        },
+    });
+    Ok(vectors.collect())
+}
+
 impl Replay {
     fn run(&mut self, plan: &Plan<'_>, arena: &mut [u8], case: usize, expected: &[u8]) {
         plan.run(arena)

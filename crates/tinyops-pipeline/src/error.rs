@@ -90,6 +90,31 @@ pub enum RunError {
     /// The capsule's payload cannot be written, or does not read back.
     #[error(transparent)]
     Payload(#[from] tinyops_compile::PayloadError),
+    /// A payload has no golden vectors to keep, or none that read back.
+    #[error("the capsule that devices hold cannot be read: {0}")]
+    Held(#[from] tinyops_compile::ReplayError),
+    /// An update between two payloads has no size.
+    #[error(transparent)]
+    Update(#[from] tinyops_compile::UpdateError),
+    /// Nothing is within the budget; what came nearest is told.
+    #[error(transparent)]
+    OutOfReach(#[from] Box<tinyops_train::tune::OutOfReach>),
+    /// The model to fine-tune is not one of the project.
+    #[error("the model to fine-tune is no version of `{project}`")]
+    NotOfProject {
+        /// The project.
+        project: String,
+    },
+    /// The model has no capsule for a board that the project asks for: there is nothing that an update could start from.
+    #[error("`{model}` has no capsule for board `{board}`, only for {known}")]
+    NoCapsule {
+        /// The model.
+        model: String,
+        /// The board.
+        board: String,
+        /// The boards that it has capsules for.
+        known: String,
+    },
     /// The payload that was just written cannot be replayed.
     #[error("the payload cannot be replayed: {0}")]
     Replay(String),

@@ -1,16 +1,17 @@
-//! The two ways through the steps: from recordings to a model, and from fleet statistics to a new head.
+//! The ways through the steps: from recordings to a model, from fleet statistics to a new head, and from a model in the
+//! field to one that is a small update away.
 
 use tinyops_data::finding::Report;
 use tinyops_store::{Digest, Json, model, run::RunState, step::Port};
-use tinyops_train::Comparison;
+use tinyops_train::{Comparison, tune::Budget};
 
 use crate::{
-    Gate, Outcome, Package, RunError, StepName, Verdict,
+    Gate, Outcome, Package, RunError, StepName, TuneReport, Verdict,
     bench::{Bench, Done},
     judged,
     step::{
         compile, compile::BoardFit, evaluate, featurize, ingest, ingest::Shelf, quantize, register,
-        resolve, smoke, train, validate,
+        resolve, smoke, train, tune, validate,
     },
 };
 
@@ -21,6 +22,7 @@ struct Findings {
     gates: Vec<Gate>,
     fits: Vec<BoardFit>,
     evaluation: Option<Comparison>,
+    tune: Option<TuneReport>,
 }
 
 /// Recordings to a registered model, or as far as `until`.
@@ -65,6 +67,7 @@ pub(crate) async fn full(
         featurized,
         trained: Some(trained),
         parent: None,
+        held: None,
     };
     judge(bench, found, &origin, model, last).await
 }
@@ -103,8 +106,61 @@ pub(crate) async fn resolve_head(
         featurized,
         trained: None,
         parent: version,
+        held: None,
     };
     judge(bench, found, &origin, model, StepName::Register).await
+}
+
+/// A model that devices hold, fine-tuned to the recordings so that its update stays within a budget.
+pub(crate) async fn tune(
+    bench: &mut Bench<'_>,
+    parent: &Digest,
+    budget: &Budget,
+) -> Result<Outcome, RunError> {
+    let project = &bench.workshop.project;
+    let registered = model::by_digest(&bench.workshop.db, parent).await?;
+    let name = &project.project.name;
+    let parent = registered
+        .into_iter()
+        .find(|model| model.name == *name)
+        .ok_or_else(|| RunError::NotOfProject {
+            project: name.clone(),
+        })?;
+    let held = tune::Held::of(&parent, &project.boards.targets)?;
+    let shelf = open_shelf(bench)?;
+    let ingested = ingest::step(bench, &shelf).await?;
+    let (validated, report) = validate::step(bench, &shelf, &ingested).await?;
+    if report.has_errors() {
+        return Err(RunError::Findings {
+            report: Box::new(report),
+        });
+    }
+    let featurized = featurize::step(bench, &shelf, &ingested, &validated).await?;
+    let mut origin = Origin {
+        shelf,
+        ingested,
+        validated,
+        featurized,
+        trained: None,
+        parent: Some(parent.version),
+        held: None,
+    };
+    let (tuned, told) = tune::step(bench, &origin, &held, budget).await?;
+    origin.held = Some(held.first());
+    let found = Findings {
+        report,
+        gates: vec![tune::gate(&told, bench.workshop.project.project.metric)],
+        tune: Some(told),
+        ..Findings::default()
+    };
+    judge(
+        bench,
+        found,
+        &origin,
+        tuned.port("model")?,
+        StepName::Register,
+    )
+    .await
 }
 
 /// What a model was made from.
@@ -115,8 +171,10 @@ pub(crate) struct Origin {
     pub(crate) featurized: Done,
     /// The float model; none where only the head is new.
     pub(crate) trained: Option<Done>,
-    /// The version whose head was solved anew.
+    /// The version whose head was solved anew, or which was fine-tuned.
     pub(crate) parent: Option<u32>,
+    /// The payload whose golden vectors are kept; none where they are chosen from the test windows.
+    pub(crate) held: Option<Port>,
 }
 
 /// Evaluate, compile, smoke, register: what every model goes through, however it was made.
@@ -179,6 +237,7 @@ fn outcome(
         evaluation: found.evaluation,
         gates: found.gates,
         fits: found.fits,
+        tune: found.tune,
         version,
         packages,
     }
@@ -210,6 +269,9 @@ fn detail(found: &Findings, packages: &[Package]) -> Json {
     if let (Some(metrics), Some(fit)) = (metrics.as_object_mut(), found.fits.first()) {
         metrics.insert("flash_bytes".to_owned(), fit.flash_bytes.into());
         metrics.insert("ram_bytes".to_owned(), fit.ram_bytes.into());
+    }
+    if let (Some(metrics), Some(tune)) = (metrics.as_object_mut(), &found.tune) {
+        metrics.insert("tune".to_owned(), tune.figures());
     }
     serde_json::json!({ "gates": gates, "metrics": metrics, "packages": packages })
 }

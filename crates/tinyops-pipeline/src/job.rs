@@ -5,12 +5,12 @@ use std::{fmt, path::PathBuf, sync::Arc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use tinyops_data::finding::Report;
 use tinyops_store::{Artifacts, Db, Digest, Timestamp, run::Run, trigger::TriggerId};
-use tinyops_train::Comparison;
+use tinyops_train::{Comparison, tune::Budget};
 
 use crate::{
-    BoardFit, Gate, Project, RunError,
+    BoardFit, Gate, Project, RunError, TuneReport,
     bench::Bench,
-    flow::{full, resolve_head},
+    flow::{full, resolve_head, tune},
 };
 
 /// Where a pipeline works: a project folder with its settings, and the store it records into.
@@ -29,7 +29,7 @@ pub struct Workshop {
 }
 
 /// What to make.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Job {
     /// Recordings to a registered model, or as far as `until`.
     Full {
@@ -43,6 +43,13 @@ pub enum Job {
         /// The artifact of the summed statistics.
         statistics: Digest,
     },
+    /// A model in the field fine-tuned to the recordings, its update within a budget.
+    Tune {
+        /// The artifact of the model that devices hold.
+        model: Digest,
+        /// What the update may take and lose.
+        budget: Budget,
+    },
 }
 
 impl Job {
@@ -51,6 +58,7 @@ impl Job {
         match self {
             Self::Full { .. } => "train",
             Self::ResolveHead { .. } => "resolve-head",
+            Self::Tune { .. } => "tune",
         }
     }
 }
@@ -71,6 +79,8 @@ pub enum StepName {
     Quantize,
     /// Solve a new head from fleet statistics (in place of featurize, train and quantize).
     Resolve,
+    /// Fine-tune a model in the field (in place of train and quantize).
+    Tune,
     /// Judge the exact int8 artifact on the test split.
     Evaluate,
     /// Plan memory, estimate the fit on each board, write the capsule payload.
@@ -105,6 +115,7 @@ impl StepName {
             Self::Train => "train",
             Self::Quantize => "quantize",
             Self::Resolve => "resolve",
+            Self::Tune => "tune",
             Self::Evaluate => "evaluate",
             Self::Compile => "compile",
             Self::Smoke => "smoke",
@@ -199,6 +210,9 @@ pub struct Outcome {
     pub gates: Vec<Gate>,
     /// What the model takes of each board.
     pub fits: Vec<BoardFit>,
+    /// What was tried to keep the update small, where that was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tune: Option<TuneReport>,
     /// The registered version, when every gate passed and the run went to the end.
     pub version: Option<u32>,
     /// What fleets can sign and ship, one for each board.
@@ -240,6 +254,7 @@ pub async fn run(
     let made = match job {
         Job::Full { until } => full(&mut bench, *until).await,
         Job::ResolveHead { model, statistics } => resolve_head(&mut bench, model, statistics).await,
+        Job::Tune { model, budget } => tune(&mut bench, model, budget).await,
     };
     match made {
         Ok(outcome) => Ok(outcome),

@@ -12,8 +12,16 @@ impl Metric {
         evaluation.metric_named(self.word()).map(f64::from)
     }
 
+    /// A value as one of which more is better.
+    pub(crate) fn goodness(self, value: f64) -> f64 {
+        match self {
+            Self::Rmse => -value,
+            Self::Accuracy | Self::MacroF1 | Self::Auc => value,
+        }
+    }
+
     /// How much worse `value` is than `reference`; negative when it is better.
-    fn loss(self, value: f64, reference: f64) -> f64 {
+    pub(crate) fn loss(self, value: f64, reference: f64) -> f64 {
         match self {
             Self::Rmse => value - reference,
             Self::Accuracy | Self::MacroF1 | Self::Auc => reference - value,

@@ -30,10 +30,12 @@ pub use job::{
 pub use lease::is_free;
 pub use project::{
     BoardsSection, FILE_NAME, GatesSection, Metric, PrivacySection, Project, ProjectError,
-    ProjectSection, Smoke,
+    ProjectSection, Smoke, TuneSection,
 };
 pub use step::{
     compile::{BoardFit, CompileReport},
     ingest::{Shelf, files_below, read_recording, source_root},
+    tune::{TuneReport, Tuned},
 };
+pub use tinyops_train::tune::Budget;
 pub use trigger::{Refusal, Trigger, job_for};

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use tinyops_compile::Boards;
 use tinyops_data::spec::DataSpec;
+use tinyops_train::tune::{Budget, TuneSpec};
 use tinyops_train::{TrainError, TrainSpec};
 
 use crate::boards::{BoardFileError, boards_of};
@@ -25,6 +26,8 @@ pub struct Project {
     pub privacy: PrivacySection,
     /// What a model must show before it is registered.
     pub gates: GatesSection,
+    /// How a model in the field is fine-tuned.
+    pub tune: TuneSection,
     /// The boards that targets may name: those that TinyOps knows and those of the project's folder.
     #[serde(skip)]
     pub known: Boards,
@@ -157,6 +160,62 @@ impl Default for GatesSection {
     }
 }
 
+/// `[tune]`: a fine-tune whose update is small.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TuneSection {
+    /// Most bytes of the update. With it, what a drift sets off is a fine-tune of the model in production, no new
+    /// training.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delta_bytes_max: Option<u32>,
+    /// Most that the result may lie below a fine-tune that may change everything, in the unit of the metric.
+    pub loss_max: f64,
+    /// Passes over the training windows, in each way that is tried.
+    pub epochs: u32,
+    /// Largest learning rate of the cosine schedule.
+    pub learning_rate: f32,
+    /// Pull of every number towards what it was, as a factor of the distance.
+    pub pull: f32,
+}
+
+impl Default for TuneSection {
+    fn default() -> Self {
+        let TuneSpec {
+            epochs,
+            learning_rate,
+            pull,
+        } = TuneSpec::default();
+        Self {
+            delta_bytes_max: None,
+            loss_max: 0.01,
+            epochs,
+            learning_rate,
+            pull,
+        }
+    }
+}
+
+impl TuneSection {
+    /// What training reads of it.
+    #[must_use]
+    pub fn spec(&self) -> TuneSpec {
+        TuneSpec {
+            epochs: self.epochs,
+            learning_rate: self.learning_rate,
+            pull: self.pull,
+        }
+    }
+
+    /// What the update may take and lose, if the project says so.
+    #[must_use]
+    pub fn budget(&self) -> Option<Budget> {
+        Some(Budget {
+            delta_bytes_max: self.delta_bytes_max?.into(),
+            loss_max: self.loss_max,
+        })
+    }
+}
+
 /// Whether the golden vectors must also be answered by an emulated board.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -237,6 +296,7 @@ impl Project {
                 self.gates.quantization_loss_max,
             ),
             ("gates.slice_gap_max", self.gates.slice_gap_max),
+            ("tune.loss_max", self.tune.loss_max),
         ];
         // No gate passes or fails by a comparison with what is not a number.
         if let Some((key, value)) = numbers.into_iter().find(|(_, value)| !value.is_finite()) {
@@ -250,12 +310,33 @@ impl Project {
                 );
             }
         }
-        match self.train.check() {
+        if let Err(why) = self.loss_is_sensible(self.tune.loss_max) {
+            return refuse("tune.loss_max", why);
+        }
+        match self.train.check().and_then(|()| self.tune.spec().check()) {
             Err(TrainError::Setting { key, value, reason }) => {
                 refuse(&key, format!("is {value}: {reason}"))
             }
             Err(error) => refuse("train", error.to_string()),
             Ok(()) => Ok(()),
+        }
+    }
+
+    /// Whether a loss is meant in the unit of the metric: shares have no whole points.
+    ///
+    /// # Errors
+    /// What is wrong, as what follows the name of the setting.
+    pub fn loss_is_sensible(&self, loss: f64) -> Result<(), String> {
+        let is_share = self.project.metric != Metric::Rmse;
+        match loss {
+            loss if !(loss.is_finite() && loss >= 0.0) => {
+                Err(format!("is {loss}: must be a finite number from 0 on"))
+            }
+            loss if is_share && loss >= 0.5 => Err(format!(
+                "is {loss}: it is in the unit of the metric; one point of {} is 0.01",
+                self.project.metric.word()
+            )),
+            _ => Ok(()),
         }
     }
 }
@@ -349,6 +430,14 @@ mod tests {
         check(
             "[train]\nepochs = 0\n",
             "tinyops.toml:2:1: `train.epochs` is 0: must be 1 to 100000",
+        );
+        check(
+            "[tune]\nloss_max = 1\n",
+            "tinyops.toml:2:1: `tune.loss_max` is 1: it is in the unit of the metric; one point of accuracy is 0.01",
+        );
+        check(
+            "[tune]\nepochs = 0\n",
+            "tinyops.toml:2:1: `tune.epochs` is 0: must be above 0, to 100000",
         );
         check(
             "[boards]\ntargets = [\"toaster\"]\n",

@@ -9,4 +9,5 @@ pub(crate) mod register;
 pub(crate) mod resolve;
 pub(crate) mod smoke;
 pub(crate) mod train;
+pub(crate) mod tune;
 pub(crate) mod validate;

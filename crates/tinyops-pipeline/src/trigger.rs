@@ -2,13 +2,16 @@
 
 use tinyops_store::Digest;
 
-use crate::{Job, PrivacySection};
+use crate::{Job, Project};
 
 /// Something that may be worth a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trigger {
-    /// Somebody asked, or the recordings changed.
-    Asked,
+    /// Somebody asked, or what devices see has drifted.
+    Asked {
+        /// The model in production, if there is one.
+        production: Option<Digest>,
+    },
     /// A federated round was closed: the fleet's statistics of a model's embeddings are complete.
     RoundClosed {
         /// The model whose embeddings were counted.
@@ -48,9 +51,16 @@ pub enum Refusal {
 ///
 /// # Errors
 /// [`Refusal`] when the project's privacy section forbids it.
-pub fn job_for(trigger: &Trigger, privacy: &PrivacySection) -> Result<Job, Refusal> {
+pub fn job_for(trigger: &Trigger, project: &Project) -> Result<Job, Refusal> {
+    let privacy = &project.privacy;
     match trigger {
-        Trigger::Asked => Ok(Job::Full { until: None }),
+        Trigger::Asked { production } => Ok(match (production, project.tune.budget()) {
+            (Some(model), Some(budget)) => Job::Tune {
+                model: *model,
+                budget,
+            },
+            _ => Job::Full { until: None },
+        }),
         Trigger::RoundClosed { devices, .. } if *devices < privacy.round_devices_min => {
             Err(Refusal::TooFewDevices {
                 devices: *devices,
@@ -75,13 +85,31 @@ pub fn job_for(trigger: &Trigger, privacy: &PrivacySection) -> Result<Job, Refus
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::PrivacySection;
+
+    #[test]
+    fn a_budget_turns_training_into_a_fine_tune_of_what_is_in_production() {
+        let production = Some(Digest::of(b"model"));
+        let mut project = Project::default();
+        let job = |production, project: &Project| job_for(&Trigger::Asked { production }, project);
+        assert_eq!(job(production, &project), Ok(Job::Full { until: None }));
+        project.tune.delta_bytes_max = Some(512);
+        assert_eq!(job(None, &project), Ok(Job::Full { until: None }));
+        let Ok(Job::Tune { model, budget }) = job(production, &project) else {
+            panic!("no fine-tune");
+        };
+        assert_eq!((model, budget.delta_bytes_max), (Digest::of(b"model"), 512));
+    }
 
     #[track_caller]
     fn check(devices: u32, labels: u64, expected: Result<(), Refusal>) {
-        let privacy = PrivacySection {
-            round_devices_min: 5,
-            round_labels_min: 20,
-            ..PrivacySection::default()
+        let project = Project {
+            privacy: PrivacySection {
+                round_devices_min: 5,
+                round_labels_min: 20,
+                ..PrivacySection::default()
+            },
+            ..Project::default()
         };
         let trigger = Trigger::RoundClosed {
             model: Digest::of(b"model"),
@@ -89,7 +117,7 @@ mod tests {
             devices,
             labels,
         };
-        assert_eq!(job_for(&trigger, &privacy).map(|_| ()), expected);
+        assert_eq!(job_for(&trigger, &project).map(|_| ()), expected);
     }
 
     #[test]

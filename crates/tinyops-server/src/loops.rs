@@ -15,6 +15,7 @@ use tinyops_fleet::rollout::Wish;
 use tinyops_pipeline::{
     Job, Progress, Reporter, RunError, Trigger as Cause, Workshop, is_free, job_for,
 };
+use tinyops_store::model::Stage;
 use tinyops_store::run::RunId;
 use tinyops_store::trigger::{self, Trigger, TriggerState};
 use tinyops_store::{Digest, Json, ModelId, StoreError, Tx, audit, capsule, device, model};
@@ -211,9 +212,9 @@ async fn answer(
     workshop: &Workshop,
     taken: &Trigger,
 ) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>> {
-    let cause = cause(app, taken).await?;
+    let cause = cause(app, taken, &workshop.project.project.name).await?;
     let is_repair = matches!(cause, Cause::RoundClosed { .. });
-    let job = job_for(&cause, &workshop.project.privacy)?;
+    let job = job_for(&cause, &workshop.project)?;
     let outcome = tokio::spawn(run(workshop.clone(), job, taken.clone())).await??;
     let run = RunId(outcome.run);
     let Some(version) = outcome.version else {
@@ -279,9 +280,14 @@ enum CauseError {
 }
 
 /// What the pipeline has to know of a trigger.
-async fn cause(app: &App, taken: &Trigger) -> Result<Cause, CauseError> {
+async fn cause(app: &App, taken: &Trigger, project: &str) -> Result<Cause, CauseError> {
     match taken.kind.as_str() {
-        "train" => Ok(Cause::Asked),
+        "train" => {
+            let production = model::in_stage(app.db(), project, Stage::Production).await?;
+            Ok(Cause::Asked {
+                production: production.map(|model| model.digest),
+            })
+        }
         "resolve-head" => {
             let statistics = taken.payload.ok_or(CauseError::NoStatistics)?;
             let number = |name: &str| taken.detail.get(name).and_then(Json::as_u64).unwrap_or(0);

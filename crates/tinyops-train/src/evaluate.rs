@@ -115,3 +115,14 @@ pub fn golden(model: &Model, windows: &Windows, count: usize) -> Result<Vec<Gold
     };
     Ok((0..count).map(vector).collect())
 }
+
+/// The same inputs again, with what this model makes of them: a capsule that keeps the vectors of the one before
+/// differs from it in their outputs alone.
+///
+/// # Errors
+/// [`TrainError::Mismatch`] where an input is none of the model.
+pub fn golden_again(model: &Model, vectors: &[Golden]) -> Result<Vec<Golden>, TrainError> {
+    let predictor = Predictor::new(model)?;
+    let again = |vector: &Golden| predictor.golden_again(vector);
+    vectors.iter().map(again).collect()
+}

@@ -109,7 +109,15 @@ fn fit_once(
             let training = task.examples(train, &members, seen(inputs.clone()), loss);
             let validation = (!held.is_empty())
                 .then(|| task.examples(&set.validation, &held, seen(held_inputs.clone()), loss));
-            let epochs = optimise(&mut net, spec, loss, &training, validation.as_ref(), report)?;
+            let epochs = optimise(
+                &mut net,
+                spec,
+                loss,
+                &training,
+                validation.as_ref(),
+                None,
+                report,
+            )?;
             if history.is_empty() {
                 history = epochs;
             }
@@ -280,17 +288,17 @@ pub(crate) fn normal_classes(spec: &TrainSpec, classes: &[String]) -> Vec<usize>
 }
 
 /// What is learned from which windows.
-struct Task<'a> {
+pub(crate) struct Task<'a> {
     spec: &'a TrainSpec,
     classes: &'a [String],
     normal: Vec<usize>,
     /// Mean and deviation of the training values.
-    value_scale: [f32; 2],
+    pub(crate) value_scale: [f32; 2],
     class_weights: Vec<f32>,
 }
 
 impl<'a> Task<'a> {
-    fn of(spec: &'a TrainSpec, set: &'a FeatureSet) -> Result<Self, TrainError> {
+    pub(crate) fn of(spec: &'a TrainSpec, set: &'a FeatureSet) -> Result<Self, TrainError> {
         for label in &spec.costs.normal {
             if !set.classes.contains(label) {
                 return Err(TrainError::UnknownLabel {
@@ -381,7 +389,7 @@ impl<'a> Task<'a> {
         }
     }
 
-    fn loss(&self) -> Loss {
+    pub(crate) fn loss(&self) -> Loss {
         if self.spec.goal == Goal::Regress {
             Loss::SquaredError
         } else {
@@ -398,7 +406,7 @@ impl<'a> Task<'a> {
     }
 
     /// Windows whose target serves the goal.
-    fn members(&self, features: &Features) -> Vec<usize> {
+    pub(crate) fn members(&self, features: &Features) -> Vec<usize> {
         let usable = |target: Target| match (self.spec.goal, target) {
             (Goal::Classify, Target::Class(_)) | (Goal::Regress, Target::Value(_)) => true,
             (Goal::Anomaly, Target::Class(class)) => self.normal.contains(&class.into()),
@@ -427,7 +435,7 @@ impl<'a> Task<'a> {
         Ok(())
     }
 
-    fn examples(
+    pub(crate) fn examples(
         &self,
         features: &Features,
         members: &[usize],

@@ -29,10 +29,11 @@ pub mod roc;
 mod spec;
 mod standard;
 mod trained;
+pub mod tune;
 mod windows;
 
 pub use error::TrainError;
-pub use evaluate::{Comparison, evaluate, golden};
+pub use evaluate::{Comparison, evaluate, golden, golden_again};
 pub use evaluation::{Evaluation, Scores};
 pub use feature_set::FeatureSet;
 pub use features::Features;

@@ -6,6 +6,7 @@ use crate::net::{AdamW, Network, cross_entropy, squared_error};
 use crate::progress::{Flow, Listener, Progress, Stage};
 use crate::rng::Rng;
 use crate::spec::TrainSpec;
+use crate::tune::Hold;
 use crate::{TrainError, augment};
 
 /// What training showed after one epoch.
@@ -57,13 +58,15 @@ const WARM_UP: f32 = 0.05;
 /// Longest gradient, over all parameters, that a step follows in full.
 const GRADIENT_LIMIT: f32 = 5.0;
 
-/// Trains a network in place; with validation examples and patience, the best epoch is kept.
+/// Trains a network in place; with validation examples and patience, the best epoch is kept. A hold says what may
+/// move, and on which grid.
 pub(crate) fn optimise(
     net: &mut Network,
     spec: &TrainSpec,
     loss: Loss,
     training: &Examples,
     validation: Option<&Examples>,
+    mut hold: Option<&mut Hold>,
     report: Listener<'_>,
 ) -> Result<Vec<Epoch>, TrainError> {
     let count = training.count();
@@ -98,6 +101,9 @@ pub(crate) fn optimise(
                 members,
                 &mut shuffling,
             );
+            if let Some(hold) = &mut hold {
+                hold.round(net);
+            }
             let outputs = net.forward(members.len(), &step.inputs, Some(&mut drops));
             step.grad.resize(outputs.len(), 0.0);
             let value = step.loss(loss, outputs);
@@ -110,13 +116,25 @@ pub(crate) fn optimise(
             loss_sum += f64::from(value);
             net.clear_grads();
             net.backward(members.len(), &step.grad);
+            if let Some(hold) = &mut hold {
+                hold.restore(net);
+            }
             adam.step += 1;
             adam.learning_rate =
                 spec.learning_rate * schedule(adam.step as f32 / (epochs * steps) as f32);
             clip(net, epoch)?;
             net.params_mut().for_each(|param| adam.update(param));
+            if let Some(hold) = &mut hold {
+                hold.credit(net);
+            }
+        }
+        if let Some(hold) = &mut hold {
+            hold.round(net);
         }
         let checked = validation.map(|examples| check(net, loss, examples));
+        if let Some(hold) = &mut hold {
+            hold.restore(net);
+        }
         let entry = Epoch {
             loss: (loss_sum / steps as f64) as f32,
             validation_loss: checked.map(|(loss, _)| loss),

@@ -280,6 +280,36 @@ impl Predictor {
         }
     }
 
+    /// What this model makes of the input of a vector.
+    pub(crate) fn golden_again(&self, vector: &Golden) -> Result<Golden, TrainError> {
+        let other = || TrainError::Mismatch("a golden vector is none of the model".into());
+        match vector {
+            Golden::Tensor { input, .. } => {
+                let plan = self.plan().ok_or_else(other)?;
+                if input.len() != plan.input().bytes() {
+                    return Err(other());
+                }
+                Ok(Golden::Tensor {
+                    input: input.clone(),
+                    output: self.run(input)?,
+                })
+            }
+            Golden::Window { readings, .. } => {
+                let front_end = &self.front_end;
+                let mut features = vec![0.0; front_end.feature_count()];
+                let mut scratch = vec![0.0; front_end.scratch_len()];
+                front_end
+                    .extract(readings, &mut features, &mut scratch)
+                    .map_err(|_| other())?;
+                Ok(self.golden(Some(readings), &features))
+            }
+            Golden::Score { features, .. } if features.len() == self.front_end.feature_count() => {
+                Ok(self.golden(None, features))
+            }
+            Golden::Score { .. } => Err(other()),
+        }
+    }
+
     /// The embedding's tensor and its bytes for each window; `None` for a model without one.
     pub(crate) fn embeddings(&self, features: &Features) -> Option<(TensorView, Vec<Vec<u8>>)> {
         let plan = self.plan()?;

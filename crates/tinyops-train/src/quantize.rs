@@ -139,7 +139,7 @@ fn calibration_rows(spec: &TrainSpec, trained: &Trained, train: &Features) -> Ve
 }
 
 /// The int8 graph of a folded network, its ranges taken from how it treats `rows`.
-fn graph(net: &Network, rows: &[f32], range: Range, softmax: bool, room: f32) -> Graph {
+pub(crate) fn graph(net: &Network, rows: &[f32], range: Range, softmax: bool, room: f32) -> Graph {
     let mut net = net.clone();
     let count = rows.len() / net.input.len();
     net.forward(count, rows, None);

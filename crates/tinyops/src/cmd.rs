@@ -28,6 +28,7 @@ mod run;
 pub(crate) mod serve;
 mod smoke;
 mod tokens;
+mod tune;
 
 use clap::{Parser, Subcommand};
 
@@ -61,6 +62,7 @@ enum Verb {
     Ops(ops::Ops),
     Data(data::Data),
     Run(run::Run),
+    Tune(tune::Tune),
     Models(models::Models),
     Predict(predict::Predict),
     Compile(compile::Compile),
@@ -95,6 +97,7 @@ pub(crate) async fn dispatch(cli: Cli, terminal: Terminal) -> Result<(), Failure
         Verb::Ops(args) => ops::run(&context, &args),
         Verb::Data(args) => data::run(&context, &args).await,
         Verb::Run(args) => run::run(&context, &args).await,
+        Verb::Tune(args) => tune::run(&context, &args).await,
         Verb::Models(args) => models::run(&context, &args).await,
         Verb::Predict(args) => predict::run(&context, &args).await,
         Verb::Compile(args) => compile::run(&context, &args).await,

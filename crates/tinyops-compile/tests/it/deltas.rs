@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use proptest::prelude::*;
-use tinyops_compile::{DELTA_EXCESS_MAX, compile, delta, payload};
+use tinyops_compile::{DELTA_EXCESS_MAX, Update, compile, delta, payload};
 use tinyops_model::{Body, Data, Graph, Model, OpKind, Task};
 use tinyops_wire::capsule::{self, HEAD_BYTES_MAX};
 use tinyops_wire::delta::{Decoder, DeltaError, HEADER_BYTES, Header, apply};
@@ -125,33 +125,73 @@ fn a_bias_follows_from_the_weights_before_it() {
     assert_makes(&old, &new);
 }
 
+/// A capsule that a release key has signed.
+fn signed(payload: &[u8], sequence: u32) -> Vec<u8> {
+    let manifest = Manifest {
+        sequence,
+        board: "nano33ble",
+        payload_digest: Digest([0; 32]),
+        payload_bytes: 0,
+        program_digest: Digest::of(payload),
+        name: "fan",
+        version: sequence,
+    };
+    let mut bytes = vec![0; payload.len() + HEAD_BYTES_MAX];
+    let len = capsule::encode(&manifest, payload, &release_key(), &mut bytes).expect("a capsule");
+    bytes.truncate(len);
+    bytes
+}
+
+fn release_key() -> SigningKey {
+    SigningKey::from_seed(&[7; 32])
+}
+
 #[test]
 fn a_signed_capsule_comes_whole_from_another() {
-    let key = SigningKey::from_seed(&[7; 32]);
-    let signed = |graph: Graph, sequence: u32| {
-        let payload = payload_of(&model(Body::Network(graph), Task::Classify));
-        let manifest = Manifest {
-            sequence,
-            board: "nano33ble",
-            payload_digest: Digest([0; 32]),
-            payload_bytes: 0,
-            program_digest: Digest([1; 32]),
-            name: "fan",
-            version: sequence,
-        };
-        let mut bytes = vec![0; payload.len() + HEAD_BYTES_MAX];
-        let len = capsule::encode(&manifest, &payload, &key, &mut bytes).expect("a capsule");
-        bytes.truncate(len);
-        bytes
-    };
     let graph = classifier();
-    let old = signed(graph.clone(), 1);
-    let new = signed(moved(&graph, &mut Random::new(5), 1), 2);
+    let payload = |graph| payload_of(&model(Body::Network(graph), Task::Classify));
+    let old = signed(&payload(graph.clone()), 1);
+    let new = signed(&payload(moved(&graph, &mut Random::new(5), 1)), 2);
     let delta = assert_makes(&old, &new);
     let mut out = vec![0; new.len()];
     apply(&delta, &old, &mut out).expect("the new capsule");
-    let capsule = Capsule::verify(&out, &[key.verifying_key()]).expect("the release key's");
+    let capsule = Capsule::verify(&out, &[release_key().verifying_key()]);
+    let capsule = capsule.expect("the release key's");
     assert_eq!(capsule.manifest.sequence, 2);
+}
+
+/// What an update takes is known before it is signed, to within a few bytes, and is not told too small.
+#[test]
+fn the_size_of_an_update_is_known_before_it_is_signed() {
+    let graph = classifier();
+    let old = payload_of(&model(Body::Network(graph.clone()), Task::Classify));
+    for seed in 0..20 {
+        let new = moved(&graph, &mut Random::new(seed), 1 + seed % 3);
+        let new = payload_of(&model(Body::Network(new), Task::Classify));
+        let update = Update {
+            name: "fan",
+            board: "nano33ble",
+            old: &old,
+            new: &new,
+        };
+        let told = update.bytes().expect("two payloads");
+        for sequence in [2, 30, 400] {
+            let sent = assert_makes(&signed(&old, sequence - 1), &signed(&new, sequence));
+            let excess = told as i64 - sent.len() as i64;
+            assert!(
+                (0..=8).contains(&excess),
+                "{told} told, {} sent",
+                sent.len()
+            );
+        }
+    }
+    let update = Update {
+        name: "fan",
+        board: "nano33ble",
+        old: b"no payload",
+        new: &old,
+    };
+    update.bytes().expect_err("no payload");
 }
 
 #[test]

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use tinyops_compile::{
-    Band, Board, Compiled, Fit, GOLDEN_COUNT_MAX, Limits, SensorChannel, UNIT_BYTES_MAX, compile,
-    compile_with, fit, golden_count, payload, spread_options,
+    Band, Board, Boards, Compiled, Fit, GOLDEN_COUNT_MAX, Golden, Limits, SensorChannel,
+    UNIT_BYTES_MAX, compile, compile_with, fit, golden_count, golden_of, payload, spread_options,
 };
 use tinyops_data::window::Windowing;
 use tinyops_data::{dataset::Dataset, sample::Channel};
 use tinyops_model::Model;
 use tinyops_store::step::Port;
-use tinyops_train::{Windows, golden};
+use tinyops_train::{Windows, golden, golden_again};
 
 use crate::{
     BoardsSection, Gate, GateName, Package, RunError, StepName,
@@ -100,7 +100,7 @@ impl CompileReport {
 }
 
 /// What the readings of a dataset were measured in, channel by channel; none if nothing is known.
-fn measured<'d>(dataset: &'d Dataset, model: &Model) -> Vec<SensorChannel<'d>> {
+pub(crate) fn measured<'d>(dataset: &'d Dataset, model: &Model) -> Vec<SensorChannel<'d>> {
     let channels = dataset.samples.first().map(|sample| &sample.channels[..]);
     let channels = channels.unwrap_or_default();
     let is_known = channels.iter().any(|channel| !channel.unit.is_empty());
@@ -118,6 +118,45 @@ fn measured<'d>(dataset: &'d Dataset, model: &Model) -> Vec<SensorChannel<'d>> {
     channels.iter().map(channel).collect()
 }
 
+/// A model as its capsules carry it. The payload is the same for every board, but for those whose RAM is in pieces that
+/// the arena spreads over; who may install it, the manifest says.
+pub(crate) struct Packed<'b> {
+    compiled: Compiled,
+    spread: BTreeMap<&'b str, Compiled>,
+}
+
+impl<'b> Packed<'b> {
+    pub(crate) fn of(
+        model: &Model,
+        known: &'b Boards,
+        measured: &[SensorChannel<'_>],
+    ) -> Result<Self, RunError> {
+        let mut compiled = compile(model)?;
+        let spread = known.iter().filter_map(|board| {
+            let options = spread_options(&compiled, board)?;
+            Some(compile_with(model, &options).map(|own| (board.id.as_str(), own)))
+        });
+        let mut spread: BTreeMap<&str, Compiled> = spread.collect::<Result<_, _>>()?;
+        if !measured.is_empty() {
+            for compiled in spread.values_mut().chain([&mut compiled]) {
+                compiled.measured_in(measured)?;
+            }
+        }
+        Ok(Self { compiled, spread })
+    }
+
+    /// The payload for one board.
+    pub(crate) fn payload(
+        &self,
+        model: &Model,
+        vectors: &[Golden],
+        board: &str,
+    ) -> Result<Vec<u8>, RunError> {
+        let compiled = self.spread.get(board).unwrap_or(&self.compiled);
+        Ok(payload(model, compiled, vectors)?)
+    }
+}
+
 pub(crate) async fn step(
     bench: &mut Bench<'_>,
     origin: &Origin,
@@ -126,11 +165,16 @@ pub(crate) async fn step(
     let project = bench.workshop.project.clone();
     let version = origin.ingested.output("dataset")?;
     let split = origin.validated.port("split")?;
-    let inputs = vec![
+    let mut inputs = vec![
         model.clone(),
         origin.ingested.port("dataset")?,
         split.clone(),
     ];
+    inputs.extend(origin.held.clone());
+    let held = match &origin.held {
+        Some(held) => Some(bench.bytes(&held.digest).await?),
+        None => None,
+    };
     let model = bench.bytes(&model.digest).await?;
     let split: NamedSplit = parsed(&bench.bytes(&split.digest).await?)?;
     let settings = (
@@ -146,23 +190,15 @@ pub(crate) async fn step(
             let dataset = shelf.dataset(&version)?;
             let windowing = Windowing::new(&project.data.window, dataset)?;
             let windows = Windows::cut(dataset, &split.in_dataset(dataset).test, &windowing)?;
-            let mut compiled = compile(&model)?;
             let measured = measured(dataset, &model);
-            let vectors = golden(&model, &windows, golden_count(&compiled) as usize)?;
-            // The payload is the same for every board, but for those whose RAM is in pieces that the
-            // arena spreads over; who may install it, the manifest says.
-            let spread = project.known.iter().filter_map(|board| {
-                let options = spread_options(&compiled, board)?;
-                Some(compile_with(&model, &options).map(|own| (board.id.as_str(), own)))
-            });
-            let mut spread: BTreeMap<&str, Compiled> = spread.collect::<Result<_, _>>()?;
-            if !measured.is_empty() {
-                for compiled in spread.values_mut().chain([&mut compiled]) {
-                    compiled.measured_in(&measured)?;
-                }
-            }
-            let payload_of = |compiled: &Compiled| payload(&model, compiled, &vectors);
-            let payload = payload_of(&compiled)?;
+            let packed = Packed::of(&model, &project.known, &measured)?;
+            let compiled = &packed.compiled;
+            let vectors = match held {
+                // What devices hold has proven itself with these inputs.
+                Some(held) => golden_again(&model, &golden_of(&held)?)?,
+                None => golden(&model, &windows, golden_count(compiled) as usize)?,
+            };
+            let payload = payload(&model, compiled, &vectors)?;
             let mut baseline = vec![0; model.baseline.encoded_len()];
             let used = model
                 .baseline
@@ -176,7 +212,7 @@ pub(crate) async fn step(
                 program_bytes: compiled.program.len(),
                 arena_bytes: compiled.arena_bytes,
                 payload_bytes: payload.len(),
-                fits: fits(&compiled, &spread, &project.boards, &project.known),
+                fits: fits(&packed, &project.boards, &project.known),
             };
             let fitting = report.fits.iter().filter(|fit| fit.fits).count();
             let summary = format!(
@@ -188,17 +224,14 @@ pub(crate) async fn step(
                 report.fits.len()
             );
             let mut outputs = vec![
-                ("program".to_owned(), compiled.program),
+                ("program".to_owned(), compiled.program.clone()),
                 ("baseline".to_owned(), baseline),
             ];
             for board in report.packaged() {
-                let payload = match spread.get(board) {
-                    Some(own) => {
-                        outputs.push((format!("program/{board}"), own.program.clone()));
-                        payload_of(own)?
-                    }
-                    None => payload.clone(),
-                };
+                if let Some(own) = packed.spread.get(board) {
+                    outputs.push((format!("program/{board}"), own.program.clone()));
+                }
+                let payload = packed.payload(&model, &vectors, board)?;
                 outputs.push((format!("payload/{board}"), payload));
             }
             Ok(Made {
@@ -218,12 +251,7 @@ pub(crate) async fn step(
     Ok((done, report))
 }
 
-fn fits(
-    compiled: &Compiled,
-    spread: &BTreeMap<&str, Compiled>,
-    settings: &BoardsSection,
-    known: &[Board],
-) -> Vec<BoardFit> {
+fn fits(packed: &Packed<'_>, settings: &BoardsSection, known: &[Board]) -> Vec<BoardFit> {
     let limits = Limits {
         flash_bytes: settings.flash_bytes_max,
         ram_bytes: settings.ram_bytes_max,
@@ -234,7 +262,10 @@ fn fits(
         .iter()
         .map(|board| {
             let is_target = settings.targets.contains(&board.id);
-            let own = spread.get(board.id.as_str()).unwrap_or(compiled);
+            let own = packed
+                .spread
+                .get(board.id.as_str())
+                .unwrap_or(&packed.compiled);
             BoardFit::of(&fit(own, board, &limits), is_target)
         })
         .collect();

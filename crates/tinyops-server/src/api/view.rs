@@ -128,7 +128,7 @@ impl From<Capsule> for CapsuleView {
 pub(super) struct RunView {
     pub run: i64,
     pub project: String,
-    /// `train` or `resolve-head`.
+    /// `train`, `tune` or `resolve-head`.
     pub kind: String,
     pub trigger: Option<i64>,
     pub settings: Text<Digest>,

@@ -115,6 +115,8 @@ impl Layer {
 pub(crate) struct Network {
     pub(crate) input: Dims,
     pub(crate) layers: Vec<Layer>,
+    /// So many layers at the start do not learn: gradients go no further.
+    pub(crate) frozen: usize,
     /// The batch before each layer, and last the outputs.
     batches: Vec<Vec<f32>>,
     grads: Vec<Vec<f32>>,
@@ -125,6 +127,7 @@ impl Network {
         Self {
             input,
             layers: Vec::new(),
+            frozen: 0,
             batches: Vec::new(),
             grads: Vec::new(),
         }
@@ -178,11 +181,12 @@ impl Network {
         let last = self.layers.len();
         self.grads[last].clear();
         self.grads[last].extend_from_slice(output_grad);
-        for (index, layer) in self.layers.iter_mut().enumerate().rev() {
+        let learning = self.layers.iter_mut().enumerate().skip(self.frozen);
+        for (index, layer) in learning.rev() {
             let (before, after) = self.grads.split_at_mut(index + 1);
             let x = &self.batches[index];
-            // Nothing learns before the first layer, so its input needs no gradient.
-            let dx = (index > 0).then(|| {
+            // Nothing learns before that layer, so its input needs no gradient.
+            let dx = (index > self.frozen).then(|| {
                 before[index].resize(x.len(), 0.0);
                 &mut before[index][..]
             });

@@ -53,6 +53,7 @@ fn accuracy_on_tones(build: impl Fn(&mut Rng) -> Network, epochs: u32) -> f32 {
         Loss::CrossEntropy,
         &training,
         Some(&held),
+        None,
         &mut quiet,
     )
     .unwrap();
@@ -118,6 +119,7 @@ fn an_autoencoder_finds_the_plane_that_data_lies_in() {
         Loss::Reconstruction,
         &data,
         None,
+        None,
         &mut quiet,
     )
     .unwrap();
@@ -146,6 +148,7 @@ fn patience_keeps_the_best_epoch() {
         Loss::CrossEntropy,
         &training,
         Some(&held),
+        None,
         &mut quiet,
     )
     .unwrap();
@@ -173,6 +176,7 @@ fn the_same_seed_gives_the_same_bits_and_cancelling_stops() {
             Loss::CrossEntropy,
             &training,
             None,
+            None,
             &mut quiet,
         )
         .unwrap();
@@ -189,6 +193,7 @@ fn the_same_seed_gives_the_same_bits_and_cancelling_stops() {
         &spec(10),
         Loss::CrossEntropy,
         &training,
+        None,
         None,
         &mut |_| {
             calls += 1;
@@ -217,6 +222,7 @@ fn a_loss_that_explodes_is_an_error() {
         &spec(2),
         Loss::CrossEntropy,
         &training,
+        None,
         None,
         &mut quiet,
     );

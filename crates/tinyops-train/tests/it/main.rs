@@ -1,6 +1,7 @@
 //! From windows to an int8 model and its figures, on machines that a formula shakes.
 
 mod machines;
+mod tune;
 
 use machines::{CLASSES, feature_set, machines};
 use tinyops_compile::Golden;

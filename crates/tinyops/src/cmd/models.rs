@@ -202,8 +202,8 @@ fn show_text(model: &Model, capsules: &[CapsuleView]) -> String {
     if let Some(run) = model.run {
         out += &format!("  run         {run}\n");
     }
-    if let Some(parent) = model.parent {
-        out += &format!("  head of     {}@{parent}, solved anew\n", model.name);
+    if let Some((what, of)) = descent(model) {
+        out += &format!("  {what:<11} {of}\n");
     }
     let mut table = Table::new(["figure", "value"]);
     for (name, value) in model.metrics.as_object().into_iter().flatten() {
@@ -303,6 +303,15 @@ async fn rollback(context: &Context, args: &Rollback) -> Result<(), Failure> {
             format!("{plan}\n")
         });
     Ok(())
+}
+
+/// What a version was made from, where that is another one: the word, and what was done to it.
+fn descent(model: &Model) -> Option<(&'static str, String)> {
+    let parent = format!("{}@{}", model.name, model.parent?);
+    Some(match model.metrics["tune"]["delta_bytes"].as_u64() {
+        Some(bytes) => ("tuned from", format!("{parent}, by an update of {bytes} B")),
+        None => ("head of", format!("{parent}, solved anew")),
+    })
 }
 
 /// Moves versions between stages in one transaction, and notes who did it.

@@ -3,12 +3,14 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use tinyops_data::finding::{Report, Severity};
 use tinyops_pipeline::{
-    BoardFit, Gate, Job, Outcome, RunError, StepName, StepReport, Verdict, run as run_pipeline,
+    BoardFit, Gate, Job, Outcome, Project, RunError, StepName, StepReport, TuneReport, Verdict,
+    run as run_pipeline,
 };
 use tinyops_store::run::Run as Row;
 use tinyops_train::{Comparison, Evaluation};
 
 use crate::{
+    cmd::tune::report_text,
     context::{Context, moment, store_failure},
     failure::{Exit, Failure},
     table::Table,
@@ -56,7 +58,7 @@ impl Step {
     }
 }
 
-/// `tinyops run --json`
+/// `tinyops run --json`, `tinyops tune --json`
 #[derive(Serialize)]
 struct View<'a> {
     run: String,
@@ -69,6 +71,8 @@ struct View<'a> {
     gates: &'a [Gate],
     evaluation: Option<&'a Comparison>,
     fits: &'a [BoardFit],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tune: Option<&'a TuneReport>,
     findings: &'a Report,
 }
 
@@ -84,6 +88,16 @@ pub(crate) async fn run(context: &Context, args: &Run) -> Result<(), Failure> {
         .await
         .map_err(|error| run_failure(context, error))?;
     warn_of(context, &outcome.report);
+    ended(context, &workshop.project, &outcome)
+}
+
+/// Shows what a run came to; that a gate refuses is the answer no.
+pub(crate) fn ended(
+    context: &Context,
+    project: &Project,
+    outcome: &Outcome,
+) -> Result<(), Failure> {
+    let name = &project.project.name;
     let refused: Vec<&Gate> = outcome
         .gates
         .iter()
@@ -92,17 +106,19 @@ pub(crate) async fn run(context: &Context, args: &Run) -> Result<(), Failure> {
     let view = View {
         run: outcome.run.to_string(),
         resumes: outcome.resumes.map(|run| run.to_string()),
-        project: &name,
+        project: name,
         version: outcome.version,
         passed: refused.is_empty(),
         steps: &outcome.steps,
         gates: &outcome.gates,
         evaluation: outcome.evaluation.as_ref(),
         fits: &outcome.fits,
+        tune: outcome.tune.as_ref(),
         findings: &outcome.report,
     };
-    let slice_windows_min = workshop.project.gates.slice_windows_min;
-    terminal.answer(&view, || text(&name, &outcome, slice_windows_min));
+    let slice_windows_min = project.gates.slice_windows_min;
+    let text = || text(name, outcome, slice_windows_min);
+    context.terminal.answer(&view, text);
     match refused.first() {
         None => Ok(()),
         Some(first) => Err(Failure::no(format!(
@@ -183,6 +199,9 @@ pub(crate) fn warn_of(context: &Context, report: &Report) {
 
 fn text(name: &str, outcome: &Outcome, slice_windows_min: u32) -> String {
     let mut out = String::new();
+    if let Some(tune) = &outcome.tune {
+        out += &report_text(tune);
+    }
     if let Some(comparison) = &outcome.evaluation {
         out += &evaluation_text(comparison, slice_windows_min);
     }

@@ -16,4 +16,5 @@ mod keys;
 mod refusals;
 mod shape;
 mod shipping;
+mod tune;
 mod workplace;

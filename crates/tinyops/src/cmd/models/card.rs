@@ -171,11 +171,8 @@ impl Facts {
             line("code", format!("`{}`", run.code));
             line("settings", format!("`{}`", run.settings));
         }
-        if let Some(parent) = self.row.parent {
-            line(
-                "head of",
-                format!("{}@{parent}, solved anew", self.row.name),
-            );
+        if let Some((what, of)) = super::descent(&self.row) {
+            line(what, of);
         }
         out.push('\n');
     }

@@ -30,10 +30,15 @@ pub(super) fn text(view: &View, all: bool) -> String {
         moment(Timestamp(model.created_at_ms)),
     );
     if let Some(parent) = model.parent {
+        let is_tuned = view.run.as_ref().is_some_and(|run| run.kind == "tune");
+        let parent = format!("{}@{parent}", model.name);
+        let descent = match is_tuned {
+            true => format!("tuned from {parent}"),
+            false => format!("head of    {parent}, solved anew"),
+        };
         let _ = writeln!(
             out,
-            "  │ head of    {}@{parent}, solved anew (`tinyops models lineage {}@{parent}` goes on)",
-            model.name, model.name
+            "  │ {descent} (`tinyops models lineage {parent}` goes on)"
         );
     }
     if let Some(statistics) = &view.statistics {

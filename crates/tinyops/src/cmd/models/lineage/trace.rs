@@ -47,7 +47,7 @@ pub(super) struct ModelView {
     pub(super) version: u32,
     pub(super) stage: &'static str,
     pub(super) digest: String,
-    /// The version whose head was solved anew.
+    /// The version whose head was solved anew, or which was fine-tuned.
     pub(super) parent: Option<u32>,
     pub(super) created_at_ms: i64,
 }
