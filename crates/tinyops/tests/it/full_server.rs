@@ -7,7 +7,7 @@ use std::{
     net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
@@ -19,6 +19,8 @@ use crate::workplace::{Workplace, recording};
 const FOLDER: &str = "TINYOPS_TEST_FULL_FOLDER";
 /// Reports that may still fit into pages which the store holds already.
 const SLACK: u32 = 4000;
+/// Reports in one exchange of a gateway: more than a server takes for few.
+const MANY: i64 = 256;
 
 /// A small file system of our own, where the rights allow one.
 #[test]
@@ -61,8 +63,10 @@ fn child_of_the_full_server_test() {
     let site = Site::start(&place, &disk);
     let mut reporter = Reporter::new(&site, "reporter");
     let mut listener = Reporter::new(&site, "listener");
+    let mut carrier = Reporter::new(&site, "carrier");
     assert_eq!(reporter.report(&site).0, 200);
     assert!(listener.publish(&site), "acknowledged");
+    assert!(carrier.bring(&site));
     let before = site.shown("devices", "ls");
 
     fill(&disk);
@@ -85,6 +89,12 @@ fn child_of_the_full_server_test() {
             acknowledged < i64::from(SLACK),
             "nothing is acknowledged that cannot be stored"
         );
+    }
+    // Many at once go another way into the store.
+    let mut carried = 0;
+    while carrier.bring(&site) {
+        carried += MANY;
+        assert!(carried < 100 * MANY, "the disk is full and takes reports");
     }
     // A release: its capsule cannot be kept.
     let wish = json!({ "model": "fan", "version": 1 });
@@ -133,6 +143,7 @@ fn child_of_the_full_server_test() {
     fs::remove_file(disk.join("ballast")).unwrap();
     assert_eq!(reporter.report(&site).0, 200);
     assert!(listener.publish(&site), "acknowledged");
+    assert!(carrier.bring(&site) && carrier.bring(&site));
     assert_eq!(
         site.call(
             "PUT",
@@ -159,8 +170,20 @@ fn child_of_the_full_server_test() {
         .0,
         0
     );
-    let after = site.shown("devices", "ls");
-    for (device, stored) in [(&reporter, kept + 1), (&listener, acknowledged + 1)] {
+    // What waits in the log of what came in is in the records soon.
+    let stored = carried + 3 * MANY;
+    let begun = Instant::now();
+    let after = loop {
+        let after = site.shown("devices", "ls");
+        if carrier.count(&after) >= stored || begun.elapsed() > Duration::from_secs(20) {
+            break after;
+        }
+    };
+    for (device, stored) in [
+        (&reporter, kept + 1),
+        (&listener, acknowledged + 1),
+        (&carrier, stored),
+    ] {
         assert_eq!(
             device.count(&after),
             stored,
@@ -446,6 +469,23 @@ impl Reporter {
         assert!([200, 507].contains(&answer.0), "{answer:?}");
         self.sequence += u32::from(answer.0 == 200);
         answer
+    }
+
+    /// Brings many reports in one exchange, as a gateway does; whether they were taken, all of them or none.
+    fn bring(&mut self, site: &Site<'_>) -> bool {
+        let next = (1..=MANY).map(|ahead| self.seal(self.sequence + ahead as u32));
+        let hex =
+            |bytes: Vec<u8>| -> String { bytes.iter().map(|byte| format!("{byte:02x}")).collect() };
+        let up: Vec<String> = next.map(hex).collect();
+        let brought = json!({ "up": up }).to_string();
+        let (status, taken) = site.call("POST", "/api/v1/gateway/exchange", "", &brought);
+        if status == 507 {
+            check(&taken, "store_full", "the server's disk is full");
+            return false;
+        }
+        assert_eq!(taken["kept"], json!(vec![true; MANY as usize]), "{taken}");
+        self.sequence += MANY as u32;
+        true
     }
 
     /// Reports over MQTT, QoS 1; whether it was acknowledged. If not, the connection ends.
