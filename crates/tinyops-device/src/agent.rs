@@ -229,6 +229,11 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         self.trial_left.is_some()
     }
 
+    /// Whether a capsule waits in its slot, whole and checked, until it is offered to be installed.
+    pub fn is_holding(&self) -> bool {
+        self.slots.record().held.is_some()
+    }
+
     /// The name of a class of the model that runs.
     pub fn class_name(&self, class: u8) -> Option<&str> {
         let running = self.running.as_ref()?;

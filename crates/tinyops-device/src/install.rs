@@ -1,6 +1,8 @@
 //! Fetching a capsule into a slot, block by block, across resets.
 
+use tinyops_wire::Digest;
 use tinyops_wire::block::{BlockMap, BlockRequest};
+use tinyops_wire::capsule::Unverified;
 use tinyops_wire::downlink::{Offer, What};
 use tinyops_wire::frame::{Reason, Update, UpdateState};
 
@@ -40,15 +42,15 @@ pub(crate) enum Arrival {
 }
 
 impl Transfer {
-    /// Begins a transfer in an emptied slot, and takes its statement up.
+    /// Begins a transfer in an emptied slot, and takes its statement up. `hold`: what it fetches is to wait when it is
+    /// whole.
     ///
     /// # Errors
     /// [`Reason::SlotTooSmall`], [`Reason::Memory`] or [`Reason::Flash`].
     pub(crate) fn begin<F: Flash>(
         slots: &mut Slots<F>,
-        wanted: Wanted,
-        signed_statement: &[u8],
-        counter: u32,
+        (wanted, hold): (Wanted, bool),
+        (signed_statement, counter): (&[u8], u32),
         blocks: &mut [u8],
         block_bytes: u16,
         running: Option<Place>,
@@ -71,6 +73,7 @@ impl Transfer {
         slots.write_statement(transfer.place, signed_statement)?;
         slots.write(|record| {
             record.transfer = Some((transfer.place, wanted));
+            record.hold = hold;
             record.statement_counter = counter;
         })?;
         Ok(transfer)
@@ -226,27 +229,31 @@ impl<F: Flash, M: Memory> Agent<F, M> {
                 self.pending.hello = true;
                 return;
             }
-            self.begin_transfer(wanted, offer.statement);
+            self.begin_transfer(wanted, offer.hold, offer.statement);
+        } else if record.hold != offer.hold {
+            // If this cannot be written, the next offer says it again.
+            let _ = self.slots.write(|record| record.hold = offer.hold);
         }
     }
 
     /// Begins a transfer that a director wants. What is under way goes on if the new one is turned away.
-    fn begin_transfer(&mut self, wanted: Wanted, statement: Option<&[u8]>) {
+    fn begin_transfer(&mut self, wanted: Wanted, hold: bool, statement: Option<&[u8]>) {
         let offered = self.check_offered(statement);
-        let is_wanted = |running: &&Running| {
-            offered.is_ok_and(|statement| statement.manifest == running.manifest)
-        };
+        // A delta does not bear the digest of what it makes; the statement tells.
+        let manifest = offered.ok().map(|statement| statement.manifest);
+        let is_wanted = |running: &&Running| Some(running.manifest) == manifest;
         if let Some(running) = self.running.as_ref().filter(is_wanted) {
-            // A delta does not bear the digest of what it makes; the statement tells.
             self.pending.update = Some(succeeded(UpdateState::Confirmed, running));
             return;
+        }
+        if manifest.is_some() && self.held_manifest() == manifest {
+            return self.offer_of_held(hold);
         }
         let begun = offered.and_then(|checked| {
             Transfer::begin(
                 &mut self.slots,
-                wanted,
-                statement.unwrap_or_default(),
-                checked.counter,
+                (wanted, hold),
+                (statement.unwrap_or_default(), checked.counter),
                 self.memory.lend().blocks,
                 self.config.block_bytes,
                 self.running.as_ref().map(|running| running.place),
@@ -262,6 +269,39 @@ impl<F: Flash, M: Memory> Agent<F, M> {
                 self.transfer = self.transfer.filter(|_| refusal.reason != Reason::Flash);
                 ended(UpdateState::Refused, refusal)
             }
+        });
+    }
+
+    /// Digest of the manifest of the capsule that waits, as long as the statement that it came with counts.
+    fn held_manifest(&self) -> Option<Digest> {
+        let place = self.slots.record().held?;
+        let capsule = Unverified::parse(self.slots.capsule(place)).ok()?;
+        let manifest = capsule.manifest_digest();
+        self.check_stated(place, &manifest).ok()?;
+        Some(manifest)
+    }
+
+    /// The capsule that waits is offered again: to go on waiting, or to be installed.
+    fn offer_of_held(&mut self, hold: bool) {
+        let Some(place) = self.slots.record().held else {
+            return;
+        };
+        let tries = self.config.tries;
+        let begun = match hold {
+            true => Ok(()),
+            false => self.slots.write(|record| record.begin_trial(tries)),
+        };
+        self.pending.reboot |= !hold && begun.is_ok();
+        let state = match (hold, begun) {
+            (_, Err(_)) => UpdateState::Refused,
+            (true, _) => UpdateState::Held,
+            (false, _) => UpdateState::Installed,
+        };
+        let (model, sequence) = claimed(self.slots.capsule(place));
+        self.pending.update = Some(Update {
+            model,
+            sequence,
+            ..ended(state, begun.err().unwrap_or(Refusal::of(Reason::None)))
         });
     }
 
@@ -285,7 +325,7 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         }
     }
 
-    /// Every block is there: checks the whole, and lets the next boot try it.
+    /// Every block is there: checks the whole, and lets the next boot try it, unless it is to wait.
     pub(crate) fn finish_transfer(&mut self) {
         let Some(Transfer { place, wanted, .. }) = self.transfer else {
             return;
@@ -299,16 +339,18 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             return self.refuse_transfer(Refusal::of(Reason::Tries));
         }
         match self.check_transfer(place, &wanted) {
-            Ok((running, stored)) => {
-                match self.slots.begin_trial(place, stored, self.config.tries) {
-                    Ok(()) => {
-                        self.transfer = None;
-                        self.pending.update = Some(succeeded(UpdateState::Installed, &running));
-                        self.pending.reboot = true;
-                    }
-                    Err(refusal) => self.refuse_transfer(refusal),
+            Ok((running, stored)) => match self.slots.settle(place, stored, self.config.tries) {
+                Ok(waits) => {
+                    let state = match waits {
+                        true => UpdateState::Held,
+                        false => UpdateState::Installed,
+                    };
+                    self.transfer = None;
+                    self.pending.update = Some(succeeded(state, &running));
+                    self.pending.reboot |= !waits;
                 }
-            }
+                Err(refusal) => self.refuse_transfer(refusal),
+            },
             Err(refusal) => self.refuse_transfer(refusal),
         }
     }

@@ -16,7 +16,7 @@
 //!
 //! record: 128 bytes
 //!   0      4   "TOPJ"
-//!   4      1   version 2
+//!   4      1   version 3
 //!   5      1   active place     0 factory, 1 slot A, 2 slot B
 //!   6      1   trial place      0xff none
 //!   7      1   tries left
@@ -34,12 +34,14 @@
 //!  92     12   last refusal: first 8 bytes of the digest, detail u32
 //! 104      4   counter of the last statement taken up
 //! 108      4   sequence number of the newest key set taken up
-//! 112      1   checks of the transfer's capsule that have begun, then zeros
+//! 112      1   checks of the transfer's capsule that have begun
+//! 113      1   place of the capsule that waits, 0 none; bit 7: what is being transferred is to wait; then zeros
 //! 116      8   first 8 bytes of the digest of the newest confirmed capsule, zeros for none
 //! 124      4   CRC-32 of all before
 //! ```
 //! Version 1 had zeros in place of what was added, records where the key set is now, and each of them in one copy
-//! only. It is still read: what is written next goes to the other copy, as version 2.
+//! only. It is still read: what is written next goes to the other copy, as version 3. Version 2 knew no capsule that
+//! waits, and had a zero in its place; the copies of both are the same, and may hold records of either.
 
 use tinyops_wire::Digest;
 use tinyops_wire::crc::crc32;
@@ -52,11 +54,13 @@ use crate::model::Refusal;
 
 const RECORD_BYTES: usize = 128;
 const MAGIC: [u8; 4] = *b"TOPJ";
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 const KEY_SET_AREA_BYTES: usize = 512;
 const KEY_SET_MAGIC: [u8; 4] = *b"TOPK";
 const KEY_SET_HEADER_BYTES: usize = 12;
 const NOWHERE: u8 = 0xff;
+/// Beside the place of the capsule that waits: what is being transferred is to wait too.
+const HOLD: u8 = 1 << 7;
 
 /// Where a capsule lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,6 +126,10 @@ pub(crate) struct Record {
     pub(crate) statement_counter: u32,
     /// Sequence number of the newest key set taken up, 0 for the firmware's own; an older one is never taken.
     pub(crate) key_set: u32,
+    /// Where a whole, checked capsule waits to be installed.
+    pub(crate) held: Option<Place>,
+    /// Whether what is being transferred is to wait when it is whole.
+    pub(crate) hold: bool,
     /// Checks of the transfer's capsule that have begun: one that stops the device must not do so for ever.
     pub(crate) checks: u8,
     /// What bore `confirmed_sequence`: it alone may come again under that number, if flash has lost it.
@@ -145,9 +153,17 @@ impl Record {
         refused: None,
         statement_counter: 0,
         key_set: 0,
+        held: None,
+        hold: false,
         checks: 0,
         confirmed_digest: [0; 8],
     };
+
+    /// What has waited waits no more: the next boots shall try it.
+    pub(crate) fn begin_trial(&mut self, tries: u8) {
+        self.trial = self.held.take();
+        self.tries_left = tries;
+    }
 
     /// Remembers why a capsule must not be fetched again.
     ///
@@ -219,7 +235,9 @@ impl Record {
             put(92, digest);
             put(100, &refusal.detail.to_le_bytes());
         }
-        put(112, &[self.checks]);
+        // A capsule never waits in the factory's place, whose code is that of none.
+        let held = self.held.map_or(0, |place| place as u8);
+        put(112, &[self.checks, held | if self.hold { HOLD } else { 0 }]);
         put(116, &self.confirmed_digest);
         let numbers = [self.statement_counter, self.key_set];
         for (index, number) in numbers.iter().enumerate() {
@@ -234,7 +252,7 @@ impl Record {
         let word = |at: usize| u32::from_le_bytes(core::array::from_fn(|index| bytes[at + index]));
         let prefix = |at: usize| core::array::from_fn(|index| bytes[at + index]);
         let is_whole = bytes[..4] == MAGIC
-            && matches!(bytes[4], 1 | VERSION)
+            && (1..=VERSION).contains(&bytes[4])
             && crc32(&bytes[..RECORD_BYTES - 4]) == word(RECORD_BYTES - 4);
         if !is_whole {
             return None;
@@ -270,6 +288,8 @@ impl Record {
             refused: (refusal.reason != Reason::None).then(|| (prefix(92), refusal)),
             statement_counter: word(104),
             key_set: word(108),
+            held: Place::from_code(bytes[113] & !HOLD).filter(|place| *place != Place::Factory),
+            hold: bytes[113] & HOLD != 0,
             checks: bytes[112],
             confirmed_digest: prefix(116),
         })

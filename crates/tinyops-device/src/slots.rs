@@ -250,6 +250,7 @@ impl<F: Flash> Slots<F> {
         self.write(|record| {
             record.slots[index] = None;
             record.transfer = None;
+            record.held = None;
             record.checks = 0;
             if record.previous == Some(place) {
                 record.previous = None;
@@ -325,25 +326,30 @@ impl<F: Flash> Slots<F> {
         Ok(self.record().checks)
     }
 
-    /// Notes that a slot holds a whole, checked capsule that the next boots shall try.
+    /// Notes that a slot holds a whole, checked capsule: the next boots shall try it, or it waits if it is to be held.
+    /// Answers whether it waits.
     ///
     /// # Errors
     /// [`Reason::Flash`].
-    pub(crate) fn begin_trial(
+    pub(crate) fn settle(
         &mut self,
         place: Place,
         stored: Stored,
         tries: u8,
-    ) -> Result<(), Refusal> {
+    ) -> Result<bool, Refusal> {
+        let hold = self.record().hold;
         self.write(|record| {
             if let Some(index) = place.slot_index() {
                 record.slots[index] = Some(stored);
             }
             record.transfer = None;
             record.checks = 0;
-            record.trial = Some(place);
-            record.tries_left = tries;
-        })
+            record.held = Some(place);
+            if !hold {
+                record.begin_trial(tries);
+            }
+        })?;
+        Ok(hold)
     }
 
     /// Ends a trial well: its capsule is the one that boots, and no older one may be installed.

@@ -86,7 +86,9 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             board: self.config.board,
             trust: Some(Trust {
                 key_set: self.in_force.sequence(),
-                features: Features::STATEMENTS.with(Features::DELTAS),
+                features: Features::STATEMENTS
+                    .with(Features::DELTAS)
+                    .with(Features::HOLDS),
             }),
         };
         Frame::Hello(hello).encode(self.body())

@@ -14,7 +14,7 @@ use tinyops_store::{DeviceId, Json, ModelId, Timestamp};
 pub use judge::{Finding, Look};
 pub use member::{Member, Sample, Watch, Word};
 
-use crate::plan::{Plan, Strategy};
+use crate::plan::{Install, Plan, Strategy};
 
 /// Control devices that are watched beside one candidate at most: more add little.
 const CONTROLS_MAX: usize = 4;
@@ -46,8 +46,10 @@ pub struct Progress {
     pub wave_at_ms: i64,
     /// Share of failures that any release shows.
     pub failure_share: f64,
-    /// Whether devices could be told anything when it was last turned.
+    /// Whether devices could be told to install it when it was last turned.
     pub is_open: bool,
+    /// Whether a person has said that what devices have fetched may be installed.
+    pub is_released: bool,
     /// What had been seen when it was last judged: it is judged again when there is more.
     pub judged: Vec<u32>,
     /// The findings then.
@@ -64,6 +66,7 @@ impl Default for Progress {
             wave_at_ms: 0,
             failure_share: 0.01,
             is_open: true,
+            is_released: false,
             judged: Vec::new(),
             findings: Vec::new(),
             looks: Vec::new(),
@@ -103,6 +106,11 @@ pub enum Event {
         /// Who.
         by: String,
     },
+    /// A person says that what devices have fetched may be installed.
+    Install {
+        /// Who.
+        by: String,
+    },
     /// A person takes it back.
     Revert {
         /// Who.
@@ -115,6 +123,13 @@ pub enum Event {
 /// Something to do.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
+    /// Tell a device to fetch the capsule and keep it.
+    Fetch {
+        /// Which device.
+        device: DeviceId,
+        /// Which capsule.
+        capsule: ModelId,
+    },
     /// Tell a device to run the capsule.
     Offer {
         /// Which device.
@@ -140,7 +155,7 @@ pub enum Action {
     },
     /// The version is everyone's from now on.
     Promote,
-    /// The rollout was held or let go on.
+    /// The rollout was held, let go on, or let install.
     Hold {
         /// Why.
         reason: Json,
@@ -216,12 +231,28 @@ impl State {
                 }
                 _ => vec![Action::Refuse],
             },
+            Event::Install { by } => match self.phase {
+                RolloutState::Running | RolloutState::Paused if self.is_unreleased() => {
+                    self.progress.is_released = true;
+                    // Until now nobody could answer.
+                    self.progress.wave_at_ms = now.0;
+                    vec![Action::Hold {
+                        reason: json!({ "why": "it may be installed", "by": by }),
+                    }]
+                }
+                _ => vec![Action::Refuse],
+            },
             Event::Revert { by, why } => match self.phase {
                 RolloutState::Halted => vec![Action::Refuse],
                 _ => self.halt(json!({ "why": why, "by": by }), now),
             },
         };
         (self, actions)
+    }
+
+    /// Whether devices fetch it and wait for a person who says that they may install it.
+    pub fn is_unreleased(&self) -> bool {
+        self.plan.install == Install::Later && !self.progress.is_released
     }
 
     /// Nobody was told anything for a while: those that wait for their offer have their time again.
@@ -269,7 +300,7 @@ impl State {
         if self.phase != RolloutState::Running {
             return Vec::new();
         }
-        let is_open = self.plan.windows.is_open(now);
+        let is_open = !self.is_unreleased() && self.plan.windows.is_open(now);
         if is_open && !self.progress.is_open {
             self.give_time_again(now);
         }
@@ -282,7 +313,11 @@ impl State {
             return self.halt(reason, now);
         }
         let mut actions = Vec::new();
-        if let Some(contest) = self.settle_contest(now) {
+        let contest = match self.is_unreleased() {
+            true => None,
+            false => self.settle_contest(now),
+        };
+        if let Some(contest) = contest {
             match contest {
                 Ok(reason) => actions.extend(self.advance(reason, now)),
                 Err(reason) => return self.halt(reason, now),
@@ -328,7 +363,12 @@ impl State {
         let mut actions = vec![Action::Halt { reason }];
         for (device, member) in &mut self.members {
             match member.delivery {
-                Delivery::Offered | Delivery::Taken | Delivery::Confirmed | Delivery::Silent => {
+                Delivery::Fetching
+                | Delivery::Held
+                | Delivery::Offered
+                | Delivery::Taken
+                | Delivery::Confirmed
+                | Delivery::Silent => {
                     let to = member.before.filter(|before| *before != ModelId(0));
                     member.go(Delivery::Recalled, to, now);
                     actions.push(Action::Repin {
@@ -347,10 +387,12 @@ impl State {
     fn wave_end(&self, now: Timestamp) -> Option<Result<Json, Json>> {
         let counts = self.counts(now);
         let age_ms = now.0 - self.progress.wave_at_ms;
-        let is_late = age_ms >= self.plan.wave_within_ms;
+        // Those that only fetch it have nothing to answer yet.
+        let is_late = age_ms >= self.plan.wave_within_ms && counts.ahead == 0;
         let is_last = self.is_last_wave();
         // The last wave has no control arm to wait for.
         let everyone = counts.waiting == 0
+            && counts.ahead == 0
             && counts.exposed >= self.quota_sum()
             && counts.exposed > 0
             && (counts.measured == 0 || is_last);
@@ -376,11 +418,13 @@ impl State {
         })
     }
 
-    /// Offers it to those next in order, as far as the share, the pace and the windows allow. A bandit whose share
-    /// has fallen takes it back from those last in order.
+    /// Offers it to those next in order, as far as the share, the pace and the windows allow; where it is to be fetched
+    /// first, the windows and the pace are those of installing it. A bandit whose share has fallen takes it back from
+    /// those last in order.
     fn offer(&mut self, now: Timestamp) -> Vec<Action> {
         let mut actions = Vec::new();
-        if !self.progress.is_open {
+        let fetches_first = self.plan.install != Install::AtOnce;
+        if !self.progress.is_open && !fetches_first {
             return actions;
         }
         let mut by_stratum: BTreeMap<&str, [Vec<(u64, DeviceId)>; 2]> = BTreeMap::new();
@@ -414,6 +458,21 @@ impl State {
             }
         }
         next.sort_unstable();
+        if fetches_first {
+            for (_, device) in next {
+                if let Some(member) = self.members.get_mut(&device) {
+                    let capsule = member.capsule;
+                    member.go(Delivery::Fetching, Some(capsule), now);
+                    member.offered_at = Some(now);
+                    actions.push(Action::Fetch { device, capsule });
+                }
+            }
+            if !self.progress.is_open {
+                return actions;
+            }
+            // Those that have it first.
+            next = self.ahead();
+        }
         let room = match self.plan.in_flight_max {
             0 => usize::MAX,
             max => (max as usize).saturating_sub(self.counts(now).waiting as usize),
@@ -424,17 +483,40 @@ impl State {
             };
             let capsule = member.capsule;
             member.go(Delivery::Offered, Some(capsule), now);
-            member.offered_at = Some(now);
+            match fetches_first {
+                true => member.told_at = Some(now),
+                false => member.offered_at = Some(now),
+            }
             actions.push(Action::Offer { device, capsule });
         }
         actions
+    }
+
+    /// Devices that fetch it or have it and may not install it yet: those that have it first, each in order.
+    fn ahead(&self) -> Vec<(u64, DeviceId)> {
+        let ahead = self.members.iter().filter(|(_, member)| member.is_ahead());
+        let mut ahead: Vec<(bool, u64, DeviceId)> = ahead
+            .map(|(device, member)| {
+                let lacks_it = member.delivery != Delivery::Held;
+                (lacks_it, self.order(*device), *device)
+            })
+            .collect();
+        ahead.sort_unstable();
+        ahead
+            .into_iter()
+            .map(|(_, order, device)| (order, device))
+            .collect()
     }
 
     /// Takes the candidate from one device; it counts as exposed still.
     fn take_back(&mut self, device: DeviceId, now: Timestamp) -> Option<Action> {
         let member = self.members.get_mut(&device)?;
         match member.delivery {
-            Delivery::Offered | Delivery::Taken | Delivery::Confirmed => {
+            Delivery::Fetching
+            | Delivery::Held
+            | Delivery::Offered
+            | Delivery::Taken
+            | Delivery::Confirmed => {
                 let to = member.before.filter(|before| *before != ModelId(0));
                 member.go(Delivery::Recalled, to, now);
                 Some(Action::Repin { device, to })
@@ -502,7 +584,7 @@ impl State {
     fn watch_controls(&mut self) {
         let mut alone: BTreeMap<String, Vec<DeviceId>> = BTreeMap::new();
         for (device, member) in &mut self.members {
-            if member.offered_at.is_some() && !member.is_matched {
+            if member.offered_at.is_some() && !member.is_ahead() && !member.is_matched {
                 member.is_matched = true;
                 alone
                     .entry(member.stratum.clone())
@@ -559,6 +641,7 @@ impl State {
             match member.delivery {
                 Delivery::Offered if member.is_away(&self.plan, now) => counts.away += 1,
                 Delivery::Offered | Delivery::Taken => counts.waiting += 1,
+                Delivery::Fetching | Delivery::Held => counts.ahead += 1,
                 Delivery::Confirmed => {
                     counts.confirmed += 1;
                     counts.ready += u32::from(member.is_ready(&self.plan));
@@ -578,6 +661,8 @@ pub struct Counts {
     pub exposed: u32,
     /// Those heard of since.
     pub told: u32,
+    /// Those that fetch it or have it, and may not install it yet.
+    pub ahead: u32,
     /// Those that have not answered and may still.
     pub waiting: u32,
     /// Those not heard of since their offer, past the deadline: away, not in trouble.

@@ -208,6 +208,9 @@ pub enum FleetError {
         /// Where it stands.
         state: tinyops_store::rollout::RolloutState,
     },
+    /// The devices of the rollout do not wait to be told that they may install.
+    #[error("the devices of rollout {0} do not wait for a word to install it")]
+    NothingWaits(RolloutId),
     /// The payload or the manifest cannot be signed.
     #[error("the capsule cannot be made")]
     Capsule(#[from] tinyops_wire::capsule::CapsuleError),

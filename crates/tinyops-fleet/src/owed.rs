@@ -75,6 +75,8 @@ impl Offers {
 enum Debt {
     /// The key set with this number; nothing else is told before the device has it.
     KeySet(u32),
+    /// The capsule, to be fetched and kept.
+    Hold(ModelId),
     Offer(ModelId),
     Revert,
     Forget(RoundId),
@@ -220,6 +222,16 @@ impl Fleet {
                     .and_then(|presence| presence.model);
                 (running.is_some() && running == bad).then_some(Debt::Revert)
             }
+            // One that cannot keep it is told when it may install it.
+            (Delivery::Fetching, Some(target)) if offers != Offers::None => {
+                let hello = hello::get(&self.db, member.device).await?;
+                hello
+                    .is_some_and(|hello| {
+                        Features(hello.features as u8)
+                            .has(Features::STATEMENTS.with(Features::HOLDS))
+                    })
+                    .then_some(Debt::Hold(target))
+            }
             (Delivery::Taken | Delivery::Confirmed, Some(target)) if offers != Offers::None => {
                 Some(Debt::Offer(target))
             }
@@ -311,9 +323,10 @@ impl Fleet {
     ) -> Result<Vec<Vec<u8>>, FleetError> {
         let message = match debt {
             Debt::KeySet(_) => return self.seal_key_set(tx, device).await,
-            Debt::Offer(target) => {
+            Debt::Offer(target) | Debt::Hold(target) => {
+                let hold = debt == Debt::Hold(target);
                 return match capsule::get(tx, target).await? {
-                    Some(capsule) => self.seal_offer(tx, device, &capsule).await,
+                    Some(capsule) => self.seal_offer(tx, device, &capsule, hold).await,
                     None => Ok(Vec::new()),
                 };
             }
@@ -339,11 +352,13 @@ impl Fleet {
         tx: &Tx,
         device: &Device,
         capsule: &Capsule,
+        hold: bool,
     ) -> Result<Vec<Vec<u8>>, FleetError> {
         let offer = Offer {
             what: What::Capsule,
             digest: capsule.digest,
             bytes: capsule.bytes,
+            hold: false,
             statement: None,
         };
         let asks = |hello: &Hello| Features(hello.features as u8).has(Features::STATEMENTS);
@@ -369,6 +384,7 @@ impl Fleet {
         let mut signed = [0; STATEMENT_BYTES_MAX];
         let len = statement.encode_with(|message| keys.director.sign(message), &mut signed)?;
         let mut offer = Offer {
+            hold,
             statement: Some(&signed[..len]),
             ..offer
         };

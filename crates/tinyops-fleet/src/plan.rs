@@ -25,6 +25,8 @@ pub struct Plan {
     pub wave_within_ms: i64,
     /// When devices may be told to install.
     pub windows: Windows,
+    /// Whether they fetch it before they may install it.
+    pub install: Install,
     /// Chance of halting a good model, over all metrics together.
     pub alpha: f64,
     /// What halts it.
@@ -71,6 +73,30 @@ pub enum Strategy {
         /// How long to wait for a difference; without one, everything goes back.
         within_ms: i64,
     },
+}
+
+/// When a device installs what it is offered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Install {
+    /// When it has fetched it; out of hours nothing is offered.
+    #[default]
+    AtOnce,
+    /// In the next maintenance window; it fetches and checks it before.
+    Window,
+    /// When a person says so, in a maintenance window if there are any; it fetches and checks it before.
+    Later,
+}
+
+impl Install {
+    /// Its name.
+    pub fn word(self) -> &'static str {
+        match self {
+            Install::AtOnce => "at-once",
+            Install::Window => "window",
+            Install::Later => "later",
+        }
+    }
 }
 
 /// What an A/B test or a bandit seeks, by device.
@@ -123,6 +149,7 @@ impl Default for Plan {
             silent_after_ms: 3 * 24 * HOUR_MS,
             wave_within_ms: 7 * 24 * HOUR_MS,
             windows: Windows::default(),
+            install: Install::AtOnce,
             alpha: 0.01,
             halt_on: METRICS.map(|(metric, _)| metric).to_vec(),
             failure_share: 0.01,
@@ -200,6 +227,12 @@ impl Plan {
                 }
                 positive("the time for a difference", *within_ms)?;
             }
+        }
+        if self.install == Install::Window && self.windows.windows.is_empty() {
+            return Err(PlanError(
+                "install is `window` and there are no windows; give some, such as 22:00-05:00"
+                    .to_owned(),
+            ));
         }
         positive("the time until silence", self.silent_after_ms)?;
         positive("the time of a wave", self.wave_within_ms)?;
@@ -367,6 +400,19 @@ mod tests {
             &json!({"alpha": 0.02, "windows": {"windows": [{"from": "22:00", "to": "05:00"}]}}),
         );
         assert_eq!(changed.unwrap().alpha, 0.02);
+        let later = Plan::default().changed(&json!({"install": "later"}));
+        assert_eq!(later.unwrap().install, Install::Later);
+        let night = json!({"windows": [{"from": "22:00", "to": "05:00"}]});
+        let window = json!({"install": "window", "windows": night});
+        assert!(Plan::default().changed(&window).is_ok());
+        for (changes, problem) in [
+            (json!({"install": "window"}), "no windows"),
+            (json!({"install": "soon"}), "unknown variant `soon`"),
+            (json!({"install": true}), "install"),
+        ] {
+            let error = Plan::default().changed(&changes).unwrap_err().to_string();
+            assert!(error.contains(problem) || problem == "install", "{error}");
+        }
         for bad in [
             json!({"alpha": 0.02, "speed": 1}),
             json!({"alpha": 2}),

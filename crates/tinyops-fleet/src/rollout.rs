@@ -147,7 +147,7 @@ impl Fleet {
         let offered = case
             .actions
             .iter()
-            .filter(|action| matches!(action, Action::Offer { .. }))
+            .filter(|action| matches!(action, Action::Offer { .. } | Action::Fetch { .. }))
             .count();
         let stage = match is_everyone {
             true => Stage::Production,
@@ -205,6 +205,23 @@ impl Fleet {
             by: actor.to_owned(),
         };
         self.command(id, event, actor, "rollout.resume", now).await
+    }
+
+    /// Lets devices install what they have fetched, of a rollout whose plan waits for a person.
+    ///
+    /// # Errors
+    /// [`FleetError::NoRollout`], [`FleetError::WrongState`]; [`FleetError::NothingWaits`] if its devices wait for
+    /// nobody, or wait no more.
+    pub async fn install_rollout(
+        &self,
+        id: RolloutId,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<Rollout, FleetError> {
+        let event = engine::Event::Install {
+            by: actor.to_owned(),
+        };
+        self.command(id, event, actor, "rollout.install", now).await
     }
 
     /// Takes every device of a rollout back to what it ran before, even if the rollout is done.
@@ -268,6 +285,11 @@ impl Fleet {
         let mut case = Case::read(&tx, &rollout).await?;
         if state == RolloutState::Done {
             case.find_its_devices(&tx, now).await?;
+        }
+        let is_open = matches!(state, RolloutState::Running | RolloutState::Paused);
+        if matches!(event, engine::Event::Install { .. }) && is_open && !case.state.is_unreleased()
+        {
+            return Err(FleetError::NothingWaits(id));
         }
         case.step(event, now);
         if case.actions.contains(&Action::Refuse) {

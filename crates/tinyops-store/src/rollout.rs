@@ -28,6 +28,10 @@ words! {
     Delivery {
         /// Not offered yet: the control arm.
         Control = "control",
+        /// Is told to fetch it and keep it: it is installed later.
+        Fetching = "fetching",
+        /// Has it, checked, and waits until it may install it.
+        Held = "held",
         /// Should have it; was or will be offered.
         Offered = "offered",
         /// Fetches it, or has it and tries it.

@@ -4,6 +4,7 @@
 //! kind | version << 4, then
 //! 1 Offer, version 1   capsule digest 32, capsule bytes u32
 //!   Offer, version 2   what u8, its digest 32, its bytes u32, statement
+//!   Offer, version 3   what u8, when u8, its digest 32, its bytes u32, statement
 //! 2 Block              digest prefix 8, offset u32, bytes
 //! 3 StatisticsRequest  round u16, bytes of a part u16, forget afterwards u8
 //! 4 Label              class u8, windows back u16
@@ -21,6 +22,12 @@ const VERSION: u8 = 1;
 
 /// Offers have had a second version since they bring a statement.
 const OFFER_VERSION: u8 = 2;
+
+/// And a third, for what is to be fetched now and installed later.
+const HELD_OFFER_VERSION: u8 = 3;
+
+/// The only `when` of an offer of version 3: keep it until it is offered again in version 2.
+const WHEN_OFFERED_AGAIN: u8 = 1;
 
 /// Anything that a device is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +61,8 @@ pub struct Offer<'a> {
     pub digest: Digest,
     /// How many they are.
     pub bytes: u32,
+    /// Whether it is only to be fetched, checked and kept: it is installed when it is offered again without this.
+    pub hold: bool,
     /// The director's statement (see [`crate::statement`]); none in version 1, for devices that know none.
     pub statement: Option<&'a [u8]>,
 }
@@ -146,13 +155,14 @@ impl<'a> Downlink<'a> {
     pub fn decode(bytes: &'a [u8]) -> Result<Downlink<'a>, DownlinkError> {
         let &first = bytes.first().ok_or(DownlinkError::Length)?;
         let (kind, version) = (first & 0xf, first >> 4);
-        if version != VERSION && (kind, version) != (1, OFFER_VERSION) {
+        let is_offer = kind == 1 && matches!(version, OFFER_VERSION | HELD_OFFER_VERSION);
+        if version != VERSION && !is_offer {
             return Err(DownlinkError::Version { found: version });
         }
         let mut reader = Reader::new(&bytes[1..]);
         let message = match kind {
             1 if version == VERSION => read_plain_offer(&mut reader).map(Downlink::Offer),
-            1 => read_offer(&mut reader)?.map(Downlink::Offer),
+            1 => read_offer(version, &mut reader)?.map(Downlink::Offer),
             2 => read_block(&mut reader).map(Downlink::Block),
             3 => read_statistics_request(&mut reader).map(Downlink::StatisticsRequest),
             4 => read_label(&mut reader).map(Downlink::Label),
@@ -174,7 +184,8 @@ impl<'a> Downlink<'a> {
     /// Writes the message; answers how many bytes.
     ///
     /// # Errors
-    /// [`DownlinkError::Length`] if `out` has too little room, or an offer of a delta brings no statement.
+    /// [`DownlinkError::Length`] if `out` has too little room, or an offer of a delta, or of something to be held, brings
+    /// no statement.
     pub fn encode(&self, out: &mut [u8]) -> Result<usize, DownlinkError> {
         let mut writer = Writer::new(out);
         self.write(&mut writer).ok_or(DownlinkError::Length)?;
@@ -223,11 +234,14 @@ impl<'a> Downlink<'a> {
 
 impl Offer<'_> {
     fn write(&self, out: &mut Writer<'_>) -> Option<()> {
-        match (self.statement, self.what) {
-            (Some(_), what) => out.put(&[1 | OFFER_VERSION << 4, what as u8])?,
-            (None, What::Capsule) => out.put(&[1 | VERSION << 4])?,
-            // A device that knows no statement knows no delta either.
-            (None, What::Delta) => return None,
+        match (self.statement, self.what, self.hold) {
+            (Some(_), what, false) => out.put(&[1 | OFFER_VERSION << 4, what as u8])?,
+            (Some(_), what, true) => {
+                out.put(&[1 | HELD_OFFER_VERSION << 4, what as u8, WHEN_OFFERED_AGAIN])?;
+            }
+            (None, What::Capsule, false) => out.put(&[1 | VERSION << 4])?,
+            // A device that knows no statement knows neither of them.
+            (None, What::Delta, _) | (None, _, true) => return None,
         }
         out.put(&self.digest.0)?;
         out.put(&self.bytes.to_le_bytes())?;
@@ -240,19 +254,31 @@ fn read_plain_offer<'a>(reader: &mut Reader<'a>) -> Option<Offer<'a>> {
         what: What::Capsule,
         digest: Digest(reader.array()?),
         bytes: reader.u32()?,
+        hold: false,
         statement: None,
     })
 }
 
-fn read_offer<'a>(reader: &mut Reader<'a>) -> Result<Option<Offer<'a>>, DownlinkError> {
+fn read_offer<'a>(
+    version: u8,
+    reader: &mut Reader<'a>,
+) -> Result<Option<Offer<'a>>, DownlinkError> {
     let code = reader.u8().ok_or(DownlinkError::Length)?;
     let what = What::from_code(code).ok_or(DownlinkError::What { found: code })?;
+    let hold = version == HELD_OFFER_VERSION;
+    if hold {
+        let found = reader.u8().ok_or(DownlinkError::Length)?;
+        if found != WHEN_OFFERED_AGAIN {
+            return Err(DownlinkError::When { found });
+        }
+    }
     let Some(offer) = read_plain_offer(reader) else {
         return Ok(None);
     };
     let statement = Some(core::mem::take(&mut reader.rest));
     Ok(Some(Offer {
         what,
+        hold,
         statement,
         ..offer
     }))
@@ -329,6 +355,11 @@ pub enum DownlinkError {
         /// The code found.
         found: u8,
     },
+    /// An offer for a time that this build does not know.
+    When {
+        /// The code found.
+        found: u8,
+    },
 }
 
 impl fmt::Display for DownlinkError {
@@ -339,6 +370,7 @@ impl fmt::Display for DownlinkError {
             DownlinkError::Length => write!(f, "the bytes and the message differ in length"),
             DownlinkError::Version { found } => write!(f, "downlink version {found} is unknown"),
             DownlinkError::What { found } => write!(f, "an offer of {found} is unknown"),
+            DownlinkError::When { found } => write!(f, "an offer for time {found} is unknown"),
         }
     }
 }

@@ -322,6 +322,8 @@ codes! {
         Reverted = 4, "reverted";
         /// The capsule was turned away before its trial.
         Refused = 5, "refused";
+        /// The capsule is in its slot, whole and checked, and waits until it is offered to be installed.
+        Held = 6, "held";
     }
 }
 
@@ -425,6 +427,8 @@ impl Features {
     pub const STATEMENTS: Features = Features(1 << 0);
     /// Offers of a delta against the capsule that runs.
     pub const DELTAS: Features = Features(1 << 1);
+    /// Offers of a capsule that is to be fetched now and installed later.
+    pub const HOLDS: Features = Features(1 << 2);
 
     /// Whether everything of `other` is understood.
     pub fn has(self, other: Features) -> bool {

@@ -299,6 +299,7 @@ fn downgrade(bench: &mut Bench) -> String {
             what: What::Capsule,
             digest: Digest::of(&capsule),
             bytes: capsule.len() as u32,
+            hold: false,
             statement: None,
         }));
     }
@@ -464,6 +465,7 @@ fn too_large(bench: &mut Bench) -> String {
         what: What::Capsule,
         digest: Digest::of(&newer()),
         bytes: 9000,
+        hold: false,
         statement: Some(&statement),
     }));
     last_update(bench)

@@ -132,6 +132,7 @@ pub(crate) fn offer_delta(bench: &mut Bench, delta: &[u8], capsule: &[u8], count
         what: What::Delta,
         digest: Digest::of(delta),
         bytes: delta.len() as u32,
+        hold: false,
         statement: Some(&statement),
     }));
     bench.last_update()

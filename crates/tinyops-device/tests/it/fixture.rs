@@ -564,6 +564,7 @@ pub(crate) fn offer<'a>(capsule: &[u8], statement: &'a [u8]) -> Downlink<'a> {
         what: What::Capsule,
         digest: Digest::of(capsule),
         bytes: capsule.len() as u32,
+        hold: false,
         statement: Some(statement),
     })
 }

@@ -56,6 +56,7 @@ proptest! {
             what: What::Capsule,
             digest: Digest([3; 32]),
             bytes: bytes % 6000,
+            hold: bytes % 2 == 1,
             statement: Some(&statement),
         };
         bench.send(&Downlink::Offer(offer));

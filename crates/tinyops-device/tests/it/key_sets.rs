@@ -1,10 +1,10 @@
 //! Key sets: taken up, turned away, lost, and never half there.
 
 use tinyops_device::Event;
-use tinyops_wire::downlink::KeySetPart;
+use tinyops_wire::downlink::{KeySetPart, Offer};
 use tinyops_wire::frame::{Frame, Hello, Keys, Reason, UpdateState};
 use tinyops_wire::key_set::{RoleKeys, RootSignature};
-use tinyops_wire::{Downlink, KeySet};
+use tinyops_wire::{Digest, Downlink, KeySet};
 
 use crate::fixture::{
     Bench, DIRECTOR, Flash, RELEASE, ROOTS, Recipe, STRANGER, blank_flash, config, downlink,
@@ -109,6 +109,40 @@ fn a_newer_key_set_replaces_the_firmwares_for_good() {
     .capsule();
     offer_anew(&mut bench, &new, 91);
     assert_eq!(bench.last_update().state, UpdateState::Installed);
+    bench.window([1.0, 0.0, 0.0, 0.0]);
+    bench.window([1.0, 0.0, 0.0, 0.0]);
+    assert_eq!(bench.last_update().state, UpdateState::Confirmed);
+}
+
+#[test]
+fn what_waits_when_its_director_is_replaced_is_fetched_again_under_the_new_one() {
+    let new = Recipe::numbered(2).capsule();
+    let mut bench = Bench::new(config(), blank_flash(Recipe::numbered(1).capsule()));
+    bench.capsules.insert(Digest::of(&new), new.clone());
+    let statement = signed(&stated(&new, 1), DIRECTOR);
+    let Downlink::Offer(plain) = offer(&new, &statement) else {
+        unreachable!("it is an offer");
+    };
+    bench.send(&Downlink::Offer(Offer {
+        hold: true,
+        ..plain
+    }));
+    assert!(bench.agent.is_holding());
+    assert_eq!(
+        give(&mut bench, &key_set(2, RELEASE, NEXT_DIRECTOR), &ROOTS),
+        taken(2)
+    );
+    offer_anew(&mut bench, &new, 90);
+    let states = bench.states();
+    assert_eq!(
+        states,
+        [
+            UpdateState::Downloading,
+            UpdateState::Held,
+            UpdateState::Downloading,
+            UpdateState::Installed
+        ]
+    );
     bench.window([1.0, 0.0, 0.0, 0.0]);
     bench.window([1.0, 0.0, 0.0, 0.0]);
     assert_eq!(bench.last_update().state, UpdateState::Confirmed);

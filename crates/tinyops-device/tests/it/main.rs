@@ -4,6 +4,7 @@ mod attacks;
 mod delta;
 mod faults;
 mod fixture;
+mod hold;
 mod hostile;
 mod install;
 mod journals;

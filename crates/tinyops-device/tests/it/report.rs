@@ -24,7 +24,9 @@ fn a_boot_says_what_the_device_is() {
         board: BOARD,
         trust: Some(Trust {
             key_set: 1,
-            features: Features::STATEMENTS.with(Features::DELTAS),
+            features: Features::STATEMENTS
+                .with(Features::DELTAS)
+                .with(Features::HOLDS),
         }),
     };
     assert_eq!(hello, expected);

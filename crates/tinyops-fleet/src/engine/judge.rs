@@ -171,9 +171,7 @@ impl State {
             .filter_map(|(device, member)| Some((member.offered_at?, self.order(*device), member)))
             .collect();
         exposed.sort_unstable_by_key(|(at, order, _)| (*at, *order));
-        let is_answered = |member: &Member| {
-            member.has_failed || !matches!(member.delivery, Delivery::Offered | Delivery::Taken)
-        };
+        let is_answered = |member: &Member| member.has_failed || !member.is_unanswered();
         let answered = exposed
             .iter()
             .filter(|(_, _, member)| is_answered(member))
@@ -317,10 +315,7 @@ impl State {
                 Delivery::Failed | Delivery::Reverted | Delivery::Silent
             ));
             due += 1;
-            answered += u32::from(!matches!(
-                member.delivery,
-                Delivery::Offered | Delivery::Taken
-            ));
+            answered += u32::from(!member.is_unanswered());
         }
         let share = f64::from(failed) / f64::from(due.max(1));
         let limit = self.plan.failure_share_max;
@@ -338,10 +333,7 @@ impl State {
         let answered = self
             .members
             .values()
-            .filter(|member| {
-                member.offered_at.is_some()
-                    && !matches!(member.delivery, Delivery::Offered | Delivery::Taken)
-            })
+            .filter(|member| member.offered_at.is_some() && !member.is_unanswered())
             .count() as u32;
         let looks = &mut self.progress.looks;
         if looks.last().is_some_and(|last| last.answered == answered) {

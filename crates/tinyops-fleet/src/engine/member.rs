@@ -25,8 +25,10 @@ pub struct Member {
     pub capsule: ModelId,
     /// What it ran when it joined.
     pub before: Option<ModelId>,
-    /// When it was offered the capsule.
+    /// When it was offered the capsule, to be installed or to be kept.
     pub offered_at: Option<Timestamp>,
+    /// When it was told to install what it had been told to keep.
+    pub told_at: Option<Timestamp>,
     /// When it was last heard of, as far as the rollout needs to know.
     pub heard_at: Option<Timestamp>,
     /// Whether control devices were sought to be measured beside it.
@@ -99,6 +101,8 @@ pub enum Word {
     Heard,
     /// It fetches the capsule, or has it and will try it.
     Fetching,
+    /// It has the capsule, checked, and keeps it.
+    Held,
     /// It runs the capsule for good.
     Confirmed,
     /// It could not install the capsule.
@@ -186,6 +190,7 @@ impl Member {
             capsule,
             before,
             offered_at: None,
+            told_at: None,
             heard_at: None,
             is_matched: false,
             has_failed: false,
@@ -222,6 +227,11 @@ impl Member {
                 if matches!(self.delivery, Delivery::Offered | Delivery::Silent) {
                     self.go(Delivery::Taken, self.target, now);
                     self.begin_watch(now);
+                }
+            }
+            Word::Held => {
+                if self.delivery == Delivery::Fetching {
+                    self.go(Delivery::Held, self.target, now);
                 }
             }
             Word::Confirmed => self.confirm(now),
@@ -341,7 +351,11 @@ impl Member {
             // Fetches and fetches.
             Delivery::Taken
                 if is_overdue(
-                    self.offered_at.unwrap_or(self.changed_at).0 + plan.silent_after_ms,
+                    self.told_at
+                        .or(self.offered_at)
+                        .unwrap_or(self.changed_at)
+                        .0
+                        + plan.silent_after_ms,
                 ) =>
             {
                 self.go(Delivery::Silent, self.target, now);
@@ -349,6 +363,16 @@ impl Member {
             }
             _ => {}
         }
+    }
+
+    /// Whether it fetches the capsule or has it, and may not install it yet.
+    pub(super) fn is_ahead(&self) -> bool {
+        matches!(self.delivery, Delivery::Fetching | Delivery::Held)
+    }
+
+    /// Whether it was offered the capsule and has not answered.
+    pub(super) fn is_unanswered(&self) -> bool {
+        self.is_ahead() || matches!(self.delivery, Delivery::Offered | Delivery::Taken)
     }
 
     fn was_heard(&self) -> bool {
@@ -381,6 +405,7 @@ impl Member {
             self.before.map(|before| json!(before.to_string())),
         );
         put("offered_at_ms", self.offered_at.map(|at| json!(at.0)));
+        put("told_at_ms", self.told_at.map(|at| json!(at.0)));
         put("heard_at_ms", self.heard_at.map(|at| json!(at.0)));
         put(
             "has_failed",
@@ -410,6 +435,7 @@ impl Member {
             capsule: model("capsule").unwrap_or(ModelId(0)),
             before: model("before"),
             offered_at: at("offered_at_ms").or(is_exposed.then_some(record.changed_at)),
+            told_at: at("told_at_ms"),
             heard_at: at("heard_at_ms"),
             is_matched: detail["matched"].as_bool().unwrap_or(false),
             has_failed: detail["has_failed"].as_bool().unwrap_or(matches!(

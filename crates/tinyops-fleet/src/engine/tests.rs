@@ -6,7 +6,7 @@ use proptest::prelude::{
 use tinyops_store::rollout::Delivery;
 
 use super::*;
-use crate::plan::{Metric, Reward};
+use crate::plan::{Install, Metric, Reward};
 use crate::window::Windows;
 
 const HOUR: i64 = 3_600_000;
@@ -79,6 +79,9 @@ fn all_well(mut state: State, hours: i64) -> State {
             _ => OLD,
         };
         state = hear(state, device.0, reported(model, 0.0), hours);
+        if member.delivery == Delivery::Fetching {
+            state = hear(state, device.0, Word::Held, hours);
+        }
     }
     state
 }
@@ -321,6 +324,114 @@ fn offers_wait_for_the_window() {
     assert_eq!(state.members[&DeviceId(second)].delivery, Delivery::Offered);
 }
 
+#[test]
+fn what_is_installed_later_is_fetched_before_and_waits_for_the_word() {
+    let plan = Plan {
+        install: Install::Later,
+        in_flight_max: 2,
+        reports: 1,
+        ..Plan::default()
+    }
+    .with(Strategy::Canary { share: 0.4 });
+    let (state, actions) = tick(begun(plan, 20), 0);
+    let is_fetch = |action: &Action| matches!(action, Action::Fetch { .. });
+    assert_eq!(actions.len(), 8, "the pace is that of installing");
+    assert!(actions.iter().all(is_fetch), "{actions:?}");
+    let canaries = exposed(&state);
+    let mut state = hear(state, canaries[0], refused(), 1);
+    for &device in &canaries[1..5] {
+        state = hear(state, device, Word::Fetching, 1);
+        state = hear(state, device, Word::Held, 1);
+    }
+    // However long it takes, nobody is late, and one that could not take it says nothing of the others.
+    for hours in [2, 200, 2_000] {
+        let (next, actions) = tick(state, hours);
+        assert_eq!(actions, []);
+        state = next;
+    }
+    let counts = state.counts(at(2_000));
+    assert_eq!((counts.ahead, counts.troubled, counts.waiting), (7, 1, 0));
+    let by = "ann".to_owned();
+    let (state, actions) = state.step(Event::Install { by: by.clone() }, at(2_000));
+    assert!(matches!(actions[..], [Action::Hold { .. }]), "{actions:?}");
+    let (again, actions) = state.clone().step(Event::Install { by }, at(2_000));
+    assert_eq!(actions, [Action::Refuse]);
+    assert_eq!(again, state);
+    let (mut state, actions) = tick(state, 2_001);
+    let told: Vec<u64> = actions
+        .iter()
+        .filter_map(|action| match action {
+            Action::Offer { device, .. } => Some(device.0),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told.len(), 2);
+    assert!(
+        told.iter().all(|device| canaries[1..5].contains(device)),
+        "those that have it come first: {told:?}"
+    );
+    for hours in 2_002..2_040 {
+        let (next, actions) = tick(all_well(state, hours), hours);
+        state = next;
+        let offers = actions.iter().filter(|a| matches!(a, Action::Offer { .. }));
+        assert!(offers.count() <= 2);
+        if state.phase == RolloutState::Done {
+            return;
+        }
+    }
+    panic!("{:?}", state.counts(at(2_040)));
+}
+
+#[test]
+fn what_is_installed_in_a_window_is_fetched_at_any_time() {
+    let plan = Plan {
+        windows: Windows::parse(&["22:00-05:00".to_owned()], None).unwrap(),
+        install: Install::Window,
+        ..Plan::default()
+    };
+    let (state, actions) = tick(begun(plan, 20), 12);
+    assert!(matches!(
+        actions[..],
+        [Action::Fetch { .. }, Action::Fetch { .. }]
+    ));
+    let canaries = exposed(&state);
+    let state = hear(state, canaries[0], Word::Held, 13);
+    let (state, actions) = tick(state, 13);
+    assert_eq!(actions, []);
+    // The window opens: the one that has it, and the one that fetches it still.
+    let (state, actions) = tick(state, 22);
+    assert_eq!(actions.len(), 2, "{actions:?}");
+    for device in canaries {
+        let member = &state.members[&DeviceId(device)];
+        assert_eq!(member.delivery, Delivery::Offered);
+        assert_eq!(
+            (member.offered_at, member.told_at),
+            (Some(at(12)), Some(at(22)))
+        );
+    }
+}
+
+#[test]
+fn a_rollout_that_is_taken_back_leaves_nobody_waiting() {
+    let plan = Plan {
+        install: Install::Later,
+        ..Plan::default()
+    };
+    let state = tick(begun(plan, 40), 0).0;
+    let canaries = exposed(&state);
+    let state = hear(state, canaries[0], Word::Held, 1);
+    let (by, why) = ("ann".to_owned(), String::new());
+    let (state, actions) = state.step(Event::Revert { by, why }, at(2));
+    let is_repin = |action: &&Action| matches!(action, Action::Repin { .. });
+    assert_eq!(actions.iter().filter(is_repin).count(), canaries.len());
+    for device in canaries {
+        assert_eq!(
+            state.members[&DeviceId(device)].delivery,
+            Delivery::Recalled
+        );
+    }
+}
+
 fn contest(plan: Plan, candidate: f64, control: f64) -> (State, Option<Action>, u32) {
     let mut state = begun(plan, 600);
     let mut lowest = u32::MAX;
@@ -418,6 +529,7 @@ fn happening() -> impl Gen<Value = (i64, Event)> {
     let word = prop_oneof![
         Just(Word::Heard),
         Just(Word::Fetching),
+        Just(Word::Held),
         Just(Word::Confirmed),
         Just(Word::Restarted),
         Just(refused()),
@@ -440,6 +552,7 @@ fn happening() -> impl Gen<Value = (i64, Event)> {
         1 => device.prop_map(|device| Event::Left(DeviceId(device))),
         1 => Just(Event::Pause { by: "ann".to_owned(), why: String::new() }),
         2 => Just(Event::Resume { by: "ann".to_owned() }),
+        2 => Just(Event::Install { by: "ann".to_owned() }),
         1 => Just(Event::Revert { by: "ann".to_owned(), why: String::new() }),
     ];
     (0..30_i64, event)
@@ -462,8 +575,18 @@ fn plans() -> impl Gen<Value = Plan> {
             within_ms: 60 * HOUR
         }),
     ];
-    (strategy, 0..4_u32, any::<bool>()).prop_map(|(strategy, in_flight_max, night)| Plan {
+    let install = prop_oneof![
+        Just(Install::AtOnce),
+        Just(Install::Window),
+        Just(Install::Later)
+    ];
+    let all = (strategy, 0..4_u32, any::<bool>(), install);
+    all.prop_map(|(strategy, in_flight_max, night, install)| Plan {
         in_flight_max,
+        install: match install {
+            Install::Window if !night => Install::AtOnce,
+            install => install,
+        },
         windows: match night {
             true => Windows::parse(&["20:00-06:00".to_owned()], None).unwrap(),
             false => Windows::default(),
@@ -479,7 +602,12 @@ fn check(before: &State, event: &Event, state: &State, actions: &[Action], now: 
             Delivery::Control | Delivery::Left | Delivery::Failed | Delivery::Reverted => {
                 assert_eq!(member.target, None, "{member:?}");
             }
-            Delivery::Offered | Delivery::Taken | Delivery::Confirmed | Delivery::Silent => {
+            Delivery::Fetching
+            | Delivery::Held
+            | Delivery::Offered
+            | Delivery::Taken
+            | Delivery::Confirmed
+            | Delivery::Silent => {
                 assert_eq!(member.target, Some(member.capsule), "{member:?}");
                 assert_ne!(
                     state.phase,
@@ -498,7 +626,7 @@ fn check(before: &State, event: &Event, state: &State, actions: &[Action], now: 
         .filter(|m| m.delivery == Delivery::Recalled)
         .count() as u32;
     assert_eq!(
-        counts.waiting + counts.away + counts.confirmed + counts.troubled + recalled,
+        counts.ahead + counts.waiting + counts.away + counts.confirmed + counts.troubled + recalled,
         counts.exposed
     );
     assert!(counts.ready <= counts.confirmed);
@@ -509,8 +637,15 @@ fn check(before: &State, event: &Event, state: &State, actions: &[Action], now: 
     if before.phase != RolloutState::Running || *event != Event::Tick {
         assert_eq!(offers, 0, "only a tick of a running rollout offers");
     }
-    if !state.plan.windows.is_open(now) {
-        assert_eq!(offers, 0, "nothing is offered out of hours");
+    let fetches = actions
+        .iter()
+        .filter(|action| matches!(action, Action::Fetch { .. }))
+        .count() as u32;
+    if !state.plan.windows.is_open(now) || state.is_unreleased() {
+        assert_eq!(offers, 0, "nothing is to be installed out of hours");
+    }
+    if state.plan.install == Install::AtOnce {
+        assert_eq!((fetches, counts.ahead), (0, 0), "nothing waits");
     }
     if offers > 0 && state.plan.in_flight_max > 0 {
         assert!(counts.waiting <= state.plan.in_flight_max.max(before.counts(now).waiting));
@@ -567,6 +702,7 @@ proptest! {
         if state.phase == RolloutState::Paused {
             state = state.step(Event::Resume { by: "ann".to_owned() }, at(hours)).0;
         }
+        state = state.step(Event::Install { by: "ann".to_owned() }, at(hours)).0;
         if state.members.values().any(|member| member.delivery != Delivery::Left) {
             let mut ended = state.clone();
             for _ in 0..400 {

@@ -74,7 +74,12 @@ impl Case {
         let is_taken_over = |member: &Member| {
             let is_exposed = matches!(
                 member.delivery,
-                Delivery::Offered | Delivery::Taken | Delivery::Confirmed | Delivery::Silent
+                Delivery::Fetching
+                    | Delivery::Held
+                    | Delivery::Offered
+                    | Delivery::Taken
+                    | Delivery::Confirmed
+                    | Delivery::Silent
             );
             is_exposed && member.target.is_none()
         };

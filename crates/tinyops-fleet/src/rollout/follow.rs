@@ -146,6 +146,7 @@ impl Fleet {
                 let (reason, number) = (update.reason.as_str().to_owned(), update.detail);
                 match update.state {
                     UpdateState::Confirmed => Word::Confirmed,
+                    UpdateState::Held => Word::Held,
                     UpdateState::Reverted => Word::Reverted { reason, number },
                     _ if self.falls_back(observation.device, update) => Word::Heard,
                     UpdateState::Refused => Word::Refused { reason, number },

@@ -8,6 +8,7 @@ mod enrolment;
 #[path = "../../../tinyops-device/tests/it/fixture.rs"]
 mod fixture;
 mod ingest;
+mod installs;
 mod intake;
 mod keys;
 mod links;

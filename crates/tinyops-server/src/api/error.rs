@@ -199,6 +199,11 @@ impl From<FleetError> for ApiError {
             }
             FleetError::NothingToTakeBack(_) => (StatusCode::CONFLICT, "nothing_to_take_back", ""),
             FleetError::WrongState { .. } => (StatusCode::CONFLICT, "state", ""),
+            FleetError::NothingWaits(_) => (
+                StatusCode::CONFLICT,
+                "nothing_waits",
+                "a plan with `install` = `later` waits for this word, once",
+            ),
             FleetError::NoReleaseKey => (
                 StatusCode::CONFLICT,
                 "no-release-key",

@@ -448,6 +448,14 @@ fn operations() -> Vec<Operation> {
             post(operate::resume_rollout),
         ),
         manage(
+            "/api/v1/rollouts/{rollout}/install",
+            "Let its devices install what they have fetched and keep (of a plan that installs `later`)",
+            Content::Nothing,
+            200,
+            Content::json::<RolloutView>(),
+            post(operate::install_rollout),
+        ),
+        manage(
             "/api/v1/rollouts/{rollout}/revert",
             "Take its devices back to what they ran before",
             Content::json::<operate::Why>(),

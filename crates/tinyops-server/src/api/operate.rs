@@ -207,6 +207,16 @@ pub(super) async fn resume_rollout(
     Ok(Json(rollout.into()))
 }
 
+pub(super) async fn install_rollout(
+    State(app): State<App>,
+    Actor(actor): Actor,
+    Path(Text(id)): Path<Text<RolloutId>>,
+) -> Result<Json<RolloutView>, ApiError> {
+    let rollout = app.fleet().install_rollout(id, &actor, app.now()).await?;
+    app.inner().wake.notify_one();
+    Ok(Json(rollout.into()))
+}
+
 pub(super) async fn revert_rollout(
     State(app): State<App>,
     Actor(actor): Actor,

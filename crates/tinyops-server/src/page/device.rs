@@ -177,7 +177,7 @@ fn deliveries(members: &[Member], names: &Names, now: Timestamp) -> Markup {
                 tr {
                     td { a href=(format!("/rollouts/{}", member.rollout)) { "#" (member.rollout) } }
                     td { (names.link(member.target)) }
-                    td { (part::pill(member.delivery.word(), part::delivery_tone(member.delivery))) }
+                    td { (part::pill(part::delivery_name(member.delivery), part::delivery_tone(member.delivery))) }
                     td { (part::ago(member.changed_at, now)) }
                 }
             }

@@ -126,9 +126,19 @@ pub(super) fn delivery_tone(delivery: Delivery) -> Tone {
     match delivery {
         Delivery::Confirmed => Tone::Good,
         Delivery::Offered | Delivery::Taken => Tone::Series(0),
+        Delivery::Fetching | Delivery::Held => Tone::Series(1),
         Delivery::Control | Delivery::Left => Tone::Quiet,
         Delivery::Recalled | Delivery::Silent => Tone::Warn,
         Delivery::Failed | Delivery::Reverted => Tone::Bad,
+    }
+}
+
+/// How far a device of a rollout is, in words.
+pub(super) fn delivery_name(delivery: Delivery) -> &'static str {
+    match delivery {
+        Delivery::Fetching => "downloading, to wait",
+        Delivery::Held => "downloaded, waiting",
+        delivery => delivery.word(),
     }
 }
 

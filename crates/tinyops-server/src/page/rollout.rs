@@ -4,7 +4,7 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use maud::{Markup, html};
 use tinyops_fleet::engine::{Finding, Progress};
-use tinyops_fleet::plan::{Metric, Plan};
+use tinyops_fleet::plan::{Install, Metric, Plan};
 use tinyops_fleet::rollout::{details, sentence};
 use tinyops_store::rollout::{self, Member, Rollout, RolloutId};
 use tinyops_store::{Db, StoreError, Timestamp};
@@ -90,7 +90,7 @@ pub(super) async fn progress(db: &Db, id: RolloutId) -> Result<Markup, StoreErro
         .await?
         .into_iter()
         .map(|(delivery, count)| Part {
-            name: delivery.word(),
+            name: part::delivery_name(delivery),
             count: u64::try_from(count).unwrap_or(0),
             tone: part::delivery_tone(delivery),
         })
@@ -112,7 +112,7 @@ pub(super) async fn show(
     let evidence = match details(&rollout) {
         Ok((plan, progress)) => html! {
             (part::card("w7", "Evidence", None, evidence(&progress)))
-            (part::card("w5", "Plan", None, plan_facts(&plan)))
+            (part::card("w5", "Plan", None, plan_facts(&plan, &progress)))
             (part::card("", "What the devices show", None, findings(&progress.findings)))
         },
         // A record of a later version: it is shown as far as it is understood.
@@ -214,7 +214,17 @@ fn findings(findings: &[Finding]) -> Markup {
     }
 }
 
-fn plan_facts(plan: &Plan) -> Markup {
+/// When devices install what they are offered.
+fn install(plan: &Plan, progress: &Progress) -> &'static str {
+    match plan.install {
+        Install::AtOnce => "when they have fetched it",
+        Install::Window => "in a window; they fetch it before",
+        Install::Later if progress.is_released => "now: it was said that they may",
+        Install::Later => "when `tinyops rollout install` says so; they fetch it before",
+    }
+}
+
+fn plan_facts(plan: &Plan, progress: &Progress) -> Markup {
     let waves = (0..plan.strategy.wave_count())
         .map(|wave| format!("{:.0} %", plan.strategy.share(wave) * 100.0));
     let metrics: Vec<&str> = plan
@@ -231,6 +241,7 @@ fn plan_facts(plan: &Plan) -> Markup {
             dt { "chance of halting a good model" } dd { (format!("{} %", plan.alpha * 100.0)) }
             dt { "halts on" } dd { (metrics.join(", ")) }
             dt { "usual failures" } dd { (format!("{} %", plan.failure_share * 100.0)) }
+            dt { "devices install" } dd { (install(plan, progress)) }
             dt { "windows" } dd {
                 @if plan.windows.windows.is_empty() { "always" }
                 @for window in &plan.windows.windows { (window) " " }
@@ -253,7 +264,7 @@ fn members_table(members: &[Member], now: Timestamp) -> Markup {
             @for member in members.iter().take(ROWS_MAX) {
                 tr {
                     td { a href=(format!("/devices/{}", member.device)) { code { (member.device) } } }
-                    td { (part::pill(member.delivery.word(), part::delivery_tone(member.delivery))) }
+                    td { (part::pill(part::delivery_name(member.delivery), part::delivery_tone(member.delivery))) }
                     td { @match member.target { Some(target) => code { (target) }, None => span.muted { "what it has" } } }
                     td { (part::ago(member.changed_at, now)) }
                     td.muted { (said(member)) }

@@ -208,6 +208,12 @@ pub(crate) fn frames() -> Vec<(&'static str, Vec<u8>)> {
         sequence: 12,
         detail: 72_912,
     };
+    let held = Update {
+        state: UpdateState::Held,
+        reason: Reason::None,
+        detail: 0,
+        ..update
+    };
     let request = BlockRequest {
         digest: [1, 2, 3, 4, 5, 6, 7, 8],
         offset: 4096,
@@ -259,6 +265,7 @@ pub(crate) fn frames() -> Vec<(&'static str, Vec<u8>)> {
             frame(&Frame::Outcome(Outcome::new(1, &[2, 40, 0, 300]))),
         ),
         ("update", frame(&Frame::Update(update))),
+        ("update-held", frame(&Frame::Update(held))),
         ("block-request", frame(&Frame::BlockRequest(request))),
         ("hello", frame(&Frame::Hello(hello))),
         ("hello-2", frame(&Frame::Hello(trusting))),
@@ -273,6 +280,7 @@ pub(crate) fn downlinks() -> Vec<(&'static str, Vec<u8>)> {
         what: What::Capsule,
         digest,
         bytes: 20_000,
+        hold: false,
         statement: None,
     };
     let stated = Offer {
@@ -281,6 +289,10 @@ pub(crate) fn downlinks() -> Vec<(&'static str, Vec<u8>)> {
     };
     let delta = Offer {
         what: What::Delta,
+        ..stated
+    };
+    let held = Offer {
+        hold: true,
         ..stated
     };
     let part = KeySetPart {
@@ -293,6 +305,7 @@ pub(crate) fn downlinks() -> Vec<(&'static str, Vec<u8>)> {
         ("offer", Downlink::Offer(offer)),
         ("offer-2", Downlink::Offer(stated)),
         ("offer-2-delta", Downlink::Offer(delta)),
+        ("offer-3", Downlink::Offer(held)),
         ("key-set-part", Downlink::KeySetPart(part)),
         (
             "block",

@@ -1,7 +1,7 @@
 use serde::Serialize;
 use tinyops_fleet::{
     FleetError,
-    plan::{Metric, Plan, Reward, Strategy},
+    plan::{Install, Metric, Plan, Reward, Strategy},
     rollout::{Wish, details, sentence},
     selector::Selector,
     window::Windows,
@@ -36,6 +36,7 @@ enum Verb {
     Show(Show),
     Pause(Change),
     Resume(Resume),
+    Install(InstallNow),
     Revert(Revert),
     Back(Back),
 }
@@ -85,6 +86,10 @@ struct Start {
     /// What the clocks of the windows are ahead of UTC, such as `+01:00`
     #[arg(long, value_name = "OFFSET", allow_hyphen_values = true)]
     utc_offset: Option<String>,
+    /// When they install it: at-once, window (they fetch it before, and install it in a --window), or later (they
+    /// fetch it, and install it when `tinyops rollout install` says so)
+    #[arg(long, value_name = "WHEN", value_parser = install)]
+    install: Option<Install>,
     /// Chance of halting a good model, over all metrics together
     #[arg(long)]
     alpha: Option<f64>,
@@ -121,6 +126,16 @@ struct Change {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: tinyops rollout resume 2")]
 struct Resume {
+    /// Its number
+    rollout: RolloutId,
+}
+
+/// Let devices install what they have fetched and keep, of a rollout that was started with `--install later`
+///
+/// Those that come later install it when they have fetched it. Maintenance windows hold for it, if there are any.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: tinyops rollout install 2")]
+struct InstallNow {
     /// Its number
     rollout: RolloutId,
 }
@@ -169,6 +184,10 @@ struct View {
     /// From 1.
     wave: u32,
     waves: u32,
+    /// When devices install it: `at-once`, `window` or `later`.
+    install: &'static str,
+    /// Whether they wait for `tinyops rollout install`.
+    waits: bool,
     reason: Json,
     /// The reason in a sentence.
     sentence: String,
@@ -184,11 +203,17 @@ impl View {
     async fn of(db: &Db, rollout: rollout::Rollout) -> Result<Self, Failure> {
         let tally = rollout::tally(db, rollout.id).await?;
         let (plan, progress) = details(&rollout)?;
+        let is_open = matches!(
+            rollout.state,
+            rollout::RolloutState::Running | rollout::RolloutState::Paused
+        );
         Ok(Self {
             sentence: sentence(&rollout),
             strategy: plan.strategy.word(),
             wave: (progress.wave + 1).min(plan.strategy.wave_count()),
             waves: plan.strategy.wave_count(),
+            install: plan.install.word(),
+            waits: plan.install == Install::Later && !progress.is_released && is_open,
             findings: serde_json::json!(progress.findings),
             rollout: rollout.id.0,
             model: rollout.model,
@@ -229,6 +254,12 @@ impl View {
         if !self.selector.is_empty() {
             out += &format!("  for {}\n", self.selector);
         }
+        if self.waits {
+            out += &format!(
+                "  its devices keep what they have fetched until `tinyops rollout install {}`\n",
+                self.rollout
+            );
+        }
         if !self.sentence.is_empty() {
             out += &format!("  because {}\n", self.sentence);
         }
@@ -255,6 +286,18 @@ pub(crate) async fn run(context: &Context, args: &Rollout) -> Result<(), Failure
                 .await?;
             tell(context, &fleet.db, changed).await
         }
+        Verb::Install(args) => {
+            let fleet = context.fleet().await?;
+            let changed = fleet
+                .install_rollout(args.rollout, "command line", now())
+                .await
+                .map_err(|error| match error {
+                    FleetError::NothingWaits(_) => question(error)
+                        .hint("`tinyops rollout start --install later` makes devices wait for it"),
+                    error => error.into(),
+                })?;
+            tell(context, &fleet.db, changed).await
+        }
         Verb::Back(args) => back(context, args).await,
         Verb::Revert(args) => {
             let fleet = context.fleet().await?;
@@ -274,6 +317,12 @@ fn reward(text: &str) -> Result<Reward, String> {
         "confidence" => Ok(Reward::Confidence),
         _ => Err("it is accuracy or confidence".to_owned()),
     }
+}
+
+fn install(text: &str) -> Result<Install, String> {
+    let known = [Install::AtOnce, Install::Window, Install::Later];
+    let found = known.into_iter().find(|install| install.word() == text);
+    found.ok_or_else(|| "it is at-once, window or later".to_owned())
 }
 
 fn metric(text: &str) -> Result<Metric, String> {
@@ -314,6 +363,7 @@ impl Start {
         if !self.window.is_empty() {
             plan.windows = Windows::parse(&self.window, self.utc_offset.as_deref())?;
         }
+        plan.install = self.install.unwrap_or(plan.install);
         plan.in_flight_max = self.in_flight.unwrap_or(plan.in_flight_max);
         plan.alpha = self.alpha.unwrap_or(plan.alpha);
         plan.halt_on.retain(|metric| !self.ignore.contains(metric));

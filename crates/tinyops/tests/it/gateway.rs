@@ -1,9 +1,8 @@
 //! A server, a gateway and devices on its lines: what they say arrives, whatever is away in between.
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{Read as _, Write as _},
     net::TcpStream,
-    process::{Child, Stdio},
     time::{Duration, Instant},
 };
 
@@ -16,65 +15,7 @@ use tinyops_wire::{
     smp::{self, Console},
 };
 
-use crate::workplace::Workplace;
-
-/// A process of ours that speaks JSON, one document or line after the other; killed when it is dropped.
-struct Running {
-    child: Child,
-    lines: std::sync::mpsc::Receiver<String>,
-}
-
-impl Running {
-    fn start(place: &Workplace, args: &[&str]) -> Running {
-        let mut child = place
-            .command(args)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let stdout = BufReader::new(child.stdout.take().unwrap());
-        let (sender, lines) = std::sync::mpsc::channel();
-        std::thread::spawn(move || {
-            for line in stdout.lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        Running { child, lines }
-    }
-
-    /// Waits for output that is a document, over however many lines.
-    fn document(&self) -> Value {
-        let mut text = String::new();
-        loop {
-            let line = self.lines.recv_timeout(Duration::from_secs(60));
-            text += &line.expect("the process says something");
-            if let Ok(document) = serde_json::from_str(&text) {
-                return document;
-            }
-        }
-    }
-
-    /// Waits for a status line of which something holds.
-    fn status(&self, holds: impl Fn(&Value) -> bool) -> Value {
-        let begun = Instant::now();
-        loop {
-            let status = self.document();
-            if holds(&status) {
-                return status;
-            }
-            assert!(begun.elapsed() < Duration::from_secs(60), "{status}");
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use crate::{running::Running, workplace::Workplace};
 
 /// A device that is enrolled, with its key.
 fn device(place: &Workplace) -> (DeviceId, DeviceKey) {

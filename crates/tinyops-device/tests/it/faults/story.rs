@@ -207,6 +207,8 @@ pub(crate) struct Story {
     pub(crate) ending: Ending,
     /// Whether it is offered as a delta, as long as the device can take one.
     pub(crate) as_delta: bool,
+    /// Whether it is to be fetched first and installed later, with a reset in between.
+    pub(crate) hold: bool,
     /// Without one no window is ever full, and a watchdog resets the device.
     pub(crate) has_sensor: bool,
 }
@@ -218,14 +220,26 @@ const UPDATE: Story = Story {
     desired: Role::New,
     ending: Ending::Runs,
     as_delta: false,
+    hold: false,
     has_sensor: true,
 };
 
 /// Every story.
-pub(crate) const STORIES: [Story; 9] = [
+pub(crate) const STORIES: [Story; 11] = [
     UPDATE,
     Story {
         name: "delta",
+        as_delta: true,
+        ..UPDATE
+    },
+    Story {
+        name: "install-later",
+        hold: true,
+        ..UPDATE
+    },
+    Story {
+        name: "install-later-delta",
+        hold: true,
         as_delta: true,
         ..UPDATE
     },

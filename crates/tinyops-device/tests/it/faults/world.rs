@@ -19,6 +19,9 @@ use super::story::{Cast, Ending, Role, Story};
 /// Rounds of offers after which a device that has not got there never will.
 const ROUNDS_MAX: u32 = 40;
 
+/// Resets that a capsule waits through before it may be installed.
+const WAITS: u32 = 2;
+
 /// How far a story has got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
@@ -61,6 +64,12 @@ pub(crate) struct World<F> {
     /// Whether anything has ever been confirmed, or came with the firmware.
     has_model: bool,
     trial_boots: u32,
+    /// Whether the device has said that the story's capsule waits in its slot.
+    is_held: bool,
+    /// Resets that it has waited through.
+    waits: u32,
+    /// Whether the server has said that what waits may be installed.
+    may_install: bool,
     is_mended: bool,
     pub(crate) boots: u32,
     /// Tells all that happens, for a person to read.
@@ -95,6 +104,9 @@ impl<F: Faulty> World<F> {
             downloads: 0,
             has_model: story.factory.is_some(),
             trial_boots: 0,
+            is_held: false,
+            waits: 0,
+            may_install: false,
             is_mended: false,
             boots: 0,
             log: None,
@@ -107,6 +119,7 @@ impl<F: Faulty> World<F> {
                 desired: role,
                 ending: Ending::Runs,
                 as_delta: false,
+                hold: false,
                 has_sensor: true,
                 ..story
             };
@@ -205,6 +218,15 @@ impl<F: Faulty> World<F> {
             }
             return Ok(());
         }
+        let hold = self.story.hold && self.stage == Stage::Deliver && !self.is_held;
+        if self.story.hold && self.stage == Stage::Deliver && self.is_held {
+            if self.waits < WAITS {
+                self.waits += 1;
+                self.flash().cut();
+                return Ok(());
+            }
+            self.may_install = true;
+        }
         let statement = self.cast.statement(role, self.downlink_sequence + 1);
         // A device that says that it cannot take the delta, or does not run what it is made against, is
         // offered the whole.
@@ -227,6 +249,7 @@ impl<F: Faulty> World<F> {
             what,
             digest: *self.cast.digest(package),
             bytes: self.cast.capsule(package).len() as u32,
+            hold,
             statement: Some(&statement),
         };
         self.say(&Downlink::Offer(offer))
@@ -325,7 +348,11 @@ impl<F: Faulty> World<F> {
 
     /// It runs a model that was signed and passed its golden vectors; none at all only if there is none.
     fn check_model(&mut self) -> Result<(), String> {
+        let is_early = self.story.hold && self.stage == Stage::Deliver && !self.may_install;
         match self.model() {
+            Some(model) if is_early && model == self.cast.model(self.story.desired) => {
+                Err("it tries what it was to keep".to_owned())
+            }
             Some(model) => match self.cast.role_of_model(model) {
                 Some(role) if self.cast.may_run(role) => Ok(()),
                 Some(role) => Err(format!("it runs {role:?}")),
@@ -373,7 +400,9 @@ impl<F: Faulty> World<F> {
             let is_end = matches!(update.state, UpdateState::Refused | UpdateState::Reverted);
             if is_end && !is_of_another {
                 self.heard.push(update.reason);
+                self.is_held = false;
             }
+            self.is_held |= update.state == UpdateState::Held;
         }
         Ok(())
     }

@@ -28,7 +28,8 @@ fn calls() -> Vec<Call> {
     });
     let token = json!({ "name": "ana", "role": "operator" });
     let round = json!({ "model": "11111111", "why": "a test" });
-    let rollout = || json!({ "model": "fan", "version": 1 });
+    let plan = json!({ "install": "later" });
+    let rollout = || json!({ "model": "fan", "version": 1, "plan": plan });
     vec![
         ("post", "/api/v1/devices", "/api/v1/devices", device, 201),
         ("post", "/api/v1/devices", "/api/v1/devices", spare, 201),
@@ -116,6 +117,13 @@ fn calls() -> Vec<Call> {
             "post",
             "/api/v1/rollouts/{rollout}/resume",
             "/api/v1/rollouts/1/resume",
+            Value::Null,
+            200,
+        ),
+        (
+            "post",
+            "/api/v1/rollouts/{rollout}/install",
+            "/api/v1/rollouts/1/install",
             Value::Null,
             200,
         ),

@@ -1,0 +1,189 @@
+//! What is fetched now and installed later.
+
+use tinyops_device::Event;
+use tinyops_wire::downlink::{Offer, What};
+use tinyops_wire::frame::{Frame, UpdateState};
+use tinyops_wire::{Digest, Downlink};
+
+use crate::fixture::{
+    Bench, DIRECTOR, Recipe, blank_flash, config, downlink, model_of, signed, stated,
+};
+
+fn old() -> Vec<u8> {
+    Recipe::numbered(1).capsule()
+}
+
+fn new() -> Vec<u8> {
+    Recipe {
+        ballast: 900,
+        ..Recipe::numbered(2)
+    }
+    .capsule()
+}
+
+fn running_old() -> Bench {
+    Bench::new(config(), blank_flash(old()))
+}
+
+/// Offers a capsule to be kept, or to be installed, and serves its blocks.
+fn offer(bench: &mut Bench, capsule: &[u8], hold: bool) {
+    bench.capsules.insert(Digest::of(capsule), capsule.to_vec());
+    let statement = signed(&stated(capsule, bench.downlink_sequence + 1), DIRECTOR);
+    bench.send(&Downlink::Offer(Offer {
+        what: What::Capsule,
+        digest: Digest::of(capsule),
+        bytes: capsule.len() as u32,
+        hold,
+        statement: Some(&statement),
+    }));
+}
+
+fn requests(bench: &Bench) -> usize {
+    bench
+        .reports
+        .iter()
+        .filter(|report| matches!(Frame::decode(&report.body), Ok(Frame::BlockRequest(_))))
+        .count()
+}
+
+#[test]
+fn a_capsule_waits_through_resets_until_it_is_offered_again() {
+    let (old, new) = (old(), new());
+    let mut bench = running_old();
+    offer(&mut bench, &new, true);
+    assert_eq!(
+        bench.states(),
+        [UpdateState::Downloading, UpdateState::Held]
+    );
+    let held = bench.last_update();
+    assert_eq!((held.model, held.sequence), (model_of(&new), 2));
+    for _ in 0..5 {
+        bench.boot();
+        bench.window([1.0, 0.0, 0.0, 0.0]);
+        assert_eq!(bench.agent.model(), Some(model_of(&old)));
+        assert!(bench.agent.is_holding() && !bench.agent.is_on_trial());
+    }
+    // Nobody has to serve it again.
+    bench.capsules.clear();
+    let statement = signed(&stated(&new, 70), DIRECTOR);
+    let again = |hold| Offer {
+        what: What::Capsule,
+        digest: Digest::of(&new),
+        bytes: new.len() as u32,
+        hold,
+        statement: Some(&statement),
+    };
+    bench.send(&Downlink::Offer(again(true)));
+    assert_eq!(bench.last_update().state, UpdateState::Held);
+    assert_eq!(bench.reboots, 0);
+    bench.send(&Downlink::Offer(again(false)));
+    let installed = bench.last_update();
+    assert_eq!(
+        (installed.state, installed.model, installed.sequence),
+        (UpdateState::Installed, model_of(&new), 2)
+    );
+    assert_eq!(bench.reboots, 1);
+    assert!(bench.agent.is_on_trial() && !bench.agent.is_holding());
+    for _ in 0..2 {
+        bench.window([1.0, 0.0, 0.0, 0.0]);
+    }
+    assert_eq!(bench.last_update().state, UpdateState::Confirmed);
+    assert_eq!(bench.agent.model(), Some(model_of(&new)));
+}
+
+#[test]
+fn an_old_offer_that_comes_again_installs_nothing() {
+    let new = new();
+    let mut bench = running_old();
+    let statement = signed(&stated(&new, 1), DIRECTOR);
+    let plain = Downlink::Offer(Offer {
+        what: What::Capsule,
+        digest: Digest::of(&new),
+        bytes: new.len() as u32,
+        hold: false,
+        statement: Some(&statement),
+    });
+    let recorded = downlink(&plain, 1);
+    bench.downlink_sequence = 1;
+    offer(&mut bench, &new, true);
+    for _ in 0..2 {
+        bench.run(Event::Downlink(&recorded));
+        assert!(bench.agent.is_holding());
+        bench.boot();
+    }
+    assert_eq!(bench.reboots, 0);
+}
+
+#[test]
+fn when_it_is_to_be_installed_may_change_while_it_is_fetched() {
+    for hold in [true, false] {
+        let new = new();
+        let mut bench = running_old();
+        // Nothing is served yet.
+        let digest = Digest::of(&new);
+        let statement = signed(&stated(&new, 1), DIRECTOR);
+        let offered = |hold| {
+            Downlink::Offer(Offer {
+                what: What::Capsule,
+                digest,
+                bytes: new.len() as u32,
+                hold,
+                statement: Some(&statement),
+            })
+        };
+        bench.send(&offered(!hold));
+        bench.send(&offered(hold));
+        bench.boot();
+        bench.capsules.insert(digest, new.clone());
+        bench.now_ms += 10_000;
+        bench.run(Event::Tick);
+        assert_eq!(bench.agent.is_holding(), hold);
+        assert_eq!(bench.agent.is_on_trial(), !hold);
+        let downloads = bench.states();
+        let begun = |state: &&UpdateState| **state == UpdateState::Downloading;
+        assert_eq!(downloads.iter().filter(begun).count(), 1, "{downloads:?}");
+    }
+}
+
+#[test]
+fn another_offer_takes_the_place_of_what_waits() {
+    let newer = Recipe::numbered(3).capsule();
+    let mut bench = running_old();
+    offer(&mut bench, &new(), true);
+    offer(&mut bench, &newer, false);
+    assert!(!bench.agent.is_holding() && bench.agent.is_on_trial());
+    for _ in 0..2 {
+        bench.window([1.0, 0.0, 0.0, 0.0]);
+    }
+    assert_eq!(bench.agent.model(), Some(model_of(&newer)));
+    offer(&mut bench, &new(), false);
+    assert_eq!(bench.last_update().state, UpdateState::Refused);
+}
+
+#[test]
+fn what_waits_is_checked_before_it_waits_and_named_when_it_fails() {
+    let wrong = Recipe {
+        golden_output: Some([0, 128, 129]),
+        ..Recipe::numbered(2)
+    };
+    let mut bench = running_old();
+    offer(&mut bench, &wrong.capsule(), true);
+    assert_eq!(bench.last_update().state, UpdateState::Refused);
+    assert!(!bench.agent.is_holding());
+    assert_eq!(requests(&bench), 0, "the caller fetches");
+}
+
+#[test]
+fn without_a_sensor_it_goes_back_as_any_trial_does() {
+    let (old, new) = (old(), new());
+    let mut bench = running_old();
+    offer(&mut bench, &new, true);
+    offer(&mut bench, &new, false);
+    for _ in 0..3 {
+        assert_eq!(bench.agent.model(), Some(model_of(&new)));
+        bench.boot();
+    }
+    assert_eq!(bench.agent.model(), Some(model_of(&old)));
+    assert_eq!(bench.last_update().state, UpdateState::Reverted);
+    assert!(!bench.agent.is_holding());
+}

@@ -1,0 +1,144 @@
+//! Rollouts through the real server to a virtual device, which is the real agent.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::{
+    running::Running,
+    workplace::{SETTINGS, Workplace},
+};
+
+/// A project with two versions of its model, and a server of it.
+struct Site {
+    place: Workplace,
+    _server: Running,
+    http: String,
+    mqtt: String,
+}
+
+impl Site {
+    fn open() -> Site {
+        let place = Workplace::fans();
+        place.check(&["run"], 0);
+        let other = SETTINGS.replace("epochs = 200", "epochs = 201");
+        place.write("tinyops.toml", &other);
+        let again = place.check(&["run", "--json"], 0).json();
+        assert_eq!(again["version"], 2);
+        let server = Running::start(
+            &place,
+            &[
+                "serve",
+                "--http",
+                "127.0.0.1:0",
+                "--mqtt",
+                "127.0.0.1:0",
+                "--json",
+            ],
+        );
+        let addresses = server.document();
+        let address = |name: &str, scheme: &str| {
+            let url = addresses[name].as_str().unwrap();
+            url.strip_prefix(scheme).unwrap().to_owned()
+        };
+        Site {
+            http: address("http", "http://"),
+            mqtt: address("mqtt", "mqtt://"),
+            _server: server,
+            place,
+        }
+    }
+
+    /// The one device, which lives until it is dropped; the next is the same after a power cut.
+    fn device(&self) -> Running {
+        let args = [
+            "device",
+            "run",
+            "--board",
+            "esp-eye",
+            "--replay",
+            "data/m5/normal/0.csv",
+            "--times",
+            "0",
+            "--real-time",
+            "--report-every",
+            "2",
+            "--json",
+            "--server",
+            &self.http,
+            "--mqtt",
+            &self.mqtt,
+        ];
+        Running::start(&self.place, &args)
+    }
+
+    fn rollout(&self, number: &str) -> Value {
+        let show = ["rollout", "show", number, "--json"];
+        self.place.check(&show, 0).json()
+    }
+
+    /// Waits until the device of a rollout is so far.
+    #[track_caller]
+    fn wait(&self, number: &str, delivery: &str) -> Value {
+        let begun = Instant::now();
+        loop {
+            let shown = self.rollout(number);
+            if shown["members"][0]["delivery"] == delivery {
+                return shown;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(60), "{shown:#}");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+}
+
+#[test]
+fn a_device_fetches_now_and_installs_when_it_is_told() {
+    let site = Site::open();
+    let place = &site.place;
+    place.check(&["rollout", "start", "fan@1", "--canary", "1"], 0);
+    let device = site.device();
+    site.wait("1", "confirmed");
+    let old = device.document()["model"].clone();
+
+    let start = ["rollout", "start", "fan@2", "--canary", "1", "--install"];
+    let bad = place.check(&[&start[..], &["soon"]].concat(), 2);
+    assert!(
+        bad.stderr.contains("it is at-once, window or later"),
+        "{}",
+        bad.stderr
+    );
+    let bad = place.check(&[&start[..], &["window"]].concat(), 2);
+    assert!(bad.stderr.contains("no windows"), "{}", bad.stderr);
+    let started = place.check(&[&start[..], &["later"]].concat(), 0).stdout;
+    assert!(
+        started.contains("until `tinyops rollout install 2`"),
+        "{started}"
+    );
+    let held = site.wait("2", "held");
+    assert_eq!(
+        (&held["rollout"]["install"], &held["rollout"]["waits"]),
+        (&"later".into(), &true.into())
+    );
+
+    // It waits through a power cut, and the old model goes on.
+    drop(device);
+    let device = site.device();
+    for _ in 0..4 {
+        assert_eq!(device.document()["model"], old);
+    }
+    assert_eq!(site.rollout("2")["members"][0]["delivery"], "held");
+
+    place.check(&["rollout", "install", "2"], 0);
+    let done = site.wait("2", "confirmed");
+    let begun = Instant::now();
+    while device.document()["model"] == old {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{done:#}");
+    }
+    let again = place.check(&["rollout", "install", "1"], 2);
+    assert!(
+        again.stderr.contains("rollout 1 is done"),
+        "{}",
+        again.stderr
+    );
+}
