@@ -62,7 +62,7 @@ impl Site {
             "0",
             "--real-time",
             "--report-every",
-            "2",
+            "4",
             "--json",
             "--server",
             &self.http,
@@ -77,13 +77,13 @@ impl Site {
         self.place.check(&show, 0).json()
     }
 
-    /// Waits until the device of a rollout is so far.
+    /// Waits until something holds of a rollout.
     #[track_caller]
-    fn wait(&self, number: &str, delivery: &str) -> Value {
+    fn wait(&self, number: &str, holds: impl Fn(&Value) -> bool) -> Value {
         let begun = Instant::now();
         loop {
             let shown = self.rollout(number);
-            if shown["members"][0]["delivery"] == delivery {
+            if holds(&shown) {
                 return shown;
             }
             assert!(begun.elapsed() < Duration::from_secs(60), "{shown:#}");
@@ -92,13 +92,28 @@ impl Site {
     }
 }
 
+/// Whether the one device of a rollout is so far.
+fn is(delivery: &str) -> impl Fn(&Value) -> bool {
+    move |shown| shown["members"][0]["delivery"] == delivery
+}
+
+/// Whether a rollout is over, and all is well.
+fn is_done(shown: &Value) -> bool {
+    shown["rollout"]["state"] == "done"
+}
+
 #[test]
 fn a_device_fetches_now_and_installs_when_it_is_told() {
     let site = Site::open();
     let place = &site.place;
-    place.check(&["rollout", "start", "fan@1", "--canary", "1"], 0);
     let device = site.device();
-    site.wait("1", "confirmed");
+    let begun = Instant::now();
+    while place.check(&["devices", "ls", "--json"], 0).json()["devices"] == serde_json::json!([]) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it registers");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    place.check(&["rollout", "start", "fan@1", "--canary", "1"], 0);
+    site.wait("1", is_done);
     let old = device.document()["model"].clone();
 
     let start = ["rollout", "start", "fan@2", "--canary", "1", "--install"];
@@ -115,7 +130,7 @@ fn a_device_fetches_now_and_installs_when_it_is_told() {
         started.contains("until `tinyops rollout install 2`"),
         "{started}"
     );
-    let held = site.wait("2", "held");
+    let held = site.wait("2", is("held"));
     assert_eq!(
         (&held["rollout"]["install"], &held["rollout"]["waits"]),
         (&"later".into(), &true.into())
@@ -130,7 +145,7 @@ fn a_device_fetches_now_and_installs_when_it_is_told() {
     assert_eq!(site.rollout("2")["members"][0]["delivery"], "held");
 
     place.check(&["rollout", "install", "2"], 0);
-    let done = site.wait("2", "confirmed");
+    let done = site.wait("2", is_done);
     let begun = Instant::now();
     while device.document()["model"] == old {
         assert!(begun.elapsed() < Duration::from_secs(60), "{done:#}");
