@@ -77,7 +77,7 @@ fn taken(key_set: u32) -> Keys {
 
 /// Offers a capsule as the director of the newer key set does.
 fn offer_anew(bench: &mut Bench, capsule: &[u8], counter: u32) {
-    let digest = tinyops_wire::Digest::of(capsule);
+    let digest = Digest::of(capsule);
     bench.capsules.insert(digest, capsule.to_vec());
     bench.send(&offer(
         capsule,
