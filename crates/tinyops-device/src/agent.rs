@@ -45,6 +45,19 @@ pub enum Event<'e> {
     },
     /// The truth about its newest windows has become known on the spot.
     Label(Label),
+    /// What the newest window cost; the answer to [`Action::Predict`] of a driver that measures it.
+    Measured(Measured),
+}
+
+/// What a window cost, as its driver has measured it: the agent reads no clock and no stack pointer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Measured {
+    /// Time of the step that scored it, in microseconds.
+    pub micros: u32,
+    /// Most memory that has been in use at once since the boot, stack and all, in bytes; 0 if it is not measured.
+    pub ram_bytes: u32,
+    /// Memory that the device has, in bytes.
+    pub ram_total_bytes: u32,
 }
 
 /// What a device is to do.
@@ -195,6 +208,10 @@ impl<F: Flash, M: Memory> Agent<F, M> {
                 self.label(label);
                 None
             }
+            Event::Measured(measured) => {
+                self.monitor.costs.push(&measured);
+                None
+            }
         };
         self.check_report(now_ms);
         match prediction {
@@ -248,6 +265,11 @@ impl<F: Flash, M: Memory> Agent<F, M> {
     /// The flash, for a simulator that wants to look at it or to cut its power.
     pub fn flash_mut(&mut self) -> &mut F {
         self.slots.flash_mut()
+    }
+
+    /// The memory, for a driver that paints it to see how much of it is used.
+    pub fn memory_mut(&mut self) -> &mut M {
+        &mut self.memory
     }
 
     /// Takes the agent apart: what is left of a device whose memory is gone.

@@ -24,6 +24,6 @@ mod trust;
 mod unpack;
 mod uplink;
 
-pub use agent::{Action, Agent, Counters, Event, Fetch};
+pub use agent::{Action, Agent, Counters, Event, Fetch, Measured};
 pub use model::{Answer, Model, Prediction, Refusal, Scorer, Verdict, Workspace};
 pub use settings::{BlockSource, Config, Reporting, Sensor};

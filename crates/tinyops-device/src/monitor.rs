@@ -1,7 +1,10 @@
 //! What the agent watches between two reports.
 
 use tinyops_sketch::{Baseline, Cusum, Direction, Observation, Sketch, Source, Summary};
+use tinyops_wire::cost::Cost;
 use tinyops_wire::frame::{Alarm, Flags};
+
+use crate::agent::Measured;
 
 /// Windows that a device learns its own normal output from, before it watches for a change.
 ///
@@ -18,6 +21,7 @@ const OWN_SPREAD_MIN: f64 = 0.25;
 pub(crate) struct Monitor {
     pub(crate) sketch: Sketch,
     pub(crate) flags: Flags,
+    pub(crate) costs: Costs,
     own: Own,
     cusum: Cusum,
     /// Counts the reports of this model.
@@ -29,6 +33,7 @@ impl Monitor {
         Monitor {
             sketch: Sketch::new(),
             flags: Flags::default(),
+            costs: Costs::default(),
             own: Own::default(),
             cusum: Cusum::device_default(),
             epoch: 0,
@@ -70,6 +75,7 @@ impl Monitor {
     /// Begins the next period.
     pub(crate) fn begin_period(&mut self) {
         self.sketch.clear();
+        self.costs.begin_period();
         self.flags = Flags::default();
         self.epoch = self.epoch.wrapping_add(1);
     }
@@ -79,6 +85,42 @@ impl Monitor {
             flags: self.flags,
             moved: Some((index as u8, direction)),
         }
+    }
+}
+
+/// What scoring has cost, as the driver has measured it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Costs {
+    windows: u32,
+    sum_us: u64,
+    max_us: u32,
+    /// Of memory, since the boot.
+    ram_share: f32,
+}
+
+impl Costs {
+    pub(crate) fn push(&mut self, measured: &Measured) {
+        self.windows = self.windows.saturating_add(1);
+        self.sum_us = self.sum_us.saturating_add(measured.micros.into());
+        self.max_us = self.max_us.max(measured.micros);
+        let share = measured.ram_bytes as f32 / measured.ram_total_bytes.max(1) as f32;
+        self.ram_share = self.ram_share.max(share);
+    }
+
+    /// What the report says of it; nothing if the driver measures nothing.
+    pub(crate) fn summary(&self) -> Option<Cost> {
+        (self.windows > 0).then(|| Cost {
+            mean_us: self.sum_us as f32 / self.windows as f32,
+            max_us: self.max_us as f32,
+            ram_share: (self.ram_share > 0.0).then_some(self.ram_share),
+        })
+    }
+
+    fn begin_period(&mut self) {
+        *self = Costs {
+            ram_share: self.ram_share,
+            ..Costs::default()
+        };
     }
 }
 

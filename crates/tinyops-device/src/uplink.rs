@@ -109,8 +109,14 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             count_code: 0,
             flags: self.monitor.flags,
         };
+        let cost = self.monitor.costs.summary();
         self.monitor.begin_period();
-        SummaryFrame::encode(format, header, &summary, dither, self.body())
+        let body = self.body();
+        let frame_len = SummaryFrame::encode(format, header, &summary, dither, body)?;
+        match cost {
+            Some(cost) => cost.append(format, frame_len, dither, body),
+            None => Ok(frame_len),
+        }
     }
 
     fn compose_statistics(

@@ -20,6 +20,7 @@ pub mod sign;
 pub mod signer;
 
 // What they tell.
+pub mod cost;
 pub mod ingest;
 pub mod intake;
 mod intake_log;

@@ -38,6 +38,12 @@ pub struct Plan {
     pub failure_share_max: f64,
     /// Labelled windows after which a device's accuracy counts.
     pub judged_min: u32,
+    /// How much longer a window may take with it: 0.1 is a tenth.
+    pub latency_margin: f64,
+    /// How much more memory it may use.
+    pub ram_margin: f64,
+    /// Share of its memory that a device should not use more of.
+    pub ram_share_max: f64,
 }
 
 /// Who gets a model, and when more do. All of them draw from one assignment: within each board and cohort, devices
@@ -125,16 +131,22 @@ pub enum Metric {
     Confidence,
     /// Predicted classes, by their distance from those of training.
     Labels,
+    /// Time from a window to its answer.
+    Latency,
+    /// Most memory in use at once, as a share of what the device has.
+    Ram,
 }
 
 /// Every metric with its part of `alpha`: most for what is seen most often and is worst.
-pub const METRICS: [(Metric, f64); 6] = [
+pub const METRICS: [(Metric, f64); 8] = [
     (Metric::Installs, 0.6),
-    (Metric::Silence, 0.1),
+    (Metric::Silence, 0.05),
     (Metric::Restarts, 0.05),
-    (Metric::Accuracy, 0.1),
+    (Metric::Accuracy, 0.05),
     (Metric::Confidence, 0.1),
     (Metric::Labels, 0.05),
+    (Metric::Latency, 0.05),
+    (Metric::Ram, 0.05),
 ];
 
 const HOUR_MS: i64 = 3_600_000;
@@ -155,6 +167,9 @@ impl Default for Plan {
             failure_share: 0.01,
             failure_share_max: 0.2,
             judged_min: 20,
+            latency_margin: 0.1,
+            ram_margin: 0.1,
+            ram_share_max: 0.95,
         }
     }
 }
@@ -238,6 +253,17 @@ impl Plan {
         positive("the time of a wave", self.wave_within_ms)?;
         share("the share of failures", self.failure_share)?;
         share("the most failures", self.failure_share_max)?;
+        share("the most memory", self.ram_share_max)?;
+        for (name, margin) in [
+            ("latency_margin", self.latency_margin),
+            ("ram_margin", self.ram_margin),
+        ] {
+            if !(0.0..=10.0).contains(&margin) {
+                return Err(PlanError(format!(
+                    "{name} is {margin}; a margin is 0 to 10, such as 0.1 for a tenth more"
+                )));
+            }
+        }
         if !(self.alpha > 0.0 && self.alpha <= 0.5) {
             return Err(PlanError(format!(
                 "alpha is {}; it is above 0, half at most",
@@ -344,6 +370,8 @@ impl Metric {
             Metric::Accuracy => "accuracy",
             Metric::Confidence => "confidence",
             Metric::Labels => "labels",
+            Metric::Latency => "latency",
+            Metric::Ram => "ram",
         }
     }
 
@@ -408,6 +436,10 @@ mod tests {
         for (changes, problem) in [
             (json!({"install": "window"}), "no windows"),
             (json!({"install": "soon"}), "unknown variant `soon`"),
+            (json!({"latency_margin": -0.1}), "latency_margin is -0.1"),
+            (json!({"ram_margin": 11}), "ram_margin is 11"),
+            (json!({"ram_share_max": 1.5}), "the most memory is 1.5"),
+            (json!({"halt_on": ["speed"]}), "unknown variant `speed`"),
             (json!({"install": true}), "install"),
         ] {
             let error = Plan::default().changed(&changes).unwrap_err().to_string();

@@ -10,7 +10,7 @@ use crate::ModelId;
 use crate::block::BlockRequest;
 use crate::bytes::{Reader, Writer};
 use crate::statistics::StatisticsPart;
-use crate::summary::SummaryFrame;
+use crate::summary::{COST_VERSION, SummaryFrame};
 
 /// Longest board class, in bytes of UTF-8.
 pub const BOARD_BYTES_MAX: usize = 40;
@@ -64,14 +64,18 @@ impl<'a> Frame<'a> {
     pub fn decode(bytes: &'a [u8]) -> Result<Frame<'a>, FrameError> {
         let &first = bytes.first().ok_or(FrameError::Length)?;
         let (kind, version) = (first & 0xf, first >> 4);
-        if version != VERSION && (kind, version) != (kind::HELLO, HELLO_VERSION) {
+        let is_known = matches!(
+            (kind, version),
+            (_, VERSION) | (kind::HELLO, HELLO_VERSION) | (kind::M6H8 | kind::M8, COST_VERSION)
+        );
+        if !is_known {
             return Err(FrameError::Version { found: version });
         }
         let mut reader = Reader::new(&bytes[1..]);
         let frame = match kind {
             kind::ALARM => Alarm::read(&mut reader).map(Frame::Alarm),
             kind::M6H8 | kind::M8 | kind::M4 => {
-                SummaryFrame::read(kind, &mut reader).map(Frame::Summary)
+                SummaryFrame::read(kind, version, &mut reader).map(Frame::Summary)
             }
             kind::STATISTICS => StatisticsPart::read(&mut reader).map(Frame::Statistics),
             kind::OUTCOME => Outcome::read(&mut reader).map(Frame::Outcome),

@@ -26,6 +26,7 @@ pub mod summary;
 // Down: what a device is told and given.
 pub mod block;
 pub mod capsule;
+pub mod cost;
 pub mod delta;
 pub mod downlink;
 pub mod key_set;

@@ -15,10 +15,14 @@
 use tinyops_sketch::{BINS, CHANNELS_MAX, CLASSES_MAX, ChannelSummary, Dither, Quantizer, Summary};
 
 use crate::bytes::{Reader, Writer};
+use crate::cost::{COST_BYTES, Cost};
 use crate::frame::{Flags, FrameError, VERSION, kind};
 
-/// Most bytes of any summary frame: nine channels and 32 classes as M6H8.
-pub const FRAME_BYTES_MAX: usize = Format::M6H8.frame_len(CHANNELS_MAX, CLASSES_MAX);
+/// Summaries have a second version, which says at its end what scoring cost ([`crate::cost`]).
+pub(crate) const COST_VERSION: u8 = 2;
+
+/// Most bytes of any summary frame: nine channels and 32 classes as M6H8, and the cost.
+pub const FRAME_BYTES_MAX: usize = Format::M6H8.frame_len(CHANNELS_MAX, CLASSES_MAX) + COST_BYTES;
 
 /// How much a summary says of each channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +36,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// Bytes of a frame of this format, header and all.
+    /// Bytes of a frame of this format, header and all, without the cost.
     pub const fn frame_len(self, channel_count: usize, class_count: usize) -> usize {
         self.header_len() + self.bits_len(channel_count, class_count)
     }
@@ -144,6 +148,7 @@ pub struct SummaryFrame<'a> {
     /// What it says besides its numbers.
     pub header: Header,
     bits: &'a [u8],
+    cost: Option<[u8; COST_BYTES]>,
 }
 
 impl<'a> SummaryFrame<'a> {
@@ -171,6 +176,7 @@ impl<'a> SummaryFrame<'a> {
                 count_code,
                 ..header
             },
+            VERSION,
             &mut Writer::new(head),
         )
         .ok_or(FrameError::Length)?;
@@ -247,7 +253,12 @@ impl<'a> SummaryFrame<'a> {
         ))
     }
 
-    pub(crate) fn read(code: u8, reader: &mut Reader<'a>) -> Option<SummaryFrame<'a>> {
+    /// What scoring cost, if the frame says so, given the dither that it was made with.
+    pub fn cost(&self, dither: (u64, u32)) -> Option<Cost> {
+        Some(Cost::decode(self.cost.as_ref()?, dither))
+    }
+
+    pub(crate) fn read(code: u8, version: u8, reader: &mut Reader<'a>) -> Option<SummaryFrame<'a>> {
         let mut header = Header::default();
         let format = match code {
             kind::M6H8 => {
@@ -264,22 +275,33 @@ impl<'a> SummaryFrame<'a> {
             }
             _ => Format::M4,
         };
-        let bits = core::mem::take(&mut reader.rest);
+        let mut bits = core::mem::take(&mut reader.rest);
+        let mut cost = None;
+        if version == COST_VERSION {
+            let (before, codes) = bits.split_last_chunk()?;
+            (bits, cost) = (before, Some(*codes));
+        }
         Some(SummaryFrame {
             format,
             header,
             bits,
+            cost,
         })
     }
 
     pub(crate) fn write(&self, out: &mut Writer<'_>) -> Option<()> {
-        write_header(self.format, self.header, out)?;
-        out.put(self.bits)
+        let version = match self.cost {
+            Some(_) => COST_VERSION,
+            None => VERSION,
+        };
+        write_header(self.format, self.header, version, out)?;
+        out.put(self.bits)?;
+        self.cost.map_or(Some(()), |codes| out.put(&codes))
     }
 }
 
-fn write_header(format: Format, header: Header, out: &mut Writer<'_>) -> Option<()> {
-    out.put(&[format.code() | VERSION << 4])?;
+fn write_header(format: Format, header: Header, version: u8, out: &mut Writer<'_>) -> Option<()> {
+    out.put(&[format.code() | version << 4])?;
     match format {
         Format::M6H8 => {
             out.put(&header.model.to_le_bytes())?;

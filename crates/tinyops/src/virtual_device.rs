@@ -3,6 +3,7 @@
 mod air;
 mod line;
 mod link;
+mod meter;
 #[cfg(test)]
 mod rehearsal;
 mod way;
@@ -14,8 +15,9 @@ pub(crate) use {
     way::{Down, Inbox, Way},
 };
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
+use self::meter::Meter;
 use tinyops_device::{
     Action, Agent, Config, Event, Fetch, Prediction,
     memory::{Lent, Memory},
@@ -137,6 +139,7 @@ pub(crate) struct VirtualDevice {
     agent: Agent<RamFlash<Vec<u8>, Arc<[u8]>>, Buffers>,
     key: DeviceKey,
     traffic: Traffic,
+    meter: Option<Meter>,
 }
 
 impl VirtualDevice {
@@ -158,6 +161,16 @@ impl VirtualDevice {
             agent: Agent::new(config, flash, Buffers::new(room)),
             key,
             traffic: Traffic::default(),
+            meter: None,
+        }
+    }
+
+    /// The same device, with a driver that measures what each window costs; its board has so much RAM. Its reports tell
+    /// how fast this machine is, so they are not the same in every run.
+    pub(crate) fn metered(self, ram_total_bytes: u32) -> Self {
+        Self {
+            meter: Some(Meter::new(ram_total_bytes)),
+            ..self
         }
     }
 
@@ -172,12 +185,23 @@ impl VirtualDevice {
             self.traffic.down_bytes += bytes.len() as u64;
         }
         let mut response = Response::default();
-        let mut action = self.agent.step(now_ms, event);
+        let mut next = event;
         loop {
-            let mut next = Event::Tick;
+            if let (Some(meter), Event::Boot) = (&mut self.meter, next) {
+                meter.boot(self.agent.memory_mut());
+            }
+            let begun = Instant::now();
+            let action = self.agent.step(now_ms, next);
+            let took = begun.elapsed();
+            next = Event::Tick;
             match action {
                 Action::Idle => return response,
-                Action::Predict(prediction) => response.predictions.push(prediction),
+                Action::Predict(prediction) => {
+                    response.predictions.push(prediction);
+                    if let Some(meter) = &mut self.meter {
+                        next = Event::Measured(meter.window(took, self.agent.memory_mut()));
+                    }
+                }
                 Action::Send(bytes) => {
                     self.traffic.up_bytes += bytes.len() as u64;
                     self.traffic.up_messages += 1;
@@ -189,7 +213,6 @@ impl VirtualDevice {
                 }
                 Action::Reboot => next = Event::Boot,
             }
-            action = self.agent.step(now_ms, next);
         }
     }
 

@@ -159,6 +159,7 @@ impl World {
                 let sample = Sample {
                     output: Some(level + 0.1 * random.normal()),
                     label_distance: Some(0.1 + 0.02 * random.normal().abs()),
+                    ..Sample::default()
                 };
                 let model = if runs_it { NEW } else { OLD };
                 let word = Word::Reported { model, sample };

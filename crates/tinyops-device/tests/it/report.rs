@@ -1,8 +1,9 @@
 //! What leaves the device, and when.
 
-use tinyops_device::{Event, Reporting};
+use tinyops_device::{Action, Event, Measured, Reporting};
 use tinyops_sketch::{Direction, Summary};
 use tinyops_wire::Downlink;
+use tinyops_wire::cost::Cost;
 use tinyops_wire::downlink::Command;
 use tinyops_wire::frame::{Features, Flags, Frame, Hello, Trust};
 use tinyops_wire::summary::{Format, SummaryFrame};
@@ -51,6 +52,56 @@ fn a_report_follows_every_so_many_windows() {
     assert!((summary.count - 8.0).abs() < 1.0, "{}", summary.count);
     assert!(summary.channels()[0].mean.abs() < 0.1, "{summary:?}");
     assert!(summary.class_shares()[2] < 0.05, "{summary:?}");
+}
+
+#[test]
+fn a_report_says_what_its_windows_cost_if_the_driver_measures_it() {
+    let mut bench = reporting(Reporting {
+        every_windows: 4,
+        every_ms: 0,
+        format: Format::M8,
+    });
+    let costs = |bench: &Bench| -> Vec<Option<Cost>> {
+        let told = bench.reports.iter().filter_map(|report| {
+            let Ok(Frame::Summary(frame)) = Frame::decode(&report.body) else {
+                return None;
+            };
+            Some(frame.cost((key().dither_seed(), report.sequence)))
+        });
+        told.collect()
+    };
+    let window = |bench: &mut Bench, measured: Option<Measured>| {
+        // As a driver does it: what a window cost is told before anything else is asked for.
+        let Action::Predict(_) = bench.agent.step(0, Event::Window(&[1.0, 0.0, 0.0, 0.0])) else {
+            panic!("a prediction");
+        };
+        bench.run(measured.map_or(Event::Tick, Event::Measured));
+    };
+    for _ in 0..4 {
+        window(&mut bench, None);
+    }
+    let measured = |micros, ram_bytes| Measured {
+        micros,
+        ram_bytes,
+        ram_total_bytes: 4096,
+    };
+    for (micros, ram_bytes) in [(1000, 1000), (1200, 2048), (3000, 1500), (800, 0)] {
+        window(&mut bench, Some(measured(micros, ram_bytes)));
+    }
+    // The next period begins anew, but for memory.
+    for _ in 0..4 {
+        window(&mut bench, Some(measured(900, 100)));
+    }
+    let costs = costs(&bench);
+    assert_eq!(costs.len(), 3);
+    assert_eq!(costs[0], None, "nothing was measured");
+    for (cost, mean_us, max_us) in [(costs[1], 1500.0, 3000.0), (costs[2], 900.0, 900.0)] {
+        let cost = cost.expect("it was measured");
+        assert!((cost.mean_us / mean_us - 1.0).abs() < 0.07, "{cost:?}");
+        assert!((cost.max_us / max_us - 1.0).abs() < 0.07, "{cost:?}");
+        let share = cost.ram_share.expect("it was measured");
+        assert!((share / 0.5 - 1.0).abs() < 0.025, "{cost:?}");
+    }
 }
 
 #[test]

@@ -23,6 +23,7 @@ const WINDOW_CORRELATION: f64 = 0.1;
 const SILENCE_PRIOR: (f64, f64) = (0.02, 20.0);
 const RESTARTS_PRIOR: (f64, f64) = (0.01, 20.0);
 const ERROR_PRIOR: (f64, f64) = (0.1, 5.0);
+const FULL_PRIOR: (f64, f64) = (0.01, 20.0);
 
 /// Salt of the order of equal values.
 const TIES: u64 = 0x7469_6573;
@@ -158,6 +159,8 @@ impl State {
                     &watches.values(|watch| watch.labels),
                     Worse::Higher,
                 ),
+                Metric::Latency => self.latency(&watches),
+                Metric::Ram => self.ram(&watches),
             });
         }
         findings
@@ -290,6 +293,105 @@ impl State {
             devices: (n, m),
             sentence,
         })
+    }
+
+    fn latency(&self, watches: &Watches<'_>) -> Option<Finding> {
+        let values = watches.values(|watch| watch.latency);
+        let margin = self.plan.latency_margin;
+        let (ratio, finding) = self.ratio(Metric::Latency, &values, margin)?;
+        let sentence = format!(
+            "a window takes {} with it, against {} on the control arm: {ratio}, where {} more is allowed",
+            time(finding.candidate),
+            time(finding.reference),
+            percent(margin),
+        );
+        Some(Finding {
+            sentence,
+            ..finding
+        })
+    }
+
+    /// Memory is held against the control arm's by its ratio, and by how many devices use almost all of theirs; each has
+    /// half a stake.
+    fn ram(&self, watches: &Watches<'_>) -> Option<Finding> {
+        let most = self.plan.ram_share_max;
+        let is_full = |watch: &Watch| {
+            let (sum, count) = watch.ram;
+            count > 0 && (sum / f64::from(count)).exp() > most
+        };
+        let blocks = watches.blocks(is_full);
+        let values = watches.values(|watch| watch.ram);
+        let margin = self.plan.ram_margin;
+        let (ratio, finding) = self.ratio(Metric::Ram, &values, margin)?;
+        let full = |arm: fn(&Block) -> Tally| -> f64 {
+            blocks.iter().map(|block| arm(block).events).sum()
+        };
+        let sentence = format!(
+            "devices use {} of their memory with it, against {} on the control arm: {ratio}, where {} more is allowed; \
+             {} of them more than {}, and {} of the control arm's",
+            percent(finding.candidate),
+            percent(finding.reference),
+            percent(margin),
+            full(|block| block.candidate),
+            percent(most),
+            full(|block| block.control),
+        );
+        Some(Finding {
+            e_value: (finding.e_value + blocks_evidence(&blocks, FULL_PRIOR)) / 2.0,
+            sentence,
+            ..finding
+        })
+    }
+
+    /// Holds the ratio of the arms' geometric means against one more than a margin, from values that are logarithms;
+    /// answers with the ratio in words, and the finding without its sentence. The ranks are those of candidates that
+    /// have been let off the margin, so no law of the values is assumed; boards differ, so each stratum is compared
+    /// within itself.
+    fn ratio(&self, metric: Metric, values: &[Value], margin: f64) -> Option<(String, Finding)> {
+        let level = control_levels(values);
+        let above: Vec<Value> = values
+            .iter()
+            .filter_map(|value| {
+                let level = level.get(&value.stratum)?;
+                let value = Value {
+                    value: value.value - level,
+                    ..*value
+                };
+                Some(value)
+            })
+            .collect();
+        let (effect, interval) = mean_difference(&above, self.plan.alpha)?;
+        let let_off = |value: &Value| Value {
+            value: match value.is_candidate {
+                true => value.value - margin.ln_1p(),
+                false => value.value,
+            },
+            ..*value
+        };
+        let held: Vec<Value> = values.iter().map(let_off).collect();
+        let of_controls = values.iter().filter(|value| !value.is_candidate);
+        let m = of_controls.clone().count();
+        let n = values.len() - m;
+        let mean = of_controls.map(|value| value.value).sum::<f64>() / m.max(1) as f64;
+        let more = |ln: f64| ln.exp_m1();
+        let words = format!(
+            "{:+.1} % (from {:+.1} to {:+.1}), on {n} devices against {m}",
+            more(effect) * 100.0,
+            more(interval.0) * 100.0,
+            more(interval.1) * 100.0,
+        );
+        let finding = Finding {
+            metric: metric.word().to_owned(),
+            e_value: rank_evidence(&held, Worse::Higher),
+            limit: self.limit(metric),
+            candidate: (mean + effect).exp(),
+            reference: mean.exp(),
+            effect: more(effect),
+            interval: (more(interval.0), more(interval.1)),
+            devices: (n as u32, m as u32),
+            sentence: String::new(),
+        };
+        Some((words, finding))
     }
 
     fn controls(&self) -> u32 {
@@ -484,7 +586,7 @@ impl<'a> Watches<'a> {
 
     /// Blocks that are measured to the end, in the order in which they were: a candidate, and those of its controls
     /// that were heard before its own measurement ended.
-    fn blocks(&self, event: fn(&Watch) -> bool) -> Vec<Block> {
+    fn blocks(&self, event: impl Fn(&Watch) -> bool) -> Vec<Block> {
         let mut blocks = Vec::new();
         for (device, (candidate, controls)) in &self.by_candidate {
             let Some((candidate, ended)) = candidate.and_then(|c| Some((c, c.ended?))) else {
@@ -595,6 +697,27 @@ impl<'a> Watches<'a> {
 fn in_order<T>(mut items: Vec<((i64, u64), T)>) -> Vec<T> {
     items.sort_by_key(|(key, _)| *key);
     items.into_iter().map(|(_, item)| item).collect()
+}
+
+/// The mean of the control arm in each stratum that has one.
+fn control_levels(values: &[Value]) -> BTreeMap<u32, f64> {
+    let mut sums: BTreeMap<u32, (f64, f64)> = BTreeMap::new();
+    for value in values.iter().filter(|value| !value.is_candidate) {
+        let (sum, count) = sums.entry(value.stratum).or_default();
+        *sum += value.value;
+        *count += 1.0;
+    }
+    let mean = |(stratum, (sum, count))| (stratum, sum / count);
+    sums.into_iter().map(mean).collect()
+}
+
+/// A time in the unit that a person would use, from microseconds.
+fn time(micros: f64) -> String {
+    match micros {
+        ..1e3 => format!("{micros:.0} µs"),
+        ..1e6 => format!("{:.2} ms", micros / 1e3),
+        _ => format!("{:.2} s", micros / 1e6),
+    }
 }
 
 fn percent(share: f64) -> String {

@@ -68,6 +68,12 @@ pub struct Watch {
     /// Sum of the distances of the predicted classes from training's, and of how many reports.
     #[serde(default)]
     pub labels: (f64, u32),
+    /// Sum of the logarithms of the mean times that a window took, in microseconds, and of how many reports.
+    #[serde(default)]
+    pub latency: (f64, u32),
+    /// Sum of the logarithms of the shares of memory in use at most, and of how many reports.
+    #[serde(default)]
+    pub ram: (f64, u32),
     /// Restarts.
     #[serde(default)]
     pub restarts: u32,
@@ -92,6 +98,10 @@ pub struct Sample {
     pub output: Option<f64>,
     /// Hellinger distance of the predicted classes from training's; of classifiers.
     pub label_distance: Option<f64>,
+    /// Logarithm of the mean time that a window took, in microseconds.
+    pub ln_latency: Option<f64>,
+    /// Logarithm of the share of its memory that the device used at most.
+    pub ln_ram: Option<f64>,
 }
 
 /// What a device said.
@@ -158,6 +168,8 @@ impl Watch {
             reports: 0,
             output: (0.0, 0),
             labels: (0.0, 0),
+            latency: (0.0, 0),
+            ram: (0.0, 0),
             restarts: 0,
             judged: (0, 0),
             judged_at: None,
@@ -285,6 +297,8 @@ impl Member {
         for (sum, value) in [
             (&mut watch.output, sample.output),
             (&mut watch.labels, sample.label_distance),
+            (&mut watch.latency, sample.ln_latency),
+            (&mut watch.ram, sample.ln_ram),
         ] {
             if let Some(value) = value.filter(|value| value.is_finite()) {
                 sum.0 += value;

@@ -9,6 +9,8 @@ use super::*;
 use crate::plan::{Install, Metric, Reward};
 use crate::window::Windows;
 
+mod costs;
+
 const HOUR: i64 = 3_600_000;
 const OLD: ModelId = ModelId(1);
 const NEW: ModelId = ModelId(2);
@@ -56,6 +58,7 @@ fn reported(model: ModelId, output: f64) -> Word {
     let sample = Sample {
         output: Some(output),
         label_distance: Some(0.1),
+        ..Sample::default()
     };
     Word::Reported { model, sample }
 }

@@ -168,21 +168,29 @@ impl Fleet {
         })
     }
 
-    /// What rollouts compare of a summary; of classifiers, whose output is a confidence.
+    /// What rollouts compare of a summary: what scoring cost, and of classifiers, whose output is a confidence, what
+    /// they say.
     async fn sample(&self, tx: &Tx, observation: &Observation<'_>) -> Result<Sample, FleetError> {
         let Frame::Summary(frame) = observation.frame else {
             return Ok(Sample::default());
         };
+        let dither = (observation.dither_seed, observation.sequence);
+        let cost = frame.cost(dither);
+        let ram_share = cost.and_then(|cost| cost.ram_share);
+        let costs = Sample {
+            ln_latency: cost.map(|cost| f64::from(cost.mean_us).ln()),
+            ln_ram: ram_share.map(|share| f64::from(share).ln()),
+            ..Sample::default()
+        };
         let Some(baseline) = self.baseline(tx, observation.model).await? else {
-            return Ok(Sample::default());
+            return Ok(costs);
         };
         let (channels, prior) = (baseline.channels(), baseline.class_prior());
-        let dither = (observation.dither_seed, observation.sequence);
         let Ok(summary) = frame.decode(channels.len(), prior.len(), dither) else {
-            return Ok(Sample::default());
+            return Ok(costs);
         };
         if prior.len() < 2 || summary.count < 1.0 {
-            return Ok(Sample::default());
+            return Ok(costs);
         }
         let is_output = |channel: &ChannelBaseline| channel.source == Source::Output;
         let output = channels
@@ -199,6 +207,7 @@ impl Fleet {
         Ok(Sample {
             output,
             label_distance: Some((squares.sum::<f64>() / 2.0).sqrt()),
+            ..costs
         })
     }
 }

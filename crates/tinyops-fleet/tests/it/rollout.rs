@@ -1,5 +1,6 @@
 //! Rollouts from the first canary to the last device, or back.
 
+use tinyops_fleet::cost::Newest;
 use tinyops_fleet::plan::{Plan, Strategy};
 use tinyops_fleet::rollout::Wish;
 use tinyops_fleet::window::Windows;
@@ -188,6 +189,58 @@ async fn canaries_that_err_are_taken_back_to_what_they_ran() {
         log.iter()
             .any(|entry| entry.action == "rollout.halted" && entry.detail["candidate"] == 0.8),
         "{log:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_model_that_takes_longer_is_taken_back_with_the_ratio() {
+    let (mut world, old) = settled(60).await;
+    let slow = world.release().await;
+    let plan = Plan {
+        reports: 1,
+        ..Plan::default()
+    }
+    .with(Strategy::Canary { share: 0.4 });
+    let wish = Wish {
+        plan: Some(plan),
+        ..wish(2)
+    };
+    let started = world.fleet.start_rollout(&wish, "ann", world.now).await;
+    let id = started.unwrap().0.id;
+    turn(&world).await;
+    world.deliver(|_| true).await;
+    let models: Vec<ModelId> = world.devices.iter().map(|device| device.model).collect();
+    let of = |index: usize| Shift {
+        micros: if models[index] == slow.id {
+            6_000.0
+        } else {
+            4_000.0
+        },
+        ..Shift::default()
+    };
+    let mut told = Vec::new();
+    for _ in 0..4 {
+        world.report_all(of).await;
+        told.extend(turn(&world).await);
+    }
+    assert_eq!(told, ["halted: latency"]);
+    let halted = rollout::get(&world.fleet.db, id).await.unwrap().unwrap();
+    let interval = &halted.reason["interval"];
+    assert!(
+        interval[0].as_f64().unwrap() > 0.4 && interval[1].as_f64().unwrap() < 0.6,
+        "{}",
+        halted.reason
+    );
+    world.deliver(|_| true).await;
+    assert!(world.devices.iter().all(|device| device.model == old));
+    // And what each device says of it can be read.
+    let newest = Newest::read(&world.fleet.db, &world.devices[0].row).await;
+    let cost = newest.unwrap().expect("it measures it").cost;
+    let expected = of(0).micros;
+    assert!((cost.mean_us / expected - 1.0).abs() < 0.07, "{cost:?}");
+    assert!(
+        (cost.ram_share.unwrap() / 0.5 - 1.0).abs() < 0.025,
+        "{cost:?}"
     );
 }
 

@@ -37,7 +37,7 @@ async fn drifted_world() -> (World, Vec<Event>) {
                 .report_all(|index| Shift {
                     mean: if index < 5 { 0.8 } else { 0.0 },
                     output: if index < 5 { -0.8 } else { 0.0 },
-                    ln_sd: 0.0,
+                    ..Shift::default()
                 })
                 .await,
         );

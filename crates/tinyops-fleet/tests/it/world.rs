@@ -8,6 +8,7 @@ use tinyops_store::capsule::Capsule;
 use tinyops_store::device::Device;
 use tinyops_store::model::{self, NewModel};
 use tinyops_store::{Artifacts, Db, Digest, ModelId, Timestamp};
+use tinyops_wire::cost::Cost;
 use tinyops_wire::downlink::Command;
 use tinyops_wire::envelope::{Direction, OVERHEAD};
 use tinyops_wire::frame::{Frame, Outcome, Reason, Update, UpdateState};
@@ -217,6 +218,8 @@ pub(crate) struct Shift {
     pub(crate) mean: f32,
     pub(crate) ln_sd: f32,
     pub(crate) output: f32,
+    /// What a window takes, in microseconds; 0 if the device does not measure it.
+    pub(crate) micros: f32,
 }
 
 impl Virtual {
@@ -255,7 +258,16 @@ impl Virtual {
         };
         let mut out = [0; 512];
         let dither = (self.row.key.dither_seed(), self.sequence + 1);
-        let len = SummaryFrame::encode(Format::M6H8, header, &summary, dither, &mut out).unwrap();
+        let mut len =
+            SummaryFrame::encode(Format::M6H8, header, &summary, dither, &mut out).unwrap();
+        if shift.micros > 0.0 {
+            let cost = Cost {
+                mean_us: shift.micros,
+                max_us: 2.0 * shift.micros,
+                ram_share: Some(0.5),
+            };
+            len = cost.append(Format::M6H8, len, dither, &mut out).unwrap();
+        }
         self.seal(&out[..len])
     }
 

@@ -10,6 +10,7 @@ use axum::response::Response;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tinyops_fleet::DELTA_EDGE;
+use tinyops_fleet::cost::Newest;
 use tinyops_store::device::{self, DevicePage};
 use tinyops_store::lineage::Edge;
 use tinyops_store::presence::{self, Presence};
@@ -20,7 +21,7 @@ use super::auth::{Actor, Caller};
 use super::error::ApiError;
 use super::frame::{Body, Path, Query};
 use super::range::ranged;
-use super::view::DeviceView;
+use super::view::{DeviceDetailView, DeviceView};
 use crate::app::App;
 use crate::mqtt::Verdict;
 use crate::mqtt::commit::{NotStored, Work};
@@ -62,11 +63,15 @@ pub(super) async fn list(
 pub(super) async fn show(
     State(app): State<App>,
     Path(Text(id)): Path<Text<DeviceId>>,
-) -> Result<Json<DeviceView>, ApiError> {
+) -> Result<Json<DeviceDetailView>, ApiError> {
     let device = device::get(app.db(), id).await?;
     let device = device.ok_or_else(|| ApiError::missing(format_args!("device `{id}`")))?;
     let presence = presence::get(app.db(), id).await?;
-    Ok(Json(DeviceView::new(device, presence.as_ref())))
+    let newest = Newest::read(app.db(), &device).await?;
+    Ok(Json(DeviceDetailView {
+        device: DeviceView::new(device, presence.as_ref()),
+        cost: newest.map(Into::into),
+    }))
 }
 
 pub(super) async fn revoke(

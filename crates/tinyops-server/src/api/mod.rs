@@ -65,8 +65,8 @@ const PAGE: &[(&str, &str)] = &[("after", "the last device of the page before"),
 /// Every operation, in the order of the document.
 fn operations() -> Vec<Operation> {
     use view::{
-        AlertView, AuditView, DatasetView, DeviceView, ModelView, RolloutDetailView, RolloutView,
-        RoundView, RunDetailView, RunView, TriggerView,
+        AlertView, AuditView, DatasetView, DeviceDetailView, DeviceView, ModelView,
+        RolloutDetailView, RolloutView, RoundView, RunDetailView, RunView, TriggerView,
     };
     let read = |path, summary, query, response, handler| Operation {
         method: "get",
@@ -150,7 +150,7 @@ fn operations() -> Vec<Operation> {
             "/api/v1/devices/{device}",
             "One device",
             &[],
-            Content::json::<DeviceView>(),
+            Content::json::<DeviceDetailView>(),
             get(device::show),
         ),
         Operation {

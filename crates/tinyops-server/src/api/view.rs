@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use tinyops_fleet::cost::Newest;
 use tinyops_store::alert::Alert;
 use tinyops_store::audit::Entry;
 use tinyops_store::capsule::Capsule;
@@ -56,6 +57,42 @@ impl DeviceView {
             report_bytes: presence.map_or(0, |p| p.byte_count),
             missing_count: presence.map_or(0, |p| p.missing_count),
             malformed_count: presence.map_or(0, |p| p.malformed_count),
+        }
+    }
+}
+
+/// A device, and what scoring costs it.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct DeviceDetailView {
+    #[serde(flatten)]
+    pub device: DeviceView,
+    /// As its newest report says that tells of it; none if its driver measures nothing.
+    pub cost: Option<CostView>,
+}
+
+/// What scoring cost a device over a report period.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct CostView {
+    /// With which model.
+    pub model: Text<ModelId>,
+    /// When it was told, in Unix milliseconds.
+    pub at_ms: i64,
+    /// Mean time from a window to its answer, in microseconds.
+    pub latency_mean_us: f32,
+    /// The longest.
+    pub latency_max_us: f32,
+    /// Most memory that was in use at once, as a share of what the device has.
+    pub ram_share: Option<f32>,
+}
+
+impl From<Newest> for CostView {
+    fn from(newest: Newest) -> CostView {
+        CostView {
+            model: Text(newest.model),
+            at_ms: newest.at.0,
+            latency_mean_us: newest.cost.mean_us,
+            latency_max_us: newest.cost.max_us,
+            ram_share: newest.cost.ram_share,
         }
     }
 }

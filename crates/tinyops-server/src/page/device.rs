@@ -6,6 +6,7 @@ use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use maud::{Markup, html};
 use serde::Deserialize;
+use tinyops_fleet::cost::Newest;
 use tinyops_store::device::{self, Device, DevicePage};
 use tinyops_store::drift::{self, DriftState, Scope};
 use tinyops_store::presence::{self, Presence};
@@ -133,7 +134,7 @@ pub(super) async fn show(
             (part::tile(None, "Sent", html! { (part::bytes(presence.as_ref().map_or(0, |p| p.byte_count))) }, html! { (presence.as_ref().map_or(0, |p| p.report_count)) " reports" }, None))
         }
         div.grid {
-            (part::card("w5", "Facts", None, facts(&device, presence.as_ref())))
+            (part::card("w5", "Facts", None, facts(&device, presence.as_ref(), Newest::of(&device, &reports))))
             (part::card("w7", "Rollouts", None, deliveries(&members, &names, now)))
             (part::card("w7", "Last reports", None, reports_table(&reports, &names, now)))
             (part::card("w5", "What was done to it", None, html! {
@@ -151,11 +152,15 @@ pub(super) async fn show(
     .framed(&app))
 }
 
-fn facts(device: &Device, presence: Option<&Presence>) -> Markup {
+fn facts(device: &Device, presence: Option<&Presence>, newest: Option<Newest>) -> Markup {
     html! {
         dl.facts {
             dt { "enrolled" } dd { (Moment::of_ms(device.enrolled_at.0).full()) " UTC" }
             dt { "tags" } dd { @if device.tags.is_empty() { span.muted { "none" } } (device.tags.join(", ")) }
+            @if let Some(Newest { cost, .. }) = newest {
+                dt { "a window takes" } dd { (part::time(cost.mean_us)) ", at most " (part::time(cost.max_us)) }
+                dt { "memory at most" } dd { @match cost.ram_share { Some(share) => (part::percent(share.into())), None => span.muted { "not measured" } } }
+            }
             @if let Some(presence) = presence {
                 dt { "last sequence number" } dd { (presence.last_seq.map_or("–".to_owned(), |seq| seq.to_string())) }
                 dt { "missing reports" } dd { (presence.missing_count) }

@@ -165,6 +165,15 @@ pub(super) fn percent(share: f64) -> String {
     format!("{:.1}\u{202f}%", 100.0 * share)
 }
 
+/// Microseconds in the unit a person would use.
+pub(super) fn time(micros: f32) -> String {
+    match micros {
+        ..1e3 => format!("{micros:.0}\u{202f}µs"),
+        ..1e6 => format!("{:.1}\u{202f}ms", micros / 1e3),
+        _ => format!("{:.1}\u{202f}s", micros / 1e6),
+    }
+}
+
 /// Bytes in the unit a person would use.
 pub(super) fn bytes(count: i64) -> String {
     match count {

@@ -14,6 +14,7 @@ fn decode_all(bytes: &[u8]) {
             for (channels, classes) in [(0, 0), (9, 4), (9, 32), (3, 2), (100, 100)] {
                 let _ = summary.decode(channels, classes, (1, 2));
             }
+            let _ = summary.cost((1, 2));
         }
         if let Frame::Statistics(part) = &frame {
             let end = value_count(part.shape.class_count.into(), part.shape.width.into());

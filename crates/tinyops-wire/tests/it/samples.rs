@@ -5,6 +5,7 @@ pub(crate) mod enrolment;
 use tinyops_sketch::{ChannelSummary, Direction, Summary};
 use tinyops_wire::block::BlockRequest;
 use tinyops_wire::capsule;
+use tinyops_wire::cost::Cost;
 use tinyops_wire::downlink::{Block, Command, KeySetPart, Label, Offer, StatisticsRequest, What};
 use tinyops_wire::envelope;
 use tinyops_wire::frame::{
@@ -60,6 +61,23 @@ pub(crate) fn summary_frame(format: Format) -> Vec<u8> {
         flags: Flags::LABELLED,
     };
     write(|out| SummaryFrame::encode(format, header, &summary(), dither(), out).expect("room"))
+}
+
+/// What scoring cost, in numbers that the codes have to round.
+pub(crate) const COST: Cost = Cost {
+    mean_us: 1234.0,
+    max_us: 5678.0,
+    ram_share: Some(0.71),
+};
+
+/// A summary that also says what scoring cost.
+pub(crate) fn costed_frame(format: Format, cost: &Cost) -> Vec<u8> {
+    let frame = summary_frame(format);
+    write(|out| {
+        out[..frame.len()].copy_from_slice(&frame);
+        cost.append(format, frame.len(), dither(), out)
+            .expect("room")
+    })
 }
 
 pub(crate) fn frame(frame: &Frame<'_>) -> Vec<u8> {
@@ -259,6 +277,8 @@ pub(crate) fn frames() -> Vec<(&'static str, Vec<u8>)> {
         ("m6h8", summary_frame(Format::M6H8)),
         ("m8", summary_frame(Format::M8)),
         ("m4", summary_frame(Format::M4)),
+        ("m6h8-2", costed_frame(Format::M6H8, &COST)),
+        ("m8-2", costed_frame(Format::M8, &COST)),
         ("statistics", statistics_part()),
         (
             "outcome",

@@ -1,5 +1,7 @@
 //! The sizes that the design promises.
 
+use tinyops_wire::cost::Cost;
+use tinyops_wire::frame::FrameError;
 use tinyops_wire::manifest::{MANIFEST_BYTES_MAX, TEXT_BYTES_MAX};
 use tinyops_wire::summary::Format;
 use tinyops_wire::{Digest, Frame, Manifest};
@@ -58,6 +60,75 @@ fn a_summary_survives_its_frame_to_the_precision_of_its_bits() {
             frame.decode(8, 4, samples::dither()).is_err(),
             "another shape has another length"
         );
+    }
+}
+
+#[test]
+fn what_scoring_cost_takes_three_bytes_more_where_there_is_room() {
+    for (format, bytes) in [(Format::M6H8, 54), (Format::M8, 27), (Format::M4, 11)] {
+        let frame = samples::costed_frame(format, &samples::COST);
+        assert_eq!(frame.len(), bytes, "{format:?}");
+        let Ok(Frame::Summary(decoded)) = Frame::decode(&frame) else {
+            panic!("a summary");
+        };
+        let plain = samples::summary_frame(format);
+        let Ok(Frame::Summary(before)) = Frame::decode(&plain) else {
+            panic!("a summary");
+        };
+        assert_eq!(
+            decoded.decode(9, 4, samples::dither()),
+            before.decode(9, 4, samples::dither()),
+            "the summary is as without it"
+        );
+        assert_eq!(before.cost(samples::dither()), None);
+        let cost = decoded.cost(samples::dither());
+        assert_eq!(cost.is_some(), format != Format::M4);
+        let Some(cost) = cost else { continue };
+        let share = cost.ram_share.expect("it was measured");
+        assert!((cost.mean_us / 1234.0 - 1.0).abs() < 0.07, "{cost:?}");
+        assert!((cost.max_us / 5678.0 - 1.0).abs() < 0.07, "{cost:?}");
+        assert!((share / 0.71 - 1.0).abs() < 0.025, "{cost:?}");
+    }
+    // An M4 of version 2 is not one of ours.
+    let mut frame = samples::summary_frame(Format::M4);
+    frame[0] = frame[0] & 0xf | 2 << 4;
+    assert_eq!(Frame::decode(&frame), Err(FrameError::Version { found: 2 }));
+}
+
+#[test]
+fn costs_average_to_what_they_were_and_extremes_stay_in_range() {
+    let means = |cost: Cost| {
+        let mut sums = [0.0_f64; 2];
+        for sequence in 0..4_000 {
+            let mut out = [0; 64];
+            out[0] = 0x13;
+            let dither = (77, sequence);
+            let len = cost.append(Format::M8, 24, dither, &mut out).expect("room");
+            let Ok(Frame::Summary(frame)) = Frame::decode(&out[..len]) else {
+                panic!("a summary");
+            };
+            let cost = frame.cost(dither).expect("it is there");
+            sums[0] += f64::from(cost.mean_us).ln() / 4_000.0;
+            sums[1] += f64::from(cost.ram_share.unwrap_or(1.0)).ln() / 4_000.0;
+        }
+        sums.map(f64::exp)
+    };
+    for (mean_us, share) in [(17.3, 0.31), (1_000.0, 0.5), (250_000.0, 0.04)] {
+        let [mean, ram] = means(Cost {
+            mean_us,
+            max_us: mean_us,
+            ram_share: Some(share),
+        });
+        assert!((mean / f64::from(mean_us) - 1.0).abs() < 2e-3, "{mean}");
+        assert!((ram / f64::from(share) - 1.0).abs() < 1e-3, "{ram}");
+    }
+    for (mean_us, share) in [(0.0, 0.0), (f32::INFINITY, 7.0), (f32::NAN, f32::NAN)] {
+        let [mean, ram] = means(Cost {
+            mean_us,
+            max_us: mean_us,
+            ram_share: Some(share),
+        });
+        assert!((2.0..=3.4e7).contains(&mean) && ram <= 1.0, "{mean} {ram}");
     }
 }
 

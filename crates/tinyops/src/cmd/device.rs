@@ -156,7 +156,9 @@ async fn live(context: &Context, args: &Run) -> Result<(), Failure> {
         channels: &[],
     };
     // A device knows its board for as long as the program runs, as firmware does.
-    let board = context.board(&args.who.board)?.id.leak();
+    let board = context.board(&args.who.board)?;
+    let ram_bytes = board.ram_free_bytes();
+    let board = board.id.leak();
     let chip = chip(context, &args.who, board)?;
     let trust = open_keys(&context.keys())?.trust;
     let Enrolled {
@@ -201,7 +203,8 @@ async fn live(context: &Context, args: &Run) -> Result<(), Failure> {
     let readings = readings(args, &workshop.project, usize::from(sensor.channel_count))?;
     let mut body = Body {
         context,
-        device: VirtualDevice::with_flash(config, Room::LARGE, Arc::new([]), chip.flash()),
+        device: VirtualDevice::with_flash(config, Room::LARGE, Arc::new([]), chip.flash())
+            .metered(ram_bytes),
         chip,
         name: format!("{name}@{}", newest.version),
         link,

@@ -3,6 +3,7 @@ mod token;
 use std::path::Path;
 
 use serde::Serialize;
+use tinyops_fleet::cost::Newest;
 use tinyops_fleet::ddi::NewTarget;
 use tinyops_fleet::enrol::{Entropy, NewDevice};
 use tinyops_fleet::enrolment::Bringer;
@@ -282,7 +283,15 @@ async fn show(context: &Context, args: &Show) -> Result<(), Failure> {
             changed_at_ms: member.changed_at.0,
         })
         .collect();
+    let newest = Newest::read(&db, &device).await?;
     let view = serde_json::json!({
+        "cost": newest.map(|Newest { model, at, cost }| serde_json::json!({
+            "model": model.to_string(),
+            "at_ms": at.0,
+            "latency_mean_us": cost.mean_us,
+            "latency_max_us": cost.max_us,
+            "ram_share": cost.ram_share,
+        })),
         "device": View::of(&device, &presence),
         "drift": drift.as_ref().map(|drift| serde_json::json!({
             "score": drift.score,
@@ -313,6 +322,17 @@ async fn show(context: &Context, args: &Show) -> Result<(), Failure> {
                 );
             }
             None => out += "  has not reported yet\n",
+        }
+        if let Some(Newest { cost, .. }) = newest {
+            out += &format!(
+                "  a window takes {:.0} µs, at most {:.0} µs{}\n",
+                cost.mean_us,
+                cost.max_us,
+                cost.ram_share.map_or_else(String::new, |share| format!(
+                    "; at most {:.1} % of its memory was in use",
+                    share * 100.0
+                ))
+            );
         }
         if let Some(drift) = &drift {
             let word = if drift.alarmed { "ALARM" } else { "calm" };

@@ -116,6 +116,22 @@ fn a_device_fetches_now_and_installs_when_it_is_told() {
     site.wait("1", is_done);
     let old = device.document()["model"].clone();
 
+    // What a window costs is measured, and told.
+    let devices = place.check(&["devices", "ls", "--json"], 0).json();
+    let id = devices["devices"][0]["device"].as_str().unwrap();
+    let shown = place.check(&["devices", "show", id, "--json"], 0).json();
+    let cost = &shown["cost"];
+    let figure = |name: &str| cost[name].as_f64().unwrap_or_default();
+    assert!(
+        figure("latency_mean_us") > 2.0
+            && figure("latency_max_us") >= figure("latency_mean_us")
+            && figure("ram_share") > 0.004
+            && figure("ram_share") < 1.0,
+        "{shown:#}"
+    );
+    let text = place.check(&["devices", "show", id], 0).stdout;
+    assert!(text.contains("of its memory was in use"), "{text}");
+
     let start = ["rollout", "start", "fan@2", "--canary", "1", "--install"];
     let bad = place.check(&[&start[..], &["soon"]].concat(), 2);
     assert!(
