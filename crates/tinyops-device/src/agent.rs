@@ -473,6 +473,8 @@ impl<F: Flash, M: Memory> Agent<F, M> {
 
     /// Scores a window from the caller, or the agent's own that has just been filled.
     fn score(&mut self, window: Option<&[f32]>) -> Option<Prediction> {
+        // What is proven and could not be written may be unreadable by now: that is the next boot's to find.
+        self.confirm_if_proven();
         let running = self.running.as_ref()?;
         let scorer = running.scorer(self.slots.capsule(running.place))?;
         let Lent {

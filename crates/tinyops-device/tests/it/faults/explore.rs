@@ -338,6 +338,23 @@ fn a_million_schedules_break_nothing() {
     assert_eq!(found.violations(), 0, "{}", report(&found));
 }
 
+/// A capsule that has proven itself, whose confirmation cannot be written while its slot becomes unreadable.
+#[test]
+fn a_schedule_that_once_found_no_end() {
+    let story = STORIES
+        .into_iter()
+        .find(|story| story.name == "install-later");
+    let cast = Arc::new(Cast::new());
+    let course = Course::<FaultFlash<16, 1024>>::new(story.expect("it is told"), &cast);
+    let course = course.unwrap_or_else(|broken| panic!("{broken}"));
+    let faults: Result<Vec<Fault>, String> =
+        ["unreadable@210#388953", "fail@2#751802", "fail@1#143711"]
+            .into_iter()
+            .map(str::parse)
+            .collect();
+    assert_eq!(course.run(&faults.expect("faults"), false), Ok(3));
+}
+
 #[test]
 fn replay() {
     let Ok(wanted) = std::env::var("TINYOPS_SCHEDULE") else {
