@@ -4,7 +4,7 @@
 //! the last one commits. An acknowledgement always means durably stored.
 //!
 //! While little comes, the records hold a message when it is acknowledged. From [`BUSY_COUNT`]
-//! messages within [`SETTLE_WITHIN`] on they follow within that time, many messages at once.
+//! messages within [`SETTLE_AFTER`] on they follow within [`SETTLE_WITHIN`], many messages at once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,10 +25,14 @@ use crate::stop::Stop;
 const LINGER: Duration = Duration::from_millis(5);
 /// Messages in one transaction at most.
 const GROUP_COUNT_MAX: usize = 1024;
-/// How long what follows from messages may be put off while many come.
-const SETTLE_WITHIN: Duration = Duration::from_millis(250);
-/// Messages within that time which are many.
+/// How long what follows from messages is put off while many come.
+const SETTLE_AFTER: Duration = Duration::from_millis(250);
+/// How long it may be put off while so many come that devices report several times: the longer, the less each costs.
+const SETTLE_WITHIN: Duration = Duration::from_millis(500);
+/// Messages within [`SETTLE_AFTER`] which are many.
 const BUSY_COUNT: usize = 250;
+/// Messages put off which are so many.
+const VERY_BUSY_COUNT: usize = 2048;
 /// Messages that are put off at most.
 const PUT_OFF_COUNT_MAX: usize = 8192;
 /// Messages waiting at most; a connection that finds the queue full stops reading.
@@ -142,7 +146,7 @@ async fn settle<G: Gate>(gate: &G, traffic: &mut Traffic) {
 
 /// How much comes, and how long something has been put off.
 struct Traffic {
-    /// When the current stretch of [`SETTLE_WITHIN`] began.
+    /// When the current stretch of [`SETTLE_AFTER`] began.
     since: Instant,
     /// Messages in it, and in the one before.
     count: usize,
@@ -165,8 +169,8 @@ impl Traffic {
     /// Counts messages that come now; says how to take them.
     fn note(&mut self, count: usize) -> Pace {
         let elapsed = self.since.elapsed();
-        if elapsed >= SETTLE_WITHIN {
-            self.count_before = match elapsed < 2 * SETTLE_WITHIN {
+        if elapsed >= SETTLE_AFTER {
+            self.count_before = match elapsed < 2 * SETTLE_AFTER {
                 true => self.count,
                 false => 0,
             };
@@ -175,8 +179,6 @@ impl Traffic {
         }
         self.count += count;
         if self.count.max(self.count_before) < BUSY_COUNT {
-            // Whatever was put off is done before these.
-            self.settled();
             return Pace::Calm;
         }
         self.put_off(count);
@@ -195,15 +197,21 @@ impl Traffic {
 
     fn is_due(&self) -> bool {
         self.put_off_count >= PUT_OFF_COUNT_MAX
-            || self
-                .put_off_since
-                .is_some_and(|since| since.elapsed() >= SETTLE_WITHIN)
+            || self.due_at().is_some_and(|at| Instant::now() >= at)
+    }
+
+    fn due_at(&self) -> Option<Instant> {
+        let after = match self.put_off_count < VERY_BUSY_COUNT {
+            true => SETTLE_AFTER,
+            false => SETTLE_WITHIN,
+        };
+        self.put_off_since.map(|since| since + after)
     }
 
     /// Waits until something has been put off for long enough.
     async fn due(&self) {
-        match self.put_off_since {
-            Some(since) => tokio::time::sleep_until(since + SETTLE_WITHIN).await,
+        match self.due_at() {
+            Some(at) => tokio::time::sleep_until(at).await,
             None => std::future::pending().await,
         }
     }
@@ -297,17 +305,21 @@ mod tests {
         assert!(!traffic.is_due());
         let begun = Instant::now();
         traffic.due().await;
-        assert_eq!(begun.elapsed(), SETTLE_WITHIN);
+        assert_eq!(begun.elapsed(), SETTLE_AFTER);
         assert!(traffic.is_due());
         traffic.settled();
         // The stretch before this one was busy.
-        assert_eq!(traffic.note(1), Pace::Busy);
-        tokio::time::advance(SETTLE_WITHIN).await;
+        assert_eq!(traffic.note(VERY_BUSY_COUNT), Pace::Busy);
+        traffic.due().await;
+        assert_eq!(begun.elapsed(), SETTLE_AFTER + SETTLE_WITHIN);
+        assert!(traffic.is_due());
+        traffic.settled();
+        tokio::time::advance(SETTLE_AFTER).await;
         assert_eq!(traffic.note(1), Pace::Calm);
-        assert!(!traffic.is_due(), "whoever is calm settles with it");
+        assert!(!traffic.is_due(), "nothing is put off");
         assert_eq!(traffic.note(PUT_OFF_COUNT_MAX), Pace::Busy);
         assert!(traffic.is_due());
-        tokio::time::advance(10 * SETTLE_WITHIN).await;
+        tokio::time::advance(10 * SETTLE_AFTER).await;
         assert_eq!(traffic.note(1), Pace::Calm, "that was long ago");
     }
 }
