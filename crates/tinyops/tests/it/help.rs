@@ -15,8 +15,8 @@ fn every_verb_explains_itself() {
         .filter(|verb| *verb != "help")
         .collect();
     for expected in [
-        "init", "run", "data", "models", "predict", "compile", "smoke", "devices", "rollout",
-        "monitor", "alerts", "boards", "doctor",
+        "init", "run", "tune", "data", "models", "predict", "compile", "smoke", "devices",
+        "rollout", "monitor", "alerts", "boards", "doctor",
     ] {
         assert!(verbs.contains(&expected), "{expected} is not in\n{help}");
     }
