@@ -10,7 +10,7 @@ use tinyops_fleet::enrolment::Bringer;
 use tinyops_fleet::{Fleet, Policy};
 use tinyops_store::{
     Db, DeviceId, alert,
-    ddi::Packing,
+    ddi::{self, Packing},
     device::{self, Device, DevicePage},
     drift::{self, Scope},
     presence::{self, Presence},
@@ -284,7 +284,7 @@ async fn show(context: &Context, args: &Show) -> Result<(), Failure> {
         })
         .collect();
     let newest = Newest::read(&db, &device).await?;
-    let view = serde_json::json!({
+    let mut view = serde_json::json!({
         "cost": newest.map(|Newest { model, at, cost }| serde_json::json!({
             "model": model.to_string(),
             "at_ms": at.0,
@@ -301,6 +301,10 @@ async fn show(context: &Context, args: &Show) -> Result<(), Failure> {
         "alerts": alerts,
         "rollouts": deliveries,
     });
+    let polls = polling(&db, device.id).await?;
+    if let Some((polls, _)) = &polls {
+        view["ddi"] = polls.clone();
+    }
     context.terminal.answer(&view, || {
         let mut out = format!(
             "{} ({}), {} in cohort {}, enrolled {} UTC\n",
@@ -337,6 +341,9 @@ async fn show(context: &Context, args: &Show) -> Result<(), Failure> {
         if let Some(drift) = &drift {
             let word = if drift.alarmed { "ALARM" } else { "calm" };
             out += &format!("  drift {:.2} of 1 ({word})\n", drift.score);
+        }
+        if let Some((_, polls)) = &polls {
+            out += polls;
         }
         for alert in &alerts {
             out += &format!("  alert {alert}\n");
@@ -463,6 +470,44 @@ async fn ddi(context: &Context, args: &Ddi) -> Result<(), Failure> {
         format!("controller    {controller}\ntarget token  {token}\n")
     });
     Ok(())
+}
+
+/// How a device is known to the DDI and what it was asked last, if it polls: as a document, and for people.
+async fn polling(
+    db: &Db,
+    device: DeviceId,
+) -> Result<Option<(serde_json::Value, String)>, Failure> {
+    let Some(target) = ddi::of_device(db, device).await? else {
+        return Ok(None);
+    };
+    let newest = ddi::newest(db, device).await?;
+    let asked = newest.as_ref().map(|action| {
+        let (id, state) = (action.id, action.state);
+        format!("; action {id}, {}: {state}", action.model)
+    });
+    let shows = match target.token {
+        Some(_) => "with its own token",
+        None => "through a gateway of its class",
+    };
+    let text = format!(
+        "  polls as {} {shows}{}\n",
+        target.controller,
+        asked.unwrap_or_default()
+    );
+    let view = serde_json::json!({
+        "controller": target.controller,
+        "packing": target.packing.word(),
+        "consent": target.asks_consent,
+        "own_token": target.token.is_some(),
+        "action": newest.map(|action| serde_json::json!({
+            "action": action.id.0,
+            "rollout": action.rollout.0,
+            "model": action.model.to_string(),
+            "state": action.state.word(),
+            "changed_at_ms": action.changed_at.0,
+        })),
+    });
+    Ok(Some((view, text)))
 }
 
 async fn make_target(

@@ -29,6 +29,20 @@ fn a_device_gets_a_token_once_and_another_when_it_is_lost() {
         "{}",
         told.stdout
     );
+    let shown = place
+        .check(&["devices", "show", device, "--json"], 0)
+        .json();
+    let polls = &shown["ddi"];
+    assert_eq!(
+        (&polls["controller"], &polls["packing"], &polls["action"]),
+        (&"press-7".into(), &"swu".into(), &serde_json::Value::Null)
+    );
+    let told = place.check(&["devices", "show", device], 0);
+    assert!(
+        told.stdout.contains("polls as press-7 with its own token"),
+        "{}",
+        told.stdout
+    );
     let log = place.check(&["audit", "ls", "--json"], 0).stdout;
     assert!(
         log.contains("device.target") && !log.contains(token.as_str().unwrap()),
