@@ -105,6 +105,16 @@ struct Lora {
     spreading_factor: u8,
 }
 
+impl Lora {
+    /// What goes down is cut for the slowest rate where an event names none that there is.
+    fn factor(&self) -> u8 {
+        match self.spreading_factor {
+            told @ 7..=12 => told,
+            _ => 12,
+        }
+    }
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct StackEvent {
@@ -190,7 +200,7 @@ fn read_chirpstack(kind: &str, document: &[u8]) -> Result<Heard, NetworkError> {
             // Where only the data rate is said it is read as Europe's: 0 is SF12, 5 is SF7.
             let spreading_factor = lora.map_or_else(
                 || 12_u32.saturating_sub(event.dr).max(7) as u8,
-                |lora| lora.spreading_factor,
+                |lora| lora.factor(),
             );
             Heard::Uplink(RadioUplink {
                 device: device()?,
@@ -224,7 +234,7 @@ fn read_stack(document: &[u8]) -> Result<Heard, NetworkError> {
             port: uplink.f_port,
             frame_counter: uplink.f_cnt,
             payload: payload(uplink.frm_payload.as_deref())?,
-            spreading_factor: lora.as_ref().map_or(12, |lora| lora.spreading_factor),
+            spreading_factor: lora.as_ref().map_or(12, Lora::factor),
         }));
     }
     Ok(if event.join_accept.is_some() {
@@ -307,6 +317,21 @@ mod tests {
         assert!(
             matches!(read, Ok(Heard::Uplink(uplink)) if uplink.port == 0 && uplink.spreading_factor == 12)
         );
+    }
+
+    #[test]
+    fn a_data_rate_that_there_is_not_is_the_slowest() {
+        for told in [0, 6, 13, 255] {
+            let settings = format!(r#"{{"data_rate":{{"lora":{{"spreading_factor":{told}}}}}}}"#);
+            let document = format!(
+                r#"{{"end_device_ids":{{"dev_eui":"0011223344556677"}},"uplink_message":{{"settings":{settings}}}}}"#
+            );
+            let read = Network::TheThingsStack.read("", document.as_bytes());
+            assert!(
+                matches!(&read, Ok(Heard::Uplink(uplink)) if uplink.spreading_factor == 12),
+                "{read:?}"
+            );
+        }
     }
 
     #[test]
