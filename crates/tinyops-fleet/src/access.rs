@@ -113,7 +113,7 @@ impl Fleet {
             created_by: actor.to_owned(),
             expires_at,
         };
-        let tx = self.db.begin("make an access token").await?;
+        let tx = self.db.begin_audited("make an access token").await?;
         let token = access::add(&tx, &new, now).await?;
         if let Some(class) = class {
             self.note_class(&tx, token.id, class).await?;
@@ -137,7 +137,7 @@ impl Fleet {
         actor: &str,
         now: Timestamp,
     ) -> Result<(), FleetError> {
-        let tx = self.db.begin("revoke an access token").await?;
+        let tx = self.db.begin_audited("revoke an access token").await?;
         let token = access::named(&tx, name)
             .await?
             .ok_or_else(|| FleetError::NoToken(name.to_owned()))?;

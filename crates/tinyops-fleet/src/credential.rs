@@ -60,7 +60,7 @@ impl Fleet {
             expires_at: new.expires_at,
             revoked_at: None,
         };
-        let tx = self.db.begin("make a class token").await?;
+        let tx = self.db.begin_audited("make a class token").await?;
         class_token::add(&tx, &row).await?;
         let detail = serde_json::json!({
             "board": row.board, "cohort": row.cohort, "tags": row.tags, "uses": row.uses_max,
@@ -81,7 +81,7 @@ impl Fleet {
         actor: &str,
         now: Timestamp,
     ) -> Result<(), FleetError> {
-        let tx = self.db.begin("revoke a class token").await?;
+        let tx = self.db.begin_audited("revoke a class token").await?;
         let token = class_token::get(&tx, id)
             .await?
             .ok_or(FleetError::NoClassToken(id))?;
@@ -107,7 +107,7 @@ impl Fleet {
         now: Timestamp,
     ) -> Result<(), FleetError> {
         check_name(name)?;
-        let tx = self.db.begin("trust a claim authority").await?;
+        let tx = self.db.begin_audited("trust a claim authority").await?;
         let row = claim::Authority {
             name: name.to_owned(),
             public: public.to_bytes(),
@@ -132,7 +132,7 @@ impl Fleet {
         actor: &str,
         now: Timestamp,
     ) -> Result<(), FleetError> {
-        let tx = self.db.begin("distrust a claim authority").await?;
+        let tx = self.db.begin_audited("distrust a claim authority").await?;
         let known = claim::authorities(&tx).await?;
         let counts = |found: &claim::Authority| found.name == name && found.revoked_at.is_none();
         if !known.iter().any(counts) {
@@ -158,7 +158,7 @@ impl Fleet {
         if serial.is_empty() || serial.len() > tinyops_wire::manifest::TEXT_BYTES_MAX {
             return Err(FleetError::Serial(serial.chars().take(60).collect()));
         }
-        let tx = self.db.begin("revoke a claim").await?;
+        let tx = self.db.begin_audited("revoke a claim").await?;
         let known = claim::get(&tx, serial).await?;
         if known
             .as_ref()

@@ -130,7 +130,7 @@ impl Fleet {
         now: Timestamp,
     ) -> Result<(Target, String), FleetError> {
         let token = format!("{TOKEN_PREFIX}{}", hex(&entropy.0[..32]));
-        let tx = self.db.begin("let a device poll").await?;
+        let tx = self.db.begin_audited("let a device poll").await?;
         device::get(&tx, id)
             .await?
             .filter(|device| device.state == DeviceState::Active)
@@ -289,7 +289,7 @@ impl Fleet {
             cohort: class.cohort.clone(),
             ..NewDevice::default()
         };
-        let tx = self.db.begin("enrol a controller").await?;
+        let tx = self.db.begin_audited("enrol a controller").await?;
         let device = self
             .add_keyless(&tx, &new, entropy, &gateway.name, now)
             .await?;

@@ -61,7 +61,7 @@ impl Fleet {
         actor: &str,
         now: Timestamp,
     ) -> Result<Device, FleetError> {
-        let keys = self.keys.as_ref().ok_or(FleetError::NoDirectorKey)?;
+        let keys = self.keys().ok_or(FleetError::NoDirectorKey)?;
         // The device's own randomness, apart from the server's.
         let id = new.id.unwrap_or_default().0.to_le_bytes();
         let own = Digest::of(&[&b"device"[..], &entropy.0, &id].concat());
@@ -106,7 +106,10 @@ impl Fleet {
         actor: &str,
         now: Timestamp,
     ) -> Result<Device, FleetError> {
-        let tx = self.db.begin("register a device without a key").await?;
+        let tx = self
+            .db
+            .begin_audited("register a device without a key")
+            .await?;
         let device = self.add_keyless(&tx, new, entropy, actor, now).await?;
         tx.commit().await?;
         Ok(device)
@@ -155,7 +158,7 @@ impl Fleet {
         actor: &str,
         now: Timestamp,
     ) -> Result<Option<String>, FleetError> {
-        let tx = self.db.begin("revoke a device").await?;
+        let tx = self.db.begin_audited("revoke a device").await?;
         let mut device = device::get(&tx, id)
             .await?
             .ok_or(FleetError::NoDevice(id))?;
@@ -184,7 +187,7 @@ impl Fleet {
         if until <= now {
             return Err(FleetError::TokenEnds);
         }
-        let tx = self.db.begin("allow a device").await?;
+        let tx = self.db.begin_audited("allow a device").await?;
         if device::get(&tx, id).await?.is_none() {
             return Err(FleetError::NoDevice(id));
         }

@@ -266,9 +266,9 @@ impl Fleet {
         entropy: Entropy,
         now: Timestamp,
     ) -> Result<Enrolled, FleetError> {
-        let keys = self.keys.as_ref().ok_or(FleetError::NoDirectorKey)?;
+        let keys = self.keys().ok_or(FleetError::NoDirectorKey)?;
         let request = &received.request;
-        let tx = self.db.begin("enrol a device").await?;
+        let tx = self.db.begin_audited("enrol a device").await?;
         if let Some(known) = enrolment::of_key(&tx, &request.public.to_bytes()).await? {
             return self.repeat(&tx, received, known).await;
         }

@@ -1,7 +1,7 @@
 //! The handle that everything here works through, its policy, its errors, and what it has to tell.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use serde::{Deserialize, Serialize};
 use tinyops_sketch::Baseline;
@@ -37,8 +37,8 @@ pub struct Fleet {
     pub artifacts: Artifacts,
     /// How it judges.
     pub policy: Arc<Policy>,
-    /// Its keys; without them it cannot direct devices that ask for a statement.
-    pub(crate) keys: Option<Arc<Keyring>>,
+    /// Its keys; without them it cannot direct devices that ask for a statement. Shared by all clones.
+    pub(crate) keys: Arc<RwLock<Option<Arc<Keyring>>>>,
     /// Deltas between capsules, if it can make any.
     pub(crate) deltas: Option<Deltas>,
     /// Capsules being fetched, so that a thousand devices read one from the disk once.
@@ -256,7 +256,7 @@ impl Fleet {
             db,
             artifacts,
             policy: Arc::new(policy),
-            keys: None,
+            keys: Arc::default(),
             deltas: None,
             capsules: Arc::default(),
             baselines: Arc::default(),
@@ -270,9 +270,23 @@ impl Fleet {
     #[must_use]
     pub fn with_keys(self, keys: Keyring) -> Fleet {
         Fleet {
-            keys: Some(Arc::new(keys)),
+            keys: Arc::new(RwLock::new(Some(Arc::new(keys)))),
             ..self
         }
+    }
+
+    /// Its keys, as they are now.
+    pub fn keys(&self) -> Option<Arc<Keyring>> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        keys.clone()
+    }
+
+    /// Takes up other keys, in all clones: devices are told of a newer key set at their next turn.
+    pub fn renew_keys(&self, keys: Keyring) {
+        let renewed = Some(Arc::new(keys));
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = renewed;
+        // What was offered under the keys of before may be void now.
+        lock(&self.told).clear();
     }
 
     pub(crate) fn cached_baseline(&self, model: ModelId) -> Option<Arc<Baseline>> {

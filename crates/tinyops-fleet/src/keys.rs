@@ -127,7 +127,8 @@ impl KeyFolder {
         self.0.join("roots.json")
     }
 
-    fn key_set_file(&self) -> PathBuf {
+    /// The file of the newest key set.
+    pub fn key_set_file(&self) -> PathBuf {
         self.0.join("key-set.cose")
     }
 

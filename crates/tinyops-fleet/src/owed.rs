@@ -197,7 +197,7 @@ impl Fleet {
                 }
             }
         }
-        if let Some(keys) = &self.keys {
+        if let Some(keys) = self.keys() {
             let sequence = keys.trust.keys.sequence;
             for device in hello::behind(&self.db, sequence).await? {
                 if wanted.contains(&device) {
@@ -365,7 +365,7 @@ impl Fleet {
         let Some(hello) = hello::get(tx, device.id).await?.filter(asks) else {
             return seal(tx, device, &[Downlink::Offer(offer)]).await;
         };
-        let Some(keys) = &self.keys else {
+        let Some(keys) = self.keys() else {
             tracing::warn!(device = %device.id, "it wants a statement and this server has no director key");
             return Ok(Vec::new());
         };
@@ -398,7 +398,7 @@ impl Fleet {
     }
 
     async fn seal_key_set(&self, tx: &Tx, device: &Device) -> Result<Vec<Vec<u8>>, FleetError> {
-        let Some(keys) = &self.keys else {
+        let Some(keys) = self.keys() else {
             return Ok(Vec::new());
         };
         let signed = &keys.trust.signed;

@@ -100,7 +100,7 @@ impl Fleet {
             .clone()
             .unwrap_or_else(|| self.policy.rollout.clone());
         plan.check()?;
-        let tx = self.db.begin("start a rollout").await?;
+        let tx = self.db.begin_audited("start a rollout").await?;
         let previous = model::in_stage(&tx, wish.model, Stage::Production).await?;
         let past = rollout::past_installs(&tx, PAST_ROLLOUTS).await?;
         let new = NewRollout {
@@ -277,7 +277,7 @@ impl Fleet {
         action: &str,
         now: Timestamp,
     ) -> Result<Rollout, FleetError> {
-        let tx = self.db.begin("change a rollout").await?;
+        let tx = self.db.begin_audited("change a rollout").await?;
         let rollout = rollout::get(&tx, id)
             .await?
             .ok_or(FleetError::NoRollout(id))?;
@@ -352,7 +352,7 @@ impl Fleet {
     }
 
     async fn turn_rollout(&self, id: RolloutId, now: Timestamp) -> Result<Vec<Event>, FleetError> {
-        let tx = self.db.begin("judge a rollout").await?;
+        let tx = self.db.begin_audited("judge a rollout").await?;
         let Some(rollout) = rollout::get(&tx, id).await? else {
             return Ok(Vec::new());
         };

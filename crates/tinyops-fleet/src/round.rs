@@ -92,7 +92,7 @@ impl Fleet {
             deadline: gather_at.plus_ms(policy.within_ms.max(0)),
             detail: json!({ "why": why }),
         };
-        let tx = self.db.begin("open a round").await?;
+        let tx = self.db.begin_audited("open a round").await?;
         let mut round = round::add(&tx, &new, now).await?;
         if policy.gather_ms <= 0 {
             round.state = RoundState::Gathering;
@@ -230,7 +230,7 @@ impl Fleet {
             payload: None,
             detail: json!({ "why": "a new head did not repair it", "model_id": model.to_string(), "version": capsule.version }),
         };
-        let tx = self.db.begin("ask for training").await?;
+        let tx = self.db.begin_audited("ask for training").await?;
         let trigger = trigger::add(&tx, &new, now).await?;
         note(
             &tx,
@@ -246,7 +246,7 @@ impl Fleet {
     }
 
     async fn turn_round(&self, id: RoundId, now: Timestamp) -> Result<Vec<Event>, FleetError> {
-        let tx = self.db.begin("turn a round").await?;
+        let tx = self.db.begin_audited("turn a round").await?;
         let Some(mut round) = round::get(&tx, id).await? else {
             return Ok(Vec::new());
         };

@@ -48,7 +48,13 @@ impl Fleet {
                 .work(move |signer| sign_capsule(signer, &request))
                 .await?;
             match self
-                .keep(&bytes, &[signer.verifying_key()], &unsigned.detail, now)
+                .keep(
+                    &bytes,
+                    &[signer.verifying_key()],
+                    &unsigned.detail,
+                    ("fleet", "capsule.sign"),
+                    now,
+                )
                 .await
             {
                 // Another was faster, or four bytes meet another capsule's id: the next number gives others.
@@ -77,10 +83,12 @@ impl Fleet {
         &self,
         bytes: &[u8],
         detail: &Json,
+        actor: &str,
         now: Timestamp,
     ) -> Result<Capsule, FleetError> {
-        let keys = self.keys.as_ref().ok_or(FleetError::NoReleaseKey)?;
-        self.keep(bytes, keys.trust.keys.release.keys(), detail, now)
+        let keys = self.keys().ok_or(FleetError::NoReleaseKey)?;
+        let by = (actor, "capsule.import");
+        self.keep(bytes, keys.trust.keys.release.keys(), detail, by, now)
             .await
     }
 
@@ -90,6 +98,7 @@ impl Fleet {
         bytes: &[u8],
         keys: &[VerifyingKey],
         detail: &Json,
+        (actor, action): (&str, &str),
         now: Timestamp,
     ) -> Result<Capsule, FleetError> {
         let checked = wire::Capsule::verify(bytes, keys)?;
@@ -109,7 +118,7 @@ impl Fleet {
             detail: detail.clone(),
             created_at: now,
         };
-        let tx = self.db.begin("keep a capsule").await?;
+        let tx = self.db.begin_audited("keep a capsule").await?;
         // 0 stands for no model.
         if row.id == ModelId(0) || capsule::get(&tx, row.id).await?.is_some() {
             return Err(FleetError::Store(StoreError::Exists {
@@ -128,7 +137,7 @@ impl Fleet {
         let detail = serde_json::json!({
             "model": row.model, "version": row.version, "board": row.board,
         });
-        note(&tx, now, "fleet", "capsule.sign", row.id, &detail).await?;
+        note(&tx, now, actor, action, row.id, &detail).await?;
         tx.commit().await?;
         Ok(row)
     }

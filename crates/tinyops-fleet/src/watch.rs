@@ -293,7 +293,7 @@ impl Fleet {
         actor: &str,
         now: Timestamp,
     ) -> Result<Alert, FleetError> {
-        let tx = self.db.begin("handle an alert").await?;
+        let tx = self.db.begin_audited("handle an alert").await?;
         let missing = StoreError::Missing {
             entity: "alert",
             key: id.to_string(),

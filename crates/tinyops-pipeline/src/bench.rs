@@ -109,7 +109,7 @@ impl<'a> Bench<'a> {
             detail: serde_json::to_value(project).unwrap_or_default(),
             created_at: now,
         };
-        let tx = workshop.db.begin("open run").await?;
+        let tx = workshop.db.begin_audited("open run").await?;
         let interrupted = seat.take_over(&tx, &new.project, now).await?;
         tinyops_store::project::put(&tx, &record).await?;
         let mut run = run::add(&tx, &new, now).await?;
@@ -215,7 +215,7 @@ impl<'a> Bench<'a> {
         name: &'static str,
     ) -> Result<(OwnedMutexGuard<()>, Tx), StoreError> {
         let pen = Arc::clone(&self.lease.pen).lock_owned().await;
-        Ok((pen, self.workshop.db.begin(name).await?))
+        Ok((pen, self.workshop.db.begin_audited(name).await?))
     }
 
     /// Ends the run in one [`Self::transaction`] with what the caller has written in it.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use tinyops_fleet::lorawan::Radios;
-use tinyops_fleet::{Fleet, FleetError, Intake, Keyring};
+use tinyops_fleet::{Fleet, FleetError, Intake};
 use tinyops_store::outcome::Outcome;
 use tinyops_store::{Db, DeviceId, Timestamp};
 use tokio::sync::{Mutex, Notify, broadcast, mpsc};
@@ -58,8 +58,6 @@ pub(crate) struct Inner {
     pub fleet: Fleet,
     /// Where reports come in.
     pub intake: Arc<Mutex<Intake>>,
-    /// The keys of the releases that this server makes, and of what it tells devices to run.
-    pub keys: Keyring,
     pub now: Clock,
     pub business: Business,
     pub metrics: Metrics,

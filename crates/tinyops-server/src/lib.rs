@@ -28,6 +28,7 @@ mod login;
 mod metrics;
 mod text;
 mod tls;
+mod watch;
 
 pub use app::{App, Business, Clock};
 pub use civil::Moment;

@@ -4,7 +4,6 @@
 //! |---|---|---|
 //! | `operate` | every tick, and when asked | one turn of the fleet; sends what connected devices are owed |
 //! | `make` | every tick, and when a trigger is made | takes a trigger, runs the pipeline, signs the result, starts its rollout |
-//! | `watch` | every tick, also where the loops are off | ends the connections of devices that were revoked at the command line |
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,13 +17,12 @@ use tinyops_pipeline::{
 use tinyops_store::model::Stage;
 use tinyops_store::run::RunId;
 use tinyops_store::trigger::{self, Trigger, TriggerState};
-use tinyops_store::{Digest, Json, ModelId, StoreError, Tx, audit, capsule, device, model};
+use tinyops_store::{Digest, Json, ModelId, StoreError, Tx, audit, capsule, model};
 use tracing::{debug, error, warn};
 
 use crate::app::App;
 use crate::event::Event;
 use crate::gate::tell;
-use crate::mqtt::session::Closing;
 use crate::release::{ReleaseError, release};
 use crate::stop::Stop;
 
@@ -62,32 +60,6 @@ async fn turn(app: &App) -> Result<(), FleetError> {
     Ok(())
 }
 
-/// Looks for what others have changed in the store, until asked to stop.
-pub(crate) async fn watch(app: App, tick: Duration, mut stop: Stop) {
-    let mut seen = None;
-    loop {
-        tokio::select! {
-            () = stop.asked() => return,
-            () = tokio::time::sleep(tick) => {}
-        }
-        match part(&app, seen).await {
-            Ok(now) => seen = Some(now),
-            Err(cause) => error!(%cause, "the store could not be asked who is revoked"),
-        }
-    }
-}
-
-/// Ends the connections of revoked devices, if any device was changed since.
-async fn part(app: &App, seen: Option<(i64, i64)>) -> Result<(i64, i64), StoreError> {
-    let now = device::fingerprint(app.db()).await?;
-    if seen != Some(now) {
-        for revoked in device::revoked(app.db()).await? {
-            app.inner().sessions.close(revoked, Closing::Revoked);
-        }
-    }
-    Ok(now)
-}
-
 /// Answers triggers with pipeline runs until asked to stop.
 pub(crate) async fn make(app: App, workshop: Workshop, tick: Duration, mut stop: Stop) {
     if let Err(cause) = take_up(&app).await {
@@ -112,7 +84,7 @@ pub(crate) async fn make(app: App, workshop: Workshop, tick: Duration, mut stop:
 /// Lets triggers wait again that a process took and did not live to answer.
 async fn take_up(app: &App) -> Result<(), StoreError> {
     let open = trigger::open(app.db()).await?;
-    let tx = app.db().begin("take up triggers").await?;
+    let tx = app.db().begin_audited("take up triggers").await?;
     for mut left in open {
         if left.state == TriggerState::Taken {
             left.state = TriggerState::Waiting;
@@ -127,7 +99,7 @@ async fn take_up(app: &App) -> Result<(), StoreError> {
 /// Takes the oldest waiting trigger, if there is one, and answers it.
 async fn answer_next(app: &App, workshop: &Workshop) -> Result<(), StoreError> {
     let db = app.db();
-    let tx = db.begin("take a trigger").await?;
+    let tx = db.begin_audited("take a trigger").await?;
     let Some(mut taken) = trigger::take(&tx, app.now()).await? else {
         return Ok(());
     };
@@ -156,7 +128,7 @@ async fn answer_next(app: &App, workshop: &Workshop) -> Result<(), StoreError> {
     if let (Json::Object(detail), Some(why)) = (&mut taken.detail, &why) {
         detail.insert("failed".to_owned(), Json::String(why.clone()));
     }
-    let tx = db.begin("close a trigger").await?;
+    let tx = db.begin_audited("close a trigger").await?;
     trigger::put(&tx, &mut taken).await?;
     let action = match taken.state {
         TriggerState::Done => "run.done",
@@ -189,7 +161,7 @@ fn is_busy(cause: &(dyn std::error::Error + 'static)) -> bool {
 async fn wait_again(app: &App, mut taken: Trigger) -> Result<(), StoreError> {
     taken.state = TriggerState::Waiting;
     taken.changed_at = app.now();
-    let tx = app.db().begin("put a trigger back").await?;
+    let tx = app.db().begin_audited("put a trigger back").await?;
     trigger::put(&tx, &mut taken).await?;
     note(&tx, app, "run.wait", &taken).await?;
     tx.commit().await
@@ -252,7 +224,8 @@ async fn send_out(
     is_repair: bool,
 ) -> Result<(), ReleaseError> {
     let inner = app.inner();
-    release(&inner.fleet, &inner.keys, name, version, app.now()).await?;
+    let keys = inner.fleet.keys().ok_or(FleetError::NoReleaseKey)?;
+    release(&inner.fleet, &keys, name, version, app.now()).await?;
     let mut plan = inner.fleet.policy.rollout.clone();
     if is_repair {
         plan.halt_on.retain(|metric| *metric != Metric::Labels);

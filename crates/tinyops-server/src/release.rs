@@ -83,7 +83,12 @@ pub async fn requests(
 }
 
 /// Takes in a capsule that was signed where the release key is, if it is of a registered version.
-pub async fn admit(fleet: &Fleet, bytes: &[u8], now: Timestamp) -> Result<Capsule, ReleaseError> {
+pub async fn admit(
+    fleet: &Fleet,
+    bytes: &[u8],
+    actor: &str,
+    now: Timestamp,
+) -> Result<Capsule, ReleaseError> {
     let claimed = Unverified::parse(bytes).map_err(FleetError::from)?;
     let Manifest {
         name,
@@ -98,7 +103,9 @@ pub async fn admit(fleet: &Fleet, bytes: &[u8], now: Timestamp) -> Result<Capsul
         .find(|package| package.board == board && Digest::of(&package.payload) == payload_digest)
         .ok_or(CapsuleError::Digest)
         .map_err(FleetError::from)?;
-    Ok(fleet.take_signed(bytes, &package.detail, now).await?)
+    Ok(fleet
+        .take_signed(bytes, &package.detail, actor, now)
+        .await?)
 }
 
 /// What a version was compiled to for one board.

@@ -14,7 +14,7 @@ use tinyops_fleet::{Fleet, Intake, Keyring, Policy};
 use tinyops_pipeline::{Metric, Workshop};
 use tinyops_store::Digest;
 use tokio::net::TcpListener;
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
@@ -27,8 +27,9 @@ use crate::metrics::Metrics;
 use crate::mqtt::session::Sessions;
 use crate::mqtt::{self, Limits, Shared, commit};
 use crate::stop::{self, Stop, Stopper};
-use crate::tls::{TlsError, TlsFiles, TlsListener};
-use crate::{api, loops, page, tls};
+use crate::tls::{Certificate, TlsError, TlsFiles, TlsListener};
+use crate::watch::Watch;
+use crate::{api, loops, page};
 
 /// Events that a slow listener may fall behind by before it misses some.
 const EVENTS_MAX: usize = 1024;
@@ -48,6 +49,8 @@ pub struct Config {
     pub policy: Policy,
     /// The keys of the releases that this server makes, and of what it tells devices to run.
     pub keys: Keyring,
+    /// The folder that the keys are in: a key set that is put in force there is taken up.
+    pub key_folder: Option<PathBuf>,
     /// The file with the first token, of the role admin; it is made when it is missing and HTTP is
     /// not on loopback, where nobody is asked for one.
     pub admin_token: PathBuf,
@@ -110,6 +113,8 @@ pub struct Running {
     /// Where MQTT listens.
     pub mqtt: Option<SocketAddr>,
     app: App,
+    /// Asks the watch for a look.
+    asked: Arc<Notify>,
     stopper: Stopper,
     /// In the order in which they end: what feeds others comes first.
     tasks: Vec<(&'static str, JoinHandle<()>)>,
@@ -121,8 +126,8 @@ pub struct Running {
 /// [`ServeError`]; nothing is left running then.
 pub async fn serve(config: Config) -> Result<Running, ServeError> {
     let tls = config.tls.as_ref();
-    let tls = tls.map(|files| tls::load(files, (config.workshop.now)()));
-    let tls = tls.transpose()?;
+    let tls = tls.map(|files| Certificate::open(files, (config.workshop.now)()));
+    let (certificate, tls) = tls.transpose()?.unzip();
     let http = bind("HTTP", config.http).await?;
     let http_address = address("HTTP", config.http, &http)?;
     let mqtt = match config.mqtt {
@@ -153,7 +158,14 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
         let operate = loops::operate(app.clone(), tick, stop.clone());
         tasks.push(("operate", tokio::spawn(operate)));
     }
-    let watch = loops::watch(app.clone(), config.loops.tick, stop.clone());
+    let asked = Arc::new(Notify::new());
+    let watch = Watch {
+        app: app.clone(),
+        keys: config.key_folder.clone(),
+        certificate,
+        asked: asked.clone(),
+    };
+    let watch = watch.run(config.loops.tick, stop.clone());
     tasks.push(("watch", tokio::spawn(watch)));
     let mqtt_address = mqtt.as_ref().map(|(_, address)| *address);
     if let Some((listener, _)) = mqtt {
@@ -187,6 +199,7 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
         http: http_address,
         mqtt: mqtt_address,
         app,
+        asked,
         stopper,
         tasks,
     })
@@ -207,6 +220,11 @@ impl Running {
     /// The server as its handlers see it.
     pub fn app(&self) -> &App {
         &self.app
+    }
+
+    /// Takes up the key set and the certificate that are in their files now; whoever is connected stays.
+    pub fn reload(&self) {
+        self.asked.notify_one();
     }
 
     /// Lets every task finish what it has begun, in order; what was acknowledged is stored.
@@ -252,7 +270,6 @@ pub(crate) fn assemble(config: &Config, door: Door) -> Parts {
     let app = App::new(Inner {
         fleet,
         intake,
-        keys: config.keys.clone(),
         now: workshop.now.clone(),
         business: business(workshop),
         metrics,

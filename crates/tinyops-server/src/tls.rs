@@ -2,12 +2,15 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::serve::Listener;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{Error as PemError, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 use rustls::{InconsistentKeys, ServerConfig};
 use tinyops_store::Timestamp;
 use tokio::net::{TcpListener, TcpStream};
@@ -38,11 +41,69 @@ pub struct TlsError {
     pub problem: String,
 }
 
+/// The certificate of the listeners, which can be replaced while they listen: connections that stand go on with the one
+/// that they began with.
+#[derive(Debug)]
+pub(crate) struct Certificate {
+    files: TlsFiles,
+    current: RwLock<Arc<CertifiedKey>>,
+}
+
+impl Certificate {
+    /// Reads and checks both files; the certificate, and what the listeners speak TLS with.
+    ///
+    /// # Errors
+    /// [`TlsError`] for a file that cannot be read, holds something else, does not fit the other, or is out of its time.
+    pub(crate) fn open(
+        files: &TlsFiles,
+        now: Timestamp,
+    ) -> Result<(Arc<Certificate>, Arc<ServerConfig>), TlsError> {
+        let certificate = Arc::new(Certificate {
+            files: files.clone(),
+            current: RwLock::new(Arc::new(load(files, now)?)),
+        });
+        let config = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .map_err(|cause| TlsError {
+                path: files.certificate.clone(),
+                problem: format!("cannot be used: {cause}"),
+            })?
+            .with_no_client_auth()
+            .with_cert_resolver(certificate.clone());
+        Ok((certificate, Arc::new(config)))
+    }
+
+    /// Its files.
+    pub(crate) fn files(&self) -> &TlsFiles {
+        &self.files
+    }
+
+    /// Reads both files again; false if they hold the certificate that is in use.
+    ///
+    /// # Errors
+    /// [`TlsError`]; then the certificate of before stays in use.
+    pub(crate) fn reload(&self, now: Timestamp) -> Result<bool, TlsError> {
+        let loaded = load(&self.files, now)?;
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        let is_new = current.cert != loaded.cert;
+        *current = Arc::new(loaded);
+        Ok(is_new)
+    }
+}
+
+impl ResolvesServerCert for Certificate {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        Some(current.clone())
+    }
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
 /// Reads and checks both files.
-///
-/// # Errors
-/// [`TlsError`] for a file that cannot be read, holds something else, does not fit the other, or is out of its time.
-pub(crate) fn load(files: &TlsFiles, now: Timestamp) -> Result<Arc<ServerConfig>, TlsError> {
+fn load(files: &TlsFiles, now: Timestamp) -> Result<CertifiedKey, TlsError> {
     let wrong = |path: &Path, problem: String| TlsError {
         path: path.to_owned(),
         problem,
@@ -85,23 +146,16 @@ pub(crate) fn load(files: &TlsFiles, now: Timestamp) -> Result<Arc<ServerConfig>
             },
         )
     })?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|cause| wrong(certificate, format!("cannot be used: {cause}")))?
-        .with_no_client_auth()
-        .with_single_cert(chain, secret)
-        .map_err(|cause| match cause {
-            rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => wrong(
-                key,
-                format!(
-                    "is not the key of the certificate in `{}`",
-                    certificate.display()
-                ),
+    CertifiedKey::from_der(chain, secret, &provider()).map_err(|cause| match cause {
+        rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => wrong(
+            key,
+            format!(
+                "is not the key of the certificate in `{}`",
+                certificate.display()
             ),
-            cause => wrong(key, format!("cannot be used: {cause}")),
-        })?;
-    Ok(Arc::new(config))
+        ),
+        cause => wrong(key, format!("cannot be used: {cause}")),
+    })
 }
 
 /// From when until when a certificate holds, in Unix milliseconds (RFC 5280, section 4.1).

@@ -47,7 +47,7 @@ pub struct Chain {
     pub broken_at: Option<i64>,
 }
 
-/// Adds an entry behind the last one.
+/// Adds an entry behind the last one; [`Db::begin_audited`](crate::Db::begin_audited) begins the transaction.
 pub async fn add(
     tx: &Tx,
     at: Timestamp,

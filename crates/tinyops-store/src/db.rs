@@ -118,6 +118,23 @@ impl Db {
         Ok(Tx { engine })
     }
 
+    /// Begins a transaction that will add to the audit log.
+    ///
+    /// Every entry is chained to the one before, so that such transactions run one after the other: over PostgreSQL
+    /// each waits here for those before it, instead of failing with a conflict in the end. Over SQLite every
+    /// transaction does so.
+    pub async fn begin_audited(&self, name: &'static str) -> Result<Tx, StoreError> {
+        let tx = self.begin(name).await?;
+        #[cfg(feature = "postgres")]
+        if let TxEngine::Postgres(session) = &tx.engine {
+            // Before anything is read: what the transaction sees begins with its first query, behind the lock.
+            session
+                .batch("LOCK TABLE audit IN SHARE ROW EXCLUSIVE MODE")
+                .await?;
+        }
+        Ok(tx)
+    }
+
     /// Where the records are, for a person: a path, or a URL without its password.
     pub fn place(&self) -> &str {
         match &*self.engine {

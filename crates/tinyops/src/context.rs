@@ -10,7 +10,7 @@ use tinyops_compile::{Board, Boards};
 use tinyops_fleet::{Fleet, FleetError, Policy};
 use tinyops_pipeline::{Project, ProjectError, Workshop, boards_of, read_board};
 use tinyops_server::{Moment, ReleaseError};
-use tinyops_store::{Artifacts, Db, Digest, Readers, StoreError, Timestamp, write_whole};
+use tinyops_store::{Artifacts, Db, Digest, Readers, StoreError, Timestamp, audit, write_whole};
 
 use crate::{
     config::Settings,
@@ -109,6 +109,26 @@ impl Context {
             .await
             .map_err(|error| store_failure(&error))?;
         Ok((db, artifacts))
+    }
+
+    /// Enters into the audit log what was done beside the store. Where keys are kept away from every store there is no
+    /// log, and none is made.
+    pub(crate) async fn note_in_audit(
+        &self,
+        action: &str,
+        subject: &str,
+        detail: &serde_json::Value,
+    ) -> Result<(), Failure> {
+        let is_own = self.settings.db.from == "default";
+        if is_own && !self.root.join(".tinyops").join("tinyops.db").exists() {
+            return Ok(());
+        }
+        let (db, _) = self.store().await?;
+        let tx = db
+            .begin_audited("note what was done beside the store")
+            .await?;
+        audit::add(&tx, now(), "command line", action, subject, detail).await?;
+        Ok(tx.commit().await?)
     }
 
     /// The fleet over this project's store, with the default policy.

@@ -213,6 +213,7 @@ async fn open(wishes: &Wishes, story: Story, links: Links) -> Result<Opened, Fai
         workshop: workshop.clone(),
         policy: policy(wishes.fans),
         keys: keys.clone(),
+        key_folder: None,
         admin_token: wishes.folder.join(".tinyops").join("admin.token"),
         tls: None,
         loops: Loops {

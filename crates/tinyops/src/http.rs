@@ -3,10 +3,9 @@
 use std::{io, time::Duration};
 
 use serde_json::Value;
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::endpoint::Endpoint;
 
 /// An answer that takes longer is none.
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
@@ -27,9 +26,9 @@ impl Answer {
     }
 }
 
-/// Posts a document to a server, `HOST:PORT`, over a connection of its own.
+/// Posts a document to a server, over a connection of its own.
 pub(crate) async fn post(
-    server: &str,
+    server: &Endpoint,
     path: &str,
     token: Option<&str>,
     document: &Value,
@@ -39,8 +38,8 @@ pub(crate) async fn post(
     in_time(sent).await
 }
 
-/// Posts bytes to a server, `HOST:PORT`, over a connection of its own.
-pub(crate) async fn post_bytes(server: &str, path: &str, body: &[u8]) -> io::Result<Answer> {
+/// Posts bytes to a server, over a connection of its own.
+pub(crate) async fn post_bytes(server: &Endpoint, path: &str, body: &[u8]) -> io::Result<Answer> {
     in_time(exchange(
         server,
         path,
@@ -58,7 +57,7 @@ async fn in_time(exchange: impl Future<Output = io::Result<Answer>>) -> io::Resu
 }
 
 async fn exchange(
-    server: &str,
+    server: &Endpoint,
     path: &str,
     token: Option<&str>,
     content_type: &str,
@@ -68,28 +67,41 @@ async fn exchange(
         format!("Authorization: Bearer {token}\r\n")
     });
     let request = format!(
-        "POST {path} HTTP/1.1\r\nHost: {server}\r\n{authorization}Content-Type: {content_type}\r\n\
+        "POST {path} HTTP/1.1\r\nHost: {}\r\n{authorization}Content-Type: {content_type}\r\n\
          Content-Length: {}\r\nConnection: close\r\n\r\n",
+        server.authority(),
         body.len()
     );
-    let mut stream = TcpStream::connect(server).await?;
+    let mut stream = server.connect().await?;
     stream
         .write_all(&[request.as_bytes(), body].concat())
         .await?;
+    stream.flush().await?;
     let mut answer = Vec::new();
-    stream
-        .take(ANSWER_BYTES_MAX)
-        .read_to_end(&mut answer)
-        .await?;
-    read(&answer).ok_or_else(|| {
-        io::Error::new(
+    let read = stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).await;
+    match (read, read_answer(&answer)) {
+        (_, Some(answer)) => Ok(answer),
+        (Err(error), None) if error.kind() != io::ErrorKind::UnexpectedEof => Err(error),
+        _ => Err(io::Error::new(
             io::ErrorKind::InvalidData,
-            "what answers there does not speak HTTP/1.1",
-        )
-    })
+            no_http(server, &answer),
+        )),
+    }
 }
 
-fn read(answer: &[u8]) -> Option<Answer> {
+/// What answers there instead.
+fn no_http(server: &Endpoint, answer: &[u8]) -> String {
+    match answer {
+        // An alert or a handshake of TLS (RFC 8446, section 5.1), or an end without a word.
+        [0x15 | 0x16, 3, ..] | [] if server.tls().is_none() => format!(
+            "what answers there speaks no plain HTTP: write https://{} if it speaks TLS",
+            server.authority()
+        ),
+        _ => "what answers there does not speak HTTP/1.1".to_owned(),
+    }
+}
+
+fn read_answer(answer: &[u8]) -> Option<Answer> {
     let end = answer.windows(4).position(|four| four == b"\r\n\r\n")?;
     let head = std::str::from_utf8(&answer[..end]).ok()?;
     let mut lines = head.lines();
@@ -131,13 +143,14 @@ mod tests {
 
     #[test]
     fn answers_are_read_whole_or_in_chunks() {
-        let whole = read(b"HTTP/1.1 201 Created\r\nContent-Length: 7\r\n\r\n{\"a\":1}").unwrap();
+        let whole =
+            read_answer(b"HTTP/1.1 201 Created\r\nContent-Length: 7\r\n\r\n{\"a\":1}").unwrap();
         assert_eq!((whole.status, &whole.document()["a"]), (201, &1.into()));
         let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n{\"a\"\r\n3;x=y\r\n:2}\r\n0\r\n\r\n";
-        assert_eq!(read(chunked).unwrap().document()["a"], 2);
+        assert_eq!(read_answer(chunked).unwrap().document()["a"], 2);
         let cut = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n{\"";
-        assert!(read(cut).is_none());
-        assert!(read(b"+OK POP3 ready\r\n\r\n").is_none());
-        assert!(read(b"").is_none());
+        assert!(read_answer(cut).is_none());
+        assert!(read_answer(b"+OK POP3 ready\r\n\r\n").is_none());
+        assert!(read_answer(b"").is_none());
     }
 }

@@ -5,6 +5,7 @@ mod cmd;
 mod config;
 mod context;
 mod demo;
+mod endpoint;
 mod failure;
 mod fan;
 mod http;

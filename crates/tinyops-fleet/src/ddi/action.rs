@@ -257,7 +257,7 @@ impl Fleet {
         device: DeviceId,
         capsule: &Capsule,
     ) -> Result<Option<Vec<u8>>, FleetError> {
-        let Some(keys) = &self.keys else {
+        let Some(keys) = self.keys() else {
             tracing::warn!(%device, "it polls and this server has no director key");
             return Ok(None);
         };

@@ -201,7 +201,7 @@ impl Fleet {
         given: &Confirmation,
         now: Timestamp,
     ) -> Result<(), FleetError> {
-        let tx = self.db.begin("take a user's answer").await?;
+        let tx = self.db.begin_audited("take a user's answer").await?;
         let mut action = action_of(&tx, peer, id).await?;
         match action.state {
             ActionState::Waiting => {}
@@ -247,7 +247,7 @@ impl Fleet {
         given: Option<&AutoConfirm>,
         now: Timestamp,
     ) -> Result<(), FleetError> {
-        let tx = self.db.begin("take a user's consent").await?;
+        let tx = self.db.begin_audited("take a user's consent").await?;
         let device = peer.device.id;
         let Some(mut target) = ddi::of_device(&tx, device).await? else {
             return Err(FleetError::NoDevice(device));

@@ -28,7 +28,7 @@ impl Fleet {
         given: &ConfigData,
         now: Timestamp,
     ) -> Result<(), FleetError> {
-        let tx = self.db.begin("take attributes").await?;
+        let tx = self.db.begin_audited("take attributes").await?;
         let id = peer.device.id;
         let mut device = device::get(&tx, id)
             .await?

@@ -315,7 +315,7 @@ async fn a_release_is_signed_elsewhere_and_taken_in() {
     let unsigned = world.unsigned("esp-eye");
     let request = fleet.signing_request(&unsigned).await.unwrap();
     let detail = serde_json::json!({});
-    let take = async |bytes: &[u8]| fleet.take_signed(bytes, &detail, world.now).await;
+    let take = async |bytes: &[u8]| fleet.take_signed(bytes, &detail, "ana", world.now).await;
     let not_signed = take(&request).await.unwrap_err();
     assert!(matches!(
         not_signed,

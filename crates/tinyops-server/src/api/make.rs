@@ -108,7 +108,7 @@ pub(super) async fn ask_for_run(
         payload: None,
         detail: serde_json::json!({ "asked_by": actor, "reason": wish.reason }),
     };
-    let tx = app.db().begin("ask for a run").await?;
+    let tx = app.db().begin_audited("ask for a run").await?;
     let trigger = trigger::add(&tx, &new, app.now()).await?;
     let (subject, detail) = (trigger.id.to_string(), &trigger.detail);
     audit::add(&tx, app.now(), &actor, "run.ask", &subject, detail).await?;

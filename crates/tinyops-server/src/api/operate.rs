@@ -161,8 +161,8 @@ pub(super) async fn start_rollout(
     let plan = changes.map(|changes| fleet.policy.rollout.changed(&changes));
     let plan = plan.transpose().map_err(FleetError::Plan)?;
     Selector::parse(&wish.selector).map_err(FleetError::Selector)?;
-    let keys = &app.inner().keys;
-    release(fleet, keys, &wish.model, wish.version, app.now()).await?;
+    let keys = fleet.keys().ok_or(FleetError::NoReleaseKey)?;
+    release(fleet, &keys, &wish.model, wish.version, app.now()).await?;
     let wish = Wish {
         model: &wish.model,
         version: wish.version,

@@ -44,6 +44,7 @@ async fn app_at(admin_token: Option<&str>, now: Clock) -> App {
         workshop,
         policy: Policy::default(),
         keys: Keyring::from_seed(&[7; 32]),
+        key_folder: None,
         admin_token: PathBuf::new(),
         tls: None,
         loops: Loops::default(),

@@ -131,7 +131,7 @@ pub(super) async fn leave(
 }
 
 async fn note(app: &App, who: &Who, action: &str) -> Result<(), FleetError> {
-    let tx = app.db().begin(action_name(action)).await?;
+    let tx = app.db().begin_audited(action_name(action)).await?;
     let detail = serde_json::json!({ "role": who.role() });
     audit::add(&tx, app.now(), &who.name(), action, "pages", &detail).await?;
     Ok(tx.commit().await?)

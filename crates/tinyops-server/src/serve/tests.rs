@@ -15,6 +15,7 @@ use tinyops_wire::{Envelope, Frame};
 
 use super::*;
 use crate::mqtt::up_topic;
+use crate::tls;
 
 async fn config(folder: &Path) -> Config {
     let workshop = Workshop {
@@ -34,6 +35,7 @@ async fn config(folder: &Path) -> Config {
         workshop,
         policy: Policy::default(),
         keys: Keyring::from_seed(&[7; 32]),
+        key_folder: None,
         admin_token: folder.join("admin-token"),
         tls: None,
         loops: Loops {
@@ -589,5 +591,104 @@ async fn both_listeners_speak_tls() {
     }
     let db = running.app().db();
     assert_eq!(report::count(db).await.unwrap(), 1);
+    running.stop().await;
+}
+
+/// A client that trusts this certificate alone; how its handshake with HTTPS ends.
+async fn handshake(
+    address: SocketAddr,
+    trusted: &Path,
+) -> io::Result<tokio_rustls::client::TlsStream<tokio::net::TcpStream>> {
+    use rustls::pki_types::pem::PemObject as _;
+    let mut roots = rustls::RootCertStore::empty();
+    let root = rustls::pki_types::CertificateDer::from_pem_file(trusted).unwrap();
+    roots.add(root).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let client = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let tcp = tokio::net::TcpStream::connect(address).await?;
+    let name = "localhost".try_into().unwrap();
+    tokio_rustls::TlsConnector::from(Arc::new(client))
+        .connect(name, tcp)
+        .await
+}
+
+#[tokio::test]
+async fn a_renewed_certificate_is_taken_up_and_connections_stay() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    let folder = tempfile::tempdir().unwrap();
+    let files = tls::tests::files(folder.path(), "server", (2020, 2051));
+    let old = folder.path().join("old.pem");
+    std::fs::copy(&files.certificate, &old).unwrap();
+    let mut config = config(folder.path()).await;
+    config.tls = Some(files.clone());
+    // Only what is asked for: the files' times do not matter here.
+    config.loops.tick = Duration::from_secs(3600);
+    let running = serve(config).await.unwrap();
+    let mut standing = handshake(running.http, &old).await.unwrap();
+    let mqtt = running.mqtt.unwrap();
+    handshake(mqtt, &old).await.unwrap();
+
+    // Something that is no certificate: the old one serves on.
+    std::fs::write(&files.certificate, "no certificate").unwrap();
+    running.reload();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    handshake(running.http, &old).await.unwrap();
+
+    let renewed = tls::tests::files(folder.path(), "server", (2021, 2052));
+    running.reload();
+    let begun = Instant::now();
+    while handshake(running.http, &renewed.certificate).await.is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(5), "taken up");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    handshake(mqtt, &renewed.certificate).await.unwrap();
+    handshake(running.http, &old).await.unwrap_err();
+    let request = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    standing.write_all(request).await.unwrap();
+    let mut answer = String::new();
+    standing.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_key_set_that_is_put_in_force_is_taken_up_without_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = tinyops_fleet::KeyFolder::new(folder.path());
+    let mut seed = 0;
+    let mut seeds = || {
+        seed += 1;
+        [seed; 32]
+    };
+    let mut config = config(folder.path()).await;
+    config.keys = keys.open_or_make(&mut seeds).unwrap();
+    config.key_folder = Some(folder.path().to_owned());
+    let running = serve(config).await.unwrap();
+    let fleet = running.app().fleet();
+    let key_set = || fleet.keys().unwrap().trust.keys.sequence;
+    assert_eq!(key_set(), 1);
+    let director = tinyops_fleet::keys::Role::Director;
+    let proposed = keys.rotate(director, None, true, &[99; 32]).unwrap();
+    keys.install(&proposed.signed).unwrap();
+    let becomes = async |expected: u32| {
+        let begun = Instant::now();
+        while key_set() != expected {
+            assert!(begun.elapsed() < Duration::from_secs(5), "{}", key_set());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    becomes(2).await;
+    let signs = fleet.keys().unwrap().director.verifying_key();
+    assert_eq!(proposed.set.director.keys(), [signs]);
+    // What cannot be read leaves the keys of before in force.
+    std::fs::write(keys.key_set_file(), b"no key set").unwrap();
+    running.reload();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(key_set(), 2);
     running.stop().await;
 }

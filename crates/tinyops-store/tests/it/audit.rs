@@ -232,3 +232,37 @@ fn access_tokens() {
         );
     });
 }
+
+/// The chain makes one row of them all: over PostgreSQL, too, none may fail because another was faster.
+#[test]
+fn many_audited_transactions_at_once_all_succeed_and_keep_one_chain() {
+    on_every_backend(|db, url| async move {
+        let writers = 12;
+        let tasks: Vec<_> = (0..writers)
+            .map(|writer| {
+                let db = db.clone();
+                tokio::spawn(async move {
+                    for turn in 0..5 {
+                        let tx = db.begin_audited("test").await.unwrap();
+                        // What it does depends on what it reads, as everywhere.
+                        let seen = audit::about(&tx, "row", 1000).await.unwrap().len();
+                        let detail = json!({ "writer": writer, "turn": turn, "seen": seen });
+                        audit::add(&tx, NOW, "test", "row.count", "row", &detail)
+                            .await
+                            .unwrap();
+                        tx.commit().await.unwrap();
+                    }
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+        let chain = audit::walk(&db).await.unwrap();
+        assert_eq!((chain.entry_count, chain.broken_at), (60, None), "{url}");
+        let mut entries = audit::behind(&db, None, 100).await.unwrap();
+        entries.sort_by_key(|entry| entry.id);
+        let seen = entries.iter().map(|entry| entry.detail["seen"].as_u64());
+        assert!(seen.eq((0..60).map(Some)), "one after the other: {url}");
+    });
+}

@@ -26,6 +26,7 @@ use self::{
 use crate::{
     cmd::serve::open_keys,
     context::{Context, now, store_failure},
+    endpoint::{Endpoint, Protocol},
     failure::{Exit, Failure},
     virtual_device::{BLOCK_BYTES, Down, Inbox, Line, Link, Response, Room, VirtualDevice, Way},
 };
@@ -65,9 +66,12 @@ struct Who {
     /// Devices that it is compared with, when it enrols without a class token or claim
     #[arg(long, default_value = "default", conflicts_with_all = ["class_token", "claim"])]
     cohort: String,
-    /// Where the server's HTTP is [default: as `tinyops config` says]
-    #[arg(long, value_name = "ADDRESS")]
-    server: Option<SocketAddr>,
+    /// Where the server's HTTP is: HOST:PORT, or https://HOST:PORT [default: as `tinyops config` says]
+    #[arg(long, value_name = "URL")]
+    server: Option<String>,
+    /// PEM file of those who sign the server's certificate, for https and mqtts
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
 }
 
 /// Enrol a virtual device, and let it do nothing more
@@ -107,9 +111,9 @@ struct Run {
     /// Windows between two reports
     #[arg(long, default_value_t = 24)]
     report_every: u32,
-    /// Where the server's MQTT is [default: as `tinyops config` says]
-    #[arg(long, value_name = "ADDRESS")]
-    mqtt: Option<SocketAddr>,
+    /// Where the server's MQTT is: HOST:PORT, or mqtts://HOST:PORT [default: as `tinyops config` says]
+    #[arg(long, value_name = "URL")]
+    mqtt: Option<String>,
     /// Gateway to speak to instead of MQTT, over the serial link in a TCP stream: where `tinyops gateway --listen` listens
     #[arg(long, value_name = "ADDRESS", conflicts_with = "mqtt")]
     line: Option<SocketAddr>,
@@ -160,12 +164,17 @@ async fn live(context: &Context, args: &Run) -> Result<(), Failure> {
     let ram_bytes = board.ram_free_bytes();
     let board = board.id.leak();
     let chip = chip(context, &args.who, board)?;
+    let ca = args.who.ca.as_deref();
+    let server = http(context, &args.who)?;
+    let mqtt = args.mqtt.as_ref().unwrap_or(&context.settings.mqtt.value);
+    let mqtt = Endpoint::parse(Protocol::Mqtt, mqtt, ca)?;
+    Endpoint::check_ca(ca, &[&server, &mqtt])?;
     let trust = open_keys(&context.keys())?.trust;
     let Enrolled {
         device,
         key,
         first_uplink,
-    } = enrolled(context, &args.who, board, &chip, &trust).await?;
+    } = enrolled(&args.who, board, (&chip, &server), &trust).await?;
     let config = Config {
         device,
         key: key.clone(),
@@ -189,12 +198,15 @@ async fn live(context: &Context, args: &Run) -> Result<(), Failure> {
     let (way, (link, inbox)) = match args.line {
         Some(gateway) => {
             let (line, inbox) = Line::open(gateway);
-            (gateway, (Way::Line(line), inbox))
+            (gateway.to_string(), (Way::Line(line), inbox))
         }
         None => {
-            let mqtt = address(args.mqtt, &context.settings.mqtt.value)?;
-            let (link, inbox) = Link::open(mqtt, device, &key);
-            (mqtt, (Way::Mqtt(link), inbox))
+            if mqtt.tls().is_some() {
+                // What no repetition could heal is said at once, instead of trying on for ever.
+                believable(&mqtt).await?;
+            }
+            let (link, inbox) = Link::open(&mqtt, device, &key);
+            (mqtt.to_string(), (Way::Mqtt(link), inbox))
         }
     };
     context
@@ -222,22 +234,36 @@ fn chip(context: &Context, who: &Who, board: &str) -> Result<Chip, Failure> {
     Chip::open(&who.identity.clone().unwrap_or_else(usual), Room::LARGE)
 }
 
+/// Refuses a server whose certificate proves nothing; one that is away for now may come.
+async fn believable(server: &Endpoint) -> Result<(), Failure> {
+    match server.connect().await {
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+            Err(Failure::environment(format!("no connection to {server}")).cause(&error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The server's HTTP.
+fn http(context: &Context, who: &Who) -> Result<Endpoint, Failure> {
+    let text = who.server.as_ref().unwrap_or(&context.settings.http.value);
+    Endpoint::parse(Protocol::Http, text, who.ca.as_deref())
+}
+
 /// Lets the device enrol, if it has not before.
 async fn enrolled(
-    context: &Context,
     who: &Who,
     board: &str,
-    chip: &Chip,
+    (chip, server): (&Chip, &Endpoint),
     trust: &Trust,
 ) -> Result<Enrolled, Failure> {
-    let server = address(who.server, &context.settings.http.value)?;
     let credential = match (&who.class_token, &who.claim) {
         (Some(path), _) => Some(Credential::token(path)?),
         (None, Some(path)) => Some(Credential::claim(path)?),
         (None, None) => None,
     };
     let asking = Asking {
-        server: &server.to_string(),
+        server,
         board,
         device: who.id,
         trust,
@@ -254,7 +280,9 @@ async fn enrol_only(context: &Context, who: &Who) -> Result<(), Failure> {
     })?;
     let chip = chip(context, who, &board)?;
     let trust = open_keys(&context.keys())?.trust;
-    let enrolled = enrolled(context, who, &board, &chip, &trust).await?;
+    let server = http(context, who)?;
+    Endpoint::check_ca(who.ca.as_deref(), &[&server])?;
+    let enrolled = enrolled(who, &board, (&chip, &server), &trust).await?;
     let view = serde_json::json!({ "device": enrolled.device.to_string(), "board": board });
     context
         .terminal
@@ -374,17 +402,6 @@ impl Body<'_> {
 
 fn now_ms() -> u64 {
     now().0.try_into().unwrap_or(0)
-}
-
-fn address(flag: Option<SocketAddr>, setting: &str) -> Result<SocketAddr, Failure> {
-    flag.map_or_else(
-        || {
-            setting
-                .parse()
-                .map_err(|_| Failure::question(format!("`{setting}` is no address")))
-        },
-        Ok,
-    )
 }
 
 /// Readings from the recording, or from standard input, on a thread of their own.

@@ -15,7 +15,12 @@ use self::{
     line::{Framing, Place},
     upstream::Upstream,
 };
-use crate::{cmd::serve::stop_asked, context::Context, failure::Failure};
+use crate::{
+    cmd::serve::stop_asked,
+    context::Context,
+    endpoint::{Endpoint, Protocol},
+    failure::Failure,
+};
 
 /// Carry devices on serial lines and TCP streams to a server
 ///
@@ -25,7 +30,7 @@ use crate::{cmd::serve::stop_asked, context::Context, failure::Failure};
 /// itself is stopped then.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example: tinyops gateway --tty /dev/ttyACM0 --tty /dev/ttyUSB0 --server 10.0.0.2:8420"
+    after_help = "Example: tinyops gateway --tty /dev/ttyACM0 --tty /dev/ttyUSB0 --server https://hall.example:8420 --ca ca.pem"
 )]
 pub(crate) struct Gateway {
     /// Serial port with devices, 8N1 without flow control; may be given several times
@@ -43,9 +48,12 @@ pub(crate) struct Gateway {
     /// Lines are consoles that speak SMP (mcumgr), asked for envelopes in a group of their own
     #[arg(long)]
     smp: bool,
-    /// Where the server's HTTP is [default: as `tinyops config` says]
-    #[arg(long, value_name = "HOST:PORT")]
+    /// Where the server's HTTP is: HOST:PORT, or https://HOST:PORT [default: as `tinyops config` says]
+    #[arg(long, value_name = "URL")]
     server: Option<String>,
+    /// PEM file of those who sign the server's certificate, for https
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// File with the token that the server asks of gateways when it is not on loopback
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -88,6 +96,9 @@ pub(crate) async fn run(context: &Context, args: &Gateway) -> Result<(), Failure
             "`--tty /dev/ttyACM0` opens a serial port, `--tcp HOST:PORT` connects, `--listen ADDRESS` accepts",
         ));
     }
+    let server = args.server.as_ref().unwrap_or(&context.settings.http.value);
+    let server = Endpoint::parse(Protocol::Http, server, args.ca.as_deref())?;
+    Endpoint::check_ca(args.ca.as_deref(), &[&server])?;
     let hub = Arc::new(Hub::new(args.queue_kib as usize * 1024));
     let framing = if args.smp {
         Framing::Smp
@@ -111,14 +122,10 @@ pub(crate) async fn run(context: &Context, args: &Gateway) -> Result<(), Failure
         tasks.spawn(line::keep(place, framing, Arc::clone(&hub)));
     }
     let upstream = Upstream {
-        server: match &args.server {
-            Some(server) => server.clone(),
-            None => context.settings.http.value.clone(),
-        },
+        server: server.clone(),
         token: args.token_file.as_ref().map(token).transpose()?,
         poll: Duration::from_millis(args.poll_ms),
     };
-    let server = upstream.server.clone();
     let carrying = Arc::clone(&hub);
     tasks.spawn(async move { upstream.keep(carrying).await });
     context.terminal.note(format_args!(
@@ -163,7 +170,7 @@ impl Local {
         let address = listener.local_addr()?;
         let hub = Arc::new(Hub::new(1024 * 1024));
         let upstream = Upstream {
-            server: server.to_string(),
+            server: Endpoint::plain(Protocol::Http, server),
             token: None,
             poll,
         };

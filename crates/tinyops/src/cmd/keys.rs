@@ -113,16 +113,47 @@ pub(crate) async fn run(context: &Context, args: &Keys) -> Result<(), Failure> {
     let folder = KeyFolder::new(&context.keys());
     match &args.verb {
         Verb::Show(_) => show(context, &folder).await,
-        Verb::New(args) => new(context, &folder, args),
+        Verb::New(args) => {
+            let made = new(context, &folder, args)?;
+            let detail = serde_json::json!({ "roots": args.roots, "threshold": args.threshold });
+            note(context, "keys.new", &made, detail).await
+        }
         Verb::Rotate(args) => {
             let proposed = folder.rotate(args.role, args.public, args.take_back, &seed())?;
-            settle(context, &folder, &proposed)
+            let settled = settle(context, &folder, &proposed)?;
+            let detail = serde_json::json!({
+                "role": args.role.as_str(), "takes_back": args.take_back,
+            });
+            note(context, "keys.rotate", &settled, detail).await
         }
-        Verb::TakeBack(args) => settle(context, &folder, &folder.take_back(args.key)?),
-        Verb::Sign(args) => sign(context, &folder, args),
-        Verb::Install(args) => install(context, &folder, args),
+        Verb::TakeBack(args) => {
+            let settled = settle(context, &folder, &folder.take_back(args.key)?)?;
+            let detail = serde_json::json!({ "key": args.key.to_string() });
+            note(context, "keys.take_back", &settled, detail).await
+        }
+        Verb::Sign(args) => {
+            let signed = sign(context, &folder, args)?;
+            note(context, "keys.sign", &signed, serde_json::json!({})).await
+        }
+        Verb::Install(args) => {
+            let installed = install(context, &folder, args)?;
+            note(context, "keys.install", &installed, serde_json::json!({})).await
+        }
         Verb::Export(args) => export(context, &folder, args),
     }
+}
+
+/// Enters what became of a key set into the audit log, if there is one here.
+async fn note(
+    context: &Context,
+    action: &str,
+    view: &SetView,
+    mut detail: serde_json::Value,
+) -> Result<(), Failure> {
+    detail["in_force"] = view.in_force.into();
+    detail["signatures"] = view.signatures.into();
+    let subject = format!("key set {}", view.key_set);
+    context.note_in_audit(action, &subject, &detail).await
 }
 
 #[derive(Serialize)]
@@ -309,7 +340,7 @@ fn trust(folder: &KeyFolder) -> Result<Trust, Failure> {
     })
 }
 
-fn new(context: &Context, folder: &KeyFolder, args: &New) -> Result<(), Failure> {
+fn new(context: &Context, folder: &KeyFolder, args: &New) -> Result<SetView, Failure> {
     if folder.trust()?.is_some() {
         return Err(Failure::question("there is a key set here already")
             .hint("`tinyops keys rotate` replaces a key"));
@@ -347,7 +378,7 @@ struct SetView {
     file: Option<String>,
 }
 
-fn tell(context: &Context, trust: &Trust) -> Result<(), Failure> {
+fn tell(context: &Context, trust: &Trust) -> Result<SetView, Failure> {
     let view = SetView {
         key_set: trust.keys.sequence,
         in_force: true,
@@ -360,19 +391,19 @@ fn tell(context: &Context, trust: &Trust) -> Result<(), Failure> {
         .answer(&view, || format!("Key set {} is in force\n", view.key_set));
     context
         .terminal
-        .note("a server that is running takes it up when it is started again");
-    Ok(())
+        .note("a server that runs here takes it up within a second");
+    Ok(view)
 }
 
 /// Puts a key set in force, or says who has to sign it yet.
-fn settle(context: &Context, folder: &KeyFolder, proposed: &Proposed) -> Result<(), Failure> {
+fn settle(context: &Context, folder: &KeyFolder, proposed: &Proposed) -> Result<SetView, Failure> {
     if proposed.found >= proposed.needed {
         return tell(context, &folder.install(&proposed.signed)?);
     }
     wait(context, &context.keys().join(PROPOSED), proposed)
 }
 
-fn wait(context: &Context, path: &Path, proposed: &Proposed) -> Result<(), Failure> {
+fn wait(context: &Context, path: &Path, proposed: &Proposed) -> Result<SetView, Failure> {
     context.write(path, &proposed.signed)?;
     let view = SetView {
         key_set: proposed.set.sequence,
@@ -390,10 +421,10 @@ fn wait(context: &Context, path: &Path, proposed: &Proposed) -> Result<(), Failu
     context.terminal.note(format_args!(
         "`tinyops keys sign FILE` adds those of other root keys, `tinyops keys install FILE` puts it in force"
     ));
-    Ok(())
+    Ok(view)
 }
 
-fn sign(context: &Context, folder: &KeyFolder, args: &Sign) -> Result<(), Failure> {
+fn sign(context: &Context, folder: &KeyFolder, args: &Sign) -> Result<SetView, Failure> {
     let proposed = folder.sign(&read(&args.file)?)?;
     for (role, keys) in [
         ("release", proposed.set.release),
@@ -408,7 +439,7 @@ fn sign(context: &Context, folder: &KeyFolder, args: &Sign) -> Result<(), Failur
     wait(context, &args.file, &proposed)
 }
 
-fn install(context: &Context, folder: &KeyFolder, args: &Install) -> Result<(), Failure> {
+fn install(context: &Context, folder: &KeyFolder, args: &Install) -> Result<SetView, Failure> {
     if let Some(roots) = &args.roots {
         std::fs::create_dir_all(context.keys()).map_err(|error| {
             Failure::environment(format!("cannot make `{}`", context.keys().display()))

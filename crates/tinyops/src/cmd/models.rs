@@ -321,7 +321,7 @@ async fn apply(
     action: &'static str,
     moves: Vec<(Model, Stage)>,
 ) -> Result<Vec<Move>, Failure> {
-    let tx = db.begin(action).await?;
+    let tx = db.begin_audited(action).await?;
     let mut done = Vec::with_capacity(moves.len());
     for (mut model, stage) in moves {
         model.stage = stage;

@@ -179,7 +179,7 @@ async fn import(context: &Context, args: &Import) -> Result<Vec<CapsuleView>, Fa
     let mut views = Vec::new();
     for file in &args.files {
         let bytes = read(file)?;
-        admit(&fleet, &bytes, now())
+        admit(&fleet, &bytes, "command line", now())
             .await
             .map_err(|error| Failure::from(error).because(format!("`{}`", file.display())))?;
         views.push(CapsuleView::of(file, &bytes)?);

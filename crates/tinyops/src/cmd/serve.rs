@@ -2,7 +2,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::Serialize;
 use tinyops_fleet::{KeyFolder, Keyring, Policy, enrol::Entropy};
-use tinyops_server::{Config, Loops, TlsFiles, serve};
+use tinyops_server::{Config, Loops, Running, TlsFiles, serve};
 
 use crate::{
     config::Setting,
@@ -54,6 +54,7 @@ pub(crate) async fn run(context: &Context, args: &Serve) -> Result<(), Failure> 
         workshop,
         policy: Policy::default(),
         keys: open_keys(&folder)?,
+        key_folder: Some(folder.clone()),
         admin_token: folder.join("admin.token"),
         tls: args
             .tls_cert
@@ -80,9 +81,25 @@ pub(crate) async fn run(context: &Context, args: &Serve) -> Result<(), Failure> 
         )
     });
     terminal.note("Ctrl-C stops the server; what was acknowledged is stored.");
-    stop_asked().await;
+    tokio::select! {
+        () = stop_asked() => {}
+        () = reloads(&running) => {}
+    }
     running.stop().await;
     Ok(())
+}
+
+/// Lets the server look at its files at every SIGHUP; it looks by itself every second, too.
+async fn reloads(running: &Running) {
+    #[cfg(unix)]
+    if let Ok(mut hangups) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())
+    {
+        while hangups.recv().await.is_some() {
+            running.reload();
+        }
+    }
+    let _ = running;
+    std::future::pending().await
 }
 
 /// The keys of a project, made on first use.

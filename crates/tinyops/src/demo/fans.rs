@@ -25,6 +25,7 @@ use super::{
     score::{Record, Score},
 };
 use crate::{
+    endpoint::{Endpoint, Protocol},
     fan::{AXES, Condition, RATE_HZ},
     virtual_device::{
         AIR_BLOCK_BYTES, AIR_ROOM, Air, BLOCK_BYTES, Down, Inbox, Line, Link, Response, Rhythm,
@@ -116,7 +117,8 @@ impl Doors {
                 (Way::Air(air), inbox)
             }
             _ => {
-                let (link, inbox) = Link::open(self.mqtt, device, key);
+                let (link, inbox) =
+                    Link::open(&Endpoint::plain(Protocol::Mqtt, self.mqtt), device, key);
                 (Way::Mqtt(link), inbox)
             }
         }

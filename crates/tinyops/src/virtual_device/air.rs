@@ -22,7 +22,10 @@ use tinyops_wire::{
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::way::{Down, Inbox};
-use crate::http;
+use crate::{
+    endpoint::{Endpoint, Protocol},
+    http,
+};
 
 /// Near a gateway.
 const SPREADING_FACTOR: u8 = 7;
@@ -63,7 +66,7 @@ impl Air {
         let (inbox, receiver) = mpsc::channel(256);
         let said = Arc::new(AtomicU64::new(0));
         let session = Session {
-            server: server.to_string(),
+            server: Endpoint::plain(Protocol::Http, server),
             device,
             radio: Radio::new(device, key.clone()),
             frame_counter: 0,
@@ -99,7 +102,7 @@ impl Drop for Air {
 
 /// A device's session with the network.
 struct Session {
-    server: String,
+    server: Endpoint,
     device: DeviceId,
     radio: Radio,
     frame_counter: u32,

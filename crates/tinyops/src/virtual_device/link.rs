@@ -1,7 +1,6 @@
 //! A device's link to a server: MQTT, as a client of its own.
 
 use std::{
-    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -9,12 +8,16 @@ use std::{
     time::Duration,
 };
 
-use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Packet, QoS};
+use rumqttc::{
+    AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, Packet, QoS, TlsConfiguration,
+    TlsError, Transport,
+};
 use tinyops_fleet::enrol::device_password;
 use tinyops_wire::{DeviceId, DeviceKey};
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::way::{Down, Inbox};
+use crate::endpoint::Endpoint;
 
 /// A publication that is not stored after this long is taken as lost.
 const STORED_WITHIN: Duration = Duration::from_secs(10);
@@ -30,12 +33,13 @@ pub(crate) struct Link {
 
 impl Link {
     /// Connects, and connects again whenever the connection breaks.
-    pub(crate) fn open(server: SocketAddr, device: DeviceId, key: &DeviceKey) -> (Self, Inbox) {
-        let mut options = MqttOptions::new(
-            format!("virtual-{device}"),
-            server.ip().to_string(),
-            server.port(),
-        );
+    pub(crate) fn open(server: &Endpoint, device: DeviceId, key: &DeviceKey) -> (Self, Inbox) {
+        let mut options =
+            MqttOptions::new(format!("virtual-{device}"), server.host(), server.port());
+        if let Some(config) = server.tls() {
+            let config = TlsConfiguration::Rustls(Arc::clone(config));
+            options.set_transport(Transport::Tls(config));
+        }
         options
             .set_credentials(device.to_string(), device_password(key, device))
             .set_keep_alive(Duration::from_secs(30))
@@ -45,6 +49,7 @@ impl Link {
         let stored = Arc::new(AtomicU64::new(0));
         let pump = tokio::spawn(pump(
             events,
+            server.clone(),
             client.clone(),
             format!("t/{device}/down"),
             inbox,
@@ -89,14 +94,17 @@ impl Drop for Link {
 
 async fn pump(
     mut events: EventLoop,
+    server: Endpoint,
     client: AsyncClient,
     down: String,
     inbox: mpsc::Sender<Down>,
     stored: Arc<AtomicU64>,
 ) {
+    let mut is_well = true;
     loop {
         match events.poll().await {
             Ok(Event::Incoming(Packet::ConnAck(_))) => {
+                is_well = true;
                 // A queue of 64 has room: nothing is published before the connection stands.
                 if client.try_subscribe(&down, QoS::AtLeastOnce).is_err() {
                     tracing::warn!(topic = down, "could not subscribe");
@@ -113,9 +121,28 @@ async fn pump(
             }
             Ok(_) => {}
             Err(error) => {
-                tracing::debug!(%error, "connection lost");
+                let why = explained(&server, error);
+                if std::mem::replace(&mut is_well, false) {
+                    tracing::warn!(%server, why, "no MQTT connection; it is tried again");
+                }
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
         }
+    }
+}
+
+/// What keeps a connection from standing, in words.
+fn explained(server: &Endpoint, error: ConnectionError) -> String {
+    match error {
+        ConnectionError::Tls(TlsError::Io(error)) => server.explained(error).to_string(),
+        ConnectionError::ConnectionRefused(code) => format!("the server refused it: {code:?}"),
+        ConnectionError::Io(error) => error.to_string(),
+        error if server.tls().is_none() => {
+            format!(
+                "{error}; write mqtts://{} if it speaks TLS",
+                server.authority()
+            )
+        }
+        error => error.to_string(),
     }
 }

@@ -1,5 +1,6 @@
 //! The built binary in a folder of its own: what a person or a script sees of it.
 
+mod audited;
 mod boards;
 mod compare;
 mod enrolment;
@@ -18,5 +19,6 @@ mod refusals;
 mod running;
 mod shape;
 mod shipping;
+mod tls;
 mod tune;
 mod workplace;

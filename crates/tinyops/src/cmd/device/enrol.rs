@@ -12,6 +12,7 @@ use tinyops_wire::{
 use super::chip::{Chip, Identity};
 use crate::{
     cmd::claims::ClaimFile,
+    endpoint::Endpoint,
     failure::{Exit, Failure},
     http,
 };
@@ -62,8 +63,7 @@ impl Credential {
 
 /// Where the device asks, and with what.
 pub(super) struct Asking<'a> {
-    /// The server, `HOST:PORT`.
-    pub(super) server: &'a str,
+    pub(super) server: &'a Endpoint,
     pub(super) board: &'a str,
     /// The id that it asks for, if any.
     pub(super) device: Option<DeviceId>,
@@ -166,7 +166,7 @@ impl Asking<'_> {
     }
 }
 
-fn unreachable(server: &str, error: &std::io::Error) -> Failure {
+fn unreachable(server: &Endpoint, error: &std::io::Error) -> Failure {
     Failure::environment(format!("no server answers at {server}"))
         .cause(error)
         .hint("`tinyops serve` starts one, `--server ADDRESS` looks elsewhere")

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tinyops_wire::DeviceId;
 
 use super::{backoff::Backoff, hub::Hub};
-use crate::http;
+use crate::{endpoint::Endpoint, http};
 
 /// Envelopes of one exchange at most.
 const BATCH_COUNT: usize = 64;
@@ -15,8 +15,7 @@ const BATCH_BYTES: usize = 16 * 1024;
 
 /// Where the server is and how to speak to it.
 pub(super) struct Upstream {
-    /// `HOST:PORT`
-    pub(super) server: String,
+    pub(super) server: Endpoint,
     pub(super) token: Option<String>,
     /// Time between two questions what devices are owed.
     pub(super) poll: Duration,
@@ -44,7 +43,7 @@ impl Upstream {
             match self.exchange(&hub, again).await {
                 Ok(is_empty) => {
                     if !std::mem::replace(&mut was_well, true) {
-                        tracing::info!(server = self.server, "the server answers again");
+                        tracing::info!(server = %self.server, "the server answers again");
                     }
                     (backoff, again) = (Backoff::default(), false);
                     if is_empty {
@@ -54,7 +53,7 @@ impl Upstream {
                 Err(why) => {
                     hub.failed();
                     if std::mem::replace(&mut was_well, false) {
-                        tracing::warn!(server = self.server, %why, "no exchange; envelopes wait");
+                        tracing::warn!(server = %self.server, %why, "no exchange; envelopes wait");
                     }
                     again = true;
                     tokio::time::sleep(backoff.next()).await;

@@ -85,7 +85,8 @@ async fn a_client_installs_what_its_rollout_offers() {
         assert_eq!(String::from_utf8(line.bytes).unwrap(), expected);
         files.push(file.bytes);
     }
-    let keys = &site.app.inner().keys.trust.keys;
+    let keyring = site.app.fleet().keys().unwrap();
+    let keys = &keyring.trust.keys;
     let capsule = Capsule::verify(&files[0], keys.release.keys()).unwrap();
     let statement = Statement::verify(&files[1], keys.director.keys()).unwrap();
     assert_eq!(statement.device, site.devices[0].0);
@@ -409,7 +410,7 @@ async fn a_device_says_what_it_has_and_that_it_went_back() {
     }
     // Version 2 is signed, and the device has it from elsewhere.
     let fleet = site.app.fleet();
-    crate::release(fleet, &site.app.inner().keys, "fan", 2, NOW)
+    crate::release(fleet, &site.app.fleet().keys().unwrap(), "fan", 2, NOW)
         .await
         .unwrap();
     assert_eq!(
@@ -520,7 +521,8 @@ async fn clients_of_one_artifact_get_both_files_in_one() {
     let members = members_of(&archive);
     let names: Vec<&str> = members.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["sw-description", "fan.capsule", "fan.statement"]);
-    let keys = &site.app.inner().keys.trust.keys;
+    let keyring = site.app.fleet().keys().unwrap();
+    let keys = &keyring.trust.keys;
     Capsule::verify(&members[1].1, keys.release.keys()).unwrap();
     Statement::verify(&members[2].1, keys.director.keys()).unwrap();
     let description = String::from_utf8(members[0].1.clone()).unwrap();

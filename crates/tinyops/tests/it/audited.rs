@@ -1,0 +1,245 @@
+//! Every verb that changes something leaves an entry in the audit log that says who, what and to what.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use tinyops_store::{
+    Db, ModelId, Timestamp,
+    alert::{self, NewAlert},
+    drift::Scope,
+};
+
+use crate::workplace::{SETTINGS, Workplace};
+
+/// Verbs that change nothing in a store: they look, write files that were asked for, or work where no store is.
+const UNAUDITED: &[&str] = &[
+    "alerts ls",
+    "audit export",
+    "audit ls",
+    "audit verify",
+    "boards",
+    "claims authority",
+    "claims ls",
+    "claims make",
+    "compare",
+    "compile",
+    "completions",
+    "config",
+    "data add",
+    "data diff",
+    "data ls",
+    "data show",
+    "data status",
+    "data validate",
+    "demo",
+    // What they send is audited by the server.
+    "device enrol",
+    "device run",
+    "devices ls",
+    "devices show",
+    "devices token ls",
+    "doctor",
+    "fleet simulate",
+    "gateway",
+    "import",
+    "init",
+    "keys export",
+    "keys show",
+    "models card",
+    "models export",
+    "models lineage",
+    "models ls",
+    "models show",
+    "monitor",
+    "ops",
+    "predict",
+    "release request",
+    "release sign",
+    "rollout ls",
+    "rollout show",
+    "serve",
+    "smoke",
+    "tokens ls",
+];
+
+/// The leaves of the tree of verbs, as their help tells them.
+fn verbs(place: &Workplace, under: &[&str]) -> Vec<String> {
+    let help = place.check(&[under, &["--help"]].concat(), 0).stdout;
+    let names: Vec<&str> = help
+        .lines()
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|verb| *verb != "help")
+        .collect();
+    if names.is_empty() {
+        return vec![under.join(" ")];
+    }
+    let below = |name: &&str| verbs(place, &[under, &[*name]].concat());
+    names.iter().flat_map(below).collect()
+}
+
+fn entries(place: &Workplace) -> Vec<Value> {
+    let listed = place.check(&["audit", "ls", "--limit", "1000", "--json"], 0);
+    listed.json()["entries"].as_array().unwrap().clone()
+}
+
+struct Walk {
+    place: Workplace,
+    walked: BTreeSet<String>,
+}
+
+impl Walk {
+    /// Runs a verb and looks for its entry; what the verb answered.
+    #[track_caller]
+    fn step(&mut self, verb: &str, args: &[&str], action: &str, subject: &str) -> Value {
+        let verb_words: Vec<&str> = verb.split(' ').collect();
+        let before = self.count();
+        let all = [&verb_words[..], args, &["--json"]].concat();
+        let answer = self.place.check(&all, 0);
+        let new = self.count() - before;
+        assert!(new > 0, "{verb} leaves no entry");
+        let entries = entries(&self.place);
+        let is_it = |entry: &&Value| {
+            entry["action"] == action && (subject.is_empty() || entry["subject"] == subject)
+        };
+        let found = entries.iter().take(new).find(is_it);
+        let entry =
+            found.unwrap_or_else(|| panic!("{verb}: no `{action}` of `{subject}` in {entries:?}"));
+        assert_eq!(entry["actor"], "command line", "{verb}: {entry}");
+        assert_ne!(entry["subject"], "", "{verb}: {entry}");
+        self.walked.insert(verb.to_owned());
+        serde_json::from_str(&answer.stdout).unwrap_or(Value::Null)
+    }
+
+    fn count(&self) -> usize {
+        match self.place.path(".tinyops/tinyops.db").exists() {
+            true => entries(&self.place).len(),
+            false => 0,
+        }
+    }
+}
+
+fn raise_alert(place: &Workplace) {
+    let url = format!("sqlite:{}", place.path(".tinyops/tinyops.db").display());
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let db = Db::open(&url).await.unwrap();
+        let tx = db.begin("test").await.unwrap();
+        let alarm = NewAlert {
+            scope: Scope::Cohort("hall-2@11111111".into()),
+            model: ModelId(0x1111_1111),
+            advice: "look".into(),
+            detail: json!({}),
+        };
+        alert::raise(&tx, &alarm, Timestamp(1)).await.unwrap();
+        tx.commit().await.unwrap();
+    });
+}
+
+#[test]
+fn every_verb_that_changes_something_leaves_an_entry() {
+    let place = Workplace::fans();
+    let known = verbs(&place, &[]);
+    let mut walk = Walk {
+        place,
+        walked: BTreeSet::new(),
+    };
+    walk.step("run", &[], "run.start", "");
+    let new = ["--roots", "2", "--threshold", "1"];
+    walk.step("keys new", &new, "keys.new", "key set 1");
+    let first = ["fan@1", "--yes"];
+    walk.step("models promote", &first, "model.promote", "fan@1");
+    walk.place.write(
+        "tinyops.toml",
+        &SETTINGS.replace("epochs = 200", "epochs = 201"),
+    );
+    walk.step("run", &[], "model.register", "fan@2");
+    let second = ["fan@2", "--yes"];
+    walk.step("models promote", &second, "model.promote", "fan@2");
+    walk.step("models rollback", &["fan", "--yes"], "model.rollback", "");
+    let request = walk.place.request(None).1;
+    let added = ["--request", &request];
+    let added = walk.step("devices add", &added, "device.enrol", "");
+    let device = added["device"].as_str().unwrap();
+    let id = device;
+    walk.step("devices ddi", &[id], "device.target", id);
+    let by = ["--board", "esp-eye"];
+    let token = walk.step("devices token make", &by, "class_token.make", "");
+    let token = token["id"].as_str().unwrap();
+    let yes = [token, "--yes"];
+    walk.step("devices token revoke", &yes, "class_token.revoke", token);
+
+    walk.step("rollout start", &["fan@1"], "rollout.start", "1");
+    walk.step("rollout pause", &["1"], "rollout.pause", "1");
+    walk.step("rollout resume", &["1"], "rollout.resume", "1");
+    walk.step("rollout revert", &["1", "--yes"], "rollout.revert", "1");
+    walk.step("rollout start", &["fan@1"], "rollout.start", "2");
+    let back = ["fan", "--yes"];
+    walk.step("rollout back", &back, "rollout.revert", "2");
+
+    walk.step("devices revoke", &[id, "--yes"], "device.revoke", id);
+    walk.step("devices allow", &[id], "device.allow", id);
+
+    let public = "a9fc37a8e5da8fca49bde9637fc0e5a9fa0bac8d94d9e0bdec9e9f4f8bbc50f8";
+    let plant = ["plant-2", "--public", public];
+    walk.step("claims trust", &plant, "claim_authority.trust", "plant-2");
+    let plant = ["plant-2", "--yes"];
+    walk.step(
+        "claims distrust",
+        &plant,
+        "claim_authority.distrust",
+        "plant-2",
+    );
+    let serial = ["S-0042", "--yes"];
+    walk.step("claims revoke", &serial, "claim.revoke", "S-0042");
+    let ana = ["ana", "--role", "viewer"];
+    walk.step("tokens make", &ana, "token.make", "ana");
+    walk.step("tokens revoke", &["ana", "--yes"], "token.revoke", "ana");
+
+    raise_alert(&walk.place);
+    walk.step("alerts ack", &["1"], "alert.acknowledge", "1");
+    walk.step("alerts resolve", &["1"], "alert.resolve", "1");
+    // Keys: replaced here, signed by another root, put in force.
+    let shown = walk.place.check(&["keys", "show", "--json"], 0).json();
+    let keys = shown["keys"].as_array().unwrap();
+    let old = keys.iter().find(|key| key["role"] == "release").unwrap();
+    let old = old["id"].as_str().unwrap();
+    walk.step("keys rotate", &["release"], "keys.rotate", "key set 2");
+    walk.step("keys take-back", &[old], "keys.take_back", "key set 3");
+    let in_force = walk.place.path(".tinyops/key-set.cose");
+    let copy = walk.place.path("copy.cose");
+    std::fs::copy(in_force, &copy).unwrap();
+    let copy = copy.display().to_string();
+    walk.step("keys install", &[&copy], "keys.install", "key set 3");
+    walk.step("keys sign", &[&copy], "keys.sign", "key set 3");
+
+    // A release that was signed elsewhere.
+    let place = &walk.place;
+    let asked = place
+        .check(&["release", "request", "fan@2", "--json"], 0)
+        .json();
+    let file = asked["capsules"][0]["file"].as_str().unwrap().to_owned();
+    place.check(&["release", "sign", &file], 0);
+    let signed = file.replace(".unsigned", ".capsule");
+    walk.step("release import", &[&signed], "capsule.import", "");
+
+    let open: Vec<&String> = known
+        .iter()
+        .filter(|verb| !walk.walked.contains(*verb) && !UNAUDITED.contains(&verb.as_str()))
+        .collect();
+    assert!(
+        open.is_empty(),
+        "neither walked nor said to change nothing: {open:?}"
+    );
+    let gone = UNAUDITED
+        .iter()
+        .filter(|verb| !known.contains(&(**verb).to_owned()));
+    assert_eq!(gone.count(), 0, "verbs that are no more: {known:?}");
+    walk.place.check(&["audit", "verify"], 0);
+}
