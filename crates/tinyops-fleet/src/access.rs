@@ -4,6 +4,7 @@ use tinyops_store::access::{self, AccessToken, NewAccessToken, Role};
 use tinyops_store::ddi::Packing;
 use tinyops_store::{Digest, Timestamp};
 
+use crate::again::again;
 use crate::enrol::{Entropy, check_name, hex, note};
 use crate::{Fleet, FleetError};
 
@@ -113,18 +114,20 @@ impl Fleet {
             created_by: actor.to_owned(),
             expires_at,
         };
-        let tx = self.db.begin_audited("make an access token").await?;
-        let token = access::add(&tx, &new, now).await?;
-        if let Some(class) = class {
-            self.note_class(&tx, token.id, class).await?;
-        }
-        let detail = serde_json::json!({
-            "role": role.word(), "expires_at_ms": expires_at.map(|at| at.0),
-            "class": class.map(|(board, cohort, _)| format!("{board}/{cohort}")),
-        });
-        note(&tx, now, actor, "token.make", name, &detail).await?;
-        tx.commit().await?;
-        Ok((token, text))
+        again!({
+            let tx = self.db.begin_audited("make an access token").await?;
+            let token = access::add(&tx, &new, now).await?;
+            if let Some(class) = class {
+                self.note_class(&tx, token.id, class).await?;
+            }
+            let detail = serde_json::json!({
+                "role": role.word(), "expires_at_ms": expires_at.map(|at| at.0),
+                "class": class.map(|(board, cohort, _)| format!("{board}/{cohort}")),
+            });
+            note(&tx, now, actor, "token.make", name, &detail).await?;
+            tx.commit().await?;
+            Ok((token, text.clone()))
+        })
     }
 
     /// Ends an access token: its next call is refused.
@@ -137,18 +140,20 @@ impl Fleet {
         actor: &str,
         now: Timestamp,
     ) -> Result<(), FleetError> {
-        let tx = self.db.begin_audited("revoke an access token").await?;
-        let token = access::named(&tx, name)
-            .await?
-            .ok_or_else(|| FleetError::NoToken(name.to_owned()))?;
-        if token.revoked_at.is_some() {
-            return Err(FleetError::TokenRevoked(name.to_owned()));
-        }
-        access::revoke(&tx, token.id, now).await?;
-        let detail = serde_json::json!({ "role": token.role.word() });
-        note(&tx, now, actor, "token.revoke", name, &detail).await?;
-        tx.commit().await?;
-        Ok(())
+        again!({
+            let tx = self.db.begin_audited("revoke an access token").await?;
+            let token = access::named(&tx, name)
+                .await?
+                .ok_or_else(|| FleetError::NoToken(name.to_owned()))?;
+            if token.revoked_at.is_some() {
+                return Err(FleetError::TokenRevoked(name.to_owned()));
+            }
+            access::revoke(&tx, token.id, now).await?;
+            let detail = serde_json::json!({ "role": token.role.word() });
+            note(&tx, now, actor, "token.revoke", name, &detail).await?;
+            tx.commit().await?;
+            Ok(())
+        })
     }
 
     /// The token that has this digest, if it still opens anything.

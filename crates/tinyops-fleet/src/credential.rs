@@ -5,6 +5,7 @@ use tinyops_store::{Timestamp, claim};
 use tinyops_wire::VerifyingKey;
 use tinyops_wire::enrolment::{self, TokenId};
 
+use crate::again::again;
 use crate::enrol::{Entropy, check_name, note};
 use crate::{Fleet, FleetError};
 
@@ -60,15 +61,17 @@ impl Fleet {
             expires_at: new.expires_at,
             revoked_at: None,
         };
-        let tx = self.db.begin_audited("make a class token").await?;
-        class_token::add(&tx, &row).await?;
-        let detail = serde_json::json!({
-            "board": row.board, "cohort": row.cohort, "tags": row.tags, "uses": row.uses_max,
-            "expires_at_ms": row.expires_at.map(|at| at.0),
-        });
-        note(&tx, now, actor, "class_token.make", row.id, &detail).await?;
-        tx.commit().await?;
-        Ok((row, token))
+        again!({
+            let tx = self.db.begin_audited("make a class token").await?;
+            class_token::add(&tx, &row).await?;
+            let detail = serde_json::json!({
+                "board": row.board, "cohort": row.cohort, "tags": row.tags, "uses": row.uses_max,
+                "expires_at_ms": row.expires_at.map(|at| at.0),
+            });
+            note(&tx, now, actor, "class_token.make", row.id, &detail).await?;
+            tx.commit().await?;
+            Ok((row.clone(), token.clone()))
+        })
     }
 
     /// Ends a class token: it enrols nobody any more. Devices that it enrolled stay.
@@ -81,18 +84,20 @@ impl Fleet {
         actor: &str,
         now: Timestamp,
     ) -> Result<(), FleetError> {
-        let tx = self.db.begin_audited("revoke a class token").await?;
-        let token = class_token::get(&tx, id)
-            .await?
-            .ok_or(FleetError::NoClassToken(id))?;
-        if token.revoked_at.is_some() {
-            return Err(FleetError::TokenRevoked(id.to_string()));
-        }
-        class_token::revoke(&tx, id, now).await?;
-        let detail = serde_json::json!({ "uses": token.use_count });
-        note(&tx, now, actor, "class_token.revoke", id, &detail).await?;
-        tx.commit().await?;
-        Ok(())
+        again!({
+            let tx = self.db.begin_audited("revoke a class token").await?;
+            let token = class_token::get(&tx, id)
+                .await?
+                .ok_or(FleetError::NoClassToken(id))?;
+            if token.revoked_at.is_some() {
+                return Err(FleetError::TokenRevoked(id.to_string()));
+            }
+            class_token::revoke(&tx, id, now).await?;
+            let detail = serde_json::json!({ "uses": token.use_count });
+            note(&tx, now, actor, "class_token.revoke", id, &detail).await?;
+            tx.commit().await?;
+            Ok(())
+        })
     }
 
     /// Lets the claim certificates of an authority count from now on.
@@ -107,19 +112,21 @@ impl Fleet {
         now: Timestamp,
     ) -> Result<(), FleetError> {
         check_name(name)?;
-        let tx = self.db.begin_audited("trust a claim authority").await?;
-        let row = claim::Authority {
-            name: name.to_owned(),
-            public: public.to_bytes(),
-            created_at: now,
-            created_by: actor.to_owned(),
-            revoked_at: None,
-        };
-        claim::add_authority(&tx, &row).await?;
-        let detail = serde_json::json!({ "key": public.id().to_string() });
-        note(&tx, now, actor, "claim_authority.trust", name, &detail).await?;
-        tx.commit().await?;
-        Ok(())
+        again!({
+            let tx = self.db.begin_audited("trust a claim authority").await?;
+            let row = claim::Authority {
+                name: name.to_owned(),
+                public: public.to_bytes(),
+                created_at: now,
+                created_by: actor.to_owned(),
+                revoked_at: None,
+            };
+            claim::add_authority(&tx, &row).await?;
+            let detail = serde_json::json!({ "key": public.id().to_string() });
+            note(&tx, now, actor, "claim_authority.trust", name, &detail).await?;
+            tx.commit().await?;
+            Ok(())
+        })
     }
 
     /// Lets nothing that an authority signed count any more. Devices that it let in stay.
@@ -132,17 +139,20 @@ impl Fleet {
         actor: &str,
         now: Timestamp,
     ) -> Result<(), FleetError> {
-        let tx = self.db.begin_audited("distrust a claim authority").await?;
-        let known = claim::authorities(&tx).await?;
-        let counts = |found: &claim::Authority| found.name == name && found.revoked_at.is_none();
-        if !known.iter().any(counts) {
-            return Err(FleetError::NoAuthority(name.to_owned()));
-        }
-        claim::revoke_authority(&tx, name, now).await?;
-        let nothing = tinyops_store::Json::Null;
-        note(&tx, now, actor, "claim_authority.distrust", name, &nothing).await?;
-        tx.commit().await?;
-        Ok(())
+        again!({
+            let tx = self.db.begin_audited("distrust a claim authority").await?;
+            let known = claim::authorities(&tx).await?;
+            let counts =
+                |found: &claim::Authority| found.name == name && found.revoked_at.is_none();
+            if !known.iter().any(counts) {
+                return Err(FleetError::NoAuthority(name.to_owned()));
+            }
+            claim::revoke_authority(&tx, name, now).await?;
+            let nothing = tinyops_store::Json::Null;
+            note(&tx, now, actor, "claim_authority.distrust", name, &nothing).await?;
+            tx.commit().await?;
+            Ok(())
+        })
     }
 
     /// Ends a claim certificate, whether it was ever used or not. Devices that it let in stay.
@@ -158,19 +168,21 @@ impl Fleet {
         if serial.is_empty() || serial.len() > tinyops_wire::manifest::TEXT_BYTES_MAX {
             return Err(FleetError::Serial(serial.chars().take(60).collect()));
         }
-        let tx = self.db.begin_audited("revoke a claim").await?;
-        let known = claim::get(&tx, serial).await?;
-        if known
-            .as_ref()
-            .is_some_and(|claim| claim.revoked_at.is_some())
-        {
-            return Err(FleetError::TokenRevoked(serial.to_owned()));
-        }
-        claim::revoke(&tx, serial, now).await?;
-        let uses = known.map_or(0, |claim| claim.use_count);
-        let detail = serde_json::json!({ "uses": uses });
-        note(&tx, now, actor, "claim.revoke", serial, &detail).await?;
-        tx.commit().await?;
-        Ok(())
+        again!({
+            let tx = self.db.begin_audited("revoke a claim").await?;
+            let known = claim::get(&tx, serial).await?;
+            if known
+                .as_ref()
+                .is_some_and(|claim| claim.revoked_at.is_some())
+            {
+                return Err(FleetError::TokenRevoked(serial.to_owned()));
+            }
+            claim::revoke(&tx, serial, now).await?;
+            let uses = known.map_or(0, |claim| claim.use_count);
+            let detail = serde_json::json!({ "uses": uses });
+            note(&tx, now, actor, "claim.revoke", serial, &detail).await?;
+            tx.commit().await?;
+            Ok(())
+        })
     }
 }

@@ -6,6 +6,7 @@ use tinyops_store::device::{Device, DeviceState};
 use tinyops_store::{DeviceId, DeviceKey, Digest, Json, Timestamp, Tx, audit, device, enrolment};
 use tinyops_wire::enrolment::{EnrolmentSecret, Proof, REQUEST_BYTES_MAX, Request, open};
 
+use crate::again::again;
 use crate::enrolment::Bringer;
 use crate::{Fleet, FleetError};
 
@@ -106,13 +107,15 @@ impl Fleet {
         actor: &str,
         now: Timestamp,
     ) -> Result<Device, FleetError> {
-        let tx = self
-            .db
-            .begin_audited("register a device without a key")
-            .await?;
-        let device = self.add_keyless(&tx, new, entropy, actor, now).await?;
-        tx.commit().await?;
-        Ok(device)
+        again!({
+            let tx = self
+                .db
+                .begin_audited("register a device without a key")
+                .await?;
+            let device = self.add_keyless(&tx, new, entropy, actor, now).await?;
+            tx.commit().await?;
+            Ok(device)
+        })
     }
 
     /// As [`Fleet::register_keyless`], within a transaction.
@@ -158,19 +161,21 @@ impl Fleet {
         actor: &str,
         now: Timestamp,
     ) -> Result<Option<String>, FleetError> {
-        let tx = self.db.begin_audited("revoke a device").await?;
-        let mut device = device::get(&tx, id)
-            .await?
-            .ok_or(FleetError::NoDevice(id))?;
-        device.state = DeviceState::Revoked;
-        device::put(&tx, &mut device).await?;
-        enrolment::end_permit(&tx, id).await?;
-        let proof = enrolment::of_device(&tx, id).await?;
-        let proof = proof.map(|enrolment| enrolment.proof);
-        let detail = serde_json::json!({ "enrolled_by": proof });
-        note(&tx, now, actor, "device.revoke", id, &detail).await?;
-        tx.commit().await?;
-        Ok(proof)
+        again!({
+            let tx = self.db.begin_audited("revoke a device").await?;
+            let mut device = device::get(&tx, id)
+                .await?
+                .ok_or(FleetError::NoDevice(id))?;
+            device.state = DeviceState::Revoked;
+            device::put(&tx, &mut device).await?;
+            enrolment::end_permit(&tx, id).await?;
+            let proof = enrolment::of_device(&tx, id).await?;
+            let proof = proof.map(|enrolment| enrolment.proof);
+            let detail = serde_json::json!({ "enrolled_by": proof });
+            note(&tx, now, actor, "device.revoke", id, &detail).await?;
+            tx.commit().await?;
+            Ok(proof)
+        })
     }
 
     /// Lets a device that is known enrol once more, with a new key, until then: it was revoked, or lost its key.
@@ -187,15 +192,17 @@ impl Fleet {
         if until <= now {
             return Err(FleetError::TokenEnds);
         }
-        let tx = self.db.begin_audited("allow a device").await?;
-        if device::get(&tx, id).await?.is_none() {
-            return Err(FleetError::NoDevice(id));
-        }
-        enrolment::permit(&tx, id, until).await?;
-        let detail = serde_json::json!({ "until_ms": until.0 });
-        note(&tx, now, actor, "device.allow", id, &detail).await?;
-        tx.commit().await?;
-        Ok(())
+        again!({
+            let tx = self.db.begin_audited("allow a device").await?;
+            if device::get(&tx, id).await?.is_none() {
+                return Err(FleetError::NoDevice(id));
+            }
+            enrolment::permit(&tx, id, until).await?;
+            let detail = serde_json::json!({ "until_ms": until.0 });
+            note(&tx, now, actor, "device.allow", id, &detail).await?;
+            tx.commit().await?;
+            Ok(())
+        })
     }
 
     /// Whether this is the password of an active device, compared in constant time.

@@ -12,6 +12,7 @@ use tinyops_wire::enrolment::{
     ANSWER_BYTES_MAX, EnrolmentError, EnrolmentSecret, Granted, Received, Shown, TokenId,
 };
 
+use crate::again::TRIES;
 use crate::enrol::{Entropy, check_name, note};
 use crate::rate::{Buckets, network_of};
 use crate::{Fleet, FleetError};
@@ -210,9 +211,6 @@ impl From<EnrolmentError> for FleetError {
         FleetError::Enrolment(Unenrolled::Request(error))
     }
 }
-
-/// How often a transaction is begun again after another writer got in its way.
-const TRIES: u32 = 5;
 
 /// What a request has proven.
 struct Proven<'a> {

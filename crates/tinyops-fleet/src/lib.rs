@@ -7,6 +7,7 @@
 //!
 //! Time, keys and randomness come from the caller.
 
+mod again;
 mod fleet;
 
 // Who may speak, and with what.

@@ -121,8 +121,8 @@ impl Db {
     /// Begins a transaction that will add to the audit log.
     ///
     /// Every entry is chained to the one before, so that such transactions run one after the other: over PostgreSQL
-    /// each waits here for those before it, instead of failing with a conflict in the end. Over SQLite every
-    /// transaction does so.
+    /// each waits here for those before it, instead of failing with a conflict in the end as most would. Over SQLite
+    /// every transaction does so.
     pub async fn begin_audited(&self, name: &'static str) -> Result<Tx, StoreError> {
         let tx = self.begin(name).await?;
         #[cfg(feature = "postgres")]

@@ -98,7 +98,10 @@ impl Walk {
         let verb_words: Vec<&str> = verb.split(' ').collect();
         let before = self.count();
         let all = [&verb_words[..], args, &["--json"]].concat();
-        let answer = self.place.check(&all, 0);
+        let answer = self.place.run(&all);
+        // What a run makes of so few recordings is not the matter here: it leaves its entries either way.
+        let is_done = answer.code == 0 || (verb == "tune" && answer.code == 1);
+        assert!(is_done, "{verb}: {}{}", answer.stdout, answer.stderr);
         let new = self.count() - before;
         assert!(new > 0, "{verb} leaves no entry");
         let entries = entries(&self.place);
@@ -176,6 +179,8 @@ fn every_verb_that_changes_something_leaves_an_entry() {
     walk.step("devices token revoke", &yes, "class_token.revoke", token);
 
     walk.step("rollout start", &["fan@1"], "rollout.start", "1");
+    let budget = ["fan@1", "--delta-max", "100000"];
+    walk.step("tune", &budget, "run.start", "");
     walk.step("rollout pause", &["1"], "rollout.pause", "1");
     walk.step("rollout resume", &["1"], "rollout.resume", "1");
     walk.step("rollout revert", &["1", "--yes"], "rollout.revert", "1");
