@@ -206,7 +206,8 @@ async fn open(wishes: &Wishes, story: Story, links: Links) -> Result<Opened, Fai
         workshop.db.clone(),
         workshop.artifacts.clone(),
         policy(wishes.fans),
-    );
+    )
+    .with_keys(keys.clone());
     let running = serve(Config {
         http: wishes.http,
         mqtt: Some(wishes.mqtt),

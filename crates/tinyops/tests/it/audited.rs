@@ -178,7 +178,9 @@ fn every_verb_that_changes_something_leaves_an_entry() {
     let yes = [token, "--yes"];
     walk.step("devices token revoke", &yes, "class_token.revoke", token);
 
-    walk.step("rollout start", &["fan@1"], "rollout.start", "1");
+    let later = ["fan@1", "--install", "later"];
+    walk.step("rollout start", &later, "rollout.start", "1");
+    walk.step("rollout install", &["1"], "rollout.install", "1");
     let budget = ["fan@1", "--delta-max", "100000"];
     walk.step("tune", &budget, "run.start", "");
     walk.step("rollout pause", &["1"], "rollout.pause", "1");
