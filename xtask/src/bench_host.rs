@@ -6,6 +6,7 @@
 
 use crate::bench_device::{data, grouped};
 use crate::golden_tflite::{self, Tally};
+use crate::peer;
 use crate::steps::{Answer, root};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -38,7 +39,7 @@ pub(crate) fn run() -> Answer {
         );
         return Ok(());
     }
-    let python = match peer() {
+    let python = match peer::python(&folder(), &PEER, "numpy, ai_edge_litert.interpreter") {
         Ok(python) => python,
         Err(message) => {
             println!("skipped: no LiteRT to compare with: {message}");
@@ -219,39 +220,4 @@ fn build() -> Result<PathBuf, String> {
         "burst",
     ])?;
     Ok(root().join("target/release/examples/burst"))
-}
-
-/// A Python that has the peer; an environment of our own where the system's has not.
-fn peer() -> Result<PathBuf, String> {
-    let folder = folder();
-    std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    let own = folder.join("python/bin/python3");
-    for python in [Path::new("python3"), &own] {
-        if has_peer(python) {
-            return Ok(python.to_path_buf());
-        }
-    }
-    println!("installing {} into {}", PEER.join(", "), folder.display());
-    let mut environment = Command::new("python3");
-    environment.args(["-m", "venv"]).arg(folder.join("python"));
-    let mut install = Command::new(&own);
-    install.args(["-m", "pip", "install", "--quiet"]).args(PEER);
-    for command in [&mut environment, &mut install] {
-        let status = command.status().map_err(|error| error.to_string())?;
-        if !status.success() {
-            return Err(format!("{command:?} ended with {status}"));
-        }
-    }
-    has_peer(&own)
-        .then_some(own)
-        .ok_or_else(|| "it does not load".to_owned())
-}
-
-fn has_peer(python: &Path) -> bool {
-    Command::new(python)
-        .args(["-c", "import numpy, ai_edge_litert.interpreter"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success())
 }

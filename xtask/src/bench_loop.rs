@@ -6,6 +6,7 @@
 use crate::bench_device;
 use crate::bench_footprint;
 use crate::bench_host;
+use crate::bench_listen;
 use crate::bench_ship;
 use crate::steps::Answer;
 use std::path::{Path, PathBuf};
@@ -36,6 +37,10 @@ pub(crate) enum Bench {
     ///
     /// Prints one row a network; exits with 1 if one is slower than it may be.
     Host,
+    /// Race the drift detectors against river's (needs Python)
+    ///
+    /// Prints one row a detector; exits with 1 if one is not as many times faster as it must be.
+    Listen,
     /// Hold the delivery half against its goals: rollouts, simulated and on a real store, and deltas (needs Python)
     ///
     /// Prints one row a figure, with the peer's beside it; exits with 1 if one is missed.
@@ -61,6 +66,7 @@ impl Bench {
     pub(crate) fn run(self) -> Answer {
         match self {
             Self::Loop { only } => run_loop(only.as_deref()),
+            Self::Listen => bench_listen::run(),
             Self::Footprint => bench_footprint::run(),
             Self::Host => bench_host::run(),
             Self::Ship { rows } => bench_ship::run(&rows),

@@ -1,9 +1,10 @@
 //! What the peers make of two files: detools in every mode, and xz of the new one alone.
 
 use crate::bench_device::grouped;
+use crate::peer;
 use crate::steps::root;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 /// From PyPI.
@@ -20,31 +21,8 @@ pub(super) struct Sizes(BTreeMap<String, u64>);
 impl Peers {
     /// Finds it, or installs it into an environment of our own.
     pub(super) fn find() -> Result<Peers, String> {
-        let folder = folder();
-        std::fs::create_dir_all(&folder)
-            .map_err(|error| format!("{}: {error}", folder.display()))?;
-        let own = folder.join("python/bin/python3");
-        for python in [Path::new("python3"), &own] {
-            if has_detools(python) {
-                let python = python.to_path_buf();
-                return Ok(Peers { python });
-            }
-        }
-        eprintln!("installing {DETOOLS} into {}", folder.display());
-        let mut environment = Command::new("python3");
-        environment.args(["-m", "venv"]).arg(folder.join("python"));
-        let mut install = Command::new(&own);
-        install.args(["-m", "pip", "install", "--quiet", DETOOLS]);
-        for command in [&mut environment, &mut install] {
-            let status = command.status().map_err(|error| error.to_string())?;
-            if !status.success() {
-                return Err(format!("{command:?} ended with {status}"));
-            }
-        }
-        match has_detools(&own) {
-            true => Ok(Peers { python: own }),
-            false => Err("detools does not load".to_owned()),
-        }
+        let python = peer::python(&folder(), &[DETOOLS], "detools")?;
+        Ok(Peers { python })
     }
 
     /// Sizes of the patches from one file to another.
@@ -111,13 +89,4 @@ impl Sizes {
 
 fn folder() -> PathBuf {
     root().join("target/bench-ship")
-}
-
-fn has_detools(python: &Path) -> bool {
-    Command::new(python)
-        .args(["-c", "import detools"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success())
 }
