@@ -13,8 +13,8 @@ use tinyops_sketch::stream::{
 use crate::peer;
 use crate::steps::{Answer, root};
 
-/// From PyPI.
-const RIVER: &str = "river==0.23.0";
+/// From PyPI: river, and what it imports and does not name.
+const RIVER: [&str; 2] = ["river==0.23.0", "typing_extensions"];
 
 /// A detector, what it is fed, how many values the peer is, and how many times faster ours must be.
 type Race = (&'static str, &'static str, usize, f64);
@@ -36,7 +36,7 @@ const COUNT: usize = 1_000_000;
 /// Measures and prints; skips with a sentence where the peer cannot be had.
 pub(crate) fn run() -> Answer {
     let folder = root().join("target/bench-listen");
-    let python = match peer::python(&folder, &[RIVER], "river") {
+    let python = match peer::python(&folder, &RIVER, "river.drift") {
         Ok(python) => python,
         Err(why) => {
             println!("skipped: no river to compare with: {why}");

@@ -21,11 +21,12 @@ pub struct Kswin<const WINDOW_MAX: usize = 100> {
     values: [f64; WINDOW_MAX],
     next: usize,
     count: usize,
-    /// The newest values in order of size.
-    newest: [f64; WINDOW_MAX],
-    /// What was drawn last, in order of size.
-    drawn: [f64; WINDOW_MAX],
-    p: f64,
+    /// Places in the ring in the order of their values.
+    order: [u16; WINDOW_MAX],
+    /// By place in the ring: 1 for what was drawn last, -1 for the newest.
+    marks: [i8; WINDOW_MAX],
+    /// The newest test's statistic, in values.
+    steps: usize,
     seed: u64,
     random: u64,
     is_over: bool,
@@ -39,6 +40,7 @@ impl<const WINDOW_MAX: usize> Kswin<WINDOW_MAX> {
     ///
     /// `None` if there are none to draw `recent` from, or the window is longer than `WINDOW_MAX`.
     pub fn new(alpha: f64, window: usize, recent: usize, seed: u64) -> Option<Kswin<WINDOW_MAX>> {
+        const { assert!(WINDOW_MAX <= u16::MAX as usize, "places have 16 bits") };
         if recent == 0 || window > WINDOW_MAX || 2 * recent > window {
             return None;
         }
@@ -52,9 +54,9 @@ impl<const WINDOW_MAX: usize> Kswin<WINDOW_MAX> {
             values: [0.0; WINDOW_MAX],
             next: 0,
             count: 0,
-            newest: [0.0; WINDOW_MAX],
-            drawn: [0.0; WINDOW_MAX],
-            p: 1.0,
+            order: [0; WINDOW_MAX],
+            marks: [0; WINDOW_MAX],
+            steps: 0,
             seed,
             random: seed,
             is_over: false,
@@ -63,7 +65,7 @@ impl<const WINDOW_MAX: usize> Kswin<WINDOW_MAX> {
 
     /// The p value of the newest test; 1 before any.
     pub fn p(&self) -> f64 {
-        self.p
+        smirnov_p(self.recent, self.steps)
     }
 
     /// Takes a value that is a number. If the window is full, `draw` answers, as often as there are newest values, with a
@@ -80,46 +82,68 @@ impl<const WINDOW_MAX: usize> Kswin<WINDOW_MAX> {
             return Verdict::Stable;
         }
         let before = self.window - self.recent;
-        for index in 0..self.recent {
+        let marks = &mut self.marks[..self.window];
+        marks.fill(0);
+        let at = |place: usize| match self.next + place {
+            at if at >= self.window => at - self.window,
+            at => at,
+        };
+        (before..self.window).for_each(|place| marks[at(place)] = -1);
+        for _ in 0..self.recent {
             let place = draw(&mut self.random);
             assert!(place < before, "a place among those before");
-            self.drawn[index] = self.values[(self.next + place) % self.window];
+            marks[at(place)] = 1;
         }
-        let drawn = &mut self.drawn[..self.recent];
-        drawn.sort_unstable_by(f64::total_cmp);
-        let steps = statistic(drawn, &self.newest[..self.recent]);
-        self.p = smirnov_p(self.recent, steps);
-        self.is_over = steps >= self.steps_min;
+        self.steps = self.statistic();
+        self.is_over = self.steps >= self.steps_min;
         match self.is_over {
             true => Verdict::Drift,
             false => Verdict::Stable,
         }
     }
 
-    /// Puts a value into the ring, and among the newest in order of size in place of the one that leaves them.
-    fn push(&mut self, value: f64) {
-        let (window, recent) = (self.window, self.recent);
-        let held = self.count.min(recent);
-        let newest = &mut self.newest[..recent];
-        let to = newest[..held].partition_point(|other| *other < value);
-        if held == recent {
-            let leaving = self.values[(self.next + window - recent) % window];
-            let from = newest.partition_point(|other| *other < leaving);
-            // Between the two places, all move by one.
-            if to > from {
-                newest.copy_within(from + 1..to, from);
-                newest[to - 1] = value;
-            } else {
-                newest.copy_within(to..from, to + 1);
-                newest[to] = value;
+    /// Largest difference, in values, between how many of the drawn and of the newest lie at or below any point.
+    fn statistic(&self) -> usize {
+        let (mut level, mut most, mut last) = (0_i32, 0_u32, f64::NEG_INFINITY);
+        for &place in &self.order[..self.window] {
+            let (value, mark) = (
+                self.values[usize::from(place)],
+                self.marks[usize::from(place)],
+            );
+            // Equal values count at once.
+            if value != last {
+                most = most.max(level.unsigned_abs());
+                last = value;
             }
-        } else {
-            newest.copy_within(to..held, to + 1);
-            newest[to] = value;
+            level += i32::from(mark);
         }
-        self.values[self.next] = value;
-        self.next = (self.next + 1) % window;
-        self.count = (self.count + 1).min(window);
+        most.max(level.unsigned_abs()) as usize
+    }
+
+    /// Puts a value into the ring, in place of the oldest one if it is full.
+    fn push(&mut self, value: f64) {
+        let Kswin { values, order, .. } = self;
+        let mut held = self.count;
+        if held == self.window {
+            let leaving = values[self.next];
+            let first = order[..held].partition_point(|&at| values[usize::from(at)] < leaving);
+            let equal = order[first..held].iter();
+            let from = first
+                + equal
+                    .take_while(|&&at| usize::from(at) != self.next)
+                    .count();
+            order.copy_within(from + 1..held, from);
+            held -= 1;
+        }
+        let to = order[..held].partition_point(|&at| values[usize::from(at)] < value);
+        order.copy_within(to..held, to + 1);
+        order[to] = self.next as u16;
+        values[self.next] = value;
+        self.next = match self.next + 1 {
+            next if next == self.window => 0,
+            next => next,
+        };
+        self.count = held + 1;
     }
 }
 
@@ -146,22 +170,6 @@ fn below(random: &mut u64, end: usize) -> usize {
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^= z >> 31;
     ((u128::from(z) * end as u128) >> 64) as usize
-}
-
-/// Largest difference, in values, between how many of either sample lie at or below any point; both in order of size.
-fn statistic(a: &[f64], b: &[f64]) -> usize {
-    let (mut i, mut j, mut most) = (0, 0, 0);
-    while i < a.len() && j < b.len() {
-        let at = a[i].min(b[j]);
-        while i < a.len() && a[i] <= at {
-            i += 1;
-        }
-        while j < b.len() && b[j] <= at {
-            j += 1;
-        }
-        most = most.max(i.abs_diff(j));
-    }
-    most
 }
 
 /// Exact p value of the two-sided statistic of two samples of `count` values each: the chance of `steps / count` or
