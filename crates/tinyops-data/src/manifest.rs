@@ -215,7 +215,10 @@ fn entry(line: &str) -> Result<Entry, &'static str> {
         "test" => Some(Role::Test),
         _ => return Err("the third field is not a role"),
     };
-    let unescaped = |field| unescaped(field).ok_or("a backslash is followed by another character");
+    let unescaped = |field| {
+        unescaped(field)
+            .ok_or("a backslash is followed by another character, or a carriage return is bare")
+    };
     let entry = Entry {
         name: unescaped(name)?,
         content,
@@ -247,6 +250,8 @@ fn unescaped(field: &str) -> Option<String> {
                 '\\' => '\\',
                 _ => return None,
             },
+            // Text that went through a machine with other line ends.
+            '\r' => return None,
             other => other,
         });
     }
@@ -338,6 +343,16 @@ mod tests {
         assert_eq!(
             Manifest::decode("tinyops-dataset 1"),
             line(1, "the text ends without a line feed")
+        );
+        let digest = "0".repeat(64);
+        assert_eq!(
+            Manifest::decode(&format!(
+                "tinyops-dataset 1\n{digest}\t1\ttest\ta\tb\tc\r\n"
+            )),
+            line(
+                2,
+                "a backslash is followed by another character, or a carriage return is bare"
+            )
         );
     }
 }

@@ -74,6 +74,8 @@ const WEAR: f32 = 0.9;
 const HOUR: Duration = Duration::from_millis(20);
 /// Real time between two questions of the gateway.
 const GATEWAY_POLL: Duration = Duration::from_millis(20);
+/// The same while some of them are on slow links, whose uplinks take real time.
+const SLOW_HOUR: Duration = Duration::from_millis(40);
 /// Real time of an hour while the pipeline is at work: training and a fleet share two cores.
 const BUSY_HOUR: Duration = Duration::from_millis(150);
 
@@ -265,6 +267,7 @@ async fn open(wishes: &Wishes, story: Story, links: Links) -> Result<Opened, Fai
         fans,
         events,
         busy: false,
+        links,
     };
     Ok(Opened {
         stage,
@@ -372,6 +375,7 @@ struct Stage {
     events: broadcast::Receiver<Event>,
     /// The pipeline is at work.
     busy: bool,
+    links: Links,
 }
 
 /// What a stretch of time waits for.
@@ -523,7 +527,11 @@ impl Stage {
         if self.fans.hour.is_multiple_of(DAY / 4) {
             self.fans.settle().await;
         }
-        let pace = if self.busy { BUSY_HOUR } else { HOUR };
+        let pace = match (self.busy, self.links) {
+            (true, _) => BUSY_HOUR,
+            (false, Links::Mixed) => SLOW_HOUR,
+            (false, Links::Mqtt) => HOUR,
+        };
         if let Some(rest) = pace.checked_sub(begun.elapsed()) {
             tokio::time::sleep(rest).await;
         }

@@ -280,7 +280,11 @@ fn config(device: DeviceId, key: DeviceKey, trust: &Trust, kind: Kind) -> Config
             Kind::Lorawan => AIR_BLOCK_BYTES,
             _ => BLOCK_BYTES,
         },
-        retry_after_ms: 2 * HOUR_MS as u64,
+        // A window of blocks over the air takes its time, and asking for it twice takes more.
+        retry_after_ms: match kind {
+            Kind::Lorawan => 48 * HOUR_MS as u64,
+            _ => 2 * HOUR_MS as u64,
+        },
         tries: 3,
         trial_windows: 4,
     }
