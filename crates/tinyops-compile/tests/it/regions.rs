@@ -47,11 +47,13 @@ proptest! {
         let spread = Options { regions, ..options(keep_input, in_bands) };
         let compiled = compile_graph_with(&graph, &spread).expect("compiles");
         let memory = &compiled.memory;
-        if memory.regions.len() == 1 {
+        if compiled.program == one.program {
             // All of it in the first, or nothing goes: as if there were no regions.
-            prop_assert_eq!(&compiled.program, &one.program);
+            prop_assert_eq!(memory.regions.len(), 1);
             return Ok(());
         }
+        // Looking for room in the first alone, the planner may find a smaller arena than without a limit.
+        prop_assert!(memory.regions.len() > 1 || compiled.arena_bytes < one.arena_bytes);
         prop_assert!(one.arena_bytes > regions[0]);
         let plan = Plan::load(&compiled.program).expect("the compiler has loaded it");
         for ((part, planned), room) in plan.regions().zip(&memory.regions).zip(regions) {

@@ -23,6 +23,9 @@ const STEADY_DAYS: u32 = 6;
 /// Share of the fleet that the bad model goes to first.
 const FIRST_WAVE: f64 = 0.25;
 
+/// Reports of each fan, one a day, before more get it.
+const FIRST_WAVE_REPORTS: u32 = 4;
+
 /// What came of it; `tinyops demo --ship --json` prints this.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Shipped {
@@ -112,6 +115,7 @@ impl Opened {
         let bad = self.train_bad().await?;
         shipped.bad_version = Some(bad);
         let plan = RolloutPlan {
+            reports: FIRST_WAVE_REPORTS,
             strategy: Strategy::Staged {
                 waves: vec![FIRST_WAVE, 1.0],
             },
