@@ -333,8 +333,10 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             Err(_) if self.slots.capsule(active).is_empty() && active == Place::Factory => {}
             Err(refusal) => {
                 self.pending.update = Some(self.reverted(active, refusal));
-                if let Some(place) = self.slots.fallback() {
-                    self.running = self.check_confirmed(place).ok();
+                for place in self.slots.fallbacks().into_iter().flatten() {
+                    if self.running.is_none() {
+                        self.running = self.check_confirmed(place).ok();
+                    }
                 }
             }
         }

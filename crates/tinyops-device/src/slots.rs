@@ -384,14 +384,18 @@ impl<F: Flash> Slots<F> {
         })
     }
 
-    /// What runs if the active capsule must not: the one before it, or the factory's.
-    pub(crate) fn fallback(&self) -> Option<Place> {
+    /// What runs if the active capsule must not: the one before it, and if flash has lost that too, the factory's.
+    pub(crate) fn fallbacks(&self) -> [Option<Place>; 2] {
         let active = self.record().active;
-        let previous = self.record().previous.filter(|place| *place != active);
+        let previous = self.record().previous;
         [previous, Some(Place::Factory)]
-            .into_iter()
-            .flatten()
-            .find(|place| *place != active && !self.capsule(*place).is_empty())
+            .map(|place| place.filter(|place| *place != active && !self.capsule(*place).is_empty()))
+    }
+
+    /// The first of them.
+    pub(crate) fn fallback(&self) -> Option<Place> {
+        let [previous, factory] = self.fallbacks();
+        previous.or(factory)
     }
 
     /// Goes back from the active capsule to another place.
