@@ -6,7 +6,16 @@ use crate::golden_dsp;
 use crate::golden_random;
 use crate::golden_tflite::{self, Arena};
 use crate::steps::Answer;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+/// What was compared.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    /// Figures, lists or operations compared.
+    pub(crate) checked: usize,
+    /// One line for each that differs: file, what it is, what is wrong.
+    pub(crate) differences: Vec<String>,
+}
 
 /// Which references
 #[derive(clap::Subcommand)]
@@ -65,8 +74,8 @@ impl Golden {
     /// Compares and prints.
     pub(crate) fn run(self) -> Answer {
         match self {
-            Self::Dsp { paths } => run_dsp(paths),
-            Self::Drift { paths } => run_drift(paths),
+            Self::Dsp { paths } => run_files(paths, "operations", golden_dsp::check_file),
+            Self::Drift { paths } => run_files(paths, "figures", golden_drift::check_file),
             Self::Tflite {
                 paths,
                 split_arena,
@@ -88,11 +97,16 @@ impl Golden {
     }
 }
 
-fn run_dsp(paths: Vec<PathBuf>) -> Answer {
-    let mut tally = golden_dsp::Tally::default();
+/// Checks files one after the other, and tells what differs.
+fn run_files(
+    paths: Vec<PathBuf>,
+    what: &str,
+    check: impl Fn(&Path, &mut Tally) -> Result<(), String>,
+) -> Answer {
+    let mut tally = Tally::default();
     let mut unreadable = 0;
     for path in files_of(paths) {
-        if let Err(error) = golden_dsp::check_file(&path, &mut tally) {
+        if let Err(error) = check(&path, &mut tally) {
             eprintln!("error: {error}");
             unreadable += 1;
         }
@@ -107,31 +121,7 @@ fn run_dsp(paths: Vec<PathBuf>) -> Answer {
     );
     match (unreadable, tally.differences.len()) {
         (0, 0) => Ok(()),
-        (0, count) => Err(format!("{count} operations differ from their reference")),
-        (count, _) => Err(format!("{count} files could not be read")),
-    }
-}
-
-fn run_drift(paths: Vec<PathBuf>) -> Answer {
-    let mut tally = golden_drift::Tally::default();
-    let mut unreadable = 0;
-    for path in files_of(paths) {
-        if let Err(error) = golden_drift::check_file(&path, &mut tally) {
-            eprintln!("error: {error}");
-            unreadable += 1;
-        }
-    }
-    for difference in &tally.differences {
-        println!("{difference}");
-    }
-    println!(
-        "{} checked, {} differ",
-        tally.checked,
-        tally.differences.len()
-    );
-    match (unreadable, tally.differences.len()) {
-        (0, 0) => Ok(()),
-        (0, count) => Err(format!("{count} figures differ from their reference")),
+        (0, count) => Err(format!("{count} {what} differ from their reference")),
         (count, _) => Err(format!("{count} files could not be read")),
     }
 }

@@ -10,17 +10,9 @@
 mod streams;
 mod two_sample;
 
+use crate::golden::Tally;
 use serde_json::Value;
 use std::path::Path;
-
-/// What was compared.
-#[derive(Debug, Default)]
-pub(crate) struct Tally {
-    /// Figures and lists compared.
-    pub(crate) checked: usize,
-    /// One line for each that differs.
-    pub(crate) differences: Vec<String>,
-}
 
 impl Tally {
     /// Counts a comparison that answers with what is wrong.

@@ -8,6 +8,7 @@
 #[path = "golden_dsp/ops.rs"]
 mod ops;
 
+use crate::golden::Tally;
 use ops::Op;
 use serde_json::Value;
 use std::path::Path;
@@ -26,15 +27,6 @@ const RESOLUTION: f64 = 8.0 * f32::EPSILON as f64;
 /// Ways of moving the bins that are tried; twice the largest movement that they cause is allowed for, since the worst
 /// way is not among them.
 const NUDGES: u32 = 16;
-
-/// What was compared.
-#[derive(Debug, Default)]
-pub(crate) struct Tally {
-    /// Operations compared.
-    pub(crate) checked: usize,
-    /// One line for each that differs: file, operation, parameters, what is wrong.
-    pub(crate) differences: Vec<String>,
-}
 
 /// Compares every operation of a file.
 ///

@@ -1,9 +1,6 @@
 //! The story of a bad model: it passes its gates, goes out over three kinds of links, and is halted and taken back.
 
-use std::{
-    fmt::Write as _,
-    time::{Duration, Instant},
-};
+use std::{fmt::Write as _, time::Instant};
 
 use serde::Serialize;
 use tinyops_fleet::plan::{Plan as RolloutPlan, Strategy};
@@ -210,7 +207,7 @@ impl Opened {
         }
         shipped.safe = shipped.failure.is_none();
         shipped.virtual_days = f64::from(self.stage.fans.hour) / f64::from(DAY);
-        shipped.seconds = Duration::as_secs_f64(&begun.elapsed());
+        shipped.seconds = begun.elapsed().as_secs_f64();
         shipped
     }
 }
