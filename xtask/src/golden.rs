@@ -6,16 +6,8 @@ use crate::golden_dsp;
 use crate::golden_random;
 use crate::golden_tflite::{self, Arena};
 use crate::steps::Answer;
+use crate::tally::Tally;
 use std::path::{Path, PathBuf};
-
-/// What was compared.
-#[derive(Debug, Default)]
-pub(crate) struct Tally {
-    /// Figures, lists or operations compared.
-    pub(crate) checked: usize,
-    /// One line for each that differs: file, what it is, what is wrong.
-    pub(crate) differences: Vec<String>,
-}
 
 /// Which references
 #[derive(clap::Subcommand)]

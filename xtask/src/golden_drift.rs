@@ -10,7 +10,7 @@
 mod streams;
 mod two_sample;
 
-use crate::golden::Tally;
+use crate::tally::Tally;
 use serde_json::Value;
 use std::path::Path;
 

@@ -8,7 +8,7 @@
 #[path = "golden_dsp/ops.rs"]
 mod ops;
 
-use crate::golden::Tally;
+use crate::tally::Tally;
 use ops::Op;
 use serde_json::Value;
 use std::path::Path;

@@ -29,6 +29,7 @@ mod peer;
 mod screenshots;
 mod server;
 mod steps;
+mod tally;
 mod tools;
 
 use clap::{Parser, Subcommand};

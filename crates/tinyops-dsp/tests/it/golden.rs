@@ -1,4 +1,5 @@
-use crate::golden_dsp::{Tally, check_file};
+use crate::golden_dsp::check_file;
+use crate::tally::Tally;
 use std::path::PathBuf;
 
 #[test]
