@@ -37,10 +37,13 @@ pub(crate) enum Bench {
     ///
     /// Prints one row a network; exits with 1 if one is slower than it may be.
     Host,
-    /// Race the drift detectors against river's (needs Python)
+    /// Hold the listening half against its goals: detectors, delays, bytes (needs Python for the peers)
     ///
-    /// Prints one row a detector; exits with 1 if one is not as many times faster as it must be.
-    Listen,
+    /// Prints one row a figure, with the peer's beside it; exits with 1 if one is missed.
+    Listen {
+        /// Groups of rows whose name contains one of these; all of them without any
+        groups: Vec<String>,
+    },
     /// Hold the delivery half against its goals: rollouts, simulated and on a real store, and deltas (needs Python)
     ///
     /// Prints one row a figure, with the peer's beside it; exits with 1 if one is missed.
@@ -66,7 +69,7 @@ impl Bench {
     pub(crate) fn run(self) -> Answer {
         match self {
             Self::Loop { only } => run_loop(only.as_deref()),
-            Self::Listen => bench_listen::run(),
+            Self::Listen { groups } => bench_listen::run(&groups),
             Self::Footprint => bench_footprint::run(),
             Self::Host => bench_host::run(),
             Self::Ship { rows } => bench_ship::run(&rows),

@@ -1,4 +1,4 @@
-//! `cargo xtask bench listen`: what monitoring costs, beside its peers.
+//! Detectors of changes, value by value, beside river's.
 
 use std::hint::black_box;
 use std::io::Write as _;
@@ -10,8 +10,9 @@ use tinyops_sketch::stream::{
     Adwin, Ddm, Detector, Eddm, Fhddm, HddmA, HddmW, Kswin, PageHinkley, Sides,
 };
 
+use super::Row;
 use crate::peer;
-use crate::steps::{Answer, root};
+use crate::steps::root;
 
 /// From PyPI: river, and what it imports and does not name.
 const RIVER: [&str; 2] = ["river==0.23.0", "typing_extensions"];
@@ -33,33 +34,27 @@ const RACES: [Race; 8] = [
 /// Values of a stream.
 const COUNT: usize = 1_000_000;
 
-/// Measures and prints; skips with a sentence where the peer cannot be had.
-pub(crate) fn run() -> Answer {
+/// Nanoseconds a value on one core, each detector's beside river's.
+pub(super) fn races() -> Result<Vec<Row>, String> {
     let folder = root().join("target/bench-listen");
     let python = match peer::python(&folder, &RIVER, "river.drift") {
         Ok(python) => python,
-        Err(why) => {
-            println!("skipped: no river to compare with: {why}");
-            return Ok(());
-        }
+        Err(why) => return Ok(vec![Row::skipped("drift detectors against river", &why)]),
     };
     let (values, errors) = streams();
     let theirs = theirs(&python, &values, &errors)?;
-    println!("| detector | river, ns a value | own, ns a value | times faster | goal |");
-    println!("|---|---|---|---|---|");
-    let mut missed = Vec::new();
-    for ((name, kind, _, goal), peer) in RACES.into_iter().zip(theirs) {
+    let row = |((name, kind, _, goal), peer): (Race, f64)| {
         let own = own(name, if kind == "values" { &values } else { &errors });
         let times = peer / own;
-        println!("| {name} | {peer:.0} | {own:.1} | {times:.0} | {goal:.0} |");
-        if times < goal {
-            missed.push(name);
+        Row {
+            name,
+            goal: format!("≥ {goal:.0} × as fast as river"),
+            own: format!("{own:.1} ns a value, {times:.0} ×"),
+            peer: format!("river {peer:.0} ns"),
+            holds: times >= goal,
         }
-    }
-    match missed.is_empty() {
-        true => Ok(()),
-        false => Err(format!("not reached: {}", missed.join(", "))),
-    }
+    };
+    Ok(RACES.into_iter().zip(theirs).map(row).collect())
 }
 
 /// A normal stream that shifts every hundred thousand values, and errors that become more and fewer.
