@@ -83,13 +83,62 @@ impl Sums {
     }
 
     /// Length of the vector of class sums and Gram values.
-    fn norm(&self) -> f64 {
+    pub fn norm(&self) -> f64 {
         let squares = self.values[self.class_count..]
             .iter()
             .map(|value| (*value as f64).powi(2));
         squares.sum::<f64>().sqrt()
     }
 }
+
+impl Sums {
+    /// These sums scaled down to a norm of `limit`, if they are above it: the same sums and limit give the same values,
+    /// so that what was added once can be taken back exactly.
+    #[must_use]
+    pub fn clipped(&self, limit: f64) -> Sums {
+        let norm = self.norm();
+        if norm <= limit {
+            return self.clone();
+        }
+        let scaled = |value: &i64| (*value as f64 * (limit / norm)).round() as i64;
+        Sums {
+            values: self.values.iter().map(scaled).collect(),
+            ..*self
+        }
+    }
+
+    /// Adds other sums: those of a device that is late join a round that is closed.
+    ///
+    /// # Errors
+    /// [`OtherShape`], and then nothing has changed.
+    pub fn add(&mut self, other: &Sums) -> Result<(), OtherShape> {
+        self.accumulate(other, i64::saturating_add)
+    }
+
+    /// Takes other sums back, as if they had never been added: those of a device whose consent is withdrawn.
+    ///
+    /// # Errors
+    /// [`OtherShape`], and then nothing has changed.
+    pub fn subtract(&mut self, other: &Sums) -> Result<(), OtherShape> {
+        self.accumulate(other, i64::saturating_sub)
+    }
+
+    fn accumulate(&mut self, other: &Sums, with: fn(i64, i64) -> i64) -> Result<(), OtherShape> {
+        let is_alike = (self.class_count, self.width) == (other.class_count, other.width)
+            && self.values.len() == other.values.len();
+        if !is_alike {
+            return Err(OtherShape);
+        }
+        let values = self.values.iter_mut().zip(&other.values);
+        values.for_each(|(own, other)| *own = with(*own, *other));
+        Ok(())
+    }
+}
+
+/// Sums of another number of classes, or of another width, cannot be added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the sums are of a model of another shape")]
+pub struct OtherShape;
 
 impl Gathering {
     /// What bytes of [`Gathering::encode`] say; nothing of other bytes.
@@ -231,17 +280,8 @@ pub fn clipped_sum(devices: &[Sums], clip: f64) -> Option<(Sums, usize)> {
     };
     let mut clipped_count = 0;
     for device in alike {
-        let norm = device.norm();
-        let is_clipped = norm > limit;
-        clipped_count += usize::from(is_clipped);
-        for (total, value) in sum.values.iter_mut().zip(&device.values) {
-            let value = if is_clipped {
-                (*value as f64 * (limit / norm)).round() as i64
-            } else {
-                *value
-            };
-            *total = total.saturating_add(value);
-        }
+        clipped_count += usize::from(device.norm() > limit);
+        sum.add(&device.clipped(limit)).ok()?;
     }
     Some((sum, clipped_count))
 }
@@ -327,5 +367,21 @@ mod tests {
         assert_eq!(sum, sums(4));
         assert_eq!(clipped_sum(&devices, 0.0).unwrap().0, sums(1_003));
         assert_eq!(clipped_sum(&[], 1.0), None);
+    }
+
+    #[test]
+    fn who_is_late_joins_and_who_withdraws_was_never_there() {
+        let (early, late, leaver) = (sums(3), sums(5), sums(40));
+        let limit = sums(7).norm();
+        let mut sum = early.clipped(limit);
+        sum.add(&leaver.clipped(limit)).unwrap();
+        sum.add(&late.clipped(limit)).unwrap();
+        sum.subtract(&leaver.clipped(limit)).unwrap();
+        assert_eq!(sum, sums(8));
+        let mut other = sums(1);
+        other.width = 3;
+        assert_eq!(sum.add(&other), Err(OtherShape));
+        assert_eq!(sum.subtract(&other), Err(OtherShape));
+        assert_eq!(sum, sums(8), "nothing has changed");
     }
 }

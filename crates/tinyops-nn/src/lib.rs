@@ -31,6 +31,7 @@ pub mod quantize;
 
 pub mod distance;
 pub mod golden;
+pub mod head;
 #[cfg(not(target_os = "none"))]
 mod isa;
 #[cfg(not(target_os = "none"))]

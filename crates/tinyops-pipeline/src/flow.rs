@@ -86,12 +86,13 @@ pub(crate) async fn resolve_head(
             report: Box::new(report),
         });
     }
-    let found = Findings {
-        report,
-        ..Findings::default()
-    };
     let featurized = featurize::step(bench, &shelf, &ingested, &validated).await?;
     let resolved = resolve::step(bench, parent, statistics, &featurized).await?;
+    let found = Findings {
+        report,
+        gates: vec![resolve::gate(&resolved)],
+        ..Findings::default()
+    };
     let name = &bench.workshop.project.project.name;
     let version = model::by_digest(&bench.workshop.db, parent)
         .await?

@@ -18,6 +18,8 @@ pub enum GateName {
     },
     /// What int8 may lose against float.
     Quantization,
+    /// That a new head is better for the fleet than the one it replaces.
+    Head,
     /// What an update may take, and lose against a fine-tune that may change everything.
     Budget,
     /// Flash, RAM and latency of one board.
@@ -37,6 +39,7 @@ impl fmt::Display for GateName {
             Self::Metric => write!(f, "metric"),
             Self::Slice { slice } => write!(f, "slice {slice}"),
             Self::Quantization => write!(f, "int8 against float"),
+            Self::Head => write!(f, "new head"),
             Self::Budget => write!(f, "update budget"),
             Self::Fit { board } => write!(f, "fit on {board}"),
             Self::Golden => write!(f, "golden vectors"),

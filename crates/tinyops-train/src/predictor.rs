@@ -170,8 +170,8 @@ impl Predictor {
         }
     }
 
-    /// Scores windows as recorded: classes as shares, else one number.
-    pub(crate) fn score(&self, features: &Features) -> Scores {
+    /// Scores the features of windows as recorded: classes as shares, else one number.
+    pub fn score(&self, features: &Features) -> Scores {
         self.score_told(features, &mut |_| Flow::Continue)
             .expect("nobody cancels")
     }

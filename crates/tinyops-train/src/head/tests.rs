@@ -1,6 +1,7 @@
 //! Heads against Gaussians whose best answer is known.
 
 use super::*;
+use crate::linalg;
 use crate::rng::Rng;
 
 /// Two classes in two values, the second far noisier than the first, which alone tells them apart.
@@ -66,4 +67,188 @@ fn statistics_survive_their_bytes() {
     bytes.pop();
     assert!(decode(&bytes).is_err());
     assert!(decode(b"TOSTATS1").is_err());
+}
+
+/// Windows of four classes in six values that lean on each other.
+fn windows(count: usize, seed: u64) -> Vec<(usize, [u8; 6])> {
+    let mut rng = Rng::new(seed, 7);
+    (0..count)
+        .map(|_| {
+            let class = rng.below(4);
+            let common = 9.0 * rng.normal();
+            let value = |at: usize, rng: &mut Rng| {
+                let centre = 25.0 * f32::from(u8::from(at == class)) - 10.0;
+                (centre + common + 6.0 * rng.normal())
+                    .round()
+                    .clamp(-128.0, 127.0) as i8 as u8
+            };
+            (class, std::array::from_fn(|at| value(at, &mut rng)))
+        })
+        .collect()
+}
+
+fn summed(windows: &[(usize, [u8; 6])], zero_point: i8) -> Statistics {
+    let mut statistics = Statistics::new(4, 6, vec![0; cell_count(4, 6)]).unwrap();
+    for (class, row) in windows {
+        statistics.add(*class, row, zero_point).unwrap();
+    }
+    statistics
+}
+
+/// LDA of the windows themselves, in two passes over them, as a server would that had them all.
+fn central_lda(windows: &[(usize, [u8; 6])], zero_point: i8) -> Linear {
+    const D: usize = 6;
+    let phi = |row: &[u8; D]| row.map(|byte| f64::from(byte as i8) - f64::from(zero_point));
+    let mut means = [[0.0; D]; 4];
+    let mut counts = [0.0; 4];
+    for (class, row) in windows {
+        counts[*class] += 1.0;
+        let phi = phi(row);
+        (0..D).for_each(|at| means[*class][at] += phi[at]);
+    }
+    for (mean, count) in means.iter_mut().zip(counts) {
+        mean.iter_mut().for_each(|x| *x /= count);
+    }
+    let mut covariance = vec![0.0; D * D];
+    for (class, row) in windows {
+        let phi = phi(row);
+        let away: [f64; D] = std::array::from_fn(|at| phi[at] - means[*class][at]);
+        (0..D * D).for_each(|at| covariance[at] += away[at / D] * away[at % D]);
+    }
+    let total = windows.len() as f64;
+    covariance.iter_mut().for_each(|x| *x /= total);
+    let trace: f64 = (0..D).map(|at| covariance[at * D + at]).sum();
+    (0..D).for_each(|at| covariance[at * D + at] += 0.1 * trace / D as f64);
+    let lower = linalg::cholesky(&covariance, D).unwrap();
+    let mut head = Linear {
+        width: D,
+        weights: Vec::new(),
+        bias: Vec::new(),
+    };
+    for mean in means {
+        let mut weights = mean.to_vec();
+        linalg::solve(&lower, D, &mut weights);
+        head.bias.push(-0.5 * sums::dot(&weights, &mean));
+        head.weights.extend(weights);
+    }
+    head
+}
+
+#[track_caller]
+fn check_equal(federated: &Linear, central: &Linear) {
+    let all = |head: &Linear| [&head.weights[..], &head.bias].concat();
+    let size = all(central)
+        .iter()
+        .fold(0.0f64, |most, x| most.max(x.abs()));
+    for (own, theirs) in all(federated).iter().zip(all(central)) {
+        assert!((own - theirs).abs() <= 1e-9 * size, "{own} {theirs}");
+    }
+}
+
+#[test]
+fn a_federated_head_is_the_central_one() {
+    let all = windows(900, 1);
+    // Devices of very different size and mix: the first hold one class each.
+    let mut order: Vec<usize> = (0..all.len()).collect();
+    order.sort_by_key(|&at| (all[at].0, at));
+    let mut sum = summed(&[], -5);
+    let mut at = 0;
+    for size in [200, 3, 90, 7, 1, 150, 449] {
+        let device: Vec<_> = order[at..at + size].iter().map(|&at| all[at]).collect();
+        sum.merge(&summed(&device, -5)).unwrap();
+        at += size;
+    }
+    assert_eq!(at, all.len());
+    check_equal(&Sums::of(&sum).lda().unwrap(), &central_lda(&all, -5));
+}
+
+#[test]
+fn who_withdraws_was_never_there_and_who_is_late_is_in() {
+    let (stay, leave, late) = (windows(300, 1), windows(40, 2), windows(60, 3));
+    let mut sum = summed(&stay, 0);
+    sum.merge(&summed(&leave, 0)).unwrap();
+    sum.merge(&summed(&late, 0)).unwrap();
+    sum.unmerge(&summed(&leave, 0)).unwrap();
+    let without = [stay, late].concat();
+    assert_eq!(sum, summed(&without, 0));
+    check_equal(&Sums::of(&sum).lda().unwrap(), &central_lda(&without, 0));
+}
+
+#[test]
+fn narrow_sums_are_those_of_narrow_embeddings() {
+    let all = windows(200, 4);
+    let statistics = summed(&all, 3);
+    let projection = Projection::principal(&statistics, 3).unwrap();
+    let narrow = projection.apply(&statistics).unwrap();
+    let mut gram = [0i64; 9];
+    let mut sums = [[0i64; 3]; 4];
+    for (class, row) in &all {
+        let psi: [i64; 3] = std::array::from_fn(|at| {
+            let phi = row.iter().map(|&byte| i64::from(byte as i8) - 3);
+            projection
+                .row(at)
+                .iter()
+                .zip(phi)
+                .map(|(&p, x)| i64::from(p) * x)
+                .sum()
+        });
+        (0..3).for_each(|at| sums[*class][at] += psi[at]);
+        (0..9).for_each(|at| gram[at] += psi[at / 3] * psi[at % 3]);
+    }
+    for (class, sum) in sums.iter().enumerate() {
+        assert_eq!(narrow.class_sum(class), sum);
+    }
+    (0..9).for_each(|at| assert_eq!(narrow.gram(at / 3, at % 3), gram[at]));
+    // Half of the values still tell the classes apart, and a head over them is one over all.
+    let head = Sums::of(&narrow).lda().unwrap();
+    let expected = Sums::of(&narrow).expected_accuracy(&head);
+    let lifted = Sums::of(&statistics).expected_accuracy(&head.clone().lifted(Some(&projection)));
+    assert!((expected - lifted).abs() < 1e-9, "{expected} {lifted}");
+    assert!(expected > 0.7, "{expected}");
+    let again = head.clone().lifted(Some(&projection)).narrowed(&projection);
+    let worst = again
+        .weights
+        .iter()
+        .zip(&head.weights)
+        .map(|(a, b)| (a - b).abs());
+    let size = head
+        .weights
+        .iter()
+        .fold(0.0f64, |most, x| most.max(x.abs()));
+    assert!(worst.fold(0.0, f64::max) < 0.05 * size);
+    assert!(projection.apply(&narrow).is_none(), "of another width");
+    assert!(Projection::principal(&statistics, 7).is_none());
+}
+
+#[test]
+fn a_bucket_of_liars_is_left_out() {
+    let factory = windows(400, 9);
+    let embedded = Embedded {
+        class_count: 4,
+        width: 6,
+        zero_point: 0,
+        rows: factory.iter().flat_map(|(_, row)| *row).collect(),
+        classes: factory
+            .iter()
+            .map(|(class, _)| Some(*class as u16))
+            .collect(),
+    };
+    let bucket = |seed: u64, liars: bool| {
+        let mut windows = windows(60, seed);
+        let lie = |class: usize| if liars { 3 - class } else { class };
+        windows
+            .iter_mut()
+            .for_each(|(class, _)| *class = lie(*class));
+        Sums::of(&summed(&windows, 0))
+    };
+    let buckets: Vec<Sums> = (0..10).map(|seed| bucket(seed, seed % 5 == 2)).collect();
+    let sums = Sums::of(&embedded.statistics().unwrap());
+    let sound = buckets::sound(&buckets, &sums, &embedded, None);
+    let expected: Vec<bool> = (0..10).map(|seed| seed % 5 != 2).collect();
+    assert_eq!(sound, expected);
+    // Of so few there is no middle: all are kept.
+    assert_eq!(
+        buckets::sound(&buckets[..3], &sums, &embedded, None),
+        [true; 3]
+    );
 }

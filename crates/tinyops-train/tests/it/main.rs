@@ -277,7 +277,12 @@ fn a_head_solved_from_training_statistics_is_as_good_as_the_trained_one() {
     let spec = spec(NetworkSpec::Dense(DenseSpec::default()));
     let set = feature_set(&spec);
     let (_, model, before) = whole(&spec, &set);
-    let statistics = head::statistics(&model, &set.train).unwrap();
+    let factory = head::Embedded::of(&model, &set.train).unwrap();
+    let statistics = [factory.statistics().unwrap()];
+    let fleet = head::Fleet {
+        buckets: &statistics,
+        projection: None,
+    };
     let mut spoiled = model.clone();
     let Body::Network(graph) = &mut spoiled.body else {
         panic!("a classifier is a network")
@@ -298,7 +303,7 @@ fn a_head_solved_from_training_statistics_is_as_good_as_the_trained_one() {
             .unwrap()
     };
     assert!(accuracy(&spoiled) < 0.9, "the head is spoiled");
-    let solved = head::solve(&spoiled, &statistics, &statistics).unwrap();
+    let solved = head::solve(&spoiled, fleet, &factory, 0.0).unwrap();
     assert_ne!(solved.solver, head::Solver::Unchanged);
     assert!(
         solved.fleet_accuracy[1] > solved.fleet_accuracy[0],
@@ -323,11 +328,48 @@ fn a_head_solved_from_training_statistics_is_as_good_as_the_trained_one() {
         .count();
     assert_eq!(changed, 3, "filter, bias and output of the head");
     assert_eq!(
-        head::solve(&spoiled, &statistics, &statistics)
-            .unwrap()
-            .model,
+        head::solve(&spoiled, fleet, &factory, 0.0).unwrap().model,
         solved.model
     );
+}
+
+#[test]
+fn a_head_that_forgets_the_factory_is_not_taken() {
+    let spec = spec(NetworkSpec::Dense(DenseSpec::default()));
+    let set = feature_set(&spec);
+    let (_, model, _) = whole(&spec, &set);
+    let factory = head::Embedded::of(&model, &set.train).unwrap();
+    // A fleet that calls every class by the next one's name.
+    let mut renamed = set.train.clone();
+    for target in &mut renamed.targets {
+        if let Target::Class(class) = target {
+            *class = (*class + 1) % 3;
+        }
+    }
+    let fleet = head::Embedded::of(&model, &renamed).unwrap();
+    let buckets = [fleet.statistics().unwrap()];
+    let solve = |floor| {
+        let fleet = head::Fleet {
+            buckets: &buckets,
+            projection: None,
+        };
+        head::solve(&model, fleet, &factory, floor).unwrap()
+    };
+    let free = solve(0.0);
+    assert_ne!(free.solver, head::Solver::Unchanged);
+    assert!(free.factory_accuracy[1] < 0.2 && free.fleet_accuracy[1] > 0.9);
+    let held = solve(0.8);
+    assert!(held.below_floor > 0, "{held:?}");
+    let [before, after] = held.factory_accuracy;
+    assert!(after >= 0.8_f32.min(before), "{after}");
+    // A floor that the old head does not reach itself is lowered to what it does reach.
+    assert!(solve(2.0).factory_accuracy[1] >= before);
+    let none = head::Fleet {
+        buckets: &[],
+        projection: None,
+    };
+    let error = head::solve(&model, none, &factory, 0.0).unwrap_err();
+    assert!(error.to_string().contains("no statistics"), "{error}");
 }
 
 #[test]

@@ -1,0 +1,110 @@
+//! A linear head in real numbers.
+
+use super::sums::dot;
+use super::{Embedded, Projection};
+
+/// A head over embeddings in units of their own scale: `logit[k] = weights[k] · φ + bias[k]`.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Linear {
+    pub(super) width: usize,
+    pub(super) weights: Vec<f64>,
+    pub(super) bias: Vec<f64>,
+}
+
+impl Linear {
+    pub(super) fn classes(&self) -> usize {
+        self.bias.len()
+    }
+
+    pub(super) fn row(&self, class: usize) -> &[f64] {
+        &self.weights[class * self.width..][..self.width]
+    }
+
+    /// The class with the greatest logit, the first of several.
+    pub(super) fn class(&self, embedding: &[f64]) -> usize {
+        let logit = |class: usize| dot(self.row(class), embedding) + self.bias[class];
+        (1..self.classes()).fold(0, |best, class| {
+            if logit(class) > logit(best) {
+                class
+            } else {
+                best
+            }
+        })
+    }
+
+    /// The same head over the wide embeddings of a projection, where there is one.
+    pub(super) fn lifted(self, projection: Option<&Projection>) -> Self {
+        let Some(projection) = projection else {
+            return self;
+        };
+        let wide = projection.wide();
+        let mut weights = vec![0.0; self.classes() * wide];
+        for class in 0..self.classes() {
+            for (value, &weight) in self.row(class).iter().enumerate() {
+                let row = projection.row(value);
+                for (at, &p) in row.iter().enumerate() {
+                    weights[class * wide + at] += weight * f64::from(p);
+                }
+            }
+        }
+        Self {
+            width: wide,
+            weights,
+            bias: self.bias,
+        }
+    }
+
+    /// What this head over wide embeddings does with the part of them that a projection keeps.
+    pub(super) fn narrowed(&self, projection: &Projection) -> Self {
+        // The rows of the projection are orthogonal and of one length, up to their rounding.
+        let weights = (0..self.classes()).flat_map(|class| {
+            (0..projection.narrow()).map(move |value| {
+                let row = projection.row(value);
+                let [product, square] = row.iter().zip(self.row(class)).fold(
+                    [0.0, 0.0],
+                    |[product, square], (&p, weight)| {
+                        let p = f64::from(p);
+                        [product + p * weight, square + p * p]
+                    },
+                );
+                product / square.max(1.0)
+            })
+        });
+        Self {
+            width: projection.narrow(),
+            weights: weights.collect(),
+            bias: self.bias.clone(),
+        }
+    }
+
+    /// What share of these windows it is right about; nothing without labelled windows.
+    pub(super) fn accuracy(&self, windows: &Embedded) -> Option<Accuracy> {
+        let mut counts = vec![[0.0f64; 2]; self.classes()];
+        let mut embedding = Vec::with_capacity(self.width);
+        for index in 0..windows.count() {
+            let class = windows.class(index).map(usize::from);
+            let Some(class) = class.filter(|&class| class < counts.len()) else {
+                continue;
+            };
+            embedding.clear();
+            embedding.extend(windows.values(index).map(f64::from));
+            counts[class][0] += 1.0;
+            counts[class][1] += f64::from(u8::from(self.class(&embedding) == class));
+        }
+        let seen = || counts.iter().filter(|[all, _]| *all > 0.0);
+        let [all, right] = [0, 1].map(|at| counts.iter().map(|count| count[at]).sum::<f64>());
+        (all > 0.0).then(|| Accuracy {
+            plain: right / all,
+            balanced: seen().map(|[all, right]| right / all).sum::<f64>() / seen().count() as f64,
+        })
+    }
+}
+
+/// Share of windows that a head is right about.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Accuracy {
+    /// Of all of them.
+    pub(super) plain: f64,
+    /// Classes weighing the same.
+    pub(super) balanced: f64,
+}
