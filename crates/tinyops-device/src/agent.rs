@@ -17,6 +17,7 @@ use crate::model::{Answer, Prediction, Refusal, Workspace};
 use crate::monitor::Monitor;
 use crate::running::{Authority, Running, claimed};
 use crate::settings::Config;
+use crate::shadow::Shadow;
 use crate::slots::Slots;
 use crate::trust::{InForce, Inbox};
 
@@ -45,8 +46,12 @@ pub enum Event<'e> {
     },
     /// The truth about its newest windows has become known on the spot.
     Label(Label),
-    /// What the newest window cost; the answer to [`Action::Predict`] of a driver that measures it.
+    /// What the newest step that scored a window cost; the answer to [`Action::Predict`] and [`Action::Shadow`] of a
+    /// driver that measures it.
     Measured(Measured),
+    /// The newest window once more, for a candidate: the answer to [`Action::Rescore`]. Empty if the agent has filled it
+    /// by single readings, and has it still.
+    Rescore(&'e [f32]),
 }
 
 /// What a window cost, as its driver has measured it: the agent reads no clock and no stack pointer.
@@ -67,6 +72,11 @@ pub enum Action<'a> {
     Idle,
     /// Act upon what the model says of a window.
     Predict(Prediction),
+    /// Hand the newest window in once more ([`Event::Rescore`]), now that its answer is out: a candidate is to score it.
+    /// A driver that goes on instead lets the candidate pass it over.
+    Rescore,
+    /// What a candidate says of a window: nothing to act upon.
+    Shadow(Prediction),
     /// Send this envelope to the server.
     Send(&'a [u8]),
     /// Fetch blocks of a capsule, and hand them in as [`Event::Block`].
@@ -112,6 +122,10 @@ pub struct Agent<F, M> {
     pub(crate) in_force: InForce,
     pub(crate) inbox: Inbox,
     pub(crate) running: Option<Running>,
+    /// A candidate that scores windows beside it.
+    pub(crate) shadow: Option<Shadow>,
+    /// Whether the newest step that scored a window was the candidate's.
+    is_shadow_newest: bool,
     /// Windows that a capsule on trial has yet to score.
     trial_left: Option<u32>,
     pub(crate) monitor: Monitor,
@@ -140,6 +154,7 @@ pub(crate) struct Pending {
     pub(crate) alarm: Option<Alarm>,
     pub(crate) outcome: Option<Judged>,
     pub(crate) report: bool,
+    pub(crate) shadow: bool,
     pub(crate) statistics: Option<(StatisticsRequest, u8)>,
     /// Waits while statistics are being told, so that all their parts are of one state.
     pub(crate) label: Option<Label>,
@@ -169,6 +184,8 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             memory,
             slots,
             running: None,
+            shadow: None,
+            is_shadow_newest: false,
             trial_left: None,
             monitor: Monitor::new(),
             ring: Ring::default(),
@@ -188,14 +205,15 @@ impl<F: Flash, M: Memory> Agent<F, M> {
     /// Unless the answer is [`Action::Idle`] more may be left to do: hand in [`Event::Tick`] until it is.
     /// `now_ms` is any clock that does not run backwards; only differences count.
     pub fn step(&mut self, now_ms: u64, event: Event<'_>) -> Action<'_> {
-        let prediction = match event {
+        let scored = match event {
             Event::Boot => {
                 self.boot(now_ms);
                 None
             }
             Event::Tick => None,
-            Event::Reading(reading) => self.reading(reading),
-            Event::Window(window) => self.window(window),
+            Event::Reading(reading) => self.reading(reading).map(Action::Predict),
+            Event::Window(window) => self.score(Some(window)).map(Action::Predict),
+            Event::Rescore(window) => self.rescore(window).map(Action::Shadow),
             Event::Downlink(bytes) => {
                 self.downlink(bytes, now_ms);
                 None
@@ -209,13 +227,21 @@ impl<F: Flash, M: Memory> Agent<F, M> {
                 None
             }
             Event::Measured(measured) => {
-                self.monitor.costs.push(&measured);
+                match &mut self.shadow {
+                    Some(shadow) if self.is_shadow_newest => shadow.costs.push(&measured),
+                    // What a candidate cost that has just been let go is nobody's.
+                    None if self.is_shadow_newest => {}
+                    _ => self.monitor.costs.push(&measured),
+                }
                 None
             }
         };
         self.check_report(now_ms);
-        match prediction {
-            Some(prediction) => Action::Predict(prediction),
+        match scored {
+            Some(action) => {
+                self.is_shadow_newest = matches!(action, Action::Shadow(_));
+                action
+            }
             None => self.next_action(now_ms),
         }
     }
@@ -285,6 +311,8 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         self.in_force = InForce::of(&self.slots, &self.config);
         self.inbox = Inbox::new();
         self.running = None;
+        self.shadow = None;
+        self.is_shadow_newest = false;
         self.trial_left = None;
         self.hellos_left = HELLOS;
         self.monitor = Monitor::new();
@@ -300,9 +328,13 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         if let Some(place) = begun.gave_up {
             self.pending.update = Some(self.reverted(place, Refusal::of(Reason::Tries)));
         }
+        if let Some(place) = begun.gave_up_shadow {
+            self.pending.update = Some(self.let_go(place, Refusal::of(Reason::Tries)));
+        }
         if let Some(place) = begun.trial {
             let digest = self.slots.digest_prefix(place).unwrap_or_default();
-            match self.check_new(place, self.slots.capsule(place).len() as u32, digest) {
+            let bytes = self.slots.capsule(place).len() as u32;
+            match self.check_new(place, bytes, digest, true) {
                 Ok(running) => {
                     self.trial_left = Some(self.config.trial_windows);
                     self.running = Some(running);
@@ -313,6 +345,9 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         }
         if self.running.is_none() {
             self.run_confirmed();
+        }
+        if begun.may_shadow {
+            self.resume_shadow();
         }
         let blocks = self.memory.lend().blocks;
         self.transfer = Transfer::resume(&self.slots, blocks, self.config.block_bytes);
@@ -366,7 +401,8 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         }
     }
 
-    /// Checks what has not run before: release key and director, golden vectors, and that it is no step back.
+    /// Checks what has not run before: release key and director, golden vectors if they are asked for, and that it is no
+    /// step back.
     ///
     /// The newest confirmed capsule itself may come again, under the number that it had: flash may have lost it.
     pub(crate) fn check_new(
@@ -374,6 +410,7 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         place: Place,
         bytes: u32,
         digest: [u8; 8],
+        with_golden: bool,
     ) -> Result<Running, Refusal> {
         let mut workspace = workspace(self.memory.lend());
         let bytes = self.slots.block(place, 0, bytes);
@@ -383,7 +420,7 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             Authority::Release(self.in_force.release(), self.in_force.sequence()),
             &self.config,
             &mut workspace,
-            true,
+            with_golden,
         )?;
         self.check_stated(place, &running.manifest)?;
         let record = self.slots.record();
@@ -434,11 +471,14 @@ impl<F: Flash, M: Memory> Agent<F, M> {
     }
 
     fn reading(&mut self, reading: &[f32]) -> Option<Prediction> {
-        let front_end = self.running.as_ref()?.front_end;
+        let front_end = self.running.as_ref()?.parts.front_end;
         let (channel_count, reading_count) = (
             usize::from(front_end.channel_count),
             front_end.reading_count(),
         );
+        if self.filled >= reading_count {
+            self.begin_window(channel_count, reading_count);
+        }
         if self.skip > 0 {
             self.skip -= 1;
             return None;
@@ -455,7 +495,11 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         if self.filled < reading_count {
             return None;
         }
-        let prediction = self.score(None);
+        self.score(None)
+    }
+
+    /// Begins the next window with what it shares with the one before, which a candidate has needed until now.
+    fn begin_window(&mut self, channel_count: usize, reading_count: usize) {
         let hop = match self.config.hop {
             0 => reading_count,
             hop => hop as usize * channel_count,
@@ -466,19 +510,20 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             .copy_within(hop.min(reading_count)..reading_count, 0);
         self.filled = reading_count.saturating_sub(hop);
         self.skip = hop.saturating_sub(reading_count) / channel_count;
-        prediction
-    }
-
-    fn window(&mut self, window: &[f32]) -> Option<Prediction> {
-        self.score(Some(window))
+        if let Some(shadow) = &mut self.shadow {
+            shadow.forget_due();
+        }
     }
 
     /// Scores a window from the caller, or the agent's own that has just been filled.
     fn score(&mut self, window: Option<&[f32]>) -> Option<Prediction> {
         // What is proven and could not be written may be unreadable by now: that is the next boot's to find.
         self.confirm_if_proven();
+        if let Some(shadow) = &mut self.shadow {
+            shadow.forget_due();
+        }
         let running = self.running.as_ref()?;
-        let scorer = running.scorer(self.slots.capsule(running.place))?;
+        let scorer = running.parts.scorer(self.slots.capsule(running.place))?;
         let Lent {
             mut arena,
             window: own,
@@ -487,12 +532,13 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             ring,
             ..
         } = self.memory.lend();
-        let reading_count = running.front_end.reading_count();
+        let reading_count = running.parts.front_end.reading_count();
+        let is_own = window.is_none();
         let window = match window {
             Some(window) => window,
             None => own.get(..reading_count)?,
         };
-        let features = features.get_mut(..running.front_end.feature_count())?;
+        let features = features.get_mut(..running.parts.front_end.feature_count())?;
         if scorer.extract(window, features, scratch).is_err() {
             self.counters.unreadable += 1;
             self.monitor.flags = self.monitor.flags.with(Flags::NOT_FINITE);
@@ -519,6 +565,9 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             self.ring.push(ring, class, embedding.unwrap_or_default());
         }
         let model = running.model;
+        if let Some(shadow) = &mut self.shadow {
+            shadow.note(answer, is_own);
+        }
         self.counters.windows += 1;
         if let Some(left) = &mut self.trial_left {
             *left = left.saturating_sub(u32::from(output.is_finite()));
@@ -541,6 +590,10 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         let judged = self.ring.judge(ring, statistics, running.labels, label);
         if let Some(judged) = judged {
             self.monitor.flags = self.monitor.flags.with(Flags::LABELLED);
+            if let Some(shadow) = &mut self.shadow {
+                let windows = judged.counts.iter().map(|&count| usize::from(count)).sum();
+                shadow.judge(label, windows);
+            }
             self.pending.outcome = Some(judged);
         }
     }
@@ -612,7 +665,11 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             Command::Forget => {
                 self.ring = Ring::default();
                 self.memory.lend().statistics.fill(0);
+                if let Some(shadow) = &mut self.shadow {
+                    shadow.forget_recent();
+                }
             }
+            Command::Drop => self.drop_held(),
             _ => self.counters.malformed += 1,
         }
     }

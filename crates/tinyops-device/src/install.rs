@@ -3,7 +3,7 @@
 use tinyops_wire::Digest;
 use tinyops_wire::block::{BlockMap, BlockRequest};
 use tinyops_wire::capsule::Unverified;
-use tinyops_wire::downlink::{Offer, What};
+use tinyops_wire::downlink::{Offer, What, When};
 use tinyops_wire::frame::{Reason, Update, UpdateState};
 
 use crate::agent::{Agent, ended, succeeded};
@@ -12,6 +12,7 @@ use crate::journal::{Place, Stored, Wanted, is_blank};
 use crate::memory::Memory;
 use crate::model::Refusal;
 use crate::running::{Running, claimed};
+use crate::shadow::Shadow;
 use crate::slots::Slots;
 
 /// A capsule on its way into a slot. Which blocks have arrived is in memory lent for the step.
@@ -42,14 +43,13 @@ pub(crate) enum Arrival {
 }
 
 impl Transfer {
-    /// Begins a transfer in an emptied slot, and takes its statement up. `hold`: what it fetches is to wait when it is
-    /// whole.
+    /// Begins a transfer in an emptied slot, and takes its statement up.
     ///
     /// # Errors
     /// [`Reason::SlotTooSmall`], [`Reason::Memory`] or [`Reason::Flash`].
     pub(crate) fn begin<F: Flash>(
         slots: &mut Slots<F>,
-        (wanted, hold): (Wanted, bool),
+        (wanted, when): (Wanted, When),
         (signed_statement, counter): (&[u8], u32),
         blocks: &mut [u8],
         block_bytes: u16,
@@ -73,7 +73,7 @@ impl Transfer {
         slots.write_statement(transfer.place, signed_statement)?;
         slots.write(|record| {
             record.transfer = Some((transfer.place, wanted));
-            record.hold = hold;
+            record.when = when;
             record.statement_counter = counter;
         })?;
         Ok(transfer)
@@ -229,15 +229,15 @@ impl<F: Flash, M: Memory> Agent<F, M> {
                 self.pending.hello = true;
                 return;
             }
-            self.begin_transfer(wanted, offer.hold, offer.statement);
-        } else if record.hold != offer.hold {
+            self.begin_transfer(wanted, offer.when, offer.statement);
+        } else if record.when != offer.when {
             // If this cannot be written, the next offer says it again.
-            let _ = self.slots.write(|record| record.hold = offer.hold);
+            let _ = self.slots.write(|record| record.when = offer.when);
         }
     }
 
     /// Begins a transfer that a director wants. What is under way goes on if the new one is turned away.
-    fn begin_transfer(&mut self, wanted: Wanted, hold: bool, statement: Option<&[u8]>) {
+    fn begin_transfer(&mut self, wanted: Wanted, when: When, statement: Option<&[u8]>) {
         let offered = self.check_offered(statement);
         // A delta does not bear the digest of what it makes; the statement tells.
         let manifest = offered.ok().map(|statement| statement.manifest);
@@ -247,12 +247,12 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             return;
         }
         if manifest.is_some() && self.held_manifest() == manifest {
-            return self.offer_of_held(hold);
+            return self.offer_of_held(when);
         }
         let begun = offered.and_then(|checked| {
             Transfer::begin(
                 &mut self.slots,
-                (wanted, hold),
+                (wanted, when),
                 (statement.unwrap_or_default(), checked.counter),
                 self.memory.lend().blocks,
                 self.config.block_bytes,
@@ -262,11 +262,14 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         self.pending.update = Some(match begun {
             Ok(transfer) => {
                 self.transfer = Some(transfer);
+                self.shadow = None;
                 ended(UpdateState::Downloading, Refusal::of(Reason::None))
             }
             Err(refusal) => {
                 // Flash that failed has failed in the middle: what was there is gone.
-                self.transfer = self.transfer.filter(|_| refusal.reason != Reason::Flash);
+                if refusal.reason == Reason::Flash {
+                    (self.transfer, self.shadow) = (None, None);
+                }
                 ended(UpdateState::Refused, refusal)
             }
         });
@@ -281,21 +284,33 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         Some(manifest)
     }
 
-    /// The capsule that waits is offered again: to go on waiting, or to be installed.
-    fn offer_of_held(&mut self, hold: bool) {
-        let Some(place) = self.slots.record().held else {
+    /// The capsule that waits is offered again: to go on waiting, to score windows meanwhile, or to be installed.
+    fn offer_of_held(&mut self, when: When) {
+        let record = self.slots.record();
+        let (Some(place), tries) = (record.held, self.config.tries) else {
             return;
         };
-        let tries = self.config.tries;
-        let begun = match hold {
-            true => Ok(()),
-            false => self.slots.write(|record| record.begin_trial(tries)),
+        let is_as_before = record.when == when;
+        let begun = match when {
+            _ if is_as_before && (self.shadow.is_some() || when == When::Later) => Ok(()),
+            When::AtOnce => self.slots.write(|record| record.begin_trial(tries)),
+            When::Later | When::Shadow { .. } => self.slots.write(|record| {
+                record.when = when;
+                record.tries_left = tries;
+            }),
         };
-        self.pending.reboot |= !hold && begun.is_ok();
-        let state = match (hold, begun) {
+        if begun.is_ok() && !(is_as_before && self.shadow.is_some()) {
+            self.resume_shadow();
+        }
+        if self.slots.record().held.is_none() && when.is_later() {
+            // It has just been let go, and that is said.
+            return;
+        }
+        self.pending.reboot |= when == When::AtOnce && begun.is_ok();
+        let state = match (when, begun) {
             (_, Err(_)) => UpdateState::Refused,
-            (true, _) => UpdateState::Held,
-            (false, _) => UpdateState::Installed,
+            (When::AtOnce, _) => UpdateState::Installed,
+            (When::Later | When::Shadow { .. }, _) => UpdateState::Held,
         };
         let (model, sequence) = claimed(self.slots.capsule(place));
         self.pending.update = Some(Update {
@@ -339,18 +354,21 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             return self.refuse_transfer(Refusal::of(Reason::Tries));
         }
         match self.check_transfer(place, &wanted) {
-            Ok((running, stored)) => match self.slots.settle(place, stored, self.config.tries) {
-                Ok(waits) => {
-                    let state = match waits {
-                        true => UpdateState::Held,
-                        false => UpdateState::Installed,
-                    };
-                    self.transfer = None;
-                    self.pending.update = Some(succeeded(state, &running));
-                    self.pending.reboot |= !waits;
+            Ok((running, shadow, stored)) => {
+                match self.slots.settle(place, stored, self.config.tries) {
+                    Ok(waits) => {
+                        self.shadow = shadow;
+                        let state = match waits {
+                            true => UpdateState::Held,
+                            false => UpdateState::Installed,
+                        };
+                        self.transfer = None;
+                        self.pending.update = Some(succeeded(state, &running));
+                        self.pending.reboot |= !waits;
+                    }
+                    Err(refusal) => self.refuse_transfer(refusal),
                 }
-                Err(refusal) => self.refuse_transfer(refusal),
-            },
+            }
             Err(refusal) => self.refuse_transfer(refusal),
         }
     }
@@ -359,7 +377,7 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         &mut self,
         place: Place,
         wanted: &Wanted,
-    ) -> Result<(Running, Stored), Refusal> {
+    ) -> Result<(Running, Option<Shadow>, Stored), Refusal> {
         let stored = match wanted.what {
             What::Capsule => self.slots.fetched(place, wanted)?,
             What::Delta => {
@@ -368,8 +386,9 @@ impl<F: Flash, M: Memory> Agent<F, M> {
                 self.slots.unpack(place, wanted, base, is_blank)?
             }
         };
-        let running = self.check_new(place, stored.bytes, stored.digest)?;
-        Ok((running, stored))
+        let running = self.check_new(place, stored.bytes, stored.digest, true)?;
+        let shadow = self.candidate(&running, stored.bytes)?;
+        Ok((running, shadow, stored))
     }
 
     fn refuse_transfer(&mut self, refusal: Refusal) {

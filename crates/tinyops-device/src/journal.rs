@@ -16,7 +16,7 @@
 //!
 //! record: 128 bytes
 //!   0      4   "TOPJ"
-//!   4      1   version 3
+//!   4      1   version 4
 //!   5      1   active place     0 factory, 1 slot A, 2 slot B
 //!   6      1   trial place      0xff none
 //!   7      1   tries left
@@ -35,17 +35,19 @@
 //! 104      4   counter of the last statement taken up
 //! 108      4   sequence number of the newest key set taken up
 //! 112      1   checks of the transfer's capsule that have begun
-//! 113      1   place of the capsule that waits, 0 none; bit 7: what is being transferred is to wait; then zeros
+//! 113      1   place of the capsule that waits, 0 none; bit 7: it, or what is being transferred, is to wait
+//! 114      2   windows that it is to score meanwhile, 0 none
 //! 116      8   first 8 bytes of the digest of the newest confirmed capsule, zeros for none
 //! 124      4   CRC-32 of all before
 //! ```
 //! Version 1 had zeros in place of what was added, records where the key set is now, and each of them in one copy
-//! only. It is still read: what is written next goes to the other copy, as version 3. Version 2 knew no capsule that
-//! waits, and had a zero in its place; the copies of both are the same, and may hold records of either.
+//! only. It is still read: what is written next goes to the other copy, as version 4. Version 2 knew no capsule that
+//! waits, and version 3 none that scores windows meanwhile: they had zeros in its place. The copies of all three are the
+//! same, and may hold records of each.
 
 use tinyops_wire::Digest;
 use tinyops_wire::crc::crc32;
-use tinyops_wire::downlink::What;
+use tinyops_wire::downlink::{What, When};
 use tinyops_wire::frame::Reason;
 use tinyops_wire::key_set::KEY_SET_BYTES_MAX;
 
@@ -54,12 +56,12 @@ use crate::model::Refusal;
 
 const RECORD_BYTES: usize = 128;
 const MAGIC: [u8; 4] = *b"TOPJ";
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 const KEY_SET_AREA_BYTES: usize = 512;
 const KEY_SET_MAGIC: [u8; 4] = *b"TOPK";
 const KEY_SET_HEADER_BYTES: usize = 12;
 const NOWHERE: u8 = 0xff;
-/// Beside the place of the capsule that waits: what is being transferred is to wait too.
+/// Beside the place of the capsule that waits: it, or what is being transferred, is to wait.
 const HOLD: u8 = 1 << 7;
 
 /// Where a capsule lies.
@@ -128,8 +130,8 @@ pub(crate) struct Record {
     pub(crate) key_set: u32,
     /// Where a whole, checked capsule waits to be installed.
     pub(crate) held: Option<Place>,
-    /// Whether what is being transferred is to wait when it is whole.
-    pub(crate) hold: bool,
+    /// Whether what is being transferred is to wait when it is whole, and what waits or will wait scores meanwhile.
+    pub(crate) when: When,
     /// Checks of the transfer's capsule that have begun: one that stops the device must not do so for ever.
     pub(crate) checks: u8,
     /// What bore `confirmed_sequence`: it alone may come again under that number, if flash has lost it.
@@ -154,7 +156,7 @@ impl Record {
         statement_counter: 0,
         key_set: 0,
         held: None,
-        hold: false,
+        when: When::AtOnce,
         checks: 0,
         confirmed_digest: [0; 8],
     };
@@ -163,6 +165,25 @@ impl Record {
     pub(crate) fn begin_trial(&mut self, tries: u8) {
         self.trial = self.held.take();
         self.tries_left = tries;
+        self.when = When::AtOnce;
+    }
+
+    /// What waits, or is being fetched to wait, is forgotten.
+    pub(crate) fn drop_held(&mut self) {
+        if self.when.is_later() {
+            self.transfer = None;
+            self.checks = 0;
+        }
+        self.held = None;
+        self.when = When::AtOnce;
+    }
+
+    /// The capsule that waits and scores windows meanwhile, and how many.
+    pub(crate) fn shadow(&self) -> Option<(Place, u16)> {
+        match (self.held, self.when) {
+            (Some(place), When::Shadow { windows }) => Some((place, windows)),
+            _ => None,
+        }
     }
 
     /// Remembers why a capsule must not be fetched again.
@@ -180,6 +201,7 @@ impl Record {
                 | Reason::OtherDevice
                 | Reason::OtherManifest
                 | Reason::DeltaBase
+                | Reason::Window
         );
         if let Some(digest) = digest
             && !is_passing
@@ -237,7 +259,11 @@ impl Record {
         }
         // A capsule never waits in the factory's place, whose code is that of none.
         let held = self.held.map_or(0, |place| place as u8);
-        put(112, &[self.checks, held | if self.hold { HOLD } else { 0 }]);
+        let hold = if self.when.is_later() { HOLD } else { 0 };
+        put(112, &[self.checks, held | hold]);
+        if let When::Shadow { windows } = self.when {
+            put(114, &windows.to_le_bytes());
+        }
         put(116, &self.confirmed_digest);
         let numbers = [self.statement_counter, self.key_set];
         for (index, number) in numbers.iter().enumerate() {
@@ -289,7 +315,14 @@ impl Record {
             statement_counter: word(104),
             key_set: word(108),
             held: Place::from_code(bytes[113] & !HOLD).filter(|place| *place != Place::Factory),
-            hold: bytes[113] & HOLD != 0,
+            when: match (
+                bytes[113] & HOLD != 0,
+                u16::from_le_bytes([bytes[114], bytes[115]]),
+            ) {
+                (false, _) => When::AtOnce,
+                (true, 0) => When::Later,
+                (true, windows) => When::Shadow { windows },
+            },
             checks: bytes[112],
             confirmed_digest: prefix(116),
         })

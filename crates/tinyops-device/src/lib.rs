@@ -19,6 +19,7 @@ mod model;
 mod monitor;
 mod running;
 mod settings;
+mod shadow;
 mod slots;
 mod trust;
 mod unpack;

@@ -116,7 +116,7 @@ impl Costs {
         })
     }
 
-    fn begin_period(&mut self) {
+    pub(crate) fn begin_period(&mut self) {
         *self = Costs {
             ram_share: self.ram_share,
             ..Costs::default()

@@ -4,7 +4,7 @@ use core::ops::Range;
 
 use tinyops_dsp::FrontEnd;
 use tinyops_nn::Program;
-use tinyops_sketch::Baseline;
+use tinyops_sketch::{Baseline, ChannelBaseline, Source};
 use tinyops_wire::capsule::{CapsuleError, Unverified};
 use tinyops_wire::frame::Reason;
 use tinyops_wire::payload::SectionId;
@@ -25,13 +25,19 @@ pub(crate) struct Running {
     pub(crate) manifest: Digest,
     /// Sequence number of its manifest.
     pub(crate) sequence: u32,
-    pub(crate) front_end: FrontEnd,
+    pub(crate) parts: Parts,
     pub(crate) baseline: Baseline,
     pub(crate) labels: Shape,
+    names: Range<usize>,
+}
+
+/// Where the parts of a capsule are that score a window.
+#[derive(Clone, Debug)]
+pub(crate) struct Parts {
+    pub(crate) front_end: FrontEnd,
     decision: DecisionSection,
     program: Range<usize>,
     scaler: Range<usize>,
-    names: Range<usize>,
 }
 
 /// Who says that a capsule is valid.
@@ -85,16 +91,32 @@ impl Running {
             model: capsule.model(),
             manifest: capsule.manifest_digest,
             sequence: capsule.manifest.sequence,
-            front_end: model.front_end,
+            parts: Parts {
+                front_end: model.front_end,
+                decision: model.decision,
+                program: range(SectionId::Program),
+                scaler: range(SectionId::Scaler),
+            },
             labels: label_shape(&model),
-            decision: model.decision,
-            program: range(SectionId::Program),
-            scaler: range(SectionId::Scaler),
             names: range(SectionId::Labels),
             baseline: model.baseline,
         })
     }
 
+    /// The channel that the monitor watches the model's answers in, if there is one.
+    pub(crate) fn output(&self) -> Option<&ChannelBaseline> {
+        let mut channels = self.baseline.channels().iter();
+        channels.find(|channel| channel.source == Source::Output)
+    }
+
+    /// The name of a class.
+    pub(crate) fn name<'c>(&self, capsule: &'c [u8], class: u8) -> Option<&'c str> {
+        let labels = Labels::decode(capsule.get(self.names.clone())?).ok()?;
+        labels.names().nth(usize::from(class))
+    }
+}
+
+impl Parts {
     /// The parts that score a window, borrowed from the capsule that [`Running::check`] has checked.
     pub(crate) fn scorer<'c>(&self, capsule: &'c [u8]) -> Option<Scorer<'c>> {
         Some(Scorer {
@@ -103,12 +125,6 @@ impl Running {
             program: Program::load(capsule.get(self.program.clone())?).ok()?,
             decision: self.decision,
         })
-    }
-
-    /// The name of a class.
-    pub(crate) fn name<'c>(&self, capsule: &'c [u8], class: u8) -> Option<&'c str> {
-        let labels = Labels::decode(capsule.get(self.names.clone())?).ok()?;
-        labels.names().nth(usize::from(class))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Two slots, a journal and the factory's capsule: which of them the device boots.
 
+use tinyops_wire::downlink::When;
 use tinyops_wire::frame::Reason;
 use tinyops_wire::key_set::RoleKeys;
 use tinyops_wire::statement::STATEMENT_BYTES_MAX;
@@ -31,6 +32,10 @@ pub(crate) struct Begun {
     pub(crate) trial: Option<Place>,
     /// What a trial was of that has used up its boots and is over.
     pub(crate) gave_up: Option<Place>,
+    /// Whether a capsule that waits may score windows in this boot.
+    pub(crate) may_shadow: bool,
+    /// What scored windows beside what runs, has used up its boots, and waits no more.
+    pub(crate) gave_up_shadow: Option<Place>,
 }
 
 impl<F: Flash> Slots<F> {
@@ -179,7 +184,7 @@ impl<F: Flash> Slots<F> {
 
     /// Reads the journal anew, counts the boot and takes one try of a trial, in one record.
     ///
-    /// If that record cannot be written there is no trial, for its tries could not be counted. Uplink numbers begin
+    /// If that record cannot be written there is no trial, nor a shadow, for its tries could not be counted. Uplink numbers begin
     /// at `first_uplink` or later.
     pub(crate) fn begin_boot(&mut self, first_uplink: u32) -> Begun {
         self.journal = Journal::open(&self.flash);
@@ -192,13 +197,25 @@ impl<F: Flash> Slots<F> {
             .record()
             .trial
             .filter(|_| self.record().tries_left == 0);
-        let refused = gave_up.and_then(|place| self.digest_prefix(place));
+        // What scores windows and stops the device by it must not do so for ever.
+        let gave_up_shadow = self
+            .record()
+            .shadow()
+            .filter(|_| self.record().tries_left == 0)
+            .map(|(place, _)| place);
+        let refused = gave_up.or(gave_up_shadow);
+        let refused = refused.and_then(|place| self.digest_prefix(place));
         let written = self.write(|record| {
             record.boot_count = record.boot_count.saturating_add(1);
             record.uplink_limit = sequence.saturating_add(SEQUENCE_BATCH);
             record.tries_left = record.tries_left.saturating_sub(1);
             if gave_up.is_some() {
                 record.trial = None;
+            }
+            if gave_up_shadow.is_some() {
+                record.drop_held();
+            }
+            if gave_up.or(gave_up_shadow).is_some() {
                 record.refuse(refused, Refusal::of(Reason::Tries));
             }
         });
@@ -211,6 +228,8 @@ impl<F: Flash> Slots<F> {
             sequence,
             trial,
             gave_up: gave_up.filter(|_| written.is_ok()),
+            may_shadow: written.is_ok(),
+            gave_up_shadow: gave_up_shadow.filter(|_| written.is_ok()),
         }
     }
 
@@ -251,6 +270,7 @@ impl<F: Flash> Slots<F> {
             record.slots[index] = None;
             record.transfer = None;
             record.held = None;
+            record.when = When::AtOnce;
             record.checks = 0;
             if record.previous == Some(place) {
                 record.previous = None;
@@ -337,7 +357,7 @@ impl<F: Flash> Slots<F> {
         stored: Stored,
         tries: u8,
     ) -> Result<bool, Refusal> {
-        let hold = self.record().hold;
+        let waits = self.record().when.is_later();
         self.write(|record| {
             if let Some(index) = place.slot_index() {
                 record.slots[index] = Some(stored);
@@ -345,11 +365,24 @@ impl<F: Flash> Slots<F> {
             record.transfer = None;
             record.checks = 0;
             record.held = Some(place);
-            if !hold {
+            record.tries_left = tries;
+            if !waits {
                 record.begin_trial(tries);
             }
         })?;
-        Ok(hold)
+        Ok(waits)
+    }
+
+    /// Lets go of the capsule that waits, and remembers it if it is to blame, so that it is not fetched again.
+    ///
+    /// # Errors
+    /// [`Reason::Flash`]; it goes on waiting then.
+    pub(crate) fn end_shadow(&mut self, place: Place, refusal: Refusal) -> Result<(), Refusal> {
+        let digest = self.sound_digest(place);
+        self.write(|record| {
+            record.drop_held();
+            record.refuse(digest, refusal);
+        })
     }
 
     /// Ends a trial well: its capsule is the one that boots, and no older one may be installed.
@@ -373,15 +406,19 @@ impl<F: Flash> Slots<F> {
     /// # Errors
     /// [`Reason::Flash`]; the trial then ends when its tries are used up.
     pub(crate) fn revert_trial(&mut self, place: Place, refusal: Refusal) -> Result<(), Refusal> {
-        // What flash has damaged since it was checked may go well the next time.
-        let digest = self
-            .digest_prefix(place)
-            .filter(|digest| Digest::of(self.capsule(place)).prefix() == *digest);
+        let digest = self.sound_digest(place);
         self.write(|record| {
             record.trial = None;
             record.tries_left = 0;
             record.refuse(digest, refusal);
         })
+    }
+
+    /// The digest of the capsule in a place, if it is still that: what flash has damaged since it was checked may go
+    /// well the next time.
+    fn sound_digest(&self, place: Place) -> Option<[u8; 8]> {
+        self.digest_prefix(place)
+            .filter(|digest| Digest::of(self.capsule(place)).prefix() == *digest)
     }
 
     /// What runs if the active capsule must not: the one before it, and if flash has lost that too, the factory's.

@@ -147,6 +147,9 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         if taken.is_ok() && self.is_on_trial() {
             self.pending.reboot = true;
         }
+        if taken.is_ok() {
+            self.resume_shadow();
+        }
     }
 
     fn take_key_set(&mut self) -> Result<(), Refusal> {

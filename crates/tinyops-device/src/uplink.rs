@@ -12,10 +12,14 @@ use crate::flash::Flash;
 use crate::labels::WINDOWS_MIN;
 use crate::memory::{Lent, Memory};
 use crate::settings::BlockSource;
+use crate::shadow::Shadow;
 
 impl<F: Flash, M: Memory> Agent<F, M> {
     /// The next thing to do, if there is one.
     pub(crate) fn next_action(&mut self, now_ms: u64) -> Action<'_> {
+        if self.shadow.as_mut().is_some_and(Shadow::ask) {
+            return Action::Rescore;
+        }
         if self.sequence == u32::MAX || self.slots.reserve_sequence(self.sequence).is_err() {
             // Without a number that is surely new nothing may be sent.
             return if core::mem::take(&mut self.pending.reboot) {
@@ -69,6 +73,9 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         if core::mem::take(&mut self.pending.report) {
             return self.compose_report(now_ms).ok();
         }
+        if core::mem::take(&mut self.pending.shadow) {
+            return self.compose_shadow().ok();
+        }
         if let Some((request, part)) = self.pending.statistics {
             return self.compose_statistics(request, part).ok();
         }
@@ -88,7 +95,8 @@ impl<F: Flash, M: Memory> Agent<F, M> {
                 key_set: self.in_force.sequence(),
                 features: Features::STATEMENTS
                     .with(Features::DELTAS)
-                    .with(Features::HOLDS),
+                    .with(Features::HOLDS)
+                    .with(Features::SHADOWS),
             }),
         };
         Frame::Hello(hello).encode(self.body())
@@ -96,6 +104,7 @@ impl<F: Flash, M: Memory> Agent<F, M> {
 
     fn compose_report(&mut self, now_ms: u64) -> Result<usize, FrameError> {
         self.reported_at_ms = now_ms;
+        self.pending.shadow = self.shadow.as_ref().is_some_and(Shadow::has_news);
         let format = self.config.reporting.format;
         let dither = (self.config.key.dither_seed(), self.sequence);
         let Some(running) = &self.running else {
@@ -209,7 +218,7 @@ impl<F: Flash, M: Memory> Agent<F, M> {
     }
 
     /// Where the body of the next envelope goes.
-    fn body(&mut self) -> &mut [u8] {
+    pub(crate) fn body(&mut self) -> &mut [u8] {
         let outbox = self.memory.lend().outbox;
         let room = outbox.len() - OVERHEAD;
         &mut outbox[BODY_OFFSET..][..room]

@@ -15,7 +15,7 @@ use tinyops_store::{
     DeviceId, ModelId, Timestamp, Tx, capsule, device, downlink, hello, presence, rollout, round,
 };
 use tinyops_wire::block::BlockRequest;
-use tinyops_wire::downlink::{Block, Command, KeySetPart, Offer, StatisticsRequest, What};
+use tinyops_wire::downlink::{Block, Command, KeySetPart, Offer, StatisticsRequest, What, When};
 use tinyops_wire::envelope::{Direction, OVERHEAD};
 use tinyops_wire::frame::Features;
 use tinyops_wire::statement::STATEMENT_BYTES_MAX;
@@ -324,9 +324,12 @@ impl Fleet {
         let message = match debt {
             Debt::KeySet(_) => return self.seal_key_set(tx, device).await,
             Debt::Offer(target) | Debt::Hold(target) => {
-                let hold = debt == Debt::Hold(target);
+                let when = match debt {
+                    Debt::Hold(_) => When::Later,
+                    _ => When::AtOnce,
+                };
                 return match capsule::get(tx, target).await? {
-                    Some(capsule) => self.seal_offer(tx, device, &capsule, hold).await,
+                    Some(capsule) => self.seal_offer(tx, device, &capsule, when).await,
                     None => Ok(Vec::new()),
                 };
             }
@@ -352,13 +355,13 @@ impl Fleet {
         tx: &Tx,
         device: &Device,
         capsule: &Capsule,
-        hold: bool,
+        when: When,
     ) -> Result<Vec<Vec<u8>>, FleetError> {
         let offer = Offer {
             what: What::Capsule,
             digest: capsule.digest,
             bytes: capsule.bytes,
-            hold: false,
+            when: When::AtOnce,
             statement: None,
         };
         let asks = |hello: &Hello| Features(hello.features as u8).has(Features::STATEMENTS);
@@ -384,7 +387,7 @@ impl Fleet {
         let mut signed = [0; STATEMENT_BYTES_MAX];
         let len = statement.encode_with(|message| keys.director.sign(message), &mut signed)?;
         let mut offer = Offer {
-            hold,
+            when,
             statement: Some(&signed[..len]),
             ..offer
         };

@@ -1,5 +1,5 @@
 //! What scoring costs a device: three bytes behind the summary of a report period, which make its frame one of
-//! version 2.
+//! version 2, and in a shadow report.
 //!
 //! ```text
 //! 0  1  mean time from a window to its answer
@@ -63,21 +63,22 @@ impl Cost {
             return Ok(frame_len);
         }
         let end = frame_len + COST_BYTES;
-        let [first, .., mean, max, ram] = out.get_mut(..end).ok_or(FrameError::Length)? else {
-            return Err(FrameError::Length);
-        };
+        let frame = out.get_mut(..end).filter(|_| frame_len > 0);
+        let frame = frame.ok_or(FrameError::Length)?;
+        let codes = self.encode((seed, sequence));
+        frame[frame_len..].copy_from_slice(&codes);
+        frame[0] = frame[0] & 0xf | COST_VERSION << 4;
+        Ok(end)
+    }
+
+    pub(crate) fn encode(&self, (seed, sequence): (u64, u32)) -> [u8; COST_BYTES] {
         let mut dither = Dither::new(seed ^ STREAM, sequence);
         let mut code = |quantizer: Quantizer, value: f32| {
             quantizer.encode(libm::log2f(value), &mut dither) as u8
         };
-        *mean = code(TIME, self.mean_us);
-        *max = code(TIME, self.max_us);
-        *ram = match self.ram_share {
-            Some(share) => code(SHARE, share).max(1),
-            None => 0,
-        };
-        *first = *first & 0xf | COST_VERSION << 4;
-        Ok(end)
+        let (mean, max) = (code(TIME, self.mean_us), code(TIME, self.max_us));
+        let ram = self.ram_share.map_or(0, |share| code(SHARE, share).max(1));
+        [mean, max, ram]
     }
 
     pub(crate) fn decode(codes: &[u8; COST_BYTES], (seed, sequence): (u64, u32)) -> Cost {

@@ -4,7 +4,7 @@
 //! kind | version << 4, then
 //! 1 Offer, version 1   capsule digest 32, capsule bytes u32
 //!   Offer, version 2   what u8, its digest 32, its bytes u32, statement
-//!   Offer, version 3   what u8, when u8, its digest 32, its bytes u32, statement
+//!   Offer, version 3   what u8, when u8, its digest 32, its bytes u32, statement; behind `when` 2, windows u16
 //! 2 Block              digest prefix 8, offset u32, bytes
 //! 3 StatisticsRequest  round u16, bytes of a part u16, forget afterwards u8
 //! 4 Label              class u8, windows back u16
@@ -26,8 +26,11 @@ const OFFER_VERSION: u8 = 2;
 /// And a third, for what is to be fetched now and installed later.
 const HELD_OFFER_VERSION: u8 = 3;
 
-/// The only `when` of an offer of version 3: keep it until it is offered again in version 2.
+/// `when` of an offer of version 3: keep it until it is offered again in version 2.
 const WHEN_OFFERED_AGAIN: u8 = 1;
+
+/// `when` of an offer of version 3: keep it as well, and let it score windows meanwhile.
+const WHEN_SHADOWED: u8 = 2;
 
 /// Anything that a device is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,10 +64,32 @@ pub struct Offer<'a> {
     pub digest: Digest,
     /// How many they are.
     pub bytes: u32,
-    /// Whether it is only to be fetched, checked and kept: it is installed when it is offered again without this.
-    pub hold: bool,
+    /// Whether it is to be installed.
+    pub when: When,
     /// The director's statement (see [`crate::statement`]); none in version 1, for devices that know none.
     pub statement: Option<&'a [u8]>,
+}
+
+/// When what is offered is to be installed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum When {
+    /// Once it is whole and checked.
+    #[default]
+    AtOnce,
+    /// When it is offered again to be installed at once; until then it is kept.
+    Later,
+    /// As [`When::Later`], and meanwhile it scores windows beside the model that runs, whose answers alone count.
+    Shadow {
+        /// How many windows; 1 at least.
+        windows: u16,
+    },
+}
+
+impl When {
+    /// Whether it is to be kept.
+    pub fn is_later(self) -> bool {
+        self != When::AtOnce
+    }
 }
 
 /// What an offer is to be made of.
@@ -145,6 +170,8 @@ pub enum Command {
     Reboot = 3,
     /// Forget the labelled embeddings gathered so far, so that the next statistics are of what comes.
     Forget = 4,
+    /// Let go of the capsule that waits, and score nothing with it any more.
+    Drop = 5,
 }
 
 impl<'a> Downlink<'a> {
@@ -234,14 +261,22 @@ impl<'a> Downlink<'a> {
 
 impl Offer<'_> {
     fn write(&self, out: &mut Writer<'_>) -> Option<()> {
-        match (self.statement, self.what, self.hold) {
-            (Some(_), what, false) => out.put(&[1 | OFFER_VERSION << 4, what as u8])?,
-            (Some(_), what, true) => {
+        match (self.statement, self.what, self.when) {
+            (Some(_), what, When::AtOnce) => out.put(&[1 | OFFER_VERSION << 4, what as u8])?,
+            (Some(_), what, When::Later) => {
                 out.put(&[1 | HELD_OFFER_VERSION << 4, what as u8, WHEN_OFFERED_AGAIN])?;
             }
-            (None, What::Capsule, false) => out.put(&[1 | VERSION << 4])?,
-            // A device that knows no statement knows neither of them.
-            (None, What::Delta, _) | (None, _, true) => return None,
+            (Some(_), what, When::Shadow { windows: 1.. }) => {
+                out.put(&[1 | HELD_OFFER_VERSION << 4, what as u8, WHEN_SHADOWED])?;
+            }
+            (None, What::Capsule, When::AtOnce) => out.put(&[1 | VERSION << 4])?,
+            // A device that knows no statement knows neither of them; and a candidate that scores nothing only waits.
+            (None, What::Delta, _) | (None, _, When::Later) | (_, _, When::Shadow { .. }) => {
+                return None;
+            }
+        }
+        if let When::Shadow { windows } = self.when {
+            out.put(&windows.to_le_bytes())?;
         }
         out.put(&self.digest.0)?;
         out.put(&self.bytes.to_le_bytes())?;
@@ -254,7 +289,7 @@ fn read_plain_offer<'a>(reader: &mut Reader<'a>) -> Option<Offer<'a>> {
         what: What::Capsule,
         digest: Digest(reader.array()?),
         bytes: reader.u32()?,
-        hold: false,
+        when: When::AtOnce,
         statement: None,
     })
 }
@@ -265,12 +300,17 @@ fn read_offer<'a>(
 ) -> Result<Option<Offer<'a>>, DownlinkError> {
     let code = reader.u8().ok_or(DownlinkError::Length)?;
     let what = What::from_code(code).ok_or(DownlinkError::What { found: code })?;
-    let hold = version == HELD_OFFER_VERSION;
-    if hold {
+    let mut when = When::AtOnce;
+    if version == HELD_OFFER_VERSION {
         let found = reader.u8().ok_or(DownlinkError::Length)?;
-        if found != WHEN_OFFERED_AGAIN {
-            return Err(DownlinkError::When { found });
-        }
+        when = match found {
+            WHEN_OFFERED_AGAIN => When::Later,
+            WHEN_SHADOWED => match reader.u16().ok_or(DownlinkError::Length)? {
+                0 => return Err(DownlinkError::When { found }),
+                windows => When::Shadow { windows },
+            },
+            _ => return Err(DownlinkError::When { found }),
+        };
     }
     let Some(offer) = read_plain_offer(reader) else {
         return Ok(None);
@@ -278,7 +318,7 @@ fn read_offer<'a>(
     let statement = Some(core::mem::take(&mut reader.rest));
     Ok(Some(Offer {
         what,
-        hold,
+        when,
         statement,
         ..offer
     }))
@@ -325,6 +365,7 @@ fn read_command(reader: &mut Reader<'_>) -> Result<Option<Command>, DownlinkErro
         2 => Command::Revert,
         3 => Command::Reboot,
         4 => Command::Forget,
+        5 => Command::Drop,
         found => return Err(DownlinkError::Command { found }),
     }))
 }
@@ -355,7 +396,7 @@ pub enum DownlinkError {
         /// The code found.
         found: u8,
     },
-    /// An offer for a time that this build does not know.
+    /// An offer for a time that this build does not know, or of a candidate that is to score no window.
     When {
         /// The code found.
         found: u8,

@@ -9,6 +9,7 @@ use tinyops_sketch::Direction;
 use crate::ModelId;
 use crate::block::BlockRequest;
 use crate::bytes::{Reader, Writer};
+use crate::shadow::ShadowReport;
 use crate::statistics::StatisticsPart;
 use crate::summary::{COST_VERSION, SummaryFrame};
 
@@ -32,6 +33,7 @@ pub(crate) mod kind {
     pub(crate) const BLOCK_REQUEST: u8 = 8;
     pub(crate) const HELLO: u8 = 9;
     pub(crate) const KEYS: u8 = 10;
+    pub(crate) const SHADOW: u8 = 11;
 }
 
 /// Anything that a device tells.
@@ -54,6 +56,8 @@ pub enum Frame<'a> {
     Hello(Hello<'a>),
     /// A key set was taken up or turned away.
     Keys(Keys),
+    /// How a candidate answers beside the model that runs.
+    Shadow(ShadowReport<'a>),
 }
 
 impl<'a> Frame<'a> {
@@ -83,6 +87,7 @@ impl<'a> Frame<'a> {
             kind::BLOCK_REQUEST => BlockRequest::read(&mut reader).map(Frame::BlockRequest),
             kind::HELLO => Hello::read(version, &mut reader).map(Frame::Hello),
             kind::KEYS => Some(Frame::Keys(Keys::read(&mut reader)?)),
+            kind::SHADOW => ShadowReport::read(&mut reader).map(Frame::Shadow),
             _ => return Err(FrameError::Kind { found: kind }),
         };
         let frame = frame.ok_or(FrameError::Length)?;
@@ -108,6 +113,7 @@ impl<'a> Frame<'a> {
             Frame::BlockRequest(request) => request.write(&mut writer),
             Frame::Hello(hello) => hello.write(&mut writer),
             Frame::Keys(keys) => keys.write(&mut writer),
+            Frame::Shadow(report) => report.write(&mut writer),
         };
         written.ok_or(FrameError::Length)?;
         Ok(writer.written())
@@ -326,7 +332,8 @@ codes! {
         Reverted = 4, "reverted";
         /// The capsule was turned away before its trial.
         Refused = 5, "refused";
-        /// The capsule is in its slot, whole and checked, and waits until it is offered to be installed.
+        /// The capsule is in its slot, whole and checked, and waits until it is offered to be installed; a candidate scores
+        /// windows meanwhile.
         Held = 6, "held";
     }
 }
@@ -393,6 +400,11 @@ codes! {
         Unit = 27, "unit";
         /// It was trained on readings of another full scale; the detail is that, in thousandths of the unit.
         FullScale = 28, "full-scale";
+        /// As a candidate it gave no finite answer to so many windows in a row, given in the detail.
+        Output = 29, "output";
+        /// As a candidate it takes windows of another length than the model that runs, given in the detail in readings of
+        /// all channels.
+        Window = 30, "window";
     }
 }
 
@@ -433,6 +445,8 @@ impl Features {
     pub const DELTAS: Features = Features(1 << 1);
     /// Offers of a capsule that is to be fetched now and installed later.
     pub const HOLDS: Features = Features(1 << 2);
+    /// Offers of a capsule that is to be held, and to score windows beside the model that runs.
+    pub const SHADOWS: Features = Features(1 << 3);
 
     /// Whether everything of `other` is understood.
     pub fn has(self, other: Features) -> bool {

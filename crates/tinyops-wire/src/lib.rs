@@ -20,6 +20,7 @@ pub mod enrolment;
 // Up: what a device tells.
 pub mod envelope;
 pub mod frame;
+pub mod shadow;
 pub mod statistics;
 pub mod summary;
 

@@ -202,6 +202,17 @@ impl VirtualDevice {
                         next = Event::Measured(meter.window(took, self.agent.memory_mut()));
                     }
                 }
+                Action::Rescore => {
+                    next = Event::Rescore(match event {
+                        Event::Window(window) => window,
+                        _ => &[],
+                    });
+                }
+                Action::Shadow(_) => {
+                    if let Some(meter) = &mut self.meter {
+                        next = Event::Measured(meter.window(took, self.agent.memory_mut()));
+                    }
+                }
                 Action::Send(bytes) => {
                     self.traffic.up_bytes += bytes.len() as u64;
                     self.traffic.up_messages += 1;
@@ -259,6 +270,7 @@ fn is_known(bytes: &[u8], key: &DeviceKey) -> bool {
             | Frame::Update(_)
             | Frame::BlockRequest(_)
             | Frame::Hello(_)
-            | Frame::Keys(_))
+            | Frame::Keys(_)
+            | Frame::Shadow(_))
     )
 }

@@ -6,7 +6,7 @@ use tinyops_device::flash::Flash as _;
 use tinyops_device::{Action, BlockSource, Event};
 use tinyops_wire::capsule::{self, Unverified};
 use tinyops_wire::delta::HEADER_BYTES;
-use tinyops_wire::downlink::{Block, Command, KeySetPart, Offer, What};
+use tinyops_wire::downlink::{Block, Command, KeySetPart, Offer, What, When};
 use tinyops_wire::frame::{Frame, UpdateState};
 use tinyops_wire::key_set::{RoleKeys, RootSignature};
 use tinyops_wire::{DeviceId, Digest, Downlink, KeySet, Statement};
@@ -299,7 +299,7 @@ fn downgrade(bench: &mut Bench) -> String {
             what: What::Capsule,
             digest: Digest::of(&capsule),
             bytes: capsule.len() as u32,
-            hold: false,
+            when: When::AtOnce,
             statement: None,
         }));
     }
@@ -465,7 +465,7 @@ fn too_large(bench: &mut Bench) -> String {
         what: What::Capsule,
         digest: Digest::of(&newer()),
         bytes: 9000,
-        hold: false,
+        when: When::AtOnce,
         statement: Some(&statement),
     }));
     last_update(bench)

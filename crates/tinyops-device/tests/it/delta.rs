@@ -2,7 +2,7 @@
 
 use tinyops_device::Event;
 use tinyops_wire::delta::{HEADER_BYTES, Header, Mode};
-use tinyops_wire::downlink::What;
+use tinyops_wire::downlink::{What, When};
 use tinyops_wire::frame::{Reason, Update, UpdateState};
 use tinyops_wire::{Digest, Downlink, downlink};
 
@@ -132,7 +132,7 @@ pub(crate) fn offer_delta(bench: &mut Bench, delta: &[u8], capsule: &[u8], count
         what: What::Delta,
         digest: Digest::of(delta),
         bytes: delta.len() as u32,
-        hold: false,
+        when: When::AtOnce,
         statement: Some(&statement),
     }));
     bench.last_update()

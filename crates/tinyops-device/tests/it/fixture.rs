@@ -15,7 +15,7 @@ use tinyops_nn::{Multiplier, Regions, distance};
 use tinyops_sketch::{BaselineBuilder, Source, memory_len};
 use tinyops_wire::capsule;
 use tinyops_wire::capsule::Unverified;
-use tinyops_wire::downlink::{Offer, What};
+use tinyops_wire::downlink::{Offer, What, When};
 use tinyops_wire::envelope::Direction;
 use tinyops_wire::frame::{Frame, Update, UpdateState};
 use tinyops_wire::key_set::{RoleKeys, Roots};
@@ -68,6 +68,10 @@ pub(crate) struct Recipe {
     pub(crate) later_operator: bool,
     /// Class `c` follows feature `(c + turn) % 3`, so that models can be told apart by their answers.
     pub(crate) turn: usize,
+    /// Readings of a window, which are also its features.
+    pub(crate) window: usize,
+    /// What its front end multiplies readings with.
+    pub(crate) scale: f32,
     /// What its readings were measured in; nothing is said where it is empty.
     pub(crate) measured: &'static [Channel<'static>],
 }
@@ -88,6 +92,8 @@ impl Default for Recipe {
             ballast: 0,
             later_operator: false,
             turn: 0,
+            window: WINDOW,
+            scale: 1.0,
             measured: &[],
         }
     }
@@ -105,8 +111,8 @@ impl Recipe {
         FrontEnd {
             rate_hz: self.rate_hz,
             channel_count: self.channels,
-            window_len: WINDOW as u32 / u32::from(self.channels),
-            block: Block::Raw(tinyops_dsp::Raw { scale: 1.0 }),
+            window_len: self.window as u32 / u32::from(self.channels),
+            block: Block::Raw(tinyops_dsp::Raw { scale: self.scale }),
         }
     }
 
@@ -132,7 +138,7 @@ impl Recipe {
         let is_classifier = self.task == Task::Classify;
         let mut program = match self.body {
             BodyKind::Network => self.plan(CLASSES, 0.125, (1.0 / 256.0, -128)),
-            BodyKind::Autoencoder => self.plan(WINDOW, 1.0 / 64.0, (1.0 / 16.0, 0)),
+            BodyKind::Autoencoder => self.plan(self.window, 1.0 / 64.0, (1.0 / 16.0, 0)),
             BodyKind::Distance => clusters(),
         };
         program.extend(vec![0xa5; self.ballast]);
@@ -147,12 +153,14 @@ impl Recipe {
         } else {
             &[]
         };
-        let input = [16, 0, 0, 0];
+        let mut input = vec![16];
+        input.resize(self.window, 0);
         let mut expected = [128; CLASSES];
         expected[(3 - self.turn) % 3] = 0;
         let output = self.golden_output.unwrap_or(expected);
         let features = [2.0_f32.to_le_bytes(), [0; 4], [0; 4], [0; 4]];
-        let window = [1.0_f32, 0.0, 0.0, 0.0].map(f32::to_le_bytes);
+        let mut window = vec![1.0_f32.to_le_bytes()];
+        window.resize(self.window, [0; 4]);
         let golden = match self.body {
             BodyKind::Network => [
                 Golden::Tensor {
@@ -204,10 +212,11 @@ impl Recipe {
 
     /// Outputs that follow the first three features, and nothing else; the input is the embedding.
     fn plan(&self, outputs: usize, factor: f64, (scale, zero_point): (f32, i8)) -> Vec<u8> {
+        let weights_bytes = (outputs * self.window).next_multiple_of(16);
         let constants = {
-            let mut bytes = vec![0; outputs * WINDOW];
-            (0..3).for_each(|index| bytes[index * WINDOW + (index + self.turn) % 3] = 64);
-            bytes.resize(16, 0);
+            let mut bytes = vec![0; outputs * self.window];
+            (0..3).for_each(|index| bytes[index * self.window + (index + self.turn) % 3] = 64);
+            bytes.resize(weights_bytes, 0);
             bytes.extend(vec![0; 4 * outputs]);
             let multiplier = Multiplier::from_real(factor);
             bytes.extend(multiplier.value.to_le_bytes());
@@ -230,7 +239,7 @@ impl Recipe {
         };
         let input = TensorRecord {
             offset: 0,
-            shape: [1, 1, 1, WINDOW as u16],
+            shape: [1, 1, 1, self.window as u16],
             scale: 1.0 / 16.0,
             zero_point: 0,
             region: 0,
@@ -238,7 +247,7 @@ impl Recipe {
             is_state: false,
         };
         let output = TensorRecord {
-            offset: WINDOW as u32,
+            offset: self.window as u32,
             shape: [1, 1, 1, outputs as u16],
             scale,
             zero_point,
@@ -259,7 +268,7 @@ impl Recipe {
             dilation: [1, 1],
             pad: [0, 0],
             weights_offset: 0,
-            channels_offset: 16,
+            channels_offset: weights_bytes as u32,
         };
         let mut bytes = header.to_bytes().to_vec();
         bytes.extend(input.to_bytes());
@@ -399,6 +408,8 @@ pub(crate) struct Bench {
     pub(crate) capsules: BTreeMap<Digest, Vec<u8>>,
     pub(crate) reports: Vec<Report>,
     pub(crate) predictions: Vec<Prediction>,
+    /// What a candidate said beside them.
+    pub(crate) shadows: Vec<Prediction>,
     pub(crate) reboots: usize,
     pub(crate) now_ms: u64,
     pub(crate) downlink_sequence: u32,
@@ -416,6 +427,7 @@ impl Bench {
             capsules: BTreeMap::new(),
             reports: Vec::new(),
             predictions: Vec::new(),
+            shadows: Vec::new(),
             reboots: 0,
             now_ms: 0,
             downlink_sequence: 0,
@@ -447,6 +459,15 @@ impl Bench {
                     }
                 },
                 Owned::Predict(prediction) => self.predictions.push(prediction),
+                Owned::Shadow(prediction) => self.shadows.push(prediction),
+                Owned::Rescore => {
+                    let window: &[f32] = match event {
+                        Event::Window(window) => window,
+                        _ => &[],
+                    };
+                    action = own(self.agent.step(self.now_ms, Event::Rescore(window)));
+                    continue;
+                }
                 Owned::Send(bytes) => self.receive(&bytes),
                 Owned::Fetch(fetch) => {
                     if let Some(capsule) = self.capsules.get(&fetch.digest) {
@@ -564,7 +585,7 @@ pub(crate) fn offer<'a>(capsule: &[u8], statement: &'a [u8]) -> Downlink<'a> {
         what: What::Capsule,
         digest: Digest::of(capsule),
         bytes: capsule.len() as u32,
-        hold: false,
+        when: When::AtOnce,
         statement: Some(statement),
     })
 }
@@ -594,6 +615,8 @@ pub(crate) fn model_of(capsule: &[u8]) -> ModelId {
 enum Owned {
     Idle,
     Predict(Prediction),
+    Rescore,
+    Shadow(Prediction),
     Send(Vec<u8>),
     Fetch(Fetch),
     Reboot,
@@ -603,6 +626,8 @@ fn own(action: Action<'_>) -> Owned {
     match action {
         Action::Idle => Owned::Idle,
         Action::Predict(prediction) => Owned::Predict(prediction),
+        Action::Rescore => Owned::Rescore,
+        Action::Shadow(prediction) => Owned::Shadow(prediction),
         Action::Send(bytes) => Owned::Send(bytes.to_vec()),
         Action::Fetch(fetch) => Owned::Fetch(fetch),
         Action::Reboot => Owned::Reboot,

@@ -1,7 +1,7 @@
 //! What is fetched now and installed later.
 
 use tinyops_device::Event;
-use tinyops_wire::downlink::{Offer, What};
+use tinyops_wire::downlink::{Offer, What, When};
 use tinyops_wire::frame::{Frame, UpdateState};
 use tinyops_wire::{Digest, Downlink};
 
@@ -26,14 +26,14 @@ fn running_old() -> Bench {
 }
 
 /// Offers a capsule to be kept, or to be installed, and serves its blocks.
-fn offer(bench: &mut Bench, capsule: &[u8], hold: bool) {
+fn offer(bench: &mut Bench, capsule: &[u8], when: When) {
     bench.capsules.insert(Digest::of(capsule), capsule.to_vec());
     let statement = signed(&stated(capsule, bench.downlink_sequence + 1), DIRECTOR);
     bench.send(&Downlink::Offer(Offer {
         what: What::Capsule,
         digest: Digest::of(capsule),
         bytes: capsule.len() as u32,
-        hold,
+        when,
         statement: Some(&statement),
     }));
 }
@@ -50,7 +50,7 @@ fn requests(bench: &Bench) -> usize {
 fn a_capsule_waits_through_resets_until_it_is_offered_again() {
     let (old, new) = (old(), new());
     let mut bench = running_old();
-    offer(&mut bench, &new, true);
+    offer(&mut bench, &new, When::Later);
     assert_eq!(
         bench.states(),
         [UpdateState::Downloading, UpdateState::Held]
@@ -66,17 +66,17 @@ fn a_capsule_waits_through_resets_until_it_is_offered_again() {
     // Nobody has to serve it again.
     bench.capsules.clear();
     let statement = signed(&stated(&new, 70), DIRECTOR);
-    let again = |hold| Offer {
+    let again = |when| Offer {
         what: What::Capsule,
         digest: Digest::of(&new),
         bytes: new.len() as u32,
-        hold,
+        when,
         statement: Some(&statement),
     };
-    bench.send(&Downlink::Offer(again(true)));
+    bench.send(&Downlink::Offer(again(When::Later)));
     assert_eq!(bench.last_update().state, UpdateState::Held);
     assert_eq!(bench.reboots, 0);
-    bench.send(&Downlink::Offer(again(false)));
+    bench.send(&Downlink::Offer(again(When::AtOnce)));
     let installed = bench.last_update();
     assert_eq!(
         (installed.state, installed.model, installed.sequence),
@@ -100,12 +100,12 @@ fn an_old_offer_that_comes_again_installs_nothing() {
         what: What::Capsule,
         digest: Digest::of(&new),
         bytes: new.len() as u32,
-        hold: false,
+        when: When::AtOnce,
         statement: Some(&statement),
     });
     let recorded = downlink(&plain, 1);
     bench.downlink_sequence = 1;
-    offer(&mut bench, &new, true);
+    offer(&mut bench, &new, When::Later);
     for _ in 0..2 {
         bench.run(Event::Downlink(&recorded));
         assert!(bench.agent.is_holding());
@@ -116,23 +116,24 @@ fn an_old_offer_that_comes_again_installs_nothing() {
 
 #[test]
 fn when_it_is_to_be_installed_may_change_while_it_is_fetched() {
-    for hold in [true, false] {
+    for (when, other) in [(When::Later, When::AtOnce), (When::AtOnce, When::Later)] {
+        let hold = when.is_later();
         let new = new();
         let mut bench = running_old();
         // Nothing is served yet.
         let digest = Digest::of(&new);
         let statement = signed(&stated(&new, 1), DIRECTOR);
-        let offered = |hold| {
+        let offered = |when| {
             Downlink::Offer(Offer {
                 what: What::Capsule,
                 digest,
                 bytes: new.len() as u32,
-                hold,
+                when,
                 statement: Some(&statement),
             })
         };
-        bench.send(&offered(!hold));
-        bench.send(&offered(hold));
+        bench.send(&offered(other));
+        bench.send(&offered(when));
         bench.boot();
         bench.capsules.insert(digest, new.clone());
         bench.now_ms += 10_000;
@@ -149,14 +150,14 @@ fn when_it_is_to_be_installed_may_change_while_it_is_fetched() {
 fn another_offer_takes_the_place_of_what_waits() {
     let newer = Recipe::numbered(3).capsule();
     let mut bench = running_old();
-    offer(&mut bench, &new(), true);
-    offer(&mut bench, &newer, false);
+    offer(&mut bench, &new(), When::Later);
+    offer(&mut bench, &newer, When::AtOnce);
     assert!(!bench.agent.is_holding() && bench.agent.is_on_trial());
     for _ in 0..2 {
         bench.window([1.0, 0.0, 0.0, 0.0]);
     }
     assert_eq!(bench.agent.model(), Some(model_of(&newer)));
-    offer(&mut bench, &new(), false);
+    offer(&mut bench, &new(), When::AtOnce);
     assert_eq!(bench.last_update().state, UpdateState::Refused);
 }
 
@@ -167,7 +168,7 @@ fn what_waits_is_checked_before_it_waits_and_named_when_it_fails() {
         ..Recipe::numbered(2)
     };
     let mut bench = running_old();
-    offer(&mut bench, &wrong.capsule(), true);
+    offer(&mut bench, &wrong.capsule(), When::Later);
     assert_eq!(bench.last_update().state, UpdateState::Refused);
     assert!(!bench.agent.is_holding());
     assert_eq!(requests(&bench), 0, "the caller fetches");
@@ -177,8 +178,8 @@ fn what_waits_is_checked_before_it_waits_and_named_when_it_fails() {
 fn without_a_sensor_it_goes_back_as_any_trial_does() {
     let (old, new) = (old(), new());
     let mut bench = running_old();
-    offer(&mut bench, &new, true);
-    offer(&mut bench, &new, false);
+    offer(&mut bench, &new, When::Later);
+    offer(&mut bench, &new, When::AtOnce);
     for _ in 0..3 {
         assert_eq!(bench.agent.model(), Some(model_of(&new)));
         bench.boot();

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use tinyops_device::Event;
 use tinyops_wire::Digest;
 use tinyops_wire::Downlink;
-use tinyops_wire::downlink::{Command, Offer, StatisticsRequest, What};
+use tinyops_wire::downlink::{Command, Offer, StatisticsRequest, What, When};
 
 use crate::fixture::{
     Bench, DIRECTOR, Recipe, blank_flash, config, downlink, model_of, signed, stated,
@@ -56,7 +56,11 @@ proptest! {
             what: What::Capsule,
             digest: Digest([3; 32]),
             bytes: bytes % 6000,
-            hold: bytes % 2 == 1,
+            when: match bytes % 3 {
+                0 => When::AtOnce,
+                1 => When::Later,
+                _ => When::Shadow { windows: 2 },
+            },
             statement: Some(&statement),
         };
         bench.send(&Downlink::Offer(offer));

@@ -1,7 +1,7 @@
 //! Key sets: taken up, turned away, lost, and never half there.
 
 use tinyops_device::Event;
-use tinyops_wire::downlink::{KeySetPart, Offer};
+use tinyops_wire::downlink::{KeySetPart, Offer, When};
 use tinyops_wire::frame::{Frame, Hello, Keys, Reason, UpdateState};
 use tinyops_wire::key_set::{RoleKeys, RootSignature};
 use tinyops_wire::{Digest, Downlink, KeySet};
@@ -124,7 +124,7 @@ fn what_waits_when_its_director_is_replaced_is_fetched_again_under_the_new_one()
         unreachable!("it is an offer");
     };
     bench.send(&Downlink::Offer(Offer {
-        hold: true,
+        when: When::Later,
         ..plain
     }));
     assert!(bench.agent.is_holding());

@@ -14,3 +14,4 @@ mod power;
 mod predict;
 mod refuse;
 mod report;
+mod shadow;

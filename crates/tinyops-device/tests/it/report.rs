@@ -27,7 +27,8 @@ fn a_boot_says_what_the_device_is() {
             key_set: 1,
             features: Features::STATEMENTS
                 .with(Features::DELTAS)
-                .with(Features::HOLDS),
+                .with(Features::HOLDS)
+                .with(Features::SHADOWS),
         }),
     };
     assert_eq!(hello, expected);

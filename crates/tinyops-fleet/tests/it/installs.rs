@@ -68,7 +68,7 @@ async fn told(world: &mut World) -> [Option<bool>; 2] {
             let opened = Sealed::parse(&message).unwrap();
             let envelope = opened.open(key, Direction::Down).unwrap();
             match Downlink::decode(envelope.body).unwrap() {
-                Downlink::Offer(offer) => told[index] = Some(offer.hold),
+                Downlink::Offer(offer) => told[index] = Some(offer.when.is_later()),
                 other => panic!("{other:?}"),
             }
         }

@@ -7,6 +7,7 @@ mod lorawan;
 mod properties;
 mod samples;
 mod serial;
+mod shadow;
 mod sizes;
 mod smp;
 mod strict;

@@ -16,6 +16,11 @@ fn decode_all(bytes: &[u8]) {
             }
             let _ = summary.cost((1, 2));
         }
+        if let Frame::Shadow(report) = &frame {
+            let shares: f32 = report.class_shares().sum();
+            assert!(shares == 0.0 || (shares - 1.0).abs() < 1e-4, "{report:?}");
+            let _ = report.cost((1, 2));
+        }
         if let Frame::Statistics(part) = &frame {
             let end = value_count(part.shape.class_count.into(), part.shape.width.into());
             assert!(part.values().all(|(index, _)| index < end));

@@ -6,7 +6,9 @@ use tinyops_sketch::{ChannelSummary, Direction, Summary};
 use tinyops_wire::block::BlockRequest;
 use tinyops_wire::capsule;
 use tinyops_wire::cost::Cost;
-use tinyops_wire::downlink::{Block, Command, KeySetPart, Label, Offer, StatisticsRequest, What};
+use tinyops_wire::downlink::{
+    Block, Command, KeySetPart, Label, Offer, StatisticsRequest, What, When,
+};
 use tinyops_wire::envelope;
 use tinyops_wire::frame::{
     Alarm, Features, Flags, Hello, Keys, Outcome, Reason, Trust, Update, UpdateState,
@@ -18,6 +20,7 @@ use tinyops_wire::section::{
     BodyKind, DecisionSection, Golden, GoldenSection, Labels, ScalerSection, Task,
 };
 use tinyops_wire::serial::Message;
+use tinyops_wire::shadow::{Answers, Pairs, ShadowReport};
 use tinyops_wire::smp;
 use tinyops_wire::statistics::{Shape, encode_part, plan_parts};
 use tinyops_wire::summary::{Format, Header, SummaryFrame};
@@ -217,6 +220,24 @@ pub(crate) fn statistics_part() -> Vec<u8> {
     write(|out| encode_part(shape, 0, cut, values.into_iter(), out).expect("room"))
 }
 
+/// A candidate's report of 48 windows.
+pub(crate) fn shadow_report(counts: &[u16]) -> ShadowReport<'_> {
+    let answers = Answers {
+        is_over: true,
+        windows: 48,
+        agreed: 45,
+        failed: 1,
+        output: -0.375,
+        pairs: Pairs {
+            both: 17,
+            only_active: 2,
+            only_candidate: 1,
+            neither: 300,
+        },
+    };
+    ShadowReport::new(ModelId(0x0bad_cafe), answers, counts)
+}
+
 pub(crate) fn frames() -> Vec<(&'static str, Vec<u8>)> {
     let flags = Flags::OUTPUT_MOVED;
     let update = Update {
@@ -259,6 +280,7 @@ pub(crate) fn frames() -> Vec<(&'static str, Vec<u8>)> {
         reason: Reason::KeySetOld,
         detail: 6,
     };
+    let shadow = shadow_report(&[30, 12, 0, 6]);
     vec![
         (
             "alarm",
@@ -290,6 +312,11 @@ pub(crate) fn frames() -> Vec<(&'static str, Vec<u8>)> {
         ("hello", frame(&Frame::Hello(hello))),
         ("hello-2", frame(&Frame::Hello(trusting))),
         ("keys", frame(&Frame::Keys(keys))),
+        ("shadow", frame(&Frame::Shadow(shadow))),
+        (
+            "shadow-measured",
+            frame(&Frame::Shadow(shadow.with_cost(&COST, dither()))),
+        ),
     ]
 }
 
@@ -300,7 +327,7 @@ pub(crate) fn downlinks() -> Vec<(&'static str, Vec<u8>)> {
         what: What::Capsule,
         digest,
         bytes: 20_000,
-        hold: false,
+        when: When::AtOnce,
         statement: None,
     };
     let stated = Offer {
@@ -312,7 +339,11 @@ pub(crate) fn downlinks() -> Vec<(&'static str, Vec<u8>)> {
         ..stated
     };
     let held = Offer {
-        hold: true,
+        when: When::Later,
+        ..stated
+    };
+    let shadowed = Offer {
+        when: When::Shadow { windows: 500 },
         ..stated
     };
     let part = KeySetPart {
@@ -326,6 +357,7 @@ pub(crate) fn downlinks() -> Vec<(&'static str, Vec<u8>)> {
         ("offer-2", Downlink::Offer(stated)),
         ("offer-2-delta", Downlink::Offer(delta)),
         ("offer-3", Downlink::Offer(held)),
+        ("offer-3-shadow", Downlink::Offer(shadowed)),
         ("key-set-part", Downlink::KeySetPart(part)),
         (
             "block",
@@ -351,6 +383,7 @@ pub(crate) fn downlinks() -> Vec<(&'static str, Vec<u8>)> {
             }),
         ),
         ("command", Downlink::Command(Command::Revert)),
+        ("command-drop", Downlink::Command(Command::Drop)),
         ("report-every", Downlink::ReportEvery { windows: 288 }),
     ];
     messages

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use tinyops_wire::capsule::Unverified;
 
 use tinyops_device::Config;
+use tinyops_wire::downlink::When;
 use tinyops_wire::frame::Reason;
 use tinyops_wire::{Digest, ModelId};
 
@@ -207,8 +208,8 @@ pub(crate) struct Story {
     pub(crate) ending: Ending,
     /// Whether it is offered as a delta, as long as the device can take one.
     pub(crate) as_delta: bool,
-    /// Whether it is to be fetched first and installed later, with a reset in between.
-    pub(crate) hold: bool,
+    /// Whether it is to be fetched first and installed later, with resets in between, and scores windows meanwhile.
+    pub(crate) when: When,
     /// Without one no window is ever full, and a watchdog resets the device.
     pub(crate) has_sensor: bool,
 }
@@ -220,12 +221,15 @@ const UPDATE: Story = Story {
     desired: Role::New,
     ending: Ending::Runs,
     as_delta: false,
-    hold: false,
+    when: When::AtOnce,
     has_sensor: true,
 };
 
+/// More windows than a boot of the stories has, so that they are begun anew.
+const SHADOW: When = When::Shadow { windows: 3 };
+
 /// Every story.
-pub(crate) const STORIES: [Story; 11] = [
+pub(crate) const STORIES: [Story; 13] = [
     UPDATE,
     Story {
         name: "delta",
@@ -234,13 +238,25 @@ pub(crate) const STORIES: [Story; 11] = [
     },
     Story {
         name: "install-later",
-        hold: true,
+        when: When::Later,
         ..UPDATE
     },
     Story {
         name: "install-later-delta",
-        hold: true,
+        when: When::Later,
         as_delta: true,
+        ..UPDATE
+    },
+    Story {
+        name: "shadow",
+        when: SHADOW,
+        ..UPDATE
+    },
+    Story {
+        name: "silent-shadow",
+        when: SHADOW,
+        ending: Ending::Refused(Reason::Tries),
+        has_sensor: false,
         ..UPDATE
     },
     Story {

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use tinyops_device::{Action, Agent, Event, Prediction};
-use tinyops_wire::downlink::{Command, Offer, What};
+use tinyops_wire::downlink::{Command, Offer, What, When};
 use tinyops_wire::envelope::{Direction, Sealed};
 use tinyops_wire::frame::{Frame, Reason, UpdateState};
 use tinyops_wire::{Digest, Downlink, ModelId};
@@ -18,6 +18,9 @@ use super::story::{Cast, Ending, Role, Story};
 
 /// Rounds of offers after which a device that has not got there never will.
 const ROUNDS_MAX: u32 = 40;
+
+/// The windows of the stories.
+const READINGS: [f32; WINDOW] = [0.0, 1.5, 0.0, 0.0];
 
 /// Resets that a capsule waits through before it may be installed.
 const WAITS: u32 = 2;
@@ -58,6 +61,8 @@ pub(crate) struct World<F> {
     uplink_sequence: Option<u32>,
     blocks: Vec<OnTheWay>,
     is_busy: bool,
+    /// Whether a candidate is to score the window that came last.
+    wants_window: bool,
     /// Why the device has turned something away, in this stage.
     heard: Vec<Reason>,
     downloads: u32,
@@ -66,6 +71,8 @@ pub(crate) struct World<F> {
     trial_boots: u32,
     /// Whether the device has said that the story's capsule waits in its slot.
     is_held: bool,
+    /// Windows that it has scored since its last reset.
+    scored: u32,
     /// Resets that it has waited through.
     waits: u32,
     /// Whether the server has said that what waits may be installed.
@@ -100,11 +107,13 @@ impl<F: Faulty> World<F> {
             uplink_sequence: None,
             blocks: Vec::new(),
             is_busy: false,
+            wants_window: false,
             heard: Vec::new(),
             downloads: 0,
             has_model: story.factory.is_some(),
             trial_boots: 0,
             is_held: false,
+            scored: 0,
             waits: 0,
             may_install: false,
             is_mended: false,
@@ -119,7 +128,7 @@ impl<F: Faulty> World<F> {
                 desired: role,
                 ending: Ending::Runs,
                 as_delta: false,
-                hold: false,
+                when: When::AtOnce,
                 has_sensor: true,
                 ..story
             };
@@ -176,7 +185,10 @@ impl<F: Faulty> World<F> {
             return self.restart();
         }
         if self.is_busy {
-            return self.step(Event::Tick);
+            return match std::mem::take(&mut self.wants_window) {
+                true => self.step(Event::Rescore(&READINGS)),
+                false => self.step(Event::Tick),
+            };
         }
         if let Some(block) = self.blocks.pop() {
             let cast = Arc::clone(&self.cast);
@@ -198,7 +210,7 @@ impl<F: Faulty> World<F> {
                 self.flash().cut();
                 Ok(())
             }
-            _ => self.step(Event::Window(&[0.0, 1.5, 0.0, 0.0])),
+            _ => self.step(Event::Window(&READINGS)),
         }
     }
 
@@ -218,9 +230,19 @@ impl<F: Faulty> World<F> {
             }
             return Ok(());
         }
-        let hold = self.story.hold && self.stage == Stage::Deliver && !self.is_held;
-        if self.story.hold && self.stage == Stage::Deliver && self.is_held {
+        let waits = self.story.when.is_later() && self.stage == Stage::Deliver;
+        // Without a sensor it never shows what it can, and is told the same again.
+        let is_enough = self.is_held && self.story.has_sensor;
+        let when = match waits && !is_enough {
+            true => self.story.when,
+            false => When::AtOnce,
+        };
+        if waits && is_enough {
             if self.waits < WAITS {
+                if self.scored < self.cast.config.trial_windows {
+                    // A fault has just reset it; these resets come on top.
+                    return Ok(());
+                }
                 self.waits += 1;
                 self.flash().cut();
                 return Ok(());
@@ -249,7 +271,7 @@ impl<F: Faulty> World<F> {
             what,
             digest: *self.cast.digest(package),
             bytes: self.cast.capsule(package).len() as u32,
-            hold,
+            when,
             statement: Some(&statement),
         };
         self.say(&Downlink::Offer(offer))
@@ -271,6 +293,7 @@ impl<F: Faulty> World<F> {
             Buffers::default(),
         ));
         self.blocks.clear();
+        self.scored = 0;
         self.step(Event::Boot)?;
         self.boots += 1;
         let agent = self.agent.as_ref().expect("just put there");
@@ -304,7 +327,7 @@ impl<F: Faulty> World<F> {
         }
         if !self.flash().has_power() {
             // Whatever it was about to do next, it did not.
-            self.is_busy = false;
+            (self.is_busy, self.wants_window) = (false, false);
             return Ok(());
         }
         self.is_busy = !matches!(action, Owned::Idle);
@@ -315,7 +338,21 @@ impl<F: Faulty> World<F> {
                 self.is_busy = false;
                 self.restart()
             }
-            Owned::Predict(prediction) => self.check_prediction(prediction),
+            Owned::Predict(prediction) => {
+                self.scored += 1;
+                self.check_prediction(prediction)
+            }
+            Owned::Rescore => {
+                self.wants_window = true;
+                Ok(())
+            }
+            Owned::Shadow(prediction) => {
+                let is_candidate = prediction.model == self.cast.model(self.story.desired);
+                if !is_candidate || !matches!(self.story.when, When::Shadow { .. }) {
+                    return Err(format!("{prediction:?} is nobody's that it was told of"));
+                }
+                self.check_prediction(prediction)
+            }
             Owned::Send(bytes) => self.receive(&bytes),
             Owned::Fetch(digest, offsets, block_bytes) => {
                 if let Some(role) = self.cast.role_of(&digest) {
@@ -348,7 +385,8 @@ impl<F: Faulty> World<F> {
 
     /// It runs a model that was signed and passed its golden vectors; none at all only if there is none.
     fn check_model(&mut self) -> Result<(), String> {
-        let is_early = self.story.hold && self.stage == Stage::Deliver && !self.may_install;
+        let is_early =
+            self.story.when.is_later() && self.stage == Stage::Deliver && !self.may_install;
         match self.model() {
             Some(model) if is_early && model == self.cast.model(self.story.desired) => {
                 Err("it tries what it was to keep".to_owned())
@@ -531,6 +569,7 @@ fn format_event(event: &Event<'_>, is_wanted: bool) -> String {
         Event::Tick => "tick".to_owned(),
         Event::Block { offset, bytes } => format!("block of {} at {offset}", bytes.len()),
         Event::Window(_) => "window".to_owned(),
+        Event::Rescore(_) => "the window again".to_owned(),
         Event::Downlink(_) => "downlink".to_owned(),
         other => format!("{other:?}"),
     }
@@ -540,6 +579,8 @@ fn format_event(event: &Event<'_>, is_wanted: bool) -> String {
 enum Owned {
     Idle,
     Predict(Prediction),
+    Rescore,
+    Shadow(Prediction),
     Send(Vec<u8>),
     Fetch(Digest, Vec<u32>, usize),
     Reboot,
@@ -550,6 +591,8 @@ impl Owned {
         match self {
             Owned::Idle => "idle".to_owned(),
             Owned::Predict(prediction) => format!("predict {:?}", prediction.answer.class()),
+            Owned::Rescore => "ask for the window again".to_owned(),
+            Owned::Shadow(prediction) => format!("shadow {:?}", prediction.answer.class()),
             Owned::Send(bytes) => {
                 let opened = Sealed::parse(bytes).and_then(|s| s.open(&key(), Direction::Up));
                 match opened {
@@ -573,6 +616,8 @@ fn own(action: Action<'_>) -> Owned {
     match action {
         Action::Idle => Owned::Idle,
         Action::Predict(prediction) => Owned::Predict(prediction),
+        Action::Rescore => Owned::Rescore,
+        Action::Shadow(prediction) => Owned::Shadow(prediction),
         Action::Send(bytes) => Owned::Send(bytes.to_vec()),
         Action::Fetch(fetch) => Owned::Fetch(
             fetch.digest,
@@ -582,5 +627,3 @@ fn own(action: Action<'_>) -> Owned {
         Action::Reboot => Owned::Reboot,
     }
 }
-
-const _: () = assert!(WINDOW == 4, "windows are written out above");
