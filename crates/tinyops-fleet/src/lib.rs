@@ -31,6 +31,7 @@ pub mod outcome;
 // What it means.
 pub mod detector;
 pub mod diagnosis;
+pub mod drift_report;
 mod memory;
 mod normal;
 pub mod two_sample;

@@ -6,16 +6,20 @@
 mod bins;
 mod kernel;
 mod law;
+mod ordered;
 mod rank;
 
 pub use bins::{
     Bins, Contingency, contingency, doane_edges, kullback_leibler, quantile_edges, sturges_edges,
 };
 pub use kernel::{Mmd, mahalanobis, median_distance, mmd};
+pub use ordered::{Apart, Ordered};
 pub use rank::{
     CramerVonMises, KolmogorovSmirnov, MannWhitney, cramer_von_mises, energy, kolmogorov_smirnov,
     mann_whitney, wasserstein,
 };
+
+pub(crate) use law::chi_squared_above;
 
 /// Values in order of size.
 ///

@@ -13,6 +13,7 @@ mod demo;
 mod device;
 mod devices;
 mod doctor;
+mod drift;
 mod fleet;
 pub(crate) mod gateway;
 mod import;
@@ -74,6 +75,7 @@ enum Verb {
     Release(release::Release),
     Rollout(rollout::Rollout),
     Monitor(monitor::Monitor),
+    Drift(drift::Drift),
     Alerts(alerts::Alerts),
     Tokens(tokens::Tokens),
     Audit(audit::Audit),
@@ -109,6 +111,7 @@ pub(crate) async fn dispatch(cli: Cli, terminal: Terminal) -> Result<(), Failure
         Verb::Release(args) => release::run(&context, &args).await,
         Verb::Rollout(args) => rollout::run(&context, &args).await,
         Verb::Monitor(args) => monitor::run(&context, &args).await,
+        Verb::Drift(args) => drift::run(&context, &args),
         Verb::Alerts(args) => alerts::run(&context, &args).await,
         Verb::Tokens(args) => tokens::run(&context, &args).await,
         Verb::Audit(args) => audit::run(&context, &args).await,

@@ -10,7 +10,7 @@ pub(super) fn normal_above(value: f64) -> f64 {
 /// # Source
 /// The regularised incomplete gamma function, by its series below the peak and by Lentz's continued fraction above:
 /// Press, Teukolsky, Vetterling and Flannery, 2007, "Numerical recipes", section 6.2.
-pub(super) fn chi_squared_above(value: f64, freedom: f64) -> f64 {
+pub(crate) fn chi_squared_above(value: f64, freedom: f64) -> f64 {
     let (a, x) = (freedom / 2.0, value / 2.0);
     if freedom <= 0.0 || x <= 0.0 {
         return 1.0;

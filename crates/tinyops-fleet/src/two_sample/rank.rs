@@ -70,7 +70,7 @@ fn outside(n: u64, m: u64, parts: u64) -> f64 {
     row.last().copied().unwrap_or(1.0)
 }
 
-fn round_half_even(value: f64) -> f64 {
+pub(super) fn round_half_even(value: f64) -> f64 {
     let rounded = value.round();
     match (value - value.trunc()).abs() == 0.5 && rounded % 2.0 != 0.0 {
         true => rounded - 1.0,
