@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use serde::{Deserialize, Serialize};
 use tinyops_sketch::Baseline;
-use tinyops_store::alert::Alert;
+use tinyops_store::alert::{Alert, AlertId};
 use tinyops_store::ddi::ActionId;
 use tinyops_store::rollout::{Rollout, RolloutId};
 use tinyops_store::round::Round;
@@ -79,6 +79,8 @@ pub enum Event {
     AlertRaised(Alert),
     /// What stood as an alert calls for more than it did.
     AlertEscalated(Alert),
+    /// The time for which an alert was muted is over, and it still stands.
+    AlertUnmuted(Alert),
     /// Devices are asked for their statistics.
     RoundOpened(Round),
     /// The statistics are summed.
@@ -122,6 +124,21 @@ pub enum FleetError {
     /// No such rollout.
     #[error("rollout {0} does not exist")]
     NoRollout(RolloutId),
+    /// The alert is over.
+    #[error("alert {0} is resolved already")]
+    AlertOver(AlertId),
+    /// A mute that is over before it begins.
+    #[error("the mute would be over before it begins")]
+    MuteEnds,
+    /// A word on an alert without a reason, or with a book.
+    #[error("say why in 1 to 500 characters")]
+    Reason,
+    /// No webhook has this name.
+    #[error("no webhook is called `{0}`")]
+    NoWebhook(String),
+    /// Where a webhook should listen cannot be read.
+    #[error("the webhook's URL: {0}")]
+    WebhookUrl(&'static str),
     /// A device was not let in.
     #[error("the device was not enrolled: {0}")]
     Enrolment(Unenrolled),
@@ -311,6 +328,7 @@ impl Fleet {
     /// [`FleetError::Store`]; what was decided before it is kept.
     pub async fn turn(&self, now: Timestamp) -> Result<Vec<Event>, FleetError> {
         let mut events = self.turn_rollouts(now).await?;
+        events.extend(self.turn_alerts(now).await?);
         events.extend(self.turn_rounds(now).await?);
         Ok(events)
     }

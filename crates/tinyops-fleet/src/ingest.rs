@@ -189,9 +189,13 @@ impl Fleet {
                 stream.count_report(is_new, *fresh, report.frame.len());
             }
         }
-        outcome::add_many(&tx, &batch.outcomes).await?;
+        let outcomes = self
+            .possible(&tx, std::mem::take(&mut batch.outcomes))
+            .await?;
+        outcome::add_many(&tx, &outcomes).await?;
         note_holdings(&tx, &batch.observations, now).await?;
         let mut events = self.judge(&tx, &batch.observations, now).await?;
+        events.extend(self.judge_errors(&tx, &batch.observations, now).await?);
         self.follow_updates(&tx, &batch.observations, now).await?;
         events.extend(self.collect(&tx, &batch.observations, now).await?);
         self.answer_requests(&tx, &batch, &mut verdicts).await?;

@@ -29,6 +29,8 @@ pub mod lorawan;
 pub mod outcome;
 
 // What it means.
+mod alerts;
+mod concept;
 pub mod detector;
 pub mod diagnosis;
 pub mod drift_report;
@@ -36,6 +38,7 @@ mod memory;
 mod normal;
 pub mod two_sample;
 pub mod watch;
+pub mod webhook;
 
 // What to do about it.
 pub mod engine;

@@ -158,7 +158,9 @@ impl Fleet {
     ) -> Result<Vec<Event>, FleetError> {
         let mut by_model: BTreeMap<ModelId, Vec<Alert>> = BTreeMap::new();
         for alert in alert::standing(&self.db).await? {
-            by_model.entry(alert.model).or_default().push(alert);
+            if !alert.is_muted(now) {
+                by_model.entry(alert.model).or_default().push(alert);
+            }
         }
         let mut events = Vec::new();
         for (model, alerts) in by_model {

@@ -6,18 +6,15 @@ use std::sync::Arc;
 
 use serde_json::json;
 use tinyops_sketch::{Baseline, Source};
-use tinyops_store::alert::{Alert, AlertId, AlertState, NewAlert};
+use tinyops_store::alert::{AlertKind, NewAlert};
 use tinyops_store::drift::{DriftPoint, DriftState, Scope};
-use tinyops_store::{
-    DeviceId, Json, ModelId, StoreError, Timestamp, Tx, alert, capsule, drift, model,
-};
+use tinyops_store::{DeviceId, Json, ModelId, Timestamp, Tx, alert, capsule, drift, model};
 use tinyops_wire::Frame;
 use tinyops_wire::frame::Flags;
 
 use crate::detector::{Judgement, Layout, Memory, Point, Pool, Signal};
 use crate::diagnosis::{Advice, Symptoms, diagnose};
-use crate::enrol::note;
-use crate::{Event, Fleet, FleetError};
+use crate::{Event, Fleet, FleetError, alerts};
 
 /// An authentic frame that came in order.
 #[derive(Clone, Debug)]
@@ -70,7 +67,7 @@ pub struct CohortView {
 }
 
 /// Repairs of the head in a row after which training anew is advised.
-const HEAD_REPAIRS_MAX: usize = 3;
+pub(crate) const HEAD_REPAIRS_MAX: usize = 3;
 
 impl Fleet {
     /// Judges the summaries of a batch; raises alerts and keeps the detectors' memories.
@@ -146,31 +143,33 @@ impl Fleet {
         let new = NewAlert {
             scope,
             model,
+            kind: AlertKind::Drift,
             advice: advice.word().to_owned(),
             detail,
         };
-        let (event, action) = match alert::standing_of(tx, &new.scope, model).await? {
-            Some(mut alert) if Advice::of_word(&alert.advice) < Some(advice) => {
-                alert.advice = new.advice;
-                alert.detail = new.detail;
-                alert.changed_at = now;
-                alert::put(tx, &mut alert).await?;
-                (Event::AlertEscalated(alert), "alert.escalate")
-            }
-            None if begins => match alert::raise(tx, &new, now).await? {
-                Some(alert) => (Event::AlertRaised(alert), "alert.raise"),
-                None => return Ok(None),
-            },
-            _ => return Ok(None),
-        };
+        let (event, action) =
+            match alert::standing_of(tx, &new.scope, model, AlertKind::Drift).await? {
+                Some(mut alert) if Advice::of_word(&alert.advice) < Some(advice) => {
+                    alert.advice = new.advice;
+                    alert.detail = new.detail;
+                    alert.changed_at = now;
+                    alert::put(tx, &mut alert).await?;
+                    (Event::AlertEscalated(alert), "alert.escalate")
+                }
+                None if begins => match alert::raise(tx, &new, now).await? {
+                    Some(alert) => (Event::AlertRaised(alert), "alert.raise"),
+                    None => return Ok(None),
+                },
+                _ => return Ok(None),
+            };
         if let Event::AlertRaised(alert) | Event::AlertEscalated(alert) = &event {
-            note(tx, now, "fleet", action, alert.scope.key(), &alert.detail).await?;
+            alerts::tell(tx, action, alert, now).await?;
         }
         Ok(Some(event))
     }
 
     /// How many times in a row the model's head was solved anew since it was trained.
-    async fn head_repairs(&self, tx: &Tx, id: ModelId) -> Result<usize, FleetError> {
+    pub(crate) async fn head_repairs(&self, tx: &Tx, id: ModelId) -> Result<usize, FleetError> {
         let Some(capsule) = capsule::get(tx, id).await? else {
             return Ok(0);
         };
@@ -249,63 +248,6 @@ impl Fleet {
             class_prior: baseline.class_prior().to_vec(),
             class_shares: class_shares(&pool),
         }))
-    }
-
-    /// Says that someone knows of an alert.
-    ///
-    /// # Errors
-    /// [`StoreError::Missing`].
-    pub async fn acknowledge(
-        &self,
-        id: AlertId,
-        actor: &str,
-        now: Timestamp,
-    ) -> Result<Alert, FleetError> {
-        self.put_alert(
-            id,
-            AlertState::Acknowledged,
-            "alert.acknowledge",
-            actor,
-            now,
-        )
-        .await
-    }
-
-    /// Says that an alert is over.
-    ///
-    /// # Errors
-    /// [`StoreError::Missing`].
-    pub async fn resolve(
-        &self,
-        id: AlertId,
-        actor: &str,
-        now: Timestamp,
-    ) -> Result<Alert, FleetError> {
-        self.put_alert(id, AlertState::Resolved, "alert.resolve", actor, now)
-            .await
-    }
-
-    async fn put_alert(
-        &self,
-        id: AlertId,
-        state: AlertState,
-        action: &str,
-        actor: &str,
-        now: Timestamp,
-    ) -> Result<Alert, FleetError> {
-        let tx = self.db.begin_audited("handle an alert").await?;
-        let missing = StoreError::Missing {
-            entity: "alert",
-            key: id.to_string(),
-        };
-        let mut alert = alert::get(&tx, id).await?.ok_or(missing)?;
-        alert.state = state;
-        actor.clone_into(&mut alert.actor);
-        alert.changed_at = now;
-        alert::put(&tx, &mut alert).await?;
-        note(&tx, now, actor, action, id, &Json::Null).await?;
-        tx.commit().await?;
-        Ok(alert)
     }
 }
 
@@ -508,7 +450,9 @@ impl Desk {
         for (device, model) in &self.newcomers {
             let scope = Scope::Device(*device);
             drift::forget_others(tx, &scope, *model).await?;
-            alert::resolve_others(tx, &scope, *model, "fleet", now).await?;
+            for resolved in alert::resolve_others(tx, &scope, *model, "fleet", now).await? {
+                alerts::tell(tx, "alert.resolve", &resolved, now).await?;
+            }
         }
         let mut states = Vec::new();
         for ((device, model), record) in self.memories {

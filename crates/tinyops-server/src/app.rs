@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use tinyops_fleet::lorawan::Radios;
+use tinyops_fleet::outcome::Accuracy;
 use tinyops_fleet::{Fleet, FleetError, Intake};
 use tinyops_store::outcome::Outcome;
 use tinyops_store::{Db, DeviceId, Timestamp};
@@ -38,14 +39,33 @@ pub struct Business {
 impl Business {
     /// What the predictions of one outcome cost: those of a wrong abnormal class count as misses.
     pub(crate) fn cost_of(&self, outcome: &Outcome, labels: &[String]) -> f64 {
-        let actual = labels.get(outcome.actual as usize);
-        let normal = actual.is_some_and(|label| self.normal.contains(label));
-        let each = match (outcome.actual == outcome.predicted, normal) {
+        let each = self.cost_of_one(outcome.actual as usize, outcome.predicted as usize, labels);
+        each * outcome.window_count as f64
+    }
+
+    /// What all predictions of a model in a cohort cost.
+    pub(crate) fn cost_of_all(&self, accuracy: &Accuracy, labels: &[String]) -> f64 {
+        let rows = accuracy.confusion.iter().enumerate();
+        let cells = rows.flat_map(|(actual, row)| {
+            let cell = move |(predicted, count)| (actual, predicted, count);
+            row.iter().enumerate().map(cell)
+        });
+        cells
+            .map(|(actual, predicted, &count)| {
+                self.cost_of_one(actual, predicted, labels) * count as f64
+            })
+            .sum()
+    }
+
+    fn cost_of_one(&self, actual: usize, predicted: usize, labels: &[String]) -> f64 {
+        let normal = labels
+            .get(actual)
+            .is_some_and(|label| self.normal.contains(label));
+        match (actual == predicted, normal) {
             (true, _) => 0.0,
             (false, true) => self.false_alarm,
             (false, false) => self.miss,
-        };
-        each * outcome.window_count as f64
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tinyops_fleet::{Fleet, FleetError, Intake, Uplink};
 use tinyops_store::DeviceId;
+use tinyops_store::alert::Alert;
 use tokio::sync::{Mutex, broadcast};
 use tracing::{info, warn};
 
@@ -89,7 +90,14 @@ pub(crate) async fn settle(
 pub(crate) fn tell(to: &broadcast::Sender<Event>, events: impl IntoIterator<Item = Event>) {
     for event in events {
         match &event {
-            Event::Fleet(event) => info!(event = event_name(event), "fleet"),
+            Event::Fleet(event) => match alert_of(event) {
+                Some(alert) => {
+                    let (id, about, model) = (alert.id, alert.scope.key(), alert.model);
+                    let (kind, advice) = (alert.kind, &alert.advice);
+                    warn!(event = event_name(event), alert = %id, about, %model, %kind, advice, "fleet");
+                }
+                None => info!(event = event_name(event), "fleet"),
+            },
             Event::RunStarted { trigger } => info!(%trigger, "pipeline run begins"),
             Event::RunEnded {
                 trigger,
@@ -102,11 +110,23 @@ pub(crate) fn tell(to: &broadcast::Sender<Event>, events: impl IntoIterator<Item
     }
 }
 
+/// The alert that an event tells of.
+fn alert_of(event: &tinyops_fleet::Event) -> Option<&Alert> {
+    use tinyops_fleet::Event as Fleet;
+    match event {
+        Fleet::AlertRaised(alert) | Fleet::AlertEscalated(alert) | Fleet::AlertUnmuted(alert) => {
+            Some(alert)
+        }
+        _ => None,
+    }
+}
+
 fn event_name(event: &tinyops_fleet::Event) -> &'static str {
     use tinyops_fleet::Event as Fleet;
     match event {
         Fleet::AlertRaised(_) => "alert raised",
         Fleet::AlertEscalated(_) => "alert escalated",
+        Fleet::AlertUnmuted(_) => "alert is no longer muted",
         Fleet::RoundOpened(_) => "round opened",
         Fleet::RoundClosed { .. } => "round closed",
         Fleet::RoundAbandoned(_) => "round abandoned",

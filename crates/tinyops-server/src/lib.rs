@@ -19,6 +19,7 @@ mod page;
 // The loops.
 mod loops;
 mod release;
+mod webhook;
 
 // What doors are made of.
 mod access;

@@ -10,7 +10,7 @@ use tinyops_fleet::enrol::Entropy;
 use tinyops_store::{Digest, Timestamp};
 
 /// The cookie's name.
-const COOKIE: &str = "tinyops_session";
+pub(crate) const COOKIE: &str = "tinyops_session";
 /// How long a session lasts.
 const LASTS_S: i64 = 12 * 3600;
 /// Sessions at once; the one that ends first gives way.

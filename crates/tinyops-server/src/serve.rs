@@ -29,7 +29,7 @@ use crate::mqtt::{self, Limits, Shared, commit};
 use crate::stop::{self, Stop, Stopper};
 use crate::tls::{Certificate, TlsError, TlsFiles, TlsListener};
 use crate::watch::Watch;
-use crate::{api, loops, page};
+use crate::{api, loops, page, webhook};
 
 /// Events that a slow listener may fall behind by before it misses some.
 const EVENTS_MAX: usize = 1024;
@@ -157,6 +157,8 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
         tasks.push(("make", tokio::spawn(make)));
         let operate = loops::operate(app.clone(), tick, stop.clone());
         tasks.push(("operate", tokio::spawn(operate)));
+        let deliver = webhook::deliver(app.clone(), tick, stop.clone());
+        tasks.push(("webhooks", tokio::spawn(deliver)));
     }
     let asked = Arc::new(Notify::new());
     let watch = Watch {

@@ -22,6 +22,16 @@ words! {
     }
 }
 
+words! {
+    /// What an alert is about. At most one of a kind stands for a scope and model.
+    AlertKind {
+        /// What comes in, or what the model says, left its own past; or a sensor is at fault.
+        Drift = "drift",
+        /// Labels say that the model errs more than it did.
+        ConceptDrift = "concept-drift",
+    }
+}
+
 /// One alert.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Alert {
@@ -31,6 +41,8 @@ pub struct Alert {
     pub scope: Scope,
     /// The model that was running.
     pub model: ModelId,
+    /// What kind it is.
+    pub kind: AlertKind,
     /// What is advised: `recalibrate`, `re-standardise`, `head-update`, `retrain`, `sensor-fault`.
     pub advice: String,
     /// Which signals fired, and how far.
@@ -39,6 +51,10 @@ pub struct Alert {
     pub state: AlertState,
     /// Who changed the state last.
     pub actor: String,
+    /// Why they did, in their words.
+    pub reason: String,
+    /// Until when it is muted, if it ever was.
+    pub muted_until: Option<Timestamp>,
     /// When it was raised.
     pub opened_at: Timestamp,
     /// When its state last changed.
@@ -54,18 +70,33 @@ pub struct NewAlert {
     pub scope: Scope,
     /// The model that was running.
     pub model: ModelId,
+    /// What kind it is.
+    pub kind: AlertKind,
     /// What is advised.
     pub advice: String,
     /// Which signals fired.
     pub detail: Json,
 }
 
-/// Raises an alert, unless one that is not resolved stands for the same scope and model; says whether it did.
+impl Alert {
+    /// Whether it asks for nobody's attention, and for no repair, at this time.
+    pub fn is_muted(&self, now: Timestamp) -> bool {
+        self.state != AlertState::Resolved && self.muted_until.is_some_and(|until| now < until)
+    }
+}
+
+/// The columns of an alert, in the order in which `read` takes them.
+macro_rules! columns {
+    () => {
+        "id, scope, model_id, kind, advice, detail, state, actor, reason, muted_until, opened_at, changed_at, revision"
+    };
+}
+
+/// Raises an alert, unless one of its kind that is not resolved stands for the same scope and model; says whether it did.
 pub async fn raise(tx: &Tx, new: &NewAlert, now: Timestamp) -> Result<Option<Alert>, StoreError> {
-    let standing =
-        "SELECT id FROM alerts WHERE scope = $1 AND model_id = $2 AND state <> 'resolved' LIMIT 1";
+    let standing = "SELECT id FROM alerts WHERE scope = $1 AND model_id = $2 AND kind = $3 AND state <> 'resolved' LIMIT 1";
     if tx
-        .query_one(standing, values![new.scope.key(), new.model])
+        .query_one(standing, values![new.scope.key(), new.model, new.kind])
         .await?
         .is_some()
     {
@@ -73,10 +104,12 @@ pub async fn raise(tx: &Tx, new: &NewAlert, now: Timestamp) -> Result<Option<Ale
     }
     let row = tx
         .query_one(
-            "INSERT INTO alerts (scope, model_id, advice, detail, state, actor, opened_at, changed_at, revision)
-             VALUES ($1, $2, $3, $4, $5, '', $6, $6, 0)
-             RETURNING id, scope, model_id, advice, detail, state, actor, opened_at, changed_at, revision",
-            values![new.scope.key(), new.model, new.advice, new.detail, AlertState::Open, now],
+            concat!(
+                "INSERT INTO alerts (scope, model_id, kind, advice, detail, state, actor, reason, opened_at, changed_at, revision)
+                 VALUES ($1, $2, $3, $4, $5, $6, '', '', $7, $7, 0) RETURNING ",
+                columns!()
+            ),
+            values![new.scope.key(), new.model, new.kind, new.advice, new.detail, AlertState::Open, now],
         )
         .await?;
     row.map(read).transpose()
@@ -89,10 +122,18 @@ pub async fn raise(tx: &Tx, new: &NewAlert, now: Timestamp) -> Result<Option<Ale
 pub async fn put(tx: &Tx, alert: &mut Alert) -> Result<(), StoreError> {
     let count = tx
         .execute(
-            "UPDATE alerts SET state = $1, actor = $2, advice = $3, detail = $4, changed_at = $5, revision = revision + 1
-             WHERE id = $6 AND revision = $7",
+            "UPDATE alerts SET state = $1, actor = $2, reason = $3, muted_until = $4, advice = $5, detail = $6, changed_at = $7,
+               revision = revision + 1 WHERE id = $8 AND revision = $9",
             values![
-                alert.state, alert.actor, alert.advice, alert.detail, alert.changed_at, alert.id, alert.revision
+                alert.state,
+                alert.actor,
+                alert.reason,
+                alert.muted_until,
+                alert.advice,
+                alert.detail,
+                alert.changed_at,
+                alert.id,
+                alert.revision
             ],
         )
         .await?;
@@ -101,41 +142,50 @@ pub async fn put(tx: &Tx, alert: &mut Alert) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Resolves what stands of a scope about other models than the one it runs now.
+/// Resolves what stands of a scope about other models than the one it runs now; what that was.
 pub async fn resolve_others(
     tx: &Tx,
     scope: &Scope,
     model: ModelId,
     actor: &str,
     now: Timestamp,
-) -> Result<(), StoreError> {
-    tx.execute(
-        "UPDATE alerts SET state = 'resolved', actor = $1, changed_at = $2, revision = revision + 1
-         WHERE scope = $3 AND model_id <> $4 AND state <> 'resolved'",
-        values![actor.to_owned(), now, scope.key(), model],
-    )
-    .await?;
-    Ok(())
+) -> Result<Vec<Alert>, StoreError> {
+    let sql = concat!(
+        "SELECT ",
+        columns!(),
+        " FROM alerts WHERE scope = $1 AND model_id <> $2 AND state <> 'resolved' ORDER BY id"
+    );
+    let rows = tx.query(sql, values![scope.key(), model]).await?;
+    let mut resolved: Vec<Alert> = rows.into_iter().map(read).collect::<Result<_, _>>()?;
+    for alert in &mut resolved {
+        alert.state = AlertState::Resolved;
+        actor.clone_into(&mut alert.actor);
+        "another model runs there".clone_into(&mut alert.reason);
+        alert.changed_at = now;
+        put(tx, alert).await?;
+    }
+    Ok(resolved)
 }
 
 /// One alert.
 pub async fn get(on: &impl Read, id: AlertId) -> Result<Option<Alert>, StoreError> {
-    let sql =
-        "SELECT id, scope, model_id, advice, detail, state, actor, opened_at, changed_at, revision
-               FROM alerts WHERE id = $1";
+    let sql = concat!("SELECT ", columns!(), " FROM alerts WHERE id = $1");
     on.query_one(sql, values![id]).await?.map(read).transpose()
 }
 
-/// The alert that stands for a scope and model, if one does.
+/// The alert of a kind that stands for a scope and model, if one does.
 pub async fn standing_of(
     on: &impl Read,
     scope: &Scope,
     model: ModelId,
+    kind: AlertKind,
 ) -> Result<Option<Alert>, StoreError> {
-    let sql =
-        "SELECT id, scope, model_id, advice, detail, state, actor, opened_at, changed_at, revision
-               FROM alerts WHERE scope = $1 AND model_id = $2 AND state <> 'resolved' LIMIT 1";
-    on.query_one(sql, values![scope.key(), model])
+    let sql = concat!(
+        "SELECT ",
+        columns!(),
+        " FROM alerts WHERE scope = $1 AND model_id = $2 AND kind = $3 AND state <> 'resolved' LIMIT 1"
+    );
+    on.query_one(sql, values![scope.key(), model, kind])
         .await?
         .map(read)
         .transpose()
@@ -143,17 +193,21 @@ pub async fn standing_of(
 
 /// Alerts that are not resolved, newest first.
 pub async fn standing(on: &impl Read) -> Result<Vec<Alert>, StoreError> {
-    let sql =
-        "SELECT id, scope, model_id, advice, detail, state, actor, opened_at, changed_at, revision
-               FROM alerts WHERE state <> 'resolved' ORDER BY id DESC";
+    let sql = concat!(
+        "SELECT ",
+        columns!(),
+        " FROM alerts WHERE state <> 'resolved' ORDER BY id DESC"
+    );
     on.query(sql, vec![]).await?.into_iter().map(read).collect()
 }
 
 /// The newest alerts in any state, newest first.
 pub async fn list(on: &impl Read, limit: u32) -> Result<Vec<Alert>, StoreError> {
-    let sql =
-        "SELECT id, scope, model_id, advice, detail, state, actor, opened_at, changed_at, revision
-               FROM alerts ORDER BY id DESC LIMIT $1";
+    let sql = concat!(
+        "SELECT ",
+        columns!(),
+        " FROM alerts ORDER BY id DESC LIMIT $1"
+    );
     on.query(sql, values![limit])
         .await?
         .into_iter()
@@ -167,10 +221,13 @@ fn read(row: Row) -> Result<Alert, StoreError> {
         id: row.take()?,
         scope: Scope::of_key(row.take()?),
         model: row.take()?,
+        kind: row.take()?,
         advice: row.take()?,
         detail: row.take()?,
         state: row.take()?,
         actor: row.take()?,
+        reason: row.take()?,
+        muted_until: row.take()?,
         opened_at: row.take()?,
         changed_at: row.take()?,
         revision: row.take()?,

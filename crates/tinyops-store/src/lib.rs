@@ -28,6 +28,7 @@ pub mod project;
 pub mod run;
 pub mod step;
 pub mod trigger;
+pub mod webhook;
 
 pub mod alert;
 pub mod claim;
@@ -37,6 +38,7 @@ pub mod device;
 pub mod downlink;
 pub mod drift;
 pub mod enrolment;
+pub mod error_stream;
 pub mod hello;
 pub mod intake_log;
 pub mod outcome;

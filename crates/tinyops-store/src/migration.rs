@@ -22,6 +22,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0006_ddi.sql"),
     include_str!("migrations/0007_enrolment.sql"),
     include_str!("migrations/0008_intake_log.sql"),
+    include_str!("migrations/0009_alert_handling.sql"),
 ];
 
 /// Applies what is missing.

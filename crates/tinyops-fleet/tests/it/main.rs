@@ -1,5 +1,6 @@
 //! A fleet over an in-memory store: what devices send, and what comes of it.
 
+mod alerts;
 mod deltas;
 mod detection;
 mod enrolment;

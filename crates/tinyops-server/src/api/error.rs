@@ -179,6 +179,23 @@ impl From<FleetError> for ApiError {
                 "expiry",
                 "choose a time that is still to come",
             ),
+            FleetError::AlertOver(_) => (StatusCode::CONFLICT, "state", "its reason stands"),
+            FleetError::MuteEnds => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "until",
+                "choose a time that is still to come",
+            ),
+            FleetError::Reason => (StatusCode::UNPROCESSABLE_ENTITY, "reason", ""),
+            FleetError::NoWebhook(_) => (
+                StatusCode::NOT_FOUND,
+                "missing",
+                "`GET /api/v1/webhooks` lists them",
+            ),
+            FleetError::WebhookUrl(_) => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "url",
+                "such as https://pager.example/hooks/tinyops",
+            ),
             FleetError::NoCapsule { .. } => (
                 StatusCode::CONFLICT,
                 "no_capsule",

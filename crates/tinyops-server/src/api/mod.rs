@@ -3,6 +3,7 @@
 //! A handler extracts, calls and answers. Every error has one shape ([`error::Problem`]), and
 //! every route is a row of [`operations`], which the OpenAPI document is made from.
 
+mod alert;
 mod auth;
 mod ddi;
 mod device;
@@ -476,7 +477,7 @@ fn operations() -> Vec<Operation> {
             "Alerts, newest first",
             LIMIT,
             Content::json::<Vec<AlertView>>(),
-            get(operate::alerts),
+            get(alert::list),
         ),
         manage(
             "/api/v1/alerts/{alert}/acknowledge",
@@ -484,15 +485,74 @@ fn operations() -> Vec<Operation> {
             Content::Nothing,
             200,
             Content::json::<AlertView>(),
-            post(operate::acknowledge_alert),
+            post(alert::acknowledge),
+        ),
+        manage(
+            "/api/v1/alerts/{alert}/mute",
+            "Leave it alone until then: it calls for no repair, and no webhook tells of it",
+            Content::json::<alert::Mute>(),
+            200,
+            Content::json::<AlertView>(),
+            post(alert::mute),
         ),
         manage(
             "/api/v1/alerts/{alert}/resolve",
-            "Say that it is over",
-            Content::Nothing,
+            "Say that it is over, and why",
+            Content::json::<alert::Resolution>(),
             200,
             Content::json::<AlertView>(),
-            post(operate::resolve_alert),
+            post(alert::resolve),
+        ),
+        Operation {
+            access: Access::Right(Right::Administer),
+            ..read(
+                "/api/v1/webhooks",
+                "Who is told of alerts, without their secrets",
+                &[],
+                Content::json::<Vec<alert::WebhookView>>(),
+                get(alert::webhooks),
+            )
+        },
+        Operation {
+            access: Access::Right(Right::Administer),
+            ..manage(
+                "/api/v1/webhooks",
+                "Tell a receiver of alerts from now on; its secret is shown this once",
+                Content::json::<alert::WebhookWish>(),
+                201,
+                Content::json::<alert::AddedWebhook>(),
+                post(alert::add_webhook),
+            )
+        },
+        Operation {
+            method: "delete",
+            access: Access::Right(Right::Administer),
+            ..manage(
+                "/api/v1/webhooks/{name}",
+                "Tell a receiver of nothing any more, nor of what it is still owed",
+                Content::Nothing,
+                204,
+                Content::Nothing,
+                delete(alert::remove_webhook),
+            )
+        },
+        Operation {
+            access: Access::Right(Right::Administer),
+            ..manage(
+                "/api/v1/webhooks/{name}/test",
+                "Send a receiver an event that tells of nothing",
+                Content::Nothing,
+                202,
+                Content::json::<alert::DeliveryView>(),
+                post(alert::test_webhook),
+            )
+        },
+        read(
+            "/api/v1/webhook-deliveries",
+            "What webhooks were sent or are owed, newest first",
+            LIMIT,
+            Content::json::<Vec<alert::DeliveryView>>(),
+            get(alert::deliveries),
         ),
         read(
             "/api/v1/rounds",

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tinyops_fleet::FleetError;
 use tinyops_fleet::rollout::Wish;
 use tinyops_fleet::selector::Selector;
-use tinyops_store::alert::{self, AlertId};
+use tinyops_store::alert;
 use tinyops_store::rollout::{self, RolloutId};
 use tinyops_store::{ModelId, Timestamp, audit, device, presence, round};
 
@@ -16,7 +16,7 @@ use super::auth::Actor;
 use super::error::ApiError;
 use super::frame::{Body, Path, Query};
 use super::make::Limit;
-use super::view::{AlertView, AuditView, MemberView, RolloutDetailView, RolloutView, RoundView};
+use super::view::{AuditView, MemberView, RolloutDetailView, RolloutView, RoundView};
 use crate::app::App;
 use crate::event::Event;
 use crate::gate::tell;
@@ -246,32 +246,6 @@ pub(super) async fn take_back(
     Ok(Json(
         taken_back.into_iter().map(RolloutView::from).collect(),
     ))
-}
-
-pub(super) async fn alerts(
-    State(app): State<App>,
-    Query(limit): Query<Limit>,
-) -> Result<Json<Vec<AlertView>>, ApiError> {
-    let alerts = alert::list(app.db(), limit.count()).await?;
-    Ok(Json(alerts.into_iter().map(AlertView::from).collect()))
-}
-
-pub(super) async fn acknowledge_alert(
-    State(app): State<App>,
-    Actor(actor): Actor,
-    Path(Text(id)): Path<Text<AlertId>>,
-) -> Result<Json<AlertView>, ApiError> {
-    let alert = app.fleet().acknowledge(id, &actor, app.now()).await?;
-    Ok(Json(alert.into()))
-}
-
-pub(super) async fn resolve_alert(
-    State(app): State<App>,
-    Actor(actor): Actor,
-    Path(Text(id)): Path<Text<AlertId>>,
-) -> Result<Json<AlertView>, ApiError> {
-    let alert = app.fleet().resolve(id, &actor, app.now()).await?;
-    Ok(Json(alert.into()))
 }
 
 pub(super) async fn rounds(

@@ -355,12 +355,18 @@ pub(super) struct AlertView {
     /// `device/…` or `cohort/…`.
     pub scope: String,
     pub model: Text<ModelId>,
+    /// `drift` or `concept-drift`.
+    pub kind: &'static str,
     /// `recalibrate`, `re-standardise`, `head-update`, `retrain` or `sensor-fault`.
     pub advice: String,
     pub detail: Json,
     /// `open`, `acknowledged` or `resolved`.
     pub state: &'static str,
     pub actor: String,
+    /// Why, in the words of whoever changed it last.
+    pub reason: String,
+    /// Until when it is muted; none: it is not.
+    pub muted_until_ms: Option<i64>,
     pub opened_at_ms: i64,
     pub changed_at_ms: i64,
 }
@@ -371,10 +377,13 @@ impl From<Alert> for AlertView {
             alert: alert.id.0,
             scope: alert.scope.key(),
             model: Text(alert.model),
+            kind: alert.kind.word(),
             advice: alert.advice,
             detail: alert.detail,
             state: alert.state.word(),
             actor: alert.actor,
+            reason: alert.reason,
+            muted_until_ms: alert.muted_until.map(|until| until.0),
             opened_at_ms: alert.opened_at.0,
             changed_at_ms: alert.changed_at.0,
         }

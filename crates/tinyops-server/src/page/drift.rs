@@ -1,17 +1,19 @@
 //! Drift: how far each cohort has moved from what training saw, and in which channels.
 
 use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::response::Response;
 use maud::{Markup, html};
+use tinyops_fleet::outcome::Accuracy;
 use tinyops_fleet::watch::{ChannelView, CohortView, cohort_of};
-use tinyops_store::alert::{self, Alert, AlertState};
 use tinyops_store::drift::{self, DriftPoint, DriftState, Scope};
-use tinyops_store::{Json, Timestamp, device, rollout};
+use tinyops_store::{Timestamp, device, rollout};
 
+use super::alert::{self, Hand};
 use super::figure::Events;
 use super::part::{self, Names};
 use super::{Page, PageError, Place};
-use crate::app::App;
+use crate::app::{App, Business};
 use crate::chart::{Bar, Bars, Histogram, LineChart, Series, Tone, XAxis, number};
 
 /// Moments of a cohort's history on the chart at most.
@@ -21,8 +23,13 @@ const LINES_MAX: usize = 6;
 /// Cohorts drawn in full.
 const COHORTS_MAX: usize = 4;
 
-pub(super) async fn show(State(app): State<App>) -> Result<Response, PageError> {
+pub(super) async fn show(
+    State(app): State<App>,
+    headers: HeaderMap,
+) -> Result<Response, PageError> {
     let db = app.db();
+    let hand = Hand::of(&app, &headers).await?;
+    let accuracy = app.fleet().accuracy(Timestamp(i64::MIN)).await?;
     let names = Names::load(db).await?;
     let mut histories = Vec::new();
     for state in drift::of_cohorts(db).await?.into_iter().take(LINES_MAX) {
@@ -35,7 +42,7 @@ pub(super) async fn show(State(app): State<App>) -> Result<Response, PageError> 
     for (cohort, _) in device::cohorts(db).await?.into_iter().take(COHORTS_MAX) {
         views.extend(app.fleet().cohort_view(&cohort).await?);
     }
-    let alerts = alert::list(db, 50).await?;
+    let alerts = tinyops_store::alert::list(db, 50).await?;
     let rollouts = rollout::list(db, 20).await?;
     let detectors = drift::list(db, 200).await?;
     let now = app.now();
@@ -47,7 +54,8 @@ pub(super) async fn show(State(app): State<App>) -> Result<Response, PageError> 
         div.grid {
             (part::chart_card("w8", over_time(&histories, &events)))
             (part::card("w4", "Farthest from their own past", None, farthest(&detectors, now)))
-            (part::card("", "Alerts", None, alerts_table(&alerts, &names, now)))
+            (part::card("", "Alerts", None, alert::table(&alerts, &names, hand.as_ref(), now)))
+            (part::card("", "What labels say", None, labelled(&accuracy, &names, app.business())))
             @for view in &views { (cohort(view, &names)) }
         }
     };
@@ -117,39 +125,36 @@ fn farthest(detectors: &[DriftState], now: Timestamp) -> Markup {
     }
 }
 
-fn alerts_table(alerts: &[Alert], names: &Names, now: Timestamp) -> Markup {
-    if alerts.is_empty() {
-        return part::empty(html! { "No alert was ever raised." });
+/// What labels say of each cohort, at the project's prices.
+fn labelled(accuracy: &[Accuracy], names: &Names, business: &Business) -> Markup {
+    if accuracy.is_empty() {
+        return part::empty(
+            html! { "No label has come back yet: nothing says how right the models are." },
+        );
     }
+    let has_costs = business.false_alarm > 0.0 || business.miss > 0.0;
     html! {
         div.tablewrap { table {
-            thead { tr { th { "alert" } th { "what" } th { "model" } th { "advice" } th { "signals" } th { "state" } th { "opened" } th { "last change" } } }
-            @for alert in alerts.iter().take(20) {
+            thead { tr {
+                th { "cohort" } th { "model" } th.num { "judged" } th.num { "accuracy" }
+                @if has_costs { th.num { "cost" } th.num { "cost of 1,000" } }
+            } }
+            @for found in accuracy {
+                @let cost = business.cost_of_all(found, &names.labels(found.model));
                 tr {
-                    td { "#" (alert.id) }
-                    td { (super::overview::scope(&alert.scope)) }
-                    td { (names.link(Some(alert.model))) }
-                    td { (alert.advice) }
-                    td.muted { (signals(&alert.detail)) }
-                    td { (part::alert_state(alert.state)) @if alert.state != AlertState::Open { " " span.muted { (alert.actor) } } }
-                    td { (part::ago(alert.opened_at, now)) }
-                    td { (part::ago(alert.changed_at, now)) }
+                    td { (found.cohort) }
+                    td { (names.link(Some(found.model))) }
+                    td.num { (found.judged) }
+                    td.num { @if let Some(share) = found.share() { (part::percent(share)) } }
+                    @if has_costs {
+                        td.num { (number(cost)) }
+                        td.num { strong { (number(1000.0 * cost / found.judged.max(1) as f64)) } }
+                    }
                 }
             }
         } }
-    }
-}
-
-/// The details of an alert in one line.
-fn signals(detail: &Json) -> Markup {
-    let fields = detail.as_object().into_iter().flatten();
-    html! {
-        @for (name, value) in fields {
-            @match value {
-                Json::Number(value) => { (name.replace('_', " ")) " " (number(value.as_f64().unwrap_or(f64::NAN))) " " }
-                Json::String(value) => { (name.replace('_', " ")) " " (value) " " }
-                _ => {}
-            }
+        @if !has_costs {
+            p.muted style="margin:6px 0 0" { "Set " code { "[train.costs]" } " (normal, false_alarm, miss) in tinyops.toml to see what errors cost." }
         }
     }
 }

@@ -31,7 +31,7 @@ pub(super) async fn guard(State(app): State<App>, request: Request, next: Next) 
     }
 }
 
-fn may_not(who: &Who, what: &str) -> PageError {
+pub(super) fn may_not(who: &Who, what: &str) -> PageError {
     PageError::Denied(format!("`{}` ({}) may not {what}", who.name(), who.role()))
 }
 

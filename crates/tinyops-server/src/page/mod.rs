@@ -3,6 +3,7 @@
 //! One file a page: it reads rows from the store, makes a [`Markup`], and decides nothing.
 //! `style.css` and the twelve lines of `live.js` are compiled in.
 
+mod alert;
 mod audit;
 mod device;
 mod drift;
@@ -41,6 +42,7 @@ pub(crate) fn routes(app: &App) -> Router<App> {
         .route("/devices", get(device::list))
         .route("/devices/{device}", get(device::show))
         .route("/drift", get(drift::show))
+        .route("/alerts/{alert}", post(alert::act))
         .route("/rollouts", get(rollout::list))
         .route("/rollouts/{rollout}", get(rollout::show))
         .route("/audit", get(audit::show))
@@ -154,6 +156,8 @@ enum PageError {
     Missing(String),
     /// The caller may not; the words say who may not do what.
     Denied(String),
+    /// It cannot be done so; the words say why.
+    Refused(String),
     Store(FleetError),
 }
 
@@ -181,6 +185,11 @@ impl IntoResponse for PageError {
                 StatusCode::FORBIDDEN,
                 what,
                 "docs/guide/access.md says which role may; another token can be shown at /login.",
+            ),
+            PageError::Refused(why) => (
+                StatusCode::CONFLICT,
+                why,
+                "Go back; the page shows how things stand now.",
             ),
             PageError::Store(cause) => {
                 error!(%cause, "a page could not be read from the store");

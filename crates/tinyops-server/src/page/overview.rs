@@ -182,7 +182,7 @@ impl View {
                         td { (scope(&alert.scope)) }
                         td { (self.names.link(Some(alert.model))) }
                         td { (alert.advice) }
-                        td { (part::alert_state(alert.state)) }
+                        td { (part::alert_standing(alert, self.now)) }
                         td { (part::ago(alert.opened_at, self.now)) }
                     }
                 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use maud::{Markup, html};
-use tinyops_store::alert::AlertState;
+use tinyops_store::alert::{Alert, AlertState};
 use tinyops_store::capsule::{self, Capsule};
 use tinyops_store::device::DeviceState;
 use tinyops_store::model::{self, Model, Stage};
@@ -105,6 +105,17 @@ pub(super) fn alert_state(state: AlertState) -> Markup {
         AlertState::Resolved => Tone::Good,
     };
     pill(state.word(), tone)
+}
+
+/// The state of an alert, and until when it is muted.
+pub(super) fn alert_standing(alert: &Alert, now: Timestamp) -> Markup {
+    match alert.muted_until {
+        Some(until) if alert.is_muted(now) => {
+            let left = civil::duration(until.ms_since(now));
+            pill(&format!("muted for {left}"), Tone::Quiet)
+        }
+        _ => alert_state(alert.state),
+    }
 }
 
 pub(super) fn rollout_state(state: RolloutState) -> Markup {

@@ -6,7 +6,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use serde_json::json;
-use tinyops_store::alert::{self, NewAlert};
+use tinyops_store::alert::{self, AlertKind, NewAlert};
 use tinyops_store::capsule::{self, Capsule};
 use tinyops_store::device::{self, Device, DeviceState};
 use tinyops_store::drift::{self, DriftPoint, DriftState, Scope};
@@ -290,6 +290,7 @@ async fn seed_history(tx: &tinyops_store::Tx) {
     let new = NewAlert {
         scope: Scope::Cohort(format!("hall-2@{OLD}")),
         model: OLD,
+        kind: AlertKind::Drift,
         advice: "head-update".into(),
         detail: json!({ "score": 1.42, "devices": 24 }),
     };
@@ -419,4 +420,154 @@ async fn what_does_not_exist_is_not_found() {
         let response = router.clone().oneshot(request).await.unwrap();
         assert_eq!(response.status(), 404, "{path}");
     }
+}
+
+/// Sends the form of an alert, as a browser does from there; the status.
+async fn say(router: &Router, form: &str, headers: &[(&str, &str)]) -> u16 {
+    let mut request = Request::post("/alerts/1")
+        .header("content-type", "application/x-www-form-urlencoded")
+        .header("host", "localhost:8420");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.body(Body::from(form.to_owned())).unwrap();
+    let response = router.clone().oneshot(request).await.unwrap();
+    response.status().as_u16()
+}
+
+#[tokio::test]
+async fn alerts_are_handled_by_the_buttons_of_our_own_pages_alone() {
+    let app = app(None).await;
+    seed(&app).await;
+    let router = router(app.clone());
+    let drift = page(&router, "/drift").await;
+    for words in ["Acknowledge", "Mute", "Resolve", "action=\"/alerts/1\""] {
+        assert!(drift.contains(words), "{words}");
+    }
+    let own = [("origin", "http://localhost:8420")];
+    let state = async || {
+        let alert = alert::get(app.db(), alert::AlertId(1))
+            .await
+            .unwrap()
+            .unwrap();
+        (
+            alert.state.word(),
+            alert.actor,
+            alert.reason,
+            alert.muted_until,
+        )
+    };
+    let untouched = state().await;
+    // A page of another site is nobody: it is sent to the login.
+    for (form, headers, status) in [
+        (
+            "word=&action=acknowledge",
+            &[("origin", "http://evil.example")][..],
+            303,
+        ),
+        (
+            "word=&action=acknowledge",
+            &[("sec-fetch-site", "cross-site")],
+            303,
+        ),
+        ("word=x&action=acknowledge", &own, 403),
+        ("word=&action=delete", &own, 409),
+        ("word=&action=mute&hours=5", &own, 409),
+        ("word=&action=mute", &own, 409),
+        ("word=&action=resolve&reason=+", &own, 409),
+        ("action=acknowledge", &own, 422),
+    ] {
+        assert_eq!(say(&router, form, headers).await, status, "{form}");
+    }
+    assert_eq!(state().await, untouched);
+    assert_eq!(
+        say(&router, "word=&action=mute&hours=8&reason=fair", &own).await,
+        303
+    );
+    let until = Some(NOW.plus_ms(8 * 3_600_000));
+    let (muted, _, reason, ends) = state().await;
+    assert_eq!((muted, &*reason, ends), ("acknowledged", "fair", until));
+    assert!(page(&router, "/drift").await.contains("muted for 8"));
+    let why = "word=&action=resolve&reason=bearing+%3Cb%3E";
+    assert_eq!(say(&router, why, &own).await, 303);
+    assert_eq!(state().await.0, "resolved");
+    let drift = page(&router, "/drift").await;
+    assert!(drift.contains("bearing &lt;b&gt;") && !drift.contains("action=\"/alerts/1\""));
+    assert_eq!(say(&router, why, &own).await, 409, "it is over already");
+}
+
+#[tokio::test]
+async fn a_viewer_sees_no_buttons_and_an_operator_uses_them_with_the_word_of_their_session() {
+    use tinyops_fleet::enrol::Entropy;
+    use tinyops_store::access::Role;
+    let app = app(Some("0123456789abcdef0123456789abcdef")).await;
+    seed(&app).await;
+    let router = router(app.clone());
+    let login = async |name: &str, role| {
+        let fleet = app.fleet();
+        let entropy = Entropy([role as u8 + 1; 40]);
+        let made = fleet.make_access_token(name, role, None, entropy, "test", NOW);
+        let digest = made.await.unwrap().0.digest;
+        app.inner().logins.open(digest, NOW)
+    };
+    let looks = async |session: &str| {
+        let cookie = format!("{}={session}", crate::login::COOKIE);
+        let request = Request::get("/drift").header("cookie", cookie);
+        let response = router
+            .clone()
+            .oneshot(request.body(Body::empty()).unwrap())
+            .await
+            .unwrap();
+        let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        String::from_utf8(bytes.to_vec()).unwrap()
+    };
+    let (viewer, operator) = (
+        login("vera", Role::Viewer).await,
+        login("otto", Role::Operator).await,
+    );
+    assert!(!looks(&viewer).await.contains("action=\"/alerts/1\""));
+    let word = crate::login::form_word(&operator);
+    assert!(
+        looks(&operator)
+            .await
+            .contains(&format!("value=\"{word}\""))
+    );
+    let form = format!("word={word}&action=acknowledge");
+    let cookie = |session: &str| format!("{}={session}", crate::login::COOKIE);
+    let (of_viewer, of_operator) = (cookie(&viewer), cookie(&operator));
+    let own = ("origin", "http://localhost:8420");
+    assert_eq!(
+        say(&router, &form, &[own, ("cookie", &of_viewer)]).await,
+        403
+    );
+    let viewers = format!(
+        "word={}&action=acknowledge",
+        crate::login::form_word(&viewer)
+    );
+    assert_eq!(
+        say(&router, &viewers, &[own, ("cookie", &of_viewer)]).await,
+        403
+    );
+    assert_eq!(say(&router, &form, &[own]).await, 303, "to the login");
+    assert_eq!(
+        say(
+            &router,
+            "word=&action=acknowledge",
+            &[own, ("cookie", &of_operator)]
+        )
+        .await,
+        403
+    );
+    assert_eq!(
+        say(&router, &form, &[own, ("cookie", &of_operator)]).await,
+        303
+    );
+    let alert = alert::get(app.db(), alert::AlertId(1))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        (alert.state.word(), alert.actor.as_str()),
+        ("acknowledged", "otto")
+    );
 }

@@ -39,6 +39,41 @@ impl HddmA {
         }
     }
 
+    /// All that it remembers: values and mean of all, of the best cut below, of the best cut above; and 1 once it has
+    /// found a drift and begins anew.
+    pub fn state(&self) -> [f64; 7] {
+        let [all, least, most] = [self.all, self.least, self.most];
+        let is_over = f64::from(u8::from(self.is_over));
+        [
+            all.count,
+            all.mean,
+            least.count,
+            least.mean,
+            most.count,
+            most.mean,
+            is_over,
+        ]
+    }
+
+    /// A detector that goes on from [`HddmA::state`]; nothing for numbers that no stream can have left.
+    pub fn with_state(state: [f64; 7]) -> Option<HddmA> {
+        let is_fine = |number: &f64| number.is_finite();
+        if !state.iter().all(is_fine) || state[0] < 0.0 || state[2] < 0.0 || state[4] < 0.0 {
+            return None;
+        }
+        let mean = |at: usize| Mean {
+            count: state[at],
+            mean: state[at + 1],
+        };
+        Some(HddmA {
+            all: mean(0),
+            least: mean(2),
+            most: mean(4),
+            is_over: state[6] != 0.0,
+            ..HddmA::new()
+        })
+    }
+
     /// How far a mean of so many values may lie from the truth.
     fn bound(&self, count: f64) -> f64 {
         libm::sqrt(libm::log(1.0 / self.drift) / (2.0 * count))

@@ -1,3 +1,5 @@
+mod webhook;
+
 use serde::Serialize;
 use tinyops_store::{
     Json,
@@ -10,7 +12,7 @@ use crate::{
     table::Table,
 };
 
-/// List the drifts and faults that someone should see, and say that they are seen
+/// List the drifts and faults that someone should see, say what is done about them, and whom else to tell
 #[derive(Debug, clap::Args)]
 pub(crate) struct Alerts {
     #[command(subcommand)]
@@ -21,7 +23,9 @@ pub(crate) struct Alerts {
 enum Verb {
     Ls(Ls),
     Ack(Ack),
+    Mute(Mute),
     Resolve(Resolve),
+    Webhook(webhook::Webhook),
 }
 
 /// List the alerts that stand, newest first
@@ -46,12 +50,33 @@ struct Ack {
     alert: AlertId,
 }
 
-/// Say that an alert is over
+/// Leave an alert alone for a while: it opens no round, asks for no training, and no webhook tells of it
+///
+/// It counts again by itself when the time is over.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: tinyops alerts resolve 4")]
+#[command(
+    after_help = "Example: tinyops alerts mute 4 --hours 24 --reason 'maintenance until Friday'"
+)]
+struct Mute {
+    /// Its number
+    alert: AlertId,
+    /// For how long
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=8760))]
+    hours: u32,
+    /// Why, for the records
+    #[arg(long, default_value = "")]
+    reason: String,
+}
+
+/// Say that an alert is over, and why
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: tinyops alerts resolve 4 --reason 'bearing replaced'")]
 struct Resolve {
     /// Its number
     alert: AlertId,
+    /// What was done, or found out
+    #[arg(long)]
+    reason: String,
 }
 
 /// One alert.
@@ -62,9 +87,14 @@ struct View {
     scope: String,
     /// The model id that was running.
     model: String,
+    /// `drift` or `concept-drift`.
+    kind: &'static str,
     advice: String,
     state: &'static str,
     actor: String,
+    reason: String,
+    /// Until when it is muted; null: it is not.
+    muted_until_ms: Option<i64>,
     detail: Json,
     opened_at_ms: i64,
     changed_at_ms: i64,
@@ -76,15 +106,21 @@ impl View {
             alert: alert.id.0,
             scope: alert.scope.key(),
             model: alert.model.to_string(),
+            kind: alert.kind.word(),
             advice: alert.advice,
             state: alert.state.word(),
             actor: alert.actor,
+            reason: alert.reason,
+            muted_until_ms: alert.muted_until.map(|until| until.0),
             detail: alert.detail,
             opened_at_ms: alert.opened_at.0,
             changed_at_ms: alert.changed_at.0,
         }
     }
 }
+
+/// Who is named in the audit log.
+const ACTOR: &str = "command line";
 
 /// Alerts listed with `--all`.
 const LISTED: u32 = 1000;
@@ -94,24 +130,43 @@ pub(crate) async fn run(context: &Context, args: &Alerts) -> Result<(), Failure>
         Verb::Ls(args) => ls(context, args).await,
         Verb::Ack(args) => {
             let fleet = context.fleet().await?;
-            let alert = fleet.acknowledge(args.alert, "command line", now()).await?;
+            let alert = fleet.acknowledge(args.alert, ACTOR, now()).await?;
+            tell(context, alert);
+            Ok(())
+        }
+        Verb::Mute(args) => {
+            let fleet = context.fleet().await?;
+            let until = now().plus_ms(i64::from(args.hours) * 3_600_000);
+            let (id, reason) = (args.alert, &args.reason);
+            let alert = fleet.mute(id, until, reason, ACTOR, now()).await?;
             tell(context, alert);
             Ok(())
         }
         Verb::Resolve(args) => {
             let fleet = context.fleet().await?;
-            let alert = fleet.resolve(args.alert, "command line", now()).await?;
+            let (id, reason) = (args.alert, &args.reason);
+            let alert = fleet.resolve(id, reason, ACTOR, now()).await?;
             tell(context, alert);
             Ok(())
         }
+        Verb::Webhook(args) => webhook::run(context, args).await,
     }
 }
 
 fn tell(context: &Context, alert: Alert) {
+    let state = state_of(&alert);
     let view = View::of(alert);
-    context.terminal.answer(&view, || {
-        format!("alert {} is {}\n", view.alert, view.state)
-    });
+    context
+        .terminal
+        .answer(&view, || format!("alert {} is {state}\n", view.alert));
+}
+
+/// The state of an alert in words.
+fn state_of(alert: &Alert) -> String {
+    match alert.muted_until {
+        Some(until) if alert.is_muted(now()) => format!("muted until {}", moment(until)),
+        _ => alert.state.to_string(),
+    }
 }
 
 async fn ls(context: &Context, args: &Ls) -> Result<(), Failure> {
@@ -127,6 +182,7 @@ async fn ls(context: &Context, args: &Ls) -> Result<(), Failure> {
         "alert",
         "about",
         "model id",
+        "kind",
         "advice",
         "state",
         "opened (UTC)",
@@ -136,8 +192,9 @@ async fn ls(context: &Context, args: &Ls) -> Result<(), Failure> {
             alert.id.to_string(),
             alert.scope.key(),
             alert.model.to_string(),
+            alert.kind.to_string(),
             alert.advice.clone(),
-            alert.state.to_string(),
+            state_of(alert),
             moment(alert.opened_at),
         ]);
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use tinyops_store::{
     Db, ModelId, Timestamp,
-    alert::{self, NewAlert},
+    alert::{self, AlertKind, NewAlert},
     drift::Scope,
 };
 
@@ -14,6 +14,8 @@ use crate::workplace::{SETTINGS, Workplace};
 /// Verbs that change nothing in a store: they look, write files that were asked for, or work where no store is.
 const UNAUDITED: &[&str] = &[
     "alerts ls",
+    "alerts webhook log",
+    "alerts webhook ls",
     "audit export",
     "audit ls",
     "audit verify",
@@ -39,6 +41,7 @@ const UNAUDITED: &[&str] = &[
     "devices show",
     "devices token ls",
     "doctor",
+    "drift",
     "fleet simulate",
     "gateway",
     "import",
@@ -137,6 +140,7 @@ fn raise_alert(place: &Workplace) {
         let alarm = NewAlert {
             scope: Scope::Cohort("hall-2@11111111".into()),
             model: ModelId(0x1111_1111),
+            kind: AlertKind::Drift,
             advice: "look".into(),
             detail: json!({}),
         };
@@ -211,7 +215,15 @@ fn every_verb_that_changes_something_leaves_an_entry() {
 
     raise_alert(&walk.place);
     walk.step("alerts ack", &["1"], "alert.acknowledge", "1");
-    walk.step("alerts resolve", &["1"], "alert.resolve", "1");
+    let quiet = ["1", "--hours", "8"];
+    walk.step("alerts mute", &quiet, "alert.mute", "1");
+    let why = ["1", "--reason", "the fan was replaced"];
+    walk.step("alerts resolve", &why, "alert.resolve", "1");
+    let hook = ["pager", "http://127.0.0.1:1/hook"];
+    walk.step("alerts webhook add", &hook, "webhook.add", "pager");
+    walk.step("alerts webhook test", &["pager"], "webhook.test", "pager");
+    let gone = ["pager", "--yes"];
+    walk.step("alerts webhook remove", &gone, "webhook.remove", "pager");
     // Keys: replaced here, signed by another root, put in force.
     let shown = walk.place.check(&["keys", "show", "--json"], 0).json();
     let keys = shown["keys"].as_array().unwrap();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use tinyops_fleet::credential::NewToken;
 use tinyops_fleet::enrol::Entropy;
-use tinyops_store::alert::{self, NewAlert};
+use tinyops_store::alert::{self, AlertKind, NewAlert};
 use tinyops_store::drift::Scope;
 use tinyops_store::model::{self, NewModel};
 use tinyops_store::{ModelId, audit};
@@ -27,6 +27,7 @@ fn calls() -> Vec<Call> {
         "public": "a9fc37a8e5da8fca49bde9637fc0e5a9fa0bac8d94d9e0bdec9e9f4f8bbc50f8",
     });
     let token = json!({ "name": "ana", "role": "operator" });
+    let hook = json!({ "name": "pager", "url": "http://127.0.0.1:1/hook" });
     let round = json!({ "model": "11111111", "why": "a test" });
     let plan = json!({ "install": "later" });
     let rollout = || json!({ "model": "fan", "version": 1, "plan": plan });
@@ -157,10 +158,32 @@ fn calls() -> Vec<Call> {
         ),
         (
             "post",
+            "/api/v1/alerts/{alert}/mute",
+            "/api/v1/alerts/1/mute",
+            json!({ "until_ms": NOW.0 + 1, "reason": "a test" }),
+            200,
+        ),
+        (
+            "post",
             "/api/v1/alerts/{alert}/resolve",
             "/api/v1/alerts/1/resolve",
-            Value::Null,
+            json!({ "reason": "a test" }),
             200,
+        ),
+        ("post", "/api/v1/webhooks", "/api/v1/webhooks", hook, 201),
+        (
+            "post",
+            "/api/v1/webhooks/{name}/test",
+            "/api/v1/webhooks/pager/test",
+            Value::Null,
+            202,
+        ),
+        (
+            "delete",
+            "/api/v1/webhooks/{name}",
+            "/api/v1/webhooks/pager",
+            Value::Null,
+            204,
         ),
     ]
 }
@@ -183,6 +206,7 @@ async fn seed(app: &App) {
     let alarm = NewAlert {
         scope: Scope::Cohort("hall-2@11111111".into()),
         model: ModelId(0x1111_1111),
+        kind: AlertKind::Drift,
         advice: "look".into(),
         detail: json!({}),
     };
