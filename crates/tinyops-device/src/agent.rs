@@ -6,17 +6,19 @@ use tinyops_wire::block::{BlockRequest, blocks_joined};
 use tinyops_wire::downlink::{Command, Downlink, Label, StatisticsRequest};
 use tinyops_wire::envelope::{Direction, Sealed};
 use tinyops_wire::frame::{Alarm, Flags, Keys, Reason, Update, UpdateState};
+use tinyops_wire::mask::Task;
 use tinyops_wire::{Digest, ModelId};
 
 use crate::flash::Flash;
 use crate::install::Transfer;
 use crate::journal::Place;
 use crate::labels::{Judged, Ring};
+use crate::masked::Telling;
 use crate::memory::{Lent, Memory};
 use crate::model::{Answer, Prediction, Refusal, Workspace};
 use crate::monitor::Monitor;
 use crate::running::{Authority, Running, claimed};
-use crate::settings::Config;
+use crate::settings::{Config, Privacy};
 use crate::shadow::Shadow;
 use crate::slots::Slots;
 use crate::trust::{InForce, Inbox};
@@ -111,6 +113,8 @@ pub struct Counters {
     pub malformed: u64,
     /// Downlinks that had been seen before.
     pub replayed: u64,
+    /// Requests that ask for more than the device may tell.
+    pub refused: u64,
 }
 
 /// A device: flash, memory and a model, moved on by [`Agent::step`].
@@ -140,6 +144,10 @@ pub struct Agent<F, M> {
     /// Readings to let pass before the next window begins.
     skip: usize,
     pub(crate) reported_at_ms: u64,
+    /// How reports under masks are to be made, once it has been told.
+    pub(crate) task: Option<Task>,
+    /// Until when the ledger has let time pass.
+    pub(crate) ledger_at_ms: u64,
     pub(crate) pending: Pending,
     pub(crate) sequence: u32,
     pub(crate) counters: Counters,
@@ -156,6 +164,7 @@ pub(crate) struct Pending {
     pub(crate) report: bool,
     pub(crate) shadow: bool,
     pub(crate) statistics: Option<(StatisticsRequest, u8)>,
+    pub(crate) masked: Option<Telling>,
     /// Waits while statistics are being told, so that all their parts are of one state.
     pub(crate) label: Option<Label>,
     pub(crate) reboot: bool,
@@ -195,6 +204,8 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             filled: 0,
             skip: 0,
             reported_at_ms: 0,
+            task: None,
+            ledger_at_ms: 0,
             pending: Pending::default(),
             counters: Counters::default(),
         }
@@ -319,6 +330,8 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         self.ring = Ring::default();
         (self.filled, self.skip) = (0, 0);
         self.reported_at_ms = now_ms;
+        self.task = None;
+        self.ledger_at_ms = now_ms;
         self.pending = Pending {
             hello: true,
             ..Pending::default()
@@ -552,7 +565,8 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         let alarm = self
             .monitor
             .push(baseline, &observation, output, answer.class());
-        if let Some(alarm) = alarm {
+        // Under masks no device tells of itself that it has moved.
+        if let (Some(alarm), Privacy::Plain) = (alarm, &self.config.privacy) {
             self.pending.alarm = Some(alarm);
         }
         if let Answer::Class { class, .. } = answer {
@@ -577,7 +591,7 @@ impl<F: Flash, M: Memory> Agent<F, M> {
     }
 
     pub(crate) fn label(&mut self, label: Label) {
-        if self.pending.statistics.is_some() {
+        if self.pending.statistics.is_some() || self.pending.masked.is_some() {
             self.pending.label = Some(label);
             return;
         }
@@ -594,7 +608,10 @@ impl<F: Flash, M: Memory> Agent<F, M> {
                 let windows = judged.counts.iter().map(|&count| usize::from(count)).sum();
                 shadow.judge(label, windows);
             }
-            self.pending.outcome = Some(judged);
+            // What was true and what the model had said is a diary: under masks it stays.
+            if let Privacy::Plain = self.config.privacy {
+                self.pending.outcome = Some(judged);
+            }
         }
     }
 
@@ -639,13 +656,21 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         }
         self.slots.downlink_seen = envelope.sequence;
         // An offer or a pace may come twice; anything else must not, not even across a reset.
-        let is_idempotent = matches!(message, Downlink::Offer(_) | Downlink::ReportEvery { .. });
+        let is_idempotent = matches!(
+            message,
+            Downlink::Offer(_) | Downlink::ReportEvery { .. } | Downlink::Task(_)
+        );
         if !is_idempotent && self.slots.write(|_| {}).is_err() {
             return;
         }
         match message {
             Downlink::Offer(offer) => self.offer(offer),
-            Downlink::StatisticsRequest(request) => self.pending.statistics = Some((request, 0)),
+            Downlink::StatisticsRequest(request) => match self.config.privacy {
+                Privacy::Plain => self.pending.statistics = Some((request, 0)),
+                Privacy::Masked(_) => self.counters.refused += 1,
+            },
+            Downlink::Task(task) => self.take_task(task),
+            Downlink::MaskedRequest(request) => self.take_masked_request(&request, now_ms),
             Downlink::Label(label) => self.label(label),
             Downlink::Command(command) => self.command(command),
             Downlink::ReportEvery { windows } => {
@@ -668,6 +693,8 @@ impl<F: Flash, M: Memory> Agent<F, M> {
                 if let Some(shadow) = &mut self.shadow {
                     shadow.forget_recent();
                 }
+                // What is left of an answer would be of other sums.
+                self.pending.masked = None;
             }
             Command::Drop => self.drop_held(),
             _ => self.counters.malformed += 1,

@@ -1,6 +1,6 @@
 //! What must survive a reset, in two copies of a few pages of flash.
 //!
-//! Each copy begins with the key set and goes on as a row of records of 128 bytes. The newest whole record
+//! Each copy begins with the key set and goes on as a row of records of 256 bytes. The newest whole record
 //! (greatest number, right CRC) counts, and with it the key set of the copy that it lies in. A new record goes to
 //! the next erased place of both copies, one after the other, and each is read back. A copy that is full, or whose
 //! key set is no longer the one in force, is erased and begun while the other stands: first its key set, then the
@@ -14,9 +14,9 @@
 //!   8      4   CRC-32 of the signed key set
 //!  12      n   signed key set
 //!
-//! record: 128 bytes
+//! record: 256 bytes
 //!   0      4   "TOPJ"
-//!   4      1   version 4
+//!   4      1   version 5
 //!   5      1   active place     0 factory, 1 slot A, 2 slot B
 //!   6      1   trial place      0xff none
 //!   7      1   tries left
@@ -38,12 +38,15 @@
 //! 113      1   place of the capsule that waits, 0 none; bit 7: it, or what is being transferred, is to wait
 //! 114      2   windows that it is to score meanwhile, 0 none
 //! 116      8   first 8 bytes of the digest of the newest confirmed capsule, zeros for none
-//! 124      4   CRC-32 of all before
+//! 124     14   what of the privacy budgets is spent (`ledger.rs`)
+//! 138    106   what is normal for the device (`normal.rs`), then zeros
+//! 252      4   CRC-32 of all before
 //! ```
-//! Version 1 had zeros in place of what was added, records where the key set is now, and each of them in one copy
-//! only. It is still read: what is written next goes to the other copy, as version 4. Version 2 knew no capsule that
-//! waits, and version 3 none that scores windows meanwhile: they had zeros in its place. The copies of all three are the
-//! same, and may hold records of each.
+//! Records of before version 5 have 128 bytes and end with the CRC at 124. They are still read: the copy that is
+//! written next is erased and begun as version 5 while the other stands. Version 1 had zeros in place of what was added,
+//! records where the key set is now, and each of them in one copy only; version 2 knew no capsule that waits, and
+//! version 3 none that scores windows meanwhile: they had zeros in its place. Copies of 2, 3 and 4 are the same, and may
+//! hold records of each.
 
 use tinyops_wire::Digest;
 use tinyops_wire::crc::crc32;
@@ -52,11 +55,18 @@ use tinyops_wire::frame::Reason;
 use tinyops_wire::key_set::KEY_SET_BYTES_MAX;
 
 use crate::flash::{Flash, Layout, WRITE_BYTES_MAX};
+use crate::ledger::{LEDGER_BYTES, Ledger};
 use crate::model::Refusal;
+use crate::normal::{NORMAL_BYTES, Normal};
 
-const RECORD_BYTES: usize = 128;
+const RECORD_BYTES: usize = 256;
+/// Of versions 1 to 4.
+const OLD_RECORD_BYTES: usize = 128;
 const MAGIC: [u8; 4] = *b"TOPJ";
-const VERSION: u8 = 4;
+const VERSION: u8 = 5;
+const LEDGER_AT: usize = 124;
+const NORMAL_AT: usize = LEDGER_AT + LEDGER_BYTES;
+const _: () = assert!(NORMAL_AT + NORMAL_BYTES <= RECORD_BYTES - 4);
 const KEY_SET_AREA_BYTES: usize = 512;
 const KEY_SET_MAGIC: [u8; 4] = *b"TOPK";
 const KEY_SET_HEADER_BYTES: usize = 12;
@@ -136,6 +146,10 @@ pub(crate) struct Record {
     pub(crate) checks: u8,
     /// What bore `confirmed_sequence`: it alone may come again under that number, if flash has lost it.
     pub(crate) confirmed_digest: [u8; 8],
+    /// What of the privacy budgets is spent.
+    pub(crate) ledger: Ledger,
+    /// What is normal for this device.
+    pub(crate) normal: Normal,
 }
 
 impl Record {
@@ -159,6 +173,8 @@ impl Record {
         when: When::AtOnce,
         checks: 0,
         confirmed_digest: [0; 8],
+        ledger: Ledger::NEW,
+        normal: Normal::NEW,
     };
 
     /// What has waited waits no more: the next boots shall try it.
@@ -265,6 +281,8 @@ impl Record {
             put(114, &windows.to_le_bytes());
         }
         put(116, &self.confirmed_digest);
+        put(LEDGER_AT, &self.ledger.encode());
+        put(NORMAL_AT, &self.normal.encode());
         let numbers = [self.statement_counter, self.key_set];
         for (index, number) in numbers.iter().enumerate() {
             put(104 + 4 * index, &number.to_le_bytes());
@@ -274,15 +292,29 @@ impl Record {
         out
     }
 
-    fn decode(bytes: &[u8; RECORD_BYTES]) -> Option<Record> {
-        let word = |at: usize| u32::from_le_bytes(core::array::from_fn(|index| bytes[at + index]));
-        let prefix = |at: usize| core::array::from_fn(|index| bytes[at + index]);
-        let is_whole = bytes[..4] == MAGIC
-            && (1..=VERSION).contains(&bytes[4])
-            && crc32(&bytes[..RECORD_BYTES - 4]) == word(RECORD_BYTES - 4);
+    /// Reads a record of [`RECORD_BYTES`] or [`OLD_RECORD_BYTES`], whose versions are not the same.
+    fn decode(bytes: &[u8]) -> Option<Record> {
+        let (body, crc) = bytes.split_last_chunk()?;
+        let versions = match bytes.len() {
+            RECORD_BYTES => VERSION..=VERSION,
+            OLD_RECORD_BYTES => 1..=VERSION - 1,
+            _ => return None,
+        };
+        let is_whole = body[..4] == MAGIC
+            && versions.contains(&body[4])
+            && crc32(body) == u32::from_le_bytes(*crc);
         if !is_whole {
             return None;
         }
+        let word = |at: usize| u32::from_le_bytes(core::array::from_fn(|index| bytes[at + index]));
+        let prefix = |at: usize| core::array::from_fn(|index| bytes[at + index]);
+        let (ledger, normal) = match bytes.len() {
+            RECORD_BYTES => (
+                Ledger::decode(bytes[LEDGER_AT..].first_chunk()?),
+                Normal::decode(bytes[NORMAL_AT..].first_chunk()?),
+            ),
+            _ => (Ledger::NEW, Normal::NEW),
+        };
         let stored = |at: usize| {
             let stored = Stored {
                 bytes: word(at),
@@ -325,6 +357,8 @@ impl Record {
             },
             checks: bytes[112],
             confirmed_digest: prefix(116),
+            ledger,
+            normal,
         })
     }
 }
@@ -349,6 +383,8 @@ struct Copied {
     newest: Option<(usize, u32)>,
     /// Index of the place for the next record; at the copy's end it must be erased first.
     next: usize,
+    /// Bytes of the records in it.
+    record_bytes: usize,
 }
 
 impl Copied {
@@ -358,6 +394,10 @@ impl Copied {
 }
 
 /// What a place of a copy holds.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is looked at and dropped, and there is no allocator"
+)]
 enum Found {
     Blank,
     /// A record, and the version that it was written as.
@@ -516,6 +556,7 @@ impl Journal {
                 key_set: record.key_set,
                 newest: None,
                 next: place_count(flash),
+                record_bytes: RECORD_BYTES,
             };
             let start = copy * copy_bytes(flash);
             let end = start + copy_bytes(flash);
@@ -553,7 +594,7 @@ impl Journal {
             return false;
         };
         number == self.record.number
-            && matches!(find(flash, copy, place), Found::Whole(record, _) if record.number == number)
+            && matches!(find(flash, copy, place, self.copies[copy].record_bytes), Found::Whole(record, _) if record.number == number)
     }
 
     /// Whether a copy holds the newest record and its key set.
@@ -575,26 +616,35 @@ const FIRST_PLACE: usize = KEY_SET_AREA_BYTES / RECORD_BYTES;
 /// Places are used one after the other, so the last whole record is the newest, and a gap tells of an erase that did not
 /// end.
 fn scan<F: Flash>(flash: &F, copy: usize) -> (Copied, Option<Record>, u32) {
-    let place_count = place_count(flash);
+    let found = scan_of(flash, copy, RECORD_BYTES);
+    if found.1.is_some() {
+        return found;
+    }
+    let old = scan_of(flash, copy, OLD_RECORD_BYTES);
+    if old.1.is_some() { old } else { found }
+}
+
+/// Reads a copy whose records have so many bytes; one of before version 5 has to be erased before it is written.
+fn scan_of<F: Flash>(flash: &F, copy: usize, record_bytes: usize) -> (Copied, Option<Record>, u32) {
+    let first_place = KEY_SET_AREA_BYTES / record_bytes;
     let (mut newest, mut record) = (None, None);
-    let (mut used, mut damaged) = (FIRST_PLACE, 0);
-    let (mut has_gap, mut is_first_version) = (false, false);
-    for place in (0..place_count).rev() {
+    let (mut used, mut damaged) = (first_place, 0);
+    let mut has_gap = false;
+    for place in (0..copy_bytes(flash) / record_bytes).rev() {
         if record.is_some() {
-            has_gap |= place >= FIRST_PLACE && is_blank(place_of(flash, copy, place));
+            has_gap |= place >= first_place && is_blank(place_of(flash, copy, place, record_bytes));
             continue;
         }
-        let found = find(flash, copy, place);
+        let found = find(flash, copy, place, record_bytes);
         // Where the key set is now, there were records in version 1 alone.
-        if place < FIRST_PLACE && !matches!(found, Found::Whole(_, 1)) {
+        if place < first_place && !matches!(found, Found::Whole(_, 1)) {
             continue;
         }
         if !matches!(found, Found::Blank) {
             used = used.max(place + 1);
         }
         match found {
-            Found::Whole(whole, version) => {
-                is_first_version = version == 1;
+            Found::Whole(whole, _) => {
                 newest = Some((place, whole.number));
                 record = Some(whole);
             }
@@ -602,29 +652,29 @@ fn scan<F: Flash>(flash: &F, copy: usize) -> (Copied, Option<Record>, u32) {
             Found::Blank => has_gap |= used > place,
         }
     }
-    let must_erase = has_gap || is_first_version;
+    let must_erase = has_gap || record_bytes != RECORD_BYTES;
     let copied = Copied {
         key_set: record.map_or(0, |record: Record| record.key_set),
         newest,
-        next: if must_erase { place_count } else { used },
+        next: if must_erase { place_count(flash) } else { used },
+        record_bytes,
     };
     (copied, record, damaged)
 }
 
-fn place_of<F: Flash>(flash: &F, copy: usize, place: usize) -> Option<&[u8]> {
-    let at = copy * copy_bytes(flash) + place * RECORD_BYTES;
-    flash.mapped(at..at + RECORD_BYTES)
+fn place_of<F: Flash>(flash: &F, copy: usize, place: usize, record_bytes: usize) -> Option<&[u8]> {
+    let at = copy * copy_bytes(flash) + place * record_bytes;
+    flash.mapped(at..at + record_bytes)
 }
 
-fn find<F: Flash>(flash: &F, copy: usize, place: usize) -> Found {
-    let Some(bytes) = place_of(flash, copy, place) else {
+fn find<F: Flash>(flash: &F, copy: usize, place: usize, record_bytes: usize) -> Found {
+    let Some(bytes) = place_of(flash, copy, place, record_bytes) else {
         return Found::Damaged;
     };
     if is_blank(Some(bytes)) {
         return Found::Blank;
     }
-    let record = bytes.try_into().ok().and_then(Record::decode);
-    record.map_or(Found::Damaged, |record| Found::Whole(record, bytes[4]))
+    Record::decode(bytes).map_or(Found::Damaged, |record| Found::Whole(record, bytes[4]))
 }
 
 /// Writes bytes and reads them back.

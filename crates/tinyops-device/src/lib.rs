@@ -15,8 +15,11 @@ mod agent;
 mod install;
 mod journal;
 mod labels;
+mod ledger;
+mod masked;
 mod model;
 mod monitor;
+mod normal;
 mod running;
 mod settings;
 mod shadow;
@@ -27,4 +30,4 @@ mod uplink;
 
 pub use agent::{Action, Agent, Counters, Event, Fetch, Measured};
 pub use model::{Answer, Model, Prediction, Refusal, Scorer, Verdict, Workspace};
-pub use settings::{BlockSource, Config, Reporting, Sensor};
+pub use settings::{BlockSource, Budgets, Config, Masked, Privacy, Reporting, Sensor};

@@ -1,6 +1,7 @@
 //! What the caller decides once for a device.
 
 use tinyops_wire::key_set::Roots;
+use tinyops_wire::mask::{MaskKey, Purpose};
 use tinyops_wire::section::Channel;
 use tinyops_wire::summary::Format;
 use tinyops_wire::{DeviceId, DeviceKey, KeySet};
@@ -24,6 +25,8 @@ pub struct Config {
     pub sensor: Sensor,
     /// When it reports.
     pub reporting: Reporting,
+    /// What of its numbers may leave it, and how. No message changes it.
+    pub privacy: Privacy,
     /// Readings from the start of one window to the start of the next; 0 for the window's length.
     pub hop: u32,
     /// Where blocks of a capsule come from.
@@ -47,6 +50,60 @@ pub struct Sensor {
     pub rate_hz: f32,
     /// What each channel is measured in; none if the device does not say, and then any capsule's will do.
     pub channels: &'static [Channel<'static>],
+}
+
+/// What of a device's numbers may leave it, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Privacy {
+    /// Each summary as it is: for machines, or where the people around it have consented.
+    Plain,
+    /// Deviations from the device's own normal, under masks: only sums over many devices can be read.
+    Masked(Masked),
+}
+
+/// What a device that reports under masks needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Masked {
+    /// The secret that it shares with the helper, and not with its server.
+    pub key: MaskKey,
+    /// Least noise that it takes part under, in tenths of its own greatest weight in the sum; 0 takes part without any.
+    pub noise_tenths_min: u16,
+    /// How much it may tell in 30 days.
+    pub budgets: Budgets,
+}
+
+/// What a device may tell in 30 days, by purpose: zero-concentrated differential privacy, in millionths of ρ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budgets {
+    /// Reports.
+    pub monitoring: u32,
+    /// Sums for a new head.
+    pub update: u32,
+    /// Labelled windows for an annotator.
+    pub windows: u32,
+}
+
+impl Budgets {
+    /// The budget of a purpose.
+    pub fn of(&self, purpose: Purpose) -> u32 {
+        match purpose {
+            Purpose::Monitoring => self.monitoring,
+            Purpose::Update => self.update,
+            Purpose::Windows => self.windows,
+        }
+    }
+}
+
+impl Default for Budgets {
+    /// Thirty reports with 20 times the noise of one device's weight, one update with 5 times; for windows, which no
+    /// noise protects, nothing.
+    fn default() -> Budgets {
+        Budgets {
+            monitoring: 37_500,
+            update: 20_000,
+            windows: 0,
+        }
+    }
 }
 
 /// When and how a device reports. A report also goes out when nothing has happened.

@@ -11,7 +11,7 @@ use crate::agent::{Action, Agent, Fetch};
 use crate::flash::Flash;
 use crate::labels::WINDOWS_MIN;
 use crate::memory::{Lent, Memory};
-use crate::settings::BlockSource;
+use crate::settings::{BlockSource, Privacy};
 use crate::shadow::Shadow;
 
 impl<F: Flash, M: Memory> Agent<F, M> {
@@ -76,6 +76,9 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         if core::mem::take(&mut self.pending.shadow) {
             return self.compose_shadow().ok();
         }
+        if let Some(telling) = self.pending.masked {
+            return self.compose_masked_part(telling).ok();
+        }
         if let Some((request, part)) = self.pending.statistics {
             return self.compose_statistics(request, part).ok();
         }
@@ -93,17 +96,28 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             board: self.config.board,
             trust: Some(Trust {
                 key_set: self.in_force.sequence(),
-                features: Features::STATEMENTS
-                    .with(Features::DELTAS)
-                    .with(Features::HOLDS)
-                    .with(Features::SHADOWS),
+                features: self.features(),
             }),
         };
         Frame::Hello(hello).encode(self.body())
     }
 
+    fn features(&self) -> Features {
+        let features = Features::STATEMENTS
+            .with(Features::DELTAS)
+            .with(Features::HOLDS);
+        match self.config.privacy {
+            // What a candidate says of each class is the device's own, so it is not told under masks.
+            Privacy::Plain => features.with(Features::SHADOWS),
+            Privacy::Masked(_) => features.with(Features::MASKS),
+        }
+    }
+
     fn compose_report(&mut self, now_ms: u64) -> Result<usize, FrameError> {
         self.reported_at_ms = now_ms;
+        if let Privacy::Masked(_) = self.config.privacy {
+            return self.compose_masked_report(now_ms);
+        }
         self.pending.shadow = self.shadow.as_ref().is_some_and(Shadow::has_news);
         let format = self.config.reporting.format;
         let dither = (self.config.key.dither_seed(), self.sequence);

@@ -107,3 +107,47 @@ pub(crate) fn varint(value: i64) -> ([u8; 10], usize) {
         }
     }
 }
+
+/// Bits one after the other, least significant first.
+pub(crate) struct BitWriter<'a> {
+    bytes: &'a mut [u8],
+    position: usize,
+}
+
+impl<'a> BitWriter<'a> {
+    /// Over bytes that are all zero.
+    pub(crate) fn new(bytes: &'a mut [u8]) -> BitWriter<'a> {
+        BitWriter { bytes, position: 0 }
+    }
+
+    /// Adds the low `count` bits; the caller has made room.
+    pub(crate) fn put(&mut self, value: u32, count: u32) {
+        for bit in 0..count {
+            let is_set = (value >> bit & 1) as u8;
+            self.bytes[self.position / 8] |= is_set << (self.position % 8);
+            self.position += 1;
+        }
+    }
+}
+
+/// What [`BitWriter`] wrote.
+pub(crate) struct BitReader<'a> {
+    bytes: &'a [u8],
+    position: usize,
+}
+
+impl<'a> BitReader<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> BitReader<'a> {
+        BitReader { bytes, position: 0 }
+    }
+
+    /// The next `count` bits; the caller has checked that they are there.
+    pub(crate) fn take(&mut self, count: u32) -> u32 {
+        (0..count).fold(0, |value, bit| {
+            let byte = self.bytes[self.position / 8];
+            let is_set = u32::from(byte >> (self.position % 8) & 1);
+            self.position += 1;
+            value | is_set << bit
+        })
+    }
+}

@@ -11,12 +11,16 @@
 //! 5 Command            code u8
 //! 6 ReportEvery        windows u32
 //! 7 KeySetPart         key set sequence u32, its bytes u16, offset u16, bytes
+//! 9 Task               the task of masked reports, 16 bytes
+//! 10 MaskedRequest     the task of a masked update, 16 bytes, what u8, bytes of a part u16, forget afterwards u8
 //! ```
 
 use core::fmt;
 
 use crate::Digest;
 use crate::bytes::{Reader, Writer};
+use crate::mask::Task;
+use crate::masked::Content;
 
 const VERSION: u8 = 1;
 
@@ -33,7 +37,7 @@ const WHEN_OFFERED_AGAIN: u8 = 1;
 const WHEN_SHADOWED: u8 = 2;
 
 /// Anything that a device is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Downlink<'a> {
     /// A capsule that this device shall run.
@@ -53,6 +57,10 @@ pub enum Downlink<'a> {
     },
     /// A part of a key set that this device shall hold to from now on.
     KeySetPart(KeySetPart<'a>),
+    /// How masked reports are to be made.
+    Task(Task),
+    /// Tell your statistics under masks.
+    MaskedRequest(MaskedRequest),
 }
 
 /// A capsule that a device shall run.
@@ -148,6 +156,19 @@ pub struct StatisticsRequest {
     pub forget: bool,
 }
 
+/// Asks for a device's statistics under masks.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MaskedRequest {
+    /// How they are to be made; its number comes back in every part.
+    pub task: Task,
+    /// What of them.
+    pub content: Content,
+    /// Most bytes of one part, frame header and all.
+    pub frame_bytes: u16,
+    /// Whether the device begins anew once it has told them.
+    pub forget: bool,
+}
+
 /// The truth about recent windows: a maintenance outcome, a button, an annotator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Label {
@@ -198,6 +219,8 @@ impl<'a> Downlink<'a> {
                 .u32()
                 .map(|windows| Downlink::ReportEvery { windows }),
             7 => read_key_set_part(&mut reader).map(Downlink::KeySetPart),
+            9 => Task::read(&mut reader).map(Downlink::Task),
+            10 => read_masked_request(&mut reader).map(Downlink::MaskedRequest),
             kind => return Err(DownlinkError::Kind { found: kind }),
         };
         let message = message.ok_or(DownlinkError::Length)?;
@@ -254,6 +277,17 @@ impl<'a> Downlink<'a> {
                 out.put(&part.total.to_le_bytes())?;
                 out.put(&part.offset.to_le_bytes())?;
                 out.put(part.bytes)
+            }
+            Downlink::Task(task) => {
+                begin(9)?;
+                task.write(out)
+            }
+            Downlink::MaskedRequest(request) => {
+                begin(10)?;
+                request.task.write(out)?;
+                out.put(&[request.content as u8])?;
+                out.put(&request.frame_bytes.to_le_bytes())?;
+                out.put(&[u8::from(request.forget)])
             }
         }
     }
@@ -348,6 +382,15 @@ fn read_statistics_request(reader: &mut Reader<'_>) -> Option<StatisticsRequest>
     Some(StatisticsRequest {
         round,
         frame_bytes,
+        forget: reader.u8()? != 0,
+    })
+}
+
+fn read_masked_request(reader: &mut Reader<'_>) -> Option<MaskedRequest> {
+    Some(MaskedRequest {
+        task: Task::read(reader)?,
+        content: Content::from_code(reader.u8()?)?,
+        frame_bytes: reader.u16()?,
         forget: reader.u8()? != 0,
     })
 }

@@ -9,6 +9,7 @@ use tinyops_sketch::Direction;
 use crate::ModelId;
 use crate::block::BlockRequest;
 use crate::bytes::{Reader, Writer};
+use crate::masked::{MaskedPart, MaskedReport};
 use crate::shadow::ShadowReport;
 use crate::statistics::StatisticsPart;
 use crate::summary::{COST_VERSION, SummaryFrame};
@@ -34,6 +35,8 @@ pub(crate) mod kind {
     pub(crate) const HELLO: u8 = 9;
     pub(crate) const KEYS: u8 = 10;
     pub(crate) const SHADOW: u8 = 11;
+    pub(crate) const MASKED_REPORT: u8 = 12;
+    pub(crate) const MASKED_PART: u8 = 13;
 }
 
 /// Anything that a device tells.
@@ -58,6 +61,10 @@ pub enum Frame<'a> {
     Keys(Keys),
     /// How a candidate answers beside the model that runs.
     Shadow(ShadowReport<'a>),
+    /// The summary of a report period, readable only as a sum over devices.
+    MaskedReport(MaskedReport<'a>),
+    /// A part of the sums that a head is solved from, readable only as a sum over devices.
+    MaskedPart(MaskedPart<'a>),
 }
 
 impl<'a> Frame<'a> {
@@ -88,6 +95,8 @@ impl<'a> Frame<'a> {
             kind::HELLO => Hello::read(version, &mut reader).map(Frame::Hello),
             kind::KEYS => Some(Frame::Keys(Keys::read(&mut reader)?)),
             kind::SHADOW => ShadowReport::read(&mut reader).map(Frame::Shadow),
+            kind::MASKED_REPORT => MaskedReport::read(&mut reader).map(Frame::MaskedReport),
+            kind::MASKED_PART => MaskedPart::read(&mut reader).map(Frame::MaskedPart),
             _ => return Err(FrameError::Kind { found: kind }),
         };
         let frame = frame.ok_or(FrameError::Length)?;
@@ -114,6 +123,8 @@ impl<'a> Frame<'a> {
             Frame::Hello(hello) => hello.write(&mut writer),
             Frame::Keys(keys) => keys.write(&mut writer),
             Frame::Shadow(report) => report.write(&mut writer),
+            Frame::MaskedReport(report) => report.write(&mut writer),
+            Frame::MaskedPart(part) => part.write(&mut writer),
         };
         written.ok_or(FrameError::Length)?;
         Ok(writer.written())
@@ -125,7 +136,7 @@ impl<'a> Frame<'a> {
 pub struct Flags(pub u8);
 
 impl Flags {
-    /// Bits that hold the privacy budget class, 0 (plain) to 3.
+    /// Bits that hold the privacy budget class ([`Flags::privacy_class`]).
     pub const PRIVACY_MASK: u8 = 0b0000_0011;
     /// The cumulative sum of the model's output has alarmed since the last report.
     pub const OUTPUT_MOVED: Flags = Flags(1 << 2);
@@ -135,6 +146,17 @@ impl Flags {
     pub const LABELLED: Flags = Flags(1 << 6);
     /// The battery is low.
     pub const LOW_BATTERY: Flags = Flags(1 << 7);
+
+    /// What is left of the budget of monitoring: 0 none is kept (plain), 1 spent, 2 less than half, 3 half or more.
+    pub fn privacy_class(self) -> u8 {
+        self.0 & Flags::PRIVACY_MASK
+    }
+
+    /// These facts, with another budget class, 0 to 3.
+    #[must_use]
+    pub fn with_privacy_class(self, class: u8) -> Flags {
+        Flags(self.0 & !Flags::PRIVACY_MASK | class & Flags::PRIVACY_MASK)
+    }
 
     /// Whether every fact of `other` holds.
     pub fn has(self, other: Flags) -> bool {
@@ -169,6 +191,10 @@ impl Alarm {
         } else {
             Direction::Down
         };
+        if channel == Alarm::HEARTBEAT | Alarm::DOWN {
+            // A heartbeat falls nowhere: it has one encoding.
+            return None;
+        }
         let moved = (channel & 0x7f != Alarm::HEARTBEAT).then_some((channel & 0x7f, direction));
         Some(Alarm { flags, moved })
     }
@@ -447,6 +473,8 @@ impl Features {
     pub const HOLDS: Features = Features(1 << 2);
     /// Offers of a capsule that is to be held, and to score windows beside the model that runs.
     pub const SHADOWS: Features = Features(1 << 3);
+    /// It reports under masks, once it has been told how.
+    pub const MASKS: Features = Features(1 << 4);
 
     /// Whether everything of `other` is understood.
     pub fn has(self, other: Features) -> bool {

@@ -20,6 +20,8 @@ pub mod enrolment;
 // Up: what a device tells.
 pub mod envelope;
 pub mod frame;
+pub mod mask;
+pub mod masked;
 pub mod shadow;
 pub mod statistics;
 pub mod summary;

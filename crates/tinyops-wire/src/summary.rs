@@ -14,7 +14,7 @@
 
 use tinyops_sketch::{BINS, CHANNELS_MAX, CLASSES_MAX, ChannelSummary, Dither, Quantizer, Summary};
 
-use crate::bytes::{Reader, Writer};
+use crate::bytes::{BitReader, BitWriter, Reader, Writer};
 use crate::cost::{COST_BYTES, Cost};
 use crate::frame::{Flags, FrameError, VERSION, kind};
 
@@ -182,10 +182,7 @@ impl<'a> SummaryFrame<'a> {
         .ok_or(FrameError::Length)?;
         bits.fill(0);
         let mut dither = Dither::new(seed, sequence);
-        let mut bits = BitWriter {
-            bytes: bits,
-            position: 0,
-        };
+        let mut bits = BitWriter::new(bits);
         let mut put = |quantizer: Quantizer, value: f32| {
             bits.put(quantizer.encode(value, &mut dither), quantizer.bits);
         };
@@ -223,10 +220,7 @@ impl<'a> SummaryFrame<'a> {
             return Err(FrameError::Length);
         }
         let mut dither = Dither::new(seed, sequence);
-        let mut bits = BitReader {
-            bytes: self.bits,
-            position: 0,
-        };
+        let mut bits = BitReader::new(self.bits);
         let mut take =
             |quantizer: Quantizer| quantizer.decode(bits.take(quantizer.bits), &mut dither);
         let mut channels = [ChannelSummary::default(); CHANNELS_MAX];
@@ -321,38 +315,5 @@ fn scale_to_one(shares: &mut [f32]) {
     let sum: f32 = shares.iter().sum();
     if sum > 0.0 {
         shares.iter_mut().for_each(|share| *share /= sum);
-    }
-}
-
-struct BitWriter<'a> {
-    bytes: &'a mut [u8],
-    position: usize,
-}
-
-impl BitWriter<'_> {
-    /// Adds the low `count` bits; the caller has made room.
-    fn put(&mut self, value: u32, count: u32) {
-        for bit in 0..count {
-            let is_set = (value >> bit & 1) as u8;
-            self.bytes[self.position / 8] |= is_set << (self.position % 8);
-            self.position += 1;
-        }
-    }
-}
-
-struct BitReader<'a> {
-    bytes: &'a [u8],
-    position: usize,
-}
-
-impl BitReader<'_> {
-    /// The next `count` bits; the caller has checked that they are there.
-    fn take(&mut self, count: u32) -> u32 {
-        (0..count).fold(0, |value, bit| {
-            let byte = self.bytes[self.position / 8];
-            let is_set = u32::from(byte >> (self.position % 8) & 1);
-            self.position += 1;
-            value | is_set << bit
-        })
     }
 }

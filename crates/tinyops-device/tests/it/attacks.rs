@@ -697,14 +697,14 @@ fn late_activation(bench: &mut Bench) -> String {
     tamper(bench, |bytes| {
         let number =
             |record: &[u8]| u32::from_le_bytes([record[8], record[9], record[10], record[11]]);
-        let places = (0..2048).step_by(128);
+        let places = (0..2048).step_by(256);
         let newest = places
             .filter(|at| bytes[*at..].starts_with(b"TOPJ"))
             .max_by_key(|at| number(&bytes[*at..]))
             .expect("a record");
         bytes[newest + 24..newest + 28].copy_from_slice(&9_u32.to_le_bytes());
-        let crc = tinyops_wire::crc::crc32(&bytes[newest..newest + 124]);
-        bytes[newest + 124..newest + 128].copy_from_slice(&crc.to_le_bytes());
+        let crc = tinyops_wire::crc::crc32(&bytes[newest..newest + 252]);
+        bytes[newest + 252..newest + 256].copy_from_slice(&crc.to_le_bytes());
     })
 }
 

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use tinyops_device::memory::{Lent, Memory};
 use tinyops_device::sim::RamFlash;
 use tinyops_device::{
-    Action, Agent, Answer, BlockSource, Config, Event, Fetch, Prediction, Reporting, Sensor,
+    Action, Agent, Answer, BlockSource, Config, Event, Fetch, Prediction, Privacy, Reporting,
+    Sensor,
 };
 use tinyops_dsp::{Block, FrontEnd};
 use tinyops_nn::record::{
@@ -381,6 +382,7 @@ pub(crate) fn config() -> Config {
             every_ms: 0,
             format: Format::M6H8,
         },
+        privacy: Privacy::Plain,
         hop: 0,
         blocks: BlockSource::Caller,
         block_bytes: 256,

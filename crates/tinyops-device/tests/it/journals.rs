@@ -63,7 +63,7 @@ fn before_waiting(capsule: &[u8]) -> Flash {
 }
 
 #[test]
-fn a_journal_of_version_2_is_gone_on_with_in_its_place() {
+fn a_journal_of_version_2_is_begun_anew() {
     let capsule = Recipe::numbered(5).capsule();
     let mut agent = Agent::new(config(), before_waiting(&capsule), Buffers::default());
     assert_eq!(boot(&mut agent), (700, 4));
@@ -79,7 +79,11 @@ fn a_journal_of_version_2_is_gone_on_with_in_its_place() {
             .filter(|place| place.starts_with(b"TOPJ"))
             .map(|place| place[4])
             .collect();
-        assert_eq!(versions, [2, 2, 4], "copy {copy}");
+        assert!(!versions.is_empty(), "copy {copy}");
+        assert!(
+            versions.iter().all(|version| *version == 5),
+            "copy {copy}: {versions:?}"
+        );
     }
 }
 

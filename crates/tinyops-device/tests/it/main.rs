@@ -10,6 +10,7 @@ mod install;
 mod journals;
 mod key_sets;
 mod labels;
+mod masked;
 mod power;
 mod predict;
 mod refuse;

@@ -4,6 +4,7 @@ mod attacks;
 mod enrolment;
 mod golden;
 mod lorawan;
+mod masked;
 mod properties;
 mod samples;
 mod serial;

@@ -25,6 +25,16 @@ fn decode_all(bytes: &[u8]) {
             let end = value_count(part.shape.class_count.into(), part.shape.width.into());
             assert!(part.values().all(|(index, _)| index < end));
         }
+        if let Frame::MaskedReport(report) = &frame {
+            assert!([0, 1, 22, 50].iter().all(|&count| {
+                report
+                    .values(count)
+                    .is_none_or(|values| values.count() == count)
+            }));
+        }
+        if let Frame::MaskedPart(part) = &frame {
+            assert!(part.values().all(|(index, _)| index < part.head.len()));
+        }
         assert_eq!(samples::frame(&frame), bytes, "{frame:?}");
     }
     if let Ok(message) = Downlink::decode(bytes) {

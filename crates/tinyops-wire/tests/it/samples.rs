@@ -7,7 +7,7 @@ use tinyops_wire::block::BlockRequest;
 use tinyops_wire::capsule;
 use tinyops_wire::cost::Cost;
 use tinyops_wire::downlink::{
-    Block, Command, KeySetPart, Label, Offer, StatisticsRequest, What, When,
+    Block, Command, KeySetPart, Label, MaskedRequest, Offer, StatisticsRequest, What, When,
 };
 use tinyops_wire::envelope;
 use tinyops_wire::frame::{
@@ -15,6 +15,10 @@ use tinyops_wire::frame::{
 };
 use tinyops_wire::key_set::{RoleKeys, RootSignature, Roots};
 use tinyops_wire::lorawan::{self, Fragment, Missing, Part};
+use tinyops_wire::mask::{HelperKey, Purpose, Task as MaskTask};
+use tinyops_wire::masked::{
+    Content, MaskedPart, MaskedReport, PartHead, part_len, quantize, report_values,
+};
 use tinyops_wire::payload::{self, SectionId};
 use tinyops_wire::section::{
     BodyKind, DecisionSection, Golden, GoldenSection, Labels, ScalerSection, Task,
@@ -238,6 +242,67 @@ pub(crate) fn shadow_report(counts: &[u16]) -> ShadowReport<'_> {
     ShadowReport::new(ModelId(0x0bad_cafe), answers, counts)
 }
 
+/// The task of nine channels, four classes and a hundred devices.
+pub(crate) const TASK: MaskTask = MaskTask {
+    purpose: Purpose::Monitoring,
+    number: 0x0605,
+    model: MODEL,
+    ring_bits: 13,
+    norm_max: 15,
+    clip: 0.53,
+    noise_tenths: 200,
+};
+
+const UPDATE_TASK: MaskTask = MaskTask {
+    purpose: Purpose::Update,
+    number: 4,
+    ring_bits: 18,
+    norm_max: 900,
+    clip: 24.0,
+    noise_tenths: 50,
+    ..TASK
+};
+
+pub(crate) fn masked_report() -> Vec<u8> {
+    let masks = HelperKey([8; 32]).mask_key(DEVICE).masks(&TASK, SEQUENCE);
+    let summary = summary();
+    let values: Vec<f64> = report_values(&summary).map(f64::from).collect();
+    let values = quantize(&TASK, values.iter().copied()).expect("fine enough");
+    let mut out = [0; 64];
+    let flags = Flags::LOW_BATTERY.with_privacy_class(2);
+    let len = MaskedReport::encode(&TASK, flags, values, masks, &mut out).expect("room");
+    out[..len].to_vec()
+}
+
+fn masked_part() -> Vec<u8> {
+    let masks = HelperKey([8; 32])
+        .mask_key(DEVICE)
+        .masks(&UPDATE_TASK, SEQUENCE);
+    let per_part = part_len(40, UPDATE_TASK.ring_bits);
+    let head = PartHead {
+        task: UPDATE_TASK.number,
+        ring_bits: UPDATE_TASK.ring_bits,
+        part_count: 2,
+        sequence: SEQUENCE,
+        content: Content::Gram,
+        class_count: 2,
+        width: 2,
+    };
+    let values = [3, 1, 3, 6, 3, -1, 12, 3, 13];
+    let mut out = [0; 64];
+    let part = MaskedPart::encode(
+        head,
+        0,
+        per_part,
+        &UPDATE_TASK,
+        values.into_iter(),
+        masks,
+        &mut out,
+    );
+    let len = part.expect("room");
+    out[..len].to_vec()
+}
+
 pub(crate) fn frames() -> Vec<(&'static str, Vec<u8>)> {
     let flags = Flags::OUTPUT_MOVED;
     let update = Update {
@@ -317,6 +382,8 @@ pub(crate) fn frames() -> Vec<(&'static str, Vec<u8>)> {
             "shadow-measured",
             frame(&Frame::Shadow(shadow.with_cost(&COST, dither()))),
         ),
+        ("masked-report", masked_report()),
+        ("masked-part", masked_part()),
     ]
 }
 
@@ -385,6 +452,16 @@ pub(crate) fn downlinks() -> Vec<(&'static str, Vec<u8>)> {
         ("command", Downlink::Command(Command::Revert)),
         ("command-drop", Downlink::Command(Command::Drop)),
         ("report-every", Downlink::ReportEvery { windows: 288 }),
+        ("task", Downlink::Task(TASK)),
+        (
+            "masked-request",
+            Downlink::MaskedRequest(MaskedRequest {
+                task: UPDATE_TASK,
+                content: Content::Gram,
+                frame_bytes: 200,
+                forget: true,
+            }),
+        ),
     ];
     messages
         .into_iter()

@@ -11,7 +11,7 @@ use std::{
 
 use serde::Serialize;
 use tinyops_data::{finding::Report, ingest, ingest::Listing, spec::DataSpec};
-use tinyops_device::{Answer, BlockSource, Config, Event, Prediction, Reporting, Sensor};
+use tinyops_device::{Answer, BlockSource, Config, Event, Prediction, Privacy, Reporting, Sensor};
 use tinyops_fleet::keys::Trust;
 use tinyops_model::Model;
 use tinyops_pipeline::Project;
@@ -188,6 +188,7 @@ async fn live(context: &Context, args: &Run) -> Result<(), Failure> {
             every_ms: 0,
             format: Format::M6H8,
         },
+        privacy: Privacy::Plain,
         hop: 0,
         blocks: BlockSource::Server,
         block_bytes: BLOCK_BYTES,

@@ -2,7 +2,7 @@ use std::{collections::HashSet, sync::Arc, thread};
 
 use serde::Serialize;
 use tinyops_data::window::Windowing;
-use tinyops_device::{BlockSource, Config, Event, Reporting, Sensor};
+use tinyops_device::{BlockSource, Config, Event, Privacy, Reporting, Sensor};
 use tinyops_fleet::{
     Event as FleetEvent, Fleet as Room, Keyring, Policy, Uplink,
     enrol::{Entropy, NewDevice},
@@ -252,6 +252,7 @@ impl World {
                     every_ms: 0,
                     format: Format::M6H8,
                 },
+                privacy: Privacy::Plain,
                 hop: 0,
                 blocks: BlockSource::Server,
                 block_bytes: BLOCK_BYTES,

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tinyops_device::{BlockSource, Config, Event, Reporting, Sensor};
+use tinyops_device::{BlockSource, Config, Event, Privacy, Reporting, Sensor};
 use tinyops_fleet::{Fleet, enrol::Entropy, enrol::NewDevice, keys::Trust};
 use tinyops_store::Timestamp;
 use tinyops_wire::{DeviceId, DeviceKey, ModelId, downlink::Label, summary::Format};
@@ -274,6 +274,7 @@ fn config(device: DeviceId, key: DeviceKey, trust: &Trust, kind: Kind) -> Config
             every_ms: 0,
             format: Format::M6H8,
         },
+        privacy: Privacy::Plain,
         hop: 0,
         blocks: BlockSource::Server,
         block_bytes: match kind {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use tinyops_device::{BlockSource, Config, Event, Reporting, Sensor};
+use tinyops_device::{BlockSource, Config, Event, Privacy, Reporting, Sensor};
 use tinyops_fleet::{
     Fleet, KeyFolder, Keyring, Policy, Signer, Uplink,
     enrol::{Entropy, NewDevice},
@@ -74,6 +74,7 @@ impl Rehearsal {
                 every_ms: 0,
                 format: Format::M6H8,
             },
+            privacy: Privacy::Plain,
             hop: 0,
             blocks: BlockSource::Server,
             block_bytes: BLOCK_BYTES,
