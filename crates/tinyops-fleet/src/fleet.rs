@@ -18,6 +18,7 @@ use crate::delta::Deltas;
 use crate::detector::DriftPolicy;
 use crate::enrolment::{EnrolmentPolicy, Rates, Unenrolled};
 use crate::keys::Keyring;
+use crate::masked::{PrivacyPolicy, SumHelper};
 use crate::owed::OwedPolicy;
 use crate::plan::{Plan, PlanError};
 use crate::rollout::Arranged;
@@ -51,6 +52,8 @@ pub struct Fleet {
     pub(crate) arranged: Arc<Mutex<Option<Arranged>>>,
     /// How often enrolment was tried of late.
     pub(crate) rates: Arc<Rates>,
+    /// Who tells sums of masks; without it masked reports wait.
+    pub(crate) helper: Option<Arc<dyn SumHelper>>,
 }
 
 /// How a fleet is judged. Every default is meant to work.
@@ -69,6 +72,8 @@ pub struct Policy {
     pub ddi: DdiPolicy,
     /// How often enrolment may be tried.
     pub enrolment: EnrolmentPolicy,
+    /// How reports under masks are made and added up.
+    pub privacy: PrivacyPolicy,
 }
 
 /// Something that a person or a page may want to know.
@@ -94,6 +99,24 @@ pub enum Event {
     },
     /// Too few answered.
     RoundAbandoned(Round),
+    /// A sum of masked reports is known and judged.
+    SumJudged {
+        /// Of which cohort.
+        cohort: String,
+        /// Of how many devices.
+        device_count: u32,
+        /// How far the cohort is from its own past: 1 is the alarm threshold; 0 while that is being learnt.
+        score: f64,
+    },
+    /// Masked reports were dropped: too few devices sent any.
+    SumDropped {
+        /// Of which cohort.
+        cohort: String,
+        /// How many devices.
+        device_count: u32,
+        /// How many a sum takes.
+        device_count_min: u32,
+    },
     /// A pipeline run is asked for.
     Triggered(Trigger),
     /// A rollout has begun.
@@ -280,7 +303,14 @@ impl Fleet {
             told: Arc::default(),
             arranged: Arc::default(),
             rates: Arc::default(),
+            helper: None,
         }
+    }
+
+    /// The same fleet with a helper, so that it can read sums of masked reports, or without one.
+    #[must_use]
+    pub fn with_helper(self, helper: Option<Arc<dyn SumHelper>>) -> Fleet {
+        Fleet { helper, ..self }
     }
 
     /// The same fleet with keys, so that it can say what each device shall run.
@@ -330,6 +360,7 @@ impl Fleet {
         let mut events = self.turn_rollouts(now).await?;
         events.extend(self.turn_alerts(now).await?);
         events.extend(self.turn_rounds(now).await?);
+        events.extend(self.turn_masked(now).await?);
         Ok(events)
     }
 }

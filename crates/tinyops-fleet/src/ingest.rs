@@ -196,6 +196,7 @@ impl Fleet {
         note_holdings(&tx, &batch.observations, now).await?;
         let mut events = self.judge(&tx, &batch.observations, now).await?;
         events.extend(self.judge_errors(&tx, &batch.observations, now).await?);
+        self.gather(&tx, &batch.observations, now).await?;
         self.follow_updates(&tx, &batch.observations, now).await?;
         events.extend(self.collect(&tx, &batch.observations, now).await?);
         self.answer_requests(&tx, &batch, &mut verdicts).await?;

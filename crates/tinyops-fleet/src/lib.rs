@@ -28,6 +28,12 @@ mod intake_log;
 pub mod lorawan;
 pub mod outcome;
 
+// What they tell under masks, as sums.
+pub mod budget;
+pub mod helper;
+pub mod masked;
+mod noise;
+
 // What it means.
 mod alerts;
 mod concept;

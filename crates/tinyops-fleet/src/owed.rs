@@ -18,10 +18,12 @@ use tinyops_wire::block::BlockRequest;
 use tinyops_wire::downlink::{Block, Command, KeySetPart, Offer, StatisticsRequest, What, When};
 use tinyops_wire::envelope::{Direction, OVERHEAD};
 use tinyops_wire::frame::Features;
+use tinyops_wire::mask::{TASK_BYTES, Task};
 use tinyops_wire::statement::STATEMENT_BYTES_MAX;
 use tinyops_wire::{Downlink, Envelope, Statement};
 
 use crate::fleet::{CACHED_MAX, lock};
+use crate::masked::mark_told;
 use crate::plan::Plan;
 use crate::round::{mark_cleared, wire_round};
 use crate::{Fleet, FleetError};
@@ -84,6 +86,8 @@ enum Debt {
         round: RoundId,
         frame_bytes: u16,
     },
+    /// How reports under masks are made.
+    Task([u8; TASK_BYTES]),
 }
 
 impl Fleet {
@@ -145,8 +149,10 @@ impl Fleet {
             let mut sealed = Vec::new();
             for debt in debts {
                 sealed.extend(self.seal_debt(&tx, &device, debt).await?);
-                if let Debt::Forget(round) = debt {
-                    mark_cleared(&tx, round, id).await?;
+                match debt {
+                    Debt::Forget(round) => mark_cleared(&tx, round, id).await?,
+                    Debt::Task(task) => mark_told(&tx, id, &task, now).await?,
+                    _ => {}
                 }
             }
             owed.push((id, sealed));
@@ -195,6 +201,11 @@ impl Fleet {
                     };
                     debts.entry(device).or_default().push(debt);
                 }
+            }
+        }
+        for (device, task) in self.tasks_owed(now).await? {
+            if wanted.contains(&device) {
+                debts.entry(device).or_default().push(Debt::Task(task));
             }
         }
         if let Some(keys) = self.keys() {
@@ -335,6 +346,10 @@ impl Fleet {
             }
             Debt::Revert => Downlink::Command(Command::Revert),
             Debt::Forget(_) => Downlink::Command(Command::Forget),
+            Debt::Task(task) => match Task::decode(&task) {
+                Some(task) => Downlink::Task(task),
+                None => return Ok(Vec::new()),
+            },
             Debt::Statistics { round, frame_bytes } => {
                 Downlink::StatisticsRequest(StatisticsRequest {
                     round: wire_round(round),

@@ -203,7 +203,7 @@ fn converse(child: &mut Child, message: &[u8]) -> Result<Vec<u8>, String> {
 }
 
 #[cfg(unix)]
-fn check_permissions(path: &Path) -> Result<(), String> {
+pub(crate) fn check_permissions(path: &Path) -> Result<(), String> {
     use std::os::unix::fs::PermissionsExt as _;
     let mode = std::fs::metadata(path)
         .map_err(|error| error.to_string())?
@@ -219,6 +219,6 @@ fn check_permissions(path: &Path) -> Result<(), String> {
 }
 
 #[cfg(not(unix))]
-fn check_permissions(_path: &Path) -> Result<(), String> {
+pub(crate) fn check_permissions(_path: &Path) -> Result<(), String> {
     Ok(())
 }

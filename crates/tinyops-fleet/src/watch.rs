@@ -10,7 +10,7 @@ use tinyops_store::alert::{AlertKind, NewAlert};
 use tinyops_store::drift::{DriftPoint, DriftState, Scope};
 use tinyops_store::{DeviceId, Json, ModelId, Timestamp, Tx, alert, capsule, drift, model};
 use tinyops_wire::Frame;
-use tinyops_wire::frame::Flags;
+use tinyops_wire::frame::{Alarm, Flags};
 
 use crate::detector::{Judgement, Layout, Memory, Point, Pool, Signal};
 use crate::diagnosis::{Advice, Symptoms, diagnose};
@@ -102,6 +102,10 @@ impl Fleet {
                     )
                 }
                 Frame::Alarm(alarm) => desk.hear_alarm(observation, alarm),
+                Frame::MaskedReport(report) => {
+                    let flags = report.flags;
+                    desk.hear_alarm(observation, Alarm { flags, moved: None })
+                }
                 _ => Vec::new(),
             };
             for wish in wishes {
@@ -166,6 +170,25 @@ impl Fleet {
             alerts::tell(tx, action, alert, now).await?;
         }
         Ok(Some(event))
+    }
+
+    /// Raises what a sum of masked reports calls for.
+    pub(crate) async fn raise_of_sum(
+        &self,
+        tx: &Tx,
+        scope: Scope,
+        (judgement, point): (&Judgement, &Point),
+        begins: bool,
+        (model, baseline): (ModelId, &Baseline),
+        now: Timestamp,
+    ) -> Result<Option<Event>, FleetError> {
+        let wish = Wish {
+            scope,
+            symptoms: symptoms_of(judgement, ln_sds(point)),
+            score: judgement.score,
+            begins,
+        };
+        self.raise(tx, wish, model, baseline, now).await
     }
 
     /// How many times in a row the model's head was solved anew since it was trained.
@@ -284,7 +307,12 @@ impl Desk {
         tx: &Tx,
         observations: &[Observation<'_>],
     ) -> Result<Desk, FleetError> {
-        let heard = |o: &&Observation<'_>| matches!(o.frame, Frame::Summary(_) | Frame::Alarm(_));
+        let heard = |o: &&Observation<'_>| {
+            matches!(
+                o.frame,
+                Frame::Summary(_) | Frame::Alarm(_) | Frame::MaskedReport(_)
+            )
+        };
         let mut desk = Desk {
             baselines: HashMap::new(),
             memories: HashMap::new(),
@@ -417,11 +445,7 @@ impl Desk {
     /// a machine that stays in one condition for hours gives neither, and the sum crosses its threshold on stable
     /// devices too. Its flag is in the next report, which is judged like any other, within the stated chance of
     /// a false alarm.
-    fn hear_alarm(
-        &mut self,
-        observation: &Observation<'_>,
-        alarm: tinyops_wire::frame::Alarm,
-    ) -> Vec<Wish> {
+    fn hear_alarm(&mut self, observation: &Observation<'_>, alarm: Alarm) -> Vec<Wish> {
         let Some(record) = self
             .memories
             .get_mut(&(observation.device, observation.model))
@@ -546,7 +570,7 @@ fn ln_sds(point: &Point) -> Vec<f32> {
 }
 
 /// `{"mean of feature 3": 0.42, …}`, and the devices in the window.
-fn history_of(judgement: &Judgement, baseline: &Baseline) -> Json {
+pub(crate) fn history_of(judgement: &Judgement, baseline: &Baseline) -> Json {
     let mut detail =
         json!({ "crowd": round3(judgement.crowd_score), "devices": judgement.member_count });
     for (signal, score) in &judgement.signals {

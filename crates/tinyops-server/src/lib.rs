@@ -7,6 +7,7 @@
 
 mod app;
 mod event;
+mod helper;
 mod serve;
 mod stop;
 
@@ -34,6 +35,7 @@ mod watch;
 pub use app::{App, Business, Clock};
 pub use civil::Moment;
 pub use event::Event;
+pub use helper::{HelperConfig, HelperRunning, SumQuestion, serve_helper};
 pub use release::{ReleaseError, admit, release, requests};
 pub use serve::{Config, Loops, Running, ServeError, router, serve};
 pub use tls::{TlsError, TlsFiles};

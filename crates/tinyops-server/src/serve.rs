@@ -10,6 +10,7 @@ use axum::Router;
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
 use tinyops_fleet::enrol::Entropy;
+use tinyops_fleet::masked::SumHelper;
 use tinyops_fleet::{Fleet, Intake, Keyring, Policy};
 use tinyops_pipeline::{Metric, Workshop};
 use tinyops_store::Digest;
@@ -56,6 +57,8 @@ pub struct Config {
     pub admin_token: PathBuf,
     /// Makes both listeners speak TLS.
     pub tls: Option<TlsFiles>,
+    /// Who tells the sums of masks, in another process and better in other hands; without it masked reports wait.
+    pub helper: Option<Arc<dyn SumHelper>>,
     /// The background loops.
     pub loops: Loops,
 }
@@ -257,7 +260,8 @@ pub(crate) fn assemble(config: &Config, door: Door) -> Parts {
         config.policy.clone(),
     )
     .with_keys(config.keys.clone())
-    .with_deltas(tinyops_pipeline::delta);
+    .with_deltas(tinyops_pipeline::delta)
+    .with_helper(config.helper.clone());
     let metrics = Metrics::new();
     let (events, _) = broadcast::channel(EVENTS_MAX);
     let (work, queue) = commit::queue();
@@ -299,13 +303,16 @@ fn business(workshop: &Workshop) -> Business {
     }
 }
 
-async fn bind(protocol: &'static str, wanted: SocketAddr) -> Result<TcpListener, ServeError> {
+pub(crate) async fn bind(
+    protocol: &'static str,
+    wanted: SocketAddr,
+) -> Result<TcpListener, ServeError> {
     TcpListener::bind(wanted)
         .await
         .map_err(|source| listen_error(protocol, wanted, source))
 }
 
-fn address(
+pub(crate) fn address(
     protocol: &'static str,
     wanted: SocketAddr,
     listener: &TcpListener,
@@ -314,7 +321,11 @@ fn address(
     taken.map_err(|source| listen_error(protocol, wanted, source))
 }
 
-fn listen_error(protocol: &'static str, address: SocketAddr, source: io::Error) -> ServeError {
+pub(crate) fn listen_error(
+    protocol: &'static str,
+    address: SocketAddr,
+    source: io::Error,
+) -> ServeError {
     ServeError::Listen {
         protocol,
         address,

@@ -43,6 +43,7 @@ pub mod hello;
 pub mod intake_log;
 pub mod outcome;
 pub mod presence;
+pub mod privacy;
 pub mod report;
 pub mod rollout;
 pub mod round;

@@ -23,6 +23,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0007_enrolment.sql"),
     include_str!("migrations/0008_intake_log.sql"),
     include_str!("migrations/0009_alert_handling.sql"),
+    include_str!("migrations/0010_privacy.sql"),
 ];
 
 /// Applies what is missing.

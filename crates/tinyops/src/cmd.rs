@@ -16,6 +16,7 @@ mod doctor;
 mod drift;
 mod fleet;
 pub(crate) mod gateway;
+mod helper;
 mod import;
 mod init;
 mod keys;
@@ -82,6 +83,7 @@ enum Verb {
     Serve(serve::Serve),
     Device(device::Device),
     Gateway(gateway::Gateway),
+    Helper(helper::Helper),
     Fleet(fleet::Fleet),
 }
 
@@ -118,6 +120,7 @@ pub(crate) async fn dispatch(cli: Cli, terminal: Terminal) -> Result<(), Failure
         Verb::Serve(args) => serve::run(&context, &args).await,
         Verb::Device(args) => device::run(&context, &args).await,
         Verb::Gateway(args) => gateway::run(&context, &args).await,
+        Verb::Helper(args) => helper::run(&context, &args).await,
         Verb::Fleet(args) => fleet::run(&context, &args).await,
     }
 }

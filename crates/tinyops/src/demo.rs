@@ -219,6 +219,7 @@ async fn open(wishes: &Wishes, story: Story, links: Links) -> Result<Opened, Fai
         key_folder: None,
         admin_token: wishes.folder.join(".tinyops").join("admin.token"),
         tls: None,
+        helper: None,
         loops: Loops {
             enabled: true,
             tick: Duration::from_millis(50),

@@ -13,6 +13,7 @@ mod installs;
 mod intake;
 mod keys;
 mod links;
+mod masked;
 mod rollout;
 mod round;
 mod world;

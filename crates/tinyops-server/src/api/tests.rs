@@ -47,6 +47,7 @@ async fn app_at(admin_token: Option<&str>, now: Clock) -> App {
         key_folder: None,
         admin_token: PathBuf::new(),
         tls: None,
+        helper: None,
         loops: Loops::default(),
     };
     let door = Door {

@@ -38,6 +38,7 @@ async fn config(folder: &Path) -> Config {
         key_folder: None,
         admin_token: folder.join("admin-token"),
         tls: None,
+        helper: None,
         loops: Loops {
             enabled: true,
             tick: Duration::from_millis(20),

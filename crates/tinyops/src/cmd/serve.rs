@@ -1,12 +1,14 @@
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use serde::Serialize;
-use tinyops_fleet::{KeyFolder, Keyring, Policy, enrol::Entropy};
+use tinyops_fleet::{KeyFolder, Keyring, Policy, enrol::Entropy, masked::SumHelper};
 use tinyops_server::{Config, Loops, Running, TlsFiles, serve};
 
 use crate::{
+    cmd::helper::RemoteHelper,
     config::Setting,
     context::Context,
+    endpoint::{Endpoint, Protocol},
     failure::{Exit, Failure},
 };
 
@@ -30,6 +32,15 @@ pub(crate) struct Serve {
     /// The certificate's private key in PEM
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
+    /// Where the helper of secure sums is: HOST:PORT, or https://HOST:PORT; without it masked reports wait
+    #[arg(long, value_name = "URL", requires = "helper_token_file")]
+    helper: Option<String>,
+    /// File with the token that the helper asks for
+    #[arg(long, value_name = "FILE", requires = "helper")]
+    helper_token_file: Option<PathBuf>,
+    /// PEM file of those who sign the helper's certificate, for https
+    #[arg(long, value_name = "FILE", requires = "helper")]
+    helper_ca: Option<PathBuf>,
     /// Only listen: rollouts stand still and triggers wait
     #[arg(long)]
     no_loops: bool,
@@ -61,6 +72,7 @@ pub(crate) async fn run(context: &Context, args: &Serve) -> Result<(), Failure> 
             .clone()
             .zip(args.tls_key.clone())
             .map(|(certificate, key)| TlsFiles { certificate, key }),
+        helper: helper(args)?,
         loops: Loops {
             enabled: !args.no_loops,
             tick: Duration::from_secs(1),
@@ -87,6 +99,21 @@ pub(crate) async fn run(context: &Context, args: &Serve) -> Result<(), Failure> 
     }
     running.stop().await;
     Ok(())
+}
+
+/// The helper that the flags name.
+fn helper(args: &Serve) -> Result<Option<Arc<dyn SumHelper>>, Failure> {
+    let (Some(url), Some(file)) = (&args.helper, &args.helper_token_file) else {
+        return Ok(None);
+    };
+    let endpoint = Endpoint::parse(Protocol::Http, url, args.helper_ca.as_deref())?;
+    let token = std::fs::read_to_string(file).map_err(|error| {
+        Failure::question(format!("cannot read `{}`", file.display())).cause(&error)
+    })?;
+    Ok(Some(Arc::new(RemoteHelper::new(
+        endpoint,
+        token.trim().to_owned(),
+    ))))
 }
 
 /// Lets the server look at its files at every SIGHUP; it looks by itself every second, too.

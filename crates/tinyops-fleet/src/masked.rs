@@ -1,0 +1,525 @@
+//! Reports under masks: gathered per cohort, added up, unmasked as a sum with the helper's answer, and judged.
+//!
+//! A report waits in the store until a sum that it is in is known; a helper that does not answer delays, and loses
+//! nothing. No sum is asked for of fewer devices than the policy says, and the helper has a floor of its own.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::pin::Pin;
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tinyops_sketch::Baseline;
+use tinyops_store::drift::{DriftPoint, DriftState, Scope};
+use tinyops_store::privacy::{self, MaskedReport, MaskedSum, Paid, Waiting};
+use tinyops_store::{DeviceId, Digest, ModelId, Timestamp, Tx, drift, presence};
+use tinyops_wire::Frame;
+use tinyops_wire::frame::Features;
+use tinyops_wire::mask::{Purpose, TASK_BYTES, Task};
+use tinyops_wire::masked::report_len;
+
+use crate::detector::{Layout, Memory, Point, Pool};
+use crate::enrol::note;
+use crate::helper::{DEVICES_MIN, Denied, Helper, SumRequest};
+use crate::watch::{Observation, history_of};
+use crate::{Event, Fleet, FleetError};
+
+/// How reports under masks are made and added up.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PrivacyPolicy {
+    /// Fewest devices of a sum; the helper has a floor of its own.
+    pub device_count_min: u32,
+    /// Euclidean length that a report's deviations are cut down to. The median report's is 0.53.
+    pub clip: f32,
+    /// Standard deviation of the helper's noise, in units of the longest report; 0 for none.
+    pub noise: f64,
+    /// How long after its first report a sum is closed, unless a device comes a second time before.
+    pub window_ms: i64,
+    /// How long reports wait for enough devices before they are dropped.
+    pub wait_ms: i64,
+    /// How long a task is taken for known by a device that does not report by it.
+    pub told_ms: i64,
+    /// A budget's period, as the devices count it.
+    pub period_ms: i64,
+}
+
+impl Default for PrivacyPolicy {
+    fn default() -> PrivacyPolicy {
+        const DAY_MS: i64 = 24 * 3_600_000;
+        PrivacyPolicy {
+            device_count_min: DEVICES_MIN as u32,
+            clip: 0.53,
+            noise: 20.0,
+            window_ms: DAY_MS,
+            wait_ms: 7 * DAY_MS,
+            told_ms: 2 * DAY_MS,
+            period_ms: 30 * DAY_MS,
+        }
+    }
+}
+
+/// The ring that a report of nine channels and four classes fits 43 bytes with.
+const RING_BITS_MIN: u8 = 13;
+
+/// Least length of a report in steps: coarser ones drown in rounding.
+const NORM_MIN: u16 = 15;
+
+/// Devices that the narrowest ring is made for; others have a power of two as many.
+const SUM_DEVICES: u32 = 100;
+
+/// Tells the sum of masks. What is behind it must not be the server itself: see `docs/privacy.md`.
+pub trait SumHelper: fmt::Debug + Send + Sync {
+    /// The sum of the masks of the reports, less noise.
+    fn sum<'a>(&'a self, request: &'a SumRequest) -> Answer<'a>;
+}
+
+/// What a helper answers, later.
+pub type Answer<'a> = Pin<Box<dyn Future<Output = Result<Vec<u32>, NoSum>> + Send + 'a>>;
+
+/// Why a helper gave no sum.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoSum {
+    /// It does not answer: it is asked again.
+    #[error("the helper does not answer: {0}")]
+    Down(String),
+    /// It never will: what it says.
+    #[error("the helper refuses: {0}")]
+    Denied(String),
+}
+
+/// A helper in the same process, for tests and demonstrations: nothing is kept from whoever runs both.
+impl SumHelper for Helper {
+    fn sum<'a>(&'a self, request: &'a SumRequest) -> Answer<'a> {
+        let answer = Helper::sum(self, request).map_err(|denied| match denied {
+            Denied::Log(_) => NoSum::Down(denied.to_string()),
+            _ => NoSum::Denied(denied.to_string()),
+        });
+        Box::pin(std::future::ready(answer))
+    }
+}
+
+impl PrivacyPolicy {
+    /// How devices of a model report when so many of them may be in one sum.
+    fn task(&self, model: ModelId, device_count: u32) -> Option<Task> {
+        let noise_tenths = (self.noise * 10.0).round().clamp(0.0, f64::from(u16::MAX)) as u16;
+        let task = (RING_BITS_MIN..=*tinyops_wire::mask::RING_BITS.end())
+            .filter_map(|ring_bits| {
+                Task {
+                    purpose: Purpose::Monitoring,
+                    number: 0,
+                    model,
+                    ring_bits,
+                    norm_max: 1,
+                    clip: self.clip,
+                    noise_tenths,
+                }
+                .with_finest_norm(device_count)
+            })
+            .find(|task| task.norm_max >= NORM_MIN)?;
+        // Named by what it is, so that two of a model are never mixed up.
+        let [low, high, ..] = Digest::of(&task.encode()).0;
+        Some(Task {
+            number: u16::from_le_bytes([low, high]),
+            ..task
+        })
+    }
+
+    /// The task of a model that so many devices run.
+    fn task_for(&self, model: ModelId, running: u32) -> Option<Task> {
+        self.task(model, sizes().find(|size| *size >= running)?)
+    }
+
+    /// The task that a device has reported by.
+    fn task_of(&self, model: ModelId, number: u16, ring_bits: u8) -> Option<Task> {
+        sizes()
+            .filter_map(|size| self.task(model, size))
+            .find(|task| task.number == number && task.ring_bits == ring_bits)
+    }
+}
+
+fn sizes() -> impl Iterator<Item = u32> {
+    (0..14).map(|power| SUM_DEVICES << power)
+}
+
+impl Fleet {
+    /// Keeps the masked reports of a batch until their sums are known, and mirrors what they cost their devices.
+    pub(crate) async fn gather(
+        &self,
+        tx: &Tx,
+        observations: &[Observation<'_>],
+        now: Timestamp,
+    ) -> Result<(), FleetError> {
+        let policy = &self.policy.privacy;
+        let (mut reports, mut told, mut forgotten) = (Vec::new(), Vec::new(), Vec::new());
+        let mut spending: BTreeMap<DeviceId, (u32, u8)> = BTreeMap::new();
+        for observation in observations {
+            let device = observation.device;
+            match observation.frame {
+                Frame::Hello(_) => forgotten.push(device),
+                Frame::Alarm(alarm) if alarm.flags.privacy_class() > 0 => {
+                    spending.entry(device).or_default().1 = alarm.flags.privacy_class();
+                }
+                Frame::MaskedReport(report) => {
+                    let Some(baseline) = self.baseline(tx, observation.model).await? else {
+                        continue;
+                    };
+                    let count = value_count(&baseline);
+                    let task = policy.task_of(observation.model, report.task, report.ring_bits);
+                    let (Some(task), Some(numbers)) = (task, report.values(count)) else {
+                        tracing::debug!(%device, "masked report of another shape or task than its model's");
+                        continue;
+                    };
+                    reports.push(MaskedReport {
+                        device,
+                        seq: observation.sequence,
+                        cohort: observation.cohort.to_string(),
+                        model: observation.model,
+                        task: task.encode().to_vec(),
+                        numbers: numbers.flat_map(u32::to_le_bytes).collect(),
+                        received_at: now,
+                    });
+                    told.push((device, u32::from(task.number)));
+                    let spent = spending.entry(device).or_default();
+                    *spent = (spent.0 + task.cost(), report.flags.privacy_class());
+                }
+                _ => {}
+            }
+        }
+        privacy::forget_told(tx, &forgotten).await?;
+        privacy::add_many(tx, &reports).await?;
+        privacy::put_told(tx, &told, now).await?;
+        self.mirror(tx, &spending, Purpose::Monitoring, now).await
+    }
+
+    /// Adds to what devices have paid for a purpose.
+    async fn mirror(
+        &self,
+        tx: &Tx,
+        spending: &BTreeMap<DeviceId, (u32, u8)>,
+        purpose: Purpose,
+        now: Timestamp,
+    ) -> Result<(), FleetError> {
+        if spending.is_empty() {
+            return Ok(());
+        }
+        let devices: Vec<DeviceId> = spending.keys().copied().collect();
+        let before = privacy::paid_many(tx, &devices, purpose.as_str()).await?;
+        let mut paid = Vec::with_capacity(devices.len());
+        for ((device, (cost, class)), before) in spending.iter().zip(before) {
+            let is_over =
+                |paid: &Paid| now.ms_since(paid.period_from) >= self.policy.privacy.period_ms;
+            let before = before.filter(|paid| !is_over(paid));
+            let (micro_rho, period_from) =
+                before.map_or((0, now), |paid| (paid.micro_rho, paid.period_from));
+            paid.push(Paid {
+                device: *device,
+                purpose: purpose.as_str().to_owned(),
+                micro_rho: micro_rho + i64::from(*cost),
+                period_from,
+                budget_class: u32::from(*class),
+                changed_at: now,
+            });
+        }
+        Ok(privacy::put_paid(tx, &paid).await?)
+    }
+
+    /// The tasks that devices are to be told: those that can mask, and are not known to have theirs.
+    pub(crate) async fn tasks_owed(
+        &self,
+        now: Timestamp,
+    ) -> Result<Vec<(DeviceId, [u8; TASK_BYTES])>, FleetError> {
+        let policy = &self.policy.privacy;
+        let mut tasks: HashMap<ModelId, Option<Task>> = HashMap::new();
+        let mut owed = Vec::new();
+        for masking in privacy::masking(&self.db, Features::MASKS.0).await? {
+            let task = match tasks.get(&masking.model) {
+                Some(task) => *task,
+                None => {
+                    let running = presence::running(&self.db, masking.model).await?.len();
+                    let is_ours = self.baseline(&self.db, masking.model).await?.is_some();
+                    let task = policy.task_for(masking.model, running as u32);
+                    let task = task.filter(|_| is_ours);
+                    tasks.insert(masking.model, task);
+                    task
+                }
+            };
+            let Some(task) = task else { continue };
+            let is_known = masking.told.is_some_and(|(number, at)| {
+                number == u32::from(task.number) && now.ms_since(at) < policy.told_ms
+            });
+            if !is_known {
+                owed.push((masking.device, task.encode()));
+            }
+        }
+        Ok(owed)
+    }
+
+    /// Closes what is due, asks the helper for the sums that are open, and judges those that it tells.
+    pub(crate) async fn turn_masked(&self, now: Timestamp) -> Result<Vec<Event>, FleetError> {
+        let mut events = Vec::new();
+        for waiting in privacy::waiting(&self.db).await? {
+            events.extend(self.close_masked(&waiting, now).await?);
+        }
+        for sum in privacy::open_sums(&self.db).await? {
+            events.extend(self.ask(&sum, now).await?);
+        }
+        Ok(events)
+    }
+
+    /// Puts the oldest report of each device into a sum, once there are enough and none is to be waited for.
+    async fn close_masked(
+        &self,
+        waiting: &Waiting,
+        now: Timestamp,
+    ) -> Result<Option<Event>, FleetError> {
+        let policy = &self.policy.privacy;
+        let least = policy.device_count_min.max(DEVICES_MIN as u32);
+        let age_ms = now.ms_since(waiting.oldest);
+        let is_due = waiting.report_count > waiting.device_count || age_ms >= policy.window_ms;
+        if waiting.device_count >= least {
+            let Some(task) = read_task(&waiting.task).filter(|_| is_due) else {
+                return Ok(None);
+            };
+            let tx = self.db.begin("close a masked sum").await?;
+            let mut reports = privacy::oldest_of_each(&tx, waiting).await?;
+            while !task.holds(reports.len() as u32) {
+                // Later ones are in the next sum; never fewer than a sum takes.
+                reports.pop();
+            }
+            privacy::begin_sum(&tx, waiting, &reports, now).await?;
+            tx.commit().await?;
+            return Ok(None);
+        }
+        if age_ms < policy.wait_ms {
+            return Ok(None);
+        }
+        let tx = self.db.begin_audited("drop masked reports").await?;
+        let dropped = privacy::forget_waiting(&tx, waiting).await?;
+        let detail = json!({
+            "why": format!("{} devices reported, and a sum takes {least}", waiting.device_count),
+            "reports": dropped, "model_id": waiting.model.to_string(),
+        });
+        note(&tx, now, "fleet", "sum.drop", &waiting.cohort, &detail).await?;
+        tx.commit().await?;
+        Ok(Some(Event::SumDropped {
+            cohort: waiting.cohort.clone(),
+            device_count: waiting.device_count,
+            device_count_min: least,
+        }))
+    }
+
+    /// Asks for one sum, and judges it.
+    async fn ask(&self, sum: &MaskedSum, now: Timestamp) -> Result<Vec<Event>, FleetError> {
+        let reports = privacy::of_sum(&self.db, sum.id).await?;
+        let baseline = self.baseline(&self.db, sum.model).await?;
+        let (Some(task), Some(baseline)) = (read_task(&sum.task), baseline) else {
+            return self
+                .drop_sum(sum, "its task or its model is not known", now)
+                .await;
+        };
+        let value_count = value_count(&baseline);
+        let request = SumRequest {
+            task,
+            value_count,
+            reports: reports
+                .iter()
+                .map(|report| (report.device, report.seq))
+                .collect(),
+        };
+        let answer = match &self.helper {
+            Some(helper) => helper.sum(&request).await,
+            None => Err(NoSum::Down("none is configured".to_owned())),
+        };
+        match answer {
+            Ok(masks) if masks.len() == value_count => {
+                self.judge_sum(sum, &task, &reports, &masks, &baseline, now)
+                    .await
+            }
+            Ok(masks) => {
+                let why = format!("it gave {} numbers for {value_count}", masks.len());
+                self.wait_for_sum(sum, &NoSum::Down(why), now).await
+            }
+            Err(NoSum::Denied(why)) => self.drop_sum(sum, &why, now).await,
+            Err(down) => self.wait_for_sum(sum, &down, now).await,
+        }
+    }
+
+    async fn wait_for_sum(
+        &self,
+        sum: &MaskedSum,
+        why: &NoSum,
+        _now: Timestamp,
+    ) -> Result<Vec<Event>, FleetError> {
+        let problem = why.to_string();
+        if sum.problem != problem {
+            tracing::warn!(cohort = sum.cohort, devices = sum.device_count, %problem, "a masked sum waits");
+            let tx = self.db.begin("note why a sum waits").await?;
+            privacy::put_problem(&tx, sum.id, &problem).await?;
+            tx.commit().await?;
+        }
+        Ok(Vec::new())
+    }
+
+    async fn drop_sum(
+        &self,
+        sum: &MaskedSum,
+        why: &str,
+        now: Timestamp,
+    ) -> Result<Vec<Event>, FleetError> {
+        tracing::warn!(cohort = sum.cohort, why, "a masked sum is dropped");
+        let tx = self.db.begin_audited("drop a masked sum").await?;
+        privacy::end_sum(&tx, sum.id).await?;
+        let detail =
+            json!({ "why": why, "devices": sum.device_count, "model_id": sum.model.to_string() });
+        note(&tx, now, "fleet", "sum.drop", &sum.cohort, &detail).await?;
+        tx.commit().await?;
+        Ok(Vec::new())
+    }
+
+    /// Takes the masks from the sum, and holds the cohort's mean deviation against its own past.
+    async fn judge_sum(
+        &self,
+        sum: &MaskedSum,
+        task: &Task,
+        reports: &[MaskedReport],
+        masks: &[u32],
+        baseline: &Baseline,
+        now: Timestamp,
+    ) -> Result<Vec<Event>, FleetError> {
+        let Some(mean) = unmasked_mean(task, reports, masks) else {
+            return self
+                .drop_sum(sum, "its task is too coarse for its numbers", now)
+                .await;
+        };
+        let point = point_of(task, &mean, reports.len(), baseline);
+        let tx = self.db.begin_audited("judge a masked sum").await?;
+        if !privacy::end_sum(&tx, sum.id).await? {
+            // Another process has judged it.
+            return Ok(Vec::new());
+        }
+        let scope = Scope::Cohort(format!("{}@{}", sum.cohort, sum.model));
+        let key = (
+            Scope::Cohort(format!("{} (sums)@{}", sum.cohort, sum.model)),
+            sum.model,
+        );
+        let state = drift::get_many(&tx, std::slice::from_ref(&key))
+            .await?
+            .pop()
+            .flatten();
+        let alarmed = state.as_ref().is_some_and(|state| state.alarmed);
+        let (mut memory, mut pool) = state
+            .and_then(|state| read_memory(&state.state))
+            .unwrap_or_else(|| (Memory::new(), Pool::new(point.layout)));
+        let policy = &self.policy.drift;
+        pool.close_before(0, policy);
+        let judgement = memory.push(0, &point, &mut pool, policy);
+        let score = judgement.as_ref().map_or(0.0, |judgement| judgement.score);
+        let stands = score >= 1.0 || alarmed && score >= policy.calm_score;
+        let mut events = Vec::new();
+        if let Some(mut judgement) = judgement {
+            judgement.member_count = reports.len() as u32;
+            let history = DriftPoint {
+                scope: scope.clone(),
+                model: sum.model,
+                at: now,
+                score,
+                detail: history_of(&judgement, baseline),
+            };
+            drift::add_points(&tx, &[history]).await?;
+            if score >= 1.0 {
+                let raised = self
+                    .raise_of_sum(
+                        &tx,
+                        scope,
+                        (&judgement, &point),
+                        !alarmed,
+                        (sum.model, baseline),
+                        now,
+                    )
+                    .await?;
+                events.extend(raised);
+            }
+        }
+        let state = DriftState {
+            scope: key.0,
+            model: sum.model,
+            state: write_memory(&memory, &pool),
+            score,
+            alarmed: stands,
+            updated_at: now,
+        };
+        drift::put_many(&tx, &[state]).await?;
+        tx.commit().await?;
+        events.push(Event::SumJudged {
+            cohort: sum.cohort.clone(),
+            device_count: reports.len() as u32,
+            score,
+        });
+        Ok(events)
+    }
+}
+
+/// Notes that a device was told its task.
+pub(crate) async fn mark_told(
+    tx: &Tx,
+    device: DeviceId,
+    task: &[u8; TASK_BYTES],
+    now: Timestamp,
+) -> Result<(), FleetError> {
+    let Some(task) = Task::decode(task) else {
+        return Ok(());
+    };
+    Ok(privacy::put_told(tx, &[(device, task.number.into())], now).await?)
+}
+
+/// The mean over devices of what their reports say, from the sum alone.
+fn unmasked_mean(task: &Task, reports: &[MaskedReport], masks: &[u32]) -> Option<Vec<f64>> {
+    let mut sums = vec![0_u32; masks.len()];
+    for report in reports {
+        let (numbers, _) = report.numbers.as_chunks();
+        for (sum, number) in sums.iter_mut().zip(numbers) {
+            *sum = sum.wrapping_add(u32::from_le_bytes(*number));
+        }
+    }
+    let scale = task.steps_per_unit(masks.len())? * reports.len().max(1) as f64;
+    let value = |(sum, mask): (&u32, &u32)| task.signed(sum.wrapping_sub(*mask)) as f64 / scale;
+    Some(sums.iter().zip(masks).map(value).collect())
+}
+
+/// A mean as the detector takes it: as one stream, whose noise is at least the helper's.
+fn point_of(task: &Task, mean: &[f64], device_count: usize, baseline: &Baseline) -> Point {
+    let steps = task.steps_per_unit(mean.len()).unwrap_or(1.0);
+    let noise = task.noise_sd() / (steps * device_count.max(1) as f64);
+    Point {
+        layout: Layout {
+            channel_count: baseline.channels().len() as u8,
+            has_shares: false,
+            class_count: baseline.class_prior().len() as u8,
+        },
+        values: mean.iter().map(|value| *value as f32).collect(),
+        window_count: (1.0 / (noise * noise).max(1e-6)) as f32,
+    }
+}
+
+fn value_count(baseline: &Baseline) -> usize {
+    report_len(baseline.channels().len(), baseline.class_prior().len())
+}
+
+fn read_task(bytes: &[u8]) -> Option<Task> {
+    Task::decode(bytes.try_into().ok()?)
+}
+
+fn write_memory(memory: &Memory, pool: &Pool) -> Vec<u8> {
+    let memory = memory.encode();
+    let mut out = (memory.len() as u32).to_le_bytes().to_vec();
+    out.extend(memory);
+    out.extend(pool.encode());
+    out
+}
+
+fn read_memory(bytes: &[u8]) -> Option<(Memory, Pool)> {
+    let (len, rest) = bytes.split_first_chunk()?;
+    let (memory, pool) = rest.split_at_checked(u32::from_le_bytes(*len) as usize)?;
+    Some((Memory::decode(memory)?, Pool::decode(pool)?))
+}

@@ -1,0 +1,518 @@
+//! Reports under masks: who asks for which sums, what the helper refuses, and what happens while it is away.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tinyops_fleet::helper::{Denied, Helper, SumRequest, mask_key};
+use tinyops_fleet::masked::{Answer, NoSum, PrivacyPolicy, SumHelper};
+use tinyops_fleet::{Event, Policy};
+use tinyops_store::{DeviceId, ModelId, privacy};
+use tinyops_wire::envelope::Direction;
+use tinyops_wire::frame::{Alarm, Features, Flags, Frame, Hello, Trust};
+use tinyops_wire::mask::{Purpose, Task};
+use tinyops_wire::masked::{MaskedReport, quantize};
+use tinyops_wire::{Downlink, Sealed};
+
+use crate::world::{DAY, HOUR, World};
+
+/// A helper that can be away.
+#[derive(Debug)]
+struct Away {
+    helper: Helper,
+    is_away: AtomicBool,
+}
+
+impl SumHelper for Away {
+    fn sum<'a>(&'a self, request: &'a SumRequest) -> Answer<'a> {
+        if self.is_away.load(Ordering::Relaxed) {
+            return Box::pin(std::future::ready(Err(NoSum::Down("no route".to_owned()))));
+        }
+        SumHelper::sum(&self.helper, request)
+    }
+}
+
+struct Hall {
+    world: World,
+    helper: Arc<Away>,
+    tasks: Vec<Option<Task>>,
+    _folder: tempfile::TempDir,
+}
+
+impl Hall {
+    async fn new(device_count: u64, noise: f64) -> Hall {
+        let policy = Policy {
+            privacy: PrivacyPolicy {
+                noise,
+                ..PrivacyPolicy::default()
+            },
+            ..Policy::default()
+        };
+        let mut world = World::new(device_count, policy).await;
+        let folder = tempfile::tempdir().unwrap();
+        let helper = Arc::new(Away {
+            helper: Helper::open(folder.path(), &[5; 32], 0).unwrap(),
+            is_away: AtomicBool::new(false),
+        });
+        world.fleet = world.fleet.clone().with_helper(Some(helper.clone()));
+        let capsule = world.release().await;
+        let mut hellos = Vec::new();
+        for device in &mut world.devices {
+            device.model = capsule.id;
+            hellos.push(device.seal(&hello()));
+        }
+        world.send(&hellos).await;
+        let tasks = vec![None; device_count as usize];
+        let mut hall = Hall {
+            world,
+            helper,
+            tasks,
+            _folder: folder,
+        };
+        hall.tell().await;
+        hall
+    }
+
+    /// Every device reads what it is owed.
+    async fn tell(&mut self) {
+        let ids: Vec<DeviceId> = self
+            .world
+            .devices
+            .iter()
+            .map(|device| device.row.id)
+            .collect();
+        for (id, messages) in self
+            .world
+            .fleet
+            .owed_many(&ids, self.world.now)
+            .await
+            .unwrap()
+        {
+            let index = ids.iter().position(|other| *other == id).unwrap();
+            for message in messages {
+                let sealed = Sealed::parse(&message).unwrap();
+                let key = &self.world.devices[index].row.key;
+                let envelope = sealed.open(key, Direction::Down).unwrap();
+                if let Ok(Downlink::Task(task)) = Downlink::decode(envelope.body) {
+                    self.tasks[index] = Some(task);
+                }
+            }
+        }
+    }
+
+    /// A day's report of a device whose first channel has moved.
+    fn report(&mut self, index: usize, shift: f64) -> Vec<u8> {
+        let task = self.tasks[index].expect("it was told");
+        let device = &mut self.world.devices[index];
+        let values: Vec<f64> = (0..8)
+            .map(|value| f64::from(u8::from(value == 0)) * shift + 0.1 * device.noise.next())
+            .collect();
+        let masks = self
+            .helper
+            .helper
+            .mask_key(device.row.id)
+            .masks(&task, device.sequence + 1);
+        let values = quantize(&task, values.into_iter()).unwrap();
+        let mut out = [0; 64];
+        let flags = Flags::default().with_privacy_class(3);
+        let len = MaskedReport::encode(&task, flags, values, masks, &mut out).unwrap();
+        device.seal(&out[..len])
+    }
+
+    /// Every device reports once a day later, and the fleet turns.
+    async fn day(&mut self, shift: f64) -> Vec<Event> {
+        let reports: Vec<Vec<u8>> = (0..self.tasks.len())
+            .map(|index| self.report(index, shift))
+            .collect();
+        self.world.now = self.world.now.plus_ms(DAY);
+        self.world.send(&reports).await;
+        self.world.fleet.turn(self.world.now).await.unwrap()
+    }
+}
+
+fn hello() -> Vec<u8> {
+    let hello = Hello {
+        boot_count: 1,
+        sequence: 1,
+        arena_bytes: 64,
+        slot_bytes: 4096,
+        board: "esp-eye",
+        trust: Some(Trust {
+            key_set: 1,
+            features: Features::STATEMENTS.with(Features::MASKS),
+        }),
+    };
+    let mut out = vec![0; 64];
+    let len = Frame::Hello(hello).encode(&mut out).unwrap();
+    out.truncate(len);
+    out
+}
+
+fn judged(events: &[Event]) -> Vec<u32> {
+    let counts = events.iter().filter_map(|event| match event {
+        Event::SumJudged { device_count, .. } => Some(*device_count),
+        _ => None,
+    });
+    counts.collect()
+}
+
+#[tokio::test]
+async fn a_fleet_that_moves_is_seen_in_sums_alone() {
+    let mut hall = Hall::new(25, 0.0).await;
+    for day in 0..20 {
+        let events = hall.day(0.0).await;
+        // A sum closes when a device comes a second time.
+        assert_eq!(
+            judged(&events),
+            if day == 0 { vec![] } else { vec![25] },
+            "day {day}"
+        );
+        assert!(
+            !events
+                .iter()
+                .any(|event| matches!(event, Event::AlertRaised(_))),
+            "day {day}"
+        );
+    }
+    let mut delay = 0;
+    loop {
+        delay += 1;
+        assert!(delay < 4, "it is seen within three days");
+        let events = hall.day(0.3).await;
+        if events
+            .iter()
+            .any(|event| matches!(event, Event::AlertRaised(_)))
+        {
+            break;
+        }
+    }
+    let device = hall.world.devices[3].row.id;
+    let paid = privacy::paid(&hall.world.fleet.db, device).await.unwrap();
+    assert_eq!(
+        (paid[0].purpose.as_str(), paid[0].micro_rho),
+        ("monitoring", 0)
+    );
+    assert_eq!(paid[0].budget_class, 3);
+}
+
+#[tokio::test]
+async fn what_devices_pay_is_mirrored() {
+    let mut hall = Hall::new(20, 20.0).await;
+    assert_eq!(hall.tasks[0].unwrap().cost(), 1_250);
+    for _ in 0..3 {
+        hall.day(0.0).await;
+    }
+    let device = hall.world.devices[3].row.id;
+    let paid = privacy::paid(&hall.world.fleet.db, device).await.unwrap();
+    assert_eq!(paid[0].micro_rho, 3 * 1_250);
+    // What the device itself says of its budget counts, whatever the server has added up.
+    let spent = Alarm {
+        flags: Flags::default().with_privacy_class(1),
+        moved: None,
+    };
+    let mut out = [0; 3];
+    Frame::Alarm(spent).encode(&mut out).unwrap();
+    let heartbeat = hall.world.devices[3].seal(&out);
+    hall.world.send(&[heartbeat]).await;
+    let paid = privacy::paid(&hall.world.fleet.db, device).await.unwrap();
+    assert_eq!((paid[0].budget_class, paid[0].micro_rho), (1, 3 * 1_250));
+    // A new period begins anew.
+    hall.world.now = hall.world.now.plus_ms(30 * DAY);
+    hall.day(0.0).await;
+    let paid = privacy::paid(&hall.world.fleet.db, device).await.unwrap();
+    assert_eq!(paid[0].micro_rho, 1_250);
+}
+
+#[tokio::test]
+async fn while_the_helper_is_away_reports_wait_and_none_is_lost() {
+    let mut hall = Hall::new(22, 0.0).await;
+    hall.helper.is_away.store(true, Ordering::Relaxed);
+    for _ in 0..5 {
+        assert!(judged(&hall.day(0.0).await).is_empty());
+    }
+    let open = privacy::open_sums(&hall.world.fleet.db).await.unwrap();
+    assert_eq!(open.len(), 4);
+    assert!(open[0].problem.contains("no route"), "{open:?}");
+    hall.helper.is_away.store(false, Ordering::Relaxed);
+    let events = hall.world.fleet.turn(hall.world.now).await.unwrap();
+    assert_eq!(judged(&events), [22; 4]);
+    // The fifth day's reports are alone, and are closed by time.
+    hall.world.now = hall.world.now.plus_ms(DAY + HOUR);
+    let events = hall.world.fleet.turn(hall.world.now).await.unwrap();
+    assert_eq!(judged(&events), [22]);
+    assert!(
+        privacy::waiting(&hall.world.fleet.db)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+}
+
+#[tokio::test]
+async fn too_few_devices_are_never_asked_for() {
+    let mut hall = Hall::new(19, 0.0).await;
+    for _ in 0..6 {
+        assert!(judged(&hall.day(0.0).await).is_empty());
+    }
+    assert!(
+        privacy::open_sums(&hall.world.fleet.db)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    let mut dropped = None;
+    for _ in 0..3 {
+        for event in hall.day(0.0).await {
+            if let Event::SumDropped {
+                device_count,
+                device_count_min,
+                ..
+            } = event
+            {
+                dropped = Some((device_count, device_count_min));
+            }
+        }
+    }
+    assert_eq!(dropped, Some((19, 20)), "and it is said");
+}
+
+#[tokio::test]
+async fn a_report_played_again_counts_once() {
+    let mut hall = Hall::new(20, 0.0).await;
+    let reports: Vec<Vec<u8>> = (0..20).map(|index| hall.report(index, 0.2)).collect();
+    hall.world.send(&reports).await;
+    hall.world.send(&reports).await;
+    let waiting = privacy::waiting(&hall.world.fleet.db).await.unwrap();
+    assert_eq!((waiting[0].report_count, waiting[0].device_count), (20, 20));
+    // One of another shape, or by another task, is not taken.
+    let task = Task {
+        number: 1,
+        ..hall.tasks[0].unwrap()
+    };
+    hall.tasks[0] = Some(task);
+    let strange = hall.report(0, 0.0);
+    hall.world.send(&[strange]).await;
+    let waiting = privacy::waiting(&hall.world.fleet.db).await.unwrap();
+    assert_eq!(waiting[0].report_count, 20);
+}
+
+#[tokio::test]
+async fn a_device_that_has_booted_is_told_again() {
+    let mut hall = Hall::new(20, 0.0).await;
+    assert!(hall.tasks.iter().all(Option::is_some));
+    hall.tasks = vec![None; 20];
+    hall.tell().await;
+    assert!(hall.tasks.iter().all(Option::is_none), "it was told");
+    let again = hall.world.devices[7].seal(&hello());
+    hall.world.send(&[again]).await;
+    hall.world.now = hall.world.now.plus_ms(HOUR);
+    hall.tell().await;
+    let told: Vec<usize> = (0..20)
+        .filter(|index| hall.tasks[*index].is_some())
+        .collect();
+    assert_eq!(told, [7]);
+}
+
+fn task(noise_tenths: u16) -> Task {
+    Task {
+        purpose: Purpose::Monitoring,
+        number: 3,
+        model: ModelId(9),
+        ring_bits: 13,
+        norm_max: 15,
+        clip: 0.53,
+        noise_tenths,
+    }
+}
+
+fn request(devices: impl IntoIterator<Item = u64>, sequence: u32, noise_tenths: u16) -> SumRequest {
+    SumRequest {
+        task: task(noise_tenths),
+        value_count: 22,
+        reports: devices
+            .into_iter()
+            .map(|device| (DeviceId(device), sequence))
+            .collect(),
+    }
+}
+
+fn helper(folder: &std::path::Path) -> Helper {
+    Helper::open(folder, &[5; 32], 0).unwrap()
+}
+
+#[test]
+fn the_helper_tells_the_sum_of_masks() {
+    let folder = tempfile::tempdir().unwrap();
+    let helper = helper(folder.path());
+    let sums = helper.sum(&request(0..30, 4, 0)).unwrap();
+    let mut expected = vec![0_u32; 22];
+    for device in 0..30 {
+        let masks = helper.mask_key(DeviceId(device)).masks(&task(0), 4);
+        for (sum, mask) in expected.iter_mut().zip(masks) {
+            *sum = (*sum + mask) % (1 << 13);
+        }
+    }
+    assert_eq!(sums, expected);
+    // With noise it is another, by about twenty times the longest report.
+    let noisy = helper.sum(&request(0..30, 5, 200)).unwrap();
+    let mut exact = [0_u32; 22];
+    for device in 0..30 {
+        let masks = helper.mask_key(DeviceId(device)).masks(&task(200), 5);
+        exact
+            .iter_mut()
+            .zip(masks)
+            .for_each(|(sum, mask)| *sum = sum.wrapping_add(mask));
+    }
+    let noise: Vec<i64> = exact
+        .iter()
+        .zip(&noisy)
+        .map(|(exact, noisy)| task(200).signed(exact.wrapping_sub(*noisy)))
+        .collect();
+    let spread = (noise.iter().map(|x| x * x).sum::<i64>() as f64 / 22.0).sqrt();
+    assert!((150.0..500.0).contains(&spread), "{noise:?}");
+}
+
+#[test]
+fn the_helper_refuses_what_would_come_down_to_few() {
+    let folder = tempfile::tempdir().unwrap();
+    let helper = helper(folder.path());
+    assert_eq!(
+        helper.sum(&request(0..19, 1, 0)),
+        Err(Denied::TooFew { found: 19 })
+    );
+    let mut twice = request(0..20, 1, 0);
+    twice.reports[7] = (DeviceId(3), 2);
+    assert_eq!(helper.sum(&twice), Err(Denied::Twice(DeviceId(3))));
+    let first = helper.sum(&request(0..40, 1, 200)).unwrap();
+    // The same again, in another order: the answer may have been lost. Its noise is the same, too.
+    let mut again = request(0..40, 1, 200);
+    again.reports.reverse();
+    assert_eq!(helper.sum(&again), Ok(first));
+    // One fewer, one more, or twenty others: differences with the first are of few, or can be put together of many.
+    for other in [
+        request(0..39, 1, 200),
+        request(0..41, 1, 200),
+        request(20..60, 1, 200),
+        request(0..40, 1, 0),
+    ] {
+        assert!(matches!(helper.sum(&other), Err(Denied::Answered { .. })));
+    }
+    // What is not in any sum yet may still come.
+    helper.sum(&request(40..60, 1, 200)).unwrap();
+    // An older report than one that is summed is lost.
+    let mut late = request(100..120, 5, 200);
+    helper.sum(&late).unwrap();
+    late.reports
+        .iter_mut()
+        .for_each(|(_, sequence)| *sequence = 4);
+    assert!(matches!(helper.sum(&late), Err(Denied::Answered { .. })));
+}
+
+/// Four sets of which any two differ by forty devices come down to one device: a rule for pairs alone is not enough.
+#[test]
+fn sums_that_differ_by_many_cannot_be_put_together() {
+    let (a, b, c, d, victim) = (0..20, 20..40, 40..60, 60..80, 99_u64);
+    let set = |parts: &[std::ops::Range<u64>], one: Option<u64>| -> HashSet<u64> {
+        parts.iter().cloned().flatten().chain(one).collect()
+    };
+    let sets = [
+        set(&[a.clone(), b.clone()], Some(victim)),
+        set(&[a, c.clone()], None),
+        set(&[c, d.clone()], None),
+        set(&[d, b], None),
+    ];
+    for (index, one) in sets.iter().enumerate() {
+        for other in &sets[index + 1..] {
+            assert!(one.symmetric_difference(other).count() >= 20);
+        }
+    }
+    let mut left = std::collections::BTreeMap::new();
+    for (index, set) in sets.iter().enumerate() {
+        for device in set {
+            *left.entry(*device).or_insert(0) += if index % 2 == 0 { 1 } else { -1 };
+        }
+    }
+    left.retain(|_, weight| *weight != 0);
+    assert_eq!(left.into_iter().collect::<Vec<_>>(), [(victim, 1)]);
+    let folder = tempfile::tempdir().unwrap();
+    let helper = helper(folder.path());
+    let answers = sets
+        .iter()
+        .map(|set| helper.sum(&request(set.iter().copied(), 1, 0)))
+        .filter(Result::is_ok)
+        .count();
+    // The first, and the one that shares nothing with it.
+    assert_eq!(answers, 2);
+}
+
+#[test]
+fn a_ring_that_could_overflow_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let helper = helper(folder.path());
+    let found = 120;
+    assert_eq!(
+        helper.sum(&request(0..120, 1, 200)),
+        Err(Denied::Overflow {
+            found,
+            ring_bits: 13
+        }),
+    );
+    assert!(helper.sum(&request(0..120, 1, 0)).is_ok());
+}
+
+#[test]
+fn what_was_answered_is_known_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = helper(folder.path()).sum(&request(0..30, 7, 200)).unwrap();
+    {
+        let at_work = helper(folder.path());
+        let error = Helper::open(folder.path(), &[5; 32], 0).unwrap_err();
+        assert!(error.to_string().contains("another helper"), "{error}");
+        // A device's key can be had all the same.
+        let key = mask_key(folder.path(), DeviceId(4)).unwrap();
+        assert_eq!(key, Some(at_work.mask_key(DeviceId(4))));
+    }
+    for _ in 0..3 {
+        // The second time what it reads is what the first one came to.
+        let helper = helper(folder.path());
+        assert_eq!(helper.sum(&request(0..30, 7, 200)), Ok(first.clone()));
+        assert!(matches!(
+            helper.sum(&request(0..29, 7, 200)),
+            Err(Denied::Answered { .. })
+        ));
+    }
+    let path = folder.path().join("answers.log");
+    let log = std::fs::read_to_string(&path).unwrap();
+    // A line that a crash cut short was never answered; one that is none of the helper's stops it.
+    std::fs::write(&path, format!("{log}answered 00")).unwrap();
+    assert!(helper(folder.path()).sum(&request(0..30, 8, 200)).is_ok());
+    let log = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, format!("nonsense\n{log}")).unwrap();
+    let error = Helper::open(folder.path(), &[5; 32], 0).unwrap_err();
+    assert!(error.to_string().contains("line 1"), "{error}");
+}
+
+#[test]
+fn a_helper_has_a_floor_of_noise_and_a_key_that_others_may_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let helper = Helper::open(folder.path(), &[5; 32], 200).unwrap();
+    assert_eq!(
+        helper.sum(&request(0..30, 1, 199)),
+        Err(Denied::TooLittleNoise {
+            found: 199,
+            least: 200
+        })
+    );
+    assert!(helper.sum(&request(0..30, 1, 200)).is_ok());
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = folder.path().join("helper.key");
+        assert_eq!(
+            std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(Helper::open(folder.path(), &[5; 32], 0).is_err());
+    }
+}

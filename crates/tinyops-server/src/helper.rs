@@ -1,0 +1,228 @@
+//! The listener of a helper: a process of its own, which shares neither memory nor disk with a server.
+//!
+//! | call | answer |
+//! |---|---|
+//! | `GET /healthz` | that it is there |
+//! | `POST /v1/sum` | the sum of the masks of the reports that are named (`docs/formats/masked.md`) |
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tinyops_fleet::helper::{Denied, Helper, SumRequest};
+use tinyops_store::{Digest, Timestamp};
+use tinyops_wire::mask::{TASK_BYTES, Task};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tracing::{info, warn};
+
+use crate::serve::{ServeError, address, bind, listen_error};
+use crate::tls::{Certificate, TlsFiles, TlsListener};
+
+/// Bytes of a request: a million devices by name.
+const REQUEST_BYTES_MAX: usize = 48 * 1024 * 1024;
+
+/// What a helper's listener needs.
+#[derive(Debug)]
+pub struct HelperConfig {
+    /// Where HTTP listens; port 0 takes any free one.
+    pub http: SocketAddr,
+    /// Who answers.
+    pub helper: Helper,
+    /// The token that the server shows.
+    pub token: String,
+    /// Makes the listener speak TLS.
+    pub tls: Option<TlsFiles>,
+    /// What time it is, for the certificate.
+    pub now: Timestamp,
+}
+
+/// A helper at work. Dropping it stops it without waiting.
+#[derive(Debug)]
+pub struct HelperRunning {
+    /// Where HTTP listens.
+    pub http: SocketAddr,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+/// What is asked.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SumQuestion {
+    /// The task's bytes as hex.
+    pub task: String,
+    /// Numbers of each report.
+    pub values: usize,
+    /// Device and number of the envelope of each report.
+    pub reports: Vec<(String, u32)>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    helper: Helper,
+    /// A digest takes the same time to compare wherever the first difference is known to nobody.
+    token: Digest,
+}
+
+impl SumQuestion {
+    /// A request as it goes over HTTP.
+    pub fn of(request: &SumRequest) -> SumQuestion {
+        let hex = |bytes: [u8; TASK_BYTES]| bytes.map(|byte| format!("{byte:02x}")).concat();
+        SumQuestion {
+            task: hex(request.task.encode()),
+            values: request.value_count,
+            reports: request
+                .reports
+                .iter()
+                .map(|(device, sequence)| (device.to_string(), *sequence))
+                .collect(),
+        }
+    }
+
+    fn read(&self) -> Result<SumRequest, &'static str> {
+        let task = read_hex(&self.task).and_then(|bytes| Task::decode(&bytes));
+        let reports = self.reports.iter();
+        let reports = reports
+            .map(|(device, sequence)| {
+                Ok((
+                    device.parse().map_err(|_| "a device has 16 hex digits")?,
+                    *sequence,
+                ))
+            })
+            .collect::<Result<_, &'static str>>()?;
+        Ok(SumRequest {
+            task: task.ok_or("the task is none: 32 hex digits of docs/formats/masked.md")?,
+            value_count: self.values,
+            reports,
+        })
+    }
+}
+
+fn read_hex(text: &str) -> Option<[u8; TASK_BYTES]> {
+    let mut bytes = [0; TASK_BYTES];
+    if text.len() != 2 * TASK_BYTES || !text.is_ascii() {
+        return None;
+    }
+    for (index, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[2 * index..][..2], 16).ok()?;
+    }
+    Some(bytes)
+}
+
+/// Starts the listener.
+///
+/// # Errors
+/// [`ServeError`]; nothing is left running then.
+pub async fn serve_helper(config: HelperConfig) -> Result<HelperRunning, ServeError> {
+    let tls = config.tls.as_ref();
+    let tls = tls.map(|files| Certificate::open(files, config.now));
+    let tls = tls.transpose()?.map(|(_, tls)| tls);
+    let listener = bind("HTTP", config.http).await?;
+    let http = address("HTTP", config.http, &listener)?;
+    let router = router(config.helper, &config.token);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let until = async {
+        let _ = stopped.await;
+    };
+    let task = match tls {
+        None => tokio::spawn(async move {
+            let _ = axum::serve(listener, router)
+                .with_graceful_shutdown(until)
+                .await;
+        }),
+        Some(tls) => {
+            let listener = TlsListener::new(listener, tls)
+                .map_err(|source| listen_error("HTTP", config.http, source))?;
+            tokio::spawn(async move {
+                let _ = axum::serve(listener, router)
+                    .with_graceful_shutdown(until)
+                    .await;
+            })
+        }
+    };
+    info!(%http, "the helper is ready");
+    Ok(HelperRunning { http, stop, task })
+}
+
+/// The helper's routes without a socket.
+fn router(helper: Helper, token: &str) -> Router {
+    let shared = Shared {
+        helper,
+        token: Digest::of(token.as_bytes()),
+    };
+    Router::new()
+        .route("/healthz", get(async || Json(json!({ "status": "ok" }))))
+        .route("/v1/sum", post(sum))
+        .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
+        .with_state(Arc::new(shared))
+}
+
+async fn sum(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+    question: Result<Json<SumQuestion>, axum::extract::rejection::JsonRejection>,
+) -> Response {
+    let shown = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.strip_prefix("Bearer "));
+    if shown.map(|token| Digest::of(token.as_bytes())) != Some(shared.token) {
+        return refuse(
+            StatusCode::UNAUTHORIZED,
+            "token",
+            "show the helper's server token as a bearer token",
+        );
+    }
+    let request = match question {
+        Ok(Json(question)) => match question.read() {
+            Ok(request) => request,
+            Err(problem) => return refuse(StatusCode::BAD_REQUEST, "malformed", problem),
+        },
+        Err(rejection) => {
+            return refuse(StatusCode::BAD_REQUEST, "malformed", &rejection.body_text());
+        }
+    };
+    // Masks of many devices take a while, and the log waits for the disk.
+    let answer = tokio::task::spawn_blocking(move || {
+        let answer = shared.helper.sum(&request);
+        (answer, request.reports.len())
+    });
+    match answer.await {
+        Ok((Ok(masks), devices)) => {
+            info!(devices, "answered a sum");
+            Json(json!({ "masks": masks })).into_response()
+        }
+        Ok((Err(denied), devices)) => {
+            warn!(devices, %denied, "refused a sum");
+            let status = match denied {
+                Denied::Log(_) => StatusCode::SERVICE_UNAVAILABLE,
+                _ => StatusCode::CONFLICT,
+            };
+            refuse(status, denied.word(), &denied.to_string())
+        }
+        Err(_) => refuse(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "failed",
+            "the sum could not be made",
+        ),
+    }
+}
+
+fn refuse(status: StatusCode, code: &str, problem: &str) -> Response {
+    (status, Json(json!({ "code": code, "problem": problem }))).into_response()
+}
+
+impl HelperRunning {
+    /// Lets calls that have begun end, and stops.
+    pub async fn stop(self) {
+        let _ = self.stop.send(());
+        let _ = self.task.await;
+    }
+}
