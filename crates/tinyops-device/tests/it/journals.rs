@@ -120,7 +120,7 @@ fn a_journal_of_version_1_is_read_and_gone_on_with() {
     let versions = journal
         .chunks(128)
         .filter(|place| place.starts_with(b"TOPJ"));
-    assert!(versions.clone().all(|place| place[4] == 4));
+    assert!(versions.clone().all(|place| place[4] == 5));
     assert!(versions.count() > 2);
 }
 
