@@ -103,6 +103,7 @@ async fn app(folder: &std::path::Path, now: &Arc<AtomicI64>) -> App {
         key_folder: None,
         admin_token: PathBuf::new(),
         tls: None,
+        helper: None,
         loops: Loops::default(),
     };
     let door = Door {
