@@ -67,17 +67,6 @@ pub async fn of_device(
         .collect()
 }
 
-/// The newest reports of all devices, newest first.
-pub async fn list(on: &impl Read, limit: u32) -> Result<Vec<Report>, StoreError> {
-    let sql =
-        "SELECT device, seq, model_id, received_at, frame FROM reports ORDER BY id DESC LIMIT $1";
-    on.query(sql, values![limit])
-        .await?
-        .into_iter()
-        .map(read)
-        .collect()
-}
-
 /// How many reports are stored.
 pub async fn count(on: &impl Read) -> Result<i64, StoreError> {
     match on.query_one("SELECT COUNT(*) FROM reports", vec![]).await? {

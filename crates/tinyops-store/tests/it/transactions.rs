@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 use tinyops_store::rollout::{self, RolloutState};
 use tinyops_store::run::{self, NewRun, RunState};
-use tinyops_store::{Db, DeviceId, Digest, StoreError, Timestamp, audit};
+use tinyops_store::{Db, DeviceId, Digest, StoreError, Timestamp, audit, report};
 
 use crate::backend::on_every_backend;
 
@@ -220,7 +220,9 @@ async fn records_of_older_schemas_are_read() {
              INSERT INTO rollouts (model, version, cohort, state, plan, reason, created_at, changed_at, revision)
              VALUES ('fan', 1, 'hall', 'done', '{{}}', '{{}}', 5, 5, 1), ('fan', 2, NULL, 'full', '{{}}', '{{}}', 5, 5, 1);
              INSERT INTO rollout_members (rollout_id, device, delivery, target, changed_at, detail)
-             VALUES (1, 7, 'confirmed', 1, 5, '{{}}'), (2, 7, 'offered', 2, 5, '{{}}'), (1, 8, 'confirmed', 1, 5, '{{}}');"
+             VALUES (1, 7, 'confirmed', 1, 5, '{{}}'), (2, 7, 'offered', 2, 5, '{{}}'), (1, 8, 'confirmed', 1, 5, '{{}}');
+             INSERT INTO reports (device, seq, model_id, received_at, frame)
+             VALUES (7, 2, 9, 6, x'02'), (8, 1, 9, 6, x'08'), (7, 1, 9, 5, x'01');"
         ))
         .unwrap();
     drop(connection);
@@ -231,6 +233,13 @@ async fn records_of_older_schemas_are_read() {
         (RunState::Running, RunState::Interrupted)
     );
     assert_eq!((run.owner, run.lease_until), (None, None));
+    let reports = report::of_device(&db, DeviceId(7), 9).await.unwrap();
+    let told: Vec<_> = reports
+        .into_iter()
+        .map(|report| (report.seq, report.frame))
+        .collect();
+    assert_eq!(told, [(2, vec![2]), (1, vec![1])]);
+    assert_eq!(report::count(&db).await.unwrap(), 3);
     // A rollout from before selectors is for its cohort; a device listens to its newest one alone.
     let [second, first] = rollout::list(&db, 9).await.unwrap().try_into().unwrap();
     assert_eq!(
