@@ -3,6 +3,7 @@
 
 mod judge;
 mod member;
+mod shadow;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -13,6 +14,7 @@ use tinyops_store::{DeviceId, Json, ModelId, Timestamp};
 
 pub use judge::{Finding, Look};
 pub use member::{Member, Sample, Watch, Word};
+pub use shadow::{Beside, Said, Tally};
 
 use crate::plan::{Install, Plan, Strategy};
 
@@ -56,6 +58,12 @@ pub struct Progress {
     pub findings: Vec<Finding>,
     /// How the evidence went: answers so far, and each metric's evidence in units of its limit.
     pub looks: Vec<Look>,
+    /// Whether the shadow phase is over.
+    pub is_shadowed: bool,
+    /// What the devices of the shadow phase show together.
+    pub shadow: Option<Tally>,
+    /// The findings at the end of the shadow phase.
+    pub shadow_findings: Vec<Finding>,
 }
 
 impl Default for Progress {
@@ -70,6 +78,9 @@ impl Default for Progress {
             judged: Vec::new(),
             findings: Vec::new(),
             looks: Vec::new(),
+            is_shadowed: false,
+            shadow: None,
+            shadow_findings: Vec::new(),
         }
     }
 }
@@ -89,6 +100,8 @@ pub enum Event {
         capsule: ModelId,
         /// What it runs.
         before: Option<ModelId>,
+        /// Whether it can score windows with a candidate beside that.
+        can_shadow: bool,
     },
     /// A device matches no more, may speak no more, or went to another rollout.
     Left(DeviceId),
@@ -123,6 +136,13 @@ pub enum Event {
 /// Something to do.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
+    /// Tell a device to fetch the capsule, and to score windows with it beside what it runs.
+    Shadow {
+        /// Which device.
+        device: DeviceId,
+        /// Which capsule.
+        capsule: ModelId,
+    },
     /// Tell a device to fetch the capsule and keep it.
     Fetch {
         /// Which device.
@@ -202,7 +222,14 @@ impl State {
                 stratum,
                 capsule,
                 before,
-            } => self.join(device, stratum, capsule, before, now),
+                can_shadow,
+            } => {
+                let member = Member {
+                    can_shadow,
+                    ..Member::new(stratum, capsule, before, now)
+                };
+                self.join(device, member)
+            }
             Event::Left(device) => self.leave(device, now),
             Event::Heard(device, word) => {
                 if self.phase != RolloutState::Halted
@@ -264,19 +291,10 @@ impl State {
         }
     }
 
-    fn join(
-        &mut self,
-        device: DeviceId,
-        stratum: String,
-        capsule: ModelId,
-        before: Option<ModelId>,
-        now: Timestamp,
-    ) -> Vec<Action> {
+    fn join(&mut self, device: DeviceId, member: Member) -> Vec<Action> {
         let is_open = matches!(self.phase, RolloutState::Running | RolloutState::Paused);
         if is_open {
-            self.members
-                .entry(device)
-                .or_insert_with(|| Member::new(stratum, capsule, before, now));
+            self.members.entry(device).or_insert(member);
         }
         Vec::new()
     }
@@ -307,6 +325,9 @@ impl State {
         self.progress.is_open = is_open;
         for member in self.members.values_mut() {
             member.pass_time(&self.plan, is_open, now);
+        }
+        if let Some(shadow) = self.plan.shadow.clone().filter(|_| self.is_shadowing()) {
+            return self.tick_shadow(&shadow, now);
         }
         let end = self.wave_end(now);
         if let Some(reason) = self.judge(end.is_some()) {
@@ -377,6 +398,8 @@ impl State {
                     });
                 }
                 Delivery::Failed | Delivery::Reverted => member.target = None,
+                // It has installed nothing: it is told to let go when it says that it scores with it.
+                Delivery::Shadowing => member.go(Delivery::Control, None, now),
                 Delivery::Control | Delivery::Recalled | Delivery::Left => {}
             }
         }
@@ -433,7 +456,7 @@ impl State {
             let order = (self.order(*device), *device);
             match member.delivery {
                 Delivery::Control => waiting.push(order),
-                Delivery::Left => {}
+                Delivery::Left | Delivery::Shadowing => {}
                 _ => exposed.push(order),
             }
         }
@@ -631,7 +654,10 @@ impl State {
     pub fn counts(&self, now: Timestamp) -> Counts {
         let mut counts = Counts::default();
         for member in self.members.values() {
-            let is_exposed = !matches!(member.delivery, Delivery::Control | Delivery::Left);
+            let is_exposed = !matches!(
+                member.delivery,
+                Delivery::Control | Delivery::Left | Delivery::Shadowing
+            );
             counts.exposed += u32::from(is_exposed);
             let is_measured = |watch: &Watch| watch.since.is_some() && watch.ended.is_none();
             let is_control = member.delivery == Delivery::Control;
@@ -647,7 +673,7 @@ impl State {
                     counts.ready += u32::from(member.is_ready(&self.plan));
                 }
                 Delivery::Failed | Delivery::Reverted | Delivery::Silent => counts.troubled += 1,
-                Delivery::Control | Delivery::Left | Delivery::Recalled => {}
+                Delivery::Control | Delivery::Left | Delivery::Recalled | Delivery::Shadowing => {}
             }
         }
         counts

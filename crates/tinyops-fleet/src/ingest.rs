@@ -10,7 +10,8 @@ use tinyops_store::outcome::Outcome;
 use tinyops_store::presence::Presence;
 use tinyops_store::report::Report;
 use tinyops_store::{
-    DeviceId, DeviceKey, Timestamp, Tx, device, hello, intake_log, outcome, presence, report,
+    DeviceId, DeviceKey, ModelId, Timestamp, Tx, device, hello, intake_log, outcome, presence,
+    report,
 };
 use tinyops_wire::block::BlockRequest;
 use tinyops_wire::envelope::Direction;
@@ -200,6 +201,15 @@ impl Fleet {
         self.follow_updates(&tx, &batch.observations, now).await?;
         events.extend(self.collect(&tx, &batch.observations, now).await?);
         self.answer_requests(&tx, &batch, &mut verdicts).await?;
+        let shadows = batch
+            .shadows
+            .iter()
+            .filter_map(|(index, device, candidate)| {
+                let stream = batch.streams.get(device)?;
+                Some((*index, &stream.device, *candidate))
+            });
+        self.answer_shadows(&tx, &shadows.collect::<Vec<_>>(), &mut verdicts)
+            .await?;
         let presences: Vec<Presence> = batch
             .streams
             .values()
@@ -319,6 +329,8 @@ struct Batch<'a> {
     /// Authentic frames that came in order, with their devices as they were read.
     observations: Vec<Observation<'a>>,
     requests: Vec<(usize, DeviceId, BlockRequest)>,
+    /// Candidates that devices say they score windows with.
+    shadows: Vec<(usize, DeviceId, ModelId)>,
 }
 
 /// One device of a batch.
@@ -374,6 +386,7 @@ impl<'a> Batch<'a> {
             outcomes: Vec::new(),
             observations: Vec::new(),
             requests: Vec::new(),
+            shadows: Vec::new(),
         })
     }
 
@@ -455,6 +468,12 @@ impl<'a> Batch<'a> {
                 });
                 self.reports_fresh.push(fresh);
             }
+        }
+        if let Frame::Shadow(report) = frame
+            && fresh
+        {
+            let told = index.map(|index| (index, envelope.device, report.model));
+            self.shadows.extend(told);
         }
         if let Frame::Outcome(judged) = frame {
             // Their key is the report's number, so a late or repeated one counts once.

@@ -26,7 +26,7 @@ use crate::fleet::{CACHED_MAX, lock};
 use crate::masked::mark_told;
 use crate::plan::Plan;
 use crate::round::{mark_cleared, wire_round};
-use crate::{Fleet, FleetError};
+use crate::{Fleet, FleetError, Verdict};
 
 /// How devices are told what they are owed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -79,6 +79,8 @@ enum Debt {
     KeySet(u32),
     /// The capsule, to be fetched and kept.
     Hold(ModelId),
+    /// The capsule, to be fetched and kept, and to score so many windows beside what runs.
+    Shadow(ModelId, u16),
     Offer(ModelId),
     Revert,
     Forget(RoundId),
@@ -225,13 +227,20 @@ impl Fleet {
         Ok(match (member.delivery, member.target) {
             (Delivery::Recalled, _) => {
                 // Only what this rollout brought is taken back; a device that went on to something else is let be.
-                let bad: Option<ModelId> = member.detail["capsule"]
-                    .as_str()
-                    .and_then(|text| text.parse().ok());
+                let bad = capsule_of(member);
                 let running = presence::get(&self.db, member.device)
                     .await?
                     .and_then(|presence| presence.model);
                 (running.is_some() && running == bad).then_some(Debt::Revert)
+            }
+            // It is told until it says that it scores.
+            (Delivery::Shadowing, _) if offers != Offers::None => {
+                let shadow = &member.detail["shadow"];
+                let windows = shadow["wanted"].as_u64().unwrap_or(0) as u16;
+                let is_scoring = shadow["since"].is_i64();
+                capsule_of(member)
+                    .filter(|_| !is_scoring && windows > 0)
+                    .map(|capsule| Debt::Shadow(capsule, windows))
             }
             // One that cannot keep it is told when it may install it.
             (Delivery::Fetching, Some(target)) if offers != Offers::None => {
@@ -298,7 +307,8 @@ impl Fleet {
         }
         let hello = hello::get(tx, device).await?;
         for member in rollout::of_device(tx, device).await? {
-            let Some(target) = member.target else {
+            let shadowed = capsule_of(&member).filter(|_| member.delivery == Delivery::Shadowing);
+            let Some(target) = member.target.or(shadowed) else {
                 continue;
             };
             let Some(row) = capsule::get(tx, target).await? else {
@@ -334,9 +344,10 @@ impl Fleet {
     ) -> Result<Vec<Vec<u8>>, FleetError> {
         let message = match debt {
             Debt::KeySet(_) => return self.seal_key_set(tx, device).await,
-            Debt::Offer(target) | Debt::Hold(target) => {
+            Debt::Offer(target) | Debt::Hold(target) | Debt::Shadow(target, _) => {
                 let when = match debt {
                     Debt::Hold(_) => When::Later,
+                    Debt::Shadow(_, windows) => When::Shadow { windows },
                     _ => When::AtOnce,
                 };
                 return match capsule::get(tx, target).await? {
@@ -415,6 +426,32 @@ impl Fleet {
         Ok(vec![seal_as(device, counter, &Downlink::Offer(offer))])
     }
 
+    /// Tells devices to let go of candidates that they score windows with and that nobody wants any more. They are told
+    /// whenever they say so, so that one that misses it once is told again.
+    pub(crate) async fn answer_shadows(
+        &self,
+        tx: &Tx,
+        shadows: &[(usize, &Device, ModelId)],
+        verdicts: &mut [Verdict],
+    ) -> Result<(), FleetError> {
+        for (index, device, candidate) in shadows {
+            let mut is_wanted = false;
+            for member in rollout::of_device(tx, device.id).await? {
+                let is_of_it = capsule_of(&member) == Some(*candidate);
+                if is_wanted || !is_of_it || member.delivery == Delivery::Left {
+                    continue;
+                }
+                let rollout = rollout::get(tx, member.rollout).await?;
+                is_wanted = rollout.is_some_and(|rollout| rollout.state != RolloutState::Halted);
+            }
+            if !is_wanted {
+                let drop = [Downlink::Command(Command::Drop)];
+                verdicts[*index].down.extend(seal(tx, device, &drop).await?);
+            }
+        }
+        Ok(())
+    }
+
     async fn seal_key_set(&self, tx: &Tx, device: &Device) -> Result<Vec<Vec<u8>>, FleetError> {
         let Some(keys) = self.keys() else {
             return Ok(Vec::new());
@@ -491,6 +528,11 @@ fn seal_as(device: &Device, sequence: u32, message: &Downlink<'_>) -> Vec<u8> {
         .seal(&device.key, &mut out)
         .expect("the room is the body's and the overhead");
     out
+}
+
+/// The capsule that a rollout brings to a device.
+fn capsule_of(member: &Member) -> Option<ModelId> {
+    member.detail["capsule"].as_str()?.parse().ok()
 }
 
 fn hash_of(debts: &[Debt]) -> u64 {

@@ -11,6 +11,8 @@ use crate::window::Windows;
 pub struct Plan {
     /// Who gets it, and when more do.
     pub strategy: Strategy,
+    /// Whether devices score windows with it first, beside what they run; none installs it meanwhile.
+    pub shadow: Option<Shadow>,
     /// Devices of each board that try it first at least.
     pub per_board_min: u32,
     /// Devices that have their offer and have not answered, at most; 0 is no bound. A bad model is on few
@@ -44,6 +46,35 @@ pub struct Plan {
     pub ram_margin: f64,
     /// Share of its memory that a device should not use more of.
     pub ram_share_max: f64,
+}
+
+/// A phase before the first wave: devices score their windows with the candidate too, and answer with what they run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Shadow {
+    /// Share of those devices that can, of each board and cohort.
+    pub share: f64,
+    /// Windows that each of them scores.
+    pub windows: u16,
+    /// How long that may take before those that answered decide alone.
+    pub within_ms: i64,
+    /// Share of a device's windows of which the two may say different things.
+    pub disagreement_max: f64,
+    /// How much lower the candidate's share of right answers may be before it goes no further, however few devices
+    /// there are: 0.1 is ten points. A bare limit, as [`Plan::failure_share_max`] is.
+    pub accuracy_drop_max: f64,
+}
+
+impl Default for Shadow {
+    fn default() -> Shadow {
+        Shadow {
+            share: 1.0,
+            windows: 500,
+            within_ms: 7 * 24 * HOUR_MS,
+            disagreement_max: 0.25,
+            accuracy_drop_max: 0.1,
+        }
+    }
 }
 
 /// Who gets a model, and when more do. All of them draw from one assignment: within each board and cohort, devices
@@ -135,10 +166,12 @@ pub enum Metric {
     Latency,
     /// Most memory in use at once, as a share of what the device has.
     Ram,
+    /// Windows of which the candidate says something else than the model that runs, in the shadow phase alone.
+    Agreement,
 }
 
 /// Every metric with its part of `alpha`: most for what is seen most often and is worst.
-pub const METRICS: [(Metric, f64); 8] = [
+pub const METRICS: [(Metric, f64); 9] = [
     (Metric::Installs, 0.6),
     (Metric::Silence, 0.05),
     (Metric::Restarts, 0.05),
@@ -147,6 +180,17 @@ pub const METRICS: [(Metric, f64); 8] = [
     (Metric::Labels, 0.05),
     (Metric::Latency, 0.05),
     (Metric::Ram, 0.05),
+    (Metric::Agreement, 0.0),
+];
+
+/// The metrics of the shadow phase with their parts of its `alpha`: most for what is paired window by window.
+pub const SHADOW_METRICS: [(Metric, f64); 6] = [
+    (Metric::Installs, 0.2),
+    (Metric::Accuracy, 0.4),
+    (Metric::Agreement, 0.15),
+    (Metric::Confidence, 0.1),
+    (Metric::Labels, 0.1),
+    (Metric::Latency, 0.05),
 ];
 
 const HOUR_MS: i64 = 3_600_000;
@@ -155,6 +199,7 @@ impl Default for Plan {
     fn default() -> Plan {
         Plan {
             strategy: Strategy::Canary { share: 0.1 },
+            shadow: None,
             per_board_min: 1,
             in_flight_max: 0,
             reports: 2,
@@ -241,6 +286,21 @@ impl Plan {
                     )));
                 }
                 positive("the time for a difference", *within_ms)?;
+            }
+        }
+        if let Some(shadow) = &self.shadow {
+            share("the shadow's share", shadow.share)?;
+            share("the shadow's most disagreement", shadow.disagreement_max)?;
+            share(
+                "the shadow's most loss of accuracy",
+                shadow.accuracy_drop_max,
+            )?;
+            positive("the time of the shadow", shadow.within_ms)?;
+            if shadow.windows == 0 {
+                return Err(PlanError(
+                    "the shadow scores 0 windows; a device scores 1 at least, such as 500"
+                        .to_owned(),
+                ));
             }
         }
         if self.install == Install::Window && self.windows.windows.is_empty() {
@@ -372,16 +432,24 @@ impl Metric {
             Metric::Labels => "labels",
             Metric::Latency => "latency",
             Metric::Ram => "ram",
+            Metric::Agreement => "agreement",
         }
     }
 
-    /// Its part of `alpha`.
+    /// Its part of `alpha` in the waves.
     pub fn weight(self) -> f64 {
-        METRICS
-            .iter()
-            .find(|(metric, _)| *metric == self)
-            .map_or(0.0, |(_, weight)| *weight)
+        part_of(&METRICS, self)
     }
+
+    /// Its part of `alpha` in the shadow phase.
+    pub fn shadow_weight(self) -> f64 {
+        part_of(&SHADOW_METRICS, self)
+    }
+}
+
+fn part_of(parts: &[(Metric, f64)], metric: Metric) -> f64 {
+    let found = parts.iter().find(|(other, _)| *other == metric);
+    found.map_or(0.0, |(_, part)| *part)
 }
 
 #[cfg(test)]
@@ -393,6 +461,8 @@ mod tests {
     #[test]
     fn plans_are_read_and_refused() {
         let weights: f64 = METRICS.iter().map(|(_, weight)| weight).sum();
+        assert!((weights - 1.0).abs() < 1e-12);
+        let weights: f64 = SHADOW_METRICS.iter().map(|(_, weight)| weight).sum();
         assert!((weights - 1.0).abs() < 1e-12);
         Plan::default().check().unwrap();
         let written = serde_json::to_value(Plan::default()).unwrap();
@@ -428,6 +498,9 @@ mod tests {
             &json!({"alpha": 0.02, "windows": {"windows": [{"from": "22:00", "to": "05:00"}]}}),
         );
         assert_eq!(changed.unwrap().alpha, 0.02);
+        let shadowed = Plan::default().changed(&json!({"shadow": {"windows": 90}}));
+        let shadow = shadowed.unwrap().shadow.unwrap();
+        assert_eq!((shadow.windows, shadow.share), (90, 1.0));
         let later = Plan::default().changed(&json!({"install": "later"}));
         assert_eq!(later.unwrap().install, Install::Later);
         let night = json!({"windows": [{"from": "22:00", "to": "05:00"}]});
@@ -435,6 +508,18 @@ mod tests {
         assert!(Plan::default().changed(&window).is_ok());
         for (changes, problem) in [
             (json!({"install": "window"}), "no windows"),
+            (json!({"shadow": {"share": 0}}), "the shadow's share is 0"),
+            (json!({"shadow": {"windows": 0}}), "scores 0 windows"),
+            (json!({"shadow": {"windows": 70000}}), "u16"),
+            (
+                json!({"shadow": {"within_ms": 0}}),
+                "the time of the shadow is 0",
+            ),
+            (
+                json!({"shadow": {"disagreement_max": 1.5}}),
+                "most disagreement is 1.5",
+            ),
+            (json!({"shadow": {"days": 3}}), "unknown field `days`"),
             (json!({"install": "soon"}), "unknown variant `soon`"),
             (json!({"latency_margin": -0.1}), "latency_margin is -0.1"),
             (json!({"ram_margin": 11}), "ram_margin is 11"),

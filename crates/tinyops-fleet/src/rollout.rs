@@ -147,7 +147,12 @@ impl Fleet {
         let offered = case
             .actions
             .iter()
-            .filter(|action| matches!(action, Action::Offer { .. } | Action::Fetch { .. }))
+            .filter(|action| {
+                matches!(
+                    action,
+                    Action::Offer { .. } | Action::Fetch { .. } | Action::Shadow { .. }
+                )
+            })
             .count();
         let stage = match is_everyone {
             true => Stage::Production,

@@ -215,8 +215,8 @@ async fn run(
     tinyops_pipeline::run(&workshop, &job, Some(taken.id), &report).await
 }
 
-/// Signs a version and starts its rollout with the fleet's plan. A repair is meant to move the predicted classes, so
-/// that they move does not halt it.
+/// Signs a version and starts its rollout with the fleet's plan. A repair is meant to predict other classes than the
+/// model that has drifted, so that it does does not halt it.
 async fn send_out(
     app: &App,
     name: &str,
@@ -228,7 +228,8 @@ async fn send_out(
     release(&inner.fleet, &keys, name, version, app.now()).await?;
     let mut plan = inner.fleet.policy.rollout.clone();
     if is_repair {
-        plan.halt_on.retain(|metric| *metric != Metric::Labels);
+        plan.halt_on
+            .retain(|metric| !matches!(metric, Metric::Labels | Metric::Agreement));
     }
     let wish = Wish {
         plan: Some(plan),

@@ -67,6 +67,16 @@ pub async fn get(on: &impl Read, device: DeviceId) -> Result<Option<Hello>, Stor
         .transpose()
 }
 
+/// The last hellos of those of many devices that ever said one.
+pub async fn get_many(tx: &Tx, devices: &[DeviceId]) -> Result<Vec<Hello>, StoreError> {
+    let sql = "SELECT device, boot_count, arena_bytes, slot_bytes, key_set, features, at
+               FROM hellos WHERE device = $1";
+    let answers = tx
+        .query_many(sql, devices.iter().map(|id| values![*id]).collect())
+        .await?;
+    answers.into_iter().flatten().map(read).collect()
+}
+
 /// The devices that hold an older key set than the one with this sequence number.
 pub async fn behind(on: &impl Read, key_set: u32) -> Result<Vec<DeviceId>, StoreError> {
     let sql = "SELECT device FROM hellos WHERE key_set < $1 ORDER BY device";

@@ -28,6 +28,8 @@ words! {
     Delivery {
         /// Not offered yet: the control arm.
         Control = "control",
+        /// Is told to fetch it and to score windows with it beside what it runs, or does so: it is not installed.
+        Shadowing = "shadowing",
         /// Is told to fetch it and keep it: it is installed later.
         Fetching = "fetching",
         /// Has it, checked, and waits until it may install it.
@@ -243,14 +245,15 @@ pub async fn target(on: &impl Read, device: DeviceId) -> Result<Option<Member>, 
         .transpose()
 }
 
-/// Members that do not run what they should: their target is not the model they last reported, or they are to go
-/// back to the factory's model and nothing else was told them since.
+/// Members that do not run what they should: their target is not the model they last reported, they are to go back to
+/// the factory's model and nothing else was told them since, or they are to score windows with a candidate.
 pub async fn outstanding(on: &impl Read) -> Result<Vec<Member>, StoreError> {
     let sql = "SELECT m.rollout_id, m.device, m.delivery, m.target, m.changed_at, m.detail
                FROM rollout_members m LEFT JOIN presences p ON p.device = m.device
                WHERE m.target IS NOT NULL AND (p.model_id IS NULL OR p.model_id <> m.target)
                   OR m.target IS NULL AND m.delivery = 'recalled' AND p.model_id IS NOT NULL
                      AND NOT EXISTS (SELECT 1 FROM rollout_members o WHERE o.device = m.device AND o.target IS NOT NULL)
+                  OR m.delivery = 'shadowing'
                ORDER BY m.device";
     on.query(sql, vec![])
         .await?

@@ -72,6 +72,7 @@ impl World {
                 stratum: stratum(board, cohort),
                 capsule: NEW,
                 before: Some(OLD),
+                can_shadow: false,
             };
             state = state.step(joined, at(0)).0;
         }

@@ -105,7 +105,9 @@ impl State {
         }
         self.progress.judged = seen;
         let findings = self.findings();
-        self.remember(&findings);
+        let is_answered = |m: &&Member| m.offered_at.is_some() && !m.is_unanswered();
+        let answered = self.members.values().filter(is_answered).count() as u32;
+        self.remember(&findings, answered);
         self.progress.findings = findings;
         let worst = self
             .progress
@@ -135,7 +137,13 @@ impl State {
     /// The limit of a metric's evidence: those that may halt share `alpha` among them.
     fn limit(&self, metric: Metric) -> f64 {
         let all: f64 = self.plan.halt_on.iter().map(|metric| metric.weight()).sum();
-        all / (self.plan.alpha.clamp(1e-9, 0.5) * metric.weight())
+        all / (self.alpha() * metric.weight())
+    }
+
+    /// The chance of halting a good model of the waves; with a shadow phase before them, each has half of the plan's.
+    pub(super) fn alpha(&self) -> f64 {
+        let phases = if self.plan.shadow.is_some() { 2.0 } else { 1.0 };
+        self.plan.alpha.clamp(1e-9, 0.5) / phases
     }
 
     fn findings(&self) -> Vec<Finding> {
@@ -161,6 +169,8 @@ impl State {
                 ),
                 Metric::Latency => self.latency(&watches),
                 Metric::Ram => self.ram(&watches),
+                // Of two models on the same windows, which no wave has.
+                Metric::Agreement => None,
             });
         }
         findings
@@ -195,7 +205,7 @@ impl State {
                 limit,
             );
         let share = f64::from(failed) / f64::from(answered);
-        let (low, high) = share_interval(failed, answered, self.plan.alpha);
+        let (low, high) = share_interval(failed, answered, self.alpha());
         let sentence = format!(
             "{failed} of {answered} devices that answered did not install it: {} (from {} to {}), where {} is usual",
             percent(share),
@@ -232,7 +242,7 @@ impl State {
         let (a, b) = (sum(|block| block.candidate), sum(|block| block.control));
         let share = |tally: Tally| tally.events / tally.trials.max(1e-9);
         let (candidate, reference) = (share(a), share(b));
-        let (low, high) = difference_interval(a, b, self.plan.alpha);
+        let (low, high) = difference_interval(a, b, self.alpha());
         let what = match metric {
             Metric::Silence => "of the devices that took it were not heard of again",
             Metric::Restarts => "of the devices with it restart again and again",
@@ -260,7 +270,7 @@ impl State {
     }
 
     fn values(&self, metric: Metric, values: &[Value], worse: Worse) -> Option<Finding> {
-        let (effect, interval) = mean_difference(values, self.plan.alpha)?;
+        let (effect, interval) = mean_difference(values, self.alpha())?;
         let mean = |is_candidate: bool| {
             let of_arm = values
                 .iter()
@@ -360,7 +370,7 @@ impl State {
                 Some(value)
             })
             .collect();
-        let (effect, interval) = mean_difference(&above, self.plan.alpha)?;
+        let (effect, interval) = mean_difference(&above, self.alpha())?;
         let let_off = |value: &Value| Value {
             value: match value.is_candidate {
                 true => value.value - margin.ln_1p(),
@@ -431,12 +441,8 @@ impl State {
         })
     }
 
-    fn remember(&mut self, findings: &[Finding]) {
-        let answered = self
-            .members
-            .values()
-            .filter(|member| member.offered_at.is_some() && !member.is_unanswered())
-            .count() as u32;
+    /// Notes how the evidence stood when so many devices had answered.
+    pub(super) fn remember(&mut self, findings: &[Finding], answered: u32) {
         let looks = &mut self.progress.looks;
         if looks.last().is_some_and(|last| last.answered == answered) {
             looks.pop();
@@ -470,10 +476,10 @@ impl State {
             Reward::Confidence => watches.values(|watch| watch.output),
         };
         // Either way may be the answer, so each has half of the chance of error.
-        let limit = 2.0 / self.plan.alpha.clamp(1e-9, 0.5);
+        let limit = 2.0 / self.alpha();
         let better = rank_evidence(&values, Worse::Higher);
         let worse = rank_evidence(&values, Worse::Lower);
-        let difference = mean_difference(&values, self.plan.alpha);
+        let difference = mean_difference(&values, self.alpha());
         let name = match reward {
             Reward::Accuracy => "accuracy",
             Reward::Confidence => "confidence",
@@ -720,14 +726,14 @@ fn time(micros: f64) -> String {
     }
 }
 
-fn percent(share: f64) -> String {
+pub(super) fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
 }
 
-fn points(share: f64) -> String {
+pub(super) fn points(share: f64) -> String {
     format!("{:+.1}", share * 100.0)
 }
 
-fn rounded(value: f64) -> f64 {
+pub(super) fn rounded(value: f64) -> f64 {
     (value * 10_000.0).round() / 10_000.0
 }

@@ -5,6 +5,7 @@ use serde_json::json;
 use tinyops_store::rollout::Delivery;
 use tinyops_store::{DeviceId, Json, ModelId, Timestamp};
 
+use super::shadow::{Beside, Said, is_unable};
 use crate::plan::Plan;
 
 /// Restarts within the time of its reports that make a device one that restarts again and again.
@@ -41,6 +42,10 @@ pub struct Member {
     pub reason: Option<(String, u32)>,
     /// What is measured on it.
     pub watch: Option<Watch>,
+    /// Whether its firmware can score windows with a candidate beside what it runs.
+    pub can_shadow: bool,
+    /// What the candidate did beside what it runs, if it was told to score with it.
+    pub shadow: Option<Beside>,
 }
 
 /// What is measured on a device, once: on a candidate from when it took the model, on a control from when it was
@@ -130,7 +135,17 @@ pub enum Word {
         number: u32,
     },
     /// It has booted.
-    Restarted,
+    Restarted {
+        /// Whether it can score windows with a candidate beside what it runs.
+        can_shadow: bool,
+    },
+    /// How a candidate answered beside what it runs.
+    Shadowed {
+        /// Which candidate.
+        model: ModelId,
+        /// What it said.
+        said: Said,
+    },
     /// It reported.
     Reported {
         /// With which model.
@@ -209,6 +224,8 @@ impl Member {
             reports: 0,
             reason: None,
             watch: None,
+            can_shadow: false,
+            shadow: None,
         }
     }
 
@@ -241,15 +258,26 @@ impl Member {
                     self.begin_watch(now);
                 }
             }
-            Word::Held => {
-                if self.delivery == Delivery::Fetching {
-                    self.go(Delivery::Held, self.target, now);
+            Word::Held => match self.delivery {
+                Delivery::Fetching => self.go(Delivery::Held, self.target, now),
+                Delivery::Shadowing => {
+                    if let Some(shadow) = &mut self.shadow {
+                        shadow.since.get_or_insert(now.0);
+                    }
                 }
-            }
+                _ => {}
+            },
             Word::Confirmed => self.confirm(now),
+            Word::Refused { reason, .. }
+                if self.delivery == Delivery::Shadowing && is_unable(&reason) =>
+            {
+                self.go(Delivery::Control, None, now);
+                (self.can_shadow, self.shadow) = (false, None);
+            }
             Word::Refused { reason, number } => self.fail(Delivery::Failed, reason, number, now),
             Word::Reverted { reason, number } => self.fail(Delivery::Reverted, reason, number, now),
-            Word::Restarted => {
+            Word::Restarted { can_shadow } => {
+                self.can_shadow = can_shadow;
                 let runs_it = self.delivery == Delivery::Confirmed;
                 if let Some(watch) = &mut self.watch
                     && watch.ended.is_none()
@@ -259,6 +287,14 @@ impl Member {
                 }
             }
             Word::Reported { model, sample } => self.report(plan, model, sample, now),
+            Word::Shadowed { model, said } => {
+                if model == self.capsule
+                    && self.delivery == Delivery::Shadowing
+                    && let Some(shadow) = &mut self.shadow
+                {
+                    shadow.hear(plan, &said, now);
+                }
+            }
             Word::Judged {
                 model,
                 right,
@@ -281,6 +317,12 @@ impl Member {
 
     fn report(&mut self, plan: &Plan, model: ModelId, sample: Sample, now: Timestamp) {
         let runs_it = model == self.capsule;
+        if let Some(shadow) = &mut self.shadow
+            && self.delivery == Delivery::Shadowing
+            && !runs_it
+        {
+            shadow.hear_active(&sample);
+        }
         if runs_it {
             if self.delivery != Delivery::Confirmed {
                 self.confirm(now);
@@ -314,8 +356,10 @@ impl Member {
         match self.delivery {
             Delivery::Confirmed | Delivery::Left | Delivery::Recalled => return,
             // It has it from elsewhere.
-            Delivery::Control => self.offered_at = Some(now),
-            _ => {}
+            Delivery::Control | Delivery::Shadowing => self.offered_at = Some(now),
+            _ => {
+                self.offered_at.get_or_insert(now);
+            }
         }
         self.go(Delivery::Confirmed, Some(self.capsule), now);
         self.begin_watch(now);
@@ -421,13 +465,13 @@ impl Member {
         put("offered_at_ms", self.offered_at.map(|at| json!(at.0)));
         put("told_at_ms", self.told_at.map(|at| json!(at.0)));
         put("heard_at_ms", self.heard_at.map(|at| json!(at.0)));
-        put(
-            "has_failed",
-            self.offered_at.map(|_| json!(self.has_failed)),
-        );
+        let was_told = self.offered_at.is_some() || self.shadow.is_some();
+        put("has_failed", was_told.then(|| json!(self.has_failed)));
         put("matched", self.is_matched.then_some(Json::Bool(true)));
         put("reports", (self.reports > 0).then(|| json!(self.reports)));
         put("watch", self.watch.as_ref().map(|watch| json!(watch)));
+        put("can_shadow", self.can_shadow.then_some(Json::Bool(true)));
+        put("shadow", self.shadow.as_ref().map(|shadow| json!(shadow)));
         if let Some((reason, number)) = &self.reason {
             put("reason", Some(json!(reason)));
             put("number", Some(json!(number)));
@@ -448,7 +492,8 @@ impl Member {
             stratum: detail["stratum"].as_str().unwrap_or_default().to_owned(),
             capsule: model("capsule").unwrap_or(ModelId(0)),
             before: model("before"),
-            offered_at: at("offered_at_ms").or(is_exposed.then_some(record.changed_at)),
+            offered_at: at("offered_at_ms")
+                .or((is_exposed && detail["shadow"].is_null()).then_some(record.changed_at)),
             told_at: at("told_at_ms"),
             heard_at: at("heard_at_ms"),
             is_matched: detail["matched"].as_bool().unwrap_or(false),
@@ -464,6 +509,8 @@ impl Member {
                 )
             }),
             watch: serde_json::from_value(detail["watch"].clone()).ok(),
+            can_shadow: detail["can_shadow"].as_bool().unwrap_or(false),
+            shadow: serde_json::from_value(detail["shadow"].clone()).ok(),
         }
     }
 }

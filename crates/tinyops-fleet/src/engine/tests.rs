@@ -6,9 +6,10 @@ use proptest::prelude::{
 use tinyops_store::rollout::Delivery;
 
 use super::*;
-use crate::plan::{Install, Metric, Reward};
+use crate::plan::{Install, Metric, Reward, Shadow};
 use crate::window::Windows;
 
+mod beside;
 mod costs;
 
 const HOUR: i64 = 3_600_000;
@@ -26,6 +27,7 @@ fn joined(device: u64) -> Event {
         stratum: stratum(if device.is_multiple_of(3) { "a" } else { "b" }, "hall"),
         capsule: NEW,
         before: Some(OLD),
+        can_shadow: device % 4 != 1,
     }
 }
 
@@ -85,8 +87,22 @@ fn all_well(mut state: State, hours: i64) -> State {
         if member.delivery == Delivery::Fetching {
             state = hear(state, device.0, Word::Held, hours);
         }
+        if member.delivery == Delivery::Shadowing {
+            state = hear(state, device.0, scored(100, 100), hours);
+        }
     }
     state
+}
+
+/// The candidate scored so many windows, and said the same of some.
+fn scored(windows: u16, agreed: u16) -> Word {
+    Word::Shadowed {
+        model: NEW,
+        said: Said {
+            windows: [windows, agreed, 0],
+            ..Said::default()
+        },
+    }
 }
 
 #[test]
@@ -273,7 +289,7 @@ fn restarts_and_accuracy_are_held_against_the_control_arm() {
                 state = hear(state, device.0, reported(model, 0.0), hours);
                 if is_new {
                     for _ in 0..restarts {
-                        state = hear(state, device.0, Word::Restarted, hours);
+                        state = hear(state, device.0, Word::Restarted { can_shadow: true }, hours);
                     }
                 }
                 let right = if is_new { right } else { 18 };
@@ -534,7 +550,7 @@ fn happening() -> impl Gen<Value = (i64, Event)> {
         Just(Word::Fetching),
         Just(Word::Held),
         Just(Word::Confirmed),
-        Just(Word::Restarted),
+        any::<bool>().prop_map(|can_shadow| Word::Restarted { can_shadow }),
         Just(refused()),
         Just(Word::Reverted {
             reason: "tries".to_owned(),
@@ -542,6 +558,15 @@ fn happening() -> impl Gen<Value = (i64, Event)> {
         }),
         (any::<bool>(), -1.0..1.0_f64)
             .prop_map(|(new, output)| reported(if new { NEW } else { OLD }, output)),
+        (any::<bool>(), 0..100_u16, 0..20_u16).prop_map(|(is_over, agreed, won)| Word::Shadowed {
+            model: NEW,
+            said: Said {
+                is_over,
+                windows: [100, agreed, 1],
+                pairs: [3, 4, won, 0],
+                ..Said::default()
+            },
+        }),
         (any::<bool>(), 0..20_i64).prop_map(|(new, right)| Word::Judged {
             model: if new { NEW } else { OLD },
             right,
@@ -583,9 +608,16 @@ fn plans() -> impl Gen<Value = Plan> {
         Just(Install::Window),
         Just(Install::Later)
     ];
-    let all = (strategy, 0..4_u32, any::<bool>(), install);
-    all.prop_map(|(strategy, in_flight_max, night, install)| Plan {
+    let shadow = (0.1..=1.0).prop_map(|share| Shadow {
+        share,
+        within_ms: 90 * HOUR,
+        ..Shadow::default()
+    });
+    let shadow = proptest::option::of(shadow);
+    let all = (strategy, 0..4_u32, any::<bool>(), install, shadow);
+    all.prop_map(|(strategy, in_flight_max, night, install, shadow)| Plan {
         in_flight_max,
+        shadow,
         install: match install {
             Install::Window if !night => Install::AtOnce,
             install => install,
@@ -602,8 +634,16 @@ fn plans() -> impl Gen<Value = Plan> {
 fn check(before: &State, event: &Event, state: &State, actions: &[Action], now: Timestamp) {
     for member in state.members.values() {
         match member.delivery {
-            Delivery::Control | Delivery::Left | Delivery::Failed | Delivery::Reverted => {
+            Delivery::Control
+            | Delivery::Left
+            | Delivery::Shadowing
+            | Delivery::Failed
+            | Delivery::Reverted => {
                 assert_eq!(member.target, None, "{member:?}");
+                assert!(
+                    member.delivery != Delivery::Shadowing || state.is_shadowing(),
+                    "{member:?}"
+                );
             }
             Delivery::Fetching
             | Delivery::Held
@@ -621,6 +661,15 @@ fn check(before: &State, event: &Event, state: &State, actions: &[Action], now: 
             }
             Delivery::Recalled => assert_eq!(member.target, member.before),
         }
+    }
+    if state.is_shadowing() {
+        let is_installed = |action: &Action| {
+            matches!(
+                action,
+                Action::Offer { .. } | Action::Fetch { .. } | Action::Promote
+            )
+        };
+        assert!(!actions.iter().any(is_installed), "{actions:?}");
     }
     let counts = state.counts(now);
     let recalled = state

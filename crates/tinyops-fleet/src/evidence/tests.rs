@@ -225,3 +225,68 @@ fn intervals_hold_the_truth_at_every_look() {
         "{low} {high}"
     );
 }
+
+/// Where paired values of −1 or 1, which are 1 with this chance, halt.
+fn paired_halts_at(random: &mut Random, chance: f64, alpha: f64) -> Option<usize> {
+    let mut values = Vec::new();
+    for count in 1..=200 {
+        values.push(match random.uniform() < chance {
+            true => 1.0,
+            false => -1.0,
+        });
+        if paired_evidence(values.iter().copied()) >= 1.0 / alpha {
+            return Some(count);
+        }
+    }
+    None
+}
+
+#[test]
+fn pairs_that_go_either_way_prove_nothing_and_those_that_go_one_way_do() {
+    let (mut random, alpha, runs) = (Random(11), 0.01, 2_000);
+    let mut halted = |chance: f64| -> Vec<usize> {
+        let halts = (0..runs).filter_map(|_| paired_halts_at(&mut random, chance, alpha));
+        halts.collect()
+    };
+    let even = halted(0.5).len();
+    assert!(even <= 33, "{even} of {runs}");
+    assert!(even >= 2, "{even}: the evidence is far below what α allows");
+    assert_eq!(halted(0.7).len(), 0, "it is better");
+    let bad = halted(0.1);
+    let mean = bad.iter().sum::<usize>() as f64 / bad.len() as f64;
+    assert!(
+        bad.len() == runs && mean < 17.0,
+        "{} after {mean}",
+        bad.len()
+    );
+    // As soon as all of them go one way.
+    let first =
+        (1..20).find(|count| paired_evidence(std::iter::repeat_n(-1.0, *count)) >= 1.0 / alpha);
+    assert_eq!(first, Some(9));
+    // What is no number, and what is beyond the ends, costs no validity.
+    let odd = [f64::NAN, -7.0, 7.0];
+    assert!(paired_evidence(odd.into_iter()) < 1.0);
+}
+
+#[test]
+fn an_interval_of_pairs_holds_their_mean_at_every_look() {
+    let (mut random, runs) = (Random(12), 400);
+    let mut missed = 0;
+    for _ in 0..runs {
+        let mut values = Vec::new();
+        let mut is_missed = false;
+        for _ in 0..150 {
+            values.push(0.1 * random.normal() - 0.05);
+            if values.len() >= 10
+                && let Some((_, (low, high))) = mean_interval(&values, 0.05)
+            {
+                is_missed |= low > -0.05 || high < -0.05;
+            }
+        }
+        missed += usize::from(is_missed);
+        let (_, (low, high)) = mean_interval(&values, 0.05).unwrap();
+        assert!(high - low < 0.08, "{low} to {high}");
+    }
+    assert!(missed <= 28, "{missed} of {runs} at 5 %");
+    assert_eq!(mean_interval(&[1.0], 0.05), None);
+}

@@ -4,7 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use tinyops_store::device::{DevicePage, DeviceState};
 use tinyops_store::rollout::{self, Rollout, RolloutId};
-use tinyops_store::{DeviceId, ModelId, Timestamp, Tx, capsule, device, presence};
+use tinyops_store::{DeviceId, ModelId, Timestamp, Tx, capsule, device, hello, presence};
+use tinyops_wire::frame::Features;
 
 use super::case::Case;
 use crate::engine;
@@ -91,6 +92,12 @@ pub(super) async fn arrange(tx: &Tx, open: &[Rollout]) -> Result<Taken, FleetErr
         }
         let ids: Vec<DeviceId> = joins.iter().map(|(_, device, _, _)| *device).collect();
         let presences = presence::get_many(tx, &ids).await?;
+        let mut able = HashSet::new();
+        for hello in hello::get_many(tx, &ids).await? {
+            if can_shadow(Features(hello.features as u8)) {
+                able.insert(hello.device);
+            }
+        }
         for ((rollout, device, stratum, capsule), presence) in joins.into_iter().zip(presences) {
             taken
                 .joined
@@ -101,9 +108,16 @@ pub(super) async fn arrange(tx: &Tx, open: &[Rollout]) -> Result<Taken, FleetErr
                     stratum,
                     capsule,
                     before: presence.model,
+                    can_shadow: able.contains(&device),
                 });
         }
     }
+}
+
+/// Whether a device can score windows with a candidate beside what it runs.
+pub(super) fn can_shadow(features: Features) -> bool {
+    let needed = Features::STATEMENTS.with(Features::HOLDS);
+    features.has(needed.with(Features::SHADOWS))
 }
 
 pub(super) async fn give_devices(

@@ -8,11 +8,12 @@ use tinyops_store::rollout::{self, Delivery, Member as MemberRecord, RolloutId, 
 use tinyops_store::{DeviceId, ModelId, Timestamp, Tx};
 use tinyops_wire::Frame;
 use tinyops_wire::frame::UpdateState;
+use tinyops_wire::shadow::ShadowReport;
 
-use super::arrange::{Taken, give_devices};
+use super::arrange::{Taken, can_shadow, give_devices};
 use super::case::record_of;
 use super::plan_of;
-use crate::engine::{Member, Sample, Word};
+use crate::engine::{Member, Said, Sample, Word};
 use crate::plan::Plan;
 use crate::watch::Observation;
 use crate::{Fleet, FleetError};
@@ -154,7 +155,13 @@ impl Fleet {
                 }
             }
             Frame::BlockRequest(_) if member.target == Some(member.capsule) => Word::Fetching,
-            Frame::Hello(_) => Word::Restarted,
+            Frame::Hello(hello) => Word::Restarted {
+                can_shadow: hello.trust.is_some_and(|trust| can_shadow(trust.features)),
+            },
+            Frame::Shadow(report) if member.delivery == Delivery::Shadowing => Word::Shadowed {
+                model: report.model,
+                said: self.said(tx, observation, report).await?,
+            },
             Frame::Outcome(judged) => Word::Judged {
                 model: observation.model,
                 right: i64::from(judged.correct()),
@@ -165,6 +172,45 @@ impl Fleet {
                 sample: self.sample(tx, observation).await?,
             },
             _ => Word::Heard,
+        })
+    }
+
+    /// What a shadow report says, with what rollouts compare of it.
+    async fn said(
+        &self,
+        tx: &Tx,
+        observation: &Observation<'_>,
+        report: &ShadowReport<'_>,
+    ) -> Result<Said, FleetError> {
+        let cost = report.cost((observation.dither_seed, observation.sequence));
+        let ram_share = cost.and_then(|cost| cost.ram_share);
+        let mut sample = Sample {
+            ln_latency: cost.map(|cost| f64::from(cost.mean_us).ln()),
+            ln_ram: ram_share.map(|share| f64::from(share).ln()),
+            ..Sample::default()
+        };
+        let baseline = self.baseline(tx, report.model).await?;
+        let prior = baseline.as_ref().map(|baseline| baseline.class_prior());
+        if let Some(prior) = prior
+            && prior.len() >= 2
+            && prior.len() == report.class_count()
+            && report.answers.windows > 0
+        {
+            sample.output = Some(f64::from(report.answers.output));
+            sample.label_distance = Some(distance(report.class_shares(), prior));
+        }
+        let answers = report.answers;
+        let pairs = answers.pairs;
+        Ok(Said {
+            is_over: answers.is_over,
+            windows: [answers.windows, answers.agreed, answers.failed],
+            pairs: [
+                pairs.both,
+                pairs.only_active,
+                pairs.only_candidate,
+                pairs.neither,
+            ],
+            sample,
         })
     }
 
@@ -198,16 +244,20 @@ impl Fleet {
             .position(is_output)
             .and_then(|index| summary.channels().get(index))
             .map(|channel| f64::from(channel.mean));
-        let root = |share: f32| f64::from(share.max(0.0)).sqrt();
-        let squares = summary
-            .class_shares()
-            .iter()
-            .zip(prior)
-            .map(|(share, prior)| (root(*share) - root(*prior)).powi(2));
+        let shares = summary.class_shares().iter().copied();
         Ok(Sample {
             output,
-            label_distance: Some((squares.sum::<f64>() / 2.0).sqrt()),
+            label_distance: Some(distance(shares, prior)),
             ..costs
         })
     }
+}
+
+/// Hellinger distance of the shares of classes.
+fn distance(shares: impl Iterator<Item = f32>, prior: &[f32]) -> f64 {
+    let root = |share: f32| f64::from(share.max(0.0)).sqrt();
+    let squares = shares
+        .zip(prior)
+        .map(|(share, prior)| (root(share) - root(*prior)).powi(2));
+    (squares.sum::<f64>() / 2.0).sqrt()
 }

@@ -16,4 +16,5 @@ mod links;
 mod masked;
 mod rollout;
 mod round;
+mod shadow;
 mod world;

@@ -320,8 +320,8 @@ impl From<Rollout> for RolloutView {
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct MemberView {
     pub device: Text<DeviceId>,
-    /// `control`, `fetching`, `held` (it has it and waits), `offered`, `taken`, `confirmed`, `failed`, `reverted`,
-    /// `silent`, `recalled` or `left`.
+    /// `control`, `shadowing` (it scores windows with it and does not install it), `fetching`, `held` (it has it and
+    /// waits), `offered`, `taken`, `confirmed`, `failed`, `reverted`, `silent`, `recalled` or `left`.
     pub delivery: &'static str,
     pub target: Option<Text<ModelId>>,
     pub changed_at_ms: i64,

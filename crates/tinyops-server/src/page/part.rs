@@ -138,6 +138,7 @@ pub(super) fn delivery_tone(delivery: Delivery) -> Tone {
         Delivery::Confirmed => Tone::Good,
         Delivery::Offered | Delivery::Taken => Tone::Series(0),
         Delivery::Fetching | Delivery::Held => Tone::Series(1),
+        Delivery::Shadowing => Tone::Series(2),
         Delivery::Control | Delivery::Left => Tone::Quiet,
         Delivery::Recalled | Delivery::Silent => Tone::Warn,
         Delivery::Failed | Delivery::Reverted => Tone::Bad,
@@ -147,6 +148,7 @@ pub(super) fn delivery_tone(delivery: Delivery) -> Tone {
 /// How far a device of a rollout is, in words.
 pub(super) fn delivery_name(delivery: Delivery) -> &'static str {
     match delivery {
+        Delivery::Shadowing => "scoring beside",
         Delivery::Fetching => "downloading, to wait",
         Delivery::Held => "downloaded, waiting",
         delivery => delivery.word(),

@@ -3,8 +3,8 @@
 use axum::extract::{Path, State};
 use axum::response::Response;
 use maud::{Markup, html};
-use tinyops_fleet::engine::{Finding, Progress};
-use tinyops_fleet::plan::{Install, Metric, Plan};
+use tinyops_fleet::engine::{Finding, Progress, Tally};
+use tinyops_fleet::plan::{Install, Metric, Plan, Shadow};
 use tinyops_fleet::rollout::{details, sentence};
 use tinyops_store::rollout::{self, Member, Rollout, RolloutId};
 use tinyops_store::{Db, StoreError, Timestamp};
@@ -75,7 +75,10 @@ fn strategy(rollout: &Rollout) -> String {
     match details(rollout) {
         Ok((plan, progress)) => {
             let (name, waves) = (plan.strategy.word(), plan.strategy.wave_count());
+            let is_shadowing = plan.shadow.is_some() && !progress.is_shadowed;
             match waves {
+                _ if is_shadowing && part::is_open(rollout.state) => format!("shadow, then {name}"),
+                _ if is_shadowing => "shadow".to_owned(),
                 1 => "everyone at once".to_owned(),
                 _ => format!("{name}, wave {} of {waves}", (progress.wave + 1).min(waves)),
             }
@@ -113,6 +116,9 @@ pub(super) async fn show(
         Ok((plan, progress)) => html! {
             (part::card("w7", "Evidence", None, evidence(&progress)))
             (part::card("w5", "Plan", None, plan_facts(&plan, &progress)))
+            @if let (Some(shadow), Some(tally)) = (&plan.shadow, &progress.shadow) {
+                (part::card("", "Beside the model that runs", None, beside(shadow, tally, &progress.shadow_findings)))
+            }
             (part::card("", "What the devices show", None, findings(&progress.findings)))
         },
         // A record of a later version: it is shown as far as it is understood.
@@ -214,6 +220,37 @@ fn findings(findings: &[Finding]) -> Markup {
     }
 }
 
+/// What the candidate said on the windows that the model that runs has answered.
+fn beside(plan: &Shadow, tally: &Tally, ended: &[Finding]) -> Markup {
+    let [both, only_active, only_candidate, neither] = tally.pairs;
+    let judged = both + only_active + only_candidate + neither;
+    let signed = |share: f64| format!("{:+.1}\u{202f}points", 100.0 * share);
+    html! {
+        p {
+            (tally.can) " of " (tally.devices) " devices can score with two models"
+            @if tally.can < tally.devices { "; the others wait for their wave" }
+            ". " (tally.done) " of " (tally.told) " have scored " (plan.windows) " windows each"
+            @if tally.failed > 0 { ", " (tally.failed) " could not take it or let it go" }
+            ". None has installed it meanwhile."
+        }
+        dl.facts {
+            dt { "windows of both" } dd { (tally.windows) @if tally.unscored > 0 { ", " (tally.unscored) " that it could not score" } }
+            dt { "the two agree on" } dd { @match tally.agreement { Some(share) => (part::percent(share)), None => span.muted { "nothing yet" } } }
+            @if let Some((active, candidate)) = tally.accuracy {
+                dt { "right, of " (judged) " labelled" } dd { "candidate " (part::percent(candidate)) ", the model that runs " (part::percent(active)) }
+                dt { "both, neither right" } dd { (both) ", " (neither) }
+                dt { "only one right" } dd { "candidate " (only_candidate) ", the model that runs " (only_active) }
+            }
+            @if let Some((gain, (low, high))) = tally.gain {
+                dt { "gain of a device" } dd { (signed(gain)) " (from " (signed(low)) " to " (signed(high)) ")" }
+            }
+            @if let Some(micros) = tally.micros { dt { "a window takes it" } dd { (part::time(micros as f32)) } }
+            @if let Some(ram) = tally.ram { dt { "memory in use at most" } dd { (part::percent(ram)) } }
+        }
+        @if !ended.is_empty() { (findings(ended)) }
+    }
+}
+
 /// When devices install what they are offered.
 fn install(plan: &Plan, progress: &Progress) -> &'static str {
     match plan.install {
@@ -234,6 +271,9 @@ fn plan_facts(plan: &Plan, progress: &Progress) -> Markup {
         .collect();
     html! {
         dl.facts {
+            @if let Some(shadow) = &plan.shadow {
+                dt { "first, in shadow" } dd { (shadow.windows) " windows on " (format!("{:.0} %", shadow.share * 100.0)) " of the devices that can" }
+            }
             dt { "waves" } dd { (waves.collect::<Vec<_>>().join(", ")) }
             @if plan.in_flight_max > 0 { dt { "in flight at most" } dd { (plan.in_flight_max) } }
             dt { "well after" } dd { (plan.reports) " reports" }

@@ -1,7 +1,8 @@
 use serde::Serialize;
 use tinyops_fleet::{
     FleetError,
-    plan::{Install, Metric, Plan, Reward, Strategy},
+    engine::{Finding, Progress, Tally},
+    plan::{Install, Metric, Plan, Reward, Shadow, Strategy},
     rollout::{Wish, details, sentence},
     selector::Selector,
     window::Windows,
@@ -31,7 +32,7 @@ pub(crate) struct Rollout {
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
-    Start(Start),
+    Start(Box<Start>),
     Ls(Ls),
     Show(Show),
     Pause(Change),
@@ -47,6 +48,7 @@ enum Verb {
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples: tinyops rollout start fan@3 --canary 0.1\n          \
+    tinyops rollout start fan@3 --shadow 500 --canary 0.1\n          \
     tinyops rollout start fan@3 --waves 0.02,0.1,0.5,1 --in-flight 10 --where 'site = north and board != esp-eye'\n          \
     tinyops rollout start fan@3 --ab 0.5 --reward accuracy --days 14 --window 'sat,sun 22:00-05:00' --utc-offset +01:00"
 )]
@@ -77,6 +79,16 @@ struct Start {
     /// How long --ab and --bandit wait for a difference
     #[arg(long, default_value_t = 14, value_name = "DAYS")]
     days: u32,
+    /// First let devices score so many windows with it, beside the model that they go on answering with: it goes on to
+    /// the first wave, or no further, and nobody has installed it
+    #[arg(long, value_name = "WINDOWS", value_parser = clap::value_parser!(u16).range(1..))]
+    shadow: Option<u16>,
+    /// Share of the devices that do so; those whose firmware cannot wait for their wave
+    #[arg(long, value_name = "SHARE", value_parser = share, requires = "shadow")]
+    shadow_share: Option<f64>,
+    /// How long that may take before those that answered decide alone
+    #[arg(long, value_name = "DAYS", requires = "shadow", value_parser = clap::value_parser!(u32).range(1..=3650))]
+    shadow_days: Option<u32>,
     /// Devices that have their offer and have not answered, at most
     #[arg(long, value_name = "COUNT")]
     in_flight: Option<u32>,
@@ -181,6 +193,10 @@ struct View {
     priority: i64,
     state: &'static str,
     strategy: &'static str,
+    /// Whether devices score windows with it, and none may install it yet.
+    shadowing: bool,
+    /// What it shows, or showed, beside the model that runs; null of a rollout without that.
+    shadow: Option<Tally>,
     /// From 1.
     wave: u32,
     waves: u32,
@@ -214,7 +230,9 @@ impl View {
             waves: plan.strategy.wave_count(),
             install: plan.install.word(),
             waits: plan.install == Install::Later && !progress.is_released && is_open,
-            findings: serde_json::json!(progress.findings),
+            shadowing: is_open && plan.shadow.is_some() && !progress.is_shadowed,
+            findings: serde_json::json!(findings(&progress)),
+            shadow: progress.shadow,
             rollout: rollout.id.0,
             model: rollout.model,
             version: rollout.version,
@@ -246,6 +264,7 @@ impl View {
             self.version,
             self.state,
             match self.waves {
+                _ if self.shadowing => format!(" (shadow, then {})", self.strategy),
                 1 => String::new(),
                 waves => format!(" ({}, wave {} of {waves})", self.strategy, self.wave),
             },
@@ -263,8 +282,47 @@ impl View {
         if !self.sentence.is_empty() {
             out += &format!("  because {}\n", self.sentence);
         }
+        if let Some(shadow) = &self.shadow {
+            out += &beside(shadow);
+        }
         out
     }
+}
+
+/// The findings of the shadow phase, if there was one, and of the waves.
+fn findings(progress: &Progress) -> Vec<&Finding> {
+    let shadow = progress.shadow_findings.iter();
+    shadow.chain(&progress.findings).collect()
+}
+
+/// How a candidate does beside the model that runs.
+fn beside(shadow: &Tally) -> String {
+    let Tally {
+        devices,
+        can,
+        told,
+        done,
+        windows,
+        ..
+    } = shadow;
+    let mut out = format!("  {can} of {devices} devices can score with two models");
+    if can < devices {
+        out += "; the others wait for their wave";
+    }
+    out += &format!("\n  {done} of {told} have scored their windows, {windows} in all");
+    if let Some(agreement) = shadow.agreement {
+        out += &format!("; the two agree on {:.1} %", agreement * 100.0);
+    }
+    out += "\n";
+    if let Some((active, candidate)) = shadow.accuracy {
+        let judged: u64 = shadow.pairs.iter().sum();
+        out += &format!(
+            "  of {judged} labelled windows it had {:.1} % right, the model that runs {:.1} %\n",
+            candidate * 100.0,
+            active * 100.0
+        );
+    }
+    out
 }
 
 pub(crate) async fn run(context: &Context, args: &Rollout) -> Result<(), Failure> {
@@ -359,6 +417,18 @@ impl Start {
                 reward,
                 within_ms,
             };
+        }
+        if let Some(windows) = self.shadow {
+            let before = plan.shadow.take().unwrap_or_default();
+            let days = self
+                .shadow_days
+                .map(|days| i64::from(days) * 24 * 3_600_000);
+            plan.shadow = Some(Shadow {
+                windows,
+                share: self.shadow_share.unwrap_or(before.share),
+                within_ms: days.unwrap_or(before.within_ms),
+                ..before
+            });
         }
         if !self.window.is_empty() {
             plan.windows = Windows::parse(&self.window, self.utc_offset.as_deref())?;

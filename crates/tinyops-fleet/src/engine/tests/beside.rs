@@ -1,0 +1,325 @@
+//! The shadow phase: a candidate beside the model that runs, and nobody who has installed it.
+
+use super::*;
+
+fn plan() -> Plan {
+    Plan {
+        shadow: Some(Shadow {
+            windows: 100,
+            ..Shadow::default()
+        }),
+        reports: 1,
+        ..Plan::default()
+    }
+}
+
+fn shadowing(state: &State) -> Vec<u64> {
+    let of = |delivery| {
+        move |(device, member): (&DeviceId, &Member)| {
+            (member.delivery == delivery).then_some(device.0)
+        }
+    };
+    state
+        .members
+        .iter()
+        .filter_map(of(Delivery::Shadowing))
+        .collect()
+}
+
+/// A report of 100 windows, of which 20 are labelled.
+fn said(agreed: u16, pairs: [u16; 4]) -> Word {
+    Word::Shadowed {
+        model: NEW,
+        said: Said {
+            windows: [100, agreed, 0],
+            pairs,
+            ..Said::default()
+        },
+    }
+}
+
+/// Devices answer one after the other, one an hour, until the phase is over.
+fn run(plan: Plan, count: u64, answer: impl Fn(u64) -> Vec<Word>) -> (State, Vec<Action>, i64) {
+    let mut state = tick(begun(plan, count), 0).0;
+    let order = shadowing(&state);
+    for (hour, device) in (1..).zip(order) {
+        for word in answer(device) {
+            state = hear(state, device, word, hour);
+        }
+        let actions;
+        (state, actions) = tick(state, hour);
+        let offers = actions
+            .iter()
+            .any(|action| matches!(action, Action::Offer { .. } | Action::Repin { .. }));
+        assert!(
+            !offers,
+            "nobody installs it, and nobody goes back: {actions:?}"
+        );
+        if !state.is_shadowing() || state.phase != RolloutState::Running {
+            return (state, actions, hour);
+        }
+    }
+    panic!("{:?}", state.progress.shadow);
+}
+
+fn reason(actions: &[Action]) -> &Json {
+    match &actions[0] {
+        Action::Halt { reason } | Action::Advance { reason, .. } => reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_good_candidate_goes_on_to_the_waves() {
+    let (state, actions) = tick(begun(plan(), 40), 0);
+    // One in four cannot score with two models.
+    assert_eq!(actions.len(), 30);
+    assert!(actions.iter().all(|a| matches!(a, Action::Shadow { .. })));
+    assert_eq!(state.counts(at(0)).exposed, 0);
+    let (state, actions, _) = run(plan(), 40, |device| {
+        let won = if device.is_multiple_of(2) { 2 } else { 1 };
+        vec![Word::Held, said(95, [16, 1, won, 1])]
+    });
+    assert!(matches!(actions[..], [Action::Advance { wave: 0, .. }]));
+    let why = reason(&actions)["why"].as_str().unwrap();
+    assert!(why.contains("95.0 % of 3000 windows"), "{why}");
+    let tally = state.progress.shadow.clone().unwrap();
+    assert_eq!(
+        (
+            tally.devices,
+            tally.can,
+            tally.told,
+            tally.done,
+            tally.failed
+        ),
+        (40, 30, 30, 30, 0)
+    );
+    let (active, candidate) = tally.accuracy.unwrap();
+    assert!(candidate > active, "{tally:?}");
+    let (gain, (low, high)) = tally.gain.unwrap();
+    assert!(low < gain && gain < high && high < 0.1, "{tally:?}");
+    assert!(
+        state
+            .members
+            .values()
+            .all(|member| member.delivery == Delivery::Control && member.target.is_none())
+    );
+    // Now it is as any other rollout.
+    let (mut state, actions) = tick(state, 100);
+    assert_eq!(actions.len(), 4, "{actions:?}");
+    for hours in 101..120 {
+        state = tick(all_well(state, hours), hours).0;
+        if state.phase == RolloutState::Done {
+            assert_eq!(state.progress.shadow, Some(tally));
+            return;
+        }
+    }
+    panic!("{:?}", state.counts(at(120)));
+}
+
+#[test]
+fn a_candidate_that_errs_goes_no_further() {
+    let (state, actions, hours) = run(plan(), 80, |_| vec![said(85, [10, 8, 1, 1])]);
+    let reason = reason(&actions);
+    assert_eq!(reason["metric"], "shadow accuracy");
+    assert_eq!(reason["phase"], "shadow");
+    assert!(reason["interval"][1].as_f64().unwrap() < 0.0, "{reason}");
+    // A dozen devices are enough, where two arms would take many more.
+    assert!((8..=16).contains(&hours), "{hours}");
+    assert_eq!(state.phase, RolloutState::Halted);
+    for member in state.members.values() {
+        assert_eq!((member.delivery, member.target), (Delivery::Control, None));
+    }
+    assert_eq!(actions.len(), 1, "nothing is told to anybody: {actions:?}");
+}
+
+#[test]
+fn one_that_says_something_else_goes_no_further_without_a_label() {
+    let (_, actions, hours) = run(plan(), 80, |_| vec![said(30, [0; 4])]);
+    assert_eq!(reason(&actions)["metric"], "shadow agreement");
+    assert!(hours < 40, "{hours}");
+    // A repair may say what it likes.
+    let mut repair = plan();
+    repair.halt_on.retain(|metric| *metric != Metric::Agreement);
+    let (state, ..) = run(repair, 80, |_| vec![said(30, [0; 4])]);
+    assert_eq!(state.phase, RolloutState::Running);
+}
+
+#[test]
+fn one_that_is_less_sure_or_slow_or_says_other_classes_goes_no_further() {
+    let shifted = |output: f64, labels: f64, ln_latency: f64| {
+        let of = |base: f64| Sample {
+            output: Some(base * output),
+            label_distance: Some(0.1 + base * labels),
+            ln_latency: Some(8.0 + base * ln_latency),
+            ..Sample::default()
+        };
+        let report = Word::Reported {
+            model: OLD,
+            sample: of(0.0),
+        };
+        let shadow = Word::Shadowed {
+            model: NEW,
+            said: Said {
+                windows: [100, 95, 0],
+                sample: of(1.0),
+                ..Said::default()
+            },
+        };
+        run(plan(), 120, move |_| vec![report.clone(), shadow.clone()])
+    };
+    for (output, labels, latency, metric) in [
+        (-0.6, 0.0, 0.0, "shadow confidence"),
+        (0.0, 0.3, 0.0, "shadow labels"),
+        (0.0, 0.0, 0.4, "shadow latency"),
+    ] {
+        let (_, actions, _) = shifted(output, labels, latency);
+        assert_eq!(reason(&actions)["metric"], metric, "{actions:?}");
+    }
+    // Within the margins, it goes on.
+    let (state, ..) = shifted(-0.2, 0.05, 0.05);
+    assert_eq!(state.phase, RolloutState::Running);
+}
+
+#[test]
+fn few_devices_are_held_to_bare_limits() {
+    // Three devices prove nothing, and their windows are plain enough.
+    let (state, actions, hours) = run(plan(), 4, |_| vec![said(40, [0; 4])]);
+    assert_eq!((state.phase, hours), (RolloutState::Halted, 3));
+    assert_eq!(reason(&actions)["metric"], "shadow agreement");
+    let (state, actions, _) = run(plan(), 4, |_| vec![said(90, [20, 20, 2, 0])]);
+    assert_eq!(state.phase, RolloutState::Halted);
+    let sentence = reason(&actions)["sentence"].as_str().unwrap();
+    assert!(sentence.contains("of 126 labelled windows"), "{sentence}");
+    // Too few labels say nothing.
+    let (state, ..) = run(plan(), 4, |_| vec![said(90, [3, 3, 0, 0])]);
+    assert_eq!(state.phase, RolloutState::Running);
+}
+
+#[test]
+fn one_that_devices_cannot_take_goes_no_further() {
+    let (state, actions, hours) = run(plan(), 40, |_| vec![refused()]);
+    assert!(hours <= 12, "{hours}");
+    assert_eq!(state.phase, RolloutState::Halted, "{actions:?}");
+    let tally = state.progress.shadow.unwrap();
+    assert_eq!((tally.scoring, tally.windows), (0, 0));
+}
+
+#[test]
+fn a_device_that_takes_other_windows_says_nothing_of_the_candidate() {
+    let unable = || Word::Refused {
+        reason: "window".to_owned(),
+        number: 4,
+    };
+    let mut state = tick(begun(plan(), 8), 0).0;
+    for device in shadowing(&state) {
+        state = hear(state, device, unable(), 1);
+    }
+    assert!(shadowing(&state).is_empty());
+    let (state, actions) = tick(state, 2);
+    assert!(!state.is_shadowing(), "nobody is left: {actions:?}");
+    let why = reason(&actions)["why"].as_str().unwrap();
+    assert!(why.contains("no device can score"), "{why}");
+    assert_eq!(state.phase, RolloutState::Running);
+}
+
+#[test]
+fn a_fleet_that_cannot_score_with_two_models_begins_with_its_waves() {
+    let mut state = State::new(plan(), 7, 0.0, at(0));
+    for device in 0..8 {
+        let Event::Joined {
+            device,
+            stratum,
+            capsule,
+            before,
+            ..
+        } = joined(device)
+        else {
+            panic!("it joins")
+        };
+        let unable = Event::Joined {
+            device,
+            stratum,
+            capsule,
+            before,
+            can_shadow: false,
+        };
+        state = state.step(unable, at(0)).0;
+    }
+    let (state, actions) = tick(state, 0);
+    assert!(matches!(actions[..], [Action::Advance { wave: 0, .. }]));
+    assert_eq!(state.progress.shadow.as_ref().unwrap().can, 0);
+    let (_, actions) = tick(state, 1);
+    assert!(matches!(actions[..], [Action::Offer { .. }, ..]));
+}
+
+#[test]
+fn the_time_of_the_phase_is_bounded() {
+    let mut state = tick(begun(plan(), 40), 0).0;
+    let told = shadowing(&state);
+    let days = Shadow::default().within_ms / HOUR;
+    // Nobody answers: there is nothing to go on with.
+    let (waits, actions) = tick(state.clone(), days + 1);
+    assert_eq!(actions, []);
+    assert!(waits.is_shadowing());
+    for &device in &told[..5] {
+        state = hear(state, device, scored(30, 29), 1);
+    }
+    let (state, actions) = tick(state, days - 1);
+    assert_eq!(actions, []);
+    let (state, actions) = tick(state, days + 1);
+    assert!(matches!(actions[..], [Action::Advance { wave: 0, .. }]));
+    let agreement = state.progress.shadow_findings.iter();
+    let agreement = agreement.clone().find(|f| f.metric == "shadow agreement");
+    assert_eq!(agreement.unwrap().devices, (5, 5), "those that scored any");
+}
+
+#[test]
+fn a_share_of_each_stratum_scores_and_later_devices_join_in() {
+    let half = Plan {
+        shadow: Some(Shadow {
+            share: 0.5,
+            ..Shadow::default()
+        }),
+        ..Plan::default()
+    };
+    let (mut state, actions) = tick(begun(half, 48), 0);
+    assert_eq!(actions.len(), 18, "half of 36");
+    assert_eq!(tick(state.clone(), 1).1, []);
+    for device in 100..108 {
+        state = state.step(joined(device), at(1)).0;
+    }
+    assert_eq!(tick(state.clone(), 1).1.len(), 4, "half, in each of two");
+    // One that says at a boot that it can, can.
+    let before = state.members[&DeviceId(1)].clone();
+    let word = Word::Restarted { can_shadow: true };
+    let state = hear(state, 1, word, 2);
+    assert!(!before.can_shadow && state.members[&DeviceId(1)].can_shadow);
+}
+
+#[test]
+fn a_person_may_end_it() {
+    let state = tick(begun(plan(), 20), 0).0;
+    let (by, why) = ("ann".to_owned(), String::new());
+    let (state, actions) = state.step(Event::Revert { by, why }, at(1));
+    assert!(matches!(actions[..], [Action::Halt { .. }]));
+    assert!(shadowing(&state).is_empty());
+}
+
+/// The chance that a candidate that is no worse is stopped, with labels of one device that are all alike.
+#[test]
+fn a_candidate_that_is_no_worse_is_seldom_stopped() {
+    let mut stopped = 0;
+    for seed in 0..300_u64 {
+        let (state, ..) = run(plan(), 80, |device| {
+            // Of the windows on which they differ, all go one way on a device.
+            let pairs = match mix(device ^ seed << 20).is_multiple_of(2) {
+                true => [10, 10, 0, 0],
+                false => [10, 0, 10, 0],
+            };
+            vec![said(90, pairs)]
+        });
+        stopped += u32::from(state.phase == RolloutState::Halted);
+    }
+    assert!(stopped <= 3, "{stopped} of 300");
+}
