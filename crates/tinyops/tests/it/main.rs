@@ -17,6 +17,7 @@ mod keys;
 mod live_rollout;
 mod refusals;
 mod running;
+mod shadow_rollout;
 mod shape;
 mod shipping;
 mod tls;
