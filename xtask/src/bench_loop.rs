@@ -289,7 +289,7 @@ fn measure_split(
 }
 
 /// Recordings and training of a project file; its other sections do not matter here.
-fn project(folder: &Path) -> Result<(DataSpec, TrainSpec), String> {
+pub(crate) fn project(folder: &Path) -> Result<(DataSpec, TrainSpec), String> {
     let path = folder.join("tinyops.toml");
     let wrong = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     let text = std::fs::read_to_string(&path).map_err(|error| wrong(&error))?;
@@ -304,7 +304,7 @@ fn project(folder: &Path) -> Result<(DataSpec, TrainSpec), String> {
     Ok((data, train))
 }
 
-fn load(folder: &Path, data: &DataSpec, report: &mut Report) -> Result<Dataset, String> {
+pub(crate) fn load(folder: &Path, data: &DataSpec, report: &mut Report) -> Result<Dataset, String> {
     let mut roots: Vec<PathBuf> = Vec::new();
     let mut listings = Vec::new();
     for source in &data.source {

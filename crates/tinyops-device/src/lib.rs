@@ -9,6 +9,7 @@
 pub mod flash;
 pub mod lorawan;
 pub mod memory;
+pub mod restandard;
 pub mod sim;
 
 mod agent;

@@ -1,11 +1,46 @@
 //! `cargo xtask bench listen`: monitoring, and learning without the data, against the figures they must reach.
 
+mod average;
+mod episodes;
+mod heads;
+mod ladder;
+mod rounds;
+mod sets;
 mod speed;
+mod tales;
 
 use crate::figure::{Measurement, Row, measure};
 use crate::steps::Answer;
 
-const MEASUREMENTS: &[Measurement] = &[("speed", speed::races)];
+const MEASUREMENTS: &[Measurement] = &[
+    ("speed", speed::races),
+    ("heads digits", heads::digit_rows),
+    ("heads fsdd", heads::spoken_rows),
+    ("episodes har-phone-watch", || {
+        let names = [
+            "har-phone-watch",
+            "har-phone-watch, bytes up",
+            "har-phone-watch, reports",
+        ];
+        episodes::rows(names, tales::phone_to_watch)
+    }),
+    ("episodes fsdd", || {
+        let names = ["fsdd", "fsdd, bytes up", "fsdd, reports"];
+        episodes::rows(names, tales::new_speakers)
+    }),
+    ("episodes fan-esp32", || {
+        let names = ["fan-esp32", "fan-esp32, bytes up", "fan-esp32, reports"];
+        episodes::rows(names, tales::weighted_fan)
+    }),
+    ("episodes drift-gas-sensor", || {
+        let names = [
+            "drift-gas-sensor",
+            "drift-gas-sensor, bytes up",
+            "drift-gas-sensor, reports",
+        ];
+        episodes::rows(names, tales::ageing_sensors)
+    }),
+];
 
 /// Measures the groups whose name contains one of `groups`, and prints.
 pub(crate) fn run(groups: &[String]) -> Answer {

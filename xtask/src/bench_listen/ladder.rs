@@ -1,0 +1,334 @@
+//! The levels of repair, from the one that costs nothing to a full retrain, each judged by labels that it has not
+//! learnt from.
+
+use tinyops_device::restandard::{Moments, memory_len};
+use tinyops_fleet::sums::Sums;
+use tinyops_model::Model;
+use tinyops_nn::head as own_head;
+use tinyops_nn::statistics::ClassStatistics;
+use tinyops_train::head::{self, Embedded, Fleet, Statistics};
+use tinyops_train::{Features, Predictor, Target, Windows};
+
+use super::episodes::{BLEND, Drift, ENVELOPE, Tale, joined};
+use super::rounds::{bucketed, plain_bytes};
+use super::sets;
+
+/// Windows that a device may be asked for at one drift.
+const UPLOADS: usize = 8;
+/// A level is kept from this gain on, in accuracy on labels that it has not seen.
+pub(super) const GAIN_MIN: f64 = 0.005;
+
+/// What a device does with a window before the model sees it, and after.
+#[derive(Clone, Default)]
+struct Adapted {
+    moments: Option<(Moments, Vec<f32>)>,
+    head: Option<Vec<f32>>,
+}
+
+/// What a device makes of windows.
+pub(super) struct Seen {
+    pub(super) features: Features,
+    embedded: Embedded,
+    pub(super) classes: Vec<usize>,
+    pub(super) confidences: Vec<f32>,
+}
+
+/// A fleet whose devices run one model, each adapted in its own way.
+#[derive(Clone)]
+pub(super) struct State {
+    pub(super) model: Model,
+    adapted: Vec<Adapted>,
+    /// Windows of the world that the model was trained in: the prior of what devices learn.
+    prior: Windows,
+}
+
+/// How a way to repair came out.
+pub(super) struct Tried {
+    pub(super) name: String,
+    pub(super) state: State,
+    /// Accuracy on labels that it has not learnt from.
+    pub(super) verdict: f64,
+    /// Bytes up of all devices.
+    pub(super) bytes: usize,
+    /// Reports that it takes.
+    pub(super) reports: u32,
+}
+
+/// The ways to repair one drift.
+pub(super) struct Ladder {
+    /// What devices have labels of, and what the verdict has.
+    fit: Vec<Windows>,
+    verdict: Vec<Windows>,
+    /// Bytes of the outcomes that a verdict comes from.
+    outcomes: usize,
+    pub(super) tried: Vec<Tried>,
+}
+
+impl State {
+    pub(super) fn new(model: Model, prior: &Windows, devices: usize) -> State {
+        State {
+            model,
+            adapted: vec![Adapted::default(); devices],
+            prior: prior.clone(),
+        }
+    }
+
+    /// What a device makes of windows.
+    pub(super) fn see(&self, device: usize, windows: &Windows) -> Result<Seen, String> {
+        let told = |error: tinyops_train::TrainError| error.to_string();
+        let mut features = sets::features(&self.model, windows)?;
+        let adapted = &self.adapted[device];
+        if let Some((moments, memory)) = &adapted.moments {
+            let width = features.width();
+            for row in features.values.chunks_exact_mut(width) {
+                moments.apply(row, scaler(&self.model), memory, BLEND);
+            }
+        }
+        let embedded = Embedded::of(&self.model, &features).map_err(told)?;
+        let scores = Predictor::new(&self.model).map_err(told)?.score(&features);
+        let class = |index: usize| match &adapted.head {
+            Some(head) => own_head::class_of(head, embedded.bytes(index), embedded.zero_point()),
+            None => scores.class(index),
+        };
+        let all = 0..features.count();
+        let confidence = |index: usize| scores.row(index)[scores.class(index)];
+        Ok(Seen {
+            classes: all.clone().map(class).collect(),
+            confidences: all.map(confidence).collect(),
+            features,
+            embedded,
+        })
+    }
+
+    /// Share of right answers, every window weighing the same.
+    pub(super) fn accuracy(&self, windows: &[Windows]) -> Result<f64, String> {
+        let (mut right, mut all) = (0, 0);
+        for (device, windows) in windows.iter().enumerate() {
+            let seen = self.see(device, windows)?;
+            all += windows.count();
+            right += (0..windows.count())
+                .filter(|&at| windows.targets[at] == Target::Class(seen.classes[at] as u16))
+                .count();
+        }
+        Ok(right as f64 / f64::from(all.max(1) as u32))
+    }
+
+    /// What the capsule brings of the factory's windows.
+    fn prior(&self) -> Result<Embedded, String> {
+        let features = sets::features(&self.model, &self.prior)?;
+        Embedded::of(&self.model, &features).map_err(|error| error.to_string())
+    }
+
+    /// Level 0: every device moves its features half of the way back to training, by windows without labels.
+    fn standardised(&self, windows: &[Windows]) -> Result<State, String> {
+        let mut state = self.clone();
+        for (adapted, windows) in state.adapted.iter_mut().zip(windows) {
+            let features = sets::features(&self.model, windows)?;
+            let mut memory = vec![0.0; memory_len(self.model.scaler.mean.len())];
+            let mut moments = Moments::default();
+            for index in 0..features.count() {
+                moments.learn(features.row(0, index), scaler(&self.model), &mut memory);
+            }
+            *adapted = Adapted {
+                moments: Some((moments, memory)),
+                head: None,
+            };
+        }
+        Ok(state)
+    }
+
+    /// Level 1: every device solves its own head from its own labels and the factory's sums.
+    fn personal(&self, windows: &[Windows], prior: &Statistics) -> Result<State, String> {
+        let mut state = self.clone();
+        let (classes, width) = (prior.class_count(), prior.embedding_len());
+        for (device, own) in self.sums(windows)?.into_iter().enumerate() {
+            // As the agent keeps them.
+            let cells: Vec<i32> = own.values.iter().map(|&cell| cell as i32).collect();
+            let own = ClassStatistics::<i32, _>::new(classes, width, cells)
+                .map_err(|error| error.to_string())?;
+            let mut work = vec![0.0; own_head::work_len(width)];
+            let mut head = vec![0.0; own_head::head_len(classes, width)];
+            let weights = own_head::Weights::default();
+            own_head::solve(&own, prior, weights, &mut work, &mut head)
+                .map_err(|error| error.to_string())?;
+            state.adapted[device].head = Some(head);
+        }
+        Ok(state)
+    }
+
+    /// What each device has summed up.
+    fn sums(&self, windows: &[Windows]) -> Result<Vec<Sums>, String> {
+        let each = windows.iter().enumerate().map(|(device, windows)| {
+            let embedded = self.see(device, windows)?.embedded;
+            let sums = embedded.statistics().map_err(|error| error.to_string())?;
+            Ok(Sums {
+                class_count: sums.class_count(),
+                width: sums.embedding_len(),
+                values: sums.cells().to_vec(),
+            })
+        });
+        each.collect()
+    }
+
+    /// Windows that each device is asked for: at most [`UPLOADS`], as far from each other as there are.
+    ///
+    /// # Source
+    /// Gonzalez, 1985, "Clustering to minimize the maximum intercluster distance": the farthest is taken next.
+    fn asked(&self, windows: &[Windows]) -> Result<Vec<Windows>, String> {
+        let each = windows.iter().enumerate().map(|(device, windows)| {
+            let embedded = self.see(device, windows)?.embedded;
+            let row = |index: usize| embedded.values(index).map(f64::from);
+            let distance = |a: usize, b: usize| -> f64 {
+                row(a).zip(row(b)).map(|(x, y)| (x - y) * (x - y)).sum()
+            };
+            let mut chosen: Vec<usize> = vec![0];
+            let all = 0..windows.count();
+            let mut nearest: Vec<f64> = all.clone().map(|index| distance(index, 0)).collect();
+            while chosen.len() < UPLOADS.min(all.len()) {
+                let by = |a: &usize, b: &usize| nearest[*a].total_cmp(&nearest[*b]);
+                let Some(far) = all.clone().max_by(by) else {
+                    break;
+                };
+                chosen.push(far);
+                for (index, nearest) in nearest.iter_mut().enumerate() {
+                    *nearest = nearest.min(distance(index, far));
+                }
+            }
+            Ok(windows.select(&chosen))
+        });
+        each.collect()
+    }
+}
+
+/// Mean and inverse deviation of each group of features.
+fn scaler(model: &Model) -> impl ExactSizeIterator<Item = (f32, f32)> + '_ {
+    let scaler = &model.scaler;
+    scaler
+        .mean
+        .iter()
+        .copied()
+        .zip(scaler.inv_std.iter().copied())
+}
+
+impl Ladder {
+    /// Tries every level on a fleet in a world that has drifted.
+    pub(super) fn climb(tale: &Tale, state: &State, drift: &Drift) -> Result<Self, String> {
+        let parted = drift.learn.iter().enumerate();
+        let (fit, verdict) = parted
+            .map(|(device, own)| parted_labels(own, device))
+            .unzip();
+        let verdict: Vec<Windows> = verdict;
+        let outcome_bytes = 3 + 2 * tale.classes.len() + ENVELOPE;
+        let mut ladder = Ladder {
+            outcomes: verdict.iter().map(|own| held(own) * outcome_bytes).sum(),
+            fit,
+            verdict,
+            tried: Vec::new(),
+        };
+        ladder.judge("as it is".to_owned(), state.clone(), 0, 1)?;
+        ladder.judge("level 0".to_owned(), state.standardised(&ladder.fit)?, 0, 1)?;
+        let [as_it_is, standardised] = [0, 1].map(|at| ladder.tried[at].verdict);
+        let is_kept = standardised >= as_it_is + GAIN_MIN;
+        let base = ladder.tried[usize::from(is_kept)].state.clone();
+        let said = if is_kept { "level 0 + " } else { "level " };
+        ladder.heads(&base, said, 0, 0)?;
+        // A full retrain on a few windows of each device, sent with consent.
+        let asked = base.asked(&ladder.fit)?;
+        let sent: usize = asked.iter().map(|windows| tale.raw_bytes(windows)).sum();
+        let sent = sent + ENVELOPE * asked.iter().map(Windows::count).sum::<usize>();
+        let (model, prior) = retrained(tale, &base.prior, &asked)?;
+        let body = State::new(model, &prior, ladder.fit.len());
+        ladder.judge("level 3".to_owned(), body.clone(), sent, 3)?;
+        ladder.heads(&body, "level 3 + ", sent, 3)?;
+        Ok(ladder)
+    }
+
+    /// Heads over a body: of each device, of the fleet, and of each device over the fleet's.
+    fn heads(&mut self, base: &State, said: &str, spent: usize, days: u32) -> Result<(), String> {
+        let told = |error: tinyops_train::TrainError| error.to_string();
+        let factory = base.prior()?;
+        let prior = factory.statistics().map_err(told)?;
+        let personal = base.personal(&self.fit, &prior)?;
+        self.judge(format!("{said}1"), personal, spent, days + 1)?;
+        let sums = base.sums(&self.fit)?;
+        let bytes = sums.iter().map(plain_bytes).sum::<usize>() + ENVELOPE * sums.len();
+        let buckets = bucketed(&sums, 1)?;
+        let fleet = Fleet {
+            buckets: &buckets,
+            projection: None,
+        };
+        let solved = head::solve(&base.model, fleet, &factory, 0.0).map_err(told)?;
+        let mut repaired = base.clone();
+        repaired.model = solved.model;
+        self.judge(
+            format!("{said}2"),
+            repaired.clone(),
+            spent + bytes,
+            days + 2,
+        )?;
+        // The round's sums are the prior of the capsule that brings the new head.
+        let mut prior = prior;
+        prior
+            .merge(&buckets[0])
+            .map_err(|error| error.to_string())?;
+        let personal = repaired.personal(&self.fit, &prior)?;
+        self.judge(format!("{said}2 + 1"), personal, spent + bytes, days + 2)
+    }
+
+    fn judge(
+        &mut self,
+        name: String,
+        state: State,
+        bytes: usize,
+        reports: u32,
+    ) -> Result<(), String> {
+        self.tried.push(Tried {
+            verdict: state.accuracy(&self.verdict)?,
+            name,
+            state,
+            bytes: bytes + self.outcomes,
+            reports,
+        });
+        Ok(())
+    }
+}
+
+/// Labels that devices learn from, and a quarter that judges; which quarter differs by device.
+///
+/// Windows that overlap are judged in runs, and those that overlap one of them teach nothing.
+fn parted_labels(windows: &Windows, device: usize) -> (Windows, Windows) {
+    const RUN: usize = 8;
+    let all = 0..windows.count();
+    let overlap = |a: usize, b: usize| {
+        let [a, b] = [a, b].map(|index| windows.origins[index]);
+        a.recording == b.recording && a.start.abs_diff(b.start) < windows.window_len
+    };
+    let is_overlapping = all.clone().skip(1).any(|index| overlap(index - 1, index));
+    let run = if is_overlapping { RUN } else { 1 };
+    let judges = |index: &usize| (index / run + device) % 4 == 3;
+    let verdict: Vec<usize> = all.clone().filter(judges).collect();
+    let teaches = |index: &usize| !verdict.iter().any(|&other| overlap(*index, other));
+    let fit: Vec<usize> = all.filter(teaches).collect();
+    (windows.select(&fit), windows.select(&verdict))
+}
+
+/// A model trained again on windows of before and those that were sent, which weigh half as much together; and both.
+fn retrained(tale: &Tale, before: &Windows, asked: &[Windows]) -> Result<(Model, Windows), String> {
+    let [_, validation, test] = &tale.factory;
+    let sent = joined(asked);
+    let times = (before.count() / (2 * sent.count().max(1))).max(1);
+    let mut parts = vec![before.clone()];
+    parts.extend(std::iter::repeat_n(sent.clone(), times));
+    let all = [joined(&parts), validation.clone(), test.clone()];
+    let model = sets::trained(&tale.spec, &tale.classes, &all)?.0;
+    Ok((model, joined(&[before.clone(), sent])))
+}
+
+/// Classes that windows are of.
+fn held(windows: &Windows) -> usize {
+    let classes = windows.targets.iter().filter_map(|target| match target {
+        Target::Class(class) => Some(*class),
+        Target::None | Target::Value(_) => None,
+    });
+    classes.collect::<std::collections::BTreeSet<_>>().len()
+}
