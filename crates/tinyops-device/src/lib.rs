@@ -9,6 +9,7 @@
 pub mod flash;
 pub mod lorawan;
 pub mod memory;
+pub mod monitor;
 pub mod restandard;
 pub mod sim;
 
@@ -19,7 +20,6 @@ mod labels;
 mod ledger;
 mod masked;
 mod model;
-mod monitor;
 mod normal;
 mod running;
 mod settings;

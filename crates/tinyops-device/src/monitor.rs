@@ -1,6 +1,6 @@
 //! What the agent watches between two reports.
 
-use tinyops_sketch::{Baseline, Cusum, Direction, Observation, Sketch, Source, Summary};
+use tinyops_sketch::{Baseline, Cusum, Direction, Observation, Sketch, Summary};
 use tinyops_wire::cost::Cost;
 use tinyops_wire::frame::{Alarm, Flags};
 
@@ -14,22 +14,23 @@ const OWN_WINDOWS: u32 = 128;
 
 /// Least spread of a device's output that a change is measured in, in that of the training data: a
 /// model that is always sure must not raise an alarm when it is a little less so.
-const OWN_SPREAD_MIN: f64 = 0.25;
+const OWN_SPREAD_MIN: f32 = 0.25;
 
 /// The sketch of a report period, and the alarm that does not wait for its end.
 #[derive(Clone, Debug)]
-pub(crate) struct Monitor {
+pub struct Monitor {
     pub(crate) sketch: Sketch,
     pub(crate) flags: Flags,
     pub(crate) costs: Costs,
     own: Own,
-    cusum: Cusum,
+    cusum: Cusum<f32>,
     /// Counts the reports of this model.
     pub(crate) epoch: u16,
 }
 
 impl Monitor {
-    pub(crate) fn new() -> Monitor {
+    /// Nothing watched yet.
+    pub fn new() -> Monitor {
         Monitor {
             sketch: Sketch::new(),
             flags: Flags::default(),
@@ -41,7 +42,7 @@ impl Monitor {
     }
 
     /// Counts one scored window; answers with an alarm if the model's output has moved, at most once a period.
-    pub(crate) fn push(
+    pub fn push(
         &mut self,
         baseline: &Baseline,
         observation: &Observation,
@@ -53,14 +54,11 @@ impl Monitor {
             self.flags = self.flags.with(Flags::NOT_FINITE);
             return None;
         }
-        let channels = baseline.channels();
-        let index = channels
-            .iter()
-            .position(|channel| channel.source == Source::Output)?;
-        let channel = &channels[index];
+        let index = baseline.output_channel()?;
+        let channel = &baseline.channels()[index];
         let z = self
             .own
-            .deviation(f64::from((output - channel.mean) * channel.inv_sd))?;
+            .deviation((output - channel.mean) * channel.inv_sd)?;
         let direction = self.cusum.update(z)?;
         let is_first = !self.flags.has(Flags::OUTPUT_MOVED);
         self.flags = self.flags.with(Flags::OUTPUT_MOVED);
@@ -68,7 +66,7 @@ impl Monitor {
     }
 
     /// What the report says.
-    pub(crate) fn summary(&self, baseline: &Baseline) -> Summary {
+    pub fn summary(&self, baseline: &Baseline) -> Summary {
         Summary::of(&self.sketch, baseline)
     }
 
@@ -85,6 +83,12 @@ impl Monitor {
             flags: self.flags,
             moved: Some((index as u8, direction)),
         }
+    }
+}
+
+impl Default for Monitor {
+    fn default() -> Monitor {
+        Monitor::new()
     }
 }
 
@@ -130,26 +134,34 @@ impl Costs {
 #[derive(Clone, Copy, Debug, Default)]
 struct Own {
     count: u32,
-    mean: f64,
-    sum_squares: f64,
-    inv_sd: f64,
+    /// The first value while it learns, the mean afterwards.
+    centre: f32,
+    /// Of the distances from the first value.
+    sum: f32,
+    sum_squares: f32,
+    inv_sd: f32,
 }
 
 impl Own {
     /// How far a value is from the device's own normal, once that is known.
-    fn deviation(&mut self, value: f64) -> Option<f64> {
+    fn deviation(&mut self, value: f32) -> Option<f32> {
         if self.count == OWN_WINDOWS {
-            return Some((value - self.mean) * self.inv_sd);
+            return Some((value - self.centre) * self.inv_sd);
         }
-        // The running mean and sum of squares of Welford, 1962, "Note on a method for calculating
-        // corrected sums of squares and products".
+        if self.count == 0 {
+            self.centre = value;
+        }
+        // Sums from a value near the mean lose nothing, and cost no division a window.
         self.count += 1;
-        let before = value - self.mean;
-        self.mean += before / f64::from(self.count);
-        self.sum_squares += before * (value - self.mean);
+        let distance = value - self.centre;
+        self.sum += distance;
+        self.sum_squares += distance * distance;
         if self.count == OWN_WINDOWS {
-            let variance = self.sum_squares / f64::from(OWN_WINDOWS);
-            self.inv_sd = 1.0 / libm::sqrt(variance).max(OWN_SPREAD_MIN);
+            const SHARE: f32 = 1.0 / OWN_WINDOWS as f32;
+            let mean = self.sum * SHARE;
+            let variance = (self.sum_squares * SHARE - mean * mean).max(0.0);
+            self.centre += mean;
+            self.inv_sd = 1.0 / libm::sqrtf(variance).max(OWN_SPREAD_MIN);
         }
         None
     }

@@ -59,10 +59,11 @@ impl Observation {
     /// Adds what the model says of the window: its confidence, score or value.
     #[must_use]
     pub fn with_output(mut self, baseline: &Baseline, output: f32) -> Observation {
-        for (value, channel) in self.values.iter_mut().zip(baseline.channels()) {
-            if channel.source == Source::Output {
-                *value = output;
-            }
+        if let Some(value) = baseline
+            .output_channel()
+            .and_then(|index| self.values.get_mut(index))
+        {
+            *value = output;
         }
         self
     }
@@ -88,20 +89,24 @@ impl Sketch {
         }
     }
 
-    /// Counts one window: what it was, and its class if the model names one.
+    /// Counts one window: what it was, and its class if the model names one. After 2³² - 1 windows it counts no more.
     pub fn push(&mut self, baseline: &Baseline, window: &Observation, class: Option<u8>) {
-        self.count = self.count.saturating_add(1);
+        let Some(count) = self.count.checked_add(1) else {
+            return;
+        };
+        self.count = count;
         if let Some(count) = class.and_then(|class| self.class_counts.get_mut(usize::from(class))) {
-            *count = count.saturating_add(1);
+            *count = count.wrapping_add(1);
         }
         let channels = self.channels.iter_mut().zip(baseline.channels());
         for ((channel, reference), &value) in channels.zip(&window.values) {
+            // No count passes that of the windows, and 2³² squares of 2³⁰ are less than 2⁶⁴: nothing here overflows.
             let bin = &mut channel.bins[reference.bin(value)];
-            *bin = bin.saturating_add(1);
+            *bin = bin.wrapping_add(1);
             let steps = deviation_steps((value - reference.mean) * reference.inv_sd);
-            channel.sum = channel.sum.saturating_add(i64::from(steps));
-            let square = u64::from(steps.unsigned_abs()).pow(2);
-            channel.sum_squares = channel.sum_squares.saturating_add(square);
+            channel.sum = channel.sum.wrapping_add(i64::from(steps));
+            let square = u64::from(steps.unsigned_abs()) * u64::from(steps.unsigned_abs());
+            channel.sum_squares = channel.sum_squares.wrapping_add(square);
         }
     }
 
@@ -149,10 +154,56 @@ impl ChannelSketch {
     }
 }
 
+/// The nearest whole number of steps, of two the even one; the most of what is no number.
 fn deviation_steps(deviation: f32) -> i32 {
+    /// From here to twice as much, numbers of single precision are the whole ones, so that adding it rounds.
+    const WHOLE: f32 = 12_582_912.0;
     let steps = deviation * STEPS_PER_SD;
-    if steps.is_nan() {
-        return STEPS_MAX as i32;
+    if libm::fabsf(steps) < STEPS_MAX {
+        (steps + WHOLE).to_bits() as i32 - WHOLE.to_bits() as i32
+    } else if steps <= -STEPS_MAX {
+        -(STEPS_MAX as i32)
+    } else {
+        STEPS_MAX as i32
     }
-    libm::roundf(steps.clamp(-STEPS_MAX, STEPS_MAX)) as i32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deviations_are_rounded_to_the_nearest_step() {
+        for index in -40_000..=40_000_i32 {
+            for part in [0.0, 0.25, 0.499, 0.501, 0.75] {
+                let steps = index as f32 + part;
+                let expected = steps.round_ties_even().clamp(-STEPS_MAX, STEPS_MAX) as i32;
+                assert_eq!(deviation_steps(steps / STEPS_PER_SD), expected, "{steps}");
+            }
+        }
+        for (deviation, expected) in [
+            (0.5 / STEPS_PER_SD, 0),
+            (-1.5 / STEPS_PER_SD, -2),
+            (f32::NAN, 32_768),
+            (f32::INFINITY, 32_768),
+            (f32::NEG_INFINITY, -32_768),
+            (1e30, 32_768),
+        ] {
+            assert_eq!(deviation_steps(deviation), expected, "{deviation}");
+        }
+    }
+
+    #[test]
+    fn a_full_sketch_counts_no_more() {
+        let channel = crate::ChannelBaseline::new(Source::Output, 0.0, 1.0);
+        let baseline = Baseline::new(1, &[channel], &[]).unwrap();
+        let window = Observation::of(&baseline, &[]).with_output(&baseline, 1.0);
+        let mut sketch = Sketch::new();
+        sketch.count = u32::MAX - 1;
+        sketch.push(&baseline, &window, None);
+        let full = sketch.clone();
+        sketch.push(&baseline, &window, None);
+        assert_eq!(sketch, full);
+        assert_eq!(sketch.channels[0].sum, 256);
+    }
 }

@@ -1,11 +1,14 @@
 //! `cargo xtask bench listen`: monitoring, and learning without the data, against the figures they must reach.
 
 mod average;
+mod delays;
 mod episodes;
 mod heads;
 mod ladder;
+mod monitor;
 mod rounds;
 mod sets;
+mod simulation;
 mod speed;
 mod tales;
 
@@ -14,6 +17,9 @@ use crate::steps::Answer;
 
 const MEASUREMENTS: &[Measurement] = &[
     ("speed", speed::races),
+    ("monitor", monitor::on_device),
+    ("one device", delays::devices),
+    ("fleet", delays::fleets),
     ("heads digits", heads::digit_rows),
     ("heads fsdd", heads::spoken_rows),
     ("episodes har-phone-watch", || {

@@ -98,7 +98,7 @@ async fn errors_that_become_more_raise_an_alert_of_their_own_kind() {
     for _ in 0..5 {
         for index in 0..10 {
             let told = world.devices[index].outcome(1, &[3, 1]);
-            let (_, events) = world.send(&[told.clone()]).await;
+            let (_, events) = world.send(std::slice::from_ref(&told)).await;
             raised = raised.or(events.into_iter().next());
             // A repeated outcome is no second label.
             let (_, again) = world.send(&[told]).await;
@@ -174,7 +174,7 @@ async fn replayed_reordered_and_late_reports_are_kept_once_and_judge_nothing() {
     let mut world = watched_world().await;
     let late: Vec<Vec<u8>> = (0..5).map(|_| world.devices[0].report(moved())).collect();
     let newest = world.devices[0].report(Shift::default());
-    world.send(&[newest.clone()]).await;
+    world.send(std::slice::from_ref(&newest)).await;
     let before = memories(&world).await;
     let kept = report::count(&world.fleet.db).await.unwrap();
     // Days offline: what waited comes behind what is newest, in the wrong order, and twice.

@@ -9,3 +9,4 @@ mod enrolment;
 mod full;
 mod records;
 mod transactions;
+mod webhooks;

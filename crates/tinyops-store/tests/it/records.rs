@@ -5,7 +5,6 @@ use tinyops_store::alert::{self, AlertKind, AlertState, NewAlert};
 use tinyops_store::capsule::{self, Capsule};
 use tinyops_store::device::{self, Device, DevicePage, DeviceState};
 use tinyops_store::drift::{self, DriftPoint, DriftState, Scope};
-use tinyops_store::error_stream::{self, ErrorStream};
 use tinyops_store::lineage::{self, Edge};
 use tinyops_store::model::{self, NewModel, Stage};
 use tinyops_store::outcome::{self, Outcome};
@@ -16,7 +15,6 @@ use tinyops_store::round::{self, Contribution, NewRound, RoundState};
 use tinyops_store::run::{self, NewRun, RunState};
 use tinyops_store::step::{self, Port, Step, StepState};
 use tinyops_store::trigger::{self, NewTrigger, TriggerState};
-use tinyops_store::webhook::{self, DeliveryState, Webhook};
 use tinyops_store::{
     Db, DeviceId, DeviceKey, Digest, ModelId, StoreError, Timestamp, audit, dataset, downlink,
     intake_log, project,
@@ -720,87 +718,5 @@ fn audit_entries() {
             audit::about(&db, "0001", 9).await.unwrap()[0].detail,
             json!({"why": "stolen"})
         );
-    });
-}
-
-#[test]
-fn webhooks_and_what_they_are_owed() {
-    on_every_backend(|db, _| async move {
-        let hook = Webhook {
-            name: "pager".to_owned(),
-            url: "https://pager.example/hook".to_owned(),
-            secret: "0123".to_owned(),
-            authorities: String::new(),
-            created_at: NOW,
-            created_by: "ana".to_owned(),
-        };
-        let tx = db.begin("test").await.unwrap();
-        webhook::add(&tx, &hook).await.unwrap();
-        tx.commit().await.unwrap();
-        let tx = db.begin("test").await.unwrap();
-        let twice = webhook::add(&tx, &hook).await;
-        assert!(matches!(twice, Err(StoreError::Exists { .. })));
-        drop(tx);
-        let tx = db.begin("test").await.unwrap();
-        let later = NOW.plus_ms(1);
-        let first = webhook::owe(&tx, "pager", "alert.raise", "{}", NOW)
-            .await
-            .unwrap();
-        let second = webhook::owe(&tx, "pager", "alert.mute", "{}", later)
-            .await
-            .unwrap();
-        tx.commit().await.unwrap();
-        assert_eq!(webhook::list(&db).await.unwrap(), [hook]);
-        let due = webhook::due(&db, NOW, 9).await.unwrap();
-        assert_eq!(due, std::slice::from_ref(&first));
-        let both = [first.clone(), second.clone()];
-        assert_eq!(webhook::due(&db, later, 9).await.unwrap(), both);
-        let mut done = first.clone();
-        done.state = DeliveryState::Delivered;
-        done.attempt_count = 1;
-        done.answer = "204".to_owned();
-        let tx = db.begin("test").await.unwrap();
-        webhook::put(&tx, &done, 0).await.unwrap();
-        let stale = webhook::put(&tx, &done, 0).await;
-        assert!(matches!(stale, Err(StoreError::Conflict { .. })));
-        tx.commit().await.unwrap();
-        assert_eq!(
-            webhook::delivery(&db, first.id).await.unwrap(),
-            Some(done.clone())
-        );
-        assert_eq!(webhook::due(&db, later, 9).await.unwrap(), [second]);
-        let tx = db.begin("test").await.unwrap();
-        webhook::forget(&tx, NOW).await.unwrap();
-        assert_eq!(webhook::deliveries(&tx, 9).await.unwrap().len(), 2);
-        assert!(webhook::remove(&tx, "pager").await.unwrap());
-        assert!(!webhook::remove(&tx, "pager").await.unwrap());
-        assert_eq!(
-            webhook::deliveries(&tx, 9).await.unwrap(),
-            [done],
-            "the log stays"
-        );
-        webhook::forget(&tx, later).await.unwrap();
-        assert!(webhook::deliveries(&tx, 9).await.unwrap().is_empty());
-        tx.commit().await.unwrap();
-    });
-}
-
-#[test]
-fn labelled_errors_are_remembered_by_cohort_and_model() {
-    on_every_backend(|db, _| async move {
-        let stream = |state: u8| ErrorStream {
-            cohort: "hall-1".to_owned(),
-            model: ModelId(7),
-            state: vec![state],
-            updated_at: NOW,
-        };
-        let tx = db.begin("test").await.unwrap();
-        error_stream::put_many(&tx, &[stream(1)]).await.unwrap();
-        error_stream::put_many(&tx, &[stream(2)]).await.unwrap();
-        tx.commit().await.unwrap();
-        let found = error_stream::get(&db, "hall-1", ModelId(7)).await.unwrap();
-        assert_eq!(found, Some(stream(2)));
-        let other = error_stream::get(&db, "hall-1", ModelId(8)).await.unwrap();
-        assert_eq!(other, None);
     });
 }
