@@ -9,6 +9,7 @@ use tinyops_wire::frame::{Alarm, Flags, Keys, Reason, Update, UpdateState};
 use tinyops_wire::mask::Task;
 use tinyops_wire::{Digest, ModelId};
 
+use crate::adapt::Adapting;
 use crate::flash::Flash;
 use crate::install::Transfer;
 use crate::journal::Place;
@@ -133,7 +134,8 @@ pub struct Agent<F, M> {
     /// Windows that a capsule on trial has yet to score.
     trial_left: Option<u32>,
     pub(crate) monitor: Monitor,
-    ring: Ring,
+    pub(crate) ring: Ring,
+    pub(crate) adapting: Adapting,
     pub(crate) transfer: Option<Transfer>,
     /// Blocks that the link carries in one.
     pub(crate) joined: u16,
@@ -198,6 +200,7 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             trial_left: None,
             monitor: Monitor::new(),
             ring: Ring::default(),
+            adapting: Adapting::default(),
             transfer: None,
             joined: 1,
             hellos_left: HELLOS,
@@ -359,6 +362,7 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         if self.running.is_none() {
             self.run_confirmed();
         }
+        self.resume_adapting();
         if begun.may_shadow {
             self.resume_shadow();
         }
@@ -543,6 +547,8 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             features,
             scratch,
             ring,
+            statistics,
+            moments,
             ..
         } = self.memory.lend();
         let reading_count = running.parts.front_end.reading_count();
@@ -556,6 +562,15 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             self.counters.unreadable += 1;
             self.monitor.flags = self.monitor.flags.with(Flags::NOT_FINITE);
             return None;
+        }
+        if self.adapting.pass(features, &scorer.scaler, moments) {
+            // Embeddings and reports from here on are of other features.
+            self.ring = Ring::default();
+            statistics.fill(0);
+            self.monitor.begin_anew();
+        }
+        if self.adapting.is_in_force() {
+            self.monitor.flags = self.monitor.flags.with(Flags::RESTANDARDIZED);
         }
         let baseline = &running.baseline;
         let observation = Observation::of(baseline, features);
@@ -672,6 +687,7 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             Downlink::Task(task) => self.take_task(task),
             Downlink::MaskedRequest(request) => self.take_masked_request(&request, now_ms),
             Downlink::Label(label) => self.label(label),
+            Downlink::Restandardize(asked) => self.restandardize(asked),
             Downlink::Command(command) => self.command(command),
             Downlink::ReportEvery { windows } => {
                 self.config.reporting.every_windows = windows;

@@ -39,7 +39,8 @@
 //! 114      2   windows that it is to score meanwhile, 0 none
 //! 116      8   first 8 bytes of the digest of the newest confirmed capsule, zeros for none
 //! 124     14   what of the privacy budgets is spent (`ledger.rs`)
-//! 138    106   what is normal for the device (`normal.rs`), then zeros
+//! 138    106   what is normal for the device (`normal.rs`)
+//! 244      8   how features are moved back to training (`adapt.rs`), zeros if they are not
 //! 252      4   CRC-32 of all before
 //! ```
 //! Records of before version 5 have 128 bytes and end with the CRC at 124. They are still read: the copy that is
@@ -54,6 +55,7 @@ use tinyops_wire::downlink::{What, When};
 use tinyops_wire::frame::Reason;
 use tinyops_wire::key_set::KEY_SET_BYTES_MAX;
 
+use crate::adapt::{ORDER_BYTES, Order};
 use crate::flash::{Flash, Layout, WRITE_BYTES_MAX};
 use crate::ledger::{LEDGER_BYTES, Ledger};
 use crate::model::Refusal;
@@ -66,7 +68,8 @@ const MAGIC: [u8; 4] = *b"TOPJ";
 const VERSION: u8 = 5;
 const LEDGER_AT: usize = 124;
 const NORMAL_AT: usize = LEDGER_AT + LEDGER_BYTES;
-const _: () = assert!(NORMAL_AT + NORMAL_BYTES <= RECORD_BYTES - 4);
+const ORDER_AT: usize = NORMAL_AT + NORMAL_BYTES;
+const _: () = assert!(ORDER_AT + ORDER_BYTES <= RECORD_BYTES - 4);
 const KEY_SET_AREA_BYTES: usize = 512;
 const KEY_SET_MAGIC: [u8; 4] = *b"TOPK";
 const KEY_SET_HEADER_BYTES: usize = 12;
@@ -150,6 +153,8 @@ pub(crate) struct Record {
     pub(crate) ledger: Ledger,
     /// What is normal for this device.
     pub(crate) normal: Normal,
+    /// How features are moved back to training, if they are.
+    pub(crate) order: Option<Order>,
 }
 
 impl Record {
@@ -175,6 +180,7 @@ impl Record {
         confirmed_digest: [0; 8],
         ledger: Ledger::NEW,
         normal: Normal::NEW,
+        order: None,
     };
 
     /// What has waited waits no more: the next boots shall try it.
@@ -283,6 +289,9 @@ impl Record {
         put(116, &self.confirmed_digest);
         put(LEDGER_AT, &self.ledger.encode());
         put(NORMAL_AT, &self.normal.encode());
+        if let Some(order) = self.order {
+            put(ORDER_AT, &order.encode());
+        }
         let numbers = [self.statement_counter, self.key_set];
         for (index, number) in numbers.iter().enumerate() {
             put(104 + 4 * index, &number.to_le_bytes());
@@ -308,12 +317,13 @@ impl Record {
         }
         let word = |at: usize| u32::from_le_bytes(core::array::from_fn(|index| bytes[at + index]));
         let prefix = |at: usize| core::array::from_fn(|index| bytes[at + index]);
-        let (ledger, normal) = match bytes.len() {
+        let (ledger, normal, order) = match bytes.len() {
             RECORD_BYTES => (
                 Ledger::decode(bytes[LEDGER_AT..].first_chunk()?),
                 Normal::decode(bytes[NORMAL_AT..].first_chunk()?),
+                Order::decode(bytes[ORDER_AT..].first_chunk()?),
             ),
-            _ => (Ledger::NEW, Normal::NEW),
+            _ => (Ledger::NEW, Normal::NEW, None),
         };
         let stored = |at: usize| {
             let stored = Stored {
@@ -359,6 +369,7 @@ impl Record {
             confirmed_digest: prefix(116),
             ledger,
             normal,
+            order,
         })
     }
 }

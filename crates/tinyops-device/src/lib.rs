@@ -13,6 +13,7 @@ pub mod monitor;
 pub mod restandard;
 pub mod sim;
 
+mod adapt;
 mod agent;
 mod install;
 mod journal;

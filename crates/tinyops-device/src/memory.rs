@@ -24,6 +24,9 @@ pub struct Lent<'m> {
     pub ring: &'m mut [u8],
     /// Sums of labelled embeddings: `tinyops_nn::statistics::cell_count` cells.
     pub statistics: &'m mut [i32],
+    /// Mean and spread of the features, to move them back to training ([`crate::restandard::memory_len`]); may be empty
+    /// where that is not wanted.
+    pub moments: &'m mut [f32],
     /// Which blocks of a capsule have arrived: one bit each.
     pub blocks: &'m mut [u8],
     /// The envelope being sent: at least [`OUTBOX_BYTES_MIN`].
@@ -42,6 +45,7 @@ pub struct Fixed<
     const SCRATCH: usize,
     const RING: usize,
     const STATISTICS: usize,
+    const MOMENTS: usize,
     const OUTBOX: usize,
 > {
     arena: [u8; ARENA],
@@ -50,6 +54,7 @@ pub struct Fixed<
     scratch: [f32; SCRATCH],
     ring: [u8; RING],
     statistics: [i32; STATISTICS],
+    moments: [f32; MOMENTS],
     blocks: [u8; 64],
     outbox: [u8; OUTBOX],
 }
@@ -61,8 +66,9 @@ impl<
     const SCRATCH: usize,
     const RING: usize,
     const STATISTICS: usize,
+    const MOMENTS: usize,
     const OUTBOX: usize,
-> Fixed<ARENA, WINDOW, FEATURES, SCRATCH, RING, STATISTICS, OUTBOX>
+> Fixed<ARENA, WINDOW, FEATURES, SCRATCH, RING, STATISTICS, MOMENTS, OUTBOX>
 {
     /// Zeroed memory.
     pub const fn new() -> Self {
@@ -74,6 +80,7 @@ impl<
             scratch: [0.0; SCRATCH],
             ring: [0; RING],
             statistics: [0; STATISTICS],
+            moments: [0.0; MOMENTS],
             blocks: [0; 64],
             outbox: [0; OUTBOX],
         }
@@ -87,8 +94,9 @@ impl<
     const SCRATCH: usize,
     const RING: usize,
     const STATISTICS: usize,
+    const MOMENTS: usize,
     const OUTBOX: usize,
-> Default for Fixed<ARENA, WINDOW, FEATURES, SCRATCH, RING, STATISTICS, OUTBOX>
+> Default for Fixed<ARENA, WINDOW, FEATURES, SCRATCH, RING, STATISTICS, MOMENTS, OUTBOX>
 {
     fn default() -> Self {
         Self::new()
@@ -102,8 +110,9 @@ impl<
     const SCRATCH: usize,
     const RING: usize,
     const STATISTICS: usize,
+    const MOMENTS: usize,
     const OUTBOX: usize,
-> Memory for Fixed<ARENA, WINDOW, FEATURES, SCRATCH, RING, STATISTICS, OUTBOX>
+> Memory for Fixed<ARENA, WINDOW, FEATURES, SCRATCH, RING, STATISTICS, MOMENTS, OUTBOX>
 {
     fn lend(&mut self) -> Lent<'_> {
         Lent {
@@ -113,6 +122,7 @@ impl<
             scratch: &mut self.scratch,
             ring: &mut self.ring,
             statistics: &mut self.statistics,
+            moments: &mut self.moments,
             blocks: &mut self.blocks,
             outbox: &mut self.outbox,
         }

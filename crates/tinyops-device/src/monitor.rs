@@ -78,6 +78,14 @@ impl Monitor {
         self.epoch = self.epoch.wrapping_add(1);
     }
 
+    /// Forgets the period and what the device's own output is like, but not which report is the next.
+    pub(crate) fn begin_anew(&mut self) {
+        *self = Monitor {
+            epoch: self.epoch.wrapping_add(1),
+            ..Monitor::new()
+        };
+    }
+
     fn alarm(&self, index: usize, direction: Direction) -> Alarm {
         Alarm {
             flags: self.flags,

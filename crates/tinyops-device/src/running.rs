@@ -117,6 +117,11 @@ impl Running {
 }
 
 impl Parts {
+    /// The bytes of the scaler.
+    pub(crate) fn scaler_bytes<'c>(&self, capsule: &'c [u8]) -> &'c [u8] {
+        capsule.get(self.scaler.clone()).unwrap_or_default()
+    }
+
     /// The parts that score a window, borrowed from the capsule that [`Running::check`] has checked.
     pub(crate) fn scorer<'c>(&self, capsule: &'c [u8]) -> Option<Scorer<'c>> {
         Some(Scorer {

@@ -102,10 +102,13 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         Frame::Hello(hello).encode(self.body())
     }
 
-    fn features(&self) -> Features {
-        let features = Features::STATEMENTS
+    fn features(&mut self) -> Features {
+        let mut features = Features::STATEMENTS
             .with(Features::DELTAS)
             .with(Features::HOLDS);
+        if !self.memory.lend().moments.is_empty() {
+            features = features.with(Features::RESTANDARDIZES);
+        }
         match self.config.privacy {
             // What a candidate says of each class is the device's own, so it is not told under masks.
             Privacy::Plain => features.with(Features::SHADOWS),

@@ -13,6 +13,7 @@
 //! 7 KeySetPart         key set sequence u32, its bytes u16, offset u16, bytes
 //! 9 Task               the task of masked reports, 16 bytes
 //! 10 MaskedRequest     the task of a masked update, 16 bytes, what u8, bytes of a part u16, forget afterwards u8
+//! 11 Restandardize     sixteenths u8, windows u16
 //! ```
 
 use core::fmt;
@@ -61,6 +62,8 @@ pub enum Downlink<'a> {
     Task(Task),
     /// Tell your statistics under masks.
     MaskedRequest(MaskedRequest),
+    /// Move your features a part of the way back to those of training.
+    Restandardize(Restandardize),
 }
 
 /// A capsule that a device shall run.
@@ -156,6 +159,21 @@ pub struct StatisticsRequest {
     pub forget: bool,
 }
 
+/// Tells a device to learn what its features are like, without a label, and to move them a part of the way to those of
+/// training.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Restandardize {
+    /// How far, in sixteenths, at most [`Restandardize::SIXTEENTHS`]; 0 takes it back.
+    pub sixteenths: u8,
+    /// Windows to learn from before anything is moved.
+    pub windows: u16,
+}
+
+impl Restandardize {
+    /// All the way.
+    pub const SIXTEENTHS: u8 = 16;
+}
+
 /// Asks for a device's statistics under masks.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MaskedRequest {
@@ -221,6 +239,7 @@ impl<'a> Downlink<'a> {
             7 => read_key_set_part(&mut reader).map(Downlink::KeySetPart),
             9 => Task::read(&mut reader).map(Downlink::Task),
             10 => read_masked_request(&mut reader).map(Downlink::MaskedRequest),
+            11 => read_restandardize(&mut reader).map(Downlink::Restandardize),
             kind => return Err(DownlinkError::Kind { found: kind }),
         };
         let message = message.ok_or(DownlinkError::Length)?;
@@ -281,6 +300,11 @@ impl<'a> Downlink<'a> {
             Downlink::Task(task) => {
                 begin(9)?;
                 task.write(out)
+            }
+            Downlink::Restandardize(restandardize) => {
+                begin(11)?;
+                out.put(&[restandardize.sixteenths])?;
+                out.put(&restandardize.windows.to_le_bytes())
             }
             Downlink::MaskedRequest(request) => {
                 begin(10)?;
@@ -384,6 +408,14 @@ fn read_statistics_request(reader: &mut Reader<'_>) -> Option<StatisticsRequest>
         frame_bytes,
         forget: reader.u8()? != 0,
     })
+}
+
+fn read_restandardize(reader: &mut Reader<'_>) -> Option<Restandardize> {
+    let restandardize = Restandardize {
+        sixteenths: reader.u8()?,
+        windows: reader.u16()?,
+    };
+    (restandardize.sixteenths <= Restandardize::SIXTEENTHS).then_some(restandardize)
 }
 
 fn read_masked_request(reader: &mut Reader<'_>) -> Option<MaskedRequest> {

@@ -142,6 +142,8 @@ impl Flags {
     pub const OUTPUT_MOVED: Flags = Flags(1 << 2);
     /// A reading, feature or output was infinite or not a number since the last report.
     pub const NOT_FINITE: Flags = Flags(1 << 3);
+    /// Features are moved back to those of training, a part of the way.
+    pub const RESTANDARDIZED: Flags = Flags(1 << 4);
     /// Labels have judged windows since the last report.
     pub const LABELLED: Flags = Flags(1 << 6);
     /// The battery is low.
@@ -475,6 +477,8 @@ impl Features {
     pub const SHADOWS: Features = Features(1 << 3);
     /// It reports under masks, once it has been told how.
     pub const MASKS: Features = Features(1 << 4);
+    /// It can move its features back to those of training.
+    pub const RESTANDARDIZES: Features = Features(1 << 5);
 
     /// Whether everything of `other` is understood.
     pub fn has(self, other: Features) -> bool {

@@ -76,6 +76,7 @@ struct Buffers {
     scratch: Vec<f32>,
     ring: Vec<u8>,
     statistics: Vec<i32>,
+    moments: Vec<f32>,
     blocks: Vec<u8>,
     outbox: Vec<u8>,
 }
@@ -90,6 +91,7 @@ impl Buffers {
             scratch: vec![0.0; room.scratch_len],
             ring: vec![0; room.ring_windows * (1 + room.embedding_width)],
             statistics: vec![0; cells],
+            moments: vec![0.0; tinyops_device::restandard::memory_len(room.features_len)],
             // One bit for each block of a slot, the smallest that any link has.
             blocks: vec![0; room.slot_bytes.div_ceil(8 * usize::from(AIR_BLOCK_BYTES))],
             outbox: vec![0; 2048],
@@ -106,6 +108,7 @@ impl Memory for Buffers {
             scratch: &mut self.scratch,
             ring: &mut self.ring,
             statistics: &mut self.statistics,
+            moments: &mut self.moments,
             blocks: &mut self.blocks,
             outbox: &mut self.outbox,
         }

@@ -324,6 +324,7 @@ pub(crate) struct Buffers {
     pub(crate) scratch: Vec<f32>,
     pub(crate) ring: Vec<u8>,
     pub(crate) statistics: Vec<i32>,
+    pub(crate) moments: Vec<f32>,
     pub(crate) blocks: Vec<u8>,
     pub(crate) outbox: Vec<u8>,
 }
@@ -337,6 +338,7 @@ impl Default for Buffers {
             scratch: vec![0.0; 64],
             ring: vec![0; 32 * (1 + WINDOW)],
             statistics: vec![0; tinyops_nn::statistics::cell_count(CLASSES, WINDOW)],
+            moments: vec![0.0; tinyops_device::restandard::memory_len(WINDOW)],
             blocks: vec![0; 8],
             outbox: vec![0; 128],
         }
@@ -352,6 +354,7 @@ impl Memory for Buffers {
             scratch: &mut self.scratch,
             ring: &mut self.ring,
             statistics: &mut self.statistics,
+            moments: &mut self.moments,
             blocks: &mut self.blocks,
             outbox: &mut self.outbox,
         }

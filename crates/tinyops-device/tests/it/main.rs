@@ -1,5 +1,6 @@
 //! Devices from the outside: envelopes and blocks in, envelopes and predictions out.
 
+mod adapt;
 mod attacks;
 mod delta;
 mod faults;

@@ -28,7 +28,8 @@ fn a_boot_says_what_the_device_is() {
             features: Features::STATEMENTS
                 .with(Features::DELTAS)
                 .with(Features::HOLDS)
-                .with(Features::SHADOWS),
+                .with(Features::SHADOWS)
+                .with(Features::RESTANDARDIZES),
         }),
     };
     assert_eq!(hello, expected);

@@ -7,7 +7,8 @@ use tinyops_wire::block::BlockRequest;
 use tinyops_wire::capsule;
 use tinyops_wire::cost::Cost;
 use tinyops_wire::downlink::{
-    Block, Command, KeySetPart, Label, MaskedRequest, Offer, StatisticsRequest, What, When,
+    Block, Command, KeySetPart, Label, MaskedRequest, Offer, Restandardize, StatisticsRequest,
+    What, When,
 };
 use tinyops_wire::envelope;
 use tinyops_wire::frame::{
@@ -460,6 +461,13 @@ pub(crate) fn downlinks() -> Vec<(&'static str, Vec<u8>)> {
                 content: Content::Gram,
                 frame_bytes: 200,
                 forget: true,
+            }),
+        ),
+        (
+            "restandardize",
+            Downlink::Restandardize(Restandardize {
+                sixteenths: 8,
+                windows: 288,
             }),
         ),
     ];
