@@ -6,7 +6,7 @@
 //!  0       1    reports in it
 //!  1       1    zero
 //!  2       4    model
-//!  6     100    numbers, i16 in 1/1024: means and logarithms of the spreads by channel, then roots of class shares
+//!  6     100    numbers, i16 in 1/1024: the weighted numbers of a report, `tinyops_wire::masked::report_values`
 //! ```
 
 use tinyops_sketch::{CHANNELS_MAX, CLASSES_MAX, Summary};

@@ -38,6 +38,16 @@ pub fn epsilon_of_micro(micro_rho: u32) -> f64 {
     epsilon(f64::from(micro_rho) * 1e-6, DELTA)
 }
 
+/// What a device says is left of its budget, in words: the class of a report's flags.
+pub fn class_word(class: u32) -> &'static str {
+    match class {
+        0 => "no budget is kept",
+        1 => "nothing",
+        2 => "less than half",
+        _ => "half or more",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -19,6 +19,7 @@ use tinyops_wire::frame::Reason;
 use tinyops_wire::{Envelope, Frame, Sealed};
 
 use crate::intake_log::Entry;
+use crate::masked::PrivacyPolicy;
 use crate::watch::Observation;
 use crate::{Event, Fleet, FleetError};
 
@@ -87,17 +88,20 @@ pub enum Refusal {
     Tag,
     /// There is no known frame in it.
     Frame,
+    /// It says something of one device in the clear, and this fleet takes sums alone.
+    Clear,
 }
 
 impl Refusal {
     /// Every case; the intake log knows them by their places here, so new ones come last.
-    pub(crate) const ALL: [Refusal; 6] = [
+    pub(crate) const ALL: [Refusal; 7] = [
         Refusal::Envelope,
         Refusal::UnknownDevice,
         Refusal::Revoked,
         Refusal::OtherDevice,
         Refusal::Tag,
         Refusal::Frame,
+        Refusal::Clear,
     ];
 
     pub(crate) fn code(self) -> u8 {
@@ -118,6 +122,7 @@ impl Refusal {
             Refusal::OtherDevice => "other-device",
             Refusal::Tag => "tag",
             Refusal::Frame => "frame",
+            Refusal::Clear => "clear",
         }
     }
 }
@@ -175,7 +180,7 @@ impl Fleet {
         }
         let mut verdicts = Vec::with_capacity(uplinks.len());
         for (index, uplink) in uplinks.iter().enumerate() {
-            let verdict = batch.take(index, uplink, now);
+            let verdict = batch.take(index, uplink, &self.policy.privacy, now);
             if let (Some(refusal), true, Some(device)) =
                 (verdict.refusal, verdict.first_offence, verdict.device)
             {
@@ -407,9 +412,16 @@ impl<'a> Batch<'a> {
     }
 
     /// Checks one envelope and notes what it says.
-    fn take(&mut self, index: usize, uplink: &Uplink<'a>, now: Timestamp) -> Verdict {
+    fn take(
+        &mut self,
+        index: usize,
+        uplink: &Uplink<'a>,
+        privacy: &PrivacyPolicy,
+        now: Timestamp,
+    ) -> Verdict {
         let (refusal, blamed) = match open(&self.streams, uplink) {
             Ok(envelope) => match Frame::decode(envelope.body) {
+                Ok(frame) if privacy.forbids(&frame) => (Refusal::Clear, Some(envelope.device)),
                 Ok(frame) => {
                     self.note(Some(index), &envelope, frame, now);
                     return Verdict::of(envelope.device);
@@ -454,10 +466,10 @@ impl<'a> Batch<'a> {
                 let asked = index.map(|index| (index, envelope.device, request));
                 self.requests.extend(asked);
             }
-            Frame::BlockRequest(_) | Frame::Statistics(_) if !fresh => {
+            Frame::BlockRequest(_) | Frame::Statistics(_) | Frame::MaskedPart(_) if !fresh => {
                 stream.presence.duplicate_count += 1
             }
-            Frame::BlockRequest(_) | Frame::Statistics(_) => {}
+            Frame::BlockRequest(_) | Frame::Statistics(_) | Frame::MaskedPart(_) => {}
             _ => {
                 self.reports.push(Report {
                     device: envelope.device,

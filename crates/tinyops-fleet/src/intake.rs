@@ -190,6 +190,9 @@ impl Intake {
             Err((refusal, blamed)) => return Err((refusal, blamed.or(uplink.from))),
         };
         match frame {
+            Ok(frame) if self.fleet.policy.privacy.forbids(&frame) => {
+                Err((Refusal::Clear, Some(envelope.device)))
+            }
             Ok(frame) => Ok((envelope, frame)),
             Err(_) => Err((Refusal::Frame, Some(envelope.device))),
         }
@@ -207,6 +210,10 @@ impl KeyBook for Intake {
 fn may_wait(frame: &Frame<'_>) -> bool {
     matches!(
         frame,
-        Frame::Summary(_) | Frame::Alarm(_) | Frame::Outcome(_) | Frame::Statistics(_)
+        Frame::Summary(_)
+            | Frame::Alarm(_)
+            | Frame::Outcome(_)
+            | Frame::Statistics(_)
+            | Frame::MaskedReport(_)
     )
 }

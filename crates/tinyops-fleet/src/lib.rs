@@ -33,6 +33,7 @@ pub mod budget;
 pub mod helper;
 pub mod masked;
 mod noise;
+pub mod sum_watch;
 
 // What it means.
 mod alerts;

@@ -16,11 +16,12 @@ use tinyops_store::{DeviceId, Digest, ModelId, Timestamp, Tx, drift, presence};
 use tinyops_wire::Frame;
 use tinyops_wire::frame::Features;
 use tinyops_wire::mask::{Purpose, TASK_BYTES, Task};
-use tinyops_wire::masked::report_len;
+use tinyops_wire::masked::{SPREAD_WEIGHT, report_len};
 
-use crate::detector::{Layout, Memory, Point, Pool};
+use crate::detector::Layout;
 use crate::enrol::note;
 use crate::helper::{DEVICES_MIN, Denied, Helper, SumRequest};
+use crate::sum_watch::SumWatch;
 use crate::watch::{Observation, history_of};
 use crate::{Event, Fleet, FleetError};
 
@@ -28,9 +29,11 @@ use crate::{Event, Fleet, FleetError};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PrivacyPolicy {
+    /// Whether what a device says of itself in the clear is turned away, whoever set it so.
+    pub masked_only: bool,
     /// Fewest devices of a sum; the helper has a floor of its own.
     pub device_count_min: u32,
-    /// Euclidean length that a report's deviations are cut down to. The median report's is 0.53.
+    /// Euclidean length that a report's weighted deviations are cut down to: about that of the median report.
     pub clip: f32,
     /// Standard deviation of the helper's noise, in units of the longest report; 0 for none.
     pub noise: f64,
@@ -48,8 +51,9 @@ impl Default for PrivacyPolicy {
     fn default() -> PrivacyPolicy {
         const DAY_MS: i64 = 24 * 3_600_000;
         PrivacyPolicy {
+            masked_only: false,
             device_count_min: DEVICES_MIN as u32,
-            clip: 0.53,
+            clip: 0.58,
             noise: 20.0,
             window_ms: DAY_MS,
             wait_ms: 7 * DAY_MS,
@@ -100,6 +104,16 @@ impl SumHelper for Helper {
 }
 
 impl PrivacyPolicy {
+    /// Whether a frame says something of one device in the clear that this fleet does not take.
+    pub(crate) fn forbids(&self, frame: &Frame<'_>) -> bool {
+        let is_clear = match frame {
+            Frame::Summary(_) | Frame::Outcome(_) | Frame::Statistics(_) | Frame::Shadow(_) => true,
+            Frame::Alarm(alarm) => alarm.moved.is_some(),
+            _ => false,
+        };
+        self.masked_only && is_clear
+    }
+
     /// How devices of a model report when so many of them may be in one sum.
     fn task(&self, model: ModelId, device_count: u32) -> Option<Task> {
         let noise_tenths = (self.noise * 10.0).round().clamp(0.0, f64::from(u16::MAX)) as u16;
@@ -392,7 +406,6 @@ impl Fleet {
                 .drop_sum(sum, "its task is too coarse for its numbers", now)
                 .await;
         };
-        let point = point_of(task, &mean, reports.len(), baseline);
         let tx = self.db.begin_audited("judge a masked sum").await?;
         if !privacy::end_sum(&tx, sum.id).await? {
             // Another process has judged it.
@@ -408,12 +421,17 @@ impl Fleet {
             .pop()
             .flatten();
         let alarmed = state.as_ref().is_some_and(|state| state.alarmed);
-        let (mut memory, mut pool) = state
-            .and_then(|state| read_memory(&state.state))
-            .unwrap_or_else(|| (Memory::new(), Pool::new(point.layout)));
+        let layout = Layout {
+            channel_count: baseline.channels().len() as u8,
+            has_shares: false,
+            class_count: baseline.class_prior().len() as u8,
+        };
+        let mut watch = state
+            .and_then(|state| SumWatch::decode(&state.state))
+            .unwrap_or_else(|| SumWatch::new(layout));
         let policy = &self.policy.drift;
-        pool.close_before(0, policy);
-        let judgement = memory.push(0, &point, &mut pool, policy);
+        let noise = noise_variance(task, mean.len(), reports.len());
+        let judgement = watch.push(layout, &mean, noise, policy);
         let score = judgement.as_ref().map_or(0.0, |judgement| judgement.score);
         let stands = score >= 1.0 || alarmed && score >= policy.calm_score;
         let mut events = Vec::new();
@@ -432,7 +450,7 @@ impl Fleet {
                     .raise_of_sum(
                         &tx,
                         scope,
-                        (&judgement, &point),
+                        (&judgement, spreads(&mean, baseline.channels().len())),
                         !alarmed,
                         (sum.model, baseline),
                         now,
@@ -444,7 +462,7 @@ impl Fleet {
         let state = DriftState {
             scope: key.0,
             model: sum.model,
-            state: write_memory(&memory, &pool),
+            state: watch.encode(),
             score,
             alarmed: stands,
             updated_at: now,
@@ -487,19 +505,16 @@ fn unmasked_mean(task: &Task, reports: &[MaskedReport], masks: &[u32]) -> Option
     Some(sums.iter().zip(masks).map(value).collect())
 }
 
-/// A mean as the detector takes it: as one stream, whose noise is at least the helper's.
-fn point_of(task: &Task, mean: &[f64], device_count: usize, baseline: &Baseline) -> Point {
-    let steps = task.steps_per_unit(mean.len()).unwrap_or(1.0);
-    let noise = task.noise_sd() / (steps * device_count.max(1) as f64);
-    Point {
-        layout: Layout {
-            channel_count: baseline.channels().len() as u8,
-            has_shares: false,
-            class_count: baseline.class_prior().len() as u8,
-        },
-        values: mean.iter().map(|value| *value as f32).collect(),
-        window_count: (1.0 / (noise * noise).max(1e-6)) as f32,
-    }
+/// Logarithms of the spreads, by channel.
+fn spreads(mean: &[f64], channel_count: usize) -> Vec<f32> {
+    let spreads = mean.iter().skip(1).step_by(2).take(channel_count);
+    spreads.map(|value| *value as f32 / SPREAD_WEIGHT).collect()
+}
+
+/// Variance of each number of a mean that is known: the helper's noise, and what rounding on the devices does.
+fn noise_variance(task: &Task, value_count: usize, device_count: usize) -> f64 {
+    let scale = task.steps_per_unit(value_count).unwrap_or(1.0) * device_count.max(1) as f64;
+    (task.noise_sd().powi(2) + device_count as f64 / 12.0) / (scale * scale)
 }
 
 fn value_count(baseline: &Baseline) -> usize {
@@ -508,18 +523,4 @@ fn value_count(baseline: &Baseline) -> usize {
 
 fn read_task(bytes: &[u8]) -> Option<Task> {
     Task::decode(bytes.try_into().ok()?)
-}
-
-fn write_memory(memory: &Memory, pool: &Pool) -> Vec<u8> {
-    let memory = memory.encode();
-    let mut out = (memory.len() as u32).to_le_bytes().to_vec();
-    out.extend(memory);
-    out.extend(pool.encode());
-    out
-}
-
-fn read_memory(bytes: &[u8]) -> Option<(Memory, Pool)> {
-    let (len, rest) = bytes.split_first_chunk()?;
-    let (memory, pool) = rest.split_at_checked(u32::from_le_bytes(*len) as usize)?;
-    Some((Memory::decode(memory)?, Pool::decode(pool)?))
 }

@@ -177,14 +177,14 @@ impl Fleet {
         &self,
         tx: &Tx,
         scope: Scope,
-        (judgement, point): (&Judgement, &Point),
+        (judgement, ln_sds): (&Judgement, Vec<f32>),
         begins: bool,
         (model, baseline): (ModelId, &Baseline),
         now: Timestamp,
     ) -> Result<Option<Event>, FleetError> {
         let wish = Wish {
             scope,
-            symptoms: symptoms_of(judgement, ln_sds(point)),
+            symptoms: symptoms_of(judgement, ln_sds),
             score: judgement.score,
             begins,
         };

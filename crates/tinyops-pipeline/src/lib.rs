@@ -29,8 +29,8 @@ pub use job::{
 };
 pub use lease::is_free;
 pub use project::{
-    BoardsSection, FILE_NAME, GatesSection, Metric, PrivacySection, Project, ProjectError,
-    ProjectSection, Smoke, TuneSection,
+    BoardsSection, FILE_NAME, GatesSection, Metric, PrivacyMode, PrivacySection, Project,
+    ProjectError, ProjectSection, Smoke, TuneSection,
 };
 pub use step::{
     compile::{BoardFit, CompileReport},

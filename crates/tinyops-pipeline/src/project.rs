@@ -117,6 +117,12 @@ pub struct BoardsSection {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PrivacySection {
+    /// How devices report; without it they report in the clear, and the server says so.
+    pub mode: Option<PrivacyMode>,
+    /// That the people around the devices have agreed to `plain`, or that there are none.
+    pub consent: bool,
+    /// Noise of a sum of masked reports, in units of one device's greatest weight.
+    pub noise: f64,
     /// Raw windows that one device may ever send.
     pub raw_windows_max: u32,
     /// Fewest devices in a sum of statistics before it is used.
@@ -125,9 +131,39 @@ pub struct PrivacySection {
     pub round_labels_min: u64,
 }
 
+/// How devices report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PrivacyMode {
+    /// Each device's summaries as they are.
+    Plain,
+    /// Sums over at least 20 devices alone; what a device says of itself in the clear is turned away.
+    Masked,
+}
+
+impl PrivacySection {
+    /// What a person is to know who starts a server on this project: nothing where it is as the project says.
+    pub fn remark(&self) -> Option<&'static str> {
+        match (self.mode, self.consent) {
+            (None, _) => Some(
+                "devices report in the clear, and the server reads each one's: `[privacy] mode = \"masked\"` takes sums \
+                 alone, `mode = \"plain\"` with `consent = true` says that this is meant",
+            ),
+            (Some(PrivacyMode::Plain), false) => Some(
+                "`[privacy] mode = \"plain\"` without `consent = true`: nobody has said that the people around the \
+                 devices agree, or that there are none",
+            ),
+            _ => None,
+        }
+    }
+}
+
 impl Default for PrivacySection {
     fn default() -> Self {
         Self {
+            mode: None,
+            consent: false,
+            noise: 20.0,
             raw_windows_max: 0,
             round_devices_min: 8,
             round_labels_min: 64,

@@ -45,16 +45,22 @@ pub const fn report_bytes(channel_count: usize, class_count: usize, ring_bits: u
     REPORT_HEADER_BYTES + (report_len(channel_count, class_count) * ring_bits as usize).div_ceil(8)
 }
 
-/// The numbers that a report is made of, before a device takes its own normal from them.
+/// What the logarithm of a spread is multiplied by: it scatters less than a mean, and all numbers get the same noise.
+pub const SPREAD_WEIGHT: f32 = 1.5;
+
+/// What the root of a class's share is multiplied by.
+pub const CLASS_WEIGHT: f32 = 2.5;
+
+/// The numbers that a report is made of, weighted, before a device takes its own normal from them.
 pub fn report_values(summary: &Summary) -> impl Iterator<Item = f32> + Clone + '_ {
     let channels = summary.channels().iter();
     channels
-        .flat_map(|channel| [channel.mean, channel.ln_sd])
+        .flat_map(|channel| [channel.mean, SPREAD_WEIGHT * channel.ln_sd])
         .chain(
             summary
                 .class_shares()
                 .iter()
-                .map(|share| libm::sqrtf(share.max(0.0))),
+                .map(|share| CLASS_WEIGHT * libm::sqrtf(share.max(0.0))),
         )
 }
 

@@ -16,7 +16,7 @@ mod doctor;
 mod drift;
 mod fleet;
 pub(crate) mod gateway;
-mod helper;
+pub(crate) mod helper;
 mod import;
 mod init;
 mod keys;

@@ -6,6 +6,7 @@ mod episodes;
 mod heads;
 mod ladder;
 mod monitor;
+mod private;
 mod rounds;
 mod sets;
 mod simulation;
@@ -46,6 +47,9 @@ const MEASUREMENTS: &[Measurement] = &[
         ];
         episodes::rows(names, tales::ageing_sensors)
     }),
+    ("private sums", private::sums),
+    ("private budgets", private::budgets),
+    ("private delays", private::delays),
 ];
 
 /// Measures the groups whose name contains one of `groups`, and prints.

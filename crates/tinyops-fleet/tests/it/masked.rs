@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tinyops_fleet::helper::{Denied, Helper, SumRequest, mask_key};
 use tinyops_fleet::masked::{Answer, NoSum, PrivacyPolicy, SumHelper};
-use tinyops_fleet::{Event, Policy};
+use tinyops_fleet::{Event, Policy, Refusal, Uplink};
 use tinyops_store::{DeviceId, ModelId, privacy};
 use tinyops_wire::envelope::Direction;
 use tinyops_wire::frame::{Alarm, Features, Flags, Frame, Hello, Trust};
@@ -14,7 +14,7 @@ use tinyops_wire::mask::{Purpose, Task};
 use tinyops_wire::masked::{MaskedReport, quantize};
 use tinyops_wire::{Downlink, Sealed};
 
-use crate::world::{DAY, HOUR, World};
+use crate::world::{DAY, HOUR, Shift, World};
 
 /// A helper that can be away.
 #[derive(Debug)]
@@ -274,6 +274,34 @@ async fn too_few_devices_are_never_asked_for() {
         }
     }
     assert_eq!(dropped, Some((19, 20)), "and it is said");
+}
+
+#[tokio::test]
+async fn a_fleet_of_sums_turns_away_what_is_said_in_the_clear() {
+    let mut policy = Policy::default();
+    policy.privacy.masked_only = true;
+    let mut world = World::new(1, policy).await;
+    world.devices[0].model = world.release().await.id;
+    let heartbeat = Alarm {
+        flags: Flags::default(),
+        moved: None,
+    };
+    let mut out = [0; 3];
+    Frame::Alarm(heartbeat).encode(&mut out).unwrap();
+    let told = [
+        world.devices[0].report(Shift::default()),
+        world.devices[0].outcome(0, &[3, 1]),
+        world.devices[0].seal(&hello()),
+        world.devices[0].seal(&out),
+    ];
+    let uplinks: Vec<Uplink<'_>> = told
+        .iter()
+        .map(|bytes| Uplink { from: None, bytes })
+        .collect();
+    let (verdicts, _) = world.fleet.ingest_many(&uplinks, world.now).await.unwrap();
+    let refusals: Vec<_> = verdicts.iter().map(|verdict| verdict.refusal).collect();
+    let clear = Some(Refusal::Clear);
+    assert_eq!(refusals, [clear, clear, None, None]);
 }
 
 #[tokio::test]

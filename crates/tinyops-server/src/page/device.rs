@@ -6,10 +6,12 @@ use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use maud::{Markup, html};
 use serde::Deserialize;
+use tinyops_fleet::budget::{class_word, epsilon_of_micro};
 use tinyops_fleet::cost::Newest;
 use tinyops_store::device::{self, Device, DevicePage};
 use tinyops_store::drift::{self, DriftState, Scope};
 use tinyops_store::presence::{self, Presence};
+use tinyops_store::privacy::{self, Paid};
 use tinyops_store::report::{self, Report};
 use tinyops_store::rollout::{self, Member};
 use tinyops_store::{DeviceId, Timestamp, audit};
@@ -125,6 +127,7 @@ pub(super) async fn show(
     let members = rollout::of_device(db, id).await?;
     let reports = report::of_device(db, id, 20).await?;
     let audit = audit::about(db, &id.to_string(), 20).await?;
+    let paid = privacy::paid(db, id).await?;
     let now = app.now();
     let body = html! {
         div.tiles {
@@ -134,7 +137,7 @@ pub(super) async fn show(
             (part::tile(None, "Sent", html! { (part::bytes(presence.as_ref().map_or(0, |p| p.byte_count))) }, html! { (presence.as_ref().map_or(0, |p| p.report_count)) " reports" }, None))
         }
         div.grid {
-            (part::card("w5", "Facts", None, facts(&device, presence.as_ref(), Newest::of(&device, &reports))))
+            (part::card("w5", "Facts", None, facts(&device, presence.as_ref(), Newest::of(&device, &reports), &paid)))
             (part::card("w7", "Rollouts", None, deliveries(&members, &names, now)))
             (part::card("w7", "Last reports", None, reports_table(&reports, &names, now)))
             (part::card("w5", "What was done to it", None, html! {
@@ -152,7 +155,12 @@ pub(super) async fn show(
     .framed(&app))
 }
 
-fn facts(device: &Device, presence: Option<&Presence>, newest: Option<Newest>) -> Markup {
+fn facts(
+    device: &Device,
+    presence: Option<&Presence>,
+    newest: Option<Newest>,
+    paid: &[Paid],
+) -> Markup {
     html! {
         dl.facts {
             dt { "enrolled" } dd { (Moment::of_ms(device.enrolled_at.0).full()) " UTC" }
@@ -160,6 +168,13 @@ fn facts(device: &Device, presence: Option<&Presence>, newest: Option<Newest>) -
             @if let Some(Newest { cost, .. }) = newest {
                 dt { "a window takes" } dd { (part::time(cost.mean_us)) ", at most " (part::time(cost.max_us)) }
                 dt { "memory at most" } dd { @match cost.ram_share { Some(share) => (part::percent(share.into())), None => span.muted { "not measured" } } }
+            }
+            @for paid in paid {
+                dt { "privacy, " (paid.purpose) }
+                dd {
+                    "ε " (format!("{:.2}", epsilon_of_micro(u32::try_from(paid.micro_rho).unwrap_or(u32::MAX))))
+                    " spent since " (Moment::of_ms(paid.period_from.0).full()) " UTC; left: " (class_word(paid.budget_class))
+                }
             }
             @if let Some(presence) = presence {
                 dt { "last sequence number" } dd { (presence.last_seq.map_or("–".to_owned(), |seq| seq.to_string())) }
@@ -194,6 +209,7 @@ fn deliveries(members: &[Member], names: &Names, now: Timestamp) -> Markup {
 fn kind(frame: &[u8]) -> &'static str {
     match Frame::decode(frame) {
         Ok(Frame::Summary(_)) => "summary",
+        Ok(Frame::MaskedReport(_)) => "masked report",
         Ok(Frame::Alarm(_)) => "alarm",
         Ok(Frame::Statistics(_)) => "statistics",
         Ok(Frame::Outcome(_)) => "outcome",

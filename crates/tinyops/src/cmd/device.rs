@@ -11,12 +11,14 @@ use std::{
 
 use serde::Serialize;
 use tinyops_data::{finding::Report, ingest, ingest::Listing, spec::DataSpec};
-use tinyops_device::{Answer, BlockSource, Config, Event, Prediction, Privacy, Reporting, Sensor};
+use tinyops_device::{
+    Answer, BlockSource, Budgets, Config, Event, Masked, Prediction, Privacy, Reporting, Sensor,
+};
 use tinyops_fleet::keys::Trust;
 use tinyops_model::Model;
 use tinyops_pipeline::Project;
 use tinyops_store::model;
-use tinyops_wire::{DeviceId, enrolment::Enrolled, summary::Format};
+use tinyops_wire::{DeviceId, Digest, enrolment::Enrolled, mask::MaskKey, summary::Format};
 use tokio::sync::mpsc;
 
 use self::{
@@ -24,6 +26,7 @@ use self::{
     enrol::{Asking, Credential},
 };
 use crate::{
+    cmd::helper::noise,
     cmd::serve::open_keys,
     context::{Context, now, store_failure},
     endpoint::{Endpoint, Protocol},
@@ -111,6 +114,13 @@ struct Run {
     /// Windows between two reports
     #[arg(long, default_value_t = 24)]
     report_every: u32,
+    /// File with the key that it shares with a helper (`tinyops helper key`): it reports under masks, and never in the
+    /// clear
+    #[arg(long, value_name = "FILE")]
+    mask_key_file: Option<PathBuf>,
+    /// Least noise that it takes part under, in units of its own greatest weight in a sum
+    #[arg(long, value_name = "Z", default_value_t = 20.0, requires = "mask_key_file", value_parser = noise)]
+    noise_min: f64,
     /// Where the server's MQTT is: HOST:PORT, or mqtts://HOST:PORT [default: as `tinyops config` says]
     #[arg(long, value_name = "URL")]
     mqtt: Option<String>,
@@ -127,6 +137,25 @@ struct View<'a> {
     confidence: Option<f32>,
     value: Option<f32>,
     is_alarm: Option<bool>,
+}
+
+/// How it reports: under masks if it has a key for them.
+fn privacy(args: &Run) -> Result<Privacy, Failure> {
+    let Some(file) = &args.mask_key_file else {
+        return Ok(Privacy::Plain);
+    };
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        Failure::question(format!("cannot read `{}`", file.display())).cause(&error)
+    })?;
+    let key: Digest = text.trim().parse().map_err(|_| {
+        Failure::question(format!("`{}` holds no key: 64 hex digits", file.display()))
+            .hint("`tinyops helper key ID` prints the key of a device")
+    })?;
+    Ok(Privacy::Masked(Masked {
+        key: MaskKey(key.0),
+        noise_tenths_min: (args.noise_min * 10.0).round() as u16,
+        budgets: Budgets::default(),
+    }))
 }
 
 pub(crate) async fn run(context: &Context, args: &Device) -> Result<(), Failure> {
@@ -188,7 +217,7 @@ async fn live(context: &Context, args: &Run) -> Result<(), Failure> {
             every_ms: 0,
             format: Format::M6H8,
         },
-        privacy: Privacy::Plain,
+        privacy: privacy(args)?,
         hop: 0,
         blocks: BlockSource::Server,
         block_bytes: BLOCK_BYTES,

@@ -3,6 +3,7 @@ mod token;
 use std::path::Path;
 
 use serde::Serialize;
+use tinyops_fleet::budget::{class_word, epsilon_of_micro};
 use tinyops_fleet::cost::Newest;
 use tinyops_fleet::ddi::NewTarget;
 use tinyops_fleet::enrol::{Entropy, NewDevice};
@@ -14,7 +15,7 @@ use tinyops_store::{
     device::{self, Device, DevicePage},
     drift::{self, Scope},
     presence::{self, Presence},
-    rollout,
+    privacy, rollout,
 };
 
 use crate::{
@@ -284,6 +285,7 @@ async fn show(context: &Context, args: &Show) -> Result<(), Failure> {
         })
         .collect();
     let newest = Newest::read(&db, &device).await?;
+    let paid = privacy::paid(&db, device.id).await?;
     let mut view = serde_json::json!({
         "cost": newest.map(|Newest { model, at, cost }| serde_json::json!({
             "model": model.to_string(),
@@ -300,6 +302,14 @@ async fn show(context: &Context, args: &Show) -> Result<(), Failure> {
         })),
         "alerts": alerts,
         "rollouts": deliveries,
+        "privacy": paid.iter().map(|paid| serde_json::json!({
+            "purpose": paid.purpose,
+            "micro_rho": paid.micro_rho,
+            "epsilon": epsilon_of_micro(u32::try_from(paid.micro_rho).unwrap_or(u32::MAX)),
+            "period_from_ms": paid.period_from.0,
+            "left": class_word(paid.budget_class),
+            "changed_at_ms": paid.changed_at.0,
+        })).collect::<Vec<_>>(),
     });
     let polls = polling(&db, device.id).await?;
     if let Some((polls, _)) = &polls {
@@ -326,6 +336,16 @@ async fn show(context: &Context, args: &Show) -> Result<(), Failure> {
                 );
             }
             None => out += "  has not reported yet\n",
+        }
+        for paid in &paid {
+            let spent = u32::try_from(paid.micro_rho).unwrap_or(u32::MAX);
+            out += &format!(
+                "  privacy, {}: ε {:.2} spent since {} UTC; left: {}\n",
+                paid.purpose,
+                epsilon_of_micro(spent),
+                moment(paid.period_from),
+                class_word(paid.budget_class),
+            );
         }
         if let Some(Newest { cost, .. }) = newest {
             out += &format!(

@@ -84,7 +84,7 @@ struct DeviceKeyView {
     key: String,
 }
 
-fn noise(text: &str) -> Result<f64, String> {
+pub(crate) fn noise(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(noise) if (0.0..=6_000.0).contains(&noise) => Ok(noise),
         _ => Err("it is a number from 0 to 6000".to_owned()),

@@ -1,7 +1,12 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use serde::Serialize;
-use tinyops_fleet::{KeyFolder, Keyring, Policy, enrol::Entropy, masked::SumHelper};
+use tinyops_fleet::{
+    KeyFolder, Keyring, Policy,
+    enrol::Entropy,
+    masked::{PrivacyPolicy, SumHelper},
+};
+use tinyops_pipeline::PrivacyMode;
 use tinyops_server::{Config, Loops, Running, TlsFiles, serve};
 
 use crate::{
@@ -59,11 +64,29 @@ pub(crate) async fn run(context: &Context, args: &Serve) -> Result<(), Failure> 
     std::fs::create_dir_all(&folder).map_err(|error| {
         Failure::environment(format!("cannot make `{}`", folder.display())).cause(&error)
     })?;
+    let privacy = &workshop.project.privacy;
+    if !(0.0..=6_000.0).contains(&privacy.noise) {
+        return Err(Failure::question(format!(
+            "`[privacy] noise` is {}, and it is a number from 0 to 6000",
+            privacy.noise
+        )));
+    }
+    if let Some(remark) = privacy.remark() {
+        terminal.note(remark);
+    }
+    let policy = Policy {
+        privacy: PrivacyPolicy {
+            masked_only: privacy.mode == Some(PrivacyMode::Masked),
+            noise: privacy.noise,
+            ..PrivacyPolicy::default()
+        },
+        ..Policy::default()
+    };
     let running = serve(Config {
         http: address(args.http, &context.settings.http)?,
         mqtt: Some(address(args.mqtt, &context.settings.mqtt)?),
         workshop,
-        policy: Policy::default(),
+        policy,
         keys: open_keys(&folder)?,
         key_folder: Some(folder.clone()),
         admin_token: folder.join("admin.token"),
