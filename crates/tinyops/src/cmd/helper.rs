@@ -212,3 +212,68 @@ impl SumHelper for RemoteHelper {
         Box::pin(self.ask(request))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::endpoint::Protocol;
+    use tinyops_wire::{
+        ModelId,
+        mask::{Purpose, Task},
+    };
+
+    #[tokio::test]
+    async fn a_server_asks_a_helper_over_http() {
+        let folder = tempfile::tempdir().unwrap();
+        let running = serve_helper(HelperConfig {
+            http: "127.0.0.1:0".parse().unwrap(),
+            helper: Sums::open(folder.path(), &[3; 32], 0).unwrap(),
+            token: "secret".to_owned(),
+            tls: None,
+            now: now(),
+        })
+        .await
+        .unwrap();
+        let endpoint = Endpoint::plain(Protocol::Http, running.http);
+        let helper = RemoteHelper::new(endpoint.clone(), "secret".to_owned());
+        let task = Task {
+            purpose: Purpose::Monitoring,
+            number: 5,
+            model: ModelId(7),
+            ring_bits: 13,
+            norm_max: 15,
+            clip: 0.5,
+            noise_tenths: 0,
+        };
+        let request = |devices: u64| SumRequest {
+            task,
+            value_count: 22,
+            reports: (0..devices).map(|device| (DeviceId(device), 9)).collect(),
+        };
+        let sum = helper.sum(&request(20)).await.unwrap();
+        let mut expected = vec![0_u32; 22];
+        for device in 0..20 {
+            let key = mask_key(folder.path(), DeviceId(device)).unwrap().unwrap();
+            for (sum, mask) in expected.iter_mut().zip(key.masks(&task, 9)) {
+                *sum = (*sum + mask) % (1 << 13);
+            }
+        }
+        assert_eq!(sum, expected);
+        // What it refuses it refuses for good; whoever may not ask, or reaches nobody, asks again.
+        let denied = helper.sum(&request(19)).await.unwrap_err();
+        assert!(
+            matches!(&denied, NoSum::Denied(why) if why.contains("at least 20")),
+            "{denied}"
+        );
+        let stranger = RemoteHelper::new(endpoint, "guess".to_owned());
+        assert!(matches!(
+            stranger.sum(&request(20)).await,
+            Err(NoSum::Down(_))
+        ));
+        running.stop().await;
+        assert!(matches!(
+            helper.sum(&request(20)).await,
+            Err(NoSum::Down(_))
+        ));
+    }
+}

@@ -9,6 +9,7 @@ mod full_server;
 mod gateway;
 mod hawkbit;
 mod help;
+mod helper;
 mod hostile;
 mod imports;
 mod interrupted;

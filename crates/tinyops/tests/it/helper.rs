@@ -1,0 +1,136 @@
+//! The helper of secure sums as its own process: who may ask, what it refuses, and what it still knows after a kill.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
+use serde_json::{Value, json};
+
+use crate::running::Running;
+use crate::workplace::Workplace;
+
+/// Twenty times one device's noise, a ring of 13 bits, 15 steps: `docs/formats/masked.md`.
+fn task() -> String {
+    let mut bytes = vec![1, 6, 5, 4, 3, 2, 1, 13, 15, 0];
+    bytes.extend(0.58_f32.to_le_bytes());
+    bytes.extend(200_u16.to_le_bytes());
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn post(at: &str, token: &str, body: &Value) -> (u16, Value) {
+    let body = body.to_string();
+    let mut stream = TcpStream::connect(at).unwrap();
+    let request = format!(
+        "POST /v1/sum HTTP/1.1\r\nHost: {at}\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+    let body = answer.split("\r\n\r\n").nth(1).unwrap_or_default();
+    (status, serde_json::from_str(body).unwrap_or(Value::Null))
+}
+
+fn question(devices: std::ops::Range<u32>, sequence: u32) -> Value {
+    let reports: Vec<Value> = devices
+        .map(|device| json!([format!("{device:016x}"), sequence]))
+        .collect();
+    json!({ "task": task(), "values": 22, "reports": reports })
+}
+
+fn start(place: &Workplace) -> (Running, String) {
+    let running = Running::start(
+        place,
+        &[
+            "helper",
+            "serve",
+            "--json",
+            "--folder",
+            "trust",
+            "--http",
+            "127.0.0.1:0",
+        ],
+    );
+    let url = running.document()["http"].as_str().unwrap().to_owned();
+    (running, url.strip_prefix("http://").unwrap().to_owned())
+}
+
+#[test]
+fn a_helper_answers_whoever_has_its_token_and_remembers_across_a_kill() {
+    let place = Workplace::empty();
+    let (running, at) = start(&place);
+    let token = std::fs::read_to_string(place.path("trust/server.token")).unwrap();
+    let token = token.trim();
+    let (status, answer) = post(&at, "guess", &question(0..20, 1));
+    assert_eq!((status, &answer["code"]), (401, &json!("token")));
+    let (status, answer) = post(
+        &at,
+        token,
+        &json!({ "task": "00", "values": 1, "reports": [] }),
+    );
+    assert_eq!((status, &answer["code"]), (400, &json!("malformed")));
+    let (status, answer) = post(&at, token, &question(0..19, 1));
+    assert_eq!((status, &answer["code"]), (409, &json!("too_few")));
+    let (status, first) = post(&at, token, &question(0..20, 1));
+    assert_eq!(
+        (status, first["masks"].as_array().unwrap().len()),
+        (200, 22)
+    );
+    // Two helpers over one folder would each answer what the other has.
+    let refused = place.check(
+        &[
+            "helper",
+            "serve",
+            "--folder",
+            "trust",
+            "--http",
+            "127.0.0.1:0",
+        ],
+        3,
+    );
+    assert!(
+        refused.stderr.contains("another helper"),
+        "{}",
+        refused.stderr
+    );
+    // A device's key can be had all the same, and is the same each time.
+    let key = place.check(
+        &["helper", "key", "0000000000000003", "--folder", "trust"],
+        0,
+    );
+    assert_eq!(key.stdout.trim().len(), 64);
+    drop(running); // Killed, without a word.
+    let (_running, at) = start(&place);
+    let (status, again) = post(&at, token, &question(0..20, 1));
+    assert_eq!((status, &again), (200, &first));
+    let (status, answer) = post(&at, token, &question(0..21, 1));
+    assert_eq!((status, &answer["code"]), (409, &json!("answered")));
+    let same = place.check(
+        &["helper", "key", "0000000000000003", "--folder", "trust"],
+        0,
+    );
+    assert_eq!(key.stdout, same.stdout);
+}
+
+#[test]
+fn what_is_wrong_with_a_helper_or_a_mask_key_is_said() {
+    let place = Workplace::empty();
+    let nothing = place.check(
+        &["helper", "key", "0000000000000003", "--folder", "nowhere"],
+        2,
+    );
+    assert!(
+        nothing.stderr.contains("no helper's folder"),
+        "{}",
+        nothing.stderr
+    );
+    place.check(&["helper", "key", "not-hex"], 2);
+    place.check(&["helper", "serve", "--noise-min", "-1"], 2);
+    let alone = place.check(&["serve", "--helper", "127.0.0.1:1"], 2);
+    assert!(
+        alone.stderr.contains("--helper-token-file"),
+        "{}",
+        alone.stderr
+    );
+}
