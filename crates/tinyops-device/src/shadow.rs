@@ -55,6 +55,9 @@ pub(crate) struct Shadow {
     is_told: bool,
 }
 
+// What a candidate costs in RAM beside the memory that both models work in; less where an address has 4 bytes.
+const _: () = assert!(size_of::<Shadow>() <= 448);
+
 /// A window that the model that runs has answered, and the candidate has not.
 #[derive(Clone, Copy, Debug)]
 struct Due {

@@ -213,6 +213,7 @@ fn kind(frame: &[u8]) -> &'static str {
         Ok(Frame::Alarm(_)) => "alarm",
         Ok(Frame::Statistics(_)) => "statistics",
         Ok(Frame::Outcome(_)) => "outcome",
+        Ok(Frame::Shadow(_)) => "shadow",
         Ok(Frame::Update(_)) => "update",
         Ok(Frame::BlockRequest(_)) => "request",
         Ok(Frame::Hello(_)) => "boot",

@@ -393,6 +393,65 @@ async fn pages_tell_how_the_fleet_is() {
 }
 
 #[tokio::test]
+async fn a_rollout_in_shadow_shows_both_models() {
+    let app = app(None).await;
+    let tx = app.db().begin("test").await.unwrap();
+    let new = NewRollout {
+        model: "fan".into(),
+        version: 3,
+        previous: Some(2),
+        selector: String::new(),
+        priority: 0,
+        plan: json!({ "shadow": { "windows": 400, "share": 0.5 } }),
+        progress: json!({
+            "shadow": {
+                "devices": 40, "can": 30, "told": 15, "scoring": 14, "done": 9, "failed": 1, "windows": 5210,
+                "agreement": 0.942, "unscored": 3, "pairs": [120, 14, 9, 7], "accuracy": [0.893, 0.86],
+                "gain": [-0.033, [-0.081, 0.015]], "micros": 4210.0, "ram": 0.61,
+            },
+            "findings": [{
+                "metric": "shadow accuracy", "e_value": 3.1, "limit": 500.0, "candidate": 0.86, "reference": 0.893,
+                "effect": -0.033, "interval": [-0.081, 0.015], "devices": [9, 9], "sentence": "on 9 devices",
+            }],
+        }),
+    };
+    let row = rollout::add(&tx, &new, NOW).await.unwrap();
+    let member = Member {
+        rollout: row.id,
+        device: DeviceId(7),
+        delivery: Delivery::Shadowing,
+        target: None,
+        changed_at: NOW,
+        detail: json!({ "stratum": "nrf52840-dk/hall-2", "can_shadow": true }),
+    };
+    rollout::put_members(&tx, &[member]).await.unwrap();
+    tx.commit().await.unwrap();
+    let router = router(app);
+    let text = page(&router, "/rollouts/1").await;
+    for words in [
+        "shadow, then canary",
+        "30 of 40 devices can score with two models; the others wait",
+        "9 of 15 have scored 400 windows each, 1 could not",
+        "None has installed it",
+        "5210, 3 that it could not score",
+        "candidate 86.0\u{202f}%, the model that runs 89.3\u{202f}%",
+        "candidate 9, the model that runs 14",
+        "-3.3\u{202f}points (from -8.1\u{202f}points to +1.5\u{202f}points)",
+        "4.2\u{202f}ms",
+        "1 scoring beside",
+        "400 windows on 50 %",
+        "on 9 devices",
+    ] {
+        assert!(text.contains(words), "it does not say `{words}`: {text}");
+    }
+    assert!(
+        page(&router, "/rollouts")
+            .await
+            .contains("shadow, then canary")
+    );
+}
+
+#[tokio::test]
 async fn empty_pages_say_what_to_do() {
     let router = router(app(None).await);
     for (path, expected) in [

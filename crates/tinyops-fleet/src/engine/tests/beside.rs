@@ -323,3 +323,70 @@ fn a_candidate_that_is_no_worse_is_seldom_stopped() {
     }
     assert!(stopped <= 3, "{stopped} of 300");
 }
+
+/// Devices that say how many of 20 labelled windows they had right, some better than others, until a candidate that errs
+/// on 8 in a hundred more is stopped: beside the model that runs, and in two arms. Half of what is hard for the one is as
+/// hard for the other.
+#[test]
+fn pairs_need_far_fewer_devices_than_arms() {
+    let uniform = |salt: u64| (mix(salt) % 1_000_000) as f64 / 1e6;
+    let windows = |device: u64, seed: u64| {
+        let error = 0.02 + 0.12 * uniform(device ^ seed << 32 ^ 0xaa << 50);
+        (0..20_u64).map(move |window| {
+            let salt = device << 8 ^ window ^ seed << 40;
+            let hard = uniform(salt);
+            let other = match uniform(salt ^ 1 << 56) < 0.5 {
+                true => hard,
+                false => uniform(salt ^ 1 << 57),
+            };
+            (hard >= error, other >= error + 0.08)
+        })
+    };
+    let paired = |seed: u64| {
+        let (state, _, hours) = run(plan(), 400, |device| {
+            let mut pairs = [0; 4];
+            for (active, candidate) in windows(device, seed) {
+                pairs[2 * usize::from(!active) + usize::from(!candidate)] += 1;
+            }
+            vec![said(90, pairs)]
+        });
+        (state.phase == RolloutState::Halted).then_some(hours)
+    };
+    let arms = |seed: u64| {
+        let plan = Plan {
+            shadow: None,
+            ..plan()
+        };
+        let mut state = tick(begun(plan.with(Strategy::Canary { share: 0.5 }), 1_600), 0).0;
+        let mut order: Vec<DeviceId> = state.members.keys().copied().collect();
+        order.sort_by_key(|device| mix(device.0 ^ seed));
+        for (count, device) in (1_i64..).zip(order) {
+            let is_new = state.members[&device].delivery != Delivery::Control;
+            let right = windows(device.0, seed).filter(|(a, c)| if is_new { *c } else { *a });
+            let (right, judged) = (right.count() as i64, 20);
+            let model = if is_new { NEW } else { OLD };
+            let word = Word::Judged {
+                model,
+                right,
+                judged,
+            };
+            state = hear(state, device.0, reported(model, 0.0), 1);
+            state = hear(state, device.0, word, 1);
+            if count % 10 == 0 {
+                state = tick(state, 1).0;
+                if state.phase == RolloutState::Halted {
+                    return Some(count);
+                }
+            }
+        }
+        None
+    };
+    let median = |needed: &dyn Fn(u64) -> Option<i64>| {
+        let mut needed: Vec<i64> = (0..21).map(|s| needed(s).unwrap_or(i64::MAX)).collect();
+        needed.sort_unstable();
+        needed[10]
+    };
+    let (paired, arms) = (median(&paired), median(&arms));
+    // 25 and 510 are in `docs/guide/rollouts.md`.
+    assert_eq!((paired, arms), (25, 510));
+}
