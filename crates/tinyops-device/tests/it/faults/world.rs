@@ -71,8 +71,8 @@ pub(crate) struct World<F> {
     trial_boots: u32,
     /// Whether the device has said that the story's capsule waits in its slot.
     is_held: bool,
-    /// Windows that it has scored since its last reset.
-    scored: u32,
+    /// Windows that it has been handed since its last reset.
+    windows: u32,
     /// Resets that it has waited through.
     waits: u32,
     /// Whether the server has said that what waits may be installed.
@@ -113,7 +113,7 @@ impl<F: Faulty> World<F> {
             has_model: story.factory.is_some(),
             trial_boots: 0,
             is_held: false,
-            scored: 0,
+            windows: 0,
             waits: 0,
             may_install: false,
             is_mended: false,
@@ -210,7 +210,10 @@ impl<F: Faulty> World<F> {
                 self.flash().cut();
                 Ok(())
             }
-            _ => self.step(Event::Window(&READINGS)),
+            _ => {
+                self.windows += 1;
+                self.step(Event::Window(&READINGS))
+            }
         }
     }
 
@@ -239,7 +242,7 @@ impl<F: Faulty> World<F> {
         };
         if waits && is_enough {
             if self.waits < WAITS {
-                if self.scored < self.cast.config.trial_windows {
+                if self.windows < self.cast.config.trial_windows {
                     // A fault has just reset it; these resets come on top.
                     return Ok(());
                 }
@@ -293,7 +296,7 @@ impl<F: Faulty> World<F> {
             Buffers::default(),
         ));
         self.blocks.clear();
-        self.scored = 0;
+        self.windows = 0;
         self.step(Event::Boot)?;
         self.boots += 1;
         let agent = self.agent.as_ref().expect("just put there");
@@ -338,10 +341,7 @@ impl<F: Faulty> World<F> {
                 self.is_busy = false;
                 self.restart()
             }
-            Owned::Predict(prediction) => {
-                self.scored += 1;
-                self.check_prediction(prediction)
-            }
+            Owned::Predict(prediction) => self.check_prediction(prediction),
             Owned::Rescore => {
                 self.wants_window = true;
                 Ok(())
