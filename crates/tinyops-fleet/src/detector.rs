@@ -71,6 +71,8 @@ pub struct Layout {
     pub has_shares: bool,
     /// Classes.
     pub class_count: u8,
+    /// Whether they are of features that the device has moved back to training.
+    pub is_restandardized: bool,
 }
 
 /// What of a stream is watched.
@@ -170,6 +172,15 @@ impl Layout {
                 .iter()
                 .all(|channel| channel.shares.is_some()),
             class_count: summary.class_shares().len() as u8,
+            is_restandardized: false,
+        }
+    }
+
+    /// The same numbers, whatever they are of: how they scatter is one cohort's.
+    pub fn as_numbers(self) -> Layout {
+        Layout {
+            is_restandardized: false,
+            ..self
         }
     }
 
@@ -252,6 +263,13 @@ impl Point {
             values,
             window_count: summary.count.clamp(0.0, 1e9),
         }
+    }
+
+    /// The same, of features that the device has moved back to training: that begins a new baseline, as going back does.
+    #[must_use]
+    pub fn restandardized(mut self, is_restandardized: bool) -> Point {
+        self.layout.is_restandardized = is_restandardized;
+        self
     }
 }
 
@@ -377,7 +395,7 @@ impl Pool {
     pub fn new(layout: Layout) -> Pool {
         let len = layout.len();
         Pool {
-            layout,
+            layout: layout.as_numbers(),
             squares: vec![0.0; len],
             quartics: vec![0.0; len],
             freedom: 0.0,
@@ -394,7 +412,7 @@ impl Pool {
     /// Makes a baseline of a device's first reports, and adds how they scatter to the cohort's noise.
     fn learn(&mut self, points: &[Point]) -> Watching {
         let layout = points[0].layout;
-        if self.layout != layout {
+        if self.layout != layout.as_numbers() {
             *self = Pool::new(layout);
         }
         let count = points.len() as f64;

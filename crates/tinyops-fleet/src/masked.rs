@@ -425,6 +425,7 @@ impl Fleet {
             channel_count: baseline.channels().len() as u8,
             has_shares: false,
             class_count: baseline.class_prior().len() as u8,
+            is_restandardized: false,
         };
         let mut watch = state
             .and_then(|state| SumWatch::decode(&state.state))

@@ -30,6 +30,7 @@ impl Memory {
                         channel_count: 0,
                         has_shares: false,
                         class_count: 0,
+                        is_restandardized: false,
                     },
                     |p| p.layout,
                 );
@@ -150,7 +151,7 @@ fn head(kind: u8, layout: Layout) -> Vec<u8> {
         VERSION,
         kind,
         layout.channel_count,
-        u8::from(layout.has_shares),
+        u8::from(layout.has_shares) | u8::from(layout.is_restandardized) << 1,
         layout.class_count,
     ]
 }
@@ -183,11 +184,12 @@ impl Bytes<'_> {
     }
 
     fn head(&mut self) -> Option<(u8, Layout)> {
-        let [version, kind, channel_count, has_shares, class_count] = self.array()?;
+        let [version, kind, channel_count, facts, class_count] = self.array()?;
         let layout = Layout {
             channel_count,
-            has_shares: has_shares != 0,
+            has_shares: facts & 1 != 0,
             class_count,
+            is_restandardized: facts & 2 != 0,
         };
         (version == VERSION).then_some((kind, layout))
     }
@@ -228,6 +230,7 @@ mod tests {
             channel_count: 2,
             has_shares: true,
             class_count: 3,
+            is_restandardized: false,
         };
         let point = |value: f32| Point {
             layout,
@@ -241,7 +244,7 @@ mod tests {
         let learning = Memory::Learning(vec![point(1.0), point(2.0)]);
         assert_eq!(Memory::decode(&learning.encode()), Some(learning));
         let watching = Memory::Watching(Watching {
-            reference: point(3.0),
+            reference: point(3.0).restandardized(true),
             baseline_count: 14,
             smoothed: vec![0.25; layout.len()],
             step_count: 5,

@@ -15,7 +15,9 @@ use tinyops_store::{
     DeviceId, ModelId, Timestamp, Tx, capsule, device, downlink, hello, presence, rollout, round,
 };
 use tinyops_wire::block::BlockRequest;
-use tinyops_wire::downlink::{Block, Command, KeySetPart, Offer, StatisticsRequest, What, When};
+use tinyops_wire::downlink::{
+    Block, Command, KeySetPart, Offer, Restandardize, StatisticsRequest, What, When,
+};
 use tinyops_wire::envelope::{Direction, OVERHEAD};
 use tinyops_wire::frame::Features;
 use tinyops_wire::mask::{TASK_BYTES, Task};
@@ -84,6 +86,8 @@ enum Debt {
     Offer(ModelId),
     Revert,
     Forget(RoundId),
+    /// Features are to be moved back to training: sixteenths, and windows to learn from.
+    Restandardize(u8, u16),
     Statistics {
         round: RoundId,
         frame_bytes: u16,
@@ -203,6 +207,12 @@ impl Fleet {
                     };
                     debts.entry(device).or_default().push(debt);
                 }
+            }
+        }
+        for (device, asked) in self.to_restandardize(now).await? {
+            if wanted.contains(&device) {
+                let debt = Debt::Restandardize(asked.sixteenths, asked.windows);
+                debts.entry(device).or_default().push(debt);
             }
         }
         for (device, task) in self.tasks_owed(now).await? {
@@ -357,6 +367,10 @@ impl Fleet {
             }
             Debt::Revert => Downlink::Command(Command::Revert),
             Debt::Forget(_) => Downlink::Command(Command::Forget),
+            Debt::Restandardize(sixteenths, windows) => Downlink::Restandardize(Restandardize {
+                sixteenths,
+                windows,
+            }),
             Debt::Task(task) => match Task::decode(&task) {
                 Some(task) => Downlink::Task(task),
                 None => return Ok(Vec::new()),

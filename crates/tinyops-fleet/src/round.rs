@@ -47,6 +47,11 @@ pub struct RoundPolicy {
     pub frame_bytes: u16,
     /// A device's sums are scaled down to this many times the fleet's median norm; 0 turns that off.
     pub clip: f64,
+    /// How far devices move their features back to training, in sixteenths, where a standing alert advises to
+    /// re-standardise; 0 asks none of them to.
+    pub restandardize_sixteenths: u8,
+    /// Windows that they learn from first.
+    pub restandardize_windows: u16,
 }
 
 impl Default for RoundPolicy {
@@ -63,6 +68,8 @@ impl Default for RoundPolicy {
             again_after_ms: 24 * 3_600_000,
             frame_bytes: 1024,
             clip: 1.0,
+            restandardize_sixteenths: 0,
+            restandardize_windows: 288,
         }
     }
 }

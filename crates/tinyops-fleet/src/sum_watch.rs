@@ -131,6 +131,7 @@ mod tests {
         channel_count: 2,
         has_shares: false,
         class_count: 2,
+        is_restandardized: false,
     };
 
     /// Sums that alternate by as much as their noise says, and then stand aside.

@@ -91,15 +91,11 @@ impl Fleet {
                         tracing::debug!(device = %observation.device, "summary of another shape than its model's");
                         continue;
                     };
-                    let not_finite = frame.header.flags.has(Flags::NOT_FINITE);
-                    desk.judge(
-                        observation,
-                        &Point::of(&summary),
-                        not_finite,
-                        &baseline,
-                        self,
-                        now,
-                    )
+                    let flags = frame.header.flags;
+                    let not_finite = flags.has(Flags::NOT_FINITE);
+                    let point =
+                        Point::of(&summary).restandardized(flags.has(Flags::RESTANDARDIZED));
+                    desk.judge(observation, &point, not_finite, &baseline, self, now)
                 }
                 Frame::Alarm(alarm) => desk.hear_alarm(observation, alarm),
                 Frame::MaskedReport(report) => {
@@ -357,6 +353,7 @@ impl Desk {
             channel_count: 0,
             has_shares: false,
             class_count: 0,
+            is_restandardized: false,
         };
         for (cohort, state) in cohorts.into_iter().zip(states) {
             let record = Record::of(state, Pool::decode, || Pool::new(nothing));

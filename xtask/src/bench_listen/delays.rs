@@ -197,6 +197,7 @@ fn watch(cohort: &[&Trace], policy: &DriftPolicy) -> Found {
         channel_count: 0,
         has_shares: false,
         class_count: 0,
+        is_restandardized: false,
     });
     let mut memories = vec![Memory::new(); cohort.len()];
     let mut found = Found {

@@ -195,6 +195,7 @@ fn delay(seed: u64, move_: Move, devices: u32, noise: f64, share: f64) -> u32 {
         channel_count: CHANNELS as u8,
         has_shares: false,
         class_count: CLASSES as u8,
+        is_restandardized: false,
     };
     let policy = DriftPolicy::default();
     let mut watch = SumWatch::new(layout);

@@ -136,6 +136,7 @@ fn simulate(seed: u64, device_count: u64, shifted: usize, days: u32, change: Cha
         channel_count: 0,
         has_shares: false,
         class_count: 0,
+        is_restandardized: false,
     });
     let mut outcome = Outcome {
         devices: vec![None; devices.len()],
@@ -246,4 +247,35 @@ fn a_lone_device_is_judged_with_its_own_noise() {
         found, 6,
         "a shift of one standard deviation shows within a week"
     );
+}
+
+#[test]
+fn features_that_were_moved_back_begin_a_new_baseline_and_leave_the_cohort_its_noise() {
+    let (baseline, policy) = (baseline(), DriftPolicy::default());
+    let mut device = Device::new(5);
+    let mut pool: Option<Pool> = None;
+    let mut judged = |is_moved: bool| {
+        let point = device
+            .report(&baseline, Change::Nothing)
+            .restandardized(is_moved);
+        let pool = pool.get_or_insert_with(|| Pool::new(point.layout));
+        let judgement = device.memory.push(device.id, &point, pool, &policy);
+        (judgement.is_some(), pool.freedom)
+    };
+    let reports = policy.baseline_reports;
+    let learnt: Vec<bool> = (0..reports + 2).map(|_| judged(false).0).collect();
+    assert_eq!(learnt.iter().filter(|is_judged| **is_judged).count(), 2);
+    let before = judged(false).1;
+    let moved: Vec<(bool, f64)> = (0..reports + 1).map(|_| judged(true)).collect();
+    assert!(
+        moved[..reports as usize]
+            .iter()
+            .all(|(is_judged, _)| !is_judged)
+    );
+    assert!(moved[reports as usize].0);
+    assert!(
+        moved[reports as usize].1 > before,
+        "what is known of the noise adds up"
+    );
+    assert!(!judged(false).0, "and so does going back");
 }

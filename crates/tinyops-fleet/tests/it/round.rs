@@ -3,17 +3,35 @@
 use tinyops_fleet::rollout::Wish;
 use tinyops_fleet::round::RoundPolicy;
 use tinyops_fleet::{Event, Policy};
+use tinyops_store::alert::Alert;
+use tinyops_store::drift::Scope;
+use tinyops_store::hello::Hello;
 use tinyops_store::round::{self, RoundState};
-use tinyops_store::{Timestamp, alert, trigger};
+use tinyops_store::{DeviceId, Timestamp, alert, hello, trigger};
+use tinyops_wire::Downlink;
+use tinyops_wire::downlink::Restandardize;
+use tinyops_wire::envelope::{Direction, Sealed};
+use tinyops_wire::frame::Features;
 
 use crate::world::{DAY, Shift, World};
 
 async fn drifted_world() -> (World, Vec<Event>) {
+    let policy = RoundPolicy {
+        total_window_count_min: 50,
+        ..RoundPolicy::default()
+    };
+    let shift = Shift {
+        mean: 0.8,
+        output: -0.8,
+        ..Shift::default()
+    };
+    drifted_world_of(policy, shift).await
+}
+
+/// Ten devices, of which the first five drift.
+async fn drifted_world_of(round: RoundPolicy, shift: Shift) -> (World, Vec<Event>) {
     let policy = Policy {
-        round: RoundPolicy {
-            total_window_count_min: 50,
-            ..RoundPolicy::default()
-        },
+        round,
         ..Policy::default()
     };
     let mut world = World::new(10, policy).await;
@@ -34,11 +52,7 @@ async fn drifted_world() -> (World, Vec<Event>) {
     for _ in 0..6 {
         raised.extend(
             world
-                .report_all(|index| Shift {
-                    mean: if index < 5 { 0.8 } else { 0.0 },
-                    output: if index < 5 { -0.8 } else { 0.0 },
-                    ..Shift::default()
-                })
+                .report_all(|index| if index < 5 { shift } else { Shift::default() })
                 .await,
         );
     }
@@ -158,4 +172,84 @@ async fn statistics_that_nobody_asked_for_are_dropped() {
             .deadline
             > Timestamp(0)
     );
+}
+
+#[tokio::test]
+async fn inputs_that_moved_are_moved_back_where_a_device_can() {
+    let (shift, asked) = (
+        Shift {
+            mean: 0.8,
+            ..Shift::default()
+        },
+        Restandardize {
+            sixteenths: 8,
+            windows: 288,
+        },
+    );
+    let policy = |sixteenths| RoundPolicy {
+        restandardize_sixteenths: sixteenths,
+        ..RoundPolicy::default()
+    };
+    // Not unless the policy says so; nor more than all the way.
+    for (sixteenths, expected) in [
+        (0, None),
+        (8, Some(asked)),
+        (
+            40,
+            Some(Restandardize {
+                sixteenths: 16,
+                ..asked
+            }),
+        ),
+    ] {
+        let (world, _) = drifted_world_of(policy(sixteenths), shift).await;
+        let fleet = &world.fleet;
+        let tx = fleet.db.begin("hellos").await.unwrap();
+        // The first device is of before; its key set is too.
+        let hellos: Vec<Hello> = world.devices[1..]
+            .iter()
+            .map(|device| Hello {
+                device: device.row.id,
+                boot_count: 1,
+                arena_bytes: 64,
+                slot_bytes: 4096,
+                key_set: None,
+                features: Features::RESTANDARDIZES.0.into(),
+                at: world.now,
+            })
+            .collect();
+        hello::put_many(&tx, &hellos).await.unwrap();
+        tx.commit().await.unwrap();
+        let advised: Vec<Alert> = alert::standing(&fleet.db).await.unwrap();
+        let advised = advised
+            .iter()
+            .filter(|alert| alert.advice == "re-standardise");
+        let of_cohort = advised
+            .clone()
+            .any(|alert| !matches!(alert.scope, Scope::Device(_)));
+        let alarmed: Vec<DeviceId> = advised
+            .filter_map(|alert| match alert.scope {
+                Scope::Device(device) => Some(device),
+                _ => None,
+            })
+            .collect();
+        assert!(of_cohort || !alarmed.is_empty());
+        let ids: Vec<DeviceId> = world.devices.iter().map(|device| device.row.id).collect();
+        let told = fleet.owed_many(&ids, world.now).await.unwrap();
+        for (index, device) in world.devices.iter().enumerate() {
+            let messages = told.iter().filter(|(id, _)| *id == device.row.id);
+            let found = messages
+                .flat_map(|(_, messages)| messages)
+                .find_map(|bytes| {
+                    let envelope = Sealed::parse(bytes).unwrap();
+                    let envelope = envelope.open(&device.row.key, Direction::Down).unwrap();
+                    match Downlink::decode(envelope.body).unwrap() {
+                        Downlink::Restandardize(asked) => Some(asked),
+                        _ => None,
+                    }
+                });
+            let is_meant = index > 0 && (of_cohort || alarmed.contains(&device.row.id));
+            assert_eq!(found, expected.filter(|_| is_meant), "device {index}");
+        }
+    }
 }
