@@ -24,8 +24,9 @@ pub const TASK_BYTES: usize = 16;
 /// Narrowest and widest ring, in bits of a number on the air.
 pub const RING_BITS: core::ops::RangeInclusive<u8> = 2..=32;
 
-/// Room that a ring leaves for noise, in standard deviations of it: beyond, one number in 10^15 would wrap around.
-const NOISE_ROOM: f64 = 8.0;
+/// Room that a ring leaves for noise beside the greatest sum, in standard deviations of it: even if all devices said the
+/// most that they can, one number in 10^9 would wrap around.
+const NOISE_ROOM: f64 = 6.0;
 
 /// What a device tells its numbers for; each has a budget of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -134,7 +135,7 @@ impl Task {
     /// `norm_max`; `None` if the ring is too coarse for so many.
     pub fn steps_per_unit(&self, count: usize) -> Option<f64> {
         // Rounding moves each number by at most half a step.
-        let rounding = libm::ceil(libm::sqrt(count as f64) / 2.0);
+        let rounding = libm::sqrt(count as f64) / 2.0;
         let steps = (f64::from(self.norm_max) - rounding) / f64::from(self.clip);
         (steps > 0.0 && steps.is_finite()).then_some(steps)
     }

@@ -477,15 +477,15 @@ fn sums_that_differ_by_many_cannot_be_put_together() {
 fn a_ring_that_could_overflow_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let helper = helper(folder.path());
-    let found = 120;
+    let found = 160;
     assert_eq!(
-        helper.sum(&request(0..120, 1, 200)),
+        helper.sum(&request(0..160, 1, 200)),
         Err(Denied::Overflow {
             found,
             ring_bits: 13
         }),
     );
-    assert!(helper.sum(&request(0..120, 1, 0)).is_ok());
+    assert!(helper.sum(&request(0..160, 1, 0)).is_ok());
 }
 
 #[test]
