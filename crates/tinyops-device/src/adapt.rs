@@ -73,20 +73,30 @@ impl Adapting {
         scaler: &ScalerSection<'_>,
         memory: &mut [f32],
     ) -> bool {
-        let Some(order) = self.order else {
+        if self.order.is_none() {
             return false;
-        };
+        }
         let groups = || scaler.means().zip(scaler.inv_sds());
         let was_in_force = self.is_in_force();
         if !was_in_force {
             self.moments.learn(features, groups(), memory);
         }
-        if !self.is_in_force() {
-            return false;
+        self.apply(features, scaler, memory);
+        self.is_in_force() && !was_in_force
+    }
+
+    /// Moves a window's features, if that is in force; a candidate with the same scaler gets them so too.
+    pub(crate) fn apply(
+        &self,
+        features: &mut [f32],
+        scaler: &ScalerSection<'_>,
+        memory: &mut [f32],
+    ) {
+        if let Some(order) = self.order.filter(|_| self.is_in_force()) {
+            let groups = scaler.means().zip(scaler.inv_sds());
+            let blend = f32::from(order.sixteenths) / f32::from(Restandardize::SIXTEENTHS);
+            self.moments.apply(features, groups, memory, blend);
         }
-        let blend = f32::from(order.sixteenths) / f32::from(Restandardize::SIXTEENTHS);
-        self.moments.apply(features, groups(), memory, blend);
-        !was_in_force
     }
 }
 

@@ -523,10 +523,14 @@ impl Journal {
             number: self.attempted,
             ..record
         };
-        // The copy that need not be erased first, or that is worse off, so that the better one stands meanwhile.
+        // The copy that need not be erased first, or that is worse off, so that the better one stands meanwhile: of two
+        // that are sound, the one with a record before the newest, should that one be lost.
         let [first, other] = [0, 1].map(|copy| {
             let must_erase = self.must_erase(flash, copy, record.key_set);
-            (must_erase, self.is_sound(flash, copy))
+            let has_older = self.copies[copy]
+                .newest
+                .is_some_and(|(place, _)| place > FIRST_PLACE);
+            (must_erase, self.is_sound(flash, copy), has_older)
         });
         let order = if other < first { [1, 0] } else { [0, 1] };
         let mut is_written = false;

@@ -40,6 +40,8 @@ pub(crate) struct Shadow {
     /// How far numbers of the two may lie apart.
     alike: f32,
     class_count: usize,
+    /// Whether it scales features as the model that runs does, so that what moves them for that one does for it.
+    has_same_scaler: bool,
     /// The class of the model that runs that bears the same name, by its own class.
     same_class: [u8; CLASSES_MAX],
     /// Windows that it is still to score.
@@ -156,6 +158,8 @@ impl Shadow {
                 .output()
                 .map_or(0.0, |channel| ALIKE_SD * channel.sd),
             class_count,
+            has_same_scaler: candidate.parts.scaler_bytes(capsule)
+                == running.parts.scaler_bytes(active),
             same_class,
             windows_left: windows,
             unproven: trial_windows,
@@ -363,6 +367,7 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             window: own,
             features,
             scratch,
+            moments,
             ..
         } = self.memory.lend();
         let window = match (window.is_empty(), due.is_own) {
@@ -373,9 +378,12 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         };
         let features = features.get_mut(..shadow.parts.front_end.feature_count())?;
         let extracted = scorer.extract(window, features, scratch);
-        let answer = extracted
-            .ok()
-            .and_then(|()| scorer.answer(features, &mut arena));
+        let answer = extracted.ok().and_then(|()| {
+            if shadow.has_same_scaler {
+                self.adapting.apply(features, &scorer.scaler, moments);
+            }
+            scorer.answer(features, &mut arena)
+        });
         shadow.count(&due.answer, answer.as_ref());
         let model = shadow.model;
         let has_failed = shadow.failed_in_a_row >= self.config.trial_windows.max(1);

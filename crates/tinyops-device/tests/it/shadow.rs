@@ -1,7 +1,7 @@
 //! A candidate that scores windows beside the model that runs.
 
 use tinyops_device::{Action, Answer, Config, Event, Measured};
-use tinyops_wire::downlink::{Command, Label, Offer, What, When};
+use tinyops_wire::downlink::{Command, Label, Offer, Restandardize, What, When};
 use tinyops_wire::frame::{Frame, Reason, UpdateState};
 use tinyops_wire::section::{BodyKind, Task};
 use tinyops_wire::shadow::Pairs;
@@ -515,6 +515,27 @@ fn what_it_costs_is_told_apart_from_what_the_model_that_runs_costs() {
             .ram_share
             .is_some_and(|share| (share - 0.5).abs() < 0.02)
     );
+}
+
+#[test]
+fn features_that_are_moved_are_moved_for_a_candidate_with_the_same_scaler() {
+    let mut bench = running_old();
+    shadow(&mut bench, &Recipe::numbered(2).capsule(), 100);
+    bench.send(&Downlink::Restandardize(Restandardize {
+        sixteenths: 16,
+        windows: 8,
+    }));
+    // The second reading lies too high here, and hides the first class until that is known.
+    for index in 0..16_u8 {
+        let first = f32::from(index % 2);
+        bench.window([first, 2.2 - first, 0.0, 0.0]);
+    }
+    let classes = |said: &[tinyops_device::Prediction]| -> Vec<Option<u8>> {
+        said.iter().map(|said| said.answer.class()).collect()
+    };
+    let (active, candidate) = (classes(&bench.predictions), classes(&bench.shadows));
+    assert!(active.contains(&Some(0)), "it is moved: {active:?}");
+    assert_eq!(active, candidate);
 }
 
 #[test]
