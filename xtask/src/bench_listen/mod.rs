@@ -7,6 +7,7 @@ mod heads;
 mod ladder;
 mod monitor;
 mod private;
+mod report;
 mod rounds;
 mod sets;
 mod simulation;
@@ -21,6 +22,7 @@ const MEASUREMENTS: &[Measurement] = &[
     ("monitor", monitor::on_device),
     ("one device", delays::devices),
     ("fleet", delays::fleets),
+    ("drift report", report::of_a_table),
     ("heads digits", heads::digit_rows),
     ("heads fsdd", heads::spoken_rows),
     ("episodes har-phone-watch", || {

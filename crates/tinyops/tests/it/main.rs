@@ -3,6 +3,7 @@
 mod audited;
 mod boards;
 mod compare;
+mod drift;
 mod enrolment;
 mod full;
 mod full_server;
