@@ -17,7 +17,7 @@ use tinyops_wire::statistics::StatisticsPart;
 
 use crate::diagnosis::Advice;
 use crate::enrol::note;
-use crate::sums::{Gathering, Sums, clipped_sum};
+use crate::sums::{ClippedSum, Gathering, Sums, clipped_sum};
 use crate::watch::{Observation, cohort_of};
 use crate::{Event, Fleet, FleetError};
 
@@ -47,6 +47,9 @@ pub struct RoundPolicy {
     pub frame_bytes: u16,
     /// A device's sums are scaled down to this many times the fleet's median norm; 0 turns that off.
     pub clip: f64,
+    /// Most sets of devices that a sum is kept by, so that one that fails the factory-data check can be left out; each
+    /// has at least `device_count_min` devices. A sum of fewer than four is kept whole.
+    pub buckets_max: u32,
     /// How far devices move their features back to training, in sixteenths, where a standing alert advises to
     /// re-standardise; 0 asks none of them to.
     pub restandardize_sixteenths: u8,
@@ -68,9 +71,22 @@ impl Default for RoundPolicy {
             again_after_ms: 24 * 3_600_000,
             frame_bytes: 1024,
             clip: 1.0,
+            buckets_max: 20,
             restandardize_sixteenths: 0,
             restandardize_windows: 288,
         }
+    }
+}
+
+/// Fewer sets of devices have no middle that one could be held against.
+const BUCKETS_MIN: usize = 4;
+
+impl RoundPolicy {
+    /// Sets that the sum of so many devices is kept by.
+    fn bucket_count(&self, device_count: usize) -> usize {
+        let count = device_count / self.device_count_min.max(1) as usize;
+        let count = count.min(self.buckets_max as usize);
+        if count < BUCKETS_MIN { 1 } else { count }
     }
 }
 
@@ -355,18 +371,32 @@ impl Fleet {
         bytes: i64,
         now: Timestamp,
     ) -> Result<Vec<Event>, FleetError> {
-        let Some((sum, clipped_count)) = clipped_sum(usable, self.policy.round.clip) else {
+        let policy = &self.policy.round;
+        let buckets = policy.bucket_count(usable.len());
+        let Some(clipped) = clipped_sum(usable, policy.clip, buckets) else {
             return Ok(Vec::new());
         };
+        let ClippedSum {
+            sum,
+            buckets,
+            clipped_count,
+            norm_max,
+        } = clipped;
         let capsule = capsule::get(tx, round.model).await?;
         let (model, version) = capsule.map_or((String::new(), 0), |capsule| {
             (capsule.model, capsule.version)
         });
-        let artifact = json!({
+        let mut artifact = json!({
             "format": "tinyops-statistics", "version": 1, "model": model, "model_version": version,
             "model_id": round.model.to_string(), "class_count": sum.class_count, "width": sum.width,
             "devices": usable.len(), "clipped": clipped_count, "windows": sum.window_count(), "values": sum.values,
         });
+        if buckets.len() > 1 {
+            artifact["version"] = json!(2);
+            artifact["norm_max"] = json!(norm_max.is_finite().then_some(norm_max));
+            let bucket = |sums: &Sums| json!({ "values": sums.values });
+            artifact["buckets"] = buckets.iter().map(bucket).collect();
+        }
         let digest = self.artifacts.put(artifact.to_string().as_bytes()).await?;
         round.state = RoundState::Closed;
         round.statistics = Some(digest);

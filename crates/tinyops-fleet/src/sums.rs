@@ -247,14 +247,27 @@ impl Gathering {
     }
 }
 
-/// Adds devices together, each scaled down to `clip` times the median of their norms; also says how many were.
+/// Devices added together, each scaled down to a norm.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClippedSum {
+    /// All of them.
+    pub sum: Sums,
+    /// The same by disjoint sets of devices, as even as they come.
+    pub buckets: Vec<Sums>,
+    /// How many were scaled down.
+    pub clipped_count: usize,
+    /// The norm that they were scaled down to: who joins late, or leaves, is scaled to it too. Infinite for none.
+    pub norm_max: f64,
+}
+
+/// Adds devices together, each scaled down to `clip` times the median of their norms, in so many buckets at most.
 ///
 /// Only devices of the commonest shape are added; `None` of none.
 ///
 /// # Source
 /// Clipping instead of medians or trimmed means, which destroy statistics that differ by device:
 /// `docs/monitoring.md`.
-pub fn clipped_sum(devices: &[Sums], clip: f64) -> Option<(Sums, usize)> {
+pub fn clipped_sum(devices: &[Sums], clip: f64, bucket_count: usize) -> Option<ClippedSum> {
     let shape = |sums: &Sums| (sums.class_count, sums.width);
     let count_of =
         |wanted: (usize, usize)| devices.iter().filter(|sums| shape(sums) == wanted).count();
@@ -268,22 +281,32 @@ pub fn clipped_sum(devices: &[Sums], clip: f64) -> Option<(Sums, usize)> {
         .collect();
     let mut norms: Vec<f64> = alike.iter().map(|sums| sums.norm()).collect();
     norms.sort_unstable_by(f64::total_cmp);
-    let limit = if clip > 0.0 {
+    let norm_max = if clip > 0.0 {
         clip * norms[norms.len() / 2]
     } else {
         f64::INFINITY
     };
-    let mut sum = Sums {
+    let none = Sums {
         class_count,
         width,
         values: vec![0; value_count(class_count, width)],
     };
-    let mut clipped_count = 0;
-    for device in alike {
-        clipped_count += usize::from(device.norm() > limit);
-        sum.add(&device.clipped(limit)).ok()?;
+    let bucket_count = bucket_count.clamp(1, alike.len());
+    let mut buckets = vec![none.clone(); bucket_count];
+    for (index, device) in alike.iter().enumerate() {
+        let bucket = &mut buckets[index % bucket_count];
+        bucket.add(&device.clipped(norm_max)).ok()?;
     }
-    Some((sum, clipped_count))
+    let mut sum = none;
+    for bucket in &buckets {
+        sum.add(bucket).ok()?;
+    }
+    Some(ClippedSum {
+        sum,
+        buckets,
+        clipped_count: norms.iter().filter(|norm| **norm > norm_max).count(),
+        norm_max,
+    })
 }
 
 #[cfg(test)]
@@ -362,11 +385,12 @@ mod tests {
     #[test]
     fn a_loud_device_weighs_no_more_than_the_median_one() {
         let devices = vec![sums(1), sums(1), sums(1), sums(1_000)];
-        let (sum, clipped) = clipped_sum(&devices, 1.0).unwrap();
-        assert_eq!(clipped, 1);
-        assert_eq!(sum, sums(4));
-        assert_eq!(clipped_sum(&devices, 0.0).unwrap().0, sums(1_003));
-        assert_eq!(clipped_sum(&[], 1.0), None);
+        let all = clipped_sum(&devices, 1.0, 1).unwrap();
+        assert_eq!(all.clipped_count, 1);
+        assert_eq!(all.sum, sums(4));
+        assert_eq!(all.norm_max, sums(1).norm());
+        assert_eq!(clipped_sum(&devices, 0.0, 1).unwrap().sum, sums(1_003));
+        assert_eq!(clipped_sum(&[], 1.0, 1), None);
     }
 
     #[test]
@@ -383,5 +407,19 @@ mod tests {
         assert_eq!(sum.add(&other), Err(OtherShape));
         assert_eq!(sum.subtract(&other), Err(OtherShape));
         assert_eq!(sum, sums(8), "nothing has changed");
+    }
+
+    #[test]
+    fn buckets_are_even_and_add_up() {
+        let devices: Vec<Sums> = (1..=9).map(sums).collect();
+        let all = clipped_sum(&devices, 0.0, 4).unwrap();
+        assert_eq!(all.buckets.len(), 4);
+        assert_eq!(all.buckets[0], sums(1 + 5 + 9));
+        let mut sum = sums(0);
+        all.buckets
+            .iter()
+            .for_each(|bucket| sum.add(bucket).unwrap());
+        assert_eq!((&sum, &all.sum), (&sums(45), &sums(45)));
+        assert_eq!(clipped_sum(&devices[..2], 0.0, 4).unwrap().buckets.len(), 2);
     }
 }

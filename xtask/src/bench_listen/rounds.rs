@@ -1,6 +1,6 @@
 //! What devices tell of their sums, and what the server adds up.
 
-use tinyops_fleet::sums::Sums;
+use tinyops_fleet::sums::{Sums, clipped_sum};
 use tinyops_train::head::{Projection, Statistics};
 use tinyops_wire::ModelId;
 use tinyops_wire::mask::{Purpose, Task};
@@ -111,17 +111,8 @@ const PROTOTYPE_HEADER_BYTES: usize = 4;
 
 /// Devices cut down to the median norm and added up in so many buckets.
 pub(super) fn bucketed(all: &[Sums], count: usize) -> Result<Vec<Statistics>, String> {
-    let mut norms: Vec<f64> = all.iter().map(Sums::norm).collect();
-    norms.sort_by(f64::total_cmp);
-    let limit = norms[norms.len() / 2];
-    let mut buckets: Vec<Sums> = Vec::new();
-    for (device, sums) in all.iter().enumerate() {
-        let clipped = sums.clipped(limit);
-        match buckets.get_mut(device % count) {
-            Some(bucket) => bucket.add(&clipped).map_err(|error| error.to_string())?,
-            None => buckets.push(clipped),
-        }
-    }
+    let clipped = clipped_sum(all, 1.0, count).ok_or("no device has sums")?;
+    let buckets = clipped.buckets;
     let whole = buckets
         .iter()
         .map(|sums| statistics(sums).ok_or("sums of no model"));

@@ -16,8 +16,14 @@ use tinyops_wire::frame::Features;
 use crate::world::{DAY, Shift, World};
 
 async fn drifted_world() -> (World, Vec<Event>) {
+    drifted_world_with(8).await
+}
+
+/// The same where a sum needs so many devices.
+async fn drifted_world_with(device_count_min: u32) -> (World, Vec<Event>) {
     let policy = RoundPolicy {
         total_window_count_min: 50,
+        device_count_min,
         ..RoundPolicy::default()
     };
     let shift = Shift {
@@ -130,6 +136,30 @@ async fn a_drift_becomes_a_round_and_the_round_a_trigger() {
         [],
         "and no other round at once"
     );
+}
+
+#[tokio::test]
+async fn a_sum_of_many_devices_is_kept_by_buckets() {
+    let (mut world, _) = drifted_world_with(2).await;
+    world.fleet.turn(world.now).await.unwrap();
+    world.deliver(|_| true).await;
+    world.now = world.now.plus_ms(2 * DAY);
+    world.fleet.turn(world.now).await.unwrap();
+    world.deliver(|_| true).await;
+    let events = world.fleet.turn(world.now).await.unwrap();
+    let Some(Event::Triggered(wanted)) = events.last() else {
+        panic!("{events:?}");
+    };
+    let artifact = &world.fleet.artifacts;
+    let artifact = artifact.get(&wanted.payload.unwrap()).await.unwrap();
+    let artifact: serde_json::Value = serde_json::from_slice(&artifact).unwrap();
+    let buckets = artifact["buckets"].as_array().unwrap();
+    assert_eq!((&artifact["version"], buckets.len()), (&2.into(), 5));
+    for bucket in buckets {
+        let expected = serde_json::json!([12, 8, 120, 12, 8, 80, 1280, 40, 1000]);
+        assert_eq!(bucket["values"], expected);
+    }
+    assert!(artifact["norm_max"].as_f64().unwrap() > 0.0);
 }
 
 #[tokio::test]
