@@ -43,7 +43,7 @@ const STUCK_LN_SD: f32 = -0.9;
 ///
 /// | fired | advice |
 /// |---|---|
-/// | a reading that is no number, or an input that stands still | sensor fault |
+/// | a reading that is no number, or an input whose spread fell until it stands still | sensor fault |
 /// | inputs, and output or classes or labelled errors | head update; retrain if the head was updated before |
 /// | labelled errors alone | head update; retrain if the head was updated before |
 /// | shape of inputs alone | head update |
@@ -69,7 +69,8 @@ pub fn diagnose(symptoms: &Symptoms, baseline: &Baseline) -> Advice {
     let (mut inputs, mut shapes, mut answers, mut stands_still) = (false, false, false, false);
     for signal in &symptoms.fired {
         match *signal {
-            Signal::Mean(channel) | Signal::Spread(channel) if is_input(channel) => {
+            Signal::Mean(channel) if is_input(channel) => inputs = true,
+            Signal::Spread(channel) if is_input(channel) => {
                 inputs = true;
                 stands_still |= stuck(channel);
             }
@@ -167,6 +168,12 @@ mod tests {
             &[Signal::Spread(0)],
             |s| s.ln_sds = vec![-0.98, 0.0],
             Advice::SensorFault,
+        );
+        // A machine that is steadier than those of the training data, and moved.
+        check(
+            &[input],
+            |s| s.ln_sds = vec![-0.98, 0.0],
+            Advice::ReStandardise,
         );
         check(&[input], |s| s.not_finite = true, Advice::SensorFault);
     }

@@ -94,7 +94,7 @@ pub(crate) fn tell(to: &broadcast::Sender<Event>, events: impl IntoIterator<Item
                 Some(alert) => {
                     let (id, about, model) = (alert.id, alert.scope.key(), alert.model);
                     let (kind, advice) = (alert.kind, &alert.advice);
-                    warn!(event = event_name(event), alert = %id, about, %model, %kind, advice, "fleet");
+                    warn!(target: "alerts", event = event_name(event), alert = %id, about, %model, %kind, advice, "fleet");
                 }
                 None => info!(event = event_name(event), "fleet"),
             },

@@ -52,6 +52,16 @@ pub(crate) struct Cli {
     verb: Verb,
 }
 
+impl Cli {
+    /// What goes into the log where the environment says nothing: warnings, but of alerts only where no story tells them.
+    pub(crate) fn log_filter(&self) -> &'static str {
+        match self.verb {
+            Verb::Demo(_) => "warn,alerts=off",
+            _ => "warn",
+        }
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum Verb {
     Demo(demo::Demo),

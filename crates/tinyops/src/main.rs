@@ -30,7 +30,7 @@ fn main() -> ExitCode {
         Err(error) => return refuse(&error),
     };
     let terminal = Terminal::new(cli.output);
-    start_tracing(terminal);
+    start_tracing(terminal, cli.log_filter());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();
@@ -68,9 +68,9 @@ fn refuse(error: &clap::Error) -> ExitCode {
 }
 
 /// Traces go to stderr, as much as `TINYOPS_LOG` asks for (warnings by default).
-fn start_tracing(terminal: Terminal) {
+fn start_tracing(terminal: Terminal, filter: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("TINYOPS_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(filter));
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(terminal.color() && std::io::stderr().is_terminal())
