@@ -10,7 +10,7 @@ use std::{
 use serde::Serialize;
 use tinyops_fleet::{Event, rollout::sentence};
 use tinyops_pipeline::{Progress, Reporter};
-use tinyops_store::drift::Scope;
+use tinyops_store::{alert::AlertKind, drift::Scope};
 
 use super::{fans::State, score::Phase};
 use crate::term::{Terminal, seconds};
@@ -25,7 +25,11 @@ pub(super) struct Story {
     terminal: Terminal,
     begun: Instant,
     alerts: Cell<u32>,
+    escalations: Cell<u32>,
 }
+
+/// A dozen fans that drift are so many lines, not a dozen.
+const FANS_TOLD: u32 = 3;
 
 impl Story {
     pub(super) fn begin(terminal: Terminal) -> Self {
@@ -33,6 +37,7 @@ impl Story {
             terminal,
             begun: Instant::now(),
             alerts: Cell::new(0),
+            escalations: Cell::new(0),
         }
     }
 
@@ -82,20 +87,28 @@ impl Story {
         match event {
             Event::AlertRaised(alert) => {
                 self.alerts.set(self.alerts.get() + 1);
-                // A dozen fans that drift are one line, not a dozen.
-                if self.alerts.get() <= 3 {
+                if self.alerts.get() <= FANS_TOLD {
+                    let what = match alert.kind {
+                        AlertKind::ConceptDrift => "labels say that the model errs more",
+                        AlertKind::Drift => "drift noticed",
+                    };
                     self.say(format_args!(
-                        "Day {day}: drift noticed: {} ({})",
+                        "Day {day}: {what}: {} ({})",
                         scope_text(&alert.scope),
                         alert.advice
                     ));
                 }
             }
-            Event::AlertEscalated(alert) => self.say(format_args!(
-                "Day {day}: {} now calls for more ({})",
-                scope_text(&alert.scope),
-                alert.advice
-            )),
+            Event::AlertEscalated(alert) => {
+                self.escalations.set(self.escalations.get() + 1);
+                if self.escalations.get() <= FANS_TOLD {
+                    self.say(format_args!(
+                        "Day {day}: {} now calls for more ({})",
+                        scope_text(&alert.scope),
+                        alert.advice
+                    ));
+                }
+            }
             Event::RoundOpened(_) => self.say(format_args!(
                 "Day {day}: devices sum up embeddings of the windows that maintenance has labelled"
             )),
