@@ -148,17 +148,19 @@ async fn what_one_device_alone_says_of_its_labels_is_no_drift_of_its_cohort() {
             .collect();
         world.send(&told).await;
     }
-    // A claim of 65,535 wrong windows is one label, and of one device.
-    let lie = world.devices[3].outcome(1, &[u16::MAX, 0]);
-    let (_, events) = world.send(&[lie]).await;
-    for event in &events {
-        let Event::AlertRaised(alert) = event else {
-            panic!("{event:?}");
-        };
-        assert_eq!(alert.scope, Scope::Device(world.devices[3].row.id));
-        assert_eq!(alert.kind, AlertKind::ConceptDrift);
+    // A claim of 65,535 wrong windows is one label, and says little; many are the device's own.
+    let mut found = Vec::new();
+    for claim in 0..20 {
+        let lie = world.devices[3].outcome(1, &[u16::MAX, 0]);
+        let (_, events) = world.send(&[lie]).await;
+        assert!(claim > 0 || events.is_empty());
+        found.extend(events);
     }
-    assert_eq!(events.len(), 1);
+    let [Event::AlertRaised(alert)] = &found[..] else {
+        panic!("{found:?}");
+    };
+    assert_eq!(alert.scope, Scope::Device(world.devices[3].row.id));
+    assert_eq!(alert.kind, AlertKind::ConceptDrift);
 }
 
 /// What a fleet remembers of its devices' drift.
