@@ -125,7 +125,7 @@ fn a_device_fetches_now_and_installs_when_it_is_told() {
     assert!(
         figure("latency_mean_us") > 2.0
             && figure("latency_max_us") >= figure("latency_mean_us")
-            && figure("ram_share") > 0.004
+            && figure("ram_share") >= 1.0 / 256.0
             && figure("ram_share") < 1.0,
         "{shown:#}"
     );
