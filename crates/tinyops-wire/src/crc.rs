@@ -1,19 +1,26 @@
 //! The checksums of sections, journal records and frames on lines.
 
-/// CRC-32 as in IEEE 802.3 and zlib: reflected polynomial 0xedb88320, four bits at a time.
+/// Bits that the table of CRC-32 takes at a time: 64 bytes of flash on a device, a kilobyte where there is plenty.
+const BITS: u32 = if cfg!(target_pointer_width = "64") {
+    8
+} else {
+    4
+};
+
+/// CRC-32 as in IEEE 802.3 and zlib: reflected polynomial 0xedb88320.
 pub fn crc32(bytes: &[u8]) -> u32 {
     crc32_of(&[bytes])
 }
 
 /// CRC-32 of parts that follow each other.
 pub fn crc32_of(parts: &[&[u8]]) -> u32 {
-    const TABLE: [u32; 16] = {
-        let mut table = [0; 16];
+    const TABLE: [u32; 1 << BITS] = {
+        let mut table = [0; 1 << BITS];
         let mut index = 0;
-        while index < 16 {
+        while index < table.len() {
             let mut crc = index as u32;
             let mut bit = 0;
-            while bit < 4 {
+            while bit < BITS {
                 crc = if crc & 1 == 1 {
                     crc >> 1 ^ 0xedb8_8320
                 } else {
@@ -26,12 +33,16 @@ pub fn crc32_of(parts: &[&[u8]]) -> u32 {
         }
         table
     };
-    let nibble = |crc: u32, bits: u8| crc >> 4 ^ TABLE[usize::from((crc as u8 ^ bits) & 0xf)];
-    !parts
-        .iter()
-        .copied()
-        .flatten()
-        .fold(!0, |crc, &byte| nibble(nibble(crc, byte), byte >> 4))
+    let step =
+        |crc: u32, bits: u8| crc >> BITS ^ TABLE[usize::from(crc as u8 ^ bits) % TABLE.len()];
+    let mut crc = !0;
+    for &byte in parts.iter().copied().flatten() {
+        crc = step(crc, byte);
+        if BITS == 4 {
+            crc = step(crc, byte >> 4);
+        }
+    }
+    !crc
 }
 
 /// CRC-16 as SMP's console wants it: polynomial 0x1021, not reflected, from 0 (XMODEM).

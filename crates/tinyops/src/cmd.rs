@@ -26,6 +26,7 @@ mod ops;
 mod predict;
 mod release;
 mod rollout;
+mod rounds;
 mod run;
 pub(crate) mod serve;
 mod smoke;
@@ -88,6 +89,7 @@ enum Verb {
     Monitor(monitor::Monitor),
     Drift(drift::Drift),
     Alerts(alerts::Alerts),
+    Rounds(rounds::Rounds),
     Tokens(tokens::Tokens),
     Audit(audit::Audit),
     Serve(serve::Serve),
@@ -125,6 +127,7 @@ pub(crate) async fn dispatch(cli: Cli, terminal: Terminal) -> Result<(), Failure
         Verb::Monitor(args) => monitor::run(&context, &args).await,
         Verb::Drift(args) => drift::run(&context, &args),
         Verb::Alerts(args) => alerts::run(&context, &args).await,
+        Verb::Rounds(args) => rounds::run(&context, &args).await,
         Verb::Tokens(args) => tokens::run(&context, &args).await,
         Verb::Audit(args) => audit::run(&context, &args).await,
         Verb::Serve(args) => serve::run(&context, &args).await,

@@ -19,7 +19,7 @@ const SIMULATOR: [&str; 9] = [
 ];
 
 /// Courses to draw at random, which the simulator adds to those that it goes through one by one.
-const DRAWN: (&str, &str) = ("TINYOPS_SCHEDULES", "90000");
+const DRAWN: (&str, &str) = ("TINYOPS_SCHEDULES", "190000");
 
 /// Schedules that a run must go through.
 const SCHEDULES_MIN: u64 = 1_000_000;

@@ -63,6 +63,7 @@ const UNAUDITED: &[&str] = &[
     "release sign",
     "rollout ls",
     "rollout show",
+    "rounds ls",
     "serve",
     "smoke",
     "tokens ls",
@@ -249,7 +250,10 @@ fn every_verb_that_changes_something_leaves_an_entry() {
     let file = asked["capsules"][0]["file"].as_str().unwrap().to_owned();
     place.check(&["release", "sign", &file], 0);
     let signed = file.replace(".unsigned", ".capsule");
-    walk.step("release import", &[&signed], "capsule.import", "");
+    let imported = walk.step("release import", &[&signed], "capsule.import", "");
+    let running = imported["capsules"][0]["model_id"].as_str().unwrap();
+    walk.place.check(&["rounds", "open", "00000001"], 2);
+    walk.step("rounds open", &[running], "round.open", "1");
 
     let open: Vec<&String> = known
         .iter()

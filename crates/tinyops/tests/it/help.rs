@@ -16,7 +16,7 @@ fn every_verb_explains_itself() {
         .collect();
     for expected in [
         "init", "run", "tune", "data", "models", "predict", "compile", "smoke", "devices",
-        "rollout", "monitor", "alerts", "boards", "doctor",
+        "rollout", "monitor", "alerts", "rounds", "boards", "doctor",
     ] {
         assert!(verbs.contains(&expected), "{expected} is not in\n{help}");
     }

@@ -15,7 +15,7 @@ use super::world::World;
 const TURNS_MAX: u32 = 20_000;
 
 /// Ways in which an operation can be done in part, each from its own seed.
-const SEEDS: u64 = 4;
+const SEEDS: u64 = 2;
 
 /// A story without a fault, kept at every turn that touches flash.
 struct Course<F> {
@@ -90,8 +90,8 @@ trait Explorable: Send + Sync {
     fn story(&self) -> &'static str;
     fn operations(&self) -> u64;
     fn pages_erased(&self) -> u32;
-    /// Ways in which each operation is struck by each kind of fault.
-    fn seeds(&self) -> u64;
+    /// How often a kind of fault is tried at an operation, each time done in part in another way.
+    fn seeds(&self, after: u64, kind: usize) -> u64;
     fn run(&self, faults: &[Fault], log: bool) -> Result<usize, (String, String)>;
 }
 
@@ -108,9 +108,13 @@ impl<F: Faulty> Explorable for Course<F> {
     fn pages_erased(&self) -> u32 {
         self.pages_erased
     }
-    fn seeds(&self) -> u64 {
-        // Words of one byte are many, and little of each can be done in part.
-        if F::WRITE_SIZE == 1 { 1 } else { SEEDS }
+    fn seeds(&self, after: u64, kind: usize) -> u64 {
+        // Words of one byte are many, alike, and little of each can be done in part: neighbours share the kinds.
+        if F::WRITE_SIZE == 1 {
+            u64::from((after + kind as u64).is_multiple_of(2))
+        } else {
+            SEEDS
+        }
     }
     fn run(&self, faults: &[Fault], log: bool) -> Result<usize, (String, String)> {
         self.run(faults, log)
@@ -214,10 +218,10 @@ impl Found {
 /// Every kind of fault at operations `from, from + step, …` of a course.
 fn single_faults(course: &dyn Explorable, from: u64, step: u64, found: &mut Found) {
     for after in (from..course.operations()).step_by(step as usize) {
-        for (kind, _) in Kind::ALL {
+        for (index, (kind, _)) in Kind::ALL.into_iter().enumerate() {
             let seeds = match kind {
                 Kind::Reset => 1,
-                _ => course.seeds(),
+                _ => course.seeds(after, index),
             };
             for seed in 0..seeds {
                 let fault = Fault {

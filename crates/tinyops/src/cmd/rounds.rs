@@ -1,0 +1,166 @@
+use serde::Serialize;
+use tinyops_store::{
+    Json, ModelId, capsule,
+    round::{self, Round},
+};
+
+use crate::{
+    context::{Context, moment, now, short},
+    failure::Failure,
+    table::Table,
+};
+
+/// List the rounds in which devices tell sums of what they have learned, and ask for one
+#[derive(Debug, clap::Args)]
+pub(crate) struct Rounds {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    Ls(Ls),
+    Open(Open),
+}
+
+/// List the rounds, newest first
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: tinyops rounds ls")]
+struct Ls {
+    /// How many at most
+    #[arg(long, default_value_t = 50)]
+    limit: u32,
+}
+
+/// Ask the devices that run a model for their sums
+///
+/// They begin their sums anew, so that these are of the world as it is now, and are asked for them when labels have
+/// had time to come. The running server does the rest; an alert that calls for statistics asks by itself.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example: tinyops rounds open 11111111 --cohort hall-2 --why 'labels of the inspection are in'"
+)]
+struct Open {
+    /// The model id, as reports carry it: 8 hex digits, printed by `tinyops monitor` and `tinyops alerts ls`
+    model: ModelId,
+    /// Only devices of this cohort
+    #[arg(long)]
+    cohort: Option<String>,
+    /// Why, for the records
+    #[arg(long, default_value = "")]
+    why: String,
+}
+
+/// One round.
+#[derive(Serialize)]
+struct View {
+    round: i64,
+    /// The model id that the devices run.
+    model: String,
+    /// Null: every cohort.
+    cohort: Option<String>,
+    /// `clearing`, `gathering`, `closed` or `abandoned`.
+    state: &'static str,
+    device_count: u32,
+    device_count_min: u32,
+    gather_at_ms: i64,
+    deadline_ms: i64,
+    /// Digest of the sum, once it is made.
+    statistics: Option<String>,
+    detail: Json,
+    created_at_ms: i64,
+}
+
+impl View {
+    fn of(round: &Round) -> Self {
+        Self {
+            round: round.id.0,
+            model: round.model.to_string(),
+            cohort: round.cohort.clone(),
+            state: round.state.word(),
+            device_count: round.device_count,
+            device_count_min: round.device_count_min,
+            gather_at_ms: round.gather_at.0,
+            deadline_ms: round.deadline.0,
+            statistics: round.statistics.map(|digest| digest.to_string()),
+            detail: round.detail.clone(),
+            created_at_ms: round.created_at.0,
+        }
+    }
+}
+
+/// Who is named in the audit log.
+const ACTOR: &str = "command line";
+
+pub(crate) async fn run(context: &Context, args: &Rounds) -> Result<(), Failure> {
+    match &args.verb {
+        Verb::Ls(args) => ls(context, args).await,
+        Verb::Open(args) => open(context, args).await,
+    }
+}
+
+async fn ls(context: &Context, args: &Ls) -> Result<(), Failure> {
+    let (db, _) = context.existing_store().await?;
+    let rounds = round::list(&db, args.limit).await?;
+    let mut table = Table::new([
+        "round",
+        "model id",
+        "cohort",
+        "state",
+        "devices",
+        "windows",
+        "until (UTC)",
+        "sum",
+    ]);
+    for round in &rounds {
+        let windows = &round.detail["windows"];
+        table.row([
+            round.id.to_string(),
+            round.model.to_string(),
+            round.cohort.clone().unwrap_or_else(|| "all".to_owned()),
+            round.state.to_string(),
+            format!("{} of {}", round.device_count, round.device_count_min),
+            windows
+                .as_u64()
+                .map_or_else(String::new, |windows| windows.to_string()),
+            moment(round.deadline),
+            round.statistics.as_ref().map_or_else(String::new, short),
+        ]);
+    }
+    let views: Vec<View> = rounds.iter().map(View::of).collect();
+    context
+        .terminal
+        .answer(&serde_json::json!({ "rounds": views }), || {
+            if views.is_empty() {
+                "  no round was ever opened\n".to_owned()
+            } else {
+                table.text()
+            }
+        });
+    Ok(())
+}
+
+async fn open(context: &Context, args: &Open) -> Result<(), Failure> {
+    let fleet = context.fleet().await?;
+    if capsule::get(&fleet.db, args.model).await?.is_none() {
+        return Err(Failure::question(format!(
+            "no capsule here has the model id `{}`",
+            args.model
+        ))
+        .hint("`tinyops monitor` says which ones devices run"));
+    }
+    let cohort = args.cohort.as_deref();
+    let round = fleet
+        .open_round(args.model, cohort, ACTOR, &args.why, now())
+        .await?;
+    context.terminal.answer(&View::of(&round), || {
+        format!(
+            "round {} is {}: devices are asked for their sums at {} UTC, and until {} UTC\n",
+            round.id,
+            round.state,
+            moment(round.gather_at),
+            moment(round.deadline)
+        )
+    });
+    Ok(())
+}
