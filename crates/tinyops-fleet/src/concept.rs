@@ -13,7 +13,6 @@ use tinyops_sketch::stream::{Detector, HddmA, Verdict};
 use tinyops_store::alert::{self, AlertKind, NewAlert};
 use tinyops_store::drift::Scope;
 use tinyops_store::error_stream::{self, ErrorStream};
-use tinyops_store::outcome::Outcome;
 use tinyops_store::{DeviceId, ModelId, Timestamp, Tx};
 use tinyops_wire::Frame;
 
@@ -155,13 +154,6 @@ impl Fleet {
             let Some(baseline) = self.baseline(tx, model).await? else {
                 continue;
             };
-            let classes = baseline.class_prior().len();
-            if classes > 0
-                && !(usize::from(told.class) < classes && told.counts().count() <= classes)
-            {
-                tracing::warn!(device = %observation.device, class = told.class, classes, "outcome of classes that its model does not have");
-                continue;
-            }
             let key = (observation.cohort.clone(), model);
             let errors = match streams.get_mut(&key) {
                 Some(errors) => errors,
@@ -209,24 +201,6 @@ impl Fleet {
             .collect();
         error_stream::put_many(tx, &kept).await?;
         Ok(events)
-    }
-
-    /// Leaves of some outcomes those whose classes their models have.
-    pub(crate) async fn possible(
-        &self,
-        tx: &Tx,
-        outcomes: Vec<Outcome>,
-    ) -> Result<Vec<Outcome>, FleetError> {
-        let mut possible = Vec::with_capacity(outcomes.len());
-        for outcome in outcomes {
-            let baseline = self.baseline(tx, outcome.model).await?;
-            let classes = baseline.map_or(0, |baseline| baseline.class_prior().len());
-            let fits = |class: u32| classes == 0 || (class as usize) < classes;
-            if fits(outcome.actual) && fits(outcome.predicted) {
-                possible.push(outcome);
-            }
-        }
-        Ok(possible)
     }
 }
 

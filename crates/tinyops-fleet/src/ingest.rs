@@ -1,6 +1,7 @@
 //! Taking in what devices tell: checked, stored once, judged. Nothing that a device sends stops anything.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use tinyops_store::device::{Device, DeviceState};
@@ -15,10 +16,10 @@ use tinyops_store::{
 };
 use tinyops_wire::block::BlockRequest;
 use tinyops_wire::envelope::Direction;
-use tinyops_wire::frame::Reason;
+use tinyops_wire::frame::{Outcome as Judged, Reason};
 use tinyops_wire::{Envelope, Frame, Sealed};
 
-use crate::intake_log::Entry;
+use crate::intake_log::Entry as Logged;
 use crate::masked::PrivacyPolicy;
 use crate::watch::Observation;
 use crate::{Event, Fleet, FleetError};
@@ -195,9 +196,8 @@ impl Fleet {
                 stream.count_report(is_new, *fresh, report.frame.len());
             }
         }
-        let outcomes = self
-            .possible(&tx, std::mem::take(&mut batch.outcomes))
-            .await?;
+        self.leave_out_impossible(&tx, &mut batch).await?;
+        let outcomes: Vec<Outcome> = batch.outcomes.iter().flat_map(Told::cells).collect();
         outcome::add_many(&tx, &outcomes).await?;
         note_holdings(&tx, &batch.observations, now).await?;
         let mut events = self.judge(&tx, &batch.observations, now).await?;
@@ -226,6 +226,37 @@ impl Fleet {
             tracing::warn!(%device, refusal = refusal.word(), "envelope dropped, further ones are only counted");
         }
         Ok((verdicts, events))
+    }
+
+    /// Leaves out outcomes of classes that their models do not have, before anything counts them.
+    async fn leave_out_impossible(&self, tx: &Tx, batch: &mut Batch<'_>) -> Result<(), FleetError> {
+        let mut class_counts: HashMap<ModelId, usize> = HashMap::new();
+        for told in &batch.outcomes {
+            if let Entry::Vacant(place) = class_counts.entry(told.model) {
+                let baseline = self.baseline(tx, told.model).await?;
+                place.insert(baseline.map_or(0, |baseline| baseline.class_prior().len()));
+            }
+        }
+        let is_possible = |model: ModelId, judged: &Judged<'_>| {
+            let classes = class_counts.get(&model).copied().unwrap_or(0);
+            // A model without classes, or one that is not known here, says nothing of them.
+            classes == 0
+                || usize::from(judged.class) < classes && judged.counts().count() <= classes
+        };
+        batch.outcomes.retain(|told| {
+            let is_possible = is_possible(told.model, &told.judged);
+            if !is_possible {
+                tracing::warn!(device = %told.device, class = told.judged.class, "outcome of classes that its model does not have");
+            }
+            is_possible
+        });
+        batch
+            .observations
+            .retain(|observation| match &observation.frame {
+                Frame::Outcome(judged) => is_possible(observation.model, judged),
+                _ => true,
+            });
+        Ok(())
     }
 
     /// Cuts the blocks that devices asked for out of the capsules that they should run.
@@ -286,7 +317,7 @@ async fn note_holdings(
 async fn claim<'a>(
     tx: &Tx,
     groups: &'a [Group],
-) -> Result<Vec<(Entry<'a>, Timestamp)>, FleetError> {
+) -> Result<Vec<(Logged<'a>, Timestamp)>, FleetError> {
     if groups.is_empty() {
         return Ok(Vec::new());
     }
@@ -330,12 +361,39 @@ struct Batch<'a> {
     streams: HashMap<DeviceId, Stream>,
     reports: Vec<Report>,
     reports_fresh: Vec<bool>,
-    outcomes: Vec<Outcome>,
+    outcomes: Vec<Told<'a>>,
     /// Authentic frames that came in order, with their devices as they were read.
     observations: Vec<Observation<'a>>,
     requests: Vec<(usize, DeviceId, BlockRequest)>,
     /// Candidates that devices say they score windows with.
     shadows: Vec<(usize, DeviceId, ModelId)>,
+}
+
+/// An outcome as a device tells it.
+struct Told<'a> {
+    device: DeviceId,
+    seq: u32,
+    model: ModelId,
+    judged: Judged<'a>,
+    at: Timestamp,
+}
+
+impl Told<'_> {
+    /// As records keep it, by class predicted; their key is the report's number.
+    fn cells(&self) -> impl Iterator<Item = Outcome> {
+        let cells = self.judged.counts().zip(0..);
+        cells
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, predicted)| Outcome {
+                device: self.device,
+                seq: self.seq,
+                model: self.model,
+                predicted,
+                actual: u32::from(self.judged.class),
+                window_count: i64::from(count),
+                at: self.at,
+            })
+    }
 }
 
 /// One device of a batch.
@@ -357,12 +415,12 @@ impl KeyBook for HashMap<DeviceId, Stream> {
 impl<'a> Batch<'a> {
     async fn read(
         tx: &Tx,
-        logged: &[(Entry<'_>, Timestamp)],
+        logged: &[(Logged<'_>, Timestamp)],
         uplinks: &[Uplink<'_>],
     ) -> Result<Batch<'a>, FleetError> {
-        let sender = |(entry, _): &(Entry<'_>, Timestamp)| match entry {
-            Entry::Authentic(envelope) => envelope.device,
-            Entry::Refused(_, device) => *device,
+        let sender = |(entry, _): &(Logged<'_>, Timestamp)| match entry {
+            Logged::Authentic(envelope) => envelope.device,
+            Logged::Refused(_, device) => *device,
         };
         let mut ids: Vec<DeviceId> = logged.iter().map(sender).collect();
         ids.extend(uplinks.iter().flat_map(Uplink::names));
@@ -396,15 +454,15 @@ impl<'a> Batch<'a> {
     }
 
     /// Notes what an envelope of the intake log says; answers with a first offence.
-    fn recall(&mut self, entry: &Entry<'a>, at: Timestamp) -> Option<(Refusal, DeviceId)> {
+    fn recall(&mut self, entry: &Logged<'a>, at: Timestamp) -> Option<(Refusal, DeviceId)> {
         match entry {
-            Entry::Authentic(envelope) => {
+            Logged::Authentic(envelope) => {
                 // Its frame was known when it came, and nobody waits for an answer to it.
                 let frame = Frame::decode(envelope.body).ok()?;
                 self.note(None, envelope, frame, at);
                 None
             }
-            Entry::Refused(refusal, device) => {
+            Logged::Refused(refusal, device) => {
                 let is_first = self.blame(Some(*device));
                 is_first.then_some((*refusal, *device))
             }
@@ -488,18 +546,14 @@ impl<'a> Batch<'a> {
             self.shadows.extend(told);
         }
         if let Frame::Outcome(judged) = frame {
-            // Their key is the report's number, so a late or repeated one counts once.
-            let cells = judged.counts().zip(0..).filter(|(count, _)| *count > 0);
-            self.outcomes
-                .extend(cells.map(|(count, predicted)| Outcome {
-                    device: envelope.device,
-                    seq: envelope.sequence,
-                    model: envelope.model,
-                    predicted,
-                    actual: u32::from(judged.class),
-                    window_count: i64::from(count),
-                    at: now,
-                }));
+            // A late one counts, too, and a repeated one once.
+            self.outcomes.push(Told {
+                device: envelope.device,
+                seq: envelope.sequence,
+                model: envelope.model,
+                judged,
+                at: now,
+            });
         }
         if fresh {
             self.observations.push(Observation {

@@ -193,6 +193,37 @@ async fn canaries_that_err_are_taken_back_to_what_they_ran() {
 }
 
 #[tokio::test]
+async fn outcomes_that_cannot_be_take_no_model_back() {
+    let (mut world, _) = settled(20).await;
+    let next = world.release().await;
+    let started = world.fleet.start_rollout(&wish(2), "ann", world.now).await;
+    let (rollout, _) = started.unwrap();
+    world.deliver(|_| true).await;
+    // Of two classes, what runs is right; the candidates' outcomes are of a third, and of four.
+    let judged: Vec<Vec<u8>> = world
+        .devices
+        .iter_mut()
+        .enumerate()
+        .map(
+            |(index, device)| match (device.model == next.id, index % 2) {
+                (true, 0) => device.outcome(7, &[20, 5]),
+                (true, _) => device.outcome(1, &[20, 0, 0, 5]),
+                (false, _) => device.outcome(1, &[1, 24]),
+            },
+        )
+        .collect();
+    world.send(&judged).await;
+    assert_eq!(turn(&world).await, [""; 0]);
+    let members = rollout::members(&world.fleet.db, rollout.id).await.unwrap();
+    let judged_by = |member: &rollout::Member| member.detail["watch"]["judged"][1].as_i64();
+    let candidates = members
+        .iter()
+        .filter(|member| member.delivery == Delivery::Confirmed);
+    let counts: Vec<Option<i64>> = candidates.map(judged_by).collect();
+    assert_eq!(counts, [Some(0); 2]);
+}
+
+#[tokio::test]
 async fn a_model_that_takes_longer_is_taken_back_with_the_ratio() {
     let (mut world, old) = settled(60).await;
     let slow = world.release().await;
