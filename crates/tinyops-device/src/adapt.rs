@@ -15,7 +15,6 @@ use tinyops_wire::section::ScalerSection;
 
 use crate::agent::Agent;
 use crate::flash::Flash;
-use crate::labels::Ring;
 use crate::memory::Memory;
 use crate::normal::Normal;
 use crate::restandard::{Moments, memory_len};
@@ -66,6 +65,11 @@ impl Adapting {
             .is_some_and(|order| self.moments.windows >= order.windows.into())
     }
 
+    /// Whether it has yet to learn what it moves features by.
+    pub(crate) fn is_learning(&self) -> bool {
+        self.order.is_some() && !self.is_in_force()
+    }
+
     /// Learns from a window's features, or moves them; whether it is the first that is moved.
     pub(crate) fn pass(
         &mut self,
@@ -73,16 +77,13 @@ impl Adapting {
         scaler: &ScalerSection<'_>,
         memory: &mut [f32],
     ) -> bool {
-        if self.order.is_none() {
-            return false;
-        }
-        let groups = || scaler.means().zip(scaler.inv_sds());
-        let was_in_force = self.is_in_force();
-        if !was_in_force {
-            self.moments.learn(features, groups(), memory);
+        let was_learning = self.is_learning();
+        if was_learning {
+            let groups = scaler.means().zip(scaler.inv_sds());
+            self.moments.learn(features, groups, memory);
         }
         self.apply(features, scaler, memory);
-        self.is_in_force() && !was_in_force
+        was_learning && self.is_in_force()
     }
 
     /// Moves a window's features, if that is in force; a candidate with the same scaler gets them so too.
@@ -119,11 +120,15 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             }),
             _ => {
                 self.counters.refused += 1;
+                // What does not fit now must not come back when it does; if this cannot be written, it is as if nobody
+                // had asked.
+                let _ = self.slots.write(|_| {});
                 return;
             }
         };
-        // Asked again, it goes on as it was: a server may not know that it has been heard.
-        if self.adapting.order == order {
+        // Asked again, it goes on as it was, and writes nothing: a server may not know that it has been heard. What is
+        // in force and what is remembered differ only while the model that runs is another than it was asked for.
+        if self.slots.record().order == order {
             return;
         }
         // What was normal was so of other features.
@@ -159,8 +164,7 @@ impl<F: Flash, M: Memory> Agent<F, M> {
 
     /// Forgets what was made of features that were moved otherwise: embeddings, their sums, and the device's own normal.
     pub(crate) fn forget_features(&mut self) {
-        self.ring = Ring::default();
-        self.memory.lend().statistics.fill(0);
+        self.forget_sums();
         self.monitor.begin_anew();
     }
 }

@@ -13,7 +13,7 @@ use crate::adapt::Adapting;
 use crate::flash::Flash;
 use crate::install::Transfer;
 use crate::journal::Place;
-use crate::labels::{Judged, Ring};
+use crate::labels::{Judged, Ring, forget_sums};
 use crate::masked::Telling;
 use crate::memory::{Lent, Memory};
 use crate::model::{Answer, Prediction, Refusal, Workspace};
@@ -330,7 +330,7 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         self.trial_left = None;
         self.hellos_left = HELLOS;
         self.monitor = Monitor::new();
-        self.ring = Ring::default();
+        self.forget_sums();
         (self.filled, self.skip) = (0, 0);
         self.reported_at_ms = now_ms;
         self.task = None;
@@ -340,7 +340,6 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             ..Pending::default()
         };
         self.counters = Counters::default();
-        self.memory.lend().statistics.fill(0);
         if let Some(place) = begun.gave_up {
             self.pending.update = Some(self.reverted(place, Refusal::of(Reason::Tries)));
         }
@@ -565,8 +564,7 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         }
         if self.adapting.pass(features, &scorer.scaler, moments) {
             // Embeddings and reports from here on are of other features.
-            self.ring = Ring::default();
-            statistics.fill(0);
+            forget_sums(&mut self.ring, statistics, &mut self.pending);
             self.monitor.begin_anew();
         }
         if self.adapting.is_in_force() {
@@ -670,10 +668,14 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             return;
         }
         self.slots.downlink_seen = envelope.sequence;
-        // An offer or a pace may come twice; anything else must not, not even across a reset.
+        // An offer or a pace may come twice, and an order to move features is written when it changes anything; whatever
+        // else comes must not come twice, not even across a reset.
         let is_idempotent = matches!(
             message,
-            Downlink::Offer(_) | Downlink::ReportEvery { .. } | Downlink::Task(_)
+            Downlink::Offer(_)
+                | Downlink::ReportEvery { .. }
+                | Downlink::Task(_)
+                | Downlink::Restandardize(_)
         );
         if !is_idempotent && self.slots.write(|_| {}).is_err() {
             return;
@@ -704,13 +706,10 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             Command::Reboot => self.pending.reboot = true,
             Command::Revert => self.revert_on_command(),
             Command::Forget => {
-                self.ring = Ring::default();
-                self.memory.lend().statistics.fill(0);
+                self.forget_sums();
                 if let Some(shadow) = &mut self.shadow {
                     shadow.forget_recent();
                 }
-                // What is left of an answer would be of other sums.
-                self.pending.masked = None;
             }
             Command::Drop => self.drop_held(),
             _ => self.counters.malformed += 1,

@@ -4,6 +4,10 @@ use tinyops_nn::statistics::{ClassStatistics, cell_count};
 use tinyops_sketch::CLASSES_MAX;
 use tinyops_wire::downlink::Label;
 
+use crate::agent::{Agent, Pending};
+use crate::flash::Flash;
+use crate::memory::Memory;
+
 /// Fewer labelled windows than this are not told: they could be turned back into one.
 pub(crate) const WINDOWS_MIN: i64 = 8;
 
@@ -93,5 +97,21 @@ impl Ring {
             }
         }
         (count > 0).then_some(judged)
+    }
+}
+
+/// Forgets the newest windows and the sums of labelled ones, and with them whatever of these is being told, or waits for
+/// that: what is left of an answer would be of other sums, and a label of other windows.
+pub(crate) fn forget_sums(ring: &mut Ring, statistics: &mut [i32], pending: &mut Pending) {
+    *ring = Ring::default();
+    statistics.fill(0);
+    (pending.statistics, pending.masked, pending.label) = (None, None, None);
+}
+
+impl<F: Flash, M: Memory> Agent<F, M> {
+    /// As [`forget_sums`] does.
+    pub(crate) fn forget_sums(&mut self) {
+        let statistics = self.memory.lend().statistics;
+        forget_sums(&mut self.ring, statistics, &mut self.pending);
     }
 }

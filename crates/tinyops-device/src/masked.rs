@@ -112,6 +112,10 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             return self.compose_heartbeat(flags);
         }
         self.monitor.begin_period();
+        if self.adapting.is_learning() {
+            // What is normal is so of features that are moved.
+            return self.compose_heartbeat(flags);
+        }
         let normal = self.slots.record().normal;
         if !normal.is_known(model) {
             let learnt = normal.learn(model, &summary);
@@ -193,13 +197,8 @@ impl<F: Flash, M: Memory> Agent<F, M> {
                 part: part + 1,
                 ..telling
             });
-        } else {
-            if request.forget {
-                cells.fill(0);
-            }
-            if let Some(label) = self.pending.label.take() {
-                self.label(label);
-            }
+        } else if request.forget {
+            cells.fill(0);
         }
         Ok(written)
     }

@@ -76,13 +76,16 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         if core::mem::take(&mut self.pending.shadow) {
             return self.compose_shadow().ok();
         }
-        if let Some(telling) = self.pending.masked {
-            return self.compose_masked_part(telling).ok();
+        let told = match (self.pending.masked, self.pending.statistics) {
+            (Some(telling), _) => self.compose_masked_part(telling).ok(),
+            (None, Some((request, part))) => self.compose_statistics(request, part).ok(),
+            (None, None) => return None,
+        };
+        // It goes on waiting while there are parts left.
+        if let Some(label) = self.pending.label.take() {
+            self.label(label);
         }
-        if let Some((request, part)) = self.pending.statistics {
-            return self.compose_statistics(request, part).ok();
-        }
-        None
+        told
     }
 
     fn compose_hello(&mut self) -> Result<usize, FrameError> {
@@ -187,13 +190,8 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         let written = statistics::encode_part(shape, part, cut, values(), body)?;
         if part + 1 < cut.part_count {
             self.pending.statistics = Some((request, part + 1));
-        } else {
-            if request.forget {
-                cells.fill(0);
-            }
-            if let Some(label) = self.pending.label.take() {
-                self.label(label);
-            }
+        } else if request.forget {
+            cells.fill(0);
         }
         Ok(written)
     }

@@ -1,12 +1,12 @@
 //! Features moved back to training on command.
 
-use tinyops_device::Reporting;
+use tinyops_device::{Action, Event, Reporting};
 use tinyops_wire::Downlink;
-use tinyops_wire::downlink::{Label, Restandardize, StatisticsRequest};
+use tinyops_wire::downlink::{Command, Label, Restandardize, StatisticsRequest};
 use tinyops_wire::frame::{Features, Flags, Frame};
 use tinyops_wire::summary::Format;
 
-use crate::fixture::{Bench, Buffers, Recipe, blank_flash, config};
+use crate::fixture::{Bench, Buffers, Recipe, blank_flash, config, downlink, model_of};
 
 /// Readings of the second feature lie so much too high here.
 const OFFSET: f32 = 1.2;
@@ -23,10 +23,14 @@ fn bench(memory: Buffers) -> Bench {
 }
 
 fn ask(bench: &mut Bench, sixteenths: u8) {
-    bench.send(&Downlink::Restandardize(Restandardize {
+    bench.send(&order(sixteenths));
+}
+
+fn order(sixteenths: u8) -> Downlink<'static> {
+    Downlink::Restandardize(Restandardize {
         sixteenths,
         windows: LEARNT,
-    }));
+    })
 }
 
 /// Windows of the first and the second class in turn, as this device sees them; answers what the model says of them.
@@ -96,6 +100,46 @@ fn it_holds_over_a_reset_and_ends_with_another_scaler() {
 }
 
 #[test]
+fn an_order_is_written_once_and_never_goes_back() {
+    let mut bench = bench(Buffers::default());
+    ask(&mut bench, 16);
+    let asked = downlink(&order(16), bench.downlink_sequence);
+    let written = bench.agent.flash_mut().operations();
+    // The server owes it as long as an alert stands, and cannot know that it has been heard.
+    for _ in 0..20 {
+        ask(&mut bench, 16);
+    }
+    assert_eq!(bench.agent.flash_mut().operations(), written);
+    ask(&mut bench, 0);
+    assert!(bench.agent.flash_mut().operations() > written);
+    bench.boot();
+    bench.run(Event::Downlink(&asked));
+    assert_eq!(bench.agent.counters().replayed, 1, "an old order");
+    assert_eq!(windows(&mut bench, 12), [1; 12], "and nothing is moved");
+}
+
+#[test]
+fn an_order_for_another_scaler_can_be_taken_back() {
+    let mut bench = bench(Buffers::default());
+    ask(&mut bench, 16);
+    bench.install(
+        &Recipe {
+            fourth_mean: 1.0,
+            ..Recipe::numbered(4)
+        }
+        .capsule(),
+    );
+    assert_eq!(windows(&mut bench, 12), [1; 12], "it was for another");
+    ask(&mut bench, 0);
+    bench.send(&Downlink::Command(Command::Revert));
+    assert_eq!(
+        bench.agent.model(),
+        Some(model_of(&Recipe::numbered(3).capsule()))
+    );
+    assert_eq!(windows(&mut bench, 12), [1; 12], "taken back for good");
+}
+
+#[test]
 fn sums_of_other_features_are_forgotten() {
     let mut bench = bench(Buffers::default());
     windows(&mut bench, 16);
@@ -123,6 +167,32 @@ fn sums_of_other_features_are_forgotten() {
 }
 
 #[test]
+fn an_answer_ends_when_the_first_window_is_moved() {
+    let mut bench = bench(Buffers::default());
+    windows(&mut bench, 16);
+    bench.run(Event::Label(Label {
+        class: 1,
+        windows_back: 16,
+    }));
+    ask(&mut bench, 16);
+    windows(&mut bench, 7);
+    let request = Downlink::StatisticsRequest(StatisticsRequest {
+        round: 1,
+        frame_bytes: 24,
+        forget: false,
+    });
+    let asked = downlink(&request, bench.downlink_sequence + 1);
+    let first = bench.agent.step(0, Event::Downlink(&asked));
+    assert!(matches!(first, Action::Send(_)), "{first:?}");
+    let mut other = bench.agent.clone();
+    let second = other.step(0, Event::Tick);
+    assert!(matches!(second, Action::Send(_)), "{second:?}");
+    let told = bench.reports.len();
+    windows(&mut bench, 1);
+    assert_eq!(bench.reports.len(), told, "no part of sums that are gone");
+}
+
+#[test]
 fn a_device_without_room_says_so_and_refuses() {
     let mut bench = bench(Buffers {
         moments: Vec::new(),
@@ -146,4 +216,8 @@ fn a_device_without_room_says_so_and_refuses() {
     }));
     assert_eq!(bench.agent.counters().refused, 2, "nothing to learn from");
     assert_eq!(windows(&mut bench, 12), [1; 12]);
+    let asked = downlink(&order(8), bench.downlink_sequence);
+    bench.boot();
+    bench.run(Event::Downlink(&asked));
+    assert_eq!(bench.agent.counters().replayed, 1, "refused for good");
 }

@@ -73,6 +73,8 @@ pub(crate) struct Recipe {
     pub(crate) window: usize,
     /// What its front end multiplies readings with.
     pub(crate) scale: f32,
+    /// What its scaler takes for the mean of the fourth feature, which no output follows.
+    pub(crate) fourth_mean: f32,
     /// What its readings were measured in; nothing is said where it is empty.
     pub(crate) measured: &'static [Channel<'static>],
 }
@@ -95,6 +97,7 @@ impl Default for Recipe {
             turn: 0,
             window: WINDOW,
             scale: 1.0,
+            fourth_mean: 0.0,
             measured: &[],
         }
     }
@@ -186,7 +189,8 @@ impl Recipe {
                 }; 2]
             }
         };
-        let scaler = write(|out| ScalerSection::encode(&[0.0; 4], &[1.0; 4], out).expect("room"));
+        let means = [0.0, 0.0, 0.0, self.fourth_mean];
+        let scaler = write(|out| ScalerSection::encode(&means, &[1.0; 4], out).expect("room"));
         let labels = write(|out| Labels::encode(names, out).expect("room"));
         let baseline = baseline(is_classifier);
         let golden =

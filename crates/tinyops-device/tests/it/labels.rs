@@ -1,13 +1,13 @@
 //! Labels that come late, and the sums that they leave behind.
 
-use tinyops_device::Event;
+use tinyops_device::{Action, Event};
 use tinyops_nn::statistics::{ClassStatistics, cell_count};
 use tinyops_wire::Downlink;
 use tinyops_wire::downlink::{Command, Label, StatisticsRequest};
 use tinyops_wire::frame::Frame;
 use tinyops_wire::statistics::value_count;
 
-use crate::fixture::{Bench, CLASSES, Recipe, WINDOW, blank_flash, config};
+use crate::fixture::{Bench, CLASSES, Recipe, WINDOW, blank_flash, config, downlink};
 
 #[test]
 fn a_label_judges_the_newest_windows_once() {
@@ -115,6 +115,82 @@ fn a_device_forgets_on_command() {
     };
     bench.send(&Downlink::StatisticsRequest(request));
     assert_eq!(statistics(&bench).0, 0);
+}
+
+#[test]
+fn what_is_forgotten_in_the_middle_of_an_answer_ends_it() {
+    let mut bench = bench();
+    for _ in 0..12 {
+        bench.window([1.0, 0.5, 0.25, 0.75]);
+    }
+    let label = |class, windows_back| {
+        Event::Label(Label {
+            class,
+            windows_back,
+        })
+    };
+    bench.run(label(0, 10));
+    let request = StatisticsRequest {
+        round: 1,
+        frame_bytes: 24,
+        forget: false,
+    };
+    bench.downlink_sequence += 1;
+    let asked = downlink(
+        &Downlink::StatisticsRequest(request),
+        bench.downlink_sequence,
+    );
+    let first = bench.agent.step(0, Event::Downlink(&asked));
+    assert!(matches!(first, Action::Send(_)), "{first:?}");
+    // A label comes meanwhile, and waits; the answer has more parts than these two.
+    let second = bench.agent.step(0, label(1, 2));
+    assert!(matches!(second, Action::Send(_)), "{second:?}");
+    let mut other = bench.agent.clone();
+    let third = other.step(0, Event::Tick);
+    assert!(matches!(third, Action::Send(_)), "{third:?}");
+    bench.reports.clear();
+    bench.send(&Downlink::Command(Command::Forget));
+    assert_eq!(bench.reports, [], "no part of sums that are gone");
+    for _ in 0..4 {
+        bench.window([1.0, 0.5, 0.25, 0.75]);
+    }
+    assert_eq!(outcomes(&bench), [], "those windows are not what it was of");
+    // What comes now has nothing to wait for.
+    bench.run(label(2, 3));
+    assert_eq!(outcomes(&bench), [(2, vec![3, 0, 0])]);
+}
+
+#[test]
+fn a_label_that_comes_while_sums_are_told_is_judged_behind_them() {
+    let mut bench = bench();
+    for _ in 0..12 {
+        bench.window([1.0, 0.5, 0.25, 0.75]);
+    }
+    let label = |windows_back| {
+        Event::Label(Label {
+            class: 0,
+            windows_back,
+        })
+    };
+    bench.run(label(10));
+    bench.downlink_sequence += 1;
+    let request = Downlink::StatisticsRequest(StatisticsRequest {
+        round: 1,
+        frame_bytes: 24,
+        forget: false,
+    });
+    let asked = downlink(&request, bench.downlink_sequence);
+    bench.agent.step(0, Event::Downlink(&asked));
+    bench.run(label(2));
+    assert_eq!(statistics(&bench).0, 10, "the parts are of one state");
+    assert_eq!(
+        outcomes(&bench),
+        [(0, vec![10, 0, 0]), (0, vec![2, 0, 0])],
+        "and the label has not been lost"
+    );
+    bench.reports.clear();
+    bench.send(&request);
+    assert_eq!(statistics(&bench).0, 12);
 }
 
 fn bench() -> Bench {

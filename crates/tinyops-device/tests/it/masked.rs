@@ -2,7 +2,7 @@
 
 use tinyops_device::{Budgets, Config, Event, Masked, Privacy, Reporting};
 use tinyops_nn::statistics::{ClassStatistics, cell_count};
-use tinyops_wire::downlink::{Command, Label, MaskedRequest, StatisticsRequest};
+use tinyops_wire::downlink::{Command, Label, MaskedRequest, Restandardize, StatisticsRequest};
 use tinyops_wire::frame::{Alarm, Flags, Frame};
 use tinyops_wire::mask::{HelperKey, Purpose, Task};
 use tinyops_wire::masked::{Content, MaskedReport, quantize, update_value};
@@ -125,6 +125,40 @@ fn a_device_learns_its_own_normal_and_then_tells_how_far_it_is_from_it() {
     assert!(values[0] > 5, "{values:?}");
     let length: i64 = values.iter().map(|value| value * value).sum();
     assert!(length <= i64::from(task.norm_max).pow(2), "{values:?}");
+}
+
+#[test]
+fn what_is_normal_is_learnt_of_moved_features_alone() {
+    let mut bench = bench(1, 0);
+    let task = task(0);
+    let told = |bench: &Bench| bench.reports.iter().filter(|r| masked(r).is_some()).count();
+    let is_near = |bench: &Bench| {
+        let report = bench.reports.last().expect("a report");
+        let values = unmasked(1, &task, report);
+        assert!(values.iter().all(|value| value.abs() <= 1), "{values:?}");
+    };
+    bench.send(&Downlink::Task(task));
+    // It learns for longer than what is normal takes to be known.
+    bench.send(&Downlink::Restandardize(Restandardize {
+        sixteenths: 16,
+        windows: 15 * 8,
+    }));
+    for _ in 0..15 + 14 {
+        period(&mut bench, 1.0);
+    }
+    assert_eq!(told(&bench), 0);
+    period(&mut bench, 1.0);
+    is_near(&bench);
+    // After a reset it learns anew, and what it says meanwhile would be of features that are not moved.
+    bench.boot();
+    bench.send(&Downlink::Task(task));
+    for _ in 0..15 {
+        period(&mut bench, 1.0);
+    }
+    assert_eq!(told(&bench), 1);
+    period(&mut bench, 1.0);
+    assert_eq!(told(&bench), 2);
+    is_near(&bench);
 }
 
 #[test]
