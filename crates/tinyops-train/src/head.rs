@@ -155,7 +155,10 @@ pub fn solve(
         return Err(TrainError::Mismatch("the statistics hold no window".into()));
     }
     let at_factory = |head: &Linear| head.accuracy(factory).map_or(0.0, |found| found.plain);
-    let before = (expected_of_old(&all, &old, projection), at_factory(&old));
+    let narrowed = projection.map_or_else(|| old.clone(), |projection| old.narrowed(projection));
+    let judged = |head: &dyn Fn(&Sums) -> Option<Linear>| expected(&kept, &all, head);
+    let before = judged(&|_| Some(narrowed.clone())).unwrap_or(0.0);
+    let before = (before, at_factory(&old));
     let mut best = (Solver::Unchanged, 0.0, None, before);
     let mut below_floor = 0;
     for weight in FACTORY_WEIGHTS {
@@ -163,10 +166,13 @@ pub fn solve(
             let Some(solved) = solver.head(&all, &sums, weight) else {
                 continue;
             };
-            let expected = if kept.len() > 1 {
-                held_out(solver, weight, &kept, &all, &sums)
-            } else {
-                all.expected_accuracy(&solved)
+            let head = |fleet: &Sums| {
+                // A class that only this bucket has seen is the factory's for the others.
+                let head = solver.head(fleet, &sums, weight);
+                head.or_else(|| solver.head(fleet, &sums, TRACE))
+            };
+            let Some(expected) = judged(&head) else {
+                continue;
             };
             let here = (expected, at_factory(&solved.clone().lifted(projection)));
             let is_better =
@@ -300,32 +306,26 @@ impl Solver {
     }
 }
 
-/// What each bucket expects of the head that the other buckets lead to, by windows.
-fn held_out(solver: Solver, weight: f64, kept: &[&Sums], all: &Sums, factory: &Sums) -> f64 {
+/// What each bucket expects of the head that the other buckets lead to, by windows; a lone bucket expects it of its own.
+///
+/// `head` is told the sums of the others. `None` where some of them lead to none: two heads are held against each other
+/// over the same windows or not at all.
+fn expected(kept: &[&Sums], all: &Sums, head: impl Fn(&Sums) -> Option<Linear>) -> Option<f64> {
+    if kept.len() < 2 {
+        return Some(all.expected_accuracy(&head(all)?));
+    }
     let (mut sum, mut windows) = (0.0, 0.0);
     for bucket in kept {
         let mut others = all.clone();
         others.accumulate(bucket, -1.0);
-        // A class that only this bucket has seen is the factory's for the others.
-        let head = solver.head(&others, factory, weight);
-        let head = head.or_else(|| solver.head(&others, factory, TRACE));
-        let Some(head) = head else { continue };
-        sum += bucket.total() * bucket.expected_accuracy(&head);
+        sum += bucket.total() * bucket.expected_accuracy(&head(&others)?);
         windows += bucket.total();
     }
-    sum / f64::max(windows, 1.0)
+    Some(sum / f64::max(windows, 1.0))
 }
 
 /// A weight of the factory's windows that says where its classes lie, and no more.
 const TRACE: f64 = 1e-4;
-
-/// What sums expect of a head; narrow ones tell it of the part that they see.
-fn expected_of_old(sums: &Sums, head: &Linear, projection: Option<&Projection>) -> f64 {
-    match projection {
-        None => sums.expected_accuracy(head),
-        Some(projection) => sums.expected_accuracy(&head.narrowed(projection)),
-    }
-}
 
 #[cfg(test)]
 mod tests;

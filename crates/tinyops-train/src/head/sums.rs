@@ -227,6 +227,10 @@ impl Sums {
     }
 
     /// Share of right answers, classes weighing the same, were margins independent.
+    ///
+    /// The spread is that around the windows' own means, over their number and not less the classes': with `c` windows of
+    /// a class the mean margin itself scatters by `σ² / c`, and `Φ(mean / √(σ² (1 − 1 / c)))` is on average the share that
+    /// is right, down to one window, which is right or wrong.
     pub(super) fn expected_accuracy(&self, head: &Linear) -> f64 {
         let mut chances = vec![1.0f64; self.classes];
         self.margins(head, |class, _, margin, variance| {

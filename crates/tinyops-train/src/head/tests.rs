@@ -252,3 +252,59 @@ fn a_bucket_of_liars_is_left_out() {
         [true; 3]
     );
 }
+
+/// A head that tells two classes apart by one value, and the share that it is right about.
+fn known_head(statistics: &Statistics) -> (Linear, f64) {
+    let head = Sums::of(statistics).lda().unwrap();
+    let right = Sums::of(statistics).expected_accuracy(&head);
+    (head, right)
+}
+
+#[test]
+fn few_windows_expect_on_average_what_is_true() {
+    // Classes 8 apart with a spread of 3 in the first value, so that a tenth of the windows is mistaken.
+    let draw = |seed: u64, count: usize| {
+        let mut rng = Rng::new(seed, 3);
+        let mut statistics = Statistics::new(2, 2, vec![0; cell_count(2, 2)]).unwrap();
+        for index in 0..count {
+            let class = index % 2;
+            let place = [8.0 * class as f32 + 3.0 * rng.normal(), 40.0 * rng.normal()];
+            let bytes = place.map(|x| x.round().clamp(-128.0, 127.0) as i8 as u8);
+            statistics.add(class, &bytes, 0).unwrap();
+        }
+        statistics
+    };
+    let (head, right) = known_head(&draw(1, 20_000));
+    assert!((0.88..0.93).contains(&right), "{right}");
+    for count in [2, 4, 6, 12, 40] {
+        const DRAWS: u64 = 2_000;
+        let each = (0..DRAWS).map(|seed| Sums::of(&draw(10 + seed, count)));
+        let mean = each.map(|sums| sums.expected_accuracy(&head)).sum::<f64>() / DRAWS as f64;
+        assert!(
+            (mean - right).abs() < 0.015,
+            "{count} windows: {mean}, {right}"
+        );
+    }
+}
+
+#[test]
+fn the_old_head_and_a_new_one_are_judged_alike() {
+    let all = windows(900, 11);
+    let parts: Vec<Sums> = all
+        .chunks(9)
+        .map(|part| Sums::of(&summed(part, 0)))
+        .collect();
+    let kept: Vec<&Sums> = parts.iter().collect();
+    let whole = Sums::of(&summed(&all, 0));
+    let old = whole.lda().unwrap();
+    let before = expected(&kept, &whole, |_| Some(old.clone())).unwrap();
+    // What the others lead to is nearly the head of all, and cannot be expected to be better.
+    let after = expected(&kept, &whole, Sums::lda).unwrap();
+    assert!((after - before).abs() < EVEN, "{before} {after}");
+    // Held against what all windows together expect of the old head, it would seem to be.
+    let apart = after - whole.expected_accuracy(&old);
+    assert!(apart.abs() > EVEN, "{apart}");
+    assert_eq!(expected(&kept, &whole, |_| None), None);
+    let lone = expected(&kept[..1], &parts[0], |_| Some(old.clone()));
+    assert_eq!(lone, Some(parts[0].expected_accuracy(&old)));
+}

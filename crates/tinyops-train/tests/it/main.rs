@@ -373,6 +373,40 @@ fn a_head_that_forgets_the_factory_is_not_taken() {
 }
 
 #[test]
+fn a_head_is_held_against_the_old_one_over_the_same_buckets() {
+    let spec = spec(NetworkSpec::Dense(DenseSpec::default()));
+    let set = feature_set(&spec);
+    let (_, model, _) = whole(&spec, &set);
+    let factory = head::Embedded::of(&model, &set.train).unwrap();
+    // Two buckets see what the factory saw. A fifth of the windows lies in a third one, which calls every class by the
+    // next one's name: no head that the others lead to is better there, and none can be better for all.
+    let mut renamed = set.train.clone();
+    for target in &mut renamed.targets {
+        if let Target::Class(class) = target {
+            *class = (*class + 1) % 3;
+        }
+    }
+    let renamed = head::Embedded::of(&model, &renamed).unwrap();
+    let of = |from: &head::Embedded, fifths: [usize; 2]| {
+        let indices = (0..from.count()).filter(|index| fifths.contains(&(index % 5)));
+        from.statistics_of(indices).unwrap()
+    };
+    let buckets = [
+        of(&factory, [0, 1]),
+        of(&factory, [2, 3]),
+        of(&renamed, [4, 4]),
+    ];
+    let fleet = head::Fleet {
+        buckets: &buckets,
+        projection: None,
+    };
+    let solved = head::solve(&model, fleet, &factory, 0.0).unwrap();
+    let [before, after] = solved.fleet_accuracy;
+    assert!((0.75..0.82).contains(&before), "{solved:?}");
+    assert_eq!(solved.solver, head::Solver::Unchanged, "{after}");
+}
+
+#[test]
 fn settings_and_data_that_cannot_be_are_errors() {
     let good = spec(NetworkSpec::Dense(DenseSpec::default()));
     let set = feature_set(&good);
