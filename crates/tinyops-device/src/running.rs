@@ -4,7 +4,7 @@ use core::ops::Range;
 
 use tinyops_dsp::FrontEnd;
 use tinyops_nn::Program;
-use tinyops_sketch::{Baseline, ChannelBaseline, Source};
+use tinyops_sketch::{Baseline, ChannelBaseline};
 use tinyops_wire::capsule::{CapsuleError, Unverified};
 use tinyops_wire::frame::Reason;
 use tinyops_wire::payload::SectionId;
@@ -105,8 +105,8 @@ impl Running {
 
     /// The channel that the monitor watches the model's answers in, if there is one.
     pub(crate) fn output(&self) -> Option<&ChannelBaseline> {
-        let mut channels = self.baseline.channels().iter();
-        channels.find(|channel| channel.source == Source::Output)
+        let index = self.baseline.output_channel()?;
+        self.baseline.channels().get(index)
     }
 
     /// The name of a class.
