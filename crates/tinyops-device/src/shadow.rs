@@ -162,7 +162,7 @@ impl Shadow {
                 == running.parts.scaler_bytes(active),
             same_class,
             windows_left: windows,
-            unproven: trial_windows,
+            unproven: trial_windows.max(1),
             failed_in_a_row: 0,
             due: None,
             recent: Recent::EMPTY,

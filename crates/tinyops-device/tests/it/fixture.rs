@@ -512,8 +512,14 @@ impl Bench {
 
     /// Offers a capsule, with a statement of the director's next number, and serves its blocks.
     pub(crate) fn offer(&mut self, capsule: &[u8]) {
-        let statement = stated(capsule, self.downlink_sequence + 1);
-        self.offer_with(capsule, &statement);
+        self.offer_when(capsule, When::AtOnce);
+    }
+
+    /// As [`Bench::offer`], to be installed then.
+    pub(crate) fn offer_when(&mut self, capsule: &[u8], when: When) {
+        let statement = signed(&stated(capsule, self.downlink_sequence + 1), DIRECTOR);
+        self.capsules.insert(Digest::of(capsule), capsule.to_vec());
+        self.send(&offer_when(capsule, when, &statement));
     }
 
     /// Offers a capsule with this statement and serves its blocks.
@@ -590,11 +596,15 @@ pub(crate) fn signed(statement: &Statement, seed: u8) -> Vec<u8> {
 }
 
 pub(crate) fn offer<'a>(capsule: &[u8], statement: &'a [u8]) -> Downlink<'a> {
+    offer_when(capsule, When::AtOnce, statement)
+}
+
+pub(crate) fn offer_when<'a>(capsule: &[u8], when: When, statement: &'a [u8]) -> Downlink<'a> {
     Downlink::Offer(Offer {
         what: What::Capsule,
         digest: Digest::of(capsule),
         bytes: capsule.len() as u32,
-        when: When::AtOnce,
+        when,
         statement: Some(statement),
     })
 }

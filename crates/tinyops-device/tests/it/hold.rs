@@ -1,12 +1,13 @@
 //! What is fetched now and installed later.
 
 use tinyops_device::Event;
-use tinyops_wire::downlink::{Offer, What, When};
+use tinyops_wire::Digest;
+use tinyops_wire::downlink::When;
 use tinyops_wire::frame::{Frame, UpdateState};
-use tinyops_wire::{Digest, Downlink};
 
 use crate::fixture::{
-    Bench, DIRECTOR, Recipe, blank_flash, config, downlink, model_of, signed, stated,
+    Bench, DIRECTOR, Recipe, blank_flash, config, downlink, model_of, offer, offer_when, signed,
+    stated,
 };
 
 fn old() -> Vec<u8> {
@@ -25,19 +26,6 @@ fn running_old() -> Bench {
     Bench::new(config(), blank_flash(old()))
 }
 
-/// Offers a capsule to be kept, or to be installed, and serves its blocks.
-fn offer(bench: &mut Bench, capsule: &[u8], when: When) {
-    bench.capsules.insert(Digest::of(capsule), capsule.to_vec());
-    let statement = signed(&stated(capsule, bench.downlink_sequence + 1), DIRECTOR);
-    bench.send(&Downlink::Offer(Offer {
-        what: What::Capsule,
-        digest: Digest::of(capsule),
-        bytes: capsule.len() as u32,
-        when,
-        statement: Some(&statement),
-    }));
-}
-
 fn requests(bench: &Bench) -> usize {
     bench
         .reports
@@ -50,7 +38,7 @@ fn requests(bench: &Bench) -> usize {
 fn a_capsule_waits_through_resets_until_it_is_offered_again() {
     let (old, new) = (old(), new());
     let mut bench = running_old();
-    offer(&mut bench, &new, When::Later);
+    bench.offer_when(&new, When::Later);
     assert_eq!(
         bench.states(),
         [UpdateState::Downloading, UpdateState::Held]
@@ -66,17 +54,10 @@ fn a_capsule_waits_through_resets_until_it_is_offered_again() {
     // Nobody has to serve it again.
     bench.capsules.clear();
     let statement = signed(&stated(&new, 70), DIRECTOR);
-    let again = |when| Offer {
-        what: What::Capsule,
-        digest: Digest::of(&new),
-        bytes: new.len() as u32,
-        when,
-        statement: Some(&statement),
-    };
-    bench.send(&Downlink::Offer(again(When::Later)));
+    bench.send(&offer_when(&new, When::Later, &statement));
     assert_eq!(bench.last_update().state, UpdateState::Held);
     assert_eq!(bench.reboots, 0);
-    bench.send(&Downlink::Offer(again(When::AtOnce)));
+    bench.send(&offer(&new, &statement));
     let installed = bench.last_update();
     assert_eq!(
         (installed.state, installed.model, installed.sequence),
@@ -96,16 +77,9 @@ fn an_old_offer_that_comes_again_installs_nothing() {
     let new = new();
     let mut bench = running_old();
     let statement = signed(&stated(&new, 1), DIRECTOR);
-    let plain = Downlink::Offer(Offer {
-        what: What::Capsule,
-        digest: Digest::of(&new),
-        bytes: new.len() as u32,
-        when: When::AtOnce,
-        statement: Some(&statement),
-    });
-    let recorded = downlink(&plain, 1);
+    let recorded = downlink(&offer(&new, &statement), 1);
     bench.downlink_sequence = 1;
-    offer(&mut bench, &new, When::Later);
+    bench.offer_when(&new, When::Later);
     for _ in 0..2 {
         bench.run(Event::Downlink(&recorded));
         assert!(bench.agent.is_holding());
@@ -121,21 +95,11 @@ fn when_it_is_to_be_installed_may_change_while_it_is_fetched() {
         let new = new();
         let mut bench = running_old();
         // Nothing is served yet.
-        let digest = Digest::of(&new);
         let statement = signed(&stated(&new, 1), DIRECTOR);
-        let offered = |when| {
-            Downlink::Offer(Offer {
-                what: What::Capsule,
-                digest,
-                bytes: new.len() as u32,
-                when,
-                statement: Some(&statement),
-            })
-        };
-        bench.send(&offered(other));
-        bench.send(&offered(when));
+        bench.send(&offer_when(&new, other, &statement));
+        bench.send(&offer_when(&new, when, &statement));
         bench.boot();
-        bench.capsules.insert(digest, new.clone());
+        bench.capsules.insert(Digest::of(&new), new.clone());
         bench.now_ms += 10_000;
         bench.run(Event::Tick);
         assert_eq!(bench.agent.is_holding(), hold);
@@ -150,14 +114,14 @@ fn when_it_is_to_be_installed_may_change_while_it_is_fetched() {
 fn another_offer_takes_the_place_of_what_waits() {
     let newer = Recipe::numbered(3).capsule();
     let mut bench = running_old();
-    offer(&mut bench, &new(), When::Later);
-    offer(&mut bench, &newer, When::AtOnce);
+    bench.offer_when(&new(), When::Later);
+    bench.offer_when(&newer, When::AtOnce);
     assert!(!bench.agent.is_holding() && bench.agent.is_on_trial());
     for _ in 0..2 {
         bench.window([1.0, 0.0, 0.0, 0.0]);
     }
     assert_eq!(bench.agent.model(), Some(model_of(&newer)));
-    offer(&mut bench, &new(), When::AtOnce);
+    bench.offer_when(&new(), When::AtOnce);
     assert_eq!(bench.last_update().state, UpdateState::Refused);
 }
 
@@ -168,7 +132,7 @@ fn what_waits_is_checked_before_it_waits_and_named_when_it_fails() {
         ..Recipe::numbered(2)
     };
     let mut bench = running_old();
-    offer(&mut bench, &wrong.capsule(), When::Later);
+    bench.offer_when(&wrong.capsule(), When::Later);
     assert_eq!(bench.last_update().state, UpdateState::Refused);
     assert!(!bench.agent.is_holding());
     assert_eq!(requests(&bench), 0, "the caller fetches");
@@ -178,8 +142,8 @@ fn what_waits_is_checked_before_it_waits_and_named_when_it_fails() {
 fn without_a_sensor_it_goes_back_as_any_trial_does() {
     let (old, new) = (old(), new());
     let mut bench = running_old();
-    offer(&mut bench, &new, When::Later);
-    offer(&mut bench, &new, When::AtOnce);
+    bench.offer_when(&new, When::Later);
+    bench.offer_when(&new, When::AtOnce);
     for _ in 0..3 {
         assert_eq!(bench.agent.model(), Some(model_of(&new)));
         bench.boot();

@@ -1,14 +1,15 @@
 //! A candidate that scores windows beside the model that runs.
 
 use tinyops_device::{Action, Answer, Config, Event, Measured};
-use tinyops_wire::downlink::{Command, Label, Offer, Restandardize, What, When};
+use tinyops_wire::downlink::{Command, Label, Restandardize, When};
 use tinyops_wire::frame::{Frame, Reason, UpdateState};
 use tinyops_wire::section::{BodyKind, Task};
 use tinyops_wire::shadow::Pairs;
 use tinyops_wire::{Digest, Downlink, ModelId};
 
 use crate::fixture::{
-    Bench, Buffers, DIRECTOR, Recipe, WINDOW, blank_flash, config, key, model_of, signed, stated,
+    Bench, Buffers, DIRECTOR, Recipe, WINDOW, blank_flash, config, key, model_of, offer_when,
+    signed, stated,
 };
 
 fn old() -> Vec<u8> {
@@ -29,19 +30,7 @@ fn running_old() -> Bench {
 
 /// Offers a capsule as a candidate for so many windows, and serves its blocks.
 fn shadow(bench: &mut Bench, capsule: &[u8], windows: u16) {
-    offer(bench, capsule, When::Shadow { windows });
-}
-
-fn offer(bench: &mut Bench, capsule: &[u8], when: When) {
-    bench.capsules.insert(Digest::of(capsule), capsule.to_vec());
-    let statement = signed(&stated(capsule, bench.downlink_sequence + 1), DIRECTOR);
-    bench.send(&Downlink::Offer(Offer {
-        what: What::Capsule,
-        digest: Digest::of(capsule),
-        bytes: capsule.len() as u32,
-        when,
-        statement: Some(&statement),
-    }));
+    bench.offer_when(capsule, When::Shadow { windows });
 }
 
 /// A shadow report, as a test looks at it.
@@ -135,7 +124,7 @@ fn a_candidate_scores_what_the_model_that_runs_has_answered() {
     assert_eq!(bench.shadows.len(), 4);
     assert!(bench.agent.is_holding());
     bench.capsules.clear();
-    offer(&mut bench, &new, When::AtOnce);
+    bench.offer_when(&new, When::AtOnce);
     assert!(bench.agent.is_on_trial() && !bench.agent.is_shadowing());
     for _ in 0..2 {
         bench.window(FIRST);
@@ -254,6 +243,28 @@ fn labels_that_come_when_its_windows_are_over_are_told_too() {
 }
 
 #[test]
+fn one_window_proves_it_where_a_trial_takes_none() {
+    let new = turned().capsule();
+    let config = Config {
+        trial_windows: 0,
+        ..config()
+    };
+    let mut bench = Bench::new(config, blank_flash(old()));
+    shadow(&mut bench, &new, 3);
+    for _ in 0..8 {
+        bench.boot();
+        assert!(bench.agent.is_shadowing());
+        bench.window(FIRST);
+    }
+    // It is not proven before it has said anything.
+    for _ in 0..4 {
+        bench.boot();
+    }
+    assert!(!bench.agent.is_shadowing());
+    assert_eq!(bench.last_update().reason, Reason::Tries);
+}
+
+#[test]
 fn a_reset_begins_its_windows_anew_and_costs_a_try_until_it_scores() {
     let new = turned().capsule();
     let mut bench = running_old();
@@ -280,7 +291,7 @@ fn a_reset_begins_its_windows_anew_and_costs_a_try_until_it_scores() {
         (UpdateState::Refused, Reason::Tries, model_of(&new))
     );
     let fetched = bench.states().len();
-    offer(&mut bench, &new, When::AtOnce);
+    bench.offer_when(&new, When::AtOnce);
     assert_eq!(bench.states().len(), fetched + 1, "it is not fetched again");
     assert_eq!(bench.last_update().reason, Reason::Tries);
     assert_eq!(bench.agent.model(), Some(model_of(&old())));
@@ -350,7 +361,7 @@ fn a_candidate_for_other_windows_is_refused_and_may_be_installed() {
         (update.state, update.reason, update.detail),
         (UpdateState::Refused, Reason::Window, 8)
     );
-    offer(&mut bench, &other.capsule(), When::AtOnce);
+    bench.offer_when(&other.capsule(), When::AtOnce);
     assert!(bench.agent.is_on_trial());
 }
 
@@ -428,13 +439,7 @@ fn what_nobody_wants_any_more_is_let_go_and_may_come_again() {
     // One that is still on its way is let go as well.
     let newer = Recipe::numbered(3).capsule();
     let statement = signed(&stated(&newer, 90), DIRECTOR);
-    bench.send(&Downlink::Offer(Offer {
-        what: What::Capsule,
-        digest: Digest::of(&newer),
-        bytes: newer.len() as u32,
-        when: When::Shadow { windows: 9 },
-        statement: Some(&statement),
-    }));
+    bench.send(&offer_when(&newer, When::Shadow { windows: 9 }, &statement));
     assert_eq!(bench.last_update().state, UpdateState::Downloading);
     bench.send(&Downlink::Command(Command::Drop));
     assert_eq!(bench.last_update().reason, Reason::Commanded);
@@ -448,7 +453,7 @@ fn what_nobody_wants_any_more_is_let_go_and_may_come_again() {
 fn an_offer_says_anew_whether_it_scores() {
     let new = turned().capsule();
     let mut bench = running_old();
-    offer(&mut bench, &new, When::Later);
+    bench.offer_when(&new, When::Later);
     bench.window(FIRST);
     assert_eq!(bench.shadows.len(), 0);
     bench.capsules.clear();
@@ -460,7 +465,7 @@ fn an_offer_says_anew_whether_it_scores() {
     bench.window(FIRST);
     report_now(&mut bench);
     assert_eq!(told(&bench).pop().expect("it reports").counts[0], 2);
-    offer(&mut bench, &new, When::Later);
+    bench.offer_when(&new, When::Later);
     bench.boot();
     bench.window(FIRST);
     assert_eq!(bench.shadows.len(), 2);
