@@ -210,6 +210,7 @@ fn kind(frame: &[u8]) -> &'static str {
     match Frame::decode(frame) {
         Ok(Frame::Summary(_)) => "summary",
         Ok(Frame::MaskedReport(_)) => "masked report",
+        Ok(Frame::MaskedPart(_)) => "masked statistics",
         Ok(Frame::Alarm(_)) => "alarm",
         Ok(Frame::Statistics(_)) => "statistics",
         Ok(Frame::Outcome(_)) => "outcome",
@@ -217,6 +218,7 @@ fn kind(frame: &[u8]) -> &'static str {
         Ok(Frame::Update(_)) => "update",
         Ok(Frame::BlockRequest(_)) => "request",
         Ok(Frame::Hello(_)) => "boot",
+        Ok(Frame::Keys(_)) => "key set",
         _ => "unknown",
     }
 }

@@ -1,7 +1,7 @@
 //! The pages: what a person sees of the fleet, drawn on the server.
 //!
 //! One file a page: it reads rows from the store, makes a [`Markup`], and decides nothing.
-//! `style.css` and the twelve lines of `live.js` are compiled in.
+//! `style.css` and the few lines of `live.js` are compiled in.
 
 mod alert;
 mod audit;
