@@ -264,6 +264,7 @@ fn is_known(bytes: &[u8], key: &DeviceKey) -> bool {
     let Ok(envelope) = sealed.open(key, Direction::Up) else {
         return false;
     };
+    // A kind that is not named here counts as one, until somebody says that it cannot hold readings.
     matches!(
         Frame::decode(envelope.body),
         Ok(Frame::Alarm(_)
@@ -274,6 +275,69 @@ fn is_known(bytes: &[u8], key: &DeviceKey) -> bool {
             | Frame::BlockRequest(_)
             | Frame::Hello(_)
             | Frame::Keys(_)
-            | Frame::Shadow(_))
+            | Frame::Shadow(_)
+            | Frame::MaskedReport(_)
+            | Frame::MaskedPart(_))
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use tinyops_wire::{
+        DeviceId, Envelope,
+        frame::Flags,
+        mask::{MaskKey, Purpose, Task},
+        masked::{Content, MaskedPart, MaskedReport, PartHead},
+    };
+
+    use super::*;
+
+    const KEY: DeviceKey = DeviceKey([7; 32]);
+
+    fn sealed(body: &[u8]) -> Vec<u8> {
+        let envelope = Envelope {
+            direction: Direction::Up,
+            device: DeviceId(1),
+            model: ModelId(7),
+            sequence: 3,
+            body,
+        };
+        let mut out = [0; 256];
+        let written = envelope.seal(&KEY, &mut out).unwrap();
+        out[..written].to_vec()
+    }
+
+    #[test]
+    fn what_is_under_masks_is_no_raw_window_and_readings_are() {
+        let task = Task {
+            purpose: Purpose::Monitoring,
+            number: 5,
+            model: ModelId(7),
+            ring_bits: 13,
+            norm_max: 15,
+            clip: 0.5,
+            noise_tenths: 0,
+        };
+        let head = PartHead {
+            task: 5,
+            ring_bits: 13,
+            part_count: 1,
+            sequence: 3,
+            content: Content::Prototypes,
+            class_count: 2,
+            width: 4,
+        };
+        let (masks, values) = (|| MaskKey([1; 32]).masks(&task, 3), || [1, -1].into_iter());
+        let mut out = [0; 128];
+        let written =
+            MaskedReport::encode(&task, Flags::default(), values(), masks(), &mut out).unwrap();
+        assert!(is_known(&sealed(&out[..written]), &KEY), "a masked report");
+        let written = MaskedPart::encode(head, 0, 2, &task, values(), masks(), &mut out).unwrap();
+        assert!(is_known(&sealed(&out[..written]), &KEY), "a masked part");
+        let readings: Vec<u8> = (0..16_u8)
+            .flat_map(|at| f32::from(at).to_le_bytes())
+            .collect();
+        assert!(!is_known(&sealed(&readings), &KEY), "readings");
+        assert!(!is_known(&readings, &KEY), "readings without an envelope");
+    }
 }
