@@ -7,29 +7,35 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, State};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tinyops_fleet::helper::{Denied, Helper, SumRequest};
-use tinyops_store::{Digest, Timestamp};
+use tinyops_store::Digest;
 use tinyops_wire::mask::{TASK_BYTES, Task};
-use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
-use crate::serve::{ServeError, address, bind, listen_error};
-use crate::tls::{Certificate, TlsFiles, TlsListener};
+use crate::app::Clock;
+use crate::listen::serve_http;
+use crate::serve::{ServeError, bind_http};
+use crate::stop::{self, Stopper};
+use crate::tls::{Tls, TlsFiles};
 
 /// Bytes of a request: a million devices by name.
 const REQUEST_BYTES_MAX: usize = 48 * 1024 * 1024;
 
+/// Between two looks at the files of the certificate.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// What a helper's listener needs.
-#[derive(Debug)]
 pub struct HelperConfig {
     /// Where HTTP listens; port 0 takes any free one.
     pub http: SocketAddr,
@@ -40,7 +46,7 @@ pub struct HelperConfig {
     /// Makes the listener speak TLS.
     pub tls: Option<TlsFiles>,
     /// What time it is, for the certificate.
-    pub now: Timestamp,
+    pub now: Clock,
 }
 
 /// A helper at work. Dropping it stops it without waiting.
@@ -48,7 +54,8 @@ pub struct HelperConfig {
 pub struct HelperRunning {
     /// Where HTTP listens.
     pub http: SocketAddr,
-    stop: oneshot::Sender<()>,
+    tls: Option<Tls>,
+    stopper: Stopper,
     task: JoinHandle<()>,
 }
 
@@ -122,33 +129,20 @@ fn read_hex(text: &str) -> Option<[u8; TASK_BYTES]> {
 /// [`ServeError`]; nothing is left running then.
 pub async fn serve_helper(config: HelperConfig) -> Result<HelperRunning, ServeError> {
     let tls = config.tls.as_ref();
-    let tls = tls.map(|files| Certificate::open(files, config.now));
-    let tls = tls.transpose()?.map(|(_, tls)| tls);
-    let listener = bind("HTTP", config.http).await?;
-    let http = address("HTTP", config.http, &listener)?;
+    let tls = tls.map(|files| Tls::open(files, config.now, LOOK_EVERY));
+    let tls = tls.transpose()?;
+    let listener = bind_http(config.http, tls.as_ref()).await?;
+    let http = listener.address();
     let router = router(config.helper, &config.token);
-    let (stop, stopped) = oneshot::channel::<()>();
-    let until = async {
-        let _ = stopped.await;
-    };
-    let task = match tls {
-        None => tokio::spawn(async move {
-            let _ = axum::serve(listener, router)
-                .with_graceful_shutdown(until)
-                .await;
-        }),
-        Some(tls) => {
-            let listener = TlsListener::new(listener, tls)
-                .map_err(|source| listen_error("HTTP", config.http, source))?;
-            tokio::spawn(async move {
-                let _ = axum::serve(listener, router)
-                    .with_graceful_shutdown(until)
-                    .await;
-            })
-        }
-    };
+    let (stopper, stop) = stop::pair();
+    let task = tokio::spawn(serve_http(listener, router, stop));
     info!(%http, "the helper is ready");
-    Ok(HelperRunning { http, stop, task })
+    Ok(HelperRunning {
+        http,
+        tls,
+        stopper,
+        task,
+    })
 }
 
 /// The helper's routes without a socket.
@@ -164,22 +158,38 @@ fn router(helper: Helper, token: &str) -> Router {
         .with_state(Arc::new(shared))
 }
 
+/// The server, which has shown its token. It stands before the body among what a handler takes: from nobody else is a
+/// body read.
+struct Server;
+
+impl FromRequestParts<Arc<Shared>> for Server {
+    type Rejection = Response;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        shared: &Arc<Shared>,
+    ) -> Result<Server, Response> {
+        let shown = parts
+            .headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.strip_prefix("Bearer "));
+        match shown.map(|token| Digest::of(token.as_bytes())) == Some(shared.token) {
+            true => Ok(Server),
+            false => Err(refuse(
+                StatusCode::UNAUTHORIZED,
+                "token",
+                "show the helper's server token as a bearer token",
+            )),
+        }
+    }
+}
+
 async fn sum(
     State(shared): State<Arc<Shared>>,
-    headers: HeaderMap,
+    _: Server,
     question: Result<Json<SumQuestion>, axum::extract::rejection::JsonRejection>,
 ) -> Response {
-    let shown = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.strip_prefix("Bearer "));
-    if shown.map(|token| Digest::of(token.as_bytes())) != Some(shared.token) {
-        return refuse(
-            StatusCode::UNAUTHORIZED,
-            "token",
-            "show the helper's server token as a bearer token",
-        );
-    }
     let request = match question {
         Ok(Json(question)) => match question.read() {
             Ok(request) => request,
@@ -220,9 +230,16 @@ fn refuse(status: StatusCode, code: &str, problem: &str) -> Response {
 }
 
 impl HelperRunning {
-    /// Lets calls that have begun end, and stops.
+    /// Takes up the certificate that is in its files now; whoever is connected stays.
+    pub fn reload(&self) {
+        if let Some(tls) = &self.tls {
+            tls.reload();
+        }
+    }
+
+    /// Lets calls that have begun end, for a second, and stops.
     pub async fn stop(self) {
-        let _ = self.stop.send(());
-        let _ = self.task.await;
+        self.stopper.stop();
+        drop(self.task.await);
     }
 }

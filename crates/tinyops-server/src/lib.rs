@@ -8,6 +8,7 @@
 mod app;
 mod event;
 mod helper;
+mod listen;
 mod serve;
 mod stop;
 
@@ -36,6 +37,7 @@ pub use app::{App, Business, Clock};
 pub use civil::Moment;
 pub use event::Event;
 pub use helper::{HelperConfig, HelperRunning, SumQuestion, serve_helper};
+pub use listen::{Stream, StreamListener};
 pub use release::{ReleaseError, admit, release, requests};
 pub use serve::{Config, Loops, Running, ServeError, router, serve};
-pub use tls::{TlsError, TlsFiles};
+pub use tls::{Tls, TlsError, TlsFiles};

@@ -7,8 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::connect_info::Connected;
-use axum::serve::{IncomingStream, Listener};
 use tinyops_fleet::enrol::Entropy;
 use tinyops_fleet::masked::SumHelper;
 use tinyops_fleet::{Fleet, Intake, Keyring, Policy};
@@ -23,12 +21,13 @@ use crate::access::Door;
 use crate::app::{App, Business, Inner};
 use crate::event::Event;
 use crate::gate::FleetGate;
+use crate::listen::{StreamListener, serve_http};
 use crate::login::Logins;
 use crate::metrics::Metrics;
 use crate::mqtt::session::Sessions;
 use crate::mqtt::{self, Limits, Shared, commit};
-use crate::stop::{self, Stop, Stopper};
-use crate::tls::{Certificate, TlsError, TlsFiles, TlsListener};
+use crate::stop::{self, Stopper};
+use crate::tls::{Tls, TlsError, TlsFiles};
 use crate::watch::Watch;
 use crate::{api, loops, page, webhook};
 
@@ -118,6 +117,7 @@ pub struct Running {
     app: App,
     /// Asks the watch for a look.
     asked: Arc<Notify>,
+    tls: Option<Tls>,
     stopper: Stopper,
     /// In the order in which they end: what feeds others comes first.
     tasks: Vec<(&'static str, JoinHandle<()>)>,
@@ -128,17 +128,14 @@ pub struct Running {
 /// # Errors
 /// [`ServeError`]; nothing is left running then.
 pub async fn serve(config: Config) -> Result<Running, ServeError> {
+    let (now, tick) = (&config.workshop.now, config.loops.tick);
     let tls = config.tls.as_ref();
-    let tls = tls.map(|files| Certificate::open(files, (config.workshop.now)()));
-    let (certificate, tls) = tls.transpose()?.unzip();
-    let http = bind("HTTP", config.http).await?;
-    let http_address = address("HTTP", config.http, &http)?;
+    let tls = tls.map(|files| Tls::open(files, now.clone(), tick));
+    let tls = tls.transpose()?;
+    let http = bind_http(config.http, tls.as_ref()).await?;
+    let http_address = http.address();
     let mqtt = match config.mqtt {
-        Some(wanted) => {
-            let listener = bind("MQTT", wanted).await?;
-            let taken = address("MQTT", wanted, &listener)?;
-            Some((listener, taken))
-        }
+        Some(wanted) => Some(bind_mqtt(wanted).await?),
         None => None,
     };
     let is_open_here = http_address.ip().is_loopback();
@@ -155,7 +152,6 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
     let (app, gate, queue) = assemble(&config, door);
     let mut tasks = Vec::new();
     if config.loops.enabled {
-        let tick = config.loops.tick;
         let make = loops::make(app.clone(), config.workshop.clone(), tick, stop.clone());
         tasks.push(("make", tokio::spawn(make)));
         let operate = loops::operate(app.clone(), tick, stop.clone());
@@ -167,10 +163,9 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
     let watch = Watch {
         app: app.clone(),
         keys: config.key_folder.clone(),
-        certificate,
         asked: asked.clone(),
     };
-    let watch = watch.run(config.loops.tick, stop.clone());
+    let watch = watch.run(tick, stop.clone());
     tasks.push(("watch", tokio::spawn(watch)));
     let mqtt_address = mqtt.as_ref().map(|(_, address)| *address);
     if let Some((listener, _)) = mqtt {
@@ -180,23 +175,13 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
             work: app.inner().work.clone(),
             limits: Limits::default(),
             metrics: app.inner().metrics.clone(),
-            tls: tls.clone(),
+            tls: tls.as_ref().map(|tls| tls.config().clone()),
         });
         let listen = mqtt::listen(listener, shared, stop.clone());
         tasks.push(("mqtt", tokio::spawn(listen)));
     }
-    tasks.push((
-        "http",
-        match tls {
-            None => tokio::spawn(answer(http, app.clone(), stop.clone())),
-            Some(tls) => {
-                let listener = TlsListener::new(http, tls);
-                let listener =
-                    listener.map_err(|source| listen_error("HTTP", config.http, source))?;
-                tokio::spawn(answer(listener, app.clone(), stop.clone()))
-            }
-        },
-    ));
+    let answer = serve_http(http, router(app.clone()), stop.clone());
+    tasks.push(("http", tokio::spawn(answer)));
     let commit = commit::run(gate, queue, app.inner().metrics.clone(), stop);
     tasks.push(("commit", tokio::spawn(commit)));
     info!(http = %http_address, mqtt = ?mqtt_address, "ready");
@@ -205,6 +190,7 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
         mqtt: mqtt_address,
         app,
         asked,
+        tls,
         stopper,
         tasks,
     })
@@ -230,6 +216,9 @@ impl Running {
     /// Takes up the key set and the certificate that are in their files now; whoever is connected stays.
     pub fn reload(&self) {
         self.asked.notify_one();
+        if let Some(tls) = &self.tls {
+            tls.reload();
+        }
     }
 
     /// Lets every task finish what it has begun, in order; what was acknowledged is stored.
@@ -303,73 +292,27 @@ fn business(workshop: &Workshop) -> Business {
     }
 }
 
-pub(crate) async fn bind(
-    protocol: &'static str,
+pub(crate) async fn bind_http(
     wanted: SocketAddr,
-) -> Result<TcpListener, ServeError> {
-    TcpListener::bind(wanted)
-        .await
-        .map_err(|source| listen_error(protocol, wanted, source))
-}
-
-pub(crate) fn address(
-    protocol: &'static str,
-    wanted: SocketAddr,
-    listener: &TcpListener,
-) -> Result<SocketAddr, ServeError> {
-    let taken = listener.local_addr();
-    taken.map_err(|source| listen_error(protocol, wanted, source))
-}
-
-pub(crate) fn listen_error(
-    protocol: &'static str,
-    address: SocketAddr,
-    source: io::Error,
-) -> ServeError {
-    ServeError::Listen {
-        protocol,
-        address,
+    tls: Option<&Tls>,
+) -> Result<StreamListener, ServeError> {
+    let bound = StreamListener::bind(wanted, tls).await;
+    bound.map_err(|source| ServeError::Listen {
+        protocol: "HTTP",
+        address: wanted,
         source,
-    }
+    })
 }
 
-/// Where a call comes from, for handlers that have to know.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Peer(pub SocketAddr);
-
-impl Connected<IncomingStream<'_, TcpListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, TcpListener>) -> Peer {
-        Peer(*stream.remote_addr())
-    }
-}
-
-impl Connected<IncomingStream<'_, TlsListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, TlsListener>) -> Peer {
-        Peer(*stream.remote_addr())
-    }
-}
-
-async fn answer<L>(listener: L, app: App, mut stop: Stop)
-where
-    L: Listener<Addr = SocketAddr>,
-    Peer: for<'a> Connected<IncomingStream<'a, L>>,
-{
-    let mut asked = stop.clone();
-    let service = router(app).into_make_service_with_connect_info::<Peer>();
-    let server =
-        axum::serve(listener, service).with_graceful_shutdown(async move { asked.asked().await });
-    let cut_off = async {
-        stop.asked().await;
-        tokio::time::sleep(Duration::from_secs(1)).await; // A page that polls keeps its connection open.
-    };
-    tokio::select! {
-        ended = server => {
-            if let Err(cause) = ended {
-                warn!(%cause, "HTTP ended");
-            }
-        }
-        () = cut_off => {}
-    }
+async fn bind_mqtt(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
+    let bound = TcpListener::bind(wanted).await;
+    let bound = bound.and_then(|listener| Ok((listener.local_addr()?, listener)));
+    let (address, listener) = bound.map_err(|source| ServeError::Listen {
+        protocol: "MQTT",
+        address: wanted,
+        source,
+    })?;
+    Ok((listener, address))
 }
 
 /// Reads the token, or makes one that only the owner can read.

@@ -1,11 +1,10 @@
-//! TLS on the listeners: the certificate and key of two files, checked before anything listens.
+//! TLS on the listeners: the certificate and key of two files, checked before anything listens and taken up anew when
+//! they change.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use axum::serve::Listener;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{Error as PemError, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -13,14 +12,13 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{InconsistentKeys, ServerConfig};
 use tinyops_store::Timestamp;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
-use tokio::task::{AbortHandle, JoinSet};
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
-use tracing::{debug, warn};
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+use tracing::{info, warn};
 
+use crate::app::Clock;
 use crate::civil::Moment;
+use crate::watch::{Stamp, stamp};
 
 /// The files that make the listeners speak TLS.
 #[derive(Debug, Clone)]
@@ -29,6 +27,12 @@ pub struct TlsFiles {
     pub certificate: PathBuf,
     /// Its private key, in PEM.
     pub key: PathBuf,
+}
+
+impl TlsFiles {
+    fn stamps(&self) -> [Stamp; 2] {
+        [stamp(&self.certificate), stamp(&self.key)]
+    }
 }
 
 /// What is wrong with one of the files.
@@ -41,26 +45,28 @@ pub struct TlsError {
     pub problem: String,
 }
 
-/// The certificate of the listeners, which can be replaced while they listen: connections that stand go on with the one
-/// that they began with.
-#[derive(Debug)]
-pub(crate) struct Certificate {
-    files: TlsFiles,
-    current: RwLock<Arc<CertifiedKey>>,
+/// TLS of listeners. Its files are looked at again and again, and what they hold is taken up, until the last clone of it
+/// is dropped; connections that stand go on with the certificate that they began with.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    config: Arc<ServerConfig>,
+    renewal: Arc<Renewal>,
 }
 
-impl Certificate {
-    /// Reads and checks both files; the certificate, and what the listeners speak TLS with.
+impl Tls {
+    /// Reads and checks both files, and looks at them at every tick from then on.
+    ///
+    /// # Panics
+    /// Outside a Tokio runtime.
     ///
     /// # Errors
     /// [`TlsError`] for a file that cannot be read, holds something else, does not fit the other, or is out of its time.
-    pub(crate) fn open(
-        files: &TlsFiles,
-        now: Timestamp,
-    ) -> Result<(Arc<Certificate>, Arc<ServerConfig>), TlsError> {
+    pub fn open(files: &TlsFiles, now: Clock, tick: Duration) -> Result<Tls, TlsError> {
+        // Before the files are read: a change in between is seen at the first tick.
+        let seen = files.stamps();
         let certificate = Arc::new(Certificate {
             files: files.clone(),
-            current: RwLock::new(Arc::new(load(files, now)?)),
+            current: RwLock::new(Arc::new(load(files, now())?)),
         });
         let config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
@@ -70,19 +76,79 @@ impl Certificate {
             })?
             .with_no_client_auth()
             .with_cert_resolver(certificate.clone());
-        Ok((certificate, Arc::new(config)))
+        let asked = Arc::new(Notify::new());
+        let task = tokio::spawn(renew(certificate, seen, now, tick, asked.clone()));
+        Ok(Tls {
+            config: Arc::new(config),
+            renewal: Arc::new(Renewal {
+                asked,
+                task: task.abort_handle(),
+            }),
+        })
     }
 
-    /// Its files.
-    pub(crate) fn files(&self) -> &TlsFiles {
-        &self.files
+    /// Takes up the certificate that is in the files now, whatever their times say.
+    pub fn reload(&self) {
+        self.renewal.asked.notify_one();
     }
 
+    /// What handshakes are made with.
+    pub(crate) fn config(&self) -> &Arc<ServerConfig> {
+        &self.config
+    }
+}
+
+/// The task that looks at the files.
+#[derive(Debug)]
+struct Renewal {
+    /// Asks for a look at once.
+    asked: Arc<Notify>,
+    task: AbortHandle,
+}
+
+impl Drop for Renewal {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Takes up what is in the files whenever they change; what cannot be used leaves the certificate of before in use, for
+/// the other file may only be on its way.
+async fn renew(
+    certificate: Arc<Certificate>,
+    mut seen: [Stamp; 2],
+    now: Clock,
+    tick: Duration,
+    asked: Arc<Notify>,
+) {
+    loop {
+        let is_asked = tokio::select! {
+            () = tokio::time::sleep(tick) => false,
+            () = asked.notified() => true,
+        };
+        let found = certificate.files.stamps();
+        if !is_asked && found == seen {
+            continue;
+        }
+        seen = found;
+        match certificate.reload(now()) {
+            Ok(true) => info!("took up a certificate; connections stay"),
+            Ok(false) => {}
+            Err(cause) => warn!(%cause, "the certificate that is there now is not taken up"),
+        }
+    }
+}
+
+/// The certificate of the listeners, which can be replaced while they listen.
+#[derive(Debug)]
+struct Certificate {
+    files: TlsFiles,
+    current: RwLock<Arc<CertifiedKey>>,
+}
+
+impl Certificate {
     /// Reads both files again; false if they hold the certificate that is in use.
-    ///
-    /// # Errors
-    /// [`TlsError`]; then the certificate of before stays in use.
-    pub(crate) fn reload(&self, now: Timestamp) -> Result<bool, TlsError> {
+    fn reload(&self, now: Timestamp) -> Result<bool, TlsError> {
         let loaded = load(&self.files, now)?;
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         let is_new = current.cert != loaded.cert;
@@ -223,87 +289,6 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
     let of_year = (153 * month + 2) / 5 + day - 1;
     365 * year + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + of_year
         - 719_468
-}
-
-/// From the first byte to the end of the handshake.
-const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
-/// Handshakes at once; further clients wait.
-const HANDSHAKES_MAX: usize = 256;
-
-/// Accepts connections that have shaken hands; a slow client keeps nobody waiting.
-pub(crate) struct TlsListener {
-    ready: mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)>,
-    address: SocketAddr,
-    accepting: AbortHandle,
-}
-
-impl TlsListener {
-    pub(crate) fn new(
-        listener: TcpListener,
-        config: Arc<ServerConfig>,
-    ) -> std::io::Result<TlsListener> {
-        let address = listener.local_addr()?;
-        let (sender, ready) = mpsc::channel(HANDSHAKES_MAX);
-        let accepting = tokio::spawn(accept(listener, TlsAcceptor::from(config), sender));
-        Ok(TlsListener {
-            ready,
-            address,
-            accepting: accepting.abort_handle(),
-        })
-    }
-}
-
-impl Drop for TlsListener {
-    fn drop(&mut self) {
-        self.accepting.abort();
-    }
-}
-
-async fn accept(
-    listener: TcpListener,
-    acceptor: TlsAcceptor,
-    sender: mpsc::Sender<(TlsStream<TcpStream>, SocketAddr)>,
-) {
-    let mut handshakes = JoinSet::new();
-    loop {
-        tokio::select! {
-            Some(_) = handshakes.join_next(), if !handshakes.is_empty() => {}
-            accepted = listener.accept(), if handshakes.len() < HANDSHAKES_MAX => match accepted {
-                Ok((stream, peer)) => {
-                    let (acceptor, sender) = (acceptor.clone(), sender.clone());
-                    handshakes.spawn(async move {
-                        let shaken = tokio::time::timeout(HANDSHAKE_WITHIN, acceptor.accept(stream));
-                        match shaken.await {
-                            Ok(Ok(stream)) => drop(sender.send((stream, peer)).await),
-                            Ok(Err(cause)) => debug!(%peer, %cause, "no TLS handshake"),
-                            Err(_) => debug!(%peer, "the TLS handshake took too long"),
-                        }
-                    });
-                }
-                Err(cause) => {
-                    warn!(%cause, "could not accept a connection");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            },
-        }
-    }
-}
-
-impl Listener for TlsListener {
-    type Io = TlsStream<TcpStream>;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        match self.ready.recv().await {
-            Some(accepted) => accepted,
-            // The accepting task ends with this listener only.
-            None => std::future::pending().await,
-        }
-    }
-
-    fn local_addr(&self) -> std::io::Result<SocketAddr> {
-        Ok(self.address)
-    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! What others change while the server runs, taken up without a restart: revoked devices, a key set, a certificate.
+//! What others change while the server runs, taken up without a restart: revoked devices, a key set. A certificate is
+//! taken up in `tls`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,23 +13,20 @@ use tracing::{error, info, warn};
 use crate::app::App;
 use crate::mqtt::session::Closing;
 use crate::stop::Stop;
-use crate::tls::Certificate;
 
 /// What is watched, and how it was when it was last looked at.
 pub(crate) struct Watch {
     pub(crate) app: App,
     /// The folder of the server's keys, if it has one.
     pub(crate) keys: Option<PathBuf>,
-    /// The certificate of the listeners, if they speak TLS.
-    pub(crate) certificate: Option<Arc<Certificate>>,
     /// Asks for a look at once, whatever the files' times say.
     pub(crate) asked: Arc<Notify>,
 }
 
 /// A file's time and length; none for one that is not there.
-type Stamp = Option<(SystemTime, u64)>;
+pub(crate) type Stamp = Option<(SystemTime, u64)>;
 
-fn stamp(path: &Path) -> Stamp {
+pub(crate) fn stamp(path: &Path) -> Stamp {
     let found = std::fs::metadata(path).ok()?;
     Some((found.modified().ok()?, found.len()))
 }
@@ -37,9 +35,8 @@ impl Watch {
     /// Looks at every tick, and when asked, until told to stop.
     pub(crate) async fn run(self, tick: Duration, mut stop: Stop) {
         let mut devices = None;
-        // The first look reads both: they may have changed since the server read them at its start.
+        // The first look reads it: it may have changed since the server read it at its start.
         let mut key_set = None;
-        let mut certificate = None;
         loop {
             let is_asked = tokio::select! {
                 () = stop.asked() => return,
@@ -54,11 +51,6 @@ impl Watch {
             if is_asked || found != key_set {
                 key_set = found;
                 self.take_up_keys();
-            }
-            let found = self.certificate_files();
-            if is_asked || found != certificate {
-                certificate = found;
-                self.take_up_certificate();
             }
         }
     }
@@ -78,11 +70,6 @@ impl Watch {
         stamp(&KeyFolder::new(self.keys.as_deref()?).key_set_file())
     }
 
-    fn certificate_files(&self) -> Option<(Stamp, Stamp)> {
-        let files = self.certificate.as_ref()?.files();
-        Some((stamp(&files.certificate), stamp(&files.key)))
-    }
-
     /// What cannot be used leaves the keys of before in force.
     fn take_up_keys(&self) {
         let Some(folder) = &self.keys else { return };
@@ -97,18 +84,6 @@ impl Watch {
             }
             Ok(_) => {}
             Err(cause) => warn!(%cause, "the keys that are there now are not taken up"),
-        }
-    }
-
-    /// What cannot be used leaves the certificate of before in use: the other file may only be on its way.
-    fn take_up_certificate(&self) {
-        let Some(certificate) = &self.certificate else {
-            return;
-        };
-        match certificate.reload(self.app.now()) {
-            Ok(true) => info!("took up a certificate; connections stay"),
-            Ok(false) => {}
-            Err(cause) => warn!(%cause, "the certificate that is there now is not taken up"),
         }
     }
 }

@@ -6,10 +6,8 @@ use rustls::{
     CertificateError, ClientConfig, RootCertStore,
     pki_types::{CertificateDer, ServerName, pem::PemObject as _},
 };
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-};
+use tinyops_server::Stream;
+use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::failure::Failure;
@@ -24,6 +22,8 @@ pub(crate) enum Protocol {
     Http,
     /// `mqtt://`, `mqtts://`
     Mqtt,
+    /// The serial link or a console in a stream of TCP: `tcp://`, `tls://`
+    Line,
 }
 
 impl Protocol {
@@ -31,6 +31,7 @@ impl Protocol {
         match self {
             Protocol::Http => ("http", "https"),
             Protocol::Mqtt => ("mqtt", "mqtts"),
+            Protocol::Line => ("tcp", "tls"),
         }
     }
 
@@ -40,6 +41,7 @@ impl Protocol {
             (Protocol::Http, true) => 443,
             (Protocol::Mqtt, false) => 1883,
             (Protocol::Mqtt, true) => 8883,
+            (Protocol::Line, _) => 8421,
         }
     }
 }
@@ -52,10 +54,6 @@ pub(crate) struct Endpoint {
     port: u16,
     tls: Option<Arc<ClientConfig>>,
 }
-
-/// A connection, plain or through TLS.
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 impl Endpoint {
     /// A server in this process or on this machine, without TLS.
@@ -161,6 +159,7 @@ impl Endpoint {
     /// Connects; through TLS, if the server speaks it, whose errors say what is wrong and what to do.
     pub(crate) async fn connect(&self) -> io::Result<Box<dyn Stream>> {
         let tcp = TcpStream::connect((self.host.as_str(), self.port)).await?;
+        let _ = tcp.set_nodelay(true); // Only costs latency where it fails.
         let Some(config) = &self.tls else {
             return Ok(Box::new(tcp));
         };

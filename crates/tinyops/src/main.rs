@@ -9,6 +9,7 @@ mod endpoint;
 mod failure;
 mod fan;
 mod http;
+mod listening;
 mod model_ref;
 mod record;
 mod table;

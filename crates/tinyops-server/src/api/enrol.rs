@@ -20,9 +20,9 @@ use super::device::hex;
 use super::error::ApiError;
 use super::frame::{Body, Path};
 use crate::app::App;
+use crate::listen::Peer;
 use crate::mqtt::session::Closing;
 use crate::mqtt::{down_topic, up_topic};
-use crate::serve::Peer;
 use crate::text::Text;
 
 /// A device's own request; the answer is bytes, too (docs/formats/enrolment.md).

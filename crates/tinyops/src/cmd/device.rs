@@ -3,7 +3,6 @@ mod enrol;
 
 use std::{
     io::BufRead as _,
-    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -72,7 +71,7 @@ struct Who {
     /// Where the server's HTTP is: HOST:PORT, or https://HOST:PORT [default: as `tinyops config` says]
     #[arg(long, value_name = "URL")]
     server: Option<String>,
-    /// PEM file of those who sign the server's certificate, for https and mqtts
+    /// PEM file of those who sign the server's certificate, for https, mqtts and tls
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
 }
@@ -124,9 +123,10 @@ struct Run {
     /// Where the server's MQTT is: HOST:PORT, or mqtts://HOST:PORT [default: as `tinyops config` says]
     #[arg(long, value_name = "URL")]
     mqtt: Option<String>,
-    /// Gateway to speak to instead of MQTT, over the serial link in a TCP stream: where `tinyops gateway --listen` listens
-    #[arg(long, value_name = "ADDRESS", conflicts_with = "mqtt")]
-    line: Option<SocketAddr>,
+    /// Gateway to speak to instead of MQTT, over the serial link in a TCP stream, where `tinyops gateway --listen` listens:
+    /// HOST:PORT, or tls://HOST:PORT
+    #[arg(long, value_name = "URL", conflicts_with = "mqtt")]
+    line: Option<String>,
 }
 
 /// One prediction, as `--json` prints it, one a line.
@@ -195,9 +195,14 @@ async fn live(context: &Context, args: &Run) -> Result<(), Failure> {
     let chip = chip(context, &args.who, board)?;
     let ca = args.who.ca.as_deref();
     let server = http(context, &args.who)?;
-    let mqtt = args.mqtt.as_ref().unwrap_or(&context.settings.mqtt.value);
-    let mqtt = Endpoint::parse(Protocol::Mqtt, mqtt, ca)?;
-    Endpoint::check_ca(ca, &[&server, &mqtt])?;
+    let speaks_to = match &args.line {
+        Some(gateway) => Endpoint::parse(Protocol::Line, gateway, ca)?,
+        None => {
+            let mqtt = args.mqtt.as_ref().unwrap_or(&context.settings.mqtt.value);
+            Endpoint::parse(Protocol::Mqtt, mqtt, ca)?
+        }
+    };
+    Endpoint::check_ca(ca, &[&server, &speaks_to])?;
     let trust = open_keys(&context.keys())?.trust;
     let Enrolled {
         device,
@@ -225,23 +230,23 @@ async fn live(context: &Context, args: &Run) -> Result<(), Failure> {
         tries: 3,
         trial_windows: 4,
     };
-    let (way, (link, inbox)) = match args.line {
-        Some(gateway) => {
-            let (line, inbox) = Line::open(gateway);
-            (gateway.to_string(), (Way::Line(line), inbox))
-        }
-        None => {
-            if mqtt.tls().is_some() {
-                // What no repetition could heal is said at once, instead of trying on for ever.
-                believable(&mqtt).await?;
-            }
-            let (link, inbox) = Link::open(&mqtt, device, &key);
-            (mqtt.to_string(), (Way::Mqtt(link), inbox))
-        }
-    };
+    if speaks_to.tls().is_some() {
+        // What no repetition could heal is said at once, instead of trying on for ever.
+        believable(&speaks_to).await?;
+    }
     context
         .terminal
-        .note(format_args!("device {device} speaks to {way}"));
+        .note(format_args!("device {device} speaks to {speaks_to}"));
+    let (link, inbox) = match args.line {
+        Some(_) => {
+            let (line, inbox) = Line::open(speaks_to);
+            (Way::Line(line), inbox)
+        }
+        None => {
+            let (link, inbox) = Link::open(&speaks_to, device, &key);
+            (Way::Mqtt(link), inbox)
+        }
+    };
     let readings = readings(args, &workshop.project, usize::from(sensor.channel_count))?;
     let mut body = Body {
         context,

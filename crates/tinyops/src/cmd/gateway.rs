@@ -8,7 +8,8 @@ mod upstream;
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use serde::Serialize;
-use tokio::{net::TcpListener, task::JoinSet};
+use tinyops_server::{StreamListener, Tls};
+use tokio::task::JoinSet;
 
 use self::{
     hub::{Counters, Hub},
@@ -16,11 +17,14 @@ use self::{
     upstream::Upstream,
 };
 use crate::{
-    cmd::serve::stop_asked,
-    context::Context,
+    context::{Context, now},
     endpoint::{Endpoint, Protocol},
     failure::Failure,
+    listening::{TlsFlags, hangups, stop_asked},
 };
+
+/// Between two looks at the files of the certificate.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Carry devices on serial lines and TCP streams to a server
 ///
@@ -39,19 +43,22 @@ pub(crate) struct Gateway {
     /// Speed of the serial ports, in bits a second
     #[arg(long, default_value_t = 115_200)]
     baud: u32,
-    /// TCP stream with devices to connect to: a terminal server, an emulator; may be given several times
-    #[arg(long, value_name = "HOST:PORT")]
+    /// TCP stream with devices to connect to, such as a terminal server or an emulator: HOST:PORT, or tls://HOST:PORT; may
+    /// be given several times
+    #[arg(long, value_name = "URL")]
     tcp: Vec<String>,
     /// Where devices connect over TCP; may be given several times
     #[arg(long, value_name = "ADDRESS")]
     listen: Vec<SocketAddr>,
+    #[command(flatten)]
+    tls: TlsFlags,
     /// Lines are consoles that speak SMP (mcumgr), asked for envelopes in a group of their own
     #[arg(long)]
     smp: bool,
     /// Where the server's HTTP is: HOST:PORT, or https://HOST:PORT [default: as `tinyops config` says]
     #[arg(long, value_name = "URL")]
     server: Option<String>,
-    /// PEM file of those who sign the server's certificate, for https
+    /// PEM file of those who sign the server's certificate, for https, or that of a terminal server, for tls
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
     /// File with the token that the server asks of gateways when it is not on loopback
@@ -89,16 +96,20 @@ pub(crate) async fn run(context: &Context, args: &Gateway) -> Result<(), Failure
         let path = path.clone();
         Place::Tty(path, args.baud)
     });
-    let tcp = args.tcp.iter().cloned().map(Place::Tcp);
-    let places: Vec<Place> = tty.chain(tcp).collect();
+    let ca = args.ca.as_deref();
+    let parse = |text: &String| Endpoint::parse(Protocol::Line, text, ca);
+    let tcp: Vec<Endpoint> = args.tcp.iter().map(parse).collect::<Result<_, _>>()?;
+    let places: Vec<Place> = tty.chain(tcp.iter().cloned().map(Place::Tcp)).collect();
     if places.is_empty() && args.listen.is_empty() {
         return Err(Failure::question("no line is given").hint(
             "`--tty /dev/ttyACM0` opens a serial port, `--tcp HOST:PORT` connects, `--listen ADDRESS` accepts",
         ));
     }
     let server = args.server.as_ref().unwrap_or(&context.settings.http.value);
-    let server = Endpoint::parse(Protocol::Http, server, args.ca.as_deref())?;
-    Endpoint::check_ca(args.ca.as_deref(), &[&server])?;
+    let server = Endpoint::parse(Protocol::Http, server, ca)?;
+    let connects: Vec<&Endpoint> = std::iter::once(&server).chain(&tcp).collect();
+    Endpoint::check_ca(ca, &connects)?;
+    let tls = tls(args)?;
     let hub = Arc::new(Hub::new(args.queue_kib as usize * 1024));
     let framing = if args.smp {
         Framing::Smp
@@ -108,14 +119,13 @@ pub(crate) async fn run(context: &Context, args: &Gateway) -> Result<(), Failure
     let mut tasks = JoinSet::new();
     let mut listening = Vec::new();
     for address in &args.listen {
-        let bound = TcpListener::bind(address).await;
-        let bound = bound.and_then(|listener| Ok((listener.local_addr()?, listener)));
-        let (address, listener) = bound.map_err(|error| {
+        let bound = StreamListener::bind(*address, tls.as_ref()).await;
+        let listener = bound.map_err(|error| {
             Failure::environment(format!("cannot listen on {address}"))
                 .cause(&error)
                 .hint("choose another port, or stop what uses it")
         })?;
-        listening.push(address);
+        listening.push(listener.address());
         tasks.spawn(line::accept(listener, framing, Arc::clone(&hub)));
     }
     for place in places {
@@ -132,7 +142,8 @@ pub(crate) async fn run(context: &Context, args: &Gateway) -> Result<(), Failure
         "carries to {server}; Ctrl-C stops the gateway"
     ));
     let stopped = stop_asked();
-    tokio::pin!(stopped);
+    let looks = hangups(|| tls.iter().for_each(Tls::reload));
+    tokio::pin!(stopped, looks);
     // The first line says where it listens, the last how it went.
     say(context, &status(&hub, &listening));
     loop {
@@ -142,6 +153,7 @@ pub(crate) async fn run(context: &Context, args: &Gateway) -> Result<(), Failure
         };
         tokio::select! {
             () = &mut stopped => break,
+            () = &mut looks => {}
             () = tokio::time::sleep(pause) => say(context, &status(&hub, &listening)),
         }
     }
@@ -157,6 +169,22 @@ pub(crate) async fn run(context: &Context, args: &Gateway) -> Result<(), Failure
     Ok(())
 }
 
+/// What lines that devices connect to speak, if it is TLS.
+fn tls(args: &Gateway) -> Result<Option<Tls>, Failure> {
+    let Some(files) = args.tls.files() else {
+        return Ok(None);
+    };
+    if args.listen.is_empty() {
+        return Err(Failure::question(
+            "`--tls-cert` is for lines that devices connect to, and there is none",
+        )
+        .hint("`--listen ADDRESS` makes one; `--tcp tls://HOST:PORT` connects through TLS"));
+    }
+    let tls = Tls::open(&files, Arc::new(now), LOOK_EVERY);
+    tls.map(Some)
+        .map_err(|error| Failure::environment("TLS cannot be offered").cause(&error))
+}
+
 /// A gateway in this process, whose lines are TCP streams on loopback; dropped, it is gone.
 pub(crate) struct Local {
     pub(crate) address: SocketAddr,
@@ -166,8 +194,8 @@ pub(crate) struct Local {
 impl Local {
     /// Opens one that carries to the HTTP of a server in this process.
     pub(crate) async fn open(server: SocketAddr, poll: Duration) -> std::io::Result<Local> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let address = listener.local_addr()?;
+        let listener = StreamListener::bind(([127, 0, 0, 1], 0).into(), None).await?;
+        let address = listener.address();
         let hub = Arc::new(Hub::new(1024 * 1024));
         let upstream = Upstream {
             server: Endpoint::plain(Protocol::Http, server),

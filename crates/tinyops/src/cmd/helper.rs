@@ -1,19 +1,20 @@
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use serde::Serialize;
 use tinyops_fleet::{
     helper::{Helper as Sums, SumRequest, mask_key},
     masked::{Answer, NoSum, SumHelper},
 };
-use tinyops_server::{HelperConfig, SumQuestion, TlsFiles, serve_helper};
+use tinyops_server::{HelperConfig, SumQuestion, serve_helper};
 use tinyops_store::{DeviceId, Digest, Readers, write_new};
 
 use crate::{
-    cmd::serve::{seed, stop_asked},
+    cmd::serve::seed,
     context::{Context, now},
     endpoint::Endpoint,
     failure::{Exit, Failure},
     http,
+    listening::{TlsFlags, hangups, stop_asked},
 };
 
 /// Be the helper of secure sums, or give a device its key
@@ -48,12 +49,8 @@ struct Serve {
     /// Where HTTP listens
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8430")]
     http: SocketAddr,
-    /// Certificate in PEM, with those it is signed by
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
-    tls_cert: Option<PathBuf>,
-    /// The certificate's private key in PEM
-    #[arg(long, value_name = "FILE", requires = "tls_cert")]
-    tls_key: Option<PathBuf>,
+    #[command(flatten)]
+    tls: TlsFlags,
     /// Least noise that it answers with, in units of a device's greatest weight; a task that has less is refused
     #[arg(long, value_name = "Z", default_value_t = 0.0, value_parser = noise)]
     noise_min: f64,
@@ -105,16 +102,12 @@ async fn listen(context: &Context, args: &Serve) -> Result<(), Failure> {
         http: args.http,
         helper,
         token: token(&args.folder.join("server.token"))?,
-        tls: args
-            .tls_cert
-            .clone()
-            .zip(args.tls_key.clone())
-            .map(|(certificate, key)| TlsFiles { certificate, key }),
-        now: now(),
+        tls: args.tls.files(),
+        now: Arc::new(now),
     })
     .await
     .map_err(|error| Failure::of(Exit::Environment, &error))?;
-    let s = if args.tls_cert.is_some() { "s" } else { "" };
+    let s = args.tls.s();
     let view = Listening {
         http: format!("http{s}://{}", running.http),
         folder: args.folder.clone(),
@@ -125,7 +118,10 @@ async fn listen(context: &Context, args: &Serve) -> Result<(), Failure> {
     context
         .terminal
         .note("Ctrl-C stops it; what was answered is in answers.log.");
-    stop_asked().await;
+    tokio::select! {
+        () = stop_asked() => {}
+        () = hangups(|| running.reload()) => {}
+    }
     running.stop().await;
     Ok(())
 }
@@ -217,10 +213,12 @@ impl SumHelper for RemoteHelper {
 mod tests {
     use super::*;
     use crate::endpoint::Protocol;
+    use std::time::Duration;
     use tinyops_wire::{
         ModelId,
         mask::{Purpose, Task},
     };
+    use tokio::io::AsyncWriteExt as _;
 
     #[tokio::test]
     async fn a_server_asks_a_helper_over_http() {
@@ -230,7 +228,7 @@ mod tests {
             helper: Sums::open(folder.path(), &[3; 32], 0).unwrap(),
             token: "secret".to_owned(),
             tls: None,
-            now: now(),
+            now: Arc::new(now),
         })
         .await
         .unwrap();
@@ -270,7 +268,12 @@ mod tests {
             stranger.sum(&request(20)).await,
             Err(NoSum::Down(_))
         ));
-        running.stop().await;
+        // A call that never comes to its end keeps the helper from stopping for a moment only.
+        let mut half = tokio::net::TcpStream::connect(running.http).await.unwrap();
+        half.write_all(b"POST /v1/sum HTTP/1.1\r\n").await.unwrap();
+        helper.sum(&request(20)).await.unwrap();
+        let stopped = tokio::time::timeout(Duration::from_secs(10), running.stop());
+        stopped.await.expect("it stops");
         assert!(matches!(
             helper.sum(&request(20)).await,
             Err(NoSum::Down(_))

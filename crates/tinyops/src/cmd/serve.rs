@@ -7,7 +7,7 @@ use tinyops_fleet::{
     masked::{PrivacyPolicy, SumHelper},
 };
 use tinyops_pipeline::PrivacyMode;
-use tinyops_server::{Config, Loops, Running, TlsFiles, serve};
+use tinyops_server::{Config, Loops, serve};
 
 use crate::{
     cmd::helper::RemoteHelper,
@@ -15,6 +15,7 @@ use crate::{
     context::Context,
     endpoint::{Endpoint, Protocol},
     failure::{Exit, Failure},
+    listening::{TlsFlags, hangups, stop_asked},
 };
 
 /// Serve the API, the pages and MQTT, and turn both loops
@@ -31,12 +32,8 @@ pub(crate) struct Serve {
     /// Where MQTT listens [default: 127.0.0.1:1883]
     #[arg(long, value_name = "ADDRESS")]
     mqtt: Option<SocketAddr>,
-    /// Certificate in PEM, with those it is signed by: HTTP becomes HTTPS, MQTT becomes MQTTS
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
-    tls_cert: Option<PathBuf>,
-    /// The certificate's private key in PEM
-    #[arg(long, value_name = "FILE", requires = "tls_cert")]
-    tls_key: Option<PathBuf>,
+    #[command(flatten)]
+    tls: TlsFlags,
     /// Where the helper of secure sums is: HOST:PORT, or https://HOST:PORT; without it masked reports wait
     #[arg(long, value_name = "URL", requires = "helper_token_file")]
     helper: Option<String>,
@@ -90,11 +87,7 @@ pub(crate) async fn run(context: &Context, args: &Serve) -> Result<(), Failure> 
         keys: open_keys(&folder)?,
         key_folder: Some(folder.clone()),
         admin_token: folder.join("admin.token"),
-        tls: args
-            .tls_cert
-            .clone()
-            .zip(args.tls_key.clone())
-            .map(|(certificate, key)| TlsFiles { certificate, key }),
+        tls: args.tls.files(),
         helper: helper(args)?,
         loops: Loops {
             enabled: !args.no_loops,
@@ -103,7 +96,7 @@ pub(crate) async fn run(context: &Context, args: &Serve) -> Result<(), Failure> 
     })
     .await
     .map_err(|error| Failure::of(Exit::Environment, &error))?;
-    let s = if args.tls_cert.is_some() { "s" } else { "" };
+    let s = args.tls.s();
     let view = View {
         http: format!("http{s}://{}", running.http),
         mqtt: running.mqtt.map(|address| format!("mqtt{s}://{address}")),
@@ -118,7 +111,7 @@ pub(crate) async fn run(context: &Context, args: &Serve) -> Result<(), Failure> 
     terminal.note("Ctrl-C stops the server; what was acknowledged is stored.");
     tokio::select! {
         () = stop_asked() => {}
-        () = reloads(&running) => {}
+        () = hangups(|| running.reload()) => {}
     }
     running.stop().await;
     Ok(())
@@ -139,19 +132,6 @@ fn helper(args: &Serve) -> Result<Option<Arc<dyn SumHelper>>, Failure> {
     ))))
 }
 
-/// Lets the server look at its files at every SIGHUP; it looks by itself every second, too.
-async fn reloads(running: &Running) {
-    #[cfg(unix)]
-    if let Ok(mut hangups) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())
-    {
-        while hangups.recv().await.is_some() {
-            running.reload();
-        }
-    }
-    let _ = running;
-    std::future::pending().await
-}
-
 /// The keys of a project, made on first use.
 pub(crate) fn open_keys(folder: &std::path::Path) -> Result<Keyring, Failure> {
     Ok(KeyFolder::new(folder).open_or_make(seed)?)
@@ -161,28 +141,6 @@ pub(crate) fn open_keys(folder: &std::path::Path) -> Result<Keyring, Failure> {
 pub(crate) fn seed() -> [u8; 32] {
     let [seed @ .., _, _, _, _, _, _, _, _] = Entropy::from_system().0;
     seed
-}
-
-/// Waits for Ctrl-C, or for the signal that service managers send.
-pub(crate) async fn stop_asked() {
-    let interrupted = tokio::signal::ctrl_c();
-    #[cfg(unix)]
-    {
-        let mut terminated =
-            match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-                Ok(signal) => signal,
-                Err(_) => {
-                    let _ = interrupted.await;
-                    return;
-                }
-            };
-        tokio::select! {
-            _ = interrupted => {}
-            _ = terminated.recv() => {}
-        }
-    }
-    #[cfg(not(unix))]
-    let _ = interrupted.await;
 }
 
 fn address(flag: Option<SocketAddr>, setting: &Setting) -> Result<SocketAddr, Failure> {

@@ -109,7 +109,7 @@ impl Doors {
     fn open(&self, index: u32, device: DeviceId, key: &DeviceKey) -> (Way, Inbox) {
         match (self.kind(index), self.mixed) {
             (Kind::Serial, Some((gateway, _))) => {
-                let (line, inbox) = Line::open(gateway);
+                let (line, inbox) = Line::open(Endpoint::plain(Protocol::Line, gateway));
                 (Way::Line(line), inbox)
             }
             (Kind::Lorawan, Some((_, http))) => {

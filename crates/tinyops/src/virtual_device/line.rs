@@ -1,16 +1,17 @@
-//! A device's link to a gateway: the serial link over a TCP stream.
+//! A device's link to a gateway: the serial link over a TCP stream, plain or through TLS.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, time::Duration};
 
+use tinyops_server::Stream;
 use tinyops_wire::serial::{BODY_BYTES_MAX, Decoder, Message, OVERHEAD, line_bytes_max};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
     sync::mpsc,
     task::JoinHandle,
 };
 
 use super::way::{Down, Inbox};
+use crate::endpoint::Endpoint;
 
 /// One line; what comes down is in the inbox it was opened with.
 pub(crate) struct Line {
@@ -20,7 +21,7 @@ pub(crate) struct Line {
 
 impl Line {
     /// Connects, and connects again whenever the line breaks. As on a wire, what is sent in between is lost.
-    pub(crate) fn open(gateway: SocketAddr) -> (Self, Inbox) {
+    pub(crate) fn open(gateway: Endpoint) -> (Self, Inbox) {
         let (up, outbox) = mpsc::channel(64);
         let (inbox, receiver) = mpsc::channel(256);
         let pump = tokio::spawn(pump(gateway, outbox, inbox));
@@ -44,15 +45,21 @@ impl Drop for Line {
     }
 }
 
-async fn pump(gateway: SocketAddr, mut outbox: mpsc::Receiver<Vec<u8>>, inbox: mpsc::Sender<Down>) {
+async fn pump(gateway: Endpoint, mut outbox: mpsc::Receiver<Vec<u8>>, inbox: mpsc::Sender<Down>) {
+    let mut is_well = true;
     loop {
-        match TcpStream::connect(gateway).await {
+        match gateway.connect().await {
             Ok(stream) => {
+                is_well = true;
                 if let Err(error) = carry(stream, &mut outbox, &inbox).await {
                     tracing::debug!(%error, "line lost");
                 }
             }
-            Err(error) => tracing::debug!(%error, "no gateway"),
+            Err(error) => {
+                if std::mem::replace(&mut is_well, false) {
+                    tracing::warn!(%gateway, %error, "no line; it is tried again");
+                }
+            }
         }
         if outbox.is_closed() && outbox.is_empty() {
             return;
@@ -62,18 +69,18 @@ async fn pump(gateway: SocketAddr, mut outbox: mpsc::Receiver<Vec<u8>>, inbox: m
 }
 
 async fn carry(
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     outbox: &mut mpsc::Receiver<Vec<u8>>,
     inbox: &mpsc::Sender<Down>,
 ) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let (mut reader, mut writer) = stream.into_split();
+    let (mut reader, mut writer) = tokio::io::split(stream);
     let mut decoder = Box::new(Decoder::<{ BODY_BYTES_MAX + OVERHEAD }>::new());
     let mut chunk = [0; 1024];
     let room = Message::Room {
         body_bytes: BODY_BYTES_MAX as u16,
     };
     writer.write_all(&line_of(&room, 2)?).await?;
+    writer.flush().await?;
     loop {
         tokio::select! {
             read = reader.read(&mut chunk) => {
@@ -92,6 +99,7 @@ async fn carry(
             envelope = outbox.recv() => {
                 let Some(envelope) = envelope else { return Ok(()) };
                 writer.write_all(&line_of(&Message::Up(&envelope), envelope.len())?).await?;
+                writer.flush().await?;
             }
         }
     }

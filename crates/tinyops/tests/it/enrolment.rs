@@ -1,60 +1,9 @@
 //! Devices that enrol at the command line: with a token, with a claim, by hand, and those that may not.
 
-use std::{
-    fs,
-    io::{BufRead as _, BufReader},
-    process::{Child, Stdio},
-};
+use std::fs;
 
-use serde_json::Value;
-
+use crate::running::Server;
 use crate::workplace::Workplace;
-
-/// A server; killed when it is dropped.
-struct Server {
-    child: Child,
-    http: String,
-}
-
-impl Server {
-    fn start(place: &Workplace) -> Server {
-        let args = [
-            "serve",
-            "--http",
-            "127.0.0.1:0",
-            "--mqtt",
-            "127.0.0.1:0",
-            "--json",
-            "--no-loops",
-        ];
-        let mut child = place
-            .command(&args)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut text = String::new();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let document: Value = loop {
-            text += &lines.next().expect("the server says something").unwrap();
-            if let Ok(document) = serde_json::from_str(&text) {
-                break document;
-            }
-        };
-        let http = document["http"].as_str().unwrap();
-        Server {
-            child,
-            http: http.strip_prefix("http://").unwrap().to_owned(),
-        }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 fn enrol(place: &Workplace, server: &str, more: &[&str], code: i32) -> crate::workplace::Answer {
     let args = [
@@ -68,7 +17,7 @@ fn enrol(place: &Workplace, server: &str, more: &[&str], code: i32) -> crate::wo
 #[test]
 fn a_device_enrols_by_a_class_token_once_and_stays_who_it_is() {
     let place = Workplace::fans();
-    let server = Server::start(&place);
+    let server = Server::start(&place, &["--no-loops"]);
     let make = [
         "devices", "token", "make", "--board", "esp-eye", "--cohort", "hall-2", "--tag", "roof",
         "--json",
@@ -170,7 +119,7 @@ fn a_device_enrols_by_a_claim_that_a_factory_signed() {
         &claim,
     ];
     factory.check(&make, 0);
-    let server = Server::start(&place);
+    let server = Server::start(&place, &["--no-loops"]);
     let own = place.path("pump-7.json").display().to_string();
     let by_claim = ["--claim", &claim, "--identity", &own];
     let refused = enrol(&place, &server.http, &by_claim, 3);

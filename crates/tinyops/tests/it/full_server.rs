@@ -3,10 +3,10 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{Read as _, Write as _},
     net::TcpStream,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use tinyops_fleet::enrol::device_password;
 use tinyops_wire::{DeviceKey, Envelope, Frame, ModelId, envelope::Direction, frame::Hello};
 
+use crate::running::Server;
 use crate::workplace::{Workplace, recording};
 
 const FOLDER: &str = "TINYOPS_TEST_FULL_FOLDER";
@@ -239,21 +240,12 @@ fn strays(folder: &Path) -> Vec<String> {
 /// A server whose records and artifacts are on the small disk.
 struct Site<'a> {
     place: &'a Workplace,
-    child: Child,
-    http: String,
-    mqtt: String,
+    server: Server,
     store: [String; 4],
     /// A capsule that was signed and not brought in.
     signed: String,
     /// The token of a Linux device.
     target: String,
-}
-
-impl Drop for Site<'_> {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 impl Site<'_> {
@@ -304,43 +296,11 @@ impl Site<'_> {
             0,
         );
         place.write("more.csv", &recording(9.0, 18.0));
-        let mut command = place.command(&[
-            "serve",
-            "--http",
-            "127.0.0.1:0",
-            "--mqtt",
-            "127.0.0.1:0",
-            "--json",
-            "--no-loops",
-        ]);
-        let mut child = command
-            .args(&store)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut text = String::new();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let said: Value = loop {
-            text += &lines.next().unwrap().unwrap();
-            if let Ok(said) = serde_json::from_str(&text) {
-                break said;
-            }
-        };
-        let address = |name: &str| {
-            said[name]
-                .as_str()
-                .unwrap()
-                .split("://")
-                .last()
-                .unwrap()
-                .to_owned()
-        };
+        let store_args: Vec<&str> = store.iter().map(String::as_str).collect();
+        let server = Server::start(place, &[&["--no-loops"], &store_args[..]].concat());
         Site {
             place,
-            child,
-            http: address("http"),
-            mqtt: address("mqtt"),
+            server,
             store,
             signed: request
                 .with_extension("capsule")
@@ -380,14 +340,14 @@ impl Site<'_> {
     }
 
     fn send(&self, method: &str, path: &str, shown: &str, kind: &str, body: &[u8]) -> (u16, Value) {
-        let mut stream = TcpStream::connect(&self.http).unwrap();
+        let mut stream = TcpStream::connect(&self.server.http).unwrap();
         let shown = match shown {
             "" => String::new(),
             shown => format!("Authorization: {shown}\r\n"),
         };
         let head = format!(
             "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{shown}Content-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
-            self.http,
+            self.server.http,
             body.len()
         );
         stream.write_all(head.as_bytes()).unwrap();
@@ -490,7 +450,7 @@ impl Reporter {
 
     /// Reports over MQTT, QoS 1; whether it was acknowledged. If not, the connection ends.
     fn publish(&mut self, site: &Site<'_>) -> bool {
-        let mut stream = TcpStream::connect(&site.mqtt).unwrap();
+        let mut stream = TcpStream::connect(&site.server.mqtt).unwrap();
         stream
             .set_read_timeout(Some(Duration::from_secs(20)))
             .unwrap();

@@ -15,7 +15,10 @@ use tinyops_wire::{
     smp::{self, Console},
 };
 
-use crate::{running::Running, workplace::Workplace};
+use crate::{
+    running::{Running, Server},
+    workplace::Workplace,
+};
 
 /// A device that is enrolled, with its key.
 fn device(place: &Workplace) -> (DeviceId, DeviceKey) {
@@ -65,27 +68,14 @@ fn reports(place: &Workplace) -> Vec<i64> {
 fn many_devices_reach_the_server_over_one_gateway_and_wait_while_it_is_away() {
     let place = Workplace::fans();
     let devices = [device(&place), device(&place), device(&place)];
-    let serve = |http: &str| {
-        let args = [
-            "serve",
-            "--http",
-            http,
-            "--mqtt",
-            "127.0.0.1:0",
-            "--json",
-            "--no-loops",
-        ];
-        Running::start(&place, &args)
-    };
-    let server = serve("127.0.0.1:0");
-    let http = server.document()["http"].as_str().unwrap().to_owned();
-    let http = http.strip_prefix("http://").unwrap();
+    let server = Server::start(&place, &["--no-loops"]);
+    let http = server.http.clone();
     let args = [
         "gateway",
         "--listen",
         "127.0.0.1:0",
         "--server",
-        http,
+        &http,
         "--poll-ms",
         "50",
     ];
@@ -122,8 +112,7 @@ fn many_devices_reach_the_server_over_one_gateway_and_wait_while_it_is_away() {
         shared.write_all(&hello(&devices[0], sequence)).unwrap();
     }
     gateway.status(|status| status["failures"].as_u64() >= Some(1) && status["waiting"] == 3);
-    let server = serve(http);
-    server.document();
+    let _server = Server::at(&place, &http, &["--no-loops"]);
     let status = gateway.status(|status| status["stored"] == 6);
     assert_eq!(
         (&status["waiting"], &status["dropped"]),
@@ -164,20 +153,16 @@ fn many_devices_reach_the_server_over_one_gateway_and_wait_while_it_is_away() {
 fn a_console_that_speaks_smp_is_asked_until_it_has_said_all() {
     let place = Workplace::fans();
     let device = device(&place);
-    let serve = [
-        "serve",
-        "--http",
-        "127.0.0.1:0",
-        "--mqtt",
-        "127.0.0.1:0",
-        "--json",
-        "--no-loops",
-    ];
-    let server = Running::start(&place, &serve);
-    let http = server.document()["http"].as_str().unwrap().to_owned();
-    let http = http.strip_prefix("http://").unwrap();
+    let server = Server::start(&place, &["--no-loops"]);
     let args = ["gateway", "--smp", "--listen", "127.0.0.1:0", "--server"];
-    let rest = [http, "--poll-ms", "50", "--status-seconds", "1", "--json"];
+    let rest = [
+        &server.http,
+        "--poll-ms",
+        "50",
+        "--status-seconds",
+        "1",
+        "--json",
+    ];
     let gateway = Running::start(&place, &[&args[..], &rest].concat());
     let listening = gateway.document()["listening"][0].clone();
     let mut port = TcpStream::connect(listening.as_str().unwrap()).unwrap();
@@ -248,29 +233,13 @@ fn a_serial_port_is_a_line() {
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
     let place = Workplace::fans();
     let device = device(&place);
-    let args = [
-        "serve",
-        "--http",
-        "127.0.0.1:0",
-        "--mqtt",
-        "127.0.0.1:0",
-        "--json",
-        "--no-loops",
-    ];
-    let server = Running::start(&place, &args);
-    let http = server.document()["http"].as_str().unwrap().to_owned();
+    let server = Server::start(&place, &["--no-loops"]);
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&master).unwrap();
     unlockpt(&master).unwrap();
     let name = ptsname(&master, Vec::new()).unwrap();
     let tty = name.to_str().unwrap();
-    let args = [
-        "gateway",
-        "--tty",
-        tty,
-        "--server",
-        http.strip_prefix("http://").unwrap(),
-    ];
+    let args = ["gateway", "--tty", tty, "--server", &server.http];
     let gateway = Running::start(
         &place,
         &[

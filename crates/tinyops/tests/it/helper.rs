@@ -64,6 +64,18 @@ fn a_helper_answers_whoever_has_its_token_and_remembers_across_a_kill() {
     let token = token.trim();
     let (status, answer) = post(&at, "guess", &question(0..20, 1));
     assert_eq!((status, &answer["code"]), (401, &json!("token")));
+    // Whoever has no token is told so before a body is read: here it never comes.
+    let mut stream = TcpStream::connect(&at).unwrap();
+    let head = format!(
+        "POST /v1/sum HTTP/1.1\r\nHost: {at}\r\nAuthorization: Bearer guess\r\n\
+         Content-Type: application/json\r\nContent-Length: 40000000\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    let within = Some(std::time::Duration::from_secs(20));
+    stream.set_read_timeout(within).unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 401");
     let (status, answer) = post(
         &at,
         token,

@@ -5,16 +5,14 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::{
-    running::Running,
+    running::{Running, Server},
     workplace::{SETTINGS, Workplace},
 };
 
 /// A project with two versions of its model, and a server of it.
 struct Site {
     place: Workplace,
-    _server: Running,
-    http: String,
-    mqtt: String,
+    server: Server,
 }
 
 impl Site {
@@ -25,28 +23,8 @@ impl Site {
         place.write("tinyops.toml", &other);
         let again = place.check(&["run", "--json"], 0).json();
         assert_eq!(again["version"], 2);
-        let server = Running::start(
-            &place,
-            &[
-                "serve",
-                "--http",
-                "127.0.0.1:0",
-                "--mqtt",
-                "127.0.0.1:0",
-                "--json",
-            ],
-        );
-        let addresses = server.document();
-        let address = |name: &str, scheme: &str| {
-            let url = addresses[name].as_str().unwrap();
-            url.strip_prefix(scheme).unwrap().to_owned()
-        };
-        Site {
-            http: address("http", "http://"),
-            mqtt: address("mqtt", "mqtt://"),
-            _server: server,
-            place,
-        }
+        let server = Server::start(&place, &[]);
+        Site { server, place }
     }
 
     /// The one device, which lives until it is dropped; the next is the same after a power cut.
@@ -65,9 +43,9 @@ impl Site {
             "4",
             "--json",
             "--server",
-            &self.http,
+            &self.server.http,
             "--mqtt",
-            &self.mqtt,
+            &self.server.mqtt,
         ];
         Running::start(&self.place, &args)
     }

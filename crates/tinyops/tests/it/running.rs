@@ -67,3 +67,44 @@ impl Drop for Running {
         let _ = self.child.wait();
     }
 }
+
+/// A server at free ports of loopback; killed when it is dropped.
+pub(crate) struct Server {
+    /// Where its HTTP is, without a scheme.
+    pub(crate) http: String,
+    /// Where its MQTT is, without a scheme.
+    pub(crate) mqtt: String,
+    _running: Running,
+}
+
+impl Server {
+    pub(crate) fn start(place: &Workplace, more: &[&str]) -> Server {
+        Server::at(place, "127.0.0.1:0", more)
+    }
+
+    /// One whose HTTP listens at this address.
+    pub(crate) fn at(place: &Workplace, http: &str, more: &[&str]) -> Server {
+        let listens = ["serve", "--json", "--http", http, "--mqtt", "127.0.0.1:0"];
+        let running = Running::start(place, &[&listens, more].concat());
+        let said = running.document();
+        let address = |name: &str| {
+            let url = said[name].as_str().unwrap();
+            url.split_once("://").unwrap().1.to_owned()
+        };
+        Server {
+            http: address("http"),
+            mqtt: address("mqtt"),
+            _running: running,
+        }
+    }
+
+    /// Its HTTP by the name that a certificate is for.
+    pub(crate) fn https(&self) -> String {
+        format!("https://localhost:{}", port(&self.http))
+    }
+}
+
+/// The port of `HOST:PORT`.
+pub(crate) fn port(address: &str) -> &str {
+    address.rsplit_once(':').unwrap().1
+}

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::{
-    running::Running,
+    running::{Running, Server},
     workplace::{SETTINGS, Workplace, recording},
 };
 
@@ -53,21 +53,7 @@ fn a_bad_candidate_is_stopped_in_shadow_and_a_good_one_goes_on() {
     let third = place.check(&["run", "--json"], 0).json();
     assert_eq!(third["version"], 3, "{third}");
 
-    let serve = [
-        "serve",
-        "--http",
-        "127.0.0.1:0",
-        "--mqtt",
-        "127.0.0.1:0",
-        "--json",
-    ];
-    let server = Running::start(&place, &serve);
-    let addresses = server.document();
-    let address = |name: &str, scheme: &str| {
-        let url = addresses[name].as_str().unwrap();
-        url.strip_prefix(scheme).unwrap().to_owned()
-    };
-    let (http, mqtt) = (address("http", "http://"), address("mqtt", "mqtt://"));
+    let server = Server::start(&place, &[]);
     let device = |number: usize| {
         let (identity, replay) = (
             format!("device-{number}.json"),
@@ -89,9 +75,9 @@ fn a_bad_candidate_is_stopped_in_shadow_and_a_good_one_goes_on() {
             "4",
             "--json",
             "--server",
-            &http,
+            &server.http,
             "--mqtt",
-            &mqtt,
+            &server.mqtt,
         ];
         Running::start(&place, &args)
     };

@@ -2,17 +2,16 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Read as _},
-    net::TcpListener,
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
     path::PathBuf,
-    process::{Child, Stdio},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
+use crate::running::{Running, Server, port};
+use crate::workplace::{Answer, Workplace};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
-use serde_json::Value;
-
-use crate::workplace::Workplace;
 
 /// An authority and what it has signed.
 struct Authority {
@@ -41,50 +40,6 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let leaf = params.signed_by(&key, &self.issuer).unwrap();
         (format!("{}{}", leaf.pem(), self.pem), key.serialize_pem())
-    }
-}
-
-/// A server with TLS; killed when it is dropped.
-struct Server {
-    child: Child,
-    http: u16,
-    mqtt: u16,
-}
-
-impl Server {
-    fn start(place: &Workplace, tls: &[&str]) -> Server {
-        let listen = ["--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0"];
-        let args = [&["serve", "--json", "--no-loops"], &listen[..], tls].concat();
-        let mut child = place
-            .command(&args)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut text = String::new();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let document: Value = loop {
-            text += &lines.next().expect("the server says something").unwrap();
-            if let Ok(document) = serde_json::from_str(&text) {
-                break document;
-            }
-        };
-        let port = |name: &str| {
-            let url = document[name].as_str().unwrap();
-            url.rsplit(':').next().unwrap().parse().unwrap()
-        };
-        Server {
-            http: port("http"),
-            mqtt: port("mqtt"),
-            child,
-        }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -122,8 +77,11 @@ fn devices_and_gateways_speak_tls_and_say_what_is_wrong() {
     );
     let ca = file(&place, "ca.pem", &authority.pem);
     let other = file(&place, "other.pem", &stranger.pem);
-    let server = Server::start(&place, &["--tls-cert", &chain, "--tls-key", &key]);
-    let https = format!("https://localhost:{}", server.http);
+    let server = Server::start(
+        &place,
+        &["--no-loops", "--tls-cert", &chain, "--tls-key", &key],
+    );
+    let https = server.https();
 
     assert_eq!(enrol(&place, &https, Some(&ca), "one.json").0, 0);
     let by = |ca: Option<&str>, server: &str| enrol(&place, server, ca, "two.json");
@@ -132,14 +90,14 @@ fn devices_and_gateways_speak_tls_and_say_what_is_wrong() {
         3,
         "not signed by whom `--ca` trusts",
     );
-    let by_address = format!("https://127.0.0.1:{}", server.http);
+    let by_address = format!("https://127.0.0.1:{}", port(&server.http));
     refused(
         by(Some(&ca), &by_address),
         3,
         "for other names than `127.0.0.1`",
     );
     refused(by(None, &https), 2, "--ca FILE");
-    let plain = format!("http://localhost:{}", server.http);
+    let plain = format!("http://localhost:{}", port(&server.http));
     refused(by(None, &plain), 3, "write https://localhost");
     refused(by(Some(&ca), &plain), 2, "`--ca` proves nothing");
     refused(by(Some("nowhere.pem"), &https), 2, "nowhere.pem");
@@ -147,7 +105,7 @@ fn devices_and_gateways_speak_tls_and_say_what_is_wrong() {
     refused(by(Some(&ca), "https://"), 2, "no address of a server");
 
     // A report over MQTT through TLS, and a client that trusts somebody else.
-    let mqtts = format!("mqtts://localhost:{}", server.mqtt);
+    let mqtts = format!("mqtts://localhost:{}", port(&server.mqtt));
     let own = place.path("one.json").display().to_string();
     let run = |ca: &str, code: i32| {
         let args = [
@@ -179,54 +137,12 @@ fn devices_and_gateways_speak_tls_and_say_what_is_wrong() {
     assert!(said.contains("not signed by whom"), "{said}");
 
     // A gateway, whose line brings what another device says.
-    let mut gateway = place
-        .command(&[
-            "gateway",
-            "--listen",
-            "127.0.0.1:0",
-            "--server",
-            &https,
-            "--ca",
-            &ca,
-            "--poll-ms",
-            "50",
-            "--status-seconds",
-            "1",
-            "--json",
-        ])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(gateway.stdout.take().unwrap()).lines();
-    let first: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
-    let line = first["listening"][0].as_str().unwrap();
-    let own = place.path("three.json").display().to_string();
-    let args = [
-        "device",
-        "run",
-        "--board",
-        "esp-eye",
-        "--identity",
-        &own,
-        "--server",
-        &https,
-        "--ca",
-        &ca,
-        "--line",
-        line,
-        "--replay",
-        "data/m0/normal/0.csv",
-        "--quiet",
-    ];
-    place.check(&args, 0);
-    let stored = lines.map_while(Result::ok).take(60).any(|line| {
-        let status: Value = serde_json::from_str(&line).unwrap();
-        status["stored"].as_u64() >= Some(1)
-    });
-    let _ = gateway.kill();
-    let _ = gateway.wait();
-    assert!(stored, "the gateway brought it");
+    let gateway = gateway(&place, &["--server", &https, "--ca", &ca]);
+    let listening = gateway.document()["listening"][0].clone();
+    let line = listening.as_str().unwrap();
+    let ran = on_line(&place, line, &["--server", &https, "--ca", &ca]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    gateway.status(|status| status["stored"].as_u64() >= Some(1));
     let wrong = place.check(
         &["gateway", "--listen", "127.0.0.1:0", "--server", &https],
         2,
@@ -234,13 +150,161 @@ fn devices_and_gateways_speak_tls_and_say_what_is_wrong() {
     assert!(wrong.stderr.contains("--ca FILE"), "{}", wrong.stderr);
 }
 
+/// A gateway that says every second how it goes.
+fn gateway(place: &Workplace, more: &[&str]) -> Running {
+    let listens = ["gateway", "--listen", "127.0.0.1:0", "--poll-ms", "50"];
+    let says = ["--status-seconds", "1", "--json"];
+    Running::start(place, &[&listens, &says[..], more].concat())
+}
+
+/// A device that replays one recording over a gateway's line.
+fn on_line(place: &Workplace, line: &str, more: &[&str]) -> Answer {
+    let own = place.path("on-line.json").display().to_string();
+    let runs = ["device", "run", "--board", "esp-eye", "--identity", &own];
+    let says = ["--replay", "data/m0/normal/0.csv", "--quiet", "--line"];
+    place.run(&[&runs, &says[..], &[line], more].concat())
+}
+
+#[test]
+fn lines_of_a_gateway_speak_tls_and_take_up_a_renewed_certificate() {
+    let place = Workplace::fans();
+    place.check(&["run", "--quiet"], 0);
+    let server = Server::start(&place, &["--no-loops"]);
+    let (authority, next) = (Authority::new(), Authority::new());
+    let (ca, next_ca) = (
+        file(&place, "ca.pem", &authority.pem),
+        file(&place, "next.pem", &next.pem),
+    );
+    let (chain, key) = authority.sign(&["localhost"], (2020, 2051));
+    let (chain, key) = (
+        file(&place, "line.pem", &chain),
+        file(&place, "line.key", &key),
+    );
+    let tls = ["--tls-cert", &chain, "--tls-key", &key];
+    let gateway = gateway(&place, &[&["--server", &server.http], &tls[..]].concat());
+    let listening = gateway.document()["listening"][0].clone();
+    let address = listening.as_str().unwrap().to_owned();
+    let line = format!("tls://localhost:{}", port(&address));
+    let on_line = |line: &str, ca: &[&str]| {
+        on_line(&place, line, &[&["--server", &server.http], ca].concat())
+    };
+
+    let ran = on_line(&line, &["--ca", &ca]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    gateway.status(|status| status["stored"].as_u64() >= Some(1));
+    let is_refused = |answer: Answer, code: i32, why: &str| {
+        refused((answer.code, answer.stderr), code, why);
+    };
+    is_refused(on_line(&line, &["--ca", &next_ca]), 3, "not signed by whom");
+    is_refused(on_line(&line, &[]), 2, "--ca FILE");
+    let by_address = format!("tls://{address}");
+    is_refused(
+        on_line(&by_address, &["--ca", &ca]),
+        3,
+        "for other names than `127.0.0.1`",
+    );
+    is_refused(
+        on_line(&address, &["--ca", &ca]),
+        2,
+        "`--ca` proves nothing",
+    );
+
+    // Whoever speaks no TLS is let go, and what it says is not taken for a frame.
+    let before = gateway.status(|status| status["lines"] == 0);
+    let mut plain = TcpStream::connect(&address).unwrap();
+    plain
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    plain.write_all(&[0x55; 64]).unwrap();
+    let mut answer = Vec::new();
+    // An alert, or an end without a word.
+    let _ = plain.read_to_end(&mut answer);
+    assert!(answer.is_empty() || answer[0] == 0x15, "{answer:?}");
+    let after = gateway.status(|_| true);
+    assert_eq!(
+        (&after["up"], &after["damaged"]),
+        (&before["up"], &before["damaged"])
+    );
+
+    // A renewed certificate, of another authority: new lines get it without a restart, and one that stands stays.
+    let connect = |trusted: &str| {
+        let port = port(&address).parse().unwrap();
+        handshake(port, &fs::read_to_string(trusted).unwrap())
+    };
+    let _standing = connect(&ca).unwrap();
+    gateway.status(|status| status["lines"] == 1);
+    let renewed = next.sign(&["localhost"], (2020, 2051));
+    file(&place, "line.pem", &renewed.0);
+    file(&place, "line.key", &renewed.1);
+    let begun = Instant::now();
+    while connect(&next_ca).is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "taken up");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    connect(&ca).expect_err("the old certificate is not shown any more");
+    gateway.status(|status| status["lines"] == 1);
+    let stored = gateway.status(|_| true)["stored"].as_u64();
+    let ran = on_line(&line, &["--ca", &next_ca]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    gateway.status(|status| status["stored"].as_u64() > stored);
+
+    // Where a gateway itself connects, it speaks TLS as well: here to the line of the other.
+    let args = ["gateway", "--tcp", &line, "--server", &server.http];
+    let says = ["--status-seconds", "1", "--json"];
+    let connecting = Running::start(&place, &[&args[..], &["--ca", &next_ca], &says].concat());
+    connecting.status(|status| status["lines"] == 1);
+}
+
+#[test]
+fn a_gateway_whose_tls_cannot_be_offered_says_why() {
+    let place = Workplace::empty();
+    let (chain, key) = Authority::new().sign(&["localhost"], (2020, 2051));
+    let (_, other) = Authority::new().sign(&["localhost"], (2020, 2051));
+    let chain = file(&place, "line.pem", &chain);
+    let (key, other) = (
+        file(&place, "line.key", &key),
+        file(&place, "other.key", &other),
+    );
+    let tls = ["--tls-cert", &chain, "--tls-key", &key];
+    let nothing = [&["gateway", "--tcp", "127.0.0.1:1"], &tls[..]].concat();
+    let said = place.check(&nothing, 2).stderr;
+    assert!(said.contains("`--listen ADDRESS`"), "{said}");
+    let listens = ["gateway", "--listen", "127.0.0.1:0"];
+    let tls = ["--tls-cert", &chain, "--tls-key", &other];
+    let said = place.check(&[&listens, &tls[..]].concat(), 3).stderr;
+    assert!(said.contains("is not the key of the certificate"), "{said}");
+    let said = place.check(&[&listens, &tls[..2]].concat(), 2).stderr;
+    assert!(said.contains("--tls-key"), "{said}");
+}
+
+/// A client's handshake, which trusts only those in this PEM; what keeps it from one.
+fn handshake(port: u16, trusted: &str) -> std::io::Result<TcpStream> {
+    use rustls::pki_types::{CertificateDer, pem::PemObject as _};
+    let mut roots = rustls::RootCertStore::empty();
+    let root = CertificateDer::from_pem_slice(trusted.as_bytes()).unwrap();
+    roots.add(root).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = "localhost".try_into().unwrap();
+    let mut tls = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
+    let mut tcp = TcpStream::connect(("127.0.0.1", port))?;
+    while tls.is_handshaking() {
+        tls.complete_io(&mut tcp)?;
+    }
+    Ok(tcp)
+}
+
 #[test]
 fn a_server_that_speaks_no_tls_and_one_whose_certificate_is_over() {
     let place = Workplace::fans();
     let authority = Authority::new();
     let ca = file(&place, "ca.pem", &authority.pem);
-    let server = Server::start(&place, &[]);
-    let https = format!("https://localhost:{}", server.http);
+    let server = Server::start(&place, &["--no-loops"]);
+    let https = server.https();
     refused(
         enrol(&place, &https, Some(&ca), "one.json"),
         3,

@@ -1,11 +1,11 @@
 //! One line of bytes: where it leads, and the frames on it.
 
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
 
+use tinyops_server::{Stream, StreamListener};
 use tinyops_wire::serial::{BODY_BYTES_MAX, Decoder, Message, OVERHEAD, line_bytes_max};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
     sync::mpsc,
 };
 
@@ -13,14 +13,15 @@ use super::{
     backoff::Backoff,
     hub::{Hub, LineId},
 };
+use crate::endpoint::Endpoint;
 
 /// Where a line leads.
 #[derive(Clone, Debug)]
 pub(super) enum Place {
     /// A serial port, at this speed.
     Tty(PathBuf, u32),
-    /// A server of bytes, `HOST:PORT`: a terminal server, an emulator, a concentrator.
-    Tcp(String),
+    /// A server of bytes: a terminal server, an emulator, a concentrator.
+    Tcp(Endpoint),
 }
 
 /// How envelopes lie on the lines.
@@ -39,10 +40,8 @@ pub(super) struct Ends {
 }
 
 impl Ends {
-    fn tcp(stream: TcpStream) -> Ends {
-        // Only costs latency where it fails.
-        let _ = stream.set_nodelay(true);
-        let (reader, writer) = stream.into_split();
+    fn of(stream: Box<dyn Stream>) -> Ends {
+        let (reader, writer) = tokio::io::split(stream);
         Ends {
             reader: Box::new(reader),
             writer: Box::new(writer),
@@ -54,14 +53,14 @@ impl Place {
     pub(super) fn name(&self) -> String {
         match self {
             Place::Tty(path, _) => path.display().to_string(),
-            Place::Tcp(address) => address.clone(),
+            Place::Tcp(endpoint) => endpoint.to_string(),
         }
     }
 
     async fn open(&self) -> io::Result<Ends> {
         match self {
             Place::Tty(path, baud) => super::tty::open(path, *baud),
-            Place::Tcp(address) => Ok(Ends::tcp(TcpStream::connect(address).await?)),
+            Place::Tcp(endpoint) => Ok(Ends::of(endpoint.connect().await?)),
         }
     }
 }
@@ -84,25 +83,16 @@ pub(super) async fn keep(place: Place, framing: Framing, hub: Arc<Hub>) {
 }
 
 /// Takes in whoever connects, each on a line of its own.
-pub(super) async fn accept(listener: TcpListener, framing: Framing, hub: Arc<Hub>) {
+pub(super) async fn accept(mut listener: StreamListener, framing: Framing, hub: Arc<Hub>) {
     loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                let hub = Arc::clone(&hub);
-                tokio::spawn(serve_peer(stream, peer, framing, hub));
-            }
-            Err(why) => {
-                // Out of file descriptors, most often: wait for some to come back.
-                tracing::warn!(%why, "could not accept a connection");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
+        let (stream, peer) = listener.accept().await;
+        tokio::spawn(serve_peer(stream, peer, framing, Arc::clone(&hub)));
     }
 }
 
-async fn serve_peer(stream: TcpStream, peer: SocketAddr, framing: Framing, hub: Arc<Hub>) {
+async fn serve_peer(stream: Box<dyn Stream>, peer: SocketAddr, framing: Framing, hub: Arc<Hub>) {
     tracing::info!(%peer, "connected");
-    let why = serve(Ends::tcp(stream), framing, &hub).await;
+    let why = serve(Ends::of(stream), framing, &hub).await;
     tracing::info!(%peer, %why, "gone");
 }
 
