@@ -40,13 +40,15 @@ impl Ledger {
         }
     }
 
-    /// Pays for something to be told; `None` if it costs more than is left, and nothing is paid.
+    /// Pays for something to be told; `None` if it costs more than is left, and nothing is paid. A budget of 0 pays for
+    /// nothing, not even for what costs nothing.
     #[must_use]
     pub(crate) fn pay(self, purpose: Purpose, cost: u32, budgets: &Budgets) -> Option<Ledger> {
         let mut after = self;
         let spent = &mut after.spent[index(purpose)];
         *spent = spent.checked_add(cost)?;
-        (*spent <= budgets.of(purpose)).then_some(after)
+        let budget = budgets.of(purpose);
+        (budget > 0 && *spent <= budget).then_some(after)
     }
 
     /// What is spent for a purpose in this period, in millionths of ρ.
@@ -58,7 +60,7 @@ impl Ledger {
     pub(crate) fn class(&self, purpose: Purpose, cost: u32, budgets: &Budgets) -> u8 {
         let budget = budgets.of(purpose);
         let left = budget.saturating_sub(self.spent(purpose));
-        if left < cost {
+        if budget == 0 || left < cost {
             1
         } else if left < budget / 2 {
             2
@@ -107,6 +109,10 @@ mod tests {
         assert_eq!(ledger.pay(Purpose::Monitoring, cost, &budgets), None);
         assert_eq!(ledger.pay(Purpose::Monitoring, 1, &budgets), None);
         assert_eq!(ledger.class(Purpose::Monitoring, cost, &budgets), 1);
+        // One without noise costs nothing, and still has to be allowed.
+        assert_eq!(ledger.pay(Purpose::Monitoring, 0, &budgets), Some(ledger));
+        assert_eq!(ledger.pay(Purpose::Windows, 0, &budgets), None);
+        assert_eq!(ledger.class(Purpose::Windows, 0, &budgets), 1);
         // Another purpose has a budget of its own.
         assert!(ledger.pay(Purpose::Update, 20_000, &budgets).is_some());
         assert_eq!(ledger.pay(Purpose::Update, u32::MAX, &budgets), None);

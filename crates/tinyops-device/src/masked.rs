@@ -4,7 +4,9 @@ use tinyops_wire::downlink::MaskedRequest;
 use tinyops_wire::envelope::{BODY_OFFSET, OVERHEAD};
 use tinyops_wire::frame::{Alarm, Flags, Frame, FrameError};
 use tinyops_wire::mask::{Purpose, Task};
-use tinyops_wire::masked::{self, MaskedPart, MaskedReport, PartHead, part_len, update_value};
+use tinyops_wire::masked::{
+    self, MaskedPart, MaskedReport, PartHead, part_len, report_bytes, report_len, update_value,
+};
 
 use crate::agent::Agent;
 use crate::flash::Flash;
@@ -24,6 +26,15 @@ pub(crate) struct Telling {
     part: u8,
 }
 
+/// How an update is cut into parts.
+#[derive(Clone, Copy, Debug)]
+struct Cut {
+    /// Numbers in all.
+    len: usize,
+    per_part: usize,
+    part_count: u8,
+}
+
 impl<F: Flash, M: Memory> Agent<F, M> {
     fn masked_settings(&self) -> Option<&Masked> {
         match &self.config.privacy {
@@ -32,30 +43,52 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         }
     }
 
-    /// Notes how reports are to be made; one under less noise than the device takes part under is refused.
+    /// Whether the device takes part in a task for a purpose: for the model that runs, and under no less noise than its
+    /// owner wants.
+    fn takes_part(&self, task: &Task, purpose: Purpose) -> bool {
+        let model = self.running.as_ref().map(|running| running.model);
+        task.purpose == purpose
+            && model == Some(task.model)
+            && self
+                .masked_settings()
+                .is_some_and(|masked| task.noise_tenths >= masked.noise_tenths_min)
+    }
+
+    /// Notes how reports are to be made, until the next boot; a task that the device does not take part in, or that no
+    /// report can be told under, is refused.
     pub(crate) fn take_task(&mut self, task: Task) {
-        let may = self
-            .masked_settings()
-            .is_some_and(|masked| task.noise_tenths >= masked.noise_tenths_min);
-        if may && task.purpose == Purpose::Monitoring {
+        if self.takes_part(&task, Purpose::Monitoring) && self.fits_report(&task) {
             self.task = Some(task);
         } else {
             self.counters.refused += 1;
         }
     }
 
-    /// Begins to tell the sums of labelled embeddings, if they are of enough windows and the budget pays for it.
+    /// Whether a report fits into an envelope, and its integers into what they may measure.
+    fn fits_report(&mut self, task: &Task) -> bool {
+        let Some(running) = &self.running else {
+            return false;
+        };
+        let (channel_count, class_count) = (
+            running.baseline.channels().len(),
+            running.baseline.class_prior().len(),
+        );
+        report_bytes(channel_count, class_count, task.ring_bits) <= self.body().len()
+            && task
+                .steps_per_unit(report_len(channel_count, class_count))
+                .is_some()
+    }
+
+    /// Begins to tell the sums of labelled embeddings, if they are of enough windows, can be told under that task, and
+    /// the budget pays for it.
     pub(crate) fn take_masked_request(&mut self, request: &MaskedRequest, now_ms: u64) {
         let task = &request.task;
-        let model = self.running.as_ref().map(|running| running.model);
-        let may = self
-            .masked_settings()
-            .is_some_and(|masked| task.noise_tenths >= masked.noise_tenths_min)
-            && task.purpose == Purpose::Update
-            && model == Some(task.model)
-            && self.labelled_windows() >= WINDOWS_MIN;
+        let may = self.takes_part(task, Purpose::Update)
+            && self.labelled_windows() >= WINDOWS_MIN
+            && self.pending.masked.is_none()
+            && self.cut(request).is_some();
         // The numbers of its envelopes rise, so those of the masks do.
-        if may && self.pending.masked.is_none() && self.pay(task, now_ms) {
+        if may && self.pay(task, now_ms) {
             self.pending.masked = Some(Telling {
                 request: *request,
                 sequence: self.sequence,
@@ -64,6 +97,23 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         } else {
             self.counters.refused += 1;
         }
+    }
+
+    /// How an update is cut; `None` if the device has none, it does not fit into so many parts of that size, or its
+    /// integers not into what they may measure.
+    fn cut(&mut self, request: &MaskedRequest) -> Option<Cut> {
+        let labels = self.running.as_ref()?.labels;
+        let has_sums = labels.width > 0 && self.memory.lend().statistics.len() >= labels.cells();
+        let len = request.content.len(labels.class_count, labels.width);
+        request.task.steps_per_unit(len).filter(|_| has_sums)?;
+        let frame_bytes = self.body().len().min(usize::from(request.frame_bytes));
+        let per_part = part_len(frame_bytes, request.task.ring_bits);
+        let part_count = (per_part > 0).then(|| len.div_ceil(per_part))?;
+        Some(Cut {
+            len,
+            per_part,
+            part_count: u8::try_from(part_count).ok()?,
+        })
     }
 
     fn labelled_windows(&mut self) -> i64 {
@@ -77,6 +127,10 @@ impl<F: Flash, M: Memory> Agent<F, M> {
     }
 
     /// Writes into the journal what a task costs, before anything of it is sent; whether that is paid.
+    ///
+    /// A task without noise costs nothing, and then the ledger that stands in the journal says what one after it would:
+    /// nothing is written unless time has passed. What protects there is that the owner lets the device take part
+    /// ([`Masked::noise_tenths_min`]) and has left it a budget for the purpose.
     fn pay(&mut self, task: &Task, now_ms: u64) -> bool {
         let Privacy::Masked(masked) = &self.config.privacy else {
             return false;
@@ -123,8 +177,7 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             let _ = self.slots.write(|record| record.normal = learnt);
             return self.compose_heartbeat(flags);
         }
-        let task = self.task.filter(|task| task.model == model);
-        let Some(task) = task.filter(|task| self.pay(task, now_ms)) else {
+        let Some(task) = self.task.filter(|task| self.pay(task, now_ms)) else {
             return self.compose_heartbeat(flags);
         };
         let flags = flags.with_privacy_class(self.budget_class());
@@ -152,46 +205,40 @@ impl<F: Flash, M: Memory> Agent<F, M> {
 
     pub(crate) fn compose_masked_part(&mut self, telling: Telling) -> Result<usize, FrameError> {
         self.pending.masked = None;
-        let (Some(running), Privacy::Masked(Masked { key, .. })) =
-            (&self.running, &self.config.privacy)
-        else {
-            return Err(FrameError::Length);
-        };
-        let labels = running.labels;
         let Telling {
             request,
             sequence,
             part,
         } = telling;
         let MaskedRequest { task, content, .. } = request;
+        let (Some(cut), Some(running), Privacy::Masked(Masked { key, .. })) =
+            (self.cut(&request), &self.running, &self.config.privacy)
+        else {
+            return Err(FrameError::Length);
+        };
+        let labels = running.labels;
         let Lent {
             statistics, outbox, ..
         } = self.memory.lend();
-        let cells = statistics.get_mut(..labels.cells()).unwrap_or_default();
+        let cells = &mut statistics[..labels.cells()];
         let room = outbox.len() - OVERHEAD;
         let body = &mut outbox[BODY_OFFSET..][..room];
-        let len = content.len(labels.class_count, labels.width);
-        let per_part = part_len(room.min(usize::from(request.frame_bytes)), task.ring_bits);
-        let part_count = len.div_ceil(per_part.max(1));
-        let cells_told = cells
-            .get(..len)
-            .filter(|_| per_part > 0 && labels.width > 0);
-        let cells_told = cells_told.ok_or(FrameError::Length)?;
         let head = PartHead {
             task: task.number,
             ring_bits: task.ring_bits,
-            part_count: u8::try_from(part_count).map_err(|_| FrameError::Length)?,
+            part_count: cut.part_count,
             sequence,
             content,
             class_count: labels.class_count as u8,
             width: labels.width as u16,
         };
-        let values = cells_told.iter().enumerate().map(|(index, &cell)| {
+        let cells_told = cells[..cut.len].iter().enumerate();
+        let values = cells_told.map(|(index, &cell)| {
             update_value(index, cell.into(), labels.class_count, labels.width)
         });
         let values = masked::quantize(&task, values).ok_or(FrameError::Length)?;
         let masks = key.masks(&task, sequence);
-        let written = MaskedPart::encode(head, part, per_part, &task, values, masks, body)?;
+        let written = MaskedPart::encode(head, part, cut.per_part, &task, values, masks, body)?;
         if part + 1 < head.part_count {
             self.pending.masked = Some(Telling {
                 part: part + 1,

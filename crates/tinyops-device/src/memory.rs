@@ -33,7 +33,8 @@ pub struct Lent<'m> {
     pub outbox: &'m mut [u8],
 }
 
-/// Room that any report but statistics needs.
+/// Room that any report needs but those in parts, which make do with what there is, and those under masks: a task whose
+/// report does not fit is refused before anything is paid for it.
 pub const OUTBOX_BYTES_MIN: usize = 128;
 
 /// Memory in arrays, for a `static` of a firmware.

@@ -72,7 +72,8 @@ pub struct Masked {
     pub budgets: Budgets,
 }
 
-/// What a device may tell in 30 days, by purpose: zero-concentrated differential privacy, in millionths of ρ.
+/// What a device may tell in 30 days, by purpose: zero-concentrated differential privacy, in millionths of ρ. For a
+/// purpose with a budget of 0 it tells nothing, not even without noise, which costs nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budgets {
     /// Reports.

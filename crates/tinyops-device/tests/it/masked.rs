@@ -300,6 +300,66 @@ fn less_noise_than_the_device_takes_part_under_is_refused() {
 }
 
 #[test]
+fn what_cannot_be_told_is_refused_before_it_is_paid_for() {
+    let mut bench = bench(1, 200);
+    learn(&mut bench);
+    bench.run(Event::Label(Label {
+        class: 1,
+        windows_back: 8,
+    }));
+    // Rounding nine numbers may move them by three halves of a step.
+    bench.send(&Downlink::Task(Task {
+        norm_max: 1,
+        ..task(200)
+    }));
+    period(&mut bench, 0.0);
+    assert_eq!(last_alarm(&bench).moved, None, "a heartbeat");
+    assert_eq!(bench.agent.counters().refused, 1);
+    assert_eq!(bench.agent.spent(Purpose::Monitoring), 0);
+    let update = |norm_max: u16, frame_bytes: u16| {
+        Downlink::MaskedRequest(MaskedRequest {
+            task: Task {
+                purpose: Purpose::Update,
+                norm_max,
+                ..task(200)
+            },
+            content: Content::Gram,
+            frame_bytes,
+            forget: false,
+        })
+    };
+    bench.reports.clear();
+    // Twenty-five numbers, and frames without room for one.
+    for request in [update(2, 100), update(18, 19), update(18, 0)] {
+        bench.send(&request);
+    }
+    assert_eq!(bench.agent.counters().refused, 4);
+    assert_eq!(bench.agent.spent(Purpose::Update), 0);
+    assert_eq!(bench.reports, []);
+    bench.send(&update(18, 20));
+    assert_eq!(bench.reports.len(), 25);
+    assert_eq!(bench.agent.spent(Purpose::Update), task(200).cost());
+}
+
+#[test]
+fn a_budget_of_nothing_tells_nothing() {
+    let mut config = masked_config(1, 0);
+    let Privacy::Masked(masked) = &mut config.privacy else {
+        panic!("masked");
+    };
+    masked.budgets = Budgets {
+        monitoring: 0,
+        ..Budgets::default()
+    };
+    let mut bench = Bench::new(config, blank_flash(Recipe::default().capsule()));
+    learn(&mut bench);
+    bench.send(&Downlink::Task(task(0)));
+    assert_eq!(task(0).cost(), 0);
+    period(&mut bench, 0.0);
+    assert_eq!(last_alarm(&bench).flags.privacy_class(), 1, "spent");
+}
+
+#[test]
 fn under_masks_nothing_of_one_device_is_told() {
     let mut bench = bench(1, 0);
     learn(&mut bench);
