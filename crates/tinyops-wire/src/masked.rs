@@ -42,7 +42,7 @@ pub const fn report_len(channel_count: usize, class_count: usize) -> usize {
 
 /// Bytes of an `MM`, header and all.
 pub const fn report_bytes(channel_count: usize, class_count: usize, ring_bits: u8) -> usize {
-    REPORT_HEADER_BYTES + (report_len(channel_count, class_count) * ring_bits as usize).div_ceil(8)
+    REPORT_HEADER_BYTES + masked_bytes(report_len(channel_count, class_count), ring_bits)
 }
 
 /// What the logarithm of a spread is multiplied by: it scatters less than a mean, and all numbers get the same noise.
@@ -280,14 +280,14 @@ impl<'a> MaskedPart<'a> {
 
     /// The masked numbers with their indices.
     pub fn values(&self) -> impl Iterator<Item = (usize, u32)> + use<'a> {
-        let first = self.first as usize;
+        let numbers = take_masked(self.bits, self.head.ring_bits, self.count());
+        (self.first as usize..).zip(numbers.into_iter().flatten())
+    }
+
+    /// Numbers in it: as many as there is room for, and the update has left.
+    fn count(&self) -> usize {
         let fits = self.bits.len() * 8 / usize::from(self.head.ring_bits.max(1));
-        let count = fits.min(self.head.len().saturating_sub(first));
-        (first..).zip(
-            take_masked(self.bits, self.head.ring_bits, count)
-                .into_iter()
-                .flatten(),
-        )
+        fits.min(self.head.len().saturating_sub(self.first as usize))
     }
 
     pub(crate) fn read(reader: &mut Reader<'a>) -> Option<MaskedPart<'a>> {
@@ -304,15 +304,18 @@ impl<'a> MaskedPart<'a> {
         };
         let first = reader.u32()?;
         let bits = core::mem::take(&mut reader.rest);
-        let is_sound = RING_BITS.contains(&ring_bits)
-            && part < part_count
-            && (first as usize) < head.len().max(1);
-        is_sound.then_some(MaskedPart {
+        let whole = MaskedPart {
             head,
             part,
             first,
             bits,
-        })
+        };
+        // Behind its last number nothing may come.
+        let is_sound = RING_BITS.contains(&ring_bits)
+            && part < part_count
+            && (first as usize) < head.len().max(1)
+            && bits.len() == masked_bytes(whole.count(), ring_bits);
+        is_sound.then_some(whole)
     }
 
     pub(crate) fn write(&self, out: &mut Writer<'_>) -> Option<()> {
@@ -350,7 +353,12 @@ fn put_masked(
         bits.put(masked, u32::from(task.ring_bits));
         count += 1;
     }
-    Ok((count * ring_bits).div_ceil(8))
+    Ok(masked_bytes(count, task.ring_bits))
+}
+
+/// Bytes of so many numbers.
+const fn masked_bytes(count: usize, ring_bits: u8) -> usize {
+    (count * ring_bits as usize).div_ceil(8)
 }
 
 fn take_masked(
@@ -358,7 +366,7 @@ fn take_masked(
     ring_bits: u8,
     count: usize,
 ) -> Option<impl Iterator<Item = u32> + use<'_>> {
-    if bytes.len() != (count * usize::from(ring_bits)).div_ceil(8) {
+    if bytes.len() != masked_bytes(count, ring_bits) {
         return None;
     }
     let mut bits = BitReader::new(bytes);

@@ -201,3 +201,21 @@ fn costs_are_rounded_up() {
     assert_eq!(task(13, 15, 0).cost(), 0);
     assert_eq!(task(13, 15, 1).cost(), 50_000_000);
 }
+
+#[test]
+fn a_part_ends_with_its_last_number() {
+    let whole = samples::masked_part();
+    let Ok(Frame::MaskedPart(part)) = Frame::decode(&whole) else {
+        panic!("a part");
+    };
+    assert_eq!(part.values().count(), part.head.len());
+    for behind in 1..9 {
+        let longer = [&whole[..], &vec![0; behind]].concat();
+        assert!(Frame::decode(&longer).is_err(), "{behind} bytes behind it");
+    }
+    let shorter = &whole[..whole.len() - 1];
+    assert!(
+        Frame::decode(shorter).is_err(),
+        "half a number is none, and its bits are"
+    );
+}

@@ -275,7 +275,7 @@ pub(crate) fn masked_report() -> Vec<u8> {
     out[..len].to_vec()
 }
 
-fn masked_part() -> Vec<u8> {
+pub(crate) fn masked_part() -> Vec<u8> {
     let masks = HelperKey([8; 32])
         .mask_key(DEVICE)
         .masks(&UPDATE_TASK, SEQUENCE);
