@@ -9,6 +9,7 @@ use tinyops_sketch::Direction;
 use crate::ModelId;
 use crate::block::BlockRequest;
 use crate::bytes::{Reader, Writer};
+use crate::codes::codes;
 use crate::masked::{MaskedPart, MaskedReport};
 use crate::shadow::ShadowReport;
 use crate::statistics::StatisticsPart;
@@ -318,37 +319,9 @@ impl Update {
     }
 }
 
-/// Makes an enum whose variants are bytes on the wire.
-macro_rules! codes {
-    ($(#[$meta:meta])* pub enum $name:ident { $($(#[$doc:meta])* $variant:ident = $code:literal, $text:literal;)* }) => {
-        $(#[$meta])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        #[non_exhaustive]
-        #[repr(u8)]
-        pub enum $name { $($(#[$doc])* $variant = $code,)* }
-
-        impl $name {
-            /// The variant with this code.
-            pub fn from_code(code: u8) -> Option<$name> {
-                match code { $($code => Some($name::$variant),)* _ => None }
-            }
-
-            /// Its name, for logs, pages and `--json`.
-            pub fn as_str(self) -> &'static str {
-                match self { $($name::$variant => $text,)* }
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-    };
-}
-
 codes! {
     /// Where an update has got to.
+    #[non_exhaustive]
     pub enum UpdateState {
         /// The offer is newer than what runs, and blocks are being fetched.
         Downloading = 1, "downloading";
@@ -368,6 +341,7 @@ codes! {
 
 codes! {
     /// Why a capsule was refused or reverted.
+    #[non_exhaustive]
     pub enum Reason {
         /// It was not.
         None = 0, "none";

@@ -10,6 +10,7 @@ pub mod id;
 pub mod key;
 
 mod bytes;
+mod codes;
 pub mod crc;
 mod sign1;
 

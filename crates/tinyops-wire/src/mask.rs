@@ -16,6 +16,7 @@ use hkdf::Hkdf;
 use sha2::Sha256;
 
 use crate::bytes::{Reader, Writer};
+use crate::codes::codes;
 use crate::{DeviceId, ModelId};
 
 /// Bytes of a [`Task`].
@@ -28,36 +29,16 @@ pub const RING_BITS: core::ops::RangeInclusive<u8> = 2..=32;
 /// most that they can, one number in 10^9 would wrap around.
 const NOISE_ROOM: f64 = 6.0;
 
-/// What a device tells its numbers for; each has a budget of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-pub enum Purpose {
-    /// Reports of what the model sees.
-    Monitoring = 1,
-    /// Sums that a new head is solved from.
-    Update = 2,
-    /// Labelled windows for an annotator.
-    Windows = 3,
-}
-
-impl Purpose {
-    /// All of them, in the order of their codes.
-    pub const ALL: [Purpose; 3] = [Purpose::Monitoring, Purpose::Update, Purpose::Windows];
-
-    /// The variant with this code.
-    pub fn from_code(code: u8) -> Option<Purpose> {
-        Purpose::ALL
-            .into_iter()
-            .find(|purpose| *purpose as u8 == code)
-    }
-
-    /// Its name, for logs, pages and `--json`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Purpose::Monitoring => "monitoring",
-            Purpose::Update => "update",
-            Purpose::Windows => "windows",
-        }
+codes! {
+    /// What a device tells its numbers for; each has a budget of its own.
+    #[derive(PartialOrd, Ord, Hash)]
+    pub enum Purpose {
+        /// Reports of what the model sees.
+        Monitoring = 1, "monitoring";
+        /// Sums that a new head is solved from.
+        Update = 2, "update";
+        /// Labelled windows for an annotator.
+        Windows = 3, "windows";
     }
 }
 
