@@ -16,7 +16,7 @@
 //!
 //! record: 256 bytes
 //!   0      4   "TOPJ"
-//!   4      1   version 5
+//!   4      1   version 4
 //!   5      1   active place     0 factory, 1 slot A, 2 slot B
 //!   6      1   trial place      0xff none
 //!   7      1   tries left
@@ -43,11 +43,11 @@
 //! 244      8   how features are moved back to training (`adapt.rs`), zeros if they are not
 //! 252      4   CRC-32 of all before
 //! ```
-//! Records of before version 5 have 128 bytes and end with the CRC at 124. They are still read: the copy that is
-//! written next is erased and begun as version 5 while the other stands. Version 1 had zeros in place of what was added,
+//! Records of before version 4 have 128 bytes and end with the CRC at 124. They are still read: the copy that is
+//! written next is erased and begun as version 4 while the other stands. Version 1 had zeros in place of what was added,
 //! records where the key set is now, and each of them in one copy only; version 2 knew no capsule that waits, and
-//! version 3 none that scores windows meanwhile: they had zeros in its place. Copies of 2, 3 and 4 are the same, and may
-//! hold records of each.
+//! version 3 none that scores windows meanwhile: they had zeros in its place. Copies of 2 and 3 are the same, and may
+//! hold records of both.
 
 use tinyops_wire::Digest;
 use tinyops_wire::crc::crc32;
@@ -62,10 +62,10 @@ use crate::model::Refusal;
 use crate::normal::{NORMAL_BYTES, Normal};
 
 const RECORD_BYTES: usize = 256;
-/// Of versions 1 to 4.
+/// Of versions 1 to 3.
 const OLD_RECORD_BYTES: usize = 128;
 const MAGIC: [u8; 4] = *b"TOPJ";
-const VERSION: u8 = 5;
+const VERSION: u8 = 4;
 const LEDGER_AT: usize = 124;
 const NORMAL_AT: usize = LEDGER_AT + LEDGER_BYTES;
 const ORDER_AT: usize = NORMAL_AT + NORMAL_BYTES;
@@ -639,7 +639,7 @@ fn scan<F: Flash>(flash: &F, copy: usize) -> (Copied, Option<Record>, u32) {
     if old.1.is_some() { old } else { found }
 }
 
-/// Reads a copy whose records have so many bytes; one of before version 5 has to be erased before it is written.
+/// Reads a copy whose records have so many bytes; one of before version 4 has to be erased before it is written.
 fn scan_of<F: Flash>(flash: &F, copy: usize, record_bytes: usize) -> (Copied, Option<Record>, u32) {
     let first_place = KEY_SET_AREA_BYTES / record_bytes;
     let (mut newest, mut record) = (None, None);

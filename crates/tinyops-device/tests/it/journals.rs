@@ -48,12 +48,14 @@ fn before_key_sets(capsule: &[u8]) -> Flash {
     Flash::new(bytes, Vec::new())
 }
 
-/// Flash as firmware of before capsules that wait left it: records of version 2 behind where key sets are.
-fn before_waiting(capsule: &[u8]) -> Flash {
+/// Flash as firmware of versions 2 and 3 left it: records behind where key sets are. What these say of what waits is
+/// written into them.
+fn before_shadows(version: u8, capsule: &[u8], waits: impl Fn(&mut [u8; 128])) -> Flash {
     let mut bytes = vec![0xff; Flash::bytes_for(4096)];
     for (copy, place) in [(0, 4), (0, 5), (1, 4), (1, 5)] {
         let mut record = first_version(6 + place, capsule);
-        record[4] = 2;
+        record[4] = version;
+        waits(&mut record);
         let crc = crc32(&record[..124]);
         record[124..].copy_from_slice(&crc.to_le_bytes());
         bytes[PAGE * copy + 128 * place as usize..][..128].copy_from_slice(&record);
@@ -65,11 +67,35 @@ fn before_waiting(capsule: &[u8]) -> Flash {
 #[test]
 fn a_journal_of_version_2_is_begun_anew() {
     let capsule = Recipe::numbered(5).capsule();
-    let mut agent = Agent::new(config(), before_waiting(&capsule), Buffers::default());
+    let flash = before_shadows(2, &capsule, |_| {});
+    let mut agent = Agent::new(config(), flash, Buffers::default());
     assert_eq!(boot(&mut agent), (700, 4));
     assert_eq!(agent.model(), Some(model_of(&capsule)));
     assert!(!agent.is_holding());
-    let flash = agent.into_flash();
+    are_begun_anew(&agent.into_flash());
+}
+
+#[test]
+fn a_journal_of_version_3_is_read_with_what_waits() {
+    let capsule = Recipe::numbered(5).capsule();
+    let newer = Recipe::numbered(6).capsule();
+    let flash = before_shadows(3, &capsule, |record| {
+        record[44..48].copy_from_slice(&(newer.len() as u32).to_le_bytes());
+        record[48..56].copy_from_slice(&Digest::of(&newer).prefix::<8>());
+        // Slot B waits to be installed.
+        record[113] = 2 | 1 << 7;
+    });
+    let mut agent = Agent::new(config(), flash, Buffers::default());
+    for boots in 4..7 {
+        let (number, counted) = boot(&mut agent);
+        assert!((number >= 700, counted) == (true, boots));
+        assert_eq!(agent.model(), Some(model_of(&capsule)));
+        assert!(agent.is_holding() && !agent.is_shadowing());
+    }
+    are_begun_anew(&agent.into_flash());
+}
+
+fn are_begun_anew(flash: &Flash) {
     for copy in 0..2 {
         let journal = flash
             .mapped(PAGE * copy..PAGE * (copy + 1))
@@ -81,7 +107,7 @@ fn a_journal_of_version_2_is_begun_anew() {
             .collect();
         assert!(!versions.is_empty(), "copy {copy}");
         assert!(
-            versions.iter().all(|version| *version == 5),
+            versions.iter().all(|version| *version == 4),
             "copy {copy}: {versions:?}"
         );
     }
@@ -120,7 +146,7 @@ fn a_journal_of_version_1_is_read_and_gone_on_with() {
     let versions = journal
         .chunks(128)
         .filter(|place| place.starts_with(b"TOPJ"));
-    assert!(versions.clone().all(|place| place[4] == 5));
+    assert!(versions.clone().all(|place| place[4] == 4));
     assert!(versions.count() > 2);
 }
 
