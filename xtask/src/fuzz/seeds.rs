@@ -1,4 +1,5 @@
-//! Inputs to begin with, written anew each time by the project's own encoders: none is kept, so none grows old.
+//! Inputs to begin with, written anew each time by the project's own encoders or from its golden files: none is kept for
+//! this alone, so none grows old.
 
 use crate::steps::root;
 use std::fs;
@@ -41,8 +42,33 @@ fn of_target(target: &str) -> std::io::Result<Vec<Seed>> {
         "recording" => recordings(),
         "front_end" => Ok(front_ends()),
         "delta" => deltas(),
+        "frame" => frozen("frames.txt"),
+        "downlink" => frozen("downlinks.txt"),
+        "envelope" => frozen("envelopes.txt"),
+        "serial" => frozen("serial.txt"),
+        "smp" => frozen("smp.txt"),
         _ => Ok(Vec::new()),
     }
+}
+
+/// What a golden file of the wire holds: a name and bytes in hexadecimal on each line.
+fn frozen(file: &str) -> std::io::Result<Vec<Seed>> {
+    let path = root().join("testdata/golden/wire").join(file);
+    let text = fs::read_to_string(&path)?;
+    let seed = |line: &str| {
+        let (name, digits) = line.split_once(' ')?;
+        let byte = |at: usize| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok();
+        let bytes: Option<Vec<u8>> = (0..digits.len()).step_by(2).map(byte).collect();
+        Some((name.to_owned(), bytes?))
+    };
+    let bad = |line: &str| {
+        let said = format!("{}: no name and bytes in {line:?}", path.display());
+        std::io::Error::new(std::io::ErrorKind::InvalidData, said)
+    };
+    let lines = text.lines().filter(|line| !line.is_empty());
+    lines
+        .map(|line| seed(line).ok_or_else(|| bad(line)))
+        .collect()
 }
 
 /// The golden networks: as they are, as plans, or as models.
@@ -151,9 +177,29 @@ mod tests {
             ("recording", 12),
             ("front_end", 2),
             ("delta", 90),
+            ("envelope", 2),
+            ("serial", 4),
+            ("smp", 5),
         ] {
             let seeds = of_target(target).expect("the folders are in the repository");
             assert!(seeds.len() >= at_least, "{target}: {}", seeds.len());
+        }
+    }
+
+    #[test]
+    fn every_kind_of_message_has_a_seed() {
+        // The low four bits of the first byte, as `docs/formats/frames.md` has them: no message down is of kind 8.
+        let (frames, downlinks) = (1..=13, (1..=11).filter(|kind| *kind != 8));
+        let kinds: [(&str, Vec<u8>); 2] = [
+            ("frame", frames.collect()),
+            ("downlink", downlinks.collect()),
+        ];
+        for (target, kinds) in kinds {
+            let seeds = of_target(target).expect("a golden file");
+            for kind in kinds {
+                let has = seeds.iter().any(|(_, bytes)| bytes[0] & 0xf == kind);
+                assert!(has, "{target} of kind {kind}");
+            }
         }
     }
 }
