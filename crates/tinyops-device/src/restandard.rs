@@ -94,10 +94,11 @@ impl Moments {
             let variance = (memory[2 * group + 1] / count - own_mean * own_mean).max(0.0);
             let own_sd = libm::sqrtf(variance);
             let own_sd = if own_sd < SPREAD_MIN { 1.0 } else { own_sd };
-            let (shift, shrink) = (blend * own_mean, 1.0 / (1.0 + blend * (own_sd - 1.0)));
+            // What goes to training's mean, and how much a distance from it shrinks: nothing is divided for each value.
+            let centre = mean + blend * own_mean / inv_sd;
+            let shrink = 1.0 / (1.0 + blend * (own_sd - 1.0));
             for value in features[group..].iter_mut().step_by(groups) {
-                let deviation = ((*value - mean) * inv_sd - shift) * shrink;
-                *value = mean + deviation / inv_sd;
+                *value = mean + (*value - centre) * shrink;
             }
         }
     }
