@@ -6,7 +6,7 @@
 
 use crate::bench_host;
 use crate::golden_tflite::{self, Tally};
-use crate::steps::{Answer, root};
+use crate::steps::{Answer, data, root};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -185,10 +185,10 @@ pub(crate) fn check() -> Answer {
         Ok(firmware) => firmware,
         Err(error) => return skipped(&error),
     };
-    if !data().is_dir() {
+    if !networks().is_dir() {
         println!(
             "skipped: {} is not there; set TINYOPS_DATA",
-            data().display()
+            networks().display()
         );
         return Ok(());
     }
@@ -244,7 +244,7 @@ fn skipped(error: &EmulateError) -> Answer {
 }
 
 fn read(key: &str) -> Result<golden_tflite::CaseFile, String> {
-    let path = data().join(format!("{key}.cases.json"));
+    let path = networks().join(format!("{key}.cases.json"));
     let mut tally = Tally::default();
     golden_tflite::read(&path, golden_tflite::Arena::Whole, &mut tally)?
         .ok_or_else(|| tally.refusals.join("; "))
@@ -303,10 +303,8 @@ fn counts_path() -> PathBuf {
 }
 
 /// Where the reference networks and their outputs are.
-pub(crate) fn data() -> PathBuf {
-    let data = std::env::var_os("TINYOPS_DATA");
-    data.map_or_else(|| root().join("../shared/data"), PathBuf::from)
-        .join("mlperf-tiny")
+pub(crate) fn networks() -> PathBuf {
+    data("mlperf-tiny")
 }
 
 /// A number with commas between its thousands.

@@ -4,7 +4,7 @@
 //! meet the same load. LiteRT is called through Python, as its users call it: the call counts, which is most of the
 //! time of the smallest network. Ours sets its input in each run, LiteRT only runs.
 
-use crate::bench_device::{data, grouped};
+use crate::bench_device::{grouped, networks};
 use crate::golden_tflite::{self, Tally};
 use crate::peer;
 use crate::steps::{Answer, root};
@@ -32,10 +32,10 @@ const TIME: Duration = Duration::from_secs(4);
 
 /// Measures and prints the table; skips with a sentence where the peer or the data cannot be had.
 pub(crate) fn run() -> Answer {
-    if !data().is_dir() {
+    if !networks().is_dir() {
         println!(
             "skipped: {} is not there; set TINYOPS_DATA",
-            data().display()
+            networks().display()
         );
         return Ok(());
     }
@@ -113,7 +113,7 @@ struct Turns {
 }
 
 fn measure(python: &Path, own: &Path, key: &str) -> Result<Turns, String> {
-    let path = data().join(format!("{key}.cases.json"));
+    let path = networks().join(format!("{key}.cases.json"));
     let mut tally = Tally::default();
     let file = golden_tflite::read(&path, golden_tflite::Arena::Whole, &mut tally)?
         .ok_or_else(|| tally.refusals.join("; "))?;
@@ -123,7 +123,7 @@ fn measure(python: &Path, own: &Path, key: &str) -> Result<Turns, String> {
     let mut peer = Process::start(
         Command::new(python)
             .arg(script)
-            .arg(data().join(&file.model)),
+            .arg(networks().join(&file.model)),
     )?;
     let mut processes = Vec::new();
     for isa in Isa::available() {

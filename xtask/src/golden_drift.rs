@@ -86,11 +86,11 @@ pub(crate) fn check_file(path: &Path, tally: &mut Tally) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench_device::data;
+    use crate::steps::data;
 
     #[test]
     fn what_established_libraries_say_is_what_is_said() {
-        let folder = data().join("drift-golden");
+        let folder = data("drift-golden");
         let Ok(files) = std::fs::read_dir(&folder) else {
             println!(
                 "skipped: {} is not there; set TINYOPS_DATA",

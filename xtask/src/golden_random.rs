@@ -4,8 +4,6 @@
 //! that do not; some of its layers lie over their inputs. What this machine's portable kernels make is the reference.
 //! What goes into two memory regions of 8 and 7 tenths of its arena runs over these too, which are memories apart.
 
-use std::num::Wrapping;
-
 use tinyops_compile::compile_graph;
 use tinyops_emulate::{Bench, EmulateError, RunFile};
 use tinyops_model::graph::{
@@ -13,6 +11,7 @@ use tinyops_model::graph::{
 };
 use tinyops_nn::Plan;
 
+use crate::chance::Chance;
 use crate::golden_tflite::{self, Tally, on_all};
 
 /// Cases of each network.
@@ -31,7 +30,7 @@ pub(crate) fn check(
     tally: &mut Tally,
 ) -> Result<(), String> {
     for seed in seed..seed + count {
-        let mut random = Random(Wrapping(seed));
+        let mut random = Random(Chance(seed));
         let graph = network(&mut random);
         let kinds: Vec<&str> = graph.ops.iter().map(|op| op.kind.name()).collect();
         let at = |error: &dyn std::fmt::Display| format!("seed {seed}, {kinds:?}: {error}");
@@ -312,16 +311,12 @@ fn values(shape: [u16; 4]) -> usize {
     shape.into_iter().map(usize::from).product()
 }
 
-/// Numbers from a seed (splitmix64).
-struct Random(Wrapping<u64>);
+/// What networks are drawn by.
+struct Random(Chance);
 
 impl Random {
     fn next(&mut self) -> u64 {
-        self.0 += 0x9E37_79B9_7F4A_7C15;
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)) * Wrapping(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)) * Wrapping(0x94D0_49BB_1331_11EB);
-        (mixed ^ (mixed >> 31)).0
+        self.0.next()
     }
 
     fn pick<'c, T>(&mut self, choices: &'c [T]) -> &'c T {
@@ -345,7 +340,7 @@ mod tests {
     fn networks_compile_and_vary() {
         let mut outputs = Vec::new();
         for seed in 0..200 {
-            let mut random = Random(Wrapping(seed));
+            let mut random = Random(Chance(seed));
             let graph = network(&mut random);
             let compiled =
                 compile_graph(&graph, false).unwrap_or_else(|error| panic!("seed {seed}: {error}"));

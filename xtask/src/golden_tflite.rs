@@ -377,10 +377,7 @@ mod tests {
 
     #[test]
     fn mlperf_tiny_models_give_the_bytes_of_tflm() {
-        let data = std::env::var("TINYOPS_DATA").unwrap_or_else(|_| {
-            concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data").to_owned()
-        });
-        let folder = Path::new(&data).join("mlperf-tiny");
+        let folder = crate::steps::data("mlperf-tiny");
         if !folder.is_dir() {
             println!(
                 "skipped: {} is not there; set TINYOPS_DATA",

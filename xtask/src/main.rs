@@ -15,6 +15,7 @@ mod bench_host;
 mod bench_listen;
 mod bench_loop;
 mod bench_ship;
+mod chance;
 mod figure;
 mod fuzz;
 mod golden;

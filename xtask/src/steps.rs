@@ -18,6 +18,13 @@ pub(crate) fn root() -> PathBuf {
         .to_path_buf()
 }
 
+/// A folder of the data that is not in the repository: of `$TINYOPS_DATA`, or beside the workspace.
+pub(crate) fn data(name: &str) -> PathBuf {
+    let data = std::env::var_os("TINYOPS_DATA");
+    data.map_or_else(|| root().join("../shared/data"), PathBuf::from)
+        .join(name)
+}
+
 /// The static checks, cheapest first.
 pub(crate) fn ci() -> Answer {
     step("format", || cargo(&["fmt", "--all", "--check"]))?;

@@ -152,7 +152,7 @@ fn drawn<'a>(traces: &'a [Trace], count: usize, noise: &mut Noise) -> Vec<&'a Tr
     let mut order: Vec<usize> = (0..traces.len()).collect();
     for place in 0..count {
         let left = order.len() - place;
-        order.swap(place, place + (noise.uniform() * left as f64) as usize);
+        order.swap(place, place + noise.below(left));
     }
     order[..count].iter().map(|&index| &traces[index]).collect()
 }
@@ -167,7 +167,7 @@ fn judged_in_cohorts(traces: &[Trace], policy: &DriftPolicy) -> Vec<Option<First
 
 /// The first alarm of a device or cohort.
 #[derive(Clone, Copy)]
-struct First {
+pub(super) struct First {
     /// Days after the baseline, from 1.
     day: u32,
     /// What alarmed most.
@@ -175,7 +175,7 @@ struct First {
 }
 
 impl First {
-    fn of(day: u32, judgement: &Judgement) -> Option<First> {
+    pub(super) fn of(day: u32, judgement: &Judgement) -> Option<First> {
         let signal = match judgement.signals.first()? {
             (_, score) if *score < 1.0 => "crowd",
             (Signal::Mean(_), _) => "mean",
@@ -225,7 +225,12 @@ fn watch(cohort: &[&Trace], policy: &DriftPolicy) -> Found {
 }
 
 /// Half must be found within `goal` days, and `share_min` of all by day 7.
-fn delay_row(name: &'static str, goal: u32, share_min: f64, found: &[Option<First>]) -> Row {
+pub(super) fn delay_row(
+    name: &'static str,
+    goal: u32,
+    share_min: f64,
+    found: &[Option<First>],
+) -> Row {
     let mut days: Vec<u32> = found
         .iter()
         .map(|first| first.map_or(u32::MAX, |first| first.day))
@@ -251,7 +256,7 @@ fn delay_row(name: &'static str, goal: u32, share_min: f64, found: &[Option<Firs
     }
 }
 
-fn rate_row(name: &'static str, found: &[Option<First>]) -> Row {
+pub(super) fn rate_row(name: &'static str, found: &[Option<First>]) -> Row {
     let count = found.iter().flatten().count();
     let (low, high) = wilson(count, found.len());
     let percent = |share: f64| 100.0 * share;

@@ -16,8 +16,9 @@ use tinyops_wire::Frame;
 use tinyops_wire::summary::{FRAME_BYTES_MAX, Format, Header, SummaryFrame};
 
 use super::ladder::{GAIN_MIN, Ladder, Seen, State, Tried};
-use super::sets::{self, Chance};
+use super::sets;
 use super::tales;
+use crate::chance::Chance;
 use crate::figure::Row;
 
 /// Share of what a central retrain recovers that must come back, and the share of its bytes that may be spent.

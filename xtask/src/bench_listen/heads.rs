@@ -16,7 +16,8 @@ use super::average;
 use super::rounds::{
     NARROW_RING, WIDE_RING, bucketed, narrow_sums, plain_bytes, prototypes_told, told,
 };
-use super::sets::{self, Chance};
+use super::sets;
+use crate::chance::Chance;
 use crate::figure::Row;
 
 /// A set of recordings, and what the design notes measured on it.

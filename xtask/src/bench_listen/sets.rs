@@ -14,7 +14,8 @@ use tinyops_train::{
 };
 
 use crate::bench_loop::load;
-use crate::steps::root;
+use crate::chance::Chance;
+use crate::steps::{data, root};
 
 /// Windows and the classes that their targets name.
 pub(super) struct Recorded {
@@ -53,10 +54,7 @@ pub(super) fn recorded(spec: &str) -> Result<Recorded, String> {
 
 /// The folder of the recordings.
 pub(super) fn folder(name: &str) -> Result<PathBuf, String> {
-    let data = std::env::var_os("TINYOPS_DATA").map(PathBuf::from);
-    let folder = data
-        .unwrap_or_else(|| root().join("../shared/data"))
-        .join(name);
+    let folder = data(name);
     if folder.is_dir() {
         Ok(folder)
     } else {
@@ -169,67 +167,6 @@ pub(super) fn accuracy(model: &tinyops_model::Model, features: &Features) -> Res
         .filter(|&index| features.targets[index] == Target::Class(scores.class(index) as u16))
         .count();
     Ok(right as f64 / features.count().max(1) as f64)
-}
-
-/// A source of chance, the same on every machine: SplitMix64.
-///
-/// # Source
-/// Steele, Lea and Flood, 2014, "Fast splittable pseudorandom number generators".
-pub(super) struct Chance(pub(super) u64);
-
-impl Chance {
-    pub(super) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub(super) fn uniform(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
-    }
-
-    pub(super) fn below(&mut self, count: usize) -> usize {
-        ((u128::from(self.next()) * count as u128) >> 64) as usize
-    }
-
-    pub(super) fn normal(&mut self) -> f64 {
-        let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt();
-        radius * (std::f64::consts::TAU * self.uniform()).cos()
-    }
-
-    pub(super) fn shuffle<T>(&mut self, items: &mut [T]) {
-        for last in (1..items.len()).rev() {
-            items.swap(last, self.below(last + 1));
-        }
-    }
-
-    /// A gamma variable of this shape, below 1 too.
-    ///
-    /// # Source
-    /// Marsaglia and Tsang, 2000, "A simple method for generating gamma variables".
-    fn gamma(&mut self, shape: f64) -> f64 {
-        if shape < 1.0 {
-            let boost = self.uniform().max(1e-300).powf(1.0 / shape);
-            return boost * self.gamma(shape + 1.0);
-        }
-        let d = shape - 1.0 / 3.0;
-        let c = 1.0 / (9.0 * d).sqrt();
-        loop {
-            let x = self.normal();
-            let v = (1.0 + c * x).powi(3);
-            if v > 0.0 && self.uniform().ln() < 0.5 * x * x + d - d * v + d * v.ln() {
-                return d * v;
-            }
-        }
-    }
-
-    /// Shares of `count` classes, by Dirichlet's law.
-    pub(super) fn dirichlet(&mut self, concentration: f64, count: usize) -> Vec<f64> {
-        let draws: Vec<f64> = (0..count).map(|_| self.gamma(concentration)).collect();
-        let sum: f64 = draws.iter().sum::<f64>().max(1e-300);
-        draws.into_iter().map(|draw| draw / sum).collect()
-    }
 }
 
 /// Deals windows to devices: each draws a mix of classes by Dirichlet's law and takes `size` windows by it, each

@@ -11,6 +11,8 @@ use tinyops_sketch::{
 use tinyops_wire::Frame;
 use tinyops_wire::summary::{Format, Header, SummaryFrame};
 
+use crate::chance::Chance;
+
 /// Monitored channels: eight features and the output.
 pub(super) const CHANNELS: usize = CHANNELS_MAX;
 /// Classes that the model tells apart.
@@ -56,38 +58,30 @@ pub(super) fn baseline() -> Baseline {
     Baseline::new(10_000, &channels, &PRIOR.map(|share| share as f32)).expect("a sound baseline")
 }
 
-/// Reproducible standard normal numbers.
+/// Standard normal numbers from a seed.
 pub(super) struct Noise {
-    state: u64,
+    chance: Chance,
     spare: Option<f64>,
 }
 
 impl Noise {
     pub(super) fn new(seed: u64) -> Noise {
         Noise {
-            state: seed.wrapping_mul(0xd134_2543_de82_ef95) ^ 0x5851_f42d_4c95_7f2d,
+            chance: Chance(seed.wrapping_mul(0xd134_2543_de82_ef95) ^ 0x5851_f42d_4c95_7f2d),
             spare: None,
         }
     }
 
-    /// From 0 up to, but not including, 1.
-    pub(super) fn uniform(&mut self) -> f64 {
-        // SplitMix64, Steele, Lea and Flood, 2014, "Fast splittable pseudorandom number generators".
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.state ^ (self.state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+    pub(super) fn below(&mut self, count: usize) -> usize {
+        (self.chance.uniform() * count as f64) as usize
     }
 
-    /// Box and Muller, 1958, "A note on the generation of random normal deviates".
     pub(super) fn normal(&mut self) -> f64 {
-        if let Some(spare) = self.spare.take() {
-            return spare;
-        }
-        let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt();
-        let (sine, cosine) = (std::f64::consts::TAU * self.uniform()).sin_cos();
-        self.spare = Some(radius * sine);
-        radius * cosine
+        self.spare.take().unwrap_or_else(|| {
+            let [first, spare] = self.chance.normals();
+            self.spare = Some(spare);
+            first
+        })
     }
 }
 

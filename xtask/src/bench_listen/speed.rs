@@ -11,6 +11,7 @@ use tinyops_sketch::stream::{
 };
 
 use super::Row;
+use crate::chance::Chance;
 use crate::peer;
 use crate::steps::root;
 
@@ -59,23 +60,14 @@ pub(super) fn races() -> Result<Vec<Row>, String> {
 
 /// A normal stream that shifts every hundred thousand values, and errors that become more and fewer.
 fn streams() -> (Vec<f64>, Vec<f64>) {
-    let mut state = 1_u64;
-    let mut uniform = || {
-        // Steele, Lea and Flood, 2014, "Fast splittable pseudorandom number generators".
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
-    };
+    let mut chance = Chance(1);
     let is_shifted = |index: usize| index / 100_000 % 2 == 1;
-    let values = (0..COUNT).map(|index| {
-        let normal = (0..12).map(|_| uniform()).sum::<f64>() - 6.0;
-        normal + if is_shifted(index) { 0.5 } else { 0.0 }
-    });
+    let values = (0..COUNT)
+        .map(|index| chance.nearly_normal(12) + if is_shifted(index) { 0.5 } else { 0.0 });
     let values: Vec<f64> = values.collect();
     let errors = (0..COUNT).map(|index| {
         let share = if is_shifted(index) { 0.3 } else { 0.1 };
-        f64::from(u8::from(uniform() < share))
+        f64::from(u8::from(chance.uniform() < share))
     });
     (values, errors.collect())
 }

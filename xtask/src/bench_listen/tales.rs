@@ -5,8 +5,9 @@ use tinyops_train::{
 };
 
 use super::episodes::{Drift, Tale};
-use super::sets::{self, Chance, Recorded};
+use super::sets::{self, Recorded};
 use crate::bench_loop::project;
+use crate::chance::Chance;
 use crate::steps::root;
 
 /// A story, with the seed of its training.

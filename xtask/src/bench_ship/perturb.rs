@@ -1,7 +1,8 @@
 //! Successors of a network: its file with some weights moved.
 
-use std::f64::consts::TAU;
 use tinyops_model::graph::{Data, Graph, OpKind, TensorId};
+
+use crate::chance::Chance;
 
 /// How the weights of a layer move.
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +33,7 @@ pub(super) fn successor(
     by: Move,
     seed: u64,
 ) -> Result<Vec<u8>, String> {
-    let mut random = Random(seed);
+    let mut chance = Chance(seed);
     let mut moved = file.to_vec();
     let with_weights: Vec<_> = (graph.ops.iter())
         .filter(|op| {
@@ -54,11 +55,11 @@ pub(super) fn successor(
             op.inputs[1],
             is_depthwise,
             by,
-            &mut random,
+            &mut chance,
             &mut moved,
         )?;
         if let Some(&bias) = op.inputs.get(2) {
-            biases(file, graph, bias, by, &mut random, &mut moved)?;
+            biases(file, graph, bias, by, &mut chance, &mut moved)?;
         }
     }
     Ok(moved)
@@ -70,7 +71,7 @@ fn weights(
     tensor: TensorId,
     is_depthwise: bool,
     by: Move,
-    random: &mut Random,
+    chance: &mut Chance,
     moved: &mut [u8],
 ) -> Result<(), String> {
     let tensor = graph.tensor(tensor);
@@ -93,18 +94,18 @@ fn weights(
         match by {
             Move::Step(share) => {
                 let reals: Vec<f64> = (0..taps)
-                    .map(|tap| f64::from(values[index(tap)]) + random.uniform() - 0.5)
+                    .map(|tap| f64::from(values[index(tap)]) + chance.uniform() - 0.5)
                     .collect();
                 let step = share * deviation(&reals);
                 for (tap, real) in reals.iter().enumerate() {
-                    let real = real + step * random.normal();
+                    let real = real + step * chance.normal();
                     put(tap, real.round().clamp(-127.0, 127.0) as i8);
                 }
             }
             Move::Shuffle => {
                 let mut order: Vec<usize> = (0..taps).collect();
                 for tap in (1..taps).rev() {
-                    order.swap(tap, (random.uniform() * (tap + 1) as f64) as usize);
+                    order.swap(tap, (chance.uniform() * (tap + 1) as f64) as usize);
                 }
                 for (tap, &from) in order.iter().enumerate() {
                     put(tap, values[index(from)]);
@@ -120,7 +121,7 @@ fn biases(
     graph: &Graph,
     tensor: TensorId,
     by: Move,
-    random: &mut Random,
+    chance: &mut Chance,
     moved: &mut [u8],
 ) -> Result<(), String> {
     let tensor = graph.tensor(tensor);
@@ -148,7 +149,7 @@ fn biases(
         .collect();
     let at = place(file, &bytes, &tensor.name)?;
     for (channel, real) in reals.iter().enumerate() {
-        let value = (real + step * random.normal()) / scale(channel);
+        let value = (real + step * chance.normal()) / scale(channel);
         let value = value.round() as i32;
         moved[at + 4 * channel..][..4].copy_from_slice(&value.to_le_bytes());
     }
@@ -172,22 +173,4 @@ fn deviation(values: &[f64]) -> f64 {
     let mean = values.iter().sum::<f64>() / count;
     let squares = values.iter().map(|value| (value - mean).powi(2));
     (squares.sum::<f64>() / count).sqrt()
-}
-
-/// Splitmix64.
-struct Random(u64);
-
-impl Random {
-    /// From 0 to below 1.
-    fn uniform(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1u64 << 53) as f64
-    }
-
-    fn normal(&mut self) -> f64 {
-        let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt();
-        radius * (TAU * self.uniform()).cos()
-    }
 }

@@ -8,6 +8,7 @@ use tinyops_store::rollout::RolloutState;
 use tinyops_store::{DeviceId, ModelId, Timestamp};
 
 use super::Row;
+use crate::chance::Chance;
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -15,27 +16,6 @@ const DEVICES: u64 = 1_000;
 const ROLLOUTS: u64 = 4_000;
 const OLD: ModelId = ModelId(1);
 const NEW: ModelId = ModelId(2);
-
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn uniform(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
-    }
-
-    /// Twelve uniforms: near enough to a normal for ranks.
-    fn normal(&mut self) -> f64 {
-        (0..12).map(|_| self.uniform()).sum::<f64>() - 6.0
-    }
-}
 
 /// A fleet that a rollout meets.
 struct World {
@@ -59,7 +39,7 @@ struct Outcome {
 
 impl World {
     fn run(&self, seed: u64) -> Outcome {
-        let mut random = Random(seed);
+        let mut chance = Chance(seed);
         let at = |hour: i64| Timestamp(1_795_996_800_000 + hour * HOUR_MS);
         let usual = self.plan.usual_failures(self.past);
         let mut state = State::new(self.plan.clone(), seed, usual, at(0));
@@ -68,7 +48,7 @@ impl World {
             let board = ["nrf52840-dk", "esp-eye"][usize::from(device % 5 == 0)];
             let cohort = ["hall", "yard"][usize::from(device % 3 == 0)];
             let joined = Event::Joined {
-                device: DeviceId(random.next()),
+                device: DeviceId(chance.next()),
                 stratum: stratum(board, cohort),
                 capsule: NEW,
                 before: Some(OLD),
@@ -86,8 +66,8 @@ impl World {
                 match action {
                     Action::Offer { device, .. } => {
                         // At the next look or the one after; one that fails says so sooner.
-                        let fails = random.uniform() < self.failures;
-                        let delay = i64::from(!fails && random.uniform() < 0.5);
+                        let fails = chance.uniform() < self.failures;
+                        let delay = i64::from(!fails && chance.uniform() < 0.5);
                         answers.insert((hour + delay, device.0), fails);
                     }
                     Action::Halt { reason } => {
@@ -152,14 +132,15 @@ impl World {
                 })
                 .collect();
             for (device, runs_it) in reporting {
-                if random.uniform() >= 0.5 {
+                if chance.uniform() >= 0.5 {
                     continue;
                 }
                 // A device's own level, which stays, and what a report scatters around it.
-                let level = Random(device.0).normal() + if runs_it { self.shift } else { 0.0 };
+                let level =
+                    Chance(device.0).nearly_normal(12) + if runs_it { self.shift } else { 0.0 };
                 let sample = Sample {
-                    output: Some(level + 0.1 * random.normal()),
-                    label_distance: Some(0.1 + 0.02 * random.normal().abs()),
+                    output: Some(level + 0.1 * chance.nearly_normal(12)),
+                    label_distance: Some(0.1 + 0.02 * chance.nearly_normal(12).abs()),
                     ..Sample::default()
                 };
                 let model = if runs_it { NEW } else { OLD };
@@ -189,20 +170,20 @@ impl World {
 
 /// hawkBit's rule: more errors than a share of the group.
 fn hawkbit(failures: f64, share: f64, seed: u64) -> Option<u64> {
-    let mut random = Random(seed);
+    let mut chance = Chance(seed);
     let mut failed = 0;
     (1..=DEVICES).find(|_| {
-        failed += u64::from(random.uniform() < failures);
+        failed += u64::from(chance.uniform() < failures);
         failed as f64 > share * DEVICES as f64
     })
 }
 
 /// AWS Jobs' rule: at least `least` executed, and a share of those executed failed.
 fn aws(failures: f64, least: u64, share: f64, seed: u64) -> Option<u64> {
-    let mut random = Random(seed);
+    let mut chance = Chance(seed);
     let mut failed = 0;
     (1..=DEVICES).find(|executed| {
-        failed += u64::from(random.uniform() < failures);
+        failed += u64::from(chance.uniform() < failures);
         *executed >= least && failed as f64 >= share * *executed as f64
     })
 }

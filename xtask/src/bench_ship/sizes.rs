@@ -3,7 +3,7 @@
 use super::Row;
 use super::peers::{Peers, Sizes};
 use super::perturb::{Layers, Move, successor};
-use crate::bench_device::{data, grouped};
+use crate::bench_device::{grouped, networks};
 use tinyops_compile::{DELTA_EXCESS_MAX, compile, compile_graph, delta, model_of, payload};
 use tinyops_model::graph::Graph;
 use tinyops_model::tflite::import;
@@ -45,8 +45,8 @@ impl Network {
 
     /// One of the reference networks; `None` where the data are not here.
     pub(super) fn named(name: &str) -> Result<Option<Network>, String> {
-        let path = data().join(name);
-        if !data().is_dir() {
+        let path = networks().join(name);
+        if !networks().is_dir() {
             return Ok(None);
         }
         let file = std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;

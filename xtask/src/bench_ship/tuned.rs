@@ -11,8 +11,8 @@ use tinyops_store::{Artifacts, Db, Digest, Timestamp, model};
 use tinyops_train::tune::OutOfReach;
 
 use super::Row;
-use crate::bench_device::{data, grouped};
-use crate::steps::root;
+use crate::bench_device::grouped;
+use crate::steps::{data, root};
 
 /// What the issue asks: bytes, and how far below a fine-tune that may change everything.
 const DELTA_BYTES_MAX: u64 = 512;
@@ -94,7 +94,7 @@ fn balance(project: &mut Project, speeds: &[&str]) {
 
 /// Each drift: what the update takes, and what the int8 model is worth on windows that nothing was chosen by.
 pub(super) fn tuned() -> Result<Vec<Row>, String> {
-    if !data().is_dir() {
+    if !data("").is_dir() {
         let why = "the recordings are not here; set TINYOPS_DATA";
         return Ok(vec![Row::skipped("budgeted fine-tune", why)]);
     }
@@ -127,7 +127,7 @@ async fn carry_out(
             .root
             .rsplit_once('}')
             .ok_or("a source that has no variable")?;
-        let all = data().join("..");
+        let all = data("");
         source.root = format!("{}{set}", all.canonicalize()?.display());
     }
     project.project.threshold = 0.0;

@@ -13,6 +13,8 @@ use tinyops_wire::envelope::{Direction, OVERHEAD};
 use tinyops_wire::payload::{self, SectionId};
 use tinyops_wire::summary::{Format, Header, SummaryFrame};
 
+use crate::chance::Chance;
+
 const BOARD: &str = "esp-eye";
 
 /// A device that seals real reports.
@@ -24,7 +26,7 @@ pub(crate) struct Reporter {
     model: ModelId,
     /// Number of its newest report.
     pub(crate) sequence: u32,
-    noise: u64,
+    chance: Chance,
 }
 
 /// The store of a project.
@@ -58,7 +60,7 @@ pub(crate) async fn register(project: &Path, count: usize) -> Result<Vec<Reporte
         key: device.key,
         model,
         sequence: 0,
-        noise: device.id.0,
+        chance: Chance(device.id.0),
     };
     Ok(devices.into_iter().map(reporter).collect())
 }
@@ -182,15 +184,8 @@ impl Reporter {
         out
     }
 
-    /// Four uniforms: near enough to a normal of one standard deviation.
+    /// Near enough to a normal of one standard deviation.
     fn noise(&mut self) -> f64 {
-        let mut uniform = || {
-            // Steele, Lea and Flood, 2014, "Fast splittable pseudorandom number generators".
-            self.noise = self.noise.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let z = (self.noise ^ (self.noise >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
-        };
-        ((0..4).map(|_| uniform()).sum::<f64>() - 2.0) * 3.0_f64.sqrt()
+        self.chance.nearly_normal(4)
     }
 }
