@@ -206,6 +206,8 @@ pub fn solve(
 /// Counts and class sums without a Gram matrix, completed: windows are taken to scatter around their classes' means as
 /// other windows do. `None` where the two are not of one shape, or the others of no window.
 ///
+/// No round takes sums without a Gram matrix yet: `cargo xtask bench listen heads` measures what they would be worth.
+///
 /// # Source
 /// What the design notes call prototypes with the factory's covariance: "Privacy and monitoring", section 4.1.
 pub fn with_scatter_of(prototypes: &Statistics, others: &Statistics) -> Option<Statistics> {

@@ -6,6 +6,9 @@
 //! pipeline. A report is of a day's 288 windows, drawn from a device's own recordings again and again, since none is as
 //! long as a month. Bytes are held against those of the windows of the days from the drift to the repair, and told
 //! beside as a share of the recordings themselves, each reading once.
+//!
+//! Two go about each drift: the ladder of `ladder.rs`, which tries level after level, and what the product does by
+//! itself, `product.rs`.
 
 use tinyops_fleet::detector::{DriftPolicy, Judgement, Layout, Memory, Point, Pool, Signal};
 use tinyops_fleet::diagnosis::{Advice, Symptoms, diagnose};
@@ -15,7 +18,8 @@ use tinyops_train::{TrainSpec, Windows};
 use tinyops_wire::Frame;
 use tinyops_wire::summary::{FRAME_BYTES_MAX, Format, Header, SummaryFrame};
 
-use super::ladder::{GAIN_MIN, Ladder, Seen, State, Tried};
+use super::ladder::{self, Seen, State};
+use super::product;
 use super::sets;
 use super::tales;
 use crate::chance::Chance;
@@ -51,6 +55,8 @@ pub(super) struct Tale {
     pub(super) drifts: Vec<Drift>,
     /// Bytes of a reading of all channels.
     pub(super) reading_bytes: usize,
+    /// What the project's gate asks of a model on the factory's windows.
+    pub(super) threshold: f64,
 }
 
 /// One drift.
@@ -63,6 +69,38 @@ pub(super) struct Drift {
     /// Bytes of the recordings that the windows to learn from were cut from, each reading once.
     pub(super) recorded_bytes: usize,
 }
+
+/// A drift that was seen.
+pub(super) struct Case<'a> {
+    pub(super) name: &'a str,
+    pub(super) tale: &'a Tale,
+    pub(super) drift: &'a Drift,
+    /// What the fleet runs.
+    pub(super) state: &'a State,
+    pub(super) advice: Advice,
+    /// Accuracy before the drift.
+    pub(super) before: f64,
+    /// Reports until it was seen.
+    seen: u32,
+    /// Bytes of one report of all devices, and of the windows that it stands for.
+    report_bytes: usize,
+    day_bytes: usize,
+}
+
+/// How a fleet was repaired.
+pub(super) struct Repaired {
+    pub(super) state: State,
+    /// Bytes up of all devices, beside their reports.
+    pub(super) bytes: usize,
+    /// Reports that it took.
+    pub(super) reports: u32,
+    pub(super) how: String,
+}
+
+/// A way to go about a drift; `None` where it does nothing.
+type Repair = fn(&Case<'_>) -> Result<Option<Repaired>, String>;
+
+const WAYS: [Repair; 2] = [ladder::climb, product::repair];
 
 /// What the monitor saw of a drift.
 struct Alarmed {
@@ -96,152 +134,198 @@ struct Totals {
     how: Vec<String>,
 }
 
-/// The rows of one tale by the names that `tales` gives them.
-pub(super) fn rows(names: [&'static str; 3], tell: tales::Tell) -> Result<Vec<Row>, String> {
-    let mut totals = Totals::default();
-    for seed in SEEDS {
-        run_tale(names[0], &tell(seed)?, &mut totals)?;
+impl Case<'_> {
+    /// Whether so many bytes beside the reports, after so many reports, are within the budget.
+    pub(super) fn fits(&self, bytes: usize, reports: u32) -> bool {
+        let days = (self.seen + reports) as usize;
+        (bytes + self.report_bytes * days) as f64 <= BYTES_MAX * (self.day_bytes * days) as f64
     }
-    let mean = |sum: f64| sum / totals.drifts as f64;
-    let gained = totals.ours - totals.nothing;
-    let recovered = gained / (totals.central - totals.nothing).max(1e-9);
-    let share = totals.bytes as f64 / totals.raw_bytes.max(1) as f64;
-    let of_recordings = totals.bytes as f64 / totals.recorded_bytes.max(1) as f64;
-    let per = |count: u32| f64::from(count) / totals.drifts as f64;
-    Ok(vec![
+}
+
+impl Totals {
+    fn mean(&self, sum: f64) -> f64 {
+        sum / self.drifts as f64
+    }
+
+    fn recovered(&self) -> f64 {
+        (self.ours - self.nothing) / (self.central - self.nothing).max(1e-9)
+    }
+
+    fn share(&self) -> f64 {
+        self.bytes as f64 / self.raw_bytes.max(1) as f64
+    }
+
+    fn recovered_row(&self, name: &'static str) -> Row {
         Row {
-            name: names[0],
+            name,
             goal: format!("≥ {RECOVERED_MIN} recovered"),
             own: format!(
-                "{recovered:.2}: before {:.3}, drifted {:.3}, repaired {:.3}",
-                mean(totals.before),
-                mean(totals.nothing),
-                mean(totals.ours)
+                "{:.2}: before {:.3}, drifted {:.3}, repaired {:.3}",
+                self.recovered(),
+                self.mean(self.before),
+                self.mean(self.nothing),
+                self.mean(self.ours)
             ),
-            peer: format!("all raw data, trained again {:.3}", mean(totals.central)),
-            holds: recovered >= RECOVERED_MIN,
-        },
+            peer: format!("all raw data, trained again {:.3}", self.mean(self.central)),
+            holds: self.recovered() >= RECOVERED_MIN,
+        }
+    }
+
+    fn bytes_row(&self, name: &'static str) -> Row {
+        let of_recordings = self.bytes as f64 / self.recorded_bytes.max(1) as f64;
+        let each = |bytes: usize| bytes / self.devices / self.drifts;
         Row {
-            name: names[1],
+            name,
             goal: format!("≤ {} % of the raw bytes", 100.0 * BYTES_MAX),
             own: format!(
                 "{:.2} %, {} B; of the recordings {:.1} %",
-                100.0 * share,
-                totals.bytes / totals.devices / totals.drifts,
+                100.0 * self.share(),
+                each(self.bytes),
                 100.0 * of_recordings
             ),
-            peer: format!("{} B", totals.raw_bytes / totals.devices / totals.drifts),
-            holds: share <= BYTES_MAX,
-        },
+            peer: format!("{} B", each(self.raw_bytes)),
+            holds: self.share() <= BYTES_MAX,
+        }
+    }
+
+    fn reports_row(&self, name: &'static str) -> Row {
+        let per = |count: u32| f64::from(count) / self.drifts as f64;
         Row {
-            name: names[2],
+            name,
             goal: "–".to_owned(),
             own: format!(
                 "{:.1} to see it, {:.1} to repair it; {}",
-                per(totals.seen),
-                per(totals.repaired),
-                totals.how.join(", ")
+                per(self.seen),
+                per(self.repaired),
+                self.how.join(", ")
             ),
             peer: format!(
                 "{} false alarms in {CALM_REPORTS} reports before",
-                totals.false_alarms
+                self.false_alarms
             ),
             holds: true,
-        },
-    ])
+        }
+    }
 }
 
-fn run_tale(name: &str, tale: &Tale, totals: &mut Totals) -> Result<(), String> {
+/// The rows of one tale by the names that `tales` gives them: of the ladder, then of the product alone.
+pub(super) fn rows(names: [&'static str; 6], tell: tales::Tell) -> Result<Vec<Row>, String> {
+    let mut totals = [Totals::default(), Totals::default()];
+    for seed in SEEDS {
+        run_tale(names[0], &tell(seed)?, &mut totals)?;
+    }
+    let both = names.chunks_exact(3).zip(&totals);
+    let rows = both.flat_map(|(names, totals)| {
+        [
+            totals.recovered_row(names[0]),
+            totals.bytes_row(names[1]),
+            totals.reports_row(names[2]),
+        ]
+    });
+    Ok(rows.collect())
+}
+
+/// One fleet goes through the tale for each of [`WAYS`].
+fn run_tale(name: &str, tale: &Tale, totals: &mut [Totals; 2]) -> Result<(), String> {
     let (model, _) = sets::trained(&tale.spec, &tale.classes, &tale.factory)?;
-    let devices = tale.calm.len();
-    let untouched = State::new(model, &tale.factory[0], devices);
-    let mut state = untouched.clone();
+    let untouched = State::new(model, &tale.factory[0], tale.calm.len());
+    let mut states = [untouched.clone(), untouched.clone()];
     let mut calm: &[Windows] = &tale.calm;
     let mut moved: Vec<Windows> = vec![tale.factory[0].clone()];
-    totals.drifts += tale.drifts.len();
-    totals.devices = devices;
     for drift in &tale.drifts {
-        totals.before += state.accuracy(calm)?;
-        totals.nothing += untouched.accuracy(&drift.test)?;
-        let alarmed = watch(&state, calm, &drift.learn)?;
-        totals.false_alarms += alarmed.false_alarms;
-        let day_bytes: usize = drift.learn.iter().map(|own| tale.day_bytes(own)).sum();
-        let report_bytes = alarmed.report_bytes * devices;
-        let tried = match alarmed.reports {
-            Some(_) => Ladder::climb(tale, &state, drift)?.tried,
-            None => Vec::new(),
-        };
-        let seen = alarmed.reports.unwrap_or(REPORTS_MAX);
-        let chosen = choose(&tried, day_bytes, report_bytes, seen);
-        for (index, way) in tried.iter().enumerate() {
-            eprintln!(
-                "{name}, {}: {} {:.3} on test, {:.3} on labels, {} bytes up{}",
-                drift.name,
-                way.name,
-                way.state.accuracy(&drift.test)?,
-                way.verdict,
-                way.bytes / devices,
-                if Some(index) == chosen { ", taken" } else { "" }
-            );
-        }
-        let advice = alarmed.advice.map_or("no advice", Advice::word);
-        let (mut days, mut how) = (seen, "not seen".to_owned());
-        if let Some(way) = chosen.and_then(|index| tried.into_iter().nth(index)) {
-            days += way.reports;
-            how = format!("{} ({advice})", way.name);
-            totals.bytes += way.bytes;
-            totals.repaired += way.reports;
-            state = way.state;
-        }
-        totals.how.push(how);
-        totals.seen += seen;
-        totals.bytes += report_bytes * days as usize;
-        totals.raw_bytes += day_bytes * days as usize;
-        totals.recorded_bytes += drift.recorded_bytes;
-        totals.ours += state.accuracy(&drift.test)?;
         moved.push(joined(&drift.learn));
         let central = central(tale, &moved)?;
         let test = sets::features(&central, &joined(&drift.test))?;
-        totals.central += sets::accuracy(&central, &test)?;
+        let central = sets::accuracy(&central, &test)?;
+        let nothing = untouched.accuracy(&drift.test)?;
+        for ((state, totals), repair) in states.iter_mut().zip(&mut *totals).zip(WAYS) {
+            totals.drifts += 1;
+            totals.devices = tale.calm.len();
+            totals.nothing += nothing;
+            totals.central += central;
+            totals.recorded_bytes += drift.recorded_bytes;
+            totals.follow(name, tale, (calm, drift), state, repair)?;
+            totals.ours += state.accuracy(&drift.test)?;
+        }
         calm = &drift.test;
     }
     Ok(())
 }
 
-/// The cheapest way within the budget whose verdict is as good as the best one's; where none is, the cheapest of all.
-fn choose(tried: &[Tried], day_bytes: usize, report_bytes: usize, seen: u32) -> Option<usize> {
-    let days = |way: &Tried| (seen + way.reports) as usize;
-    let cost = |way: &Tried| way.bytes + report_bytes * days(way);
-    let fits = |way: &Tried| cost(way) as f64 <= BYTES_MAX * (day_bytes * days(way)) as f64;
-    let within: Vec<usize> = (0..tried.len()).filter(|&at| fits(&tried[at])).collect();
-    let best = within
-        .iter()
-        .map(|&at| tried[at].verdict)
-        .fold(0.0, f64::max);
-    let good = within
-        .iter()
-        .copied()
-        .filter(|&at| tried[at].verdict >= best - GAIN_MIN);
-    good.min_by_key(|&at| cost(&tried[at]))
-        .or_else(|| (0..tried.len()).min_by_key(|&at| cost(&tried[at])))
+impl Totals {
+    /// A fleet meets a drift, and what it is repaired by.
+    fn follow(
+        &mut self,
+        name: &str,
+        tale: &Tale,
+        (calm, drift): (&[Windows], &Drift),
+        state: &mut State,
+        repair: Repair,
+    ) -> Result<(), String> {
+        let before = state.accuracy(calm)?;
+        let alarmed = watch(state, calm, &drift.learn)?;
+        self.before += before;
+        self.false_alarms += alarmed.false_alarms;
+        let seen = alarmed.reports.unwrap_or(REPORTS_MAX);
+        self.seen += seen;
+        let report_bytes = alarmed.report_bytes * tale.calm.len();
+        let day_bytes: usize = drift.learn.iter().map(|own| tale.day_bytes(own)).sum();
+        let mut days = seen;
+        let how = match alarmed.advice {
+            None => "not seen".to_owned(),
+            Some(advice) => {
+                let repaired = repair(&Case {
+                    name,
+                    tale,
+                    drift,
+                    state,
+                    advice,
+                    before,
+                    seen,
+                    report_bytes,
+                    day_bytes,
+                })?;
+                let how = repaired
+                    .as_ref()
+                    .map_or("nothing", |repaired| &repaired.how);
+                let how = format!("{how} ({})", advice.word());
+                if let Some(repaired) = repaired {
+                    days += repaired.reports;
+                    self.bytes += repaired.bytes;
+                    self.repaired += repaired.reports;
+                    *state = repaired.state;
+                }
+                how
+            }
+        };
+        self.how.push(how);
+        self.bytes += report_bytes * days as usize;
+        self.raw_bytes += day_bytes * days as usize;
+        Ok(())
+    }
 }
 
 impl Tale {
     /// Bytes of windows as they are, without the zeros behind a short one.
     pub(super) fn raw_bytes(&self, windows: &Windows) -> usize {
-        let channels = usize::from(windows.channel_count);
-        let each = (0..windows.count()).map(|index| {
-            let window = windows.window(index);
-            let silent = window.iter().rev().take_while(|reading| **reading == 0.0);
-            (window.len() - silent.count()).div_ceil(channels)
-        });
-        each.sum::<usize>() * self.reading_bytes
+        readings(windows) * self.reading_bytes
     }
 
     /// Bytes of a day of such windows.
     fn day_bytes(&self, windows: &Windows) -> usize {
         self.raw_bytes(windows) * WINDOWS_A_REPORT / windows.count().max(1)
     }
+}
+
+/// Readings of all channels in windows, without the zeros behind a short one.
+pub(super) fn readings(windows: &Windows) -> usize {
+    let channels = usize::from(windows.channel_count);
+    let each = (0..windows.count()).map(|index| {
+        let window = windows.window(index);
+        let silent = window.iter().rev().take_while(|reading| **reading == 0.0);
+        (window.len() - silent.count()).div_ceil(channels)
+    });
+    each.sum()
 }
 
 /// All windows of all devices.

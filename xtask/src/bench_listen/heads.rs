@@ -169,7 +169,7 @@ fn measure(world: &World, all: &mut Figures) -> Result<(), String> {
     let devices = world.devices.len() as f64;
     all.old.add(sets::accuracy(&world.model, &world.test)?, 0.0);
     let sums = world.sums(false)?;
-    let bytes: usize = sums.iter().map(plain_bytes).sum();
+    let bytes: usize = sums.iter().map(plain_bytes).sum::<Result<_, _>>()?;
     let exact = world.solved(&bucketed(&sums, 1)?, None)?;
     all.exact.add(exact, bytes as f64 / devices);
     let (kept, bytes) = told(&sums, WIDE_RING, 1.0)?;

@@ -1,5 +1,9 @@
-//! The levels of repair, from the one that costs nothing to a full retrain, each judged by labels that it has not
-//! learnt from.
+//! The levels of repair, climbed from the one that costs nothing to a full retrain, each judged by labels that it has
+//! not learnt from.
+//!
+//! Whoever climbs does not know what the next rung would have brought: a rung is tried when the one below was not good
+//! enough, and what was tried is paid for, kept or not. Levels 1 and 3, and the verdict, are in this bench alone; what
+//! the product does is `product.rs`.
 
 use tinyops_device::restandard::{Moments, memory_len};
 use tinyops_fleet::sums::Sums;
@@ -9,14 +13,16 @@ use tinyops_nn::statistics::ClassStatistics;
 use tinyops_train::head::{self, Embedded, Fleet, Statistics};
 use tinyops_train::{Features, Predictor, Target, Windows};
 
-use super::episodes::{BLEND, Drift, ENVELOPE, Tale, joined};
+use super::episodes::{BLEND, Case, ENVELOPE, Repaired, Tale, joined};
 use super::rounds::{bucketed, plain_bytes};
 use super::sets;
 
 /// Windows that a device may be asked for at one drift.
 const UPLOADS: usize = 8;
 /// A level is kept from this gain on, in accuracy on labels that it has not seen.
-pub(super) const GAIN_MIN: f64 = 0.005;
+const GAIN_MIN: f64 = 0.005;
+/// A fleet is repaired when it is no further below what it was before the drift.
+const REPAIRED_WITHIN: f64 = 0.02;
 
 /// What a device does with a window before the model sees it, and after.
 #[derive(Clone, Default)]
@@ -42,26 +48,27 @@ pub(super) struct State {
     prior: Windows,
 }
 
-/// How a way to repair came out.
-pub(super) struct Tried {
-    pub(super) name: String,
-    pub(super) state: State,
+/// One way to repair that was tried.
+struct Rung {
+    name: String,
+    state: State,
     /// Accuracy on labels that it has not learnt from.
-    pub(super) verdict: f64,
-    /// Bytes up of all devices.
-    pub(super) bytes: usize,
-    /// Reports that it takes.
-    pub(super) reports: u32,
+    verdict: f64,
+    /// Bytes up of all devices that this rung took by itself.
+    bytes: usize,
+    /// Reports that it took.
+    reports: u32,
 }
 
 /// The ways to repair one drift.
-pub(super) struct Ladder {
+struct Ladder<'a> {
+    case: &'a Case<'a>,
     /// What devices have labels of, and what the verdict has.
     fit: Vec<Windows>,
     verdict: Vec<Windows>,
     /// Bytes of the outcomes that a verdict comes from.
     outcomes: usize,
-    pub(super) tried: Vec<Tried>,
+    tried: Vec<Rung>,
 }
 
 impl State {
@@ -113,14 +120,19 @@ impl State {
         Ok(right as f64 / f64::from(all.max(1) as u32))
     }
 
+    /// Whether features are moved.
+    pub(super) fn is_standardised(&self) -> bool {
+        self.adapted.iter().any(|adapted| adapted.moments.is_some())
+    }
+
     /// What the capsule brings of the factory's windows.
-    fn prior(&self) -> Result<Embedded, String> {
+    pub(super) fn prior(&self) -> Result<Embedded, String> {
         let features = sets::features(&self.model, &self.prior)?;
         Embedded::of(&self.model, &features).map_err(|error| error.to_string())
     }
 
     /// Level 0: every device moves its features half of the way back to training, by windows without labels.
-    fn standardised(&self, windows: &[Windows]) -> Result<State, String> {
+    pub(super) fn standardised(&self, windows: &[Windows]) -> Result<State, String> {
         let mut state = self.clone();
         for (adapted, windows) in state.adapted.iter_mut().zip(windows) {
             let features = sets::features(&self.model, windows)?;
@@ -157,7 +169,7 @@ impl State {
     }
 
     /// What each device has summed up.
-    fn sums(&self, windows: &[Windows]) -> Result<Vec<Sums>, String> {
+    pub(super) fn sums(&self, windows: &[Windows]) -> Result<Vec<Sums>, String> {
         let each = windows.iter().enumerate().map(|(device, windows)| {
             let embedded = self.see(device, windows)?.embedded;
             let sums = embedded.statistics().map_err(|error| error.to_string())?;
@@ -210,48 +222,66 @@ fn scaler(model: &Model) -> impl ExactSizeIterator<Item = (f32, f32)> + '_ {
         .zip(scaler.inv_std.iter().copied())
 }
 
-impl Ladder {
-    /// Tries every level on a fleet in a world that has drifted.
-    pub(super) fn climb(tale: &Tale, state: &State, drift: &Drift) -> Result<Self, String> {
-        let parted = drift.learn.iter().enumerate();
-        let (fit, verdict) = parted
-            .map(|(device, own)| parted_labels(own, device))
-            .unzip();
-        let verdict: Vec<Windows> = verdict;
-        let outcome_bytes = 3 + 2 * tale.classes.len() + ENVELOPE;
-        let mut ladder = Ladder {
-            outcomes: verdict.iter().map(|own| held(own) * outcome_bytes).sum(),
-            fit,
-            verdict,
-            tried: Vec::new(),
+/// Climbs until a rung is about as good as the fleet was before the drift, or the next one would break the budget.
+pub(super) fn climb(case: &Case<'_>) -> Result<Option<Repaired>, String> {
+    let parted = case.drift.learn.iter().enumerate();
+    let (fit, verdict) = parted
+        .map(|(device, own)| parted_labels(own, device))
+        .unzip();
+    let verdict: Vec<Windows> = verdict;
+    let outcome_bytes = 3 + 2 * case.tale.classes.len() + ENVELOPE;
+    let mut ladder = Ladder {
+        case,
+        outcomes: verdict.iter().map(|own| held(own) * outcome_bytes).sum(),
+        fit,
+        verdict,
+        tried: Vec::new(),
+    };
+    ladder.climb()?;
+    ladder.taken()
+}
+
+impl Ladder<'_> {
+    fn climb(&mut self) -> Result<(), String> {
+        let tale = self.case.tale;
+        let as_it_is = self.case.state.clone();
+        let moved = as_it_is.standardised(&self.fit)?;
+        if !self.step("as it is".to_owned(), as_it_is.clone(), 0, 1)?
+            || !self.step("level 0".to_owned(), moved.clone(), 0, 1)?
+        {
+            return Ok(());
+        }
+        let is_kept = self.tried[1].verdict >= self.tried[0].verdict + GAIN_MIN;
+        let (base, said) = if is_kept {
+            (moved, "level 0 + ")
+        } else {
+            (as_it_is, "level ")
         };
-        ladder.judge("as it is".to_owned(), state.clone(), 0, 1)?;
-        ladder.judge("level 0".to_owned(), state.standardised(&ladder.fit)?, 0, 1)?;
-        let [as_it_is, standardised] = [0, 1].map(|at| ladder.tried[at].verdict);
-        let is_kept = standardised >= as_it_is + GAIN_MIN;
-        let base = ladder.tried[usize::from(is_kept)].state.clone();
-        let said = if is_kept { "level 0 + " } else { "level " };
-        ladder.heads(&base, said, 0, 0)?;
+        if !self.heads(&base, said)? {
+            return Ok(());
+        }
         // A full retrain on a few windows of each device, sent with consent.
-        let asked = base.asked(&ladder.fit)?;
+        let asked = base.asked(&self.fit)?;
         let sent: usize = asked.iter().map(|windows| tale.raw_bytes(windows)).sum();
         let sent = sent + ENVELOPE * asked.iter().map(Windows::count).sum::<usize>();
         let (model, prior) = retrained(tale, &base.prior, &asked)?;
-        let body = State::new(model, &prior, ladder.fit.len());
-        ladder.judge("level 3".to_owned(), body.clone(), sent, 3)?;
-        ladder.heads(&body, "level 3 + ", sent, 3)?;
-        Ok(ladder)
+        let body = State::new(model, &prior, self.fit.len());
+        if self.step("level 3".to_owned(), body.clone(), sent, 3)? {
+            self.heads(&body, "level 3 + ")?;
+        }
+        Ok(())
     }
 
-    /// Heads over a body: of each device, of the fleet, and of each device over the fleet's.
-    fn heads(&mut self, base: &State, said: &str, spent: usize, days: u32) -> Result<(), String> {
+    /// Heads over a body: of each device, of the fleet, and of each device over the fleet's; whether to climb on.
+    fn heads(&mut self, base: &State, said: &str) -> Result<bool, String> {
         let told = |error: tinyops_train::TrainError| error.to_string();
         let factory = base.prior()?;
         let prior = factory.statistics().map_err(told)?;
         let personal = base.personal(&self.fit, &prior)?;
-        self.judge(format!("{said}1"), personal, spent, days + 1)?;
+        if !self.step(format!("{said}1"), personal, 0, 1)? {
+            return Ok(false);
+        }
         let sums = base.sums(&self.fit)?;
-        let bytes = sums.iter().map(plain_bytes).sum::<usize>() + ENVELOPE * sums.len();
         let buckets = bucketed(&sums, 1)?;
         let fleet = Fleet {
             buckets: &buckets,
@@ -260,37 +290,91 @@ impl Ladder {
         let solved = head::solve(&base.model, fleet, &factory, 0.0).map_err(told)?;
         let mut repaired = base.clone();
         repaired.model = solved.model;
-        self.judge(
-            format!("{said}2"),
-            repaired.clone(),
-            spent + bytes,
-            days + 2,
-        )?;
+        let bytes = round_bytes(&sums)?;
+        if !self.step(format!("{said}2"), repaired.clone(), bytes, 2)? {
+            return Ok(false);
+        }
         // The round's sums are the prior of the capsule that brings the new head.
         let mut prior = prior;
         prior
             .merge(&buckets[0])
             .map_err(|error| error.to_string())?;
         let personal = repaired.personal(&self.fit, &prior)?;
-        self.judge(format!("{said}2 + 1"), personal, spent + bytes, days + 2)
+        self.step(format!("{said}2 + 1"), personal, 0, 1)
     }
 
-    fn judge(
+    /// Tries a rung that takes these bytes and reports beside its verdict's; whether there is reason and room for another.
+    fn step(
         &mut self,
         name: String,
         state: State,
         bytes: usize,
         reports: u32,
-    ) -> Result<(), String> {
-        self.tried.push(Tried {
-            verdict: state.accuracy(&self.verdict)?,
+    ) -> Result<bool, String> {
+        let bytes = bytes + self.outcomes;
+        let (spent, waited) = self.spent();
+        if !self.case.fits(spent + bytes, waited + reports) {
+            return Ok(false);
+        }
+        let verdict = state.accuracy(&self.verdict)?;
+        self.tried.push(Rung {
             name,
             state,
-            bytes: bytes + self.outcomes,
+            verdict,
+            bytes,
             reports,
         });
-        Ok(())
+        Ok(verdict < self.case.before - REPAIRED_WITHIN)
     }
+
+    /// Bytes and reports of all that was tried.
+    fn spent(&self) -> (usize, u32) {
+        let bytes = self.tried.iter().map(|rung| rung.bytes).sum();
+        (bytes, self.tried.iter().map(|rung| rung.reports).sum())
+    }
+
+    /// What the fleet keeps of it: a later rung where it gained on those before, at the cost of all.
+    fn taken(self) -> Result<Option<Repaired>, String> {
+        let (bytes, reports) = self.spent();
+        let best = self
+            .tried
+            .iter()
+            .enumerate()
+            .reduce(|best, next| {
+                if next.1.verdict >= best.1.verdict + GAIN_MIN {
+                    next
+                } else {
+                    best
+                }
+            })
+            .map(|(index, _)| index);
+        for (index, rung) in self.tried.iter().enumerate() {
+            eprintln!(
+                "{}, {}: {} {:.3} on test, {:.3} on labels, {} bytes up of a device{}",
+                self.case.name,
+                self.case.drift.name,
+                rung.name,
+                rung.state.accuracy(&self.case.drift.test)?,
+                rung.verdict,
+                rung.bytes / self.fit.len(),
+                if Some(index) == best { ", taken" } else { "" }
+            );
+        }
+        let tried = self.tried.len();
+        let rung = best.and_then(|index| self.tried.into_iter().nth(index));
+        Ok(rung.map(|rung| Repaired {
+            how: format!("{} of {tried} tried", rung.name),
+            state: rung.state,
+            bytes,
+            reports,
+        }))
+    }
+}
+
+/// Bytes up of a round in the clear.
+pub(super) fn round_bytes(sums: &[Sums]) -> Result<usize, String> {
+    let parts: usize = sums.iter().map(plain_bytes).sum::<Result<_, _>>()?;
+    Ok(parts + ENVELOPE * sums.len())
 }
 
 /// Labels that devices learn from, and a quarter that judges; which quarter differs by device.

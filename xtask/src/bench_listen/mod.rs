@@ -7,6 +7,7 @@ mod heads;
 mod ladder;
 mod monitor;
 mod private;
+mod product;
 mod report;
 mod rounds;
 mod sets;
@@ -30,15 +31,32 @@ const MEASUREMENTS: &[Measurement] = &[
             "har-phone-watch",
             "har-phone-watch, bytes up",
             "har-phone-watch, reports",
+            "har-phone-watch, the product alone",
+            "har-phone-watch, the product's bytes up",
+            "har-phone-watch, the product's reports",
         ];
         episodes::rows(names, tales::phone_to_watch)
     }),
     ("episodes fsdd", || {
-        let names = ["fsdd", "fsdd, bytes up", "fsdd, reports"];
+        let names = [
+            "fsdd",
+            "fsdd, bytes up",
+            "fsdd, reports",
+            "fsdd, the product alone",
+            "fsdd, the product's bytes up",
+            "fsdd, the product's reports",
+        ];
         episodes::rows(names, tales::new_speakers)
     }),
     ("episodes fan-esp32", || {
-        let names = ["fan-esp32", "fan-esp32, bytes up", "fan-esp32, reports"];
+        let names = [
+            "fan-esp32",
+            "fan-esp32, bytes up",
+            "fan-esp32, reports",
+            "fan-esp32, the product alone",
+            "fan-esp32, the product's bytes up",
+            "fan-esp32, the product's reports",
+        ];
         episodes::rows(names, tales::weighted_fan)
     }),
     ("episodes drift-gas-sensor", || {
@@ -46,6 +64,9 @@ const MEASUREMENTS: &[Measurement] = &[
             "drift-gas-sensor",
             "drift-gas-sensor, bytes up",
             "drift-gas-sensor, reports",
+            "drift-gas-sensor, the product alone",
+            "drift-gas-sensor, the product's bytes up",
+            "drift-gas-sensor, the product's reports",
         ];
         episodes::rows(names, tales::ageing_sensors)
     }),

@@ -5,6 +5,7 @@ use tinyops_train::head::{Projection, Statistics};
 use tinyops_wire::ModelId;
 use tinyops_wire::mask::{Purpose, Task};
 use tinyops_wire::masked::{PART_HEADER_BYTES, quantize, update_value};
+use tinyops_wire::statistics::{Shape, encode_part, plan_parts};
 
 /// Bits of a number in the ring that devices are added up in: as many as the bytes allow.
 pub(super) const WIDE_RING: u8 = 17;
@@ -119,13 +120,22 @@ pub(super) fn bucketed(all: &[Sums], count: usize) -> Result<Vec<Statistics>, St
     Ok(whole.collect::<Result<_, _>>()?)
 }
 
-/// Bytes of a device's answer in frames of the plain mode.
-pub(super) fn plain_bytes(sums: &Sums) -> usize {
-    let varint = |value: i64| {
-        let zigzag = ((value << 1) ^ (value >> 63)) as u64;
-        (64 - zigzag.leading_zeros()).div_ceil(7).max(1) as usize
+/// Bytes of a device's answer in frames of the plain mode, as the device cuts them.
+pub(super) fn plain_bytes(sums: &Sums) -> Result<usize, String> {
+    let shape = Shape {
+        round: 0,
+        class_count: sums.class_count as u8,
+        width: sums.width as u16,
+        window_count: 0,
     };
-    let values: usize = sums.values.iter().map(|&value| varint(value)).sum();
-    let parts = values.div_ceil(1024 - tinyops_wire::statistics::PART_HEADER_BYTES);
-    values + parts * tinyops_wire::statistics::PART_HEADER_BYTES
+    let values = || sums.values.iter().copied();
+    let mut out = [0; PART_BYTES];
+    let mut bytes = 0;
+    for part in 0.. {
+        let cut = plan_parts(values(), PART_BYTES, part).map_err(|error| error.to_string())?;
+        let Some(cut) = cut else { break };
+        bytes +=
+            encode_part(shape, part, cut, values(), &mut out).map_err(|error| error.to_string())?;
+    }
+    Ok(bytes)
 }
