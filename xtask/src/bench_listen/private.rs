@@ -1,48 +1,55 @@
 //! Secure sums: bytes, exactness, what a budget comes to, and how soon a fleet's move is seen through the noise.
 
 use tinyops_fleet::budget::{DELTA, epsilon};
-use tinyops_fleet::detector::{DriftPolicy, Layout};
+use tinyops_fleet::detector::{DriftPolicy, HORIZON, Layout};
+use tinyops_fleet::masked::PrivacyPolicy;
 use tinyops_fleet::sum_watch::SumWatch;
+use tinyops_sketch::Summary;
 use tinyops_wire::mask::{HelperKey, Purpose, Task};
-use tinyops_wire::masked::{CLASS_WEIGHT, SPREAD_WEIGHT, quantize, report_bytes};
+use tinyops_wire::masked::{quantize, report_bytes, report_values};
 use tinyops_wire::{DeviceId, ModelId};
 
 use super::Row;
+use super::delays::{First, delay_row, rate_row};
+use super::simulation::{CHANNELS, CLASSES, Change, Device, baseline};
+use crate::chance::Chance;
 
-/// Nine channels and four classes.
-const CHANNELS: usize = 9;
-const CLASSES: usize = 4;
+/// Numbers of a report.
 const VALUES: usize = 2 * CHANNELS + CLASSES;
 
-/// Fleets of each kind; the median of their delays is told.
-const FLEETS: u64 = 60;
-/// Days that a fleet is watched after its baseline.
-const DAYS: u32 = 30;
+/// Reports that a device takes its own normal from, as `tinyops-device` does.
+const NORMAL_REPORTS: u32 = 14;
+/// Devices of each kind, that fleets are drawn from.
+const DEVICES: u64 = 2_000;
+/// Fleets of each change, and stable ones.
+const FLEETS: usize = 200;
+const STABLE_FLEETS: usize = 2_000;
 
-fn task(device_count: u32, noise_tenths: u16, ring_bits: u8) -> Task {
-    Task {
+/// How so many devices report, at the policy's own clip and the narrowest ring for them.
+fn task(device_count: usize, noise: f64) -> Result<Task, String> {
+    let task = Task {
         purpose: Purpose::Monitoring,
         number: 1,
         model: ModelId(1),
-        ring_bits,
+        ring_bits: if device_count <= 100 { 13 } else { 16 },
         norm_max: 1,
-        clip: 0.58,
-        noise_tenths,
-    }
-    .with_finest_norm(device_count)
-    .expect("it fits")
+        clip: PrivacyPolicy::default().clip,
+        noise_tenths: (10.0 * noise) as u16,
+    };
+    let task = task.with_finest_norm(device_count as u32);
+    task.ok_or_else(|| "the ring is too narrow".to_owned())
 }
 
 /// What a report under masks takes, and that its sum is exact.
 pub(super) fn sums() -> Result<Vec<Row>, String> {
-    let task = task(100, 200, 13);
+    let task = task(100, 20.0)?;
     let bytes = report_bytes(CHANNELS, CLASSES, task.ring_bits) as u64;
     let expansion = f64::from(task.ring_bits) / 6.0;
-    let mut noise = Noise(1);
+    let mut chance = Chance(1);
     let helper = HelperKey([1; 32]);
     let (mut sum, mut masks, mut plain) = ([0_u32; VALUES], [0_u32; VALUES], [0_i64; VALUES]);
     for device in 0..100 {
-        let values: Vec<f64> = (0..VALUES).map(|_| 0.2 * noise.normal()).collect();
+        let values: Vec<f64> = (0..VALUES).map(|_| 0.2 * chance.normal()).collect();
         let own = helper.mask_key(DeviceId(device)).masks(&task, 7);
         let values = quantize(&task, values.into_iter()).ok_or("too coarse")?;
         for (index, (value, mask)) in values.zip(own).enumerate() {
@@ -98,180 +105,180 @@ pub(super) fn budgets() -> Result<Vec<Row>, String> {
     Ok(cases.into_iter().map(row).collect())
 }
 
-/// What of a fleet moves.
-#[derive(Clone, Copy)]
-enum Move {
-    Nothing,
-    Mean,
-    Spread,
-    Classes,
+/// A fleet that is watched by its sums alone, and what it must be seen by.
+struct Watched {
+    name: &'static str,
+    change: Change,
+    devices: usize,
+    noise: f64,
+    /// Devices that move.
+    moved: usize,
+    /// Days that half of the fleets may take.
+    days: u32,
 }
 
-/// How soon a fleet's move is seen in sums alone: goal 15.
+/// The goals of `private-monitoring.md`, goal 15.
+const WATCHED: [Watched; 10] = {
+    const fn of(
+        name: &'static str,
+        change: Change,
+        (devices, noise): (usize, f64),
+        moved: usize,
+        days: u32,
+    ) -> Watched {
+        Watched {
+            name,
+            change,
+            devices,
+            noise,
+            moved,
+            days,
+        }
+    }
+    const MEAN: Change = Change::Mean(0.5);
+    const SPREAD: Change = Change::Variance(1.5);
+    const LARGE: (usize, f64) = (1_000, 20.0);
+    const SMALL: (usize, f64) = (100, 20.0);
+    [
+        of("days, N = 1,000, z = 20, all: mean", MEAN, LARGE, 1_000, 1),
+        of("… variance", SPREAD, LARGE, 1_000, 1),
+        of("… classes", Change::Prior, LARGE, 1_000, 1),
+        of("… a tenth: mean", MEAN, LARGE, 100, 3),
+        of("… variance", SPREAD, LARGE, 100, 6),
+        of("… classes", Change::Prior, LARGE, 100, 5),
+        of("days, N = 100, z = 20, all: mean", MEAN, SMALL, 100, 3),
+        of("… variance", SPREAD, SMALL, 100, 7),
+        of("… classes", Change::Prior, SMALL, 100, 3),
+        of(
+            "days, N = 100, no noise, all: mean",
+            MEAN,
+            (100, 0.0),
+            100,
+            1,
+        ),
+    ]
+};
+
+/// What a device says under masks, day by day: how far it is from its own normal, weighted.
+type Trace = Vec<[f64; VALUES]>;
+
+/// How soon a fleet's move is seen in sums alone, and how often where there is none.
 pub(super) fn delays() -> Result<Vec<Row>, String> {
+    let policy = DriftPolicy::default();
+    let stable = traces(41, Change::Nothing, &policy);
+    let mut chance = Chance(15);
     let mut rows = Vec::new();
-    for (name, move_, devices, noise, share, goal) in [
+    for (name, devices) in [
         (
-            "false alarms in 30 days, N = 1,000, z = 20, %",
-            Move::Nothing,
+            "stable fleets of 1,000 that alarm in 30 days, z = 20",
             1_000,
-            20.0,
-            0.0,
-            0,
         ),
-        (
-            "days until seen, N = 1,000, z = 20, all: mean",
-            Move::Mean,
-            1_000,
-            20.0,
-            1.0,
-            1,
-        ),
-        ("… variance", Move::Spread, 1_000, 20.0, 1.0, 1),
-        ("… classes", Move::Classes, 1_000, 20.0, 1.0, 1),
-        ("… a tenth: mean", Move::Mean, 1_000, 20.0, 0.1, 3),
-        ("… variance", Move::Spread, 1_000, 20.0, 0.1, 6),
-        ("… classes", Move::Classes, 1_000, 20.0, 0.1, 5),
-        (
-            "days until seen, N = 100, z = 20, all: mean",
-            Move::Mean,
-            100,
-            20.0,
-            1.0,
-            3,
-        ),
-        ("… variance", Move::Spread, 100, 20.0, 1.0, 7),
-        ("… classes", Move::Classes, 100, 20.0, 1.0, 3),
-        (
-            "days until seen, N = 100, no noise, all: mean",
-            Move::Mean,
-            100,
-            0.0,
-            1.0,
-            1,
-        ),
+        ("stable fleets of 100 that alarm in 30 days, z = 20", 100),
     ] {
-        let mut delays: Vec<u32> = (0..FLEETS)
-            .map(|seed| delay(seed, move_, devices, noise, share))
+        let task = task(devices, 20.0)?;
+        let found: Vec<_> = (0..STABLE_FLEETS)
+            .map(|_| {
+                watch(
+                    &drawn(&stable, devices, &mut chance),
+                    &task,
+                    &policy,
+                    &mut chance,
+                )
+            })
             .collect();
-        delays.sort_unstable();
-        let seen = delays.iter().filter(|delay| **delay <= DAYS).count() as f64 / FLEETS as f64;
-        let median = delays[delays.len() / 2];
-        rows.push(if matches!(move_, Move::Nothing) {
-            Row {
-                name,
-                goal: "≤ 1".to_owned(),
-                own: format!("{:.1} of {FLEETS} fleets", 100.0 * seen),
-                peer: String::new(),
-                holds: seen <= 1.0 / FLEETS as f64,
-            }
-        } else {
-            Row {
-                name,
-                goal: format!("≤ {goal}"),
-                own: match median {
-                    0..=DAYS => format!("{median}, {:.0} % within {DAYS}", 100.0 * seen),
-                    _ => format!("> {DAYS}, {:.0} % within", 100.0 * seen),
-                },
-                peer: String::new(),
-                holds: median <= goal,
-            }
-        });
+        rows.push(rate_row(name, &found));
+    }
+    for (seed, change) in [
+        (42, Change::Mean(0.5)),
+        (43, Change::Variance(1.5)),
+        (44, Change::Prior),
+    ] {
+        let shifted = traces(seed, change, &policy);
+        for watched in WATCHED.iter().filter(|watched| watched.change == change) {
+            let task = task(watched.devices, watched.noise)?;
+            let found: Vec<_> = (0..FLEETS)
+                .map(|_| {
+                    let mut fleet = drawn(&shifted, watched.moved, &mut chance);
+                    let still = watched.devices - watched.moved;
+                    fleet.extend(drawn(&stable, still, &mut chance));
+                    watch(&fleet, &task, &policy, &mut chance)
+                })
+                .collect();
+            rows.push(delay_row(watched.name, watched.days, 0.0, &found));
+        }
     }
     Ok(rows)
 }
 
-/// Days from the move to the alarm; above [`DAYS`] if there is none.
-///
-/// A fleet's mean report as the server sees it: the mean over devices of deviations that are clipped and rounded as on a
-/// device, and the helper's noise. Days scatter as in the anchors: 288 windows of an AR(1) stream (ρ = 0.5), and 0.1 of a
-/// standard deviation from day to day.
-fn delay(seed: u64, move_: Move, devices: u32, noise: f64, share: f64) -> u32 {
-    let ring_bits = if devices <= 100 { 13 } else { 16 };
-    let task = task(devices, (10.0 * noise) as u16, ring_bits);
-    let steps = task.steps_per_unit(VALUES).expect("fine enough");
-    let scale = steps * f64::from(devices);
+/// Devices of the simulated world whose reports are those of the real sketch: their own normal, which nobody is told,
+/// the sums that the server learns from, and then [`HORIZON`] days with the change.
+fn traces(seed: u64, change: Change, policy: &DriftPolicy) -> Vec<Trace> {
+    let baseline = baseline();
+    let calm = NORMAL_REPORTS + policy.baseline_reports;
+    let trace = |index: u64| {
+        let mut device = Device::new(seed * 1_000_000 + index);
+        let mut report = |change: Change| -> [f64; VALUES] {
+            let summary = Summary::of(&device.count(&baseline, change), &baseline);
+            let mut values = report_values(&summary).map(f64::from);
+            std::array::from_fn(|_| values.next().unwrap_or(0.0))
+        };
+        let mut normal = [0.0; VALUES];
+        for _ in 0..NORMAL_REPORTS {
+            let told = report(Change::Nothing);
+            let parts = normal.iter_mut().zip(told);
+            parts.for_each(|(normal, told)| *normal += told / f64::from(NORMAL_REPORTS));
+        }
+        (NORMAL_REPORTS..calm + HORIZON)
+            .map(|day| {
+                let change = if day < calm { Change::Nothing } else { change };
+                let told = report(change);
+                std::array::from_fn(|at| told[at] - normal[at])
+            })
+            .collect()
+    };
+    (0..DEVICES).map(trace).collect()
+}
+
+/// So many of the devices, each once.
+fn drawn<'a>(traces: &'a [Trace], count: usize, chance: &mut Chance) -> Vec<&'a Trace> {
+    let mut all: Vec<&Trace> = traces.iter().collect();
+    chance.shuffle(&mut all);
+    all.truncate(count);
+    all
+}
+
+/// The first alarm of a fleet that the server knows by noisy sums alone, days from 1.
+fn watch(
+    fleet: &[&Trace],
+    task: &Task,
+    policy: &DriftPolicy,
+    chance: &mut Chance,
+) -> Option<First> {
     let layout = Layout {
         channel_count: CHANNELS as u8,
         has_shares: false,
         class_count: CLASSES as u8,
         is_restandardized: false,
     };
-    let policy = DriftPolicy::default();
+    let scale = task.steps_per_unit(VALUES)? * fleet.len() as f64;
+    let rounding = fleet.len() as f64 / 12.0;
+    let variance = (task.noise_sd().powi(2) + rounding) / (scale * scale);
     let mut watch = SumWatch::new(layout);
-    let mut random = Noise(seed * 7_919 + 13);
-    // 288 windows of ρ = 0.5 are worth a third as many; logarithms of spreads scatter as √(1 / 2n), roots of shares as
-    // √(1 / 4n).
-    let windows = 288.0_f64 / 3.0;
-    let (mean_sd, spread_sd, class_sd) = (
-        (1.0 / windows + 0.01).sqrt(),
-        (0.5 / windows).sqrt(),
-        (0.25 / windows).sqrt(),
-    );
-    // Roots of (0.4, 0.3, 0.2, 0.1) less roots of what has a stability index of 0.23 from it.
-    let classes = [-0.13, -0.02, 0.06, 0.18];
-    let moved = (share * f64::from(devices)).round() as u32;
-    for day in 0..policy.baseline_reports + DAYS {
-        let has_moved = day >= policy.baseline_reports;
+    for day in 0..policy.baseline_reports + HORIZON {
         let mut sums = [0_i64; VALUES];
-        for device in 0..devices {
-            let is_moved = has_moved && device < moved;
-            let value = |index: usize, random: &mut Noise| {
-                let (sd, shift) = match (index, move_) {
-                    (0, Move::Mean) => (mean_sd, 0.5),
-                    (1, Move::Spread) => (spread_sd, 1.5_f64.ln() / 2.0),
-                    (18.., Move::Classes) => (class_sd, classes[index - 18]),
-                    (18.., _) => (class_sd, 0.0),
-                    _ => (
-                        if index.is_multiple_of(2) {
-                            mean_sd
-                        } else {
-                            spread_sd
-                        },
-                        0.0,
-                    ),
-                };
-                let weight = match index {
-                    18.. => CLASS_WEIGHT,
-                    _ if index.is_multiple_of(2) => 1.0,
-                    _ => SPREAD_WEIGHT,
-                };
-                f64::from(weight) * (sd * random.normal() + if is_moved { shift } else { 0.0 })
-            };
-            let values: Vec<f64> = (0..VALUES).map(|index| value(index, &mut random)).collect();
-            let quantized = quantize(&task, values.into_iter()).expect("fine enough");
-            for (sum, value) in sums.iter_mut().zip(quantized) {
-                *sum += i64::from(value);
-            }
+        for trace in fleet {
+            let own = quantize(task, trace[day as usize].iter().copied())?;
+            let parts = sums.iter_mut().zip(own);
+            parts.for_each(|(sum, own)| *sum += i64::from(own));
         }
-        let mean: Vec<f64> = sums
-            .iter()
-            .map(|sum| (*sum as f64 + task.noise_sd() * random.normal()) / scale)
-            .collect();
-        let rounding = f64::from(devices) / 12.0;
-        let variance = (task.noise_sd().powi(2) + rounding) / (scale * scale);
-        let judgement = watch.push(layout, &mean, variance, &policy);
-        if judgement.is_some_and(|judgement| judgement.score >= 1.0) && has_moved {
-            return day - policy.baseline_reports + 1;
+        // The helper's law is the discrete Gaussian; hundreds of steps wide, it is a rounded normal.
+        let noisy = sums.map(|sum| sum + (task.noise_sd() * chance.normal()).round() as i64);
+        let mean = noisy.map(|sum| sum as f64 / scale);
+        let judgement = watch.push(layout, &mean, variance, policy);
+        let monitored = (day + 1).saturating_sub(policy.baseline_reports);
+        if let Some(first) = judgement.and_then(|judgement| First::of(monitored, &judgement)) {
+            return Some(first);
         }
     }
-    DAYS + 1
-}
-
-/// Reproducible noise.
-struct Noise(u64);
-
-impl Noise {
-    fn uniform(&mut self) -> f64 {
-        // Steele, Lea and Flood, 2014, "Fast splittable pseudorandom number generators".
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
-    }
-
-    /// Near enough to a normal: twelve uniforms.
-    fn normal(&mut self) -> f64 {
-        (0..12).map(|_| self.uniform()).sum::<f64>() - 6.0
-    }
+    None
 }
