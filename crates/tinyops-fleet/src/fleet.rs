@@ -18,7 +18,7 @@ use crate::delta::Deltas;
 use crate::detector::DriftPolicy;
 use crate::enrolment::{EnrolmentPolicy, Rates, Unenrolled};
 use crate::keys::Keyring;
-use crate::masked::{PrivacyPolicy, SumHelper};
+use crate::masked::{PrivacyPolicy, Silence, SumHelper};
 use crate::owed::OwedPolicy;
 use crate::plan::{Plan, PlanError};
 use crate::rollout::Arranged;
@@ -54,6 +54,8 @@ pub struct Fleet {
     pub(crate) rates: Arc<Rates>,
     /// Who tells sums of masks; without it masked reports wait.
     pub(crate) helper: Option<Arc<dyn SumHelper>>,
+    /// Since when that does not answer.
+    pub(crate) helper_silence: Arc<Mutex<Option<Silence>>>,
 }
 
 /// How a fleet is judged. Every default is meant to work.
@@ -304,13 +306,18 @@ impl Fleet {
             arranged: Arc::default(),
             rates: Arc::default(),
             helper: None,
+            helper_silence: Arc::default(),
         }
     }
 
     /// The same fleet with a helper, so that it can read sums of masked reports, or without one.
     #[must_use]
     pub fn with_helper(self, helper: Option<Arc<dyn SumHelper>>) -> Fleet {
-        Fleet { helper, ..self }
+        Fleet {
+            helper,
+            helper_silence: Arc::default(),
+            ..self
+        }
     }
 
     /// The same fleet with keys, so that it can say what each device shall run.

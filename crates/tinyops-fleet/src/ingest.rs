@@ -204,7 +204,7 @@ impl Fleet {
         events.extend(self.judge_errors(&tx, &batch.observations, now).await?);
         self.gather(&tx, &batch.observations, now).await?;
         self.follow_updates(&tx, &batch.observations, now).await?;
-        events.extend(self.collect(&tx, &batch.observations, now).await?);
+        self.collect(&tx, &batch.observations).await?;
         self.answer_requests(&tx, &batch, &mut verdicts).await?;
         let shadows = batch
             .shadows

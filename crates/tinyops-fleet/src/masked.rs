@@ -18,8 +18,10 @@ use tinyops_wire::frame::Features;
 use tinyops_wire::mask::{Purpose, TASK_BYTES, Task};
 use tinyops_wire::masked::{SPREAD_WEIGHT, report_len};
 
+use crate::again::retry_ms;
 use crate::detector::Layout;
 use crate::enrol::note;
+use crate::fleet::lock;
 use crate::helper::{DEVICES_MIN, Denied, Helper, SumRequest};
 use crate::sum_watch::SumWatch;
 use crate::watch::{Observation, history_of};
@@ -92,6 +94,40 @@ pub enum NoSum {
     Denied(String),
 }
 
+/// What came of asking for a sum.
+enum Asked {
+    /// The helper said something: the sum is judged, or dropped.
+    Told(Vec<Event>),
+    /// It did not, and why.
+    Silent(String),
+}
+
+/// What becomes of reports that wait together.
+enum Fate {
+    /// More may come.
+    Waits,
+    /// Those of this task are added up.
+    Summed(Task),
+    /// There will not be enough.
+    Dropped,
+}
+
+/// How long the helper has not answered, and until when it is left alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Silence {
+    attempts: u32,
+    until: Timestamp,
+}
+
+impl Silence {
+    /// Notes one more attempt in vain.
+    fn goes_on(silence: &mut Option<Silence>, now: Timestamp) {
+        let attempts = silence.map_or(0, |silence| silence.attempts) + 1;
+        let until = now.plus_ms(retry_ms(attempts));
+        *silence = Some(Silence { attempts, until });
+    }
+}
+
 /// A helper in the same process, for tests and demonstrations: nothing is kept from whoever runs both.
 impl SumHelper for Helper {
     fn sum<'a>(&'a self, request: &'a SumRequest) -> Answer<'a> {
@@ -112,6 +148,11 @@ impl PrivacyPolicy {
             _ => false,
         };
         self.masked_only && is_clear
+    }
+
+    /// Fewest devices of a sum: what the helper has as its floor is never gone below.
+    fn least(&self) -> u32 {
+        self.device_count_min.max(DEVICES_MIN as u32)
     }
 
     /// How devices of a model report when so many of them may be in one sum.
@@ -144,11 +185,9 @@ impl PrivacyPolicy {
         self.task(model, sizes().find(|size| *size >= running)?)
     }
 
-    /// The task that a device has reported by.
-    fn task_of(&self, model: ModelId, number: u16, ring_bits: u8) -> Option<Task> {
-        sizes()
-            .filter_map(|size| self.task(model, size))
-            .find(|task| task.number == number && task.ring_bits == ring_bits)
+    /// The tasks that devices of a model may report by.
+    fn tasks_of(&self, model: ModelId) -> Vec<Task> {
+        sizes().filter_map(|size| self.task(model, size)).collect()
     }
 }
 
@@ -167,6 +206,7 @@ impl Fleet {
         let policy = &self.policy.privacy;
         let (mut reports, mut told, mut forgotten) = (Vec::new(), Vec::new(), Vec::new());
         let mut spending: BTreeMap<DeviceId, (u32, u8)> = BTreeMap::new();
+        let mut tasks: HashMap<ModelId, Vec<Task>> = HashMap::new();
         for observation in observations {
             let device = observation.device;
             match observation.frame {
@@ -179,7 +219,13 @@ impl Fleet {
                         continue;
                     };
                     let count = value_count(&baseline);
-                    let task = policy.task_of(observation.model, report.task, report.ring_bits);
+                    let tasks = tasks
+                        .entry(observation.model)
+                        .or_insert_with(|| policy.tasks_of(observation.model));
+                    let is_its = |task: &&Task| {
+                        task.number == report.task && task.ring_bits == report.ring_bits
+                    };
+                    let task = tasks.iter().find(is_its);
                     let (Some(task), Some(numbers)) = (task, report.values(count)) else {
                         tracing::debug!(%device, "masked report of another shape or task than its model's");
                         continue;
@@ -273,64 +319,126 @@ impl Fleet {
     pub(crate) async fn turn_masked(&self, now: Timestamp) -> Result<Vec<Event>, FleetError> {
         let mut events = Vec::new();
         for waiting in privacy::waiting(&self.db).await? {
-            events.extend(self.close_masked(&waiting, now).await?);
+            match self.close_masked(&waiting, now).await {
+                Ok(dropped) => events.extend(dropped),
+                Err(FleetError::Store(error)) if error.is_conflict() => {}
+                Err(error) => return Err(error),
+            }
         }
-        for sum in privacy::open_sums(&self.db).await? {
-            events.extend(self.ask(&sum, now).await?);
+        let open = privacy::open_sums(&self.db).await?;
+        let Some(helper) = self.helper.as_deref() else {
+            self.note_wait(&open, "no helper is configured").await?;
+            return Ok(events);
+        };
+        if lock(&self.helper_silence).is_some_and(|silence| now < silence.until) {
+            return Ok(events);
+        }
+        for sum in &open {
+            match self.ask(helper, sum, now).await {
+                Ok(Asked::Told(told)) => {
+                    *lock(&self.helper_silence) = None;
+                    events.extend(told);
+                }
+                Ok(Asked::Silent(why)) => {
+                    // One that does not answer for this sum does not answer for the next either.
+                    Silence::goes_on(&mut lock(&self.helper_silence), now);
+                    self.note_wait(&open, &why).await?;
+                    break;
+                }
+                Err(FleetError::Store(error)) if error.is_conflict() => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(events)
+    }
+
+    /// What becomes of reports that wait together.
+    fn fate(&self, waiting: &Waiting, now: Timestamp) -> Fate {
+        let policy = &self.policy.privacy;
+        let least = policy.least();
+        let age_ms = now.ms_since(waiting.oldest);
+        let is_due = waiting.report_count > waiting.device_count || age_ms >= policy.window_ms;
+        let task = read_task(&waiting.task).filter(|task| task.holds(least));
+        match task {
+            Some(task) if waiting.device_count >= least => match is_due {
+                true => Fate::Summed(task),
+                false => Fate::Waits,
+            },
+            _ if age_ms >= policy.wait_ms => Fate::Dropped,
+            _ => Fate::Waits,
+        }
     }
 
     /// Puts the oldest report of each device into a sum, once there are enough and none is to be waited for.
     async fn close_masked(
         &self,
-        waiting: &Waiting,
+        seen: &Waiting,
         now: Timestamp,
     ) -> Result<Option<Event>, FleetError> {
-        let policy = &self.policy.privacy;
-        let least = policy.device_count_min.max(DEVICES_MIN as u32);
-        let age_ms = now.ms_since(waiting.oldest);
-        let is_due = waiting.report_count > waiting.device_count || age_ms >= policy.window_ms;
-        if waiting.device_count >= least {
-            let Some(task) = read_task(&waiting.task).filter(|_| is_due) else {
-                return Ok(None);
-            };
-            let tx = self.db.begin("close a masked sum").await?;
-            let mut reports = privacy::oldest_of_each(&tx, waiting).await?;
-            while !task.holds(reports.len() as u32) {
-                // Later ones are in the next sum; never fewer than a sum takes.
-                reports.pop();
+        if matches!(self.fate(seen, now), Fate::Waits) {
+            return Ok(None);
+        }
+        let tx = self.db.begin_audited("close masked reports").await?;
+        // What was seen may be closed by another process by now.
+        let waiting = privacy::waiting(&tx).await?;
+        let is_seen = |waiting: &Waiting| {
+            (&waiting.cohort, waiting.model, &waiting.task)
+                == (&seen.cohort, seen.model, &seen.task)
+        };
+        let Some(waiting) = waiting.into_iter().find(is_seen) else {
+            return Ok(None);
+        };
+        let least = self.policy.privacy.least();
+        match self.fate(&waiting, now) {
+            Fate::Waits => Ok(None),
+            Fate::Summed(task) => {
+                let mut reports = privacy::oldest_of_each(&tx, &waiting).await?;
+                while !task.holds(reports.len() as u32) {
+                    // Later ones are in the next sum.
+                    reports.pop();
+                }
+                if reports.len() >= least as usize {
+                    privacy::begin_sum(&tx, &waiting, &reports, now).await?;
+                    tx.commit().await?;
+                }
+                Ok(None)
             }
-            privacy::begin_sum(&tx, waiting, &reports, now).await?;
-            tx.commit().await?;
-            return Ok(None);
+            Fate::Dropped => {
+                let dropped = privacy::forget_waiting(&tx, &waiting).await?;
+                let why = match waiting.device_count {
+                    found if found < least => {
+                        format!("{found} devices reported, and a sum takes {least}")
+                    }
+                    _ => format!("no sum by their task holds the {least} devices that one takes"),
+                };
+                let detail = json!({
+                    "why": why,
+                    "reports": dropped, "model_id": waiting.model.to_string(),
+                });
+                note(&tx, now, "fleet", "sum.drop", &waiting.cohort, &detail).await?;
+                tx.commit().await?;
+                Ok(Some(Event::SumDropped {
+                    cohort: waiting.cohort,
+                    device_count: waiting.device_count,
+                    device_count_min: least,
+                }))
+            }
         }
-        if age_ms < policy.wait_ms {
-            return Ok(None);
-        }
-        let tx = self.db.begin_audited("drop masked reports").await?;
-        let dropped = privacy::forget_waiting(&tx, waiting).await?;
-        let detail = json!({
-            "why": format!("{} devices reported, and a sum takes {least}", waiting.device_count),
-            "reports": dropped, "model_id": waiting.model.to_string(),
-        });
-        note(&tx, now, "fleet", "sum.drop", &waiting.cohort, &detail).await?;
-        tx.commit().await?;
-        Ok(Some(Event::SumDropped {
-            cohort: waiting.cohort.clone(),
-            device_count: waiting.device_count,
-            device_count_min: least,
-        }))
     }
 
     /// Asks for one sum, and judges it.
-    async fn ask(&self, sum: &MaskedSum, now: Timestamp) -> Result<Vec<Event>, FleetError> {
+    async fn ask(
+        &self,
+        helper: &dyn SumHelper,
+        sum: &MaskedSum,
+        now: Timestamp,
+    ) -> Result<Asked, FleetError> {
         let reports = privacy::of_sum(&self.db, sum.id).await?;
         let baseline = self.baseline(&self.db, sum.model).await?;
         let (Some(task), Some(baseline)) = (read_task(&sum.task), baseline) else {
-            return self
-                .drop_sum(sum, "its task or its model is not known", now)
-                .await;
+            self.drop_sum(sum, "its task or its model is not known", now)
+                .await?;
+            return Ok(Asked::Told(Vec::new()));
         };
         let value_count = value_count(&baseline);
         let request = SumRequest {
@@ -341,46 +449,38 @@ impl Fleet {
                 .map(|report| (report.device, report.seq))
                 .collect(),
         };
-        let answer = match &self.helper {
-            Some(helper) => helper.sum(&request).await,
-            None => Err(NoSum::Down("none is configured".to_owned())),
-        };
-        match answer {
-            Ok(masks) if masks.len() == value_count => {
-                self.judge_sum(sum, &task, &reports, &masks, &baseline, now)
-                    .await
-            }
+        let masks = match helper.sum(&request).await {
+            Ok(masks) if masks.len() == value_count => masks,
             Ok(masks) => {
                 let why = format!("it gave {} numbers for {value_count}", masks.len());
-                self.wait_for_sum(sum, &NoSum::Down(why), now).await
+                return Ok(Asked::Silent(NoSum::Down(why).to_string()));
             }
-            Err(NoSum::Denied(why)) => self.drop_sum(sum, &why, now).await,
-            Err(down) => self.wait_for_sum(sum, &down, now).await,
-        }
+            Err(NoSum::Denied(why)) => {
+                self.drop_sum(sum, &why, now).await?;
+                return Ok(Asked::Told(Vec::new()));
+            }
+            Err(down) => return Ok(Asked::Silent(down.to_string())),
+        };
+        let told = self.judge_sum(sum, &task, &reports, &masks, &baseline, now);
+        Ok(Asked::Told(told.await?))
     }
 
-    async fn wait_for_sum(
-        &self,
-        sum: &MaskedSum,
-        why: &NoSum,
-        _now: Timestamp,
-    ) -> Result<Vec<Event>, FleetError> {
-        let problem = why.to_string();
-        if sum.problem != problem {
-            tracing::warn!(cohort = sum.cohort, devices = sum.device_count, %problem, "a masked sum waits");
-            let tx = self.db.begin("note why a sum waits").await?;
-            privacy::put_problem(&tx, sum.id, &problem).await?;
-            tx.commit().await?;
+    /// Notes why sums have no answer yet, where that is not known of them.
+    async fn note_wait(&self, sums: &[MaskedSum], problem: &str) -> Result<(), FleetError> {
+        let news: Vec<&MaskedSum> = sums.iter().filter(|sum| sum.problem != problem).collect();
+        if news.is_empty() {
+            return Ok(());
         }
-        Ok(Vec::new())
+        tracing::warn!(sums = news.len(), %problem, "masked sums wait");
+        let tx = self.db.begin("note why sums wait").await?;
+        for sum in news {
+            privacy::put_problem(&tx, sum.id, problem).await?;
+        }
+        tx.commit().await?;
+        Ok(())
     }
 
-    async fn drop_sum(
-        &self,
-        sum: &MaskedSum,
-        why: &str,
-        now: Timestamp,
-    ) -> Result<Vec<Event>, FleetError> {
+    async fn drop_sum(&self, sum: &MaskedSum, why: &str, now: Timestamp) -> Result<(), FleetError> {
         tracing::warn!(cohort = sum.cohort, why, "a masked sum is dropped");
         let tx = self.db.begin_audited("drop a masked sum").await?;
         privacy::end_sum(&tx, sum.id).await?;
@@ -388,7 +488,7 @@ impl Fleet {
             json!({ "why": why, "devices": sum.device_count, "model_id": sum.model.to_string() });
         note(&tx, now, "fleet", "sum.drop", &sum.cohort, &detail).await?;
         tx.commit().await?;
-        Ok(Vec::new())
+        Ok(())
     }
 
     /// Takes the masks from the sum, and holds the cohort's mean deviation against its own past.
@@ -402,9 +502,9 @@ impl Fleet {
         now: Timestamp,
     ) -> Result<Vec<Event>, FleetError> {
         let Some(mean) = unmasked_mean(task, reports, masks) else {
-            return self
-                .drop_sum(sum, "its task is too coarse for its numbers", now)
-                .await;
+            self.drop_sum(sum, "its task is too coarse for its numbers", now)
+                .await?;
+            return Ok(Vec::new());
         };
         let tx = self.db.begin_audited("judge a masked sum").await?;
         if !privacy::end_sum(&tx, sum.id).await? {

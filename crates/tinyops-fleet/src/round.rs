@@ -139,8 +139,7 @@ impl Fleet {
         &self,
         tx: &Tx,
         observations: &[Observation<'_>],
-        _now: Timestamp,
-    ) -> Result<Vec<Event>, FleetError> {
+    ) -> Result<(), FleetError> {
         let mut open: Option<Vec<Round>> = None;
         for observation in observations {
             let Frame::Statistics(part) = observation.frame else {
@@ -154,7 +153,7 @@ impl Fleet {
                 take_part(tx, round, observation, &part).await?;
             }
         }
-        Ok(Vec::new())
+        Ok(())
     }
 
     pub(crate) async fn turn_rounds(&self, now: Timestamp) -> Result<Vec<Event>, FleetError> {

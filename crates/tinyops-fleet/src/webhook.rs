@@ -10,14 +10,10 @@ use tinyops_store::alert::Alert;
 use tinyops_store::webhook::{self, Delivery, DeliveryState, Webhook};
 use tinyops_store::{Json, StoreError, Timestamp, Tx};
 
-use crate::again::again;
+use crate::again::{again, retry_ms};
 use crate::enrol::{Entropy, check_name, hex, note};
 use crate::{Fleet, FleetError};
 
-/// A delivery that fails is tried again after this long, then after twice as long, and so on.
-const RETRY_MS: i64 = 10_000;
-/// At most so long lies between two attempts.
-const RETRY_MAX_MS: i64 = 3_600_000;
 /// After this long it is given up.
 const GIVE_UP_MS: i64 = 3 * 24 * 3_600_000;
 /// What is over stays in the log for so long.
@@ -100,12 +96,6 @@ pub fn signature(secret: &str, at: Timestamp, body: &str) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("any key");
     mac.update(format!("{seconds}.{body}").as_bytes());
     format!("t={seconds},v1={}", hex(&mac.finalize().into_bytes()))
-}
-
-/// How long after its `attempts`-th attempt a delivery is tried again, in milliseconds.
-fn retry_ms(attempts: u32) -> i64 {
-    let doublings = attempts.saturating_sub(1).min(20);
-    (RETRY_MS << doublings).min(RETRY_MAX_MS)
 }
 
 /// An alert as the outside is told of it.
@@ -352,11 +342,5 @@ mod tests {
             signature("secret", Timestamp(1_700_000_000_999), "{}"),
             "t=1700000000,v1=b8569b78799ff9e3cbff0fc2d63a33a2b57f3282abd07c37ae5e8e7d79a5f163"
         );
-    }
-
-    #[test]
-    fn attempts_come_at_longer_and_longer_intervals() {
-        let waits: Vec<i64> = [1, 2, 3, 9, 10, 1000].map(|n| retry_ms(n) / 1000).to_vec();
-        assert_eq!(waits, [10, 20, 40, 2560, 3600, 3600]);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tinyops_fleet::helper::{Denied, Helper, SumRequest, mask_key};
 use tinyops_fleet::masked::{Answer, NoSum, PrivacyPolicy, SumHelper};
@@ -21,10 +21,12 @@ use crate::world::{DAY, HOUR, Shift, World};
 struct Away {
     helper: Helper,
     is_away: AtomicBool,
+    asked_count: AtomicUsize,
 }
 
 impl SumHelper for Away {
     fn sum<'a>(&'a self, request: &'a SumRequest) -> Answer<'a> {
+        self.asked_count.fetch_add(1, Ordering::Relaxed);
         if self.is_away.load(Ordering::Relaxed) {
             return Box::pin(std::future::ready(Err(NoSum::Down("no route".to_owned()))));
         }
@@ -53,6 +55,7 @@ impl Hall {
         let helper = Arc::new(Away {
             helper: Helper::open(folder.path(), &[5; 32], 0).unwrap(),
             is_away: AtomicBool::new(false),
+            asked_count: AtomicUsize::new(0),
         });
         world.fleet = world.fleet.clone().with_helper(Some(helper.clone()));
         let capsule = world.release().await;
@@ -232,10 +235,19 @@ async fn while_the_helper_is_away_reports_wait_and_none_is_lost() {
     }
     let open = privacy::open_sums(&hall.world.fleet.db).await.unwrap();
     assert_eq!(open.len(), 4);
-    assert!(open[0].problem.contains("no route"), "{open:?}");
+    assert!(
+        open.iter().all(|sum| sum.problem.contains("no route")),
+        "{open:?}"
+    );
+    // One that is silent is asked for one sum a turn, and then left alone for a while.
+    let asked = || hall.helper.asked_count.load(Ordering::Relaxed);
+    assert_eq!(asked(), 4);
     hall.helper.is_away.store(false, Ordering::Relaxed);
     let events = hall.world.fleet.turn(hall.world.now).await.unwrap();
-    assert_eq!(judged(&events), [22; 4]);
+    assert_eq!((judged(&events), asked()), (vec![], 4));
+    hall.world.now = hall.world.now.plus_ms(HOUR);
+    let events = hall.world.fleet.turn(hall.world.now).await.unwrap();
+    assert_eq!((judged(&events), asked()), (vec![22; 4], 8));
     // The fifth day's reports are alone, and are closed by time.
     hall.world.now = hall.world.now.plus_ms(DAY + HOUR);
     let events = hall.world.fleet.turn(hall.world.now).await.unwrap();
@@ -246,6 +258,33 @@ async fn while_the_helper_is_away_reports_wait_and_none_is_lost() {
             .unwrap()
             .is_empty()
     );
+}
+
+#[tokio::test]
+async fn without_a_helper_sums_wait_and_say_so() {
+    let mut hall = Hall::new(20, 0.0).await;
+    hall.world.fleet = hall.world.fleet.clone().with_helper(None);
+    for _ in 0..3 {
+        assert!(judged(&hall.day(0.0).await).is_empty());
+    }
+    let open = privacy::open_sums(&hall.world.fleet.db).await.unwrap();
+    let problems: Vec<&str> = open.iter().map(|sum| sum.problem.as_str()).collect();
+    assert_eq!(problems, ["no helper is configured"; 2]);
+}
+
+#[tokio::test]
+async fn two_servers_over_one_store_close_a_sum_once() {
+    let mut hall = Hall::new(22, 0.0).await;
+    let fleet = hall.world.fleet.clone().with_helper(None);
+    let reports: Vec<Vec<u8>> = (0..22).map(|index| hall.report(index, 0.0)).collect();
+    hall.world.send(&reports).await;
+    let due = hall.world.now.plus_ms(DAY);
+    // Both see what waits before either closes it.
+    let (first, second) = tokio::join!(fleet.turn(due), fleet.turn(due));
+    assert_eq!((first.unwrap(), second.unwrap()), (vec![], vec![]));
+    let open = privacy::open_sums(&fleet.db).await.unwrap();
+    let counts: Vec<u32> = open.iter().map(|sum| sum.device_count).collect();
+    assert_eq!(counts, [22]);
 }
 
 #[tokio::test]
