@@ -210,9 +210,11 @@ impl State {
 
     /// The phase goes on: judged, ended, and told to those that are still to score.
     pub(super) fn tick_shadow(&mut self, shadow: &Shadow, now: Timestamp) -> Vec<Action> {
-        let end = self.shadow_end(shadow, now);
-        self.progress.shadow = Some(self.shadow_tally());
-        if let Some(reason) = self.judge_shadow(shadow, end.is_some(), now) {
+        let tally = self.shadow_tally();
+        let end = self.shadow_end(shadow, &tally, now);
+        let reason = self.judge_shadow(shadow, &tally, end.is_some(), now);
+        self.progress.shadow = Some(tally);
+        if let Some(reason) = reason {
             return self.halt(reason, now);
         }
         match end {
@@ -226,8 +228,12 @@ impl State {
     }
 
     /// Whether the phase is over: well, or not; `None` while it goes on.
-    fn shadow_end(&self, shadow: &Shadow, now: Timestamp) -> Option<Result<Json, Json>> {
-        let tally = self.shadow_tally();
+    fn shadow_end(
+        &self,
+        shadow: &Shadow,
+        tally: &Tally,
+        now: Timestamp,
+    ) -> Option<Result<Json, Json>> {
         let well = |why: &str| {
             let agreement = tally.agreement.map(|share| {
                 format!(
@@ -244,12 +250,11 @@ impl State {
             return Some(Ok(well(why)));
         }
         let is_late = now.0 - self.progress.wave_at_ms >= shadow.within_ms;
-        let quota: usize = self
-            .shadow_quotas(shadow)
+        let quotas = self.shadow_quotas(shadow);
+        let (quota, told) = quotas
             .values()
-            .map(|(quota, _)| quota)
-            .sum();
-        let is_everyone = tally.told as usize >= quota && tally.done + tally.failed >= tally.told;
+            .fold((0, 0), |sum, (quota, told)| (sum.0 + quota, sum.1 + told));
+        let is_everyone = told >= quota && !self.awaits_shadows();
         if !is_everyone && !is_late {
             return None;
         }
@@ -302,6 +307,16 @@ impl State {
         strata
     }
 
+    /// Whether a device that was told to score windows may still do so.
+    fn awaits_shadows(&self) -> bool {
+        self.members.values().any(|member| {
+            let is_scoring = |beside: &Beside| beside.ended.is_none();
+            member.delivery == Delivery::Shadowing
+                && !member.has_failed
+                && member.shadow.as_ref().is_some_and(is_scoring)
+        })
+    }
+
     fn tell_shadows(&mut self, shadow: &Shadow, now: Timestamp) -> Vec<Action> {
         let mut lacking: BTreeMap<String, usize> = self
             .shadow_quotas(shadow)
@@ -336,7 +351,13 @@ impl State {
     }
 
     /// Judges anew if there is anything new; answers with the reason to stop, if there is one.
-    fn judge_shadow(&mut self, shadow: &Shadow, is_end: bool, now: Timestamp) -> Option<Json> {
+    fn judge_shadow(
+        &mut self,
+        shadow: &Shadow,
+        tally: &Tally,
+        is_end: bool,
+        now: Timestamp,
+    ) -> Option<Json> {
         let mut seen = vec![0; 3];
         for member in self.members.values() {
             if let Some(beside) = &member.shadow {
@@ -349,9 +370,8 @@ impl State {
             return None;
         }
         self.progress.judged = seen;
-        let findings = self.shadow_findings(shadow, is_end, now);
-        let answered = self.shadow_tally().done;
-        self.remember(&findings, answered);
+        let findings = self.shadow_findings(shadow, tally, is_end, now);
+        self.remember(&findings, tally.done);
         self.progress.findings = findings;
         let worst = self
             .progress
@@ -360,7 +380,7 @@ impl State {
             .max_by(|a, b| a.ratio().total_cmp(&b.ratio()))
             .filter(|finding| finding.ratio() >= 1.0 - 1e-9)
             .map(Finding::reason);
-        let reason = worst.or_else(|| self.beyond_bare_limits(shadow, is_end));
+        let reason = worst.or_else(|| self.beyond_bare_limits(shadow, tally, is_end));
         reason.map(|mut reason| {
             reason["phase"] = json!("shadow");
             reason
@@ -372,13 +392,19 @@ impl State {
         all / (self.alpha() * metric.shadow_weight())
     }
 
-    fn shadow_findings(&self, shadow: &Shadow, is_end: bool, now: Timestamp) -> Vec<Finding> {
+    fn shadow_findings(
+        &self,
+        shadow: &Shadow,
+        tally: &Tally,
+        is_end: bool,
+        now: Timestamp,
+    ) -> Vec<Finding> {
         let scored = self.scored(is_end, now);
         let mut findings = Vec::new();
         for metric in &self.plan.halt_on {
             findings.extend(match metric {
                 Metric::Installs => self.shadow_installs(),
-                Metric::Accuracy => self.shadow_accuracy(),
+                Metric::Accuracy => self.shadow_accuracy(tally),
                 Metric::Agreement => self.agreement(shadow, &scored),
                 Metric::Confidence => self.shift(*metric, &scored, |beside| beside.output),
                 Metric::Labels => self.shift(*metric, &scored, |beside| beside.labels),
@@ -449,7 +475,7 @@ impl State {
         })
     }
 
-    fn shadow_accuracy(&self) -> Option<Finding> {
+    fn shadow_accuracy(&self, tally: &Tally) -> Option<Finding> {
         let mut judged: Vec<(i64, u64, Judged)> = Vec::new();
         for (device, member) in &self.members {
             if let Some(found) = member.shadow.as_ref().and_then(|beside| beside.judged) {
@@ -460,10 +486,9 @@ impl State {
             return None;
         }
         judged.sort_unstable_by_key(|(at, order, _)| (*at, *order));
-        let tally = self.shadow_tally();
         let (active, candidate) = tally.accuracy?;
         let [_, lost, won, _] = tally.pairs;
-        let (effect, interval) = self.gain().unwrap_or((candidate - active, (-1.0, 1.0)));
+        let (effect, interval) = tally.gain.unwrap_or((candidate - active, (-1.0, 1.0)));
         Some(Finding {
             metric: name(Metric::Accuracy),
             e_value: paired_evidence(judged.iter().map(|(_, _, judged)| judged.won)),
@@ -590,13 +615,11 @@ impl State {
 
     /// Bare limits for small fleets: at any time on devices that could not take it, at the end on what the others
     /// showed.
-    fn beyond_bare_limits(&self, shadow: &Shadow, is_end: bool) -> Option<Json> {
-        let tally = self.shadow_tally();
+    fn beyond_bare_limits(&self, shadow: &Shadow, tally: &Tally, is_end: bool) -> Option<Json> {
         let halts_on = |metric| self.plan.halt_on.contains(&metric);
         let share = f64::from(tally.failed) / f64::from(tally.told.max(1));
         let limit = self.plan.failure_share_max;
-        let is_answered = tally.failed + tally.done >= tally.told;
-        if share > limit && (tally.failed >= 2 || is_answered) {
+        if share > limit && (tally.failed >= 2 || !self.awaits_shadows()) {
             return Some(json!({
                 "metric": "share of devices in trouble", "effect": rounded(share), "limit": limit,
                 "devices": tally.failed, "of": tally.told,
@@ -648,14 +671,15 @@ impl State {
         paired_evidence(std::iter::repeat_n(-1.0, devices)) < self.shadow_limit(metric)
     }
 
-    /// What all devices showed together.
+    /// What all devices showed together: those that were told to score, and have left the rollout since, among them,
+    /// for what they showed stays true.
     fn shadow_tally(&self) -> Tally {
         let mut tally = Tally::default();
         let (mut agreed, mut micros) = (0, (0.0, 0_u32));
-        let members = self.members.values();
-        for member in members.filter(|member| member.delivery != Delivery::Left) {
-            tally.devices += 1;
-            tally.can += u32::from(member.can_score());
+        for member in self.members.values() {
+            let has_left = member.delivery == Delivery::Left;
+            tally.devices += u32::from(!has_left);
+            tally.can += u32::from(!has_left && member.can_score());
             let Some(beside) = &member.shadow else {
                 continue;
             };
@@ -663,7 +687,8 @@ impl State {
             tally.scoring += u32::from(beside.since.is_some());
             tally.failed += u32::from(member.has_failed);
             // One that runs it by now has it from elsewhere.
-            let is_done = beside.ended.is_some() || member.delivery != Delivery::Shadowing;
+            let is_elsewhere = !has_left && member.delivery != Delivery::Shadowing;
+            let is_done = beside.ended.is_some() || is_elsewhere;
             tally.done += u32::from(is_done && !member.has_failed);
             tally.windows += beside.windows;
             tally.unscored += beside.failed;

@@ -118,6 +118,54 @@ fn a_good_candidate_goes_on_to_the_waves() {
 }
 
 #[test]
+fn what_a_device_showed_stays_counted_when_it_leaves_and_its_place_is_taken() {
+    let mut half = plan();
+    half.shadow = Some(Shadow {
+        windows: 300,
+        share: 0.5,
+        ..Shadow::default()
+    });
+    let (mut state, _) = tick(begun(half, 40), 0);
+    let told = shadowing(&state);
+    for device in &told {
+        state = hear(state, *device, said(95, [16, 1, 2, 1]), 1);
+    }
+    let (first, second) = (told[0], told[1]);
+    state = tick(hear(state, first, said(0, [4, 16, 0, 0]), 2), 2).0;
+    let before = state.progress.shadow.clone().unwrap();
+    let findings = state.progress.findings.clone();
+    let accuracy = |findings: &[Finding]| {
+        let found = findings.iter().find(|f| f.metric == "shadow accuracy");
+        found.map(|f| (f.devices, f.candidate, f.reference))
+    };
+    for device in [first, second] {
+        state = state.step(Event::Left(DeviceId(device)), at(3)).0;
+    }
+    // Something new, so that it is judged again.
+    let third = told[2];
+    state = hear(state, third, refused(), 3);
+    let (state, actions) = tick(state, 3);
+    let after = state.progress.shadow.clone().unwrap();
+    assert_eq!(after.devices, 38);
+    assert_eq!(
+        (after.told, after.scoring, after.windows, after.pairs),
+        (before.told, before.scoring, before.windows, before.pairs)
+    );
+    assert_eq!(
+        accuracy(&state.progress.findings),
+        accuracy(&findings),
+        "the sums are of the devices that are judged"
+    );
+    // Fifteen of those that are left should score, and do not yet.
+    let told_now = actions
+        .iter()
+        .filter(|action| matches!(action, Action::Shadow { .. }))
+        .count();
+    assert!(told_now > 0, "{actions:?}");
+    assert!(state.is_shadowing());
+}
+
+#[test]
 fn a_candidate_that_errs_goes_no_further() {
     let (state, actions, hours) = run(plan(), 80, |_| vec![said(85, [10, 8, 1, 1])]);
     let reason = reason(&actions);
