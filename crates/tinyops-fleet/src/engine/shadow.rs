@@ -290,12 +290,13 @@ impl State {
         }
     }
 
-    /// Of each stratum, how many should score with the candidate, and how many do or did.
+    /// Of each stratum, how many should score with the candidate, and how many do or did. Those that have it from
+    /// elsewhere cannot any more.
     fn shadow_quotas(&self, shadow: &Shadow) -> BTreeMap<&str, (usize, usize)> {
         let mut strata: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
         for member in self.members.values() {
-            if member.delivery != Delivery::Left && (member.can_score() || member.shadow.is_some())
-            {
+            let is_told = member.shadow.is_some() && member.delivery != Delivery::Left;
+            if is_told || member.may_be_told_to_score() {
                 let (able, told) = strata.entry(&member.stratum).or_default();
                 *able += 1;
                 *told += usize::from(member.shadow.is_some());
@@ -323,13 +324,10 @@ impl State {
             .into_iter()
             .map(|(stratum, (quota, told))| (stratum.to_owned(), quota.saturating_sub(told)))
             .collect();
-        let is_next = |member: &Member| {
-            member.delivery == Delivery::Control && member.shadow.is_none() && member.can_score()
-        };
         let mut next: Vec<(u64, DeviceId)> = self
             .members
             .iter()
-            .filter(|(_, member)| is_next(member))
+            .filter(|(_, member)| member.may_be_told_to_score())
             .map(|(device, _)| (self.order(*device), *device))
             .collect();
         next.sort_unstable();
@@ -713,6 +711,11 @@ impl State {
 }
 
 impl Member {
+    /// Whether its device can be told yet to score windows with the candidate.
+    fn may_be_told_to_score(&self) -> bool {
+        self.delivery == Delivery::Control && self.shadow.is_none() && self.can_score()
+    }
+
     /// Whether its device can score windows with a candidate beside what it runs.
     pub(super) fn can_score(&self) -> bool {
         let runs = self.before.filter(|before| *before != ModelId(0));

@@ -166,6 +166,19 @@ fn what_a_device_showed_stays_counted_when_it_leaves_and_its_place_is_taken() {
 }
 
 #[test]
+fn the_phase_ends_where_those_that_are_left_have_the_candidate_from_elsewhere() {
+    let mut state = hear(begun(plan(), 8), 0, Word::Confirmed, 0);
+    state = tick(state, 0).0;
+    state = hear(state, 7, reported(NEW, 0.0), 0);
+    for device in [3, 6, 2, 4] {
+        state = state.step(Event::Left(DeviceId(device)), at(0)).0;
+    }
+    assert!(state.is_shadowing());
+    state = tick(state, 1).0;
+    assert!(!state.is_shadowing(), "{:?}", state.progress);
+}
+
+#[test]
 fn a_candidate_that_errs_goes_no_further() {
     let (state, actions, hours) = run(plan(), 80, |_| vec![said(85, [10, 8, 1, 1])]);
     let reason = reason(&actions);
