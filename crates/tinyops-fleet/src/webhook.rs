@@ -139,6 +139,14 @@ pub(crate) async fn owe(
     Ok(())
 }
 
+/// What becomes of a delivery that is not taken.
+fn state_of_failed(delivery: &Delivery, now: Timestamp) -> DeliveryState {
+    match now.ms_since(delivery.created_at) >= GIVE_UP_MS {
+        true => DeliveryState::Abandoned,
+        false => DeliveryState::Waiting,
+    }
+}
+
 impl Fleet {
     /// Adds a webhook; its secret is made here, and told this once.
     ///
@@ -247,15 +255,22 @@ impl Fleet {
             let webhooks = webhook::list(&tx).await?;
             let mut taken = Vec::new();
             for mut delivery in due {
-                let Some(hook) = webhooks.iter().find(|hook| hook.name == delivery.webhook) else {
-                    continue;
-                };
                 let before = delivery.attempt_count;
-                delivery.attempt_count += 1;
-                delivery.next_at = now.plus_ms(retry_ms(delivery.attempt_count));
                 delivery.changed_at = now;
-                webhook::put(&tx, &delivery, before).await?;
-                taken.push((hook.clone(), delivery));
+                match webhooks.iter().find(|hook| hook.name == delivery.webhook) {
+                    Some(hook) => {
+                        delivery.attempt_count += 1;
+                        delivery.next_at = now.plus_ms(retry_ms(delivery.attempt_count));
+                        webhook::put(&tx, &delivery, before).await?;
+                        taken.push((hook.clone(), delivery));
+                    }
+                    // It was owed while the webhook was being removed.
+                    None => {
+                        delivery.state = DeliveryState::Abandoned;
+                        "the webhook was removed".clone_into(&mut delivery.answer);
+                        webhook::put(&tx, &delivery, before).await?;
+                    }
+                }
             }
             webhook::forget(&tx, now.plus_ms(-KEEP_MS)).await?;
             tx.commit().await?;
@@ -270,22 +285,48 @@ impl Fleet {
         answer: Result<u16, String>,
         now: Timestamp,
     ) -> Result<Delivery, FleetError> {
-        let is_taken = matches!(answer, Ok(200..=299));
-        let is_old = now.0 - delivery.created_at.0 >= GIVE_UP_MS;
-        delivery.state = match (is_taken, is_old) {
-            (true, _) => DeliveryState::Delivered,
-            (false, true) => DeliveryState::Abandoned,
-            (false, false) => DeliveryState::Waiting,
+        delivery.state = match answer {
+            Ok(200..=299) => DeliveryState::Delivered,
+            _ => state_of_failed(&delivery, now),
         };
         delivery.answer = match answer {
             Ok(status) => status.to_string(),
             Err(why) => why.chars().take(ANSWER_MAX).collect(),
         };
+        let attempts_before = delivery.attempt_count;
+        self.put_delivery(delivery, attempts_before, now).await
+    }
+
+    /// Puts back a delivery that was taken and not tried, since one before it failed: that was no attempt, and it comes
+    /// behind the failed one again.
+    pub async fn put_back(
+        &self,
+        mut delivery: Delivery,
+        failed: &Delivery,
+        now: Timestamp,
+    ) -> Result<Delivery, FleetError> {
+        delivery.state = state_of_failed(&delivery, now);
+        "not tried: the one before it failed".clone_into(&mut delivery.answer);
+        let attempts_before = delivery.attempt_count;
+        delivery.attempt_count = attempts_before.saturating_sub(1);
+        delivery.next_at = failed.next_at;
+        self.put_delivery(delivery, attempts_before, now).await
+    }
+
+    async fn put_delivery(
+        &self,
+        mut delivery: Delivery,
+        attempts_before: u32,
+        now: Timestamp,
+    ) -> Result<Delivery, FleetError> {
         delivery.changed_at = now;
         again!({
             let tx = self.db.begin("note a webhook delivery").await?;
-            webhook::put(&tx, &delivery, delivery.attempt_count).await?;
-            tx.commit().await?;
+            // It is forgotten with its webhook, while it is under way too.
+            if webhook::delivery(&tx, delivery.id).await?.is_some() {
+                webhook::put(&tx, &delivery, attempts_before).await?;
+                tx.commit().await?;
+            }
             Ok(delivery.clone())
         })
     }

@@ -66,17 +66,19 @@ pub(crate) async fn turn(app: &App) -> Result<(), FleetError> {
 }
 
 async fn serve(app: App, due: Vec<(Webhook, Delivery)>) -> Result<(), FleetError> {
-    let mut is_down = false;
+    let mut failed: Option<Delivery> = None;
     for (hook, delivery) in due {
-        let answer = match is_down {
-            true => Err("not tried: the one before it failed".to_owned()),
-            false => post(&hook, &delivery, app.now()).await,
+        let noted = match &failed {
+            Some(failed) => app.fleet().put_back(delivery, failed, app.now()).await?,
+            None => {
+                let answer = post(&hook, &delivery, app.now()).await;
+                let is_down = answer.is_err();
+                let noted = app.fleet().note_delivery(delivery, answer, app.now());
+                let noted = noted.await?;
+                failed = is_down.then(|| noted.clone());
+                noted
+            }
         };
-        is_down |= answer.is_err();
-        let noted = app
-            .fleet()
-            .note_delivery(delivery, answer, app.now())
-            .await?;
         let (id, event, answer) = (noted.id, &noted.event, &noted.answer);
         match noted.state {
             DeliveryState::Delivered => info!(webhook = hook.name, %id, event, "delivered"),

@@ -233,6 +233,89 @@ async fn what_is_no_receiver_is_noted_and_given_up_in_the_end() {
 }
 
 #[tokio::test]
+async fn what_waits_behind_a_delivery_that_failed_was_not_tried() {
+    let folder = tempfile::tempdir().unwrap();
+    let now = Arc::new(AtomicI64::new(START));
+    let app = app(folder.path(), &now).await;
+    let fleet = app.fleet();
+    let receiver = Receiver::listen().await;
+    receiver.answer_with("+OK POP3 ready\r\n");
+    let url = receiver.url.as_str();
+    fleet
+        .add_webhook("pager", url, "", Entropy([3; 40]), "test", app.now())
+        .await
+        .unwrap();
+    for _ in 0..3 {
+        fleet
+            .test_webhook("pager", "test", app.now())
+            .await
+            .unwrap();
+    }
+    turn(&app).await.unwrap();
+    let counts = |log: &[Delivery]| -> Vec<(u32, i64)> {
+        let of = |delivery: &Delivery| (delivery.attempt_count, delivery.next_at.0 - START);
+        log.iter().rev().map(of).collect()
+    };
+    let log = webhook::deliveries(app.db(), 10).await.unwrap();
+    assert_eq!(counts(&log), [(1, 10_000), (0, 10_000), (0, 10_000)]);
+    assert_eq!(receiver.taken().len(), 1);
+    receiver.answer_with("HTTP/1.1 200 OK\r\n\r\n");
+    now.fetch_add(10_000, Ordering::Relaxed);
+    turn(&app).await.unwrap();
+    let order: Vec<String> = receiver
+        .taken()
+        .iter()
+        .filter_map(|request| header(request, "TinyOps-Delivery").map(str::to_owned))
+        .collect();
+    let mut sorted = order.clone();
+    sorted.sort();
+    assert_eq!((order.len(), &order), (3, &sorted));
+    let log = webhook::deliveries(app.db(), 10).await.unwrap();
+    let attempts: Vec<u32> = counts(&log).iter().map(|(attempts, _)| *attempts).collect();
+    assert_eq!(attempts, [2, 1, 1]);
+}
+
+#[tokio::test]
+async fn what_a_removed_webhook_was_owed_is_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let now = Arc::new(AtomicI64::new(START));
+    let app = app(folder.path(), &now).await;
+    let fleet = app.fleet();
+    let url = "http://127.0.0.1:1/";
+    fleet
+        .add_webhook("pager", url, "", Entropy([3; 40]), "test", app.now())
+        .await
+        .unwrap();
+    fleet
+        .test_webhook("pager", "test", app.now())
+        .await
+        .unwrap();
+    // One is under way as the webhook is removed; another is owed by who still saw it.
+    let (_, under_way) = fleet.due_deliveries(app.now(), 10).await.unwrap().remove(0);
+    fleet
+        .remove_webhook("pager", "test", app.now())
+        .await
+        .unwrap();
+    let tx = app.db().begin("test").await.unwrap();
+    webhook::owe(&tx, "pager", "alert.raise", "{}", app.now())
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    let refused = Err("connection refused".to_owned());
+    fleet
+        .note_delivery(under_way, refused, app.now())
+        .await
+        .unwrap();
+    turn(&app).await.unwrap();
+    let log = webhook::deliveries(app.db(), 10).await.unwrap();
+    let states: Vec<_> = log.iter().map(|d| (d.state, d.attempt_count)).collect();
+    assert_eq!(states, [(DeliveryState::Abandoned, 0)]);
+    now.fetch_add(31 * 24 * 3_600_000, Ordering::Relaxed);
+    let later = fleet.due_deliveries(app.now(), 10).await.unwrap();
+    assert_eq!(later, []);
+}
+
+#[tokio::test]
 async fn a_receiver_behind_tls_is_believed_if_its_authority_is() {
     let folder = tempfile::tempdir().unwrap();
     let now = Arc::new(AtomicI64::new(START));
