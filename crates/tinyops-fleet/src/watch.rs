@@ -10,7 +10,7 @@ use tinyops_store::alert::{AlertKind, NewAlert};
 use tinyops_store::drift::{DriftPoint, DriftState, Scope};
 use tinyops_store::{DeviceId, Json, ModelId, Timestamp, Tx, alert, capsule, drift, model};
 use tinyops_wire::Frame;
-use tinyops_wire::frame::{Alarm, Flags};
+use tinyops_wire::frame::Flags;
 
 use crate::detector::{Judgement, Layout, Memory, Point, Pool, Signal};
 use crate::diagnosis::{Advice, Symptoms, diagnose};
@@ -97,10 +97,17 @@ impl Fleet {
                         Point::of(&summary).restandardized(flags.has(Flags::RESTANDARDIZED));
                     desk.judge(observation, &point, not_finite, &baseline, self, now)
                 }
-                Frame::Alarm(alarm) => desk.hear_alarm(observation, alarm),
+                Frame::Alarm(alarm) => {
+                    let not_finite = alarm.flags.has(Flags::NOT_FINITE);
+                    // One that comes in a report's place is of all readings of its time, and else of those so far.
+                    match not_finite || alarm.flags.privacy_class() > 0 {
+                        true => desk.hear_not_finite(observation, not_finite, self),
+                        false => Vec::new(),
+                    }
+                }
                 Frame::MaskedReport(report) => {
-                    let flags = report.flags;
-                    desk.hear_alarm(observation, Alarm { flags, moved: None })
+                    let not_finite = report.flags.has(Flags::NOT_FINITE);
+                    desk.hear_not_finite(observation, not_finite, self)
                 }
                 _ => Vec::new(),
             };
@@ -277,8 +284,8 @@ struct Desk {
     /// By the name of the cohort.
     pools: HashMap<(Arc<str>, ModelId), Record<Pool>>,
     points: Vec<DriftPoint>,
-    /// Devices whose memory of this model is new: what stands of other models is over.
-    newcomers: HashSet<(DeviceId, ModelId)>,
+    /// Devices without a memory of this model: what stands of other models is over.
+    newcomers: Vec<(Scope, ModelId)>,
 }
 
 struct Record<T> {
@@ -314,7 +321,7 @@ impl Desk {
             memories: HashMap::new(),
             pools: HashMap::new(),
             points: Vec::new(),
-            newcomers: HashSet::new(),
+            newcomers: Vec::new(),
         };
         let mut strangers = HashSet::new();
         let (mut devices, mut cohorts) = (HashSet::new(), HashSet::new());
@@ -343,9 +350,12 @@ impl Desk {
         let wanted: Vec<_> = of_devices.chain(cohorts.iter().map(of_cohort)).collect();
         let mut states = drift::get_many(tx, &wanted).await?.into_iter();
         for ((device, model), state) in devices.into_iter().zip(states.by_ref()) {
-            let record = Record::of(state, Memory::decode, Memory::new);
-            if record.memory.report_count() == 0 {
-                desk.newcomers.insert((device, model));
+            let is_new = state.is_none();
+            let mut record = Record::of(state, Memory::decode, Memory::new);
+            if is_new {
+                // It has one from now on, whether its reports are judged or only added up.
+                record.touched = true;
+                desk.newcomers.push((Scope::Device(device), model));
             }
             desk.memories.insert((device, model), record);
         }
@@ -384,7 +394,7 @@ impl Desk {
             return wishes;
         }
         if let Some(judgement) = pool.memory.close_before(device.0, policy) {
-            let was = pool.settle(judgement.score, policy.calm_score);
+            let was = pool.settle(judgement.score, false, policy.calm_score);
             let scope = cohort_scope(&observation.cohort, model);
             self.points.push(DriftPoint {
                 scope: scope.clone(),
@@ -407,54 +417,49 @@ impl Desk {
         let judgement = record
             .memory
             .push(device.0, point, &mut pool.memory, policy);
-        if let Some(judgement) = judgement {
-            let was = record.settle(judgement.score, policy.calm_score);
-            if judgement.score >= 1.0 {
-                let mut symptoms = symptoms_of(&judgement, ln_sds(point));
-                symptoms.not_finite = not_finite;
-                wishes.push(Wish {
-                    scope: Scope::Device(device),
-                    symptoms,
-                    score: judgement.score,
-                    begins: !was,
-                });
-            }
-        }
-        if not_finite && !record.alarmed {
-            record.alarmed = true;
-            let symptoms = Symptoms {
-                not_finite,
-                ..Symptoms::default()
+        let score = judgement.as_ref().map_or(record.score, |found| found.score);
+        let was = record.settle(score, not_finite, policy.calm_score);
+        let drifted = judgement.filter(|judgement| judgement.score >= 1.0);
+        if drifted.is_some() || not_finite {
+            let mut symptoms = match &drifted {
+                Some(judgement) => symptoms_of(judgement, ln_sds(point)),
+                None => Symptoms::default(),
             };
+            symptoms.not_finite = not_finite;
             wishes.push(Wish {
                 scope: Scope::Device(device),
                 symptoms,
-                score: record.score,
-                begins: true,
+                score,
+                begins: !was,
             });
         }
         wishes
     }
 
-    /// An alarm of the device itself: a reading that is no number raises an alert at once.
+    /// What a device says itself, outside of a report that is judged: a reading that is no number raises an alert at
+    /// once, and the alarm falls with a report of readings that are.
     ///
     /// That the output moved does not. The device's sum of deviations takes windows for independent and normal;
     /// a machine that stays in one condition for hours gives neither, and the sum crosses its threshold on stable
     /// devices too. Its flag is in the next report, which is judged like any other, within the stated chance of
     /// a false alarm.
-    fn hear_alarm(&mut self, observation: &Observation<'_>, alarm: Alarm) -> Vec<Wish> {
+    fn hear_not_finite(
+        &mut self,
+        observation: &Observation<'_>,
+        not_finite: bool,
+        fleet: &Fleet,
+    ) -> Vec<Wish> {
         let Some(record) = self
             .memories
             .get_mut(&(observation.device, observation.model))
         else {
             return Vec::new();
         };
-        let not_finite = alarm.flags.has(Flags::NOT_FINITE);
-        if record.alarmed || !not_finite {
+        let was = record.settle(record.score, not_finite, fleet.policy.drift.calm_score);
+        record.touched |= was != record.alarmed;
+        if !not_finite {
             return Vec::new();
         }
-        record.alarmed = true;
-        record.touched = true;
         let symptoms = Symptoms {
             not_finite,
             ..Symptoms::default()
@@ -463,15 +468,14 @@ impl Desk {
             scope: Scope::Device(observation.device),
             symptoms,
             score: record.score,
-            begins: true,
+            begins: !was,
         }]
     }
 
     async fn write(self, tx: &Tx, now: Timestamp) -> Result<(), FleetError> {
-        for (device, model) in &self.newcomers {
-            let scope = Scope::Device(*device);
-            drift::forget_others(tx, &scope, *model).await?;
-            for resolved in alert::resolve_others(tx, &scope, *model, "fleet", now).await? {
+        if !self.newcomers.is_empty() {
+            drift::forget_others(tx, &self.newcomers).await?;
+            for resolved in alert::resolve_others(tx, &self.newcomers, "fleet", now).await? {
                 alerts::tell(tx, "alert.resolve", &resolved, now).await?;
             }
         }
@@ -507,11 +511,12 @@ impl<T> Record<T> {
         }
     }
 
-    /// Takes a new score; answers whether the alarm stood before. It falls again only well below the threshold.
-    fn settle(&mut self, score: f64, calm: f64) -> bool {
+    /// Takes a new score, and whether a reading was no number; answers whether the alarm stood before. It falls again
+    /// only well below the threshold, whatever raised it.
+    fn settle(&mut self, score: f64, not_finite: bool, calm: f64) -> bool {
         let was = self.alarmed;
         self.score = score;
-        self.alarmed = score >= 1.0 || was && score >= calm;
+        self.alarmed = not_finite || score >= 1.0 || was && score >= calm;
         was
     }
 

@@ -142,11 +142,10 @@ pub async fn put(tx: &Tx, alert: &mut Alert) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Resolves what stands of a scope about other models than the one it runs now; what that was.
+/// Resolves what stands of scopes about other models than the ones they run now; what that was.
 pub async fn resolve_others(
     tx: &Tx,
-    scope: &Scope,
-    model: ModelId,
+    running: &[(Scope, ModelId)],
     actor: &str,
     now: Timestamp,
 ) -> Result<Vec<Alert>, StoreError> {
@@ -155,8 +154,10 @@ pub async fn resolve_others(
         columns!(),
         " FROM alerts WHERE scope = $1 AND model_id <> $2 AND state <> 'resolved' ORDER BY id"
     );
-    let rows = tx.query(sql, values![scope.key(), model]).await?;
-    let mut resolved: Vec<Alert> = rows.into_iter().map(read).collect::<Result<_, _>>()?;
+    let row = |(scope, model): &(Scope, ModelId)| values![scope.key(), *model];
+    let answers = tx.query_many(sql, running.iter().map(row).collect());
+    let rows = answers.await?.into_iter().flatten();
+    let mut resolved: Vec<Alert> = rows.map(read).collect::<Result<_, _>>()?;
     for alert in &mut resolved {
         alert.state = AlertState::Resolved;
         actor.clone_into(&mut alert.actor);

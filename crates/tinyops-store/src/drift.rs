@@ -159,11 +159,12 @@ pub async fn of_cohorts(on: &impl Read) -> Result<Vec<DriftState>, StoreError> {
     on.query(sql, vec![]).await?.into_iter().map(read).collect()
 }
 
-/// Forgets what a scope remembers of all models but one.
-pub async fn forget_others(tx: &Tx, scope: &Scope, model: ModelId) -> Result<(), StoreError> {
-    tx.execute(
+/// Forgets what scopes remember of all models but one each.
+pub async fn forget_others(tx: &Tx, kept: &[(Scope, ModelId)]) -> Result<(), StoreError> {
+    let row = |(scope, model): &(Scope, ModelId)| values![scope.key(), *model];
+    tx.execute_many(
         "DELETE FROM drift_states WHERE scope = $1 AND model_id <> $2",
-        values![scope.key(), model],
+        kept.iter().map(row).collect(),
     )
     .await?;
     Ok(())

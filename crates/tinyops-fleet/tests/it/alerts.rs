@@ -163,6 +163,30 @@ async fn what_one_device_alone_says_of_its_labels_is_no_drift_of_its_cohort() {
     assert_eq!(alert.kind, AlertKind::ConceptDrift);
 }
 
+#[tokio::test]
+async fn a_sensor_at_fault_is_said_once_while_it_lasts_and_again_when_it_comes_again() {
+    let mut world = watched_world().await;
+    let broken = Shift {
+        not_finite: true,
+        ..Shift::default()
+    };
+    let mut raised = Vec::new();
+    for shift in [broken, broken, Shift::default(), broken] {
+        let report = world.devices[1].report(shift);
+        let (_, events) = world.send(&[report]).await;
+        for event in &events {
+            let Event::AlertRaised(alert) = event else {
+                panic!("{event:?}");
+            };
+            assert_eq!(alert.advice, "sensor-fault");
+            let resolved = world.fleet.resolve(alert.id, "seen", "ana", world.now);
+            resolved.await.unwrap();
+        }
+        raised.push(events.len());
+    }
+    assert_eq!(raised, [1, 0, 0, 1]);
+}
+
 /// What a fleet remembers of its devices' drift.
 async fn memories(world: &World) -> Vec<(Scope, Vec<u8>)> {
     let states = drift::list(&world.fleet.db, 100).await.unwrap();

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tinyops_fleet::helper::{Denied, Helper, SumRequest, mask_key};
 use tinyops_fleet::masked::{Answer, NoSum, PrivacyPolicy, SumHelper};
 use tinyops_fleet::{Event, Policy, Refusal, Uplink};
+use tinyops_store::drift::{self, Scope};
 use tinyops_store::{DeviceId, ModelId, privacy};
 use tinyops_wire::envelope::Direction;
 use tinyops_wire::frame::{Alarm, Features, Flags, Frame, Hello, Trust};
@@ -105,6 +106,10 @@ impl Hall {
 
     /// A day's report of a device whose first channel has moved.
     fn report(&mut self, index: usize, shift: f64) -> Vec<u8> {
+        self.report_with(index, shift, Flags::default())
+    }
+
+    fn report_with(&mut self, index: usize, shift: f64, flags: Flags) -> Vec<u8> {
         let task = self.tasks[index].expect("it was told");
         let device = &mut self.world.devices[index];
         let values: Vec<f64> = (0..8)
@@ -117,7 +122,7 @@ impl Hall {
             .masks(&task, device.sequence + 1);
         let values = quantize(&task, values.into_iter()).unwrap();
         let mut out = [0; 64];
-        let flags = Flags::default().with_privacy_class(3);
+        let flags = flags.with_privacy_class(3);
         let len = MaskedReport::encode(&task, flags, values, masks, &mut out).unwrap();
         device.seal(&out[..len])
     }
@@ -196,6 +201,45 @@ async fn a_fleet_that_moves_is_seen_in_sums_alone() {
         ("monitoring", 0)
     );
     assert_eq!(paid[0].budget_class, 3);
+}
+
+#[tokio::test]
+async fn a_sensor_at_fault_is_said_under_masks_too_and_falls_with_a_sound_report() {
+    let mut hall = Hall::new(20, 0.0).await;
+    let scope = Scope::Device(hall.world.devices[3].row.id);
+    let broken = Flags::NOT_FINITE;
+    let mut raised = Vec::new();
+    let mut states = Vec::new();
+    for flags in [Flags::default(), broken, broken, Flags::default(), broken] {
+        let report = hall.report_with(3, 0.0, flags);
+        let (_, events) = hall.world.send(&[report]).await;
+        for event in &events {
+            let Event::AlertRaised(alert) = event else {
+                panic!("{event:?}");
+            };
+            assert_eq!((&alert.scope, &*alert.advice), (&scope, "sensor-fault"));
+            let resolved = hall
+                .world
+                .fleet
+                .resolve(alert.id, "seen", "ana", hall.world.now);
+            resolved.await.unwrap();
+        }
+        raised.push(events.len());
+        // Whether its sums are judged or not, it is known after its first report.
+        let state = drift::get(&hall.world.fleet.db, &scope).await.unwrap();
+        states.push(state.unwrap().alarmed);
+    }
+    assert_eq!(raised, [0, 1, 0, 0, 1]);
+    assert_eq!(states, [false, true, true, false, true]);
+    // A heartbeat is in a report's place.
+    let mut out = [0; 3];
+    let flags = Flags::default().with_privacy_class(1);
+    let frame = Frame::Alarm(Alarm { flags, moved: None });
+    frame.encode(&mut out).unwrap();
+    let heartbeat = hall.world.devices[3].seal(&out);
+    hall.world.send(&[heartbeat]).await;
+    let state = drift::get(&hall.world.fleet.db, &scope).await.unwrap();
+    assert!(!state.unwrap().alarmed);
 }
 
 #[tokio::test]

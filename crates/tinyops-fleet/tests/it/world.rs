@@ -11,7 +11,7 @@ use tinyops_store::{Artifacts, Db, Digest, ModelId, Timestamp};
 use tinyops_wire::cost::Cost;
 use tinyops_wire::downlink::Command;
 use tinyops_wire::envelope::{Direction, OVERHEAD};
-use tinyops_wire::frame::{Frame, Outcome, Reason, Update, UpdateState};
+use tinyops_wire::frame::{Flags, Frame, Outcome, Reason, Update, UpdateState};
 use tinyops_wire::payload::{self, SectionId};
 use tinyops_wire::statistics::{Shape, encode_part, plan_parts};
 use tinyops_wire::summary::{Format, Header, SummaryFrame};
@@ -220,6 +220,8 @@ pub(crate) struct Shift {
     pub(crate) output: f32,
     /// What a window takes, in microseconds; 0 if the device does not measure it.
     pub(crate) micros: f32,
+    /// Whether a reading was no number.
+    pub(crate) not_finite: bool,
 }
 
 impl Virtual {
@@ -252,10 +254,13 @@ impl Virtual {
         ];
         let share = 0.7 + 0.02 * self.noise.next() as f32;
         let summary = Summary::new(288.0, &channels, &[share, 1.0 - share]);
-        let header = Header {
+        let mut header = Header {
             model: self.model.0 as u16,
             ..Header::default()
         };
+        if shift.not_finite {
+            header.flags = header.flags.with(Flags::NOT_FINITE);
+        }
         let mut out = [0; 512];
         let dither = (self.row.key.dither_seed(), self.sequence + 1);
         let mut len =

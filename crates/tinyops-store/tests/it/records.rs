@@ -444,7 +444,8 @@ fn detectors_alerts_and_outcomes() {
         .await
         .unwrap();
         assert_eq!(found, [Some(state(8, 1.5)), None]);
-        drift::forget_others(&tx, &scope, ModelId(7)).await.unwrap();
+        let of_seven = [(scope.clone(), ModelId(7))];
+        drift::forget_others(&tx, &of_seven).await.unwrap();
         let point = DriftPoint {
             scope: scope.clone(),
             model: ModelId(7),
@@ -492,7 +493,8 @@ fn detectors_alerts_and_outcomes() {
         raised.state = AlertState::Resolved;
         alert::put(&tx, &mut raised).await.unwrap();
         let again = alert::raise(&tx, &new, NOW).await.unwrap().unwrap();
-        let over = alert::resolve_others(&tx, &scope, ModelId(8), "fleet", NOW)
+        let of_eight = [(scope.clone(), ModelId(8))];
+        let over = alert::resolve_others(&tx, &of_eight, "fleet", NOW)
             .await
             .unwrap();
         assert_eq!(over.len(), 2);
