@@ -190,6 +190,9 @@ impl Tx {
         sql: &'static str,
         rows: Vec<Vec<Value>>,
     ) -> Result<Vec<u64>, StoreError> {
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
         match &self.engine {
             TxEngine::Sqlite(turn) => turn.execute_many(sql, rows).await,
             #[cfg(feature = "postgres")]
@@ -203,6 +206,9 @@ impl Tx {
         sql: &'static str,
         rows: Vec<Vec<Value>>,
     ) -> Result<Vec<Vec<Row>>, StoreError> {
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
         match &self.engine {
             TxEngine::Sqlite(turn) => turn.query_many(sql, rows).await,
             #[cfg(feature = "postgres")]

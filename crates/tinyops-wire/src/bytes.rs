@@ -141,13 +141,13 @@ impl<'a> BitReader<'a> {
         BitReader { bytes, position: 0 }
     }
 
-    /// The next `count` bits; the caller has checked that they are there.
+    /// The next `count` bits, 32 at most; the caller has checked that they are there.
+    #[inline]
     pub(crate) fn take(&mut self, count: u32) -> u32 {
-        (0..count).fold(0, |value, bit| {
-            let byte = self.bytes[self.position / 8];
-            let is_set = u32::from(byte >> (self.position % 8) & 1);
-            self.position += 1;
-            value | is_set << bit
-        })
+        let (first, shift) = (self.position / 8, self.position % 8);
+        self.position += count as usize;
+        let bytes = self.bytes[first..self.position.div_ceil(8)].iter().rev();
+        let word = bytes.fold(0_u64, |word, &byte| word << 8 | u64::from(byte));
+        (word >> shift & ((1 << count) - 1)) as u32
     }
 }

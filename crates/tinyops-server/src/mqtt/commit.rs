@@ -34,7 +34,7 @@ const BUSY_COUNT: usize = 250;
 /// Messages put off which are so many.
 const VERY_BUSY_COUNT: usize = 2048;
 /// Messages that are put off at most.
-const PUT_OFF_COUNT_MAX: usize = 8192;
+const PUT_OFF_COUNT_MAX: usize = 32_768;
 /// Messages waiting at most; a connection that finds the queue full stops reading.
 const QUEUE_COUNT_MAX: usize = 4096;
 
