@@ -32,7 +32,7 @@ impl Newest {
 
     /// The same of reports that have been read, newest first.
     #[must_use]
-    pub fn of(device: &Device, reports: &[Report]) -> Option<Newest> {
+    pub fn of(device: &Device, reports: &[Report<'_>]) -> Option<Newest> {
         let seed = device.key.dither_seed();
         reports.iter().find_map(|report| {
             let Ok(Frame::Summary(frame)) = Frame::decode(&report.frame) else {

@@ -359,7 +359,7 @@ pub(crate) fn open<'a>(
 /// What one batch reads, and what it will write.
 struct Batch<'a> {
     streams: HashMap<DeviceId, Stream>,
-    reports: Vec<Report>,
+    reports: Vec<Report<'a>>,
     reports_fresh: Vec<bool>,
     outcomes: Vec<Told<'a>>,
     /// Authentic frames that came in order, with their devices as they were read.
@@ -534,7 +534,7 @@ impl<'a> Batch<'a> {
                     seq: envelope.sequence,
                     model: envelope.model,
                     received_at: now,
-                    frame: envelope.body.to_vec(),
+                    frame: envelope.body.into(),
                 });
                 self.reports_fresh.push(fresh);
             }

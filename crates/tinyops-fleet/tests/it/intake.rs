@@ -156,7 +156,7 @@ async fn who_waits_for_an_answer_has_it_at_once() {
 }
 
 /// What the records hold of a fleet after all that was sent.
-async fn held(world: &World) -> Vec<(Presence, Vec<Report>, Vec<DriftState>)> {
+async fn held(world: &World) -> Vec<(Presence, Vec<Report<'static>>, Vec<DriftState>)> {
     let db = &world.fleet.db;
     let mut all = Vec::new();
     for device in &world.devices {

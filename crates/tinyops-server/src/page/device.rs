@@ -223,7 +223,7 @@ fn kind(frame: &[u8]) -> &'static str {
     }
 }
 
-fn reports_table(reports: &[Report], names: &Names, now: Timestamp) -> Markup {
+fn reports_table(reports: &[Report<'_>], names: &Names, now: Timestamp) -> Markup {
     if reports.is_empty() {
         return part::empty(
             html! { "Nothing heard yet. It reports to " code { "t/{device}/up" } " over MQTT or " code { "POST /api/v1/reports" } "." },

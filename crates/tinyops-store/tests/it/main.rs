@@ -8,5 +8,6 @@ mod ddi;
 mod enrolment;
 mod full;
 mod records;
+mod reports;
 mod transactions;
 mod webhooks;

@@ -332,7 +332,7 @@ fn devices_and_what_they_tell() {
             seq,
             model: ModelId(7),
             received_at: NOW,
-            frame: vec![1, 2, 3],
+            frame: vec![1, 2, 3].into(),
         };
         let is_new = report::add_many(&tx, &[told(1), told(2), told(1)])
             .await

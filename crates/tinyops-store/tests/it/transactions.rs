@@ -236,7 +236,7 @@ async fn records_of_older_schemas_are_read() {
     let reports = report::of_device(&db, DeviceId(7), 9).await.unwrap();
     let told: Vec<_> = reports
         .into_iter()
-        .map(|report| (report.seq, report.frame))
+        .map(|report| (report.seq, report.frame.into_owned()))
         .collect();
     assert_eq!(told, [(2, vec![2]), (1, vec![1])]);
     assert_eq!(report::count(&db).await.unwrap(), 3);
