@@ -18,7 +18,7 @@ use crate::delta::Deltas;
 use crate::detector::DriftPolicy;
 use crate::enrolment::{EnrolmentPolicy, Rates, Unenrolled};
 use crate::keys::Keyring;
-use crate::masked::{PrivacyPolicy, Silence, SumHelper};
+use crate::masked::{CountedTask, PrivacyPolicy, Silence, SumHelper};
 use crate::owed::OwedPolicy;
 use crate::plan::{Plan, PlanError};
 use crate::rollout::Arranged;
@@ -56,6 +56,8 @@ pub struct Fleet {
     pub(crate) helper: Option<Arc<dyn SumHelper>>,
     /// Since when that does not answer.
     pub(crate) helper_silence: Arc<Mutex<Option<Silence>>>,
+    /// How the devices of each model report under masks, and when they were counted for it.
+    pub(crate) tasks: Arc<Mutex<HashMap<ModelId, CountedTask>>>,
 }
 
 /// How a fleet is judged. Every default is meant to work.
@@ -194,6 +196,9 @@ pub enum FleetError {
     /// A name is empty, too long, or has characters that names do not have.
     #[error("`{0}` is no name: use up to 40 letters, digits, `-`, `_` or `.`")]
     Name(String),
+    /// No capsule has this id.
+    #[error("no capsule here has the model id `{0}`")]
+    NoModel(ModelId),
     /// Nothing to roll out.
     #[error("no device here has a board that `{model}@{version}` is signed for")]
     NoCapsule {
@@ -306,6 +311,7 @@ impl Fleet {
             arranged: Arc::default(),
             rates: Arc::default(),
             helper: None,
+            tasks: Arc::default(),
             helper_silence: Arc::default(),
         }
     }

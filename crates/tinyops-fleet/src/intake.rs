@@ -207,6 +207,9 @@ impl KeyBook for Intake {
 }
 
 /// Whether nobody waits for what follows from a frame: not the device for an answer, and not a rollout.
+///
+/// A shadow report does not wait: one that scores with a candidate that nobody wants any more is told so in the answer,
+/// and what is folded later has none. There is one for each report of the few devices of a shadow phase.
 fn may_wait(frame: &Frame<'_>) -> bool {
     matches!(
         frame,

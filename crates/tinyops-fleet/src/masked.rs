@@ -74,6 +74,9 @@ const NORM_MIN: u16 = 15;
 /// Devices that the narrowest ring is made for; others have a power of two as many.
 const SUM_DEVICES: u32 = 100;
 
+/// How long a task is taken for that of its model before the devices that run it are counted again.
+const TASK_HOLDS_MS: i64 = 10 * 60_000;
+
 /// Tells the sum of masks. What is behind it must not be the server itself: see `docs/privacy.md`.
 pub trait SumHelper: fmt::Debug + Send + Sync {
     /// The sum of the masks of the reports, less noise.
@@ -110,6 +113,13 @@ enum Fate {
     Summed(Task),
     /// There will not be enough.
     Dropped,
+}
+
+/// The task of a model, by the devices that ran it at a moment; none for a model that is not ours.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct CountedTask {
+    task: Option<Task>,
+    at: Timestamp,
 }
 
 /// How long the helper has not answered, and until when it is left alone.
@@ -284,27 +294,19 @@ impl Fleet {
         Ok(privacy::put_paid(tx, &paid).await?)
     }
 
-    /// The tasks that devices are to be told: those that can mask, and are not known to have theirs.
+    /// The tasks that devices are to be told: those that can mask, and are not known to have theirs. One device's, or
+    /// all.
     pub(crate) async fn tasks_owed(
         &self,
+        of: Option<DeviceId>,
         now: Timestamp,
     ) -> Result<Vec<(DeviceId, [u8; TASK_BYTES])>, FleetError> {
         let policy = &self.policy.privacy;
-        let mut tasks: HashMap<ModelId, Option<Task>> = HashMap::new();
         let mut owed = Vec::new();
-        for masking in privacy::masking(&self.db, Features::MASKS.0).await? {
-            let task = match tasks.get(&masking.model) {
-                Some(task) => *task,
-                None => {
-                    let running = presence::running(&self.db, masking.model).await?.len();
-                    let is_ours = self.baseline(&self.db, masking.model).await?.is_some();
-                    let task = policy.task_for(masking.model, running as u32);
-                    let task = task.filter(|_| is_ours);
-                    tasks.insert(masking.model, task);
-                    task
-                }
+        for masking in privacy::masking(&self.db, Features::MASKS.0, of).await? {
+            let Some(task) = self.task_of(masking.model, now).await? else {
+                continue;
             };
-            let Some(task) = task else { continue };
             let is_known = masking.told.is_some_and(|(number, at)| {
                 number == u32::from(task.number) && now.ms_since(at) < policy.told_ms
             });
@@ -313,6 +315,25 @@ impl Fleet {
             }
         }
         Ok(owed)
+    }
+
+    /// The task of a model, by how many devices ran it when they were last counted.
+    async fn task_of(&self, model: ModelId, now: Timestamp) -> Result<Option<Task>, FleetError> {
+        let known = lock(&self.tasks).get(&model).copied();
+        if let Some(known) = known
+            && (0..TASK_HOLDS_MS).contains(&now.ms_since(known.at))
+        {
+            return Ok(known.task);
+        }
+        let task = match self.baseline(&self.db, model).await? {
+            Some(_) => {
+                let running = presence::running(&self.db, model).await?.len();
+                self.policy.privacy.task_for(model, running as u32)
+            }
+            None => None,
+        };
+        lock(&self.tasks).insert(model, CountedTask { task, at: now });
+        Ok(task)
     }
 
     /// Closes what is due, asks the helper for the sums that are open, and judges those that it tells.

@@ -1,5 +1,6 @@
 //! What devices are owed: an offer of what they should run, a way back, a request for statistics.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use tinyops_store::capsule::Capsule;
 use tinyops_store::device::{Device, DeviceState};
 use tinyops_store::hello::Hello;
 use tinyops_store::presence::Presence;
-use tinyops_store::rollout::{Delivery, Member, Rollout, RolloutState};
+use tinyops_store::rollout::{Delivery, Member, Rollout, RolloutId, RolloutState};
 use tinyops_store::round::{Round, RoundId, RoundState};
 use tinyops_store::{
     DeviceId, ModelId, Timestamp, Tx, capsule, device, downlink, hello, presence, rollout, round,
@@ -167,16 +168,20 @@ impl Fleet {
         Ok(owed)
     }
 
-    /// What each of `connected` is owed, by the records alone.
+    /// What each of `connected` is owed, by the records alone: by its own, where it is one.
     async fn debts(
         &self,
         connected: &[DeviceId],
         now: Timestamp,
     ) -> Result<Vec<(DeviceId, Vec<Debt>)>, FleetError> {
         let wanted: HashSet<DeviceId> = connected.iter().copied().collect();
+        let of = match connected {
+            [one] => Some(*one),
+            _ => None,
+        };
         let mut debts: HashMap<DeviceId, Vec<Debt>> = HashMap::new();
         let mut offering = HashMap::new();
-        for member in rollout::outstanding(&self.db).await? {
+        for member in rollout::outstanding(&self.db, of).await? {
             if !wanted.contains(&member.device) {
                 continue;
             }
@@ -196,7 +201,7 @@ impl Fleet {
             }
         }
         for round in round::open(&self.db).await? {
-            for device in self.unanswered(&round).await? {
+            for device in self.unanswered(&round, of).await? {
                 if wanted.contains(&device) {
                     let debt = match round.state {
                         RoundState::Clearing => Debt::Forget(round.id),
@@ -209,20 +214,20 @@ impl Fleet {
                 }
             }
         }
-        for (device, asked) in self.to_restandardize(now).await? {
+        for (device, asked) in self.to_restandardize(of, now).await? {
             if wanted.contains(&device) {
                 let debt = Debt::Restandardize(asked.sixteenths, asked.windows);
                 debts.entry(device).or_default().push(debt);
             }
         }
-        for (device, task) in self.tasks_owed(now).await? {
+        for (device, task) in self.tasks_owed(of, now).await? {
             if wanted.contains(&device) {
                 debts.entry(device).or_default().push(Debt::Task(task));
             }
         }
         if let Some(keys) = self.keys() {
             let sequence = keys.trust.keys.sequence;
-            for device in hello::behind(&self.db, sequence).await? {
+            for device in hello::behind(&self.db, sequence, of).await? {
                 if wanted.contains(&device) {
                     debts.insert(device, vec![Debt::KeySet(sequence)]);
                 }
@@ -272,29 +277,51 @@ impl Fleet {
         })
     }
 
-    /// Devices that run a round's model and have not done their part.
-    pub(crate) async fn unanswered(&self, round: &Round) -> Result<Vec<DeviceId>, FleetError> {
-        let contributions = round::contributions(&self.db, round.id).await?;
-        let done: HashSet<DeviceId> = contributions
-            .iter()
-            .filter(|part| part.whole)
-            .map(|part| part.device)
-            .collect();
-        let cleared: HashSet<DeviceId> = contributions.iter().map(|part| part.device).collect();
-        let running = presence::running(&self.db, round.model).await?;
+    /// The active devices that run a model, with their cohorts: one device, if it does, or all.
+    pub(crate) async fn running(
+        &self,
+        model: ModelId,
+        of: Option<DeviceId>,
+    ) -> Result<Vec<(DeviceId, String)>, FleetError> {
+        Ok(match of {
+            Some(device) => {
+                let found = presence::is_running(&self.db, model, device).await?;
+                found.into_iter().collect()
+            }
+            None => presence::running(&self.db, model).await?,
+        })
+    }
+
+    /// Devices that run a round's model and have not done their part: one device, if it has not, or all.
+    async fn unanswered(
+        &self,
+        round: &Round,
+        of: Option<DeviceId>,
+    ) -> Result<Vec<DeviceId>, FleetError> {
+        let contributors: HashMap<DeviceId, bool> = match of {
+            Some(device) => {
+                let part = round::contribution(&self.db, round.id, device).await?;
+                part.map(|part| (device, part.whole)).into_iter().collect()
+            }
+            None => {
+                let all = round::contributors(&self.db, round.id).await?;
+                all.into_iter().collect()
+            }
+        };
+        let running = self.running(round.model, of).await?;
         let asked = running
             .into_iter()
             .filter(|(_, cohort)| round.cohort.as_ref().is_none_or(|name| name == cohort));
         // One that was never cleared would answer with the world as it was.
         let may_answer = |device: &DeviceId| match round.state {
             RoundState::Gathering => {
-                cleared.contains(device) || round.gather_at <= round.created_at
+                contributors.contains_key(device) || round.gather_at <= round.created_at
             }
             _ => true,
         };
         Ok(asked
             .map(|(device, _)| device)
-            .filter(|device| !done.contains(device) && may_answer(device))
+            .filter(|device| contributors.get(device) != Some(&true) && may_answer(device))
             .collect())
     }
 
@@ -448,15 +475,25 @@ impl Fleet {
         shadows: &[(usize, &Device, ModelId)],
         verdicts: &mut [Verdict],
     ) -> Result<(), FleetError> {
-        for (index, device, candidate) in shadows {
+        let devices: Vec<DeviceId> = shadows.iter().map(|(_, device, _)| device.id).collect();
+        let memberships = rollout::of_devices(tx, &devices).await?;
+        let mut halted: HashMap<RolloutId, bool> = HashMap::new();
+        for ((index, device, candidate), members) in shadows.iter().zip(memberships) {
             let mut is_wanted = false;
-            for member in rollout::of_device(tx, device.id).await? {
+            for member in members {
                 let is_of_it = capsule_of(&member) == Some(*candidate);
                 if is_wanted || !is_of_it || member.delivery == Delivery::Left {
                     continue;
                 }
-                let rollout = rollout::get(tx, member.rollout).await?;
-                is_wanted = rollout.is_some_and(|rollout| rollout.state != RolloutState::Halted);
+                let is_halted = match halted.entry(member.rollout) {
+                    Entry::Occupied(known) => *known.get(),
+                    Entry::Vacant(place) => {
+                        let rollout = rollout::get(tx, member.rollout).await?;
+                        let goes_on = |rollout: &Rollout| rollout.state != RolloutState::Halted;
+                        *place.insert(!rollout.as_ref().is_some_and(goes_on))
+                    }
+                };
+                is_wanted = !is_halted;
             }
             if !is_wanted {
                 let drop = [Downlink::Command(Command::Drop)];

@@ -1,9 +1,10 @@
 //! Level 0 of repair: devices whose inputs moved in place or spread move their features back, before anyone retrains.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use tinyops_store::drift::Scope;
-use tinyops_store::{DeviceId, Timestamp, alert, hello, presence};
+use tinyops_store::hello::Hello;
+use tinyops_store::{DeviceId, ModelId, Timestamp, alert, hello};
 use tinyops_wire::downlink::Restandardize;
 use tinyops_wire::frame::Features;
 
@@ -14,9 +15,11 @@ use crate::{Fleet, FleetError};
 impl Fleet {
     /// Devices that a standing alert advises to re-standardise, or whose cohort it does, that can, and how.
     ///
-    /// Nobody while the policy asks for no part of the way. A device that is told again goes on as it was.
+    /// Nobody while the policy asks for no part of the way. A device that is told again goes on as it was. One device,
+    /// if it is one of them, or all.
     pub(crate) async fn to_restandardize(
         &self,
+        of: Option<DeviceId>,
         now: Timestamp,
     ) -> Result<Vec<(DeviceId, Restandardize)>, FleetError> {
         let policy = &self.policy.round;
@@ -29,30 +32,45 @@ impl Fleet {
         if asked.sixteenths == 0 || asked.windows == 0 {
             return Ok(Vec::new());
         }
-        let mut devices = BTreeSet::new();
+        let mut by_model: BTreeMap<ModelId, Vec<Scope>> = BTreeMap::new();
         for alert in alert::standing(&self.db).await? {
-            if alert.advice != Advice::ReStandardise.word() || alert.is_muted(now) {
-                continue;
+            if alert.advice == Advice::ReStandardise.word() && !alert.is_muted(now) {
+                by_model.entry(alert.model).or_default().push(alert.scope);
             }
-            let running = presence::running(&self.db, alert.model).await?;
-            let is_meant = |device: DeviceId, cohort: &str| match &alert.scope {
-                Scope::Device(alarmed) => *alarmed == device,
-                scope => cohort_of(scope) == Some(cohort),
-            };
-            let meant = running
-                .into_iter()
-                .filter(|(device, cohort)| is_meant(*device, cohort));
+        }
+        if by_model.is_empty() {
+            return Ok(Vec::new());
+        }
+        let able: HashSet<DeviceId> = match of {
+            Some(device) => {
+                let hello = hello::get(&self.db, device).await?;
+                let can =
+                    |hello: &Hello| Features(hello.features as u8).has(Features::RESTANDARDIZES);
+                hello.filter(can).map(|_| device).into_iter().collect()
+            }
+            None => {
+                let able = hello::having(&self.db, Features::RESTANDARDIZES.0).await?;
+                able.into_iter().collect()
+            }
+        };
+        let mut devices = BTreeSet::new();
+        for (model, scopes) in by_model {
+            let cohorts: HashSet<&str> = scopes.iter().filter_map(cohort_of).collect();
+            let alarmed: HashSet<DeviceId> = scopes.iter().filter_map(device_of).collect();
+            let running = self.running(model, of).await?.into_iter();
+            let meant = running.filter(|(device, cohort)| {
+                able.contains(device)
+                    && (alarmed.contains(device) || cohorts.contains(cohort.as_str()))
+            });
             devices.extend(meant.map(|(device, _)| device));
         }
-        let mut able = Vec::new();
-        for device in devices {
-            let hello = hello::get(&self.db, device).await?;
-            let can = hello
-                .is_some_and(|hello| Features(hello.features as u8).has(Features::RESTANDARDIZES));
-            if can {
-                able.push((device, asked));
-            }
-        }
-        Ok(able)
+        Ok(devices.into_iter().map(|device| (device, asked)).collect())
+    }
+}
+
+fn device_of(scope: &Scope) -> Option<DeviceId> {
+    match scope {
+        Scope::Device(device) => Some(*device),
+        Scope::Cohort(_) => None,
     }
 }

@@ -77,10 +77,29 @@ pub async fn get_many(tx: &Tx, devices: &[DeviceId]) -> Result<Vec<Hello>, Store
     answers.into_iter().flatten().map(read).collect()
 }
 
-/// The devices that hold an older key set than the one with this sequence number.
-pub async fn behind(on: &impl Read, key_set: u32) -> Result<Vec<DeviceId>, StoreError> {
-    let sql = "SELECT device FROM hellos WHERE key_set < $1 ORDER BY device";
-    on.query(sql, values![key_set])
+/// The devices that hold an older key set than the one with this sequence number: one device if it does, or all.
+pub async fn behind(
+    on: &impl Read,
+    key_set: u32,
+    device: Option<DeviceId>,
+) -> Result<Vec<DeviceId>, StoreError> {
+    let rows = match device {
+        Some(device) => on.query(
+            "SELECT device FROM hellos WHERE key_set < $1 AND device = $2",
+            values![key_set, device],
+        ),
+        None => on.query(
+            "SELECT device FROM hellos WHERE key_set < $1 ORDER BY device",
+            values![key_set],
+        ),
+    };
+    rows.await?.into_iter().map(|mut row| row.take()).collect()
+}
+
+/// The devices whose features have a bit.
+pub async fn having(on: &impl Read, feature: u8) -> Result<Vec<DeviceId>, StoreError> {
+    let sql = "SELECT device FROM hellos WHERE (features / $1) % 2 = 1 ORDER BY device";
+    on.query(sql, values![u32::from(feature)])
         .await?
         .into_iter()
         .map(|mut row| row.take())

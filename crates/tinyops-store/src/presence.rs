@@ -102,6 +102,19 @@ pub async fn running(
         .collect()
 }
 
+/// As [`running`], of one device.
+pub async fn is_running(
+    on: &impl Read,
+    model: ModelId,
+    device: DeviceId,
+) -> Result<Option<(DeviceId, String)>, StoreError> {
+    let sql = "SELECT d.id, d.cohort FROM devices d JOIN presences p ON p.device = d.id
+               WHERE d.id = $2 AND p.model_id = $1 AND d.state = 'active'";
+    let row = on.query_one(sql, values![model, device]).await?;
+    row.map(|mut row| Ok((row.take()?, row.take()?)))
+        .transpose()
+}
+
 /// All devices that ever spoke, newest first.
 pub async fn list(on: &impl Read, limit: u32) -> Result<Vec<Presence>, StoreError> {
     let sql = "SELECT device, model_id, last_seq, last_seen, report_count, byte_count, missing_count,

@@ -286,12 +286,24 @@ pub struct Masking {
     pub told: Option<(u32, Timestamp)>,
 }
 
-/// The devices whose features have a bit, and that run a model.
-pub async fn masking(on: &impl Read, feature: u8) -> Result<Vec<Masking>, StoreError> {
-    let sql = "SELECT h.device, p.model_id, t.task, t.at FROM hellos h
-               JOIN presences p ON p.device = h.device
-               LEFT JOIN masked_tasks t ON t.device = h.device
-               WHERE (h.features / $1) % 2 = 1 AND p.model_id IS NOT NULL ORDER BY h.device";
+/// The devices whose features have a bit, and that run a model: one device if it does, or all.
+pub async fn masking(
+    on: &impl Read,
+    feature: u8,
+    device: Option<DeviceId>,
+) -> Result<Vec<Masking>, StoreError> {
+    macro_rules! among {
+        ($which:literal) => {
+            concat!(
+                "SELECT h.device, p.model_id, t.task, t.at FROM hellos h
+                 JOIN presences p ON p.device = h.device
+                 LEFT JOIN masked_tasks t ON t.device = h.device
+                 WHERE (h.features / $1) % 2 = 1 AND p.model_id IS NOT NULL",
+                $which,
+                " ORDER BY h.device"
+            )
+        };
+    }
     let read = |row: Row| {
         let mut row = row.of("masking device");
         let (device, model) = (row.take()?, row.take()?);
@@ -302,11 +314,12 @@ pub async fn masking(on: &impl Read, feature: u8) -> Result<Vec<Masking>, StoreE
             told: task.zip(at),
         })
     };
-    on.query(sql, values![u32::from(feature)])
-        .await?
-        .into_iter()
-        .map(read)
-        .collect()
+    let feature = u32::from(feature);
+    let rows = match device {
+        Some(device) => on.query(among!(" AND h.device = $2"), values![feature, device]),
+        None => on.query(among!(""), values![feature]),
+    };
+    rows.await?.into_iter().map(read).collect()
 }
 
 /// Notes by which task devices report.

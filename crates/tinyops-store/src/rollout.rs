@@ -235,6 +235,17 @@ pub async fn of_device(on: &impl Read, device: DeviceId) -> Result<Vec<Member>, 
         .collect()
 }
 
+/// The memberships of many devices, in the order asked for, each newest rollout first.
+pub async fn of_devices(tx: &Tx, devices: &[DeviceId]) -> Result<Vec<Vec<Member>>, StoreError> {
+    let sql = "SELECT rollout_id, device, delivery, target, changed_at, detail FROM rollout_members
+               WHERE device = $1 ORDER BY rollout_id DESC";
+    let answers = tx
+        .query_many(sql, devices.iter().map(|id| values![*id]).collect())
+        .await?;
+    let read_all = |rows: Vec<Row>| rows.into_iter().map(read_member).collect();
+    answers.into_iter().map(read_all).collect()
+}
+
 /// What one device should run: at most one of its memberships says so.
 pub async fn target(on: &impl Read, device: DeviceId) -> Result<Option<Member>, StoreError> {
     let sql = "SELECT rollout_id, device, delivery, target, changed_at, detail FROM rollout_members
@@ -246,20 +257,32 @@ pub async fn target(on: &impl Read, device: DeviceId) -> Result<Option<Member>, 
 }
 
 /// Members that do not run what they should: their target is not the model they last reported, they are to go back to
-/// the factory's model and nothing else was told them since, or they are to score windows with a candidate.
-pub async fn outstanding(on: &impl Read) -> Result<Vec<Member>, StoreError> {
-    let sql = "SELECT m.rollout_id, m.device, m.delivery, m.target, m.changed_at, m.detail
-               FROM rollout_members m LEFT JOIN presences p ON p.device = m.device
-               WHERE m.target IS NOT NULL AND (p.model_id IS NULL OR p.model_id <> m.target)
+/// the factory's model and nothing else was told them since, or they are to score windows with a candidate. Those of
+/// one device, or of all.
+pub async fn outstanding(
+    on: &impl Read,
+    device: Option<DeviceId>,
+) -> Result<Vec<Member>, StoreError> {
+    macro_rules! among {
+        ($which:literal) => {
+            concat!(
+                "SELECT m.rollout_id, m.device, m.delivery, m.target, m.changed_at, m.detail
+                 FROM rollout_members m LEFT JOIN presences p ON p.device = m.device
+                 WHERE ",
+                $which,
+                "(m.target IS NOT NULL AND (p.model_id IS NULL OR p.model_id <> m.target)
                   OR m.target IS NULL AND m.delivery = 'recalled' AND p.model_id IS NOT NULL
                      AND NOT EXISTS (SELECT 1 FROM rollout_members o WHERE o.device = m.device AND o.target IS NOT NULL)
-                  OR m.delivery = 'shadowing'
-               ORDER BY m.device";
-    on.query(sql, vec![])
-        .await?
-        .into_iter()
-        .map(read_member)
-        .collect()
+                  OR m.delivery = 'shadowing')
+                 ORDER BY m.device"
+            )
+        };
+    }
+    let rows = match device {
+        Some(device) => on.query(among!("m.device = $1 AND "), values![device]),
+        None => on.query(among!(""), vec![]),
+    };
+    rows.await?.into_iter().map(read_member).collect()
 }
 
 /// The memberships of many devices in rollouts that still listen to them: open ones, and those done, whose devices

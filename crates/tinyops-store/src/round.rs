@@ -179,6 +179,19 @@ pub async fn contributions(
         .collect()
 }
 
+/// Who has contributed to a round, by device, and whether with every part; without what.
+pub async fn contributors(
+    on: &impl Read,
+    round: RoundId,
+) -> Result<Vec<(DeviceId, bool)>, StoreError> {
+    let sql = "SELECT device, whole FROM contributions WHERE round_id = $1 ORDER BY device";
+    on.query(sql, values![round])
+        .await?
+        .into_iter()
+        .map(|mut row| Ok((row.take()?, row.take()?)))
+        .collect()
+}
+
 /// Forgets the contributions to a round, as is due when it is closed.
 pub async fn forget_contributions(tx: &Tx, round: RoundId) -> Result<(), StoreError> {
     tx.execute(

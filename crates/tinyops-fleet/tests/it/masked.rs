@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tinyops_fleet::helper::{Denied, Helper, SumRequest, mask_key};
 use tinyops_fleet::masked::{Answer, NoSum, PrivacyPolicy, SumHelper};
+use tinyops_fleet::rollout::Wish;
 use tinyops_fleet::{Event, Policy, Refusal, Uplink};
 use tinyops_store::drift::{self, Scope};
 use tinyops_store::{DeviceId, ModelId, privacy};
@@ -405,6 +406,66 @@ async fn a_report_played_again_counts_once() {
     hall.world.send(&[strange]).await;
     let waiting = privacy::waiting(&hall.world.fleet.db).await.unwrap();
     assert_eq!(waiting[0].report_count, 20);
+}
+
+/// A hall in which some devices are behind with everything: their task after a boot, a newer model, their sums.
+async fn hall_that_is_behind() -> Hall {
+    let mut hall = Hall::new(20, 0.0).await;
+    for index in [2, 5, 8] {
+        let boot = hall.world.devices[index].seal(&hello());
+        hall.world.send(&[boot]).await;
+    }
+    let (fleet, now) = (&hall.world.fleet, hall.world.now);
+    let model = hall.world.devices[0].model;
+    fleet
+        .open_round(model, Some("hall"), "test", "", now)
+        .await
+        .unwrap();
+    hall.world.release().await;
+    fleet
+        .start_rollout(&Wish::of("fan", 2), "ann", now)
+        .await
+        .unwrap();
+    fleet.turn(now).await.unwrap();
+    hall
+}
+
+/// What messages to a device are.
+fn kinds(hall: &Hall, index: usize, messages: &[Vec<u8>]) -> Vec<String> {
+    let kind = |message: &Vec<u8>| {
+        let sealed = Sealed::parse(message).unwrap();
+        let key = &hall.world.devices[index].row.key;
+        let envelope = sealed.open(key, Direction::Down).unwrap();
+        let said = format!("{:?}", Downlink::decode(envelope.body).unwrap());
+        said.split(['(', ' ']).next().unwrap().to_owned()
+    };
+    messages.iter().map(kind).collect()
+}
+
+/// One device that connects is looked up alone, and the fleet at a tick together: it is told the same.
+#[tokio::test]
+async fn one_device_is_owed_alone_what_it_is_owed_among_all() {
+    let (hall, twin) = (hall_that_is_behind().await, hall_that_is_behind().await);
+    let ids: Vec<DeviceId> = hall.world.devices.iter().map(|d| d.row.id).collect();
+    let mut told = HashSet::new();
+    let all = hall.world.fleet.owed_many(&ids, hall.world.now);
+    for (id, messages) in all.await.unwrap() {
+        let index = ids.iter().position(|other| *other == id).unwrap();
+        let among_all = kinds(&hall, index, &messages);
+        let alone = twin.world.fleet.owed(id, twin.world.now).await.unwrap();
+        assert_eq!(kinds(&twin, index, &alone), among_all, "device {index}");
+        told.insert(among_all);
+    }
+    let forget = || "Command".to_owned();
+    assert!(told.contains(&vec![forget()]), "{told:?}");
+    assert!(
+        told.contains(&vec![forget(), "Task".to_owned()]),
+        "{told:?}"
+    );
+    assert!(
+        told.iter().any(|kinds| kinds[0] == "Offer"),
+        "somebody is offered the newer model: {told:?}"
+    );
 }
 
 #[tokio::test]

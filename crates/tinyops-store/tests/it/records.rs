@@ -587,11 +587,20 @@ fn rollouts_and_rounds() {
             ..Presence::default()
         };
         assert_eq!(
-            rollout::outstanding(&tx).await.unwrap(),
+            rollout::outstanding(&tx, None).await.unwrap(),
             [member(1, Some(7))]
         );
+        for (device, found) in [(1, vec![member(1, Some(7))]), (2, vec![])] {
+            let of_one = rollout::outstanding(&tx, Some(DeviceId(device))).await;
+            assert_eq!(of_one.unwrap(), found);
+        }
         presence::put_many(&tx, &[spoke]).await.unwrap();
-        assert_eq!(rollout::outstanding(&tx).await.unwrap(), []);
+        assert_eq!(rollout::outstanding(&tx, None).await.unwrap(), []);
+        let of_both = rollout::of_devices(&tx, &[DeviceId(2), DeviceId(1)]).await;
+        assert_eq!(
+            of_both.unwrap(),
+            [vec![member(2, None)], vec![member(1, Some(7))]]
+        );
         assert_eq!(
             rollout::listening(&tx, &[DeviceId(2), DeviceId(1)])
                 .await
