@@ -97,6 +97,9 @@ pub(crate) fn wire_round(id: RoundId) -> u16 {
 
 impl Fleet {
     /// Asks the devices that run `model` for their statistics: first to begin anew, later for what they have.
+    ///
+    /// # Errors
+    /// [`FleetError::NoModel`] if no capsule has this id: what its devices would send could not be used.
     pub async fn open_round(
         &self,
         model: ModelId,
@@ -116,6 +119,9 @@ impl Fleet {
             detail: json!({ "why": why }),
         };
         let tx = self.db.begin_audited("open a round").await?;
+        if capsule::get(&tx, model).await?.is_none() {
+            return Err(FleetError::NoModel(model));
+        }
         let mut round = round::add(&tx, &new, now).await?;
         if policy.gather_ms <= 0 {
             round.state = RoundState::Gathering;

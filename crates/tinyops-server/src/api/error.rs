@@ -126,6 +126,11 @@ impl From<FleetError> for ApiError {
             FleetError::NoDevice(_) | FleetError::NoRollout(_) => {
                 (StatusCode::NOT_FOUND, "missing", "")
             }
+            FleetError::NoModel(_) => (
+                StatusCode::NOT_FOUND,
+                "missing",
+                "reports of devices carry the id of the model that they run",
+            ),
             FleetError::NoAction(_) => (
                 StatusCode::NOT_FOUND,
                 "missing",

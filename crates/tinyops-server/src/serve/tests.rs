@@ -7,6 +7,7 @@ use rumqttc::{AsyncClient, Event as Received, EventLoop, MqttOptions, Packet, Qo
 use tinyops_fleet::enrol::{Entropy, NewDevice, device_password};
 use tinyops_pipeline::Project;
 use tinyops_store::device::Device;
+use tinyops_store::round::{self, NewRound, RoundState};
 use tinyops_store::trigger::{self, NewTrigger, TriggerState};
 use tinyops_store::{Artifacts, Db, ModelId, Timestamp, presence, report};
 use tinyops_wire::envelope::Direction;
@@ -111,6 +112,24 @@ fn alarm(device: &Device, sequence: u32) -> Vec<u8> {
     let mut sealed = [0; 64];
     let length = envelope.seal(&device.key, &mut sealed).unwrap();
     sealed[..length].to_vec()
+}
+
+/// Owes every device that runs nothing a request for its statistics, at once.
+async fn ask_for_statistics(running: &Running) {
+    let now = running.app().now();
+    let new = NewRound {
+        model: ModelId(0),
+        cohort: None,
+        device_count_min: 8,
+        gather_at: now,
+        deadline: now.plus_ms(3_600_000),
+        detail: serde_json::json!({}),
+    };
+    let tx = running.app().db().begin("test").await.unwrap();
+    let mut row = round::add(&tx, &new, now).await.unwrap();
+    row.state = RoundState::Gathering;
+    round::put(&tx, &mut row).await.unwrap();
+    tx.commit().await.unwrap();
 }
 
 /// What `POST /api/v1/gateway/exchange` answers.
@@ -287,7 +306,6 @@ async fn a_gateway_carries_many_devices_and_brings_back_what_they_are_owed() {
     let folder = tempfile::tempdir().unwrap();
     let mut config = config(folder.path()).await;
     config.loops.enabled = false;
-    config.policy.round.gather_ms = 0;
     let running = serve(config).await.unwrap();
     let devices = [enrol(&running).await, enrol(&running).await];
     let hex = |bytes: &[u8]| -> String { bytes.iter().map(|b| format!("{b:02x}")).collect() };
@@ -299,12 +317,7 @@ async fn a_gateway_carries_many_devices_and_brings_back_what_they_are_owed() {
     assert_eq!(first["kept"], serde_json::json!([true, false, true]));
     assert_eq!(first["down"], serde_json::json!([]));
     // Both are asked for their statistics: told once, told anew on request, and after a boot.
-    let fleet = running.app().fleet();
-    let now = running.app().now();
-    fleet
-        .open_round(ModelId(0), None, "test", "test", now)
-        .await
-        .unwrap();
+    ask_for_statistics(&running).await;
     let owed = exchange(&running, serde_json::json!({ "devices": ids })).await;
     let down = owed["down"].as_array().unwrap();
     assert_eq!(down.len(), 2, "{owed}");
@@ -352,7 +365,6 @@ async fn both_network_servers_bring_reports_and_take_downlinks() {
     let folder = tempfile::tempdir().unwrap();
     let mut config = config(folder.path()).await;
     config.loops.enabled = false;
-    config.policy.round.gather_ms = 0;
     let running = serve(config).await.unwrap();
     for network in ["chirpstack?event=up", "tts"] {
         let device = enrol(&running).await;
@@ -407,12 +419,7 @@ async fn both_network_servers_bring_reports_and_take_downlinks() {
         );
 
         // What the device is owed goes down after its next, empty uplink.
-        let fleet = running.app().fleet();
-        let now = running.app().now();
-        fleet
-            .open_round(ModelId(0), None, "test", "test", now)
-            .await
-            .unwrap();
+        ask_for_statistics(&running).await;
         let told = hear(&running, network, event(0, b"")).await.1;
         let document = &told["down"]["document"];
         let (port, data) = match network {

@@ -1,12 +1,13 @@
 use serde::Serialize;
+use tinyops_fleet::FleetError;
 use tinyops_store::{
-    Json, ModelId, capsule,
+    Json, ModelId,
     round::{self, Round},
 };
 
 use crate::{
     context::{Context, moment, now, short},
-    failure::Failure,
+    failure::{Exit, Failure},
     table::Table,
 };
 
@@ -142,17 +143,15 @@ async fn ls(context: &Context, args: &Ls) -> Result<(), Failure> {
 
 async fn open(context: &Context, args: &Open) -> Result<(), Failure> {
     let fleet = context.fleet().await?;
-    if capsule::get(&fleet.db, args.model).await?.is_none() {
-        return Err(Failure::question(format!(
-            "no capsule here has the model id `{}`",
-            args.model
-        ))
-        .hint("`tinyops monitor` says which ones devices run"));
-    }
     let cohort = args.cohort.as_deref();
     let round = fleet
         .open_round(args.model, cohort, ACTOR, &args.why, now())
-        .await?;
+        .await
+        .map_err(|error| match error {
+            FleetError::NoModel(_) => Failure::of(Exit::Question, &error)
+                .hint("`tinyops monitor` says which ones devices run"),
+            error => error.into(),
+        })?;
     context.terminal.answer(&View::of(&round), || {
         format!(
             "round {} is {}: devices are asked for their sums at {} UTC, and until {} UTC\n",

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use tinyops_fleet::credential::NewToken;
 use tinyops_fleet::enrol::Entropy;
 use tinyops_store::alert::{self, AlertKind, NewAlert};
+use tinyops_store::capsule::{self, Capsule};
 use tinyops_store::drift::Scope;
 use tinyops_store::model::{self, NewModel};
 use tinyops_store::{ModelId, audit};
@@ -225,6 +226,21 @@ async fn seed(app: &App) {
     made.await.unwrap();
     let tx = app.db().begin("seed").await.unwrap();
     model::add(&tx, &new, NOW).await.unwrap();
+    let runs = Capsule {
+        manifest_digest: Digest::of(b"manifest"),
+        id: alarm.model,
+        model: "pump".into(),
+        version: 1,
+        board: "esp32-s3".into(),
+        digest: Digest::of(b"capsule"),
+        bytes: 7,
+        payload: Digest::of(b"payload"),
+        sequence: 1,
+        baseline: Vec::new(),
+        detail: json!({}),
+        created_at: NOW,
+    };
+    capsule::add(&tx, &runs).await.unwrap();
     alert::raise(&tx, &alarm, NOW).await.unwrap();
     tx.commit().await.unwrap();
 }
@@ -312,4 +328,9 @@ async fn every_call_that_changes_something_leaves_an_entry() {
     );
     let chain = audit::walk(app.db()).await.unwrap();
     assert_eq!(chain.broken_at, None);
+    // Of a model that is not known here nobody is asked for anything.
+    let round = json!({ "model": "11111112" });
+    let answer = call(&router, "POST", "/api/v1/rounds", Some(&token), round).await;
+    assert_eq!(answer.0, StatusCode::NOT_FOUND, "{answer:?}");
+    assert_eq!(answer.1["code"], "missing", "{answer:?}");
 }
