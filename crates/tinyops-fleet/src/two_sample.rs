@@ -9,9 +9,7 @@ mod law;
 mod ordered;
 mod rank;
 
-pub use bins::{
-    Bins, Contingency, contingency, doane_edges, kullback_leibler, quantile_edges, sturges_edges,
-};
+pub use bins::{Bins, Contingency, contingency, doane_edges, kullback_leibler, sturges_edges};
 pub use kernel::{Mmd, mahalanobis, median_distance, mmd};
 pub use ordered::{Apart, Ordered};
 pub use rank::{
@@ -29,4 +27,26 @@ fn sorted(values: &[f64]) -> Vec<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(|a, b| a.partial_cmp(b).expect("values are numbers"));
     sorted
+}
+
+/// Goes through two samples in order of size, value by value: how many of each lie at it or below, and how far it is to
+/// the next; 0 from the last.
+fn each_step(a: &[f64], b: &[f64], mut visit: impl FnMut(usize, usize, f64)) {
+    let (mut i, mut j) = (0, 0);
+    let next = |i: usize, j: usize| match (a.get(i), b.get(j)) {
+        (Some(a), Some(b)) => Some(a.min(*b)),
+        (Some(next), None) | (None, Some(next)) => Some(*next),
+        (None, None) => None,
+    };
+    let mut here = next(0, 0);
+    while let Some(at) = here {
+        while a.get(i).is_some_and(|value| *value <= at) {
+            i += 1;
+        }
+        while b.get(j).is_some_and(|value| *value <= at) {
+            j += 1;
+        }
+        here = next(i, j);
+        visit(i, j, here.map_or(0.0, |next| next - at));
+    }
 }

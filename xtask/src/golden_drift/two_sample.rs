@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 use tinyops_fleet::two_sample::{
-    Bins, contingency, cramer_von_mises, doane_edges, energy, kolmogorov_smirnov, kullback_leibler,
-    mahalanobis, mann_whitney, median_distance, mmd, quantile_edges, sturges_edges, wasserstein,
+    Bins, Ordered, contingency, cramer_von_mises, doane_edges, energy, kolmogorov_smirnov,
+    kullback_leibler, mahalanobis, mann_whitney, median_distance, mmd, sturges_edges, wasserstein,
 };
 use tinyops_sketch::distance::{
     self, Smoothing, hellinger, jensen_shannon, psi, shares_of, total_variation,
@@ -33,7 +33,7 @@ pub(super) fn check(file_name: &str, file: &Value, tally: &mut Tally) {
                 let named = |what: &str| named(&format!("{key}: {what}"));
                 binned(
                     &named,
-                    &quantile_edges(&a, count),
+                    &Ordered::of(&a).edges(count),
                     (&a, &b),
                     &case[key],
                     tally,

@@ -1,6 +1,6 @@
 //! Two samples over the same bins.
 
-use super::{law, sorted};
+use super::law;
 
 /// Edges between bins.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,29 +47,6 @@ impl Bins {
         counts[open_count - 2] += at_last;
         counts[1..open_count - 1].to_vec()
     }
-}
-
-/// Edges at the quantiles of a sample, for at most `count` open bins: interpolated, the extremes left out, each once.
-///
-/// # Panics
-/// If a value is no number, or there is none.
-pub fn quantile_edges(values: &[f64], count: usize) -> Bins {
-    let sorted = sorted(values);
-    let quantile = |index: usize| {
-        let at = (sorted.len() - 1) as f64 * (index as f64 / count as f64);
-        let below = at.floor() as usize;
-        let (low, high) = (sorted[below], sorted[(below + 1).min(sorted.len() - 1)]);
-        let part = at - below as f64;
-        // As numpy interpolates, from the nearer side.
-        match part < 0.5 {
-            true => low + (high - low) * part,
-            false => high - (high - low) * (1.0 - part),
-        }
-    };
-    let mut edges: Vec<f64> = (0..=count).map(quantile).collect();
-    edges.dedup();
-    let inner = edges.len().saturating_sub(1).max(1);
-    Bins::open(edges.get(1..inner).unwrap_or_default().to_vec())
 }
 
 /// Equal bins over a sample, as many as Sturges' rule has it (1926).

@@ -1,6 +1,6 @@
 //! Statistics of two large samples that are in order, in one pass over both.
 
-use super::{Bins, law, rank::round_half_even};
+use super::{Bins, each_step, law, rank::round_half_even};
 
 /// A sample in order, without what is no finite number.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,7 +39,8 @@ impl Ordered {
         &self.values
     }
 
-    /// The value below which this share of the sample lies, interpolated; none of nothing.
+    /// The value below which this share of the sample lies, interpolated from the nearer side, as numpy does; none of
+    /// nothing.
     pub fn quantile(&self, share: f64) -> Option<f64> {
         let last = self.values.len().checked_sub(1)?;
         let at = last as f64 * share.clamp(0.0, 1.0);
@@ -84,26 +85,12 @@ impl Ordered {
             return None;
         }
         let (n, m) = (a.len() as f64, b.len() as f64);
-        let (mut i, mut j) = (0, 0);
         let (mut largest, mut area) = (0.0_f64, 0.0);
-        let mut at = a[0].min(b[0]);
-        while i < a.len() || j < b.len() {
-            while a.get(i).is_some_and(|value| *value <= at) {
-                i += 1;
-            }
-            while b.get(j).is_some_and(|value| *value <= at) {
-                j += 1;
-            }
+        each_step(a, b, |i, j, width| {
             let apart = (i as f64 / n - j as f64 / m).abs();
             largest = largest.max(apart);
-            let next = match (a.get(i), b.get(j)) {
-                (Some(a), Some(b)) => a.min(*b),
-                (Some(next), None) | (None, Some(next)) => *next,
-                (None, None) => break,
-            };
-            area += apart * (next - at);
-            at = next;
-        }
+            area += apart * width;
+        });
         let worth = round_half_even(n * m / (n + m)) as u32;
         Some(Apart {
             kolmogorov_smirnov: largest,
@@ -125,7 +112,7 @@ fn value_of(key: i64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{kolmogorov_smirnov, quantile_edges, wasserstein};
+    use super::super::{kolmogorov_smirnov, wasserstein};
     use super::*;
 
     fn sample(seed: u64, count: usize, scale: f64, step: f64) -> Vec<f64> {
@@ -142,22 +129,48 @@ mod tests {
             .collect()
     }
 
+    /// Largest distance of the distribution functions, and the area between them, from their definitions.
+    fn by_definition(a: &[f64], b: &[f64]) -> (f64, f64) {
+        let below = |values: &[f64], at: f64| {
+            values.iter().filter(|value| **value <= at).count() as f64 / values.len() as f64
+        };
+        let mut all = [a, b].concat();
+        all.sort_by(f64::total_cmp);
+        let apart = |at: f64| (below(a, at) - below(b, at)).abs();
+        let area = all
+            .windows(2)
+            .map(|pair| apart(pair[0]) * (pair[1] - pair[0]));
+        let largest = all.iter().map(|at| apart(*at)).fold(0.0, f64::max);
+        (largest, area.sum())
+    }
+
+    #[test]
+    fn edges_are_the_inner_quantiles_each_once() {
+        // By numpy.quantile.
+        let edges = |values: &[f64]| Ordered::of(values).edges(4).edges().to_vec();
+        assert_eq!(edges(&[8.0, 1.0, 4.0, 16.0, 2.0]), [2.0, 4.0, 8.0]);
+        assert_eq!(edges(&[1.0, 2.0, 4.0, 8.0]), [1.75, 3.0, 5.0]);
+        assert_eq!(edges(&[1.0, 1.0, 1.0, 2.0]), [1.25]);
+        assert_eq!(edges(&[3.0]), [0.0; 0]);
+    }
+
     #[test]
     fn they_are_the_statistics_of_small_samples() {
         for (count, other, step) in [(1, 1, 0.1), (40, 25, 0.5), (300, 200, 1e-9), (7, 500, 2.0)] {
             let (a, b) = (sample(1, count, 10.0, step), sample(2, other, 12.0, step));
             let (ordered, others) = (Ordered::of(&a), Ordered::of(&b));
             let apart = ordered.apart(&others).unwrap();
-            let expected = kolmogorov_smirnov(&a, &b);
-            assert!((apart.kolmogorov_smirnov - expected.statistic).abs() < 1e-12);
-            assert!((apart.p - expected.p_asymptotic).abs() < 1e-12);
-            let area = wasserstein(&a, &b);
+            let (largest, area) = by_definition(&a, &b);
+            assert!((apart.kolmogorov_smirnov - largest).abs() < 1e-12);
+            let small = kolmogorov_smirnov(&a, &b);
+            assert!((small.statistic - largest).abs() < 1e-12);
+            assert!((apart.p - small.p_asymptotic).abs() < 1e-12);
+            assert!((wasserstein(&a, &b) - area).abs() <= 1e-9 * area.max(1e-9));
             assert!(
                 (apart.wasserstein - area).abs() <= 1e-9 * area.max(1e-9),
                 "{count}"
             );
-            let bins = quantile_edges(&a, 10);
-            assert_eq!(ordered.edges(10), bins);
+            let bins = ordered.edges(10);
             assert_eq!(others.counts(&bins), bins.counts(&b));
         }
     }

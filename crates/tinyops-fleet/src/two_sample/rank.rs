@@ -1,6 +1,6 @@
 //! Statistics of the order of two samples, and of the distance between their distribution functions.
 
-use super::{law, sorted};
+use super::{each_step, law, sorted};
 
 /// The largest distance between two empirical distribution functions.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -26,13 +26,9 @@ pub fn kolmogorov_smirnov(a: &[f64], b: &[f64]) -> KolmogorovSmirnov {
     let (n, m) = (a.len() as u64, b.len() as u64);
     // In parts of 1 / (n m).
     let mut parts = 0;
-    let (mut i, mut j) = (0, 0);
-    while i < a.len() && j < b.len() {
-        let at = a[i].min(b[j]);
-        i += a[i..].iter().take_while(|value| **value <= at).count();
-        j += b[j..].iter().take_while(|value| **value <= at).count();
+    each_step(&a, &b, |i, j, _| {
         parts = parts.max((i as u64 * m).abs_diff(j as u64 * n));
-    }
+    });
     let statistic = parts as f64 / (n * m) as f64;
     let worth = (n * m) as f64 / (n + m) as f64;
     KolmogorovSmirnov {
@@ -103,15 +99,10 @@ pub fn energy(a: &[f64], b: &[f64]) -> f64 {
 /// Integral of something of the difference of the two distribution functions.
 fn between(a: &[f64], b: &[f64], of: impl Fn(f64) -> f64) -> f64 {
     let (a, b) = (sorted(a), sorted(b));
-    let all = sorted(&[&a[..], &b[..]].concat());
-    let (mut i, mut j) = (0, 0);
     let mut sum = 0.0;
-    for pair in all.windows(2) {
-        i += a[i..].iter().take_while(|value| **value <= pair[0]).count();
-        j += b[j..].iter().take_while(|value| **value <= pair[0]).count();
-        let apart = i as f64 / a.len() as f64 - j as f64 / b.len() as f64;
-        sum += of(apart) * (pair[1] - pair[0]);
-    }
+    each_step(&a, &b, |i, j, width| {
+        sum += of(i as f64 / a.len() as f64 - j as f64 / b.len() as f64) * width;
+    });
     sum
 }
 
