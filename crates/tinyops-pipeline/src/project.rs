@@ -123,8 +123,6 @@ pub struct PrivacySection {
     pub consent: bool,
     /// Noise of a sum of masked reports, in units of one device's greatest weight.
     pub noise: f64,
-    /// Raw windows that one device may ever send.
-    pub raw_windows_max: u32,
     /// Fewest devices in a sum of statistics before it is used.
     pub round_devices_min: u32,
     /// Fewest labelled windows in a sum of statistics before it is used.
@@ -164,7 +162,6 @@ impl Default for PrivacySection {
             mode: None,
             consent: false,
             noise: 20.0,
-            raw_windows_max: 0,
             round_devices_min: 8,
             round_labels_min: 64,
         }

@@ -19,7 +19,7 @@ pub(super) async fn list(State(app): State<App>) -> Result<Response, PageError> 
     Ok(Page {
         place: Place::Runs,
         title: "Runs".to_owned(),
-        lead: html! { "Every execution of the pipeline: started by a person, a schedule, or a drift that the fleet reported." },
+        lead: html! { "Every execution of the pipeline: started by a person, by a request, or by a drift that the fleet reported." },
         body: html! { section.card { (table(&runs, app.now())) } },
     }
     .framed(&app))
