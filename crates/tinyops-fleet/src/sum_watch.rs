@@ -1,19 +1,23 @@
 //! When the mean of many devices has left what is normal for them: the detector of `detector.rs`, for a stream whose
 //! reference is known and whose noise mostly is.
 //!
-//! Each device reports how far it is from its own normal, so the mean is 0 while nothing happens: nothing of it has to be
-//! learnt but how much it scatters beyond the helper's noise, which the first sums tell.
+//! Each device reports how far it is from its own normal, so the mean is 0 while nothing happens, but for what those
+//! normals themselves are off: they are means of a few reports, and their error stands in every sum. What has to be
+//! learnt is how much the mean scatters beyond the helper's noise, which the first sums tell.
 
 use crate::detector::{DriftPolicy, Judgement, Layout, Memory, Point, Pool, Watching};
 
-/// How much more than any baseline the reference, and the helper's noise, are known by.
+/// How much more than any baseline the helper's noise is known by, and the reference where sums scatter by nothing else.
 const KNOWN: u32 = 1_000_000;
 
-/// How many sums the known noise weighs against those seen, where the two agree.
-const NOISE_SUMS: f64 = 14.0;
+/// Reports that a device takes its own normal from: `NORMAL_REPORTS` of `tinyops-device`.
+const NORMAL_REPORTS: u32 = 14;
 
-/// How far the first sums scatter beyond the known noise before they alone say how much they do.
-const BEYOND_NOISE: f64 = 2.5;
+/// How many sums it weighs, against those seen of one number, that all numbers scatter alike: they are weighted to.
+const COMMON_SUMS: f64 = 14.0;
+
+/// How much more than all a number's first sums scatter before they alone say how much it does.
+const BEYOND_COMMON: f64 = 1.5;
 
 /// Excess kurtosis of Student's law of 13 degrees of freedom: of a variance known by the first sums alone.
 const LEARNT_EXCESS: f64 = 6.0 / 9.0;
@@ -61,25 +65,35 @@ impl SumWatch {
             return None;
         }
         let count = points.len() as f64;
-        for index in 0..layout.len() {
-            let squares = points
-                .iter()
-                .map(|point| f64::from(point.values[index]).powi(2));
-            let seen = squares.sum::<f64>() / count;
-            let variance = if seen > BEYOND_NOISE * noise_variance {
+        let seen: Vec<f64> = (0..layout.len())
+            .map(|index| {
+                let squares = points
+                    .iter()
+                    .map(|point| f64::from(point.values[index]).powi(2));
+                squares.sum::<f64>() / count
+            })
+            .collect();
+        let common = (seen.iter().sum::<f64>() / seen.len().max(1) as f64).max(noise_variance);
+        for (beyond, seen) in self.pool.squares.iter_mut().zip(seen) {
+            let variance = if seen > BEYOND_COMMON * common {
                 seen
             } else {
-                (NOISE_SUMS * noise_variance + count * seen) / (NOISE_SUMS + count)
+                (COMMON_SUMS * common + count * seen) / (COMMON_SUMS + count)
             };
-            self.pool.squares[index] = (variance - noise_variance).max(0.0);
+            *beyond = (variance - noise_variance).max(0.0);
         }
+        // What scatters beyond the noise did so too while the devices learnt their normals: the mean of those is as far
+        // off as the mean of as many sums without noise.
+        let beyond: f64 = self.pool.squares.iter().sum();
+        let all = beyond + layout.len() as f64 * noise_variance;
+        let known_by = f64::from(NORMAL_REPORTS) * all / beyond;
         self.memory = Memory::Watching(Watching {
             reference: Point {
                 layout,
                 values: vec![0.0; layout.len()],
                 window_count: 1.0,
             },
-            baseline_count: KNOWN,
+            baseline_count: known_by.min(f64::from(KNOWN)) as u32,
             smoothed: vec![0.0; layout.len()],
             step_count: 0,
         });
@@ -164,5 +178,41 @@ mod tests {
             ..LAYOUT
         };
         assert!(watch.push(other, &[0.0; 7], sd * sd, &policy).is_none());
+    }
+
+    /// Standard normal numbers: the sum of twelve uniforms of SplitMix64.
+    fn normal(state: &mut u64) -> f64 {
+        let mut uniform = || {
+            *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let z = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+        };
+        (0..12).map(|_| uniform()).sum::<f64>() - 6.0
+    }
+
+    /// Whatever devices scatter beside the noise, a fifth or five times as much: 1.5 % at most, where 0.6 % are meant.
+    #[test]
+    fn scatter_beside_the_noise_and_normals_that_are_off_raise_no_alarm() {
+        const FLEETS: u32 = 1_000;
+        let policy = DriftPolicy::default();
+        let noise_sd = 0.01;
+        for own_sd in [0.002, 0.005, 0.012, 0.05] {
+            let off_sd = own_sd / f64::from(NORMAL_REPORTS).sqrt();
+            let mut state = 3;
+            let alarmed = (0..FLEETS).filter(|_| {
+                let mut watch = SumWatch::new(LAYOUT);
+                let off = [0.0; 6].map(|_: f64| off_sd * normal(&mut state));
+                let mut judged = (0..policy.baseline_reports + 30).filter_map(|_| {
+                    let mean = off.map(|off| {
+                        off + own_sd * normal(&mut state) + noise_sd * normal(&mut state)
+                    });
+                    watch.push(LAYOUT, &mean, noise_sd * noise_sd, &policy)
+                });
+                judged.any(|judged| judged.score >= 1.0)
+            });
+            let count = alarmed.count();
+            assert!(count <= 15, "{count} of {FLEETS} at {own_sd}");
+        }
     }
 }
