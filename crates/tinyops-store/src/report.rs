@@ -1,7 +1,7 @@
 //! Reports: every accepted frame as it came, once.
 //!
 //! A row is a *span*: reports of one device and model that were stored together and whose numbers lie within
-//! [`SPAN_NUMBERS`], so that a device that reported fifty times between two folds costs one row and one place in
+//! `SPAN_NUMBERS`, so that a device that reported fifty times between two folds costs one row and one place in
 //! the index. Their frames stand behind each other in the order of their numbers:
 //!
 //! ```text
