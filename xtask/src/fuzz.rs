@@ -2,45 +2,91 @@
 
 mod seeds;
 
-use crate::steps::{Answer, root, run, step};
-use std::fs;
-use std::path::PathBuf;
+use crate::memory::{self, Sanitized};
+use crate::steps::{Answer, root};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::thread;
 
-/// Runs the named target, or all, for `seconds` each.
-///
-/// New inputs go to `fuzz/corpus/`, which git ignores; a crash lands in `fuzz/artifacts/` with
-/// the command that repeats it.
-pub(crate) fn fuzz(target: Option<&str>, seconds: u32) -> Answer {
-    if !answers(cargo_fuzz().arg("--version")) {
-        return Err("needs cargo-fuzz: `cargo install cargo-fuzz`".to_owned());
-    }
-    let names = targets()?;
-    if let Some(wanted) = target.filter(|wanted| !names.iter().any(|name| name == wanted)) {
-        return Err(format!(
-            "no target is called `{wanted}`; they are: {}",
-            names.join(", ")
-        ));
-    }
-    for name in names {
-        if target.is_none_or(|wanted| wanted == name) {
-            step(&name, || fuzz_one(&name, seconds))?;
-        }
-    }
-    Ok(())
+/// Seconds for each target in a run of CI.
+const SECONDS_IN_CI: u32 = 3;
+
+/// What tells libFuzzer which branches an input takes and what it was compared with.
+const COVERAGE: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+    -Cllvm-args=-sanitizer-coverage-trace-compares -Cdebug-assertions -Ccodegen-units=1 --cfg fuzzing";
+
+/// Every target for seconds: enough to see that they build, stand their corpora and the first mutations.
+pub(crate) fn check() -> Answer {
+    fuzz(None, SECONDS_IN_CI)
 }
 
-/// `cargo fuzz` by a nightly toolchain, or by the one that is there, told to take its flags.
-fn cargo_fuzz() -> Command {
-    let mut command = Command::new("cargo");
-    if answers(Command::new("cargo").args(["+nightly", "--version"])) {
-        command.arg("+nightly");
-    } else {
-        // Sanitizers and coverage are flags of an unstable compiler.
-        command.env("RUSTC_BOOTSTRAP", "1");
+/// Runs the named target, or all, for `seconds` each, as many at once as there are cores.
+///
+/// New inputs go to `fuzz/corpus/`, which git ignores; what a target said and inputs that broke it
+/// lie in `fuzz/artifacts/`.
+pub(crate) fn fuzz(target: Option<&str>, seconds: u32) -> Answer {
+    let sanitized = match memory::sanitized("target/fuzz")? {
+        Ok(sanitized) => sanitized,
+        Err(why) => {
+            println!("skipped: {why}");
+            return Ok(());
+        }
+    };
+    let all = targets()?;
+    let names: Vec<String> = match target {
+        None => all,
+        Some(wanted) if all.iter().any(|name| name == wanted) => vec![wanted.to_owned()],
+        Some(wanted) => {
+            return Err(format!(
+                "no target is called `{wanted}`; they are: {}",
+                all.join(", ")
+            ));
+        }
+    };
+    let built = sanitized.run(COVERAGE, |cargo| {
+        cargo.args([
+            "build",
+            "--release",
+            "--quiet",
+            "--manifest-path",
+            "fuzz/Cargo.toml",
+        ]);
+        for name in &names {
+            cargo.args(["--bin", name]);
+        }
+    });
+    built?;
+    let left = Mutex::new(names.into_iter());
+    let next = || left.lock().ok()?.next();
+    let lanes = thread::available_parallelism().map_or(1, usize::from);
+    let lane = || {
+        let mut failures = Vec::new();
+        while let Some(name) = next() {
+            match fuzz_one(&sanitized, &name, seconds) {
+                Ok(said) => println!("{name}: {said}"),
+                Err(failure) => {
+                    println!("{name}: FAILED");
+                    failures.push(failure);
+                }
+            }
+        }
+        failures
+    };
+    let failures: Vec<String> = thread::scope(|scope| {
+        let lanes: Vec<_> = (0..lanes).map(|_| scope.spawn(lane)).collect();
+        let ended = lanes.into_iter().map(|lane| {
+            lane.join()
+                .unwrap_or_else(|_| vec!["a target could not be run".to_owned()])
+        });
+        ended.flatten().collect()
+    });
+    match failures.is_empty() {
+        true => Ok(()),
+        false => Err(failures.join("\n\n")),
     }
-    command.arg("fuzz");
-    command
 }
 
 /// Whether a program is there and ends well.
@@ -60,26 +106,51 @@ fn targets() -> Result<Vec<String>, String> {
     Ok(names)
 }
 
-fn fuzz_one(name: &str, seconds: u32) -> Answer {
-    let grown = root().join("fuzz/corpus").join(name);
-    fs::create_dir_all(&grown).map_err(|error| format!("{}: {error}", grown.display()))?;
-    let kept: PathBuf = root().join("testdata/corpus").join(name);
-    let written = seeds::write(name)?;
-    let mut command = cargo_fuzz();
+/// Runs one target; how much it tried, or the end of what it said.
+fn fuzz_one(sanitized: &Sanitized, name: &str, seconds: u32) -> Result<String, String> {
+    let grown = folder(&root().join("fuzz/corpus").join(name))?;
+    let broke = folder(&root().join("fuzz/artifacts").join(name))?;
+    let kept = root().join("testdata/corpus").join(name);
+    let log = broke.with_extension("log");
+    let at = |error| format!("{}: {error}", log.display());
+    let file = File::create(&log).map_err(at)?;
+    let program = sanitized.folder().join("release").join(name);
+    let mut command = Command::new(&program);
     command
-        .args(["run", "--fuzz-dir", "fuzz", name])
-        .args([&grown, &written]);
-    if kept.is_dir() {
-        command.arg(kept);
-    }
-    command
-        .arg("--")
+        .current_dir(root())
+        .args([&grown, &seeds::write(name)?])
+        .args(kept.is_dir().then_some(&kept))
+        .arg(format!("-artifact_prefix={}/", broke.display()))
         .arg(format!("-max_total_time={seconds}"))
         .args([
             "-max_len=65536",
             "-rss_limit_mb=1024",
             "-timeout=10",
-            "-print_final_stats=0",
-        ]);
-    run(&mut command)
+            "-print_final_stats=1",
+        ])
+        .stdout(Stdio::null())
+        .stderr(file);
+    let status = command
+        .status()
+        .map_err(|error| format!("{}: {error}", program.display()))?;
+    let said = fs::read(&log).map_err(at)?;
+    let said = String::from_utf8_lossy(&said);
+    if !status.success() {
+        let end = said.char_indices().rev().nth(3_000).map_or(0, |(at, _)| at);
+        return Err(format!(
+            "{name} ended with {status}; all that it said is in {}, its end is:\n{}",
+            log.display(),
+            &said[end..]
+        ));
+    }
+    let tried = said
+        .lines()
+        .find_map(|line| line.strip_prefix("stat::number_of_executed_units:"));
+    let tried = tried.ok_or_else(|| format!("{name} does not say how much it tried"))?;
+    Ok(format!("{} inputs tried", tried.trim()))
+}
+
+fn folder(path: &Path) -> Result<PathBuf, String> {
+    fs::create_dir_all(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(path.to_owned())
 }

@@ -61,7 +61,7 @@ enum Chore {
     Miri,
     /// Run the tests of the kernels under AddressSanitizer
     Address,
-    /// Feed every decoder of foreign bytes with mutated ones (needs cargo-fuzz)
+    /// Feed every decoder of foreign bytes with mutated ones
     Fuzz {
         /// One target; all of them without it
         target: Option<String>,

@@ -1,7 +1,8 @@
 //! The kernels and the checks of plans under tools that see every access to memory.
 
 use crate::fuzz::answers;
-use crate::steps::{Answer, run};
+use crate::steps::{Answer, root, run};
+use std::path::PathBuf;
 use std::process::Command;
 
 /// Runs the tests of `tinyops-nn` under Miri where there is one; says so where there is none.
@@ -37,6 +38,26 @@ pub(crate) fn miri() -> Answer {
 
 /// Runs the tests of `tinyops-nn` under AddressSanitizer, all kernels of this processor included.
 pub(crate) fn address() -> Answer {
+    match sanitized("target/address")? {
+        Ok(sanitized) => sanitized.run("", |cargo| {
+            cargo.args(["test", "-p", "tinyops-nn", "--tests", "--quiet"]);
+            cargo.env("PROPTEST_CASES", "64");
+        }),
+        Err(why) => {
+            println!("skipped: {why}");
+            Ok(())
+        }
+    }
+}
+
+/// Builds under AddressSanitizer, into a folder of their own.
+pub(crate) struct Sanitized {
+    target: String,
+    folder: &'static str,
+}
+
+/// Builds of this machine under AddressSanitizer, or why there are none.
+pub(crate) fn sanitized(folder: &'static str) -> Result<Result<Sanitized, String>, String> {
     let target = host()?;
     let known = [
         "x86_64-unknown-linux-gnu",
@@ -44,25 +65,28 @@ pub(crate) fn address() -> Answer {
         "aarch64-apple-darwin",
         "x86_64-apple-darwin",
     ];
-    if !known.contains(&target.as_str()) {
-        println!("skipped: AddressSanitizer is not had on {target}");
-        return Ok(());
+    Ok(match known.contains(&target.as_str()) {
+        true => Ok(Sanitized { target, folder }),
+        false => Err(format!("AddressSanitizer is not had on {target}")),
+    })
+}
+
+impl Sanitized {
+    /// Where the profiles' folders are.
+    pub(crate) fn folder(&self) -> PathBuf {
+        root().join(self.folder).join(&self.target)
     }
-    run(Command::new("cargo")
-        .args([
-            "test",
-            "-p",
-            "tinyops-nn",
-            "--tests",
-            "--quiet",
-            "--target",
-            &target,
-        ])
-        .args(["--target-dir", "target/address"])
-        // The sanitizer is a flag of an unstable compiler.
-        .env("RUSTC_BOOTSTRAP", "1")
-        .env("RUSTFLAGS", "-Zsanitizer=address")
-        .env("PROPTEST_CASES", "64"))
+
+    /// Runs cargo as `told`, with further flags for the compiler.
+    pub(crate) fn run(&self, flags: &str, told: impl FnOnce(&mut Command)) -> Answer {
+        let mut cargo = Command::new("cargo");
+        told(&mut cargo);
+        run(cargo
+            .args(["--target", &self.target, "--target-dir", self.folder])
+            // The sanitizer is a flag of an unstable compiler.
+            .env("RUSTC_BOOTSTRAP", "1")
+            .env("RUSTFLAGS", format!("-Zsanitizer=address {flags}")))
+    }
 }
 
 /// The target of this machine.

@@ -1,7 +1,7 @@
 //! The order of `cargo xtask ci` and `cargo xtask test`, with the time that each step took.
 
 use crate::{
-    aarch64, bench_device, bench_ship::power_loss, house, imports, licences, memory, tools,
+    aarch64, bench_device, bench_ship::power_loss, fuzz, house, imports, licences, memory, tools,
 };
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -59,6 +59,7 @@ pub(crate) fn test() -> Answer {
     step("power-loss schedules", power_loss::check)?;
     step("miri", memory::miri)?;
     step("address sanitizer", memory::address)?;
+    step("fuzz targets", fuzz::check)?;
     step("tests on AArch64", aarch64::test)?;
     step("instructions", bench_device::check)
 }
