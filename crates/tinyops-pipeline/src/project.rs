@@ -24,6 +24,8 @@ pub struct Project {
     pub boards: BoardsSection,
     /// What may leave a device.
     pub privacy: PrivacySection,
+    /// What a drift is answered with before anybody trains.
+    pub repair: RepairSection,
     /// What a model must show before it is registered.
     pub gates: GatesSection,
     /// How a model in the field is fine-tuned.
@@ -117,7 +119,7 @@ pub struct BoardsSection {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PrivacySection {
-    /// How devices report; without it they report in the clear, and the server says so.
+    /// How devices report; without it they report in the clear, and the server says so at its start.
     pub mode: Option<PrivacyMode>,
     /// That the people around the devices have agreed to `plain`, or that there are none.
     pub consent: bool,
@@ -142,14 +144,10 @@ pub enum PrivacyMode {
 impl PrivacySection {
     /// What a person is to know who starts a server on this project: nothing where it is as the project says.
     pub fn remark(&self) -> Option<&'static str> {
-        match (self.mode, self.consent) {
-            (None, _) => Some(
+        match self.mode {
+            None => Some(
                 "devices report in the clear, and the server reads each one's: `[privacy] mode = \"masked\"` takes sums \
                  alone, `mode = \"plain\"` with `consent = true` says that this is meant",
-            ),
-            (Some(PrivacyMode::Plain), false) => Some(
-                "`[privacy] mode = \"plain\"` without `consent = true`: nobody has said that the people around the \
-                 devices agree, or that there are none",
             ),
             _ => None,
         }
@@ -166,6 +164,15 @@ impl Default for PrivacySection {
             round_labels_min: 64,
         }
     }
+}
+
+/// `[repair]`: what a drift is answered with before anybody trains.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RepairSection {
+    /// How far devices move their features back to training, 0 to 1 of the way, where a standing alert advises to
+    /// re-standardise; at 0 none is asked to.
+    pub restandardize: f64,
 }
 
 /// `[gates]`
@@ -346,6 +353,23 @@ impl Project {
         if let Err(why) = self.loss_is_sensible(self.tune.loss_max) {
             return refuse("tune.loss_max", why);
         }
+        if self.privacy.mode == Some(PrivacyMode::Plain) && !self.privacy.consent {
+            return refuse(
+                "privacy.mode",
+                "is `plain`: that takes `consent = true`, which says that the people around the devices agree, or that \
+                 there are none; `mode = \"masked\"` takes sums alone"
+                    .to_owned(),
+            );
+        }
+        if !(0.0..=1.0).contains(&self.repair.restandardize) {
+            return refuse(
+                "repair.restandardize",
+                format!(
+                    "is {}: a part of the way, from 0 to 1",
+                    self.repair.restandardize
+                ),
+            );
+        }
         match self.train.check().and_then(|()| self.tune.spec().check()) {
             Err(TrainError::Setting { key, value, reason }) => {
                 refuse(&key, format!("is {value}: {reason}"))
@@ -476,5 +500,27 @@ mod tests {
             "[boards]\ntargets = [\"toaster\"]\n",
             "tinyops.toml:2:1: `boards.targets` names `toaster`, which `tinyops boards` does not list",
         );
+        check(
+            "[repair]\nrestandardize = 1.5\n",
+            "tinyops.toml:2:1: `repair.restandardize` is 1.5: a part of the way, from 0 to 1",
+        );
+    }
+
+    #[test]
+    fn devices_report_in_the_clear_by_consent() {
+        let plain = "[privacy]\nmode = \"plain\"\n";
+        check(
+            plain,
+            "tinyops.toml:2:1: `privacy.mode` is `plain`: that takes `consent = true`, which says that the people \
+             around the devices agree, or that there are none; `mode = \"masked\"` takes sums alone",
+        );
+        let remark = |text: &str| {
+            let project = Project::parse(text, Path::new("tinyops.toml")).unwrap();
+            project.privacy.remark()
+        };
+        assert_eq!(remark(&format!("{plain}consent = true\n")), None);
+        assert_eq!(remark("[privacy]\nmode = \"masked\"\n"), None);
+        // A project that says nothing is said so at each start.
+        assert!(remark("").is_some());
     }
 }

@@ -5,9 +5,11 @@ use tinyops_fleet::{
     KeyFolder, Keyring, Policy,
     enrol::Entropy,
     masked::{PrivacyPolicy, SumHelper},
+    round::RoundPolicy,
 };
-use tinyops_pipeline::PrivacyMode;
+use tinyops_pipeline::{PrivacyMode, Project};
 use tinyops_server::{Config, Loops, serve};
+use tinyops_wire::downlink::Restandardize;
 
 use crate::{
     cmd::helper::RemoteHelper,
@@ -71,14 +73,7 @@ pub(crate) async fn run(context: &Context, args: &Serve) -> Result<(), Failure> 
     if let Some(remark) = privacy.remark() {
         terminal.note(remark);
     }
-    let policy = Policy {
-        privacy: PrivacyPolicy {
-            masked_only: privacy.mode == Some(PrivacyMode::Masked),
-            noise: privacy.noise,
-            ..PrivacyPolicy::default()
-        },
-        ..Policy::default()
-    };
+    let policy = policy(&workshop.project);
     let running = serve(Config {
         http: address(args.http, &context.settings.http)?,
         mqtt: Some(address(args.mqtt, &context.settings.mqtt)?),
@@ -117,6 +112,23 @@ pub(crate) async fn run(context: &Context, args: &Serve) -> Result<(), Failure> 
     Ok(())
 }
 
+/// How the project wants its fleet judged.
+fn policy(project: &Project) -> Policy {
+    let back = project.repair.restandardize * f64::from(Restandardize::SIXTEENTHS);
+    Policy {
+        privacy: PrivacyPolicy {
+            masked_only: project.privacy.mode == Some(PrivacyMode::Masked),
+            noise: project.privacy.noise,
+            ..PrivacyPolicy::default()
+        },
+        round: RoundPolicy {
+            restandardize_sixteenths: back.round() as u8,
+            ..RoundPolicy::default()
+        },
+        ..Policy::default()
+    }
+}
+
 /// The helper that the flags name.
 fn helper(args: &Serve) -> Result<Option<Arc<dyn SumHelper>>, Failure> {
     let (Some(url), Some(file)) = (&args.helper, &args.helper_token_file) else {
@@ -153,5 +165,22 @@ fn address(flag: Option<SocketAddr>, setting: &Setting) -> Result<SocketAddr, Fa
             ))
             .hint("an address is like 127.0.0.1:8420")
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn a_project_says_how_its_fleet_is_judged() {
+        let of = |text: &str| policy(&Project::parse(text, Path::new("tinyops.toml")).unwrap());
+        assert_eq!(of(""), Policy::default());
+        let said = of("[privacy]\nmode = \"masked\"\nnoise = 5.0\n[repair]\nrestandardize = 0.5\n");
+        assert!(said.privacy.masked_only);
+        assert_eq!(said.privacy.noise, 5.0);
+        assert_eq!(said.round.restandardize_sixteenths, 8);
     }
 }
