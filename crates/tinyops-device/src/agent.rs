@@ -13,7 +13,7 @@ use crate::adapt::Adapting;
 use crate::flash::Flash;
 use crate::install::Transfer;
 use crate::journal::Place;
-use crate::labels::{Judged, Ring, forget_sums};
+use crate::labels::{Judged, Ring, WINDOWS_MIN, forget_sums};
 use crate::masked::Telling;
 use crate::memory::{Lent, Memory};
 use crate::model::{Answer, Prediction, Refusal, Workspace};
@@ -631,7 +631,12 @@ impl<F: Flash, M: Memory> Agent<F, M> {
     fn check_report(&mut self, now_ms: u64) {
         let reporting = &self.config.reporting;
         let windows = self.monitor.sketch.count;
-        let is_full = reporting.every_windows > 0 && windows >= reporting.every_windows;
+        let enough = match self.config.privacy {
+            Privacy::Plain => reporting.every_windows,
+            // Of fewer nothing is told under masks: they would be due again at once, for ever.
+            Privacy::Masked(_) => reporting.every_windows.max(WINDOWS_MIN as u32),
+        };
+        let is_full = reporting.every_windows > 0 && windows >= enough;
         let age_ms = now_ms.saturating_sub(self.reported_at_ms);
         if is_full || (reporting.every_ms > 0 && age_ms >= reporting.every_ms) {
             self.pending.report = true;

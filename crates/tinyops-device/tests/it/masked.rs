@@ -411,6 +411,18 @@ fn fewer_than_eight_windows_say_nothing() {
 }
 
 #[test]
+fn a_period_of_fewer_windows_than_may_be_told_lasts_until_there_are_enough() {
+    let mut config = masked_config(1, 0);
+    config.reporting.every_windows = 2;
+    let mut bench = Bench::new(config, blank_flash(Recipe::default().capsule()));
+    let before = bench.reports.len();
+    for count in 1..=24 {
+        bench.window([0.0, 1.0, 0.5, 0.25]);
+        assert_eq!(bench.reports.len() - before, count / 8, "{count} windows");
+    }
+}
+
+#[test]
 fn an_update_under_masks_is_the_sum_of_the_clipped_statistics() {
     let request = |content: Content, windows: u32| MaskedRequest {
         task: Task {
