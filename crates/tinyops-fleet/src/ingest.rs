@@ -19,6 +19,7 @@ use tinyops_wire::envelope::Direction;
 use tinyops_wire::frame::{Outcome as Judged, Reason};
 use tinyops_wire::{Envelope, Frame, Sealed};
 
+use crate::fleet::lock;
 use crate::intake_log::Entry as Logged;
 use crate::masked::PrivacyPolicy;
 use crate::watch::Observation;
@@ -222,10 +223,25 @@ impl Fleet {
             .collect();
         presence::put_many(&tx, &presences).await?;
         tx.commit().await?;
+        self.tell_anew(&batch.observations);
         for (refusal, device) in offences {
             tracing::warn!(%device, refusal = refusal.word(), "envelope dropped, further ones are only counted");
         }
         Ok((verdicts, events))
+    }
+
+    /// Lets devices that greet be told what they are owed at the next turn: what they were told before may have been lost
+    /// at their boot, or said in words that they do not take, such as an offer without a statement.
+    fn tell_anew(&self, observations: &[Observation<'_>]) {
+        let is_greeting =
+            |observation: &&Observation<'_>| matches!(observation.frame, Frame::Hello(_));
+        let mut greetings = observations.iter().filter(is_greeting).peekable();
+        if greetings.peek().is_some() {
+            let mut told = lock(&self.told);
+            for greeting in greetings {
+                told.remove(&greeting.device);
+            }
+        }
     }
 
     /// Leaves out outcomes of classes that their models do not have, before anything counts them.

@@ -151,3 +151,22 @@ fn a_device_fetches_now_and_installs_when_it_is_told() {
         again.stderr
     );
 }
+
+#[test]
+fn a_device_that_first_comes_after_its_rollout_began_gets_it_at_once() {
+    let site = Site::open();
+    let serves = ["--server", &site.server.http, "--mqtt", &site.server.mqtt];
+    let is = ["--board", "esp-eye", "--identity", "late.json"];
+    let enrols = [&["device", "enrol"], &is[..], &serves[..2]].concat();
+    site.place.check(&enrols, 0);
+    site.place.check(&["rollout", "start", "fan@1"], 0);
+    let reads = ["--replay", "data/m5/normal/0.csv"];
+    let runs = [&["device", "run"], &is[..], &reads, &serves].concat();
+    let said = site.place.check(&runs, 0);
+    assert!(
+        !said.stderr.contains("no model has come"),
+        "{}",
+        said.stderr
+    );
+    assert!(said.stdout.contains("normal"), "{}", said.stdout);
+}
