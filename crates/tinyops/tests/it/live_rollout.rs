@@ -100,11 +100,12 @@ fn a_device_fetches_now_and_installs_when_it_is_told() {
     let shown = place.check(&["devices", "show", id, "--json"], 0).json();
     let cost = &shown["cost"];
     let figure = |name: &str| cost[name].as_f64().unwrap_or_default();
+    // A few kilobytes of this board's 3 MB: less than one in 256, which is the least code, of 2 % and dithered by half.
+    let least = 1.0 / 256.0..1.04 / 256.0;
     assert!(
         figure("latency_mean_us") > 2.0
             && figure("latency_max_us") >= figure("latency_mean_us")
-            && figure("ram_share") >= 1.0 / 256.0
-            && figure("ram_share") < 1.0,
+            && least.contains(&figure("ram_share")),
         "{shown:#}"
     );
     let text = place.check(&["devices", "show", id], 0).stdout;
