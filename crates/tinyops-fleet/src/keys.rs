@@ -132,6 +132,21 @@ impl KeyFolder {
         self.0.join("key-set.cose")
     }
 
+    /// The files that a server's keys are in: whoever watches them sees each change.
+    pub fn server_files(&self) -> [PathBuf; 5] {
+        [
+            self.key_set_file(),
+            self.roots_file(),
+            self.signers_file(),
+            self.file(Role::Director.as_str()),
+            self.file(Role::Release.as_str()),
+        ]
+    }
+
+    fn signers_file(&self) -> PathBuf {
+        self.0.join("signers.toml")
+    }
+
     /// Reads what devices are to believe; `None` if none was made here.
     ///
     /// # Errors
@@ -163,7 +178,7 @@ impl KeyFolder {
     /// # Errors
     /// [`FleetError::Key`].
     pub fn signer(&self, name: &str) -> Result<Option<Signer>, FleetError> {
-        let path = self.0.join("signers.toml");
+        let path = self.signers_file();
         let file = read(&path)?.unwrap_or_default();
         let text = String::from_utf8(file).map_err(|error| wrong(&path, error))?;
         let mut commands: BTreeMap<String, CommandFile> =

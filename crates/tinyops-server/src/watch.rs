@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tinyops_fleet::{FleetError, KeyFolder};
+use tinyops_fleet::{FleetError, KeyFolder, Keyring, Signer};
 use tinyops_store::{StoreError, device};
 use tokio::sync::Notify;
 use tracing::{error, info, warn};
@@ -36,7 +36,7 @@ impl Watch {
     pub(crate) async fn run(self, tick: Duration, mut stop: Stop) {
         let mut devices = None;
         // The first look reads it: it may have changed since the server read it at its start.
-        let mut key_set = None;
+        let mut keys = None;
         loop {
             let is_asked = tokio::select! {
                 () = stop.asked() => return,
@@ -47,9 +47,9 @@ impl Watch {
                 Ok(now) => devices = Some(now),
                 Err(cause) => error!(%cause, "the store could not be asked who is revoked"),
             }
-            let found = self.key_set();
-            if is_asked || found != key_set {
-                key_set = found;
+            let found = self.key_files();
+            if is_asked || found != keys {
+                keys = found;
                 self.take_up_keys();
             }
         }
@@ -66,8 +66,11 @@ impl Watch {
         Ok(now)
     }
 
-    fn key_set(&self) -> Stamp {
-        stamp(&KeyFolder::new(self.keys.as_deref()?).key_set_file())
+    /// All that the keys lie in: a key set and the key that it brings are two files, and a release key that is taken away
+    /// is to sign no more.
+    fn key_files(&self) -> Option<[Stamp; 5]> {
+        let folder = KeyFolder::new(self.keys.as_deref()?);
+        Some(folder.server_files().map(|file| stamp(&file)))
     }
 
     /// What cannot be used leaves the keys of before in force.
@@ -76,11 +79,12 @@ impl Watch {
         let fleet = self.app.fleet();
         let before = fleet.keys();
         match opened(&KeyFolder::new(folder)) {
-            Ok(Some(keys)) if before.as_ref().is_none_or(|b| b.trust != keys.trust) => {
+            Ok(Some(keys)) if before.as_ref().is_none_or(|before| !is_same(before, &keys)) => {
                 let key_set = keys.trust.keys.sequence;
+                let signs_releases = keys.release.is_some();
                 fleet.renew_keys(keys);
                 self.app.inner().wake.notify_one();
-                info!(key_set, "took up a key set");
+                info!(key_set, signs_releases, "took up keys");
             }
             Ok(_) => {}
             Err(cause) => warn!(%cause, "the keys that are there now are not taken up"),
@@ -88,6 +92,15 @@ impl Watch {
     }
 }
 
-fn opened(folder: &KeyFolder) -> Result<Option<tinyops_fleet::Keyring>, FleetError> {
+/// Whether both believe the same and sign with the same keys.
+fn is_same(one: &Keyring, other: &Keyring) -> bool {
+    let signs = |keys: &Keyring| {
+        let release = keys.release.as_ref().map(Signer::verifying_key);
+        (keys.director.verifying_key(), release)
+    };
+    one.trust == other.trust && signs(one) == signs(other)
+}
+
+fn opened(folder: &KeyFolder) -> Result<Option<Keyring>, FleetError> {
     folder.trust()?.map(|trust| folder.open(trust)).transpose()
 }

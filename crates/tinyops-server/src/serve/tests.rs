@@ -693,6 +693,20 @@ async fn a_key_set_that_is_put_in_force_is_taken_up_without_a_restart() {
     becomes(2).await;
     let signs = fleet.keys().unwrap().director.verifying_key();
     assert_eq!(proposed.set.director.keys(), [signs]);
+    // A release key that is taken away signs no more, and does again once it is back.
+    let signs_releases = async |expected: bool| {
+        let begun = Instant::now();
+        while fleet.keys().unwrap().release.is_some() != expected {
+            assert!(begun.elapsed() < Duration::from_secs(5), "{expected}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    signs_releases(true).await;
+    let (here, away) = (keys.file("release"), folder.path().join("away"));
+    std::fs::rename(&here, &away).unwrap();
+    signs_releases(false).await;
+    std::fs::rename(&away, &here).unwrap();
+    signs_releases(true).await;
     // What cannot be read leaves the keys of before in force.
     std::fs::write(keys.key_set_file(), b"no key set").unwrap();
     running.reload();
