@@ -4,6 +4,7 @@
 //! as bytes follow it. What can be read is returned even where something is wrong; what is wrong is in the report.
 
 pub mod cbor;
+pub mod columns;
 pub mod edge_impulse;
 pub mod gzip;
 pub mod idx;

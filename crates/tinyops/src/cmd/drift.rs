@@ -1,12 +1,12 @@
 //! `tinyops drift`: one table held against another.
 
 mod page;
-mod table;
 
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use tinyops_fleet::drift_report::{self, DriftError, LIMIT, Profile, Report, Table};
+use tinyops_data::decode::columns;
+use tinyops_fleet::drift_report::{self, Column, DriftError, LIMIT, Profile, Report, Table};
 
 use crate::{
     context::Context,
@@ -128,12 +128,21 @@ fn read(path: &Path) -> Result<Given, Failure> {
         Failure::question(format!("cannot read `{}`", path.display())).cause(&error)
     })?;
     if bytes.trim_ascii_start().first() != Some(&b'{') {
-        let table = table::read(&bytes).map_err(|problem| {
+        let columns = columns::read(&bytes).map_err(|problem| {
             Failure::question(format!("`{}`: {problem}", path.display())).hint(
                 "a table is CSV: a header, then rows of as many cells, split by `,`, `;` or tabs",
             )
         })?;
-        return Ok(Given::Table(table));
+        let columns = columns.into_iter().map(|(name, column)| {
+            let column = match column {
+                columns::Column::Numbers(numbers) => Column::Numbers(numbers),
+                columns::Column::Words(words) => Column::Words(words),
+            };
+            (name, column)
+        });
+        return Ok(Given::Table(Table {
+            columns: columns.collect(),
+        }));
     }
     let no_profile = |why: String| {
         Failure::question(format!(

@@ -1,25 +1,34 @@
-//! CSV as a table of numbers and words.
+//! CSV as named columns of numbers or words: a table that is no recording.
+//!
+//! # Source
+//! RFC 4180 for quotes; `;` and tabs part cells as well.
 
-use tinyops_fleet::drift_report::{Column, Table};
+use super::text;
 
-/// What cells say that hold nothing.
-const MISSING: [&str; 7] = ["", "na", "nan", "n/a", "null", "none", "?"];
+/// One column.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Column {
+    /// Every cell is a number; NaN where one holds nothing.
+    Numbers(Vec<f64>),
+    /// Some cell is no number; empty where one holds nothing.
+    Words(Vec<String>),
+}
 
-/// Reads a header and rows.
+/// Reads a header and rows: the columns by name, in their order.
 ///
 /// # Errors
 /// What is wrong, and in which line.
-pub(super) fn read(bytes: &[u8]) -> Result<Table, String> {
-    let text = std::str::from_utf8(bytes)
+pub fn read(bytes: &[u8]) -> Result<Vec<(String, Column)>, String> {
+    let rows = std::str::from_utf8(bytes)
         .map_err(|error| format!("byte {} is no UTF-8", error.valid_up_to()))?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let first = text.lines().next().unwrap_or_default();
+    let rows = rows.strip_prefix('\u{feff}').unwrap_or(rows);
+    let first = rows.lines().next().unwrap_or_default();
     let delimiter = [',', ';', '\t']
         .into_iter()
         .max_by_key(|delimiter| (first.matches(*delimiter).count(), *delimiter == ','))
         .unwrap_or(',');
     let mut rows = Rows {
-        rest: text,
+        rest: rows,
         delimiter,
         line: 0,
     };
@@ -77,17 +86,15 @@ pub(super) fn read(bytes: &[u8]) -> Result<Table, String> {
         }
     }
     let columns = names.drain(..).zip(numbers.into_iter().zip(words));
-    Ok(Table {
-        columns: columns
-            .map(|(name, (numbers, words))| {
-                (name, numbers.map_or(Column::Words(words), Column::Numbers))
-            })
-            .collect(),
-    })
+    Ok(columns
+        .map(|(name, (numbers, words))| {
+            (name, numbers.map_or(Column::Words(words), Column::Numbers))
+        })
+        .collect())
 }
 
 fn is_missing(cell: &str) -> bool {
-    cell.len() <= 4 && MISSING.iter().any(|word| cell.eq_ignore_ascii_case(word))
+    cell == "?" || text::is_missing(cell.as_bytes())
 }
 
 /// The number of a cell; no number of one that holds nothing, and nothing of a word.
@@ -182,7 +189,7 @@ mod tests {
         let text =
             "\u{feff}a;b;c\r\n1,5;\"x; \"\"y\"\"\";NA\r\n;z;\r\n\r\n-2e3;\"two\nlines\";null\r\n";
         let table = read(text.as_bytes()).unwrap();
-        let [(_, a), (_, b), (_, c)] = &table.columns[..] else {
+        let [(_, a), (_, b), (_, c)] = &table[..] else {
             panic!("{table:?}");
         };
         let Column::Numbers(a) = a else {
@@ -207,5 +214,32 @@ mod tests {
             let problem = read(text).unwrap_err();
             assert!(problem.contains(expected), "{problem}");
         }
+    }
+
+    /// Whatever is done to a table, its columns are as long as each other, or it is refused.
+    #[test]
+    fn a_table_with_any_byte_changed_is_read_or_refused() {
+        let sound =
+            b"\xef\xbb\xbfa;b;c\r\n1,5;\"x; \"\"y\"\"\";NA\r\n;z;\r\n-2e3;\"two\nlines\";null\r\n";
+        let mut refused = 0;
+        for at in 0..sound.len() {
+            for byte in [0, b'\n', b'\r', b'"', b';', b',', b'\t', b'9', 0x80, 0xff] {
+                let mut bytes = sound.to_vec();
+                bytes[at] = byte;
+                for bytes in [&bytes[..], &bytes[..at]] {
+                    let Ok(table) = read(bytes) else {
+                        refused += 1;
+                        continue;
+                    };
+                    let len = |column: &Column| match column {
+                        Column::Numbers(numbers) => numbers.len(),
+                        Column::Words(words) => words.len(),
+                    };
+                    let first = len(&table[0].1);
+                    assert!(first > 0 && table.iter().all(|(_, column)| len(column) == first));
+                }
+            }
+        }
+        assert!(refused > 100, "{refused}");
     }
 }
