@@ -34,7 +34,8 @@ pub fn epsilon(rho: f64, delta: f64) -> f64 {
 }
 
 /// Millionths of ρ as ε at [`DELTA`].
-pub fn epsilon_of_micro(micro_rho: u32) -> f64 {
+pub fn epsilon_of_micro(micro_rho: i64) -> f64 {
+    let micro_rho = u32::try_from(micro_rho.max(0)).unwrap_or(u32::MAX);
     epsilon(f64::from(micro_rho) * 1e-6, DELTA)
 }
 

@@ -20,38 +20,53 @@ pub struct Accuracy {
 }
 
 /// What errors cost, by the project's settings.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Costs {
+    /// The classes that mean that nothing is wrong.
+    pub normal: Vec<String>,
     /// Of saying that something is wrong when nothing is.
     pub false_alarm: f64,
     /// Of saying that nothing is wrong when something is, or something else.
     pub miss: f64,
-    /// The class that means that nothing is wrong.
-    pub normal_class: usize,
+}
+
+impl Costs {
+    /// Whether the project says what errors cost.
+    pub fn are_set(&self) -> bool {
+        self.false_alarm > 0.0 || self.miss > 0.0
+    }
+
+    /// What so many windows of one class cost that got another; `labels` are the names of the model's classes.
+    ///
+    /// A window of another class than a normal one that got the wrong abnormal class counts as a miss.
+    pub fn of(&self, (actual, predicted): (usize, usize), windows: i64, labels: &[String]) -> f64 {
+        let is_normal = labels
+            .get(actual)
+            .is_some_and(|label| self.normal.contains(label));
+        let each = match (actual == predicted, is_normal) {
+            (true, _) => 0.0,
+            (false, true) => self.false_alarm,
+            (false, false) => self.miss,
+        };
+        each * windows as f64
+    }
+
+    /// What all judged windows of a model in a cohort cost.
+    pub fn of_all(&self, accuracy: &Accuracy, labels: &[String]) -> f64 {
+        let mut sum = 0.0;
+        for (actual, row) in accuracy.confusion.iter().enumerate() {
+            for (predicted, &windows) in row.iter().enumerate() {
+                sum += self.of((actual, predicted), windows, labels);
+            }
+        }
+        sum
+    }
 }
 
 impl Accuracy {
     /// Share of judged windows that it had right; `None` of none.
     pub fn share(&self) -> Option<f64> {
         (self.judged > 0).then(|| self.right as f64 / self.judged as f64)
-    }
-
-    /// Mean cost of a judged window; `None` of none.
-    ///
-    /// A window of another class than the normal one that got the wrong abnormal class counts as a miss.
-    pub fn expected_cost(&self, costs: &Costs) -> Option<f64> {
-        let mut sum = 0.0;
-        for (actual, row) in self.confusion.iter().enumerate() {
-            for (predicted, &count) in row.iter().enumerate() {
-                sum += count as f64
-                    * match (actual == costs.normal_class, actual == predicted) {
-                        (_, true) => 0.0,
-                        (true, false) => costs.false_alarm,
-                        (false, false) => costs.miss,
-                    };
-            }
-        }
-        (self.judged > 0).then(|| sum / self.judged as f64)
     }
 }
 

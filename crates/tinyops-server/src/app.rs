@@ -4,9 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use tinyops_fleet::lorawan::Radios;
-use tinyops_fleet::outcome::Accuracy;
+use tinyops_fleet::outcome::Costs;
 use tinyops_fleet::{Fleet, FleetError, Intake};
-use tinyops_store::outcome::Outcome;
 use tinyops_store::{Db, DeviceId, Timestamp};
 use tokio::sync::{Mutex, Notify, broadcast, mpsc};
 
@@ -28,45 +27,8 @@ pub struct Business {
     pub purpose: String,
     /// The accuracy that is good enough.
     pub goal: Option<f64>,
-    /// The classes where nothing is wrong.
-    pub normal: Vec<String>,
-    /// The cost of an alarm where nothing is wrong.
-    pub false_alarm: f64,
-    /// The cost of no alarm where something is.
-    pub miss: f64,
-}
-
-impl Business {
-    /// What the predictions of one outcome cost: those of a wrong abnormal class count as misses.
-    pub(crate) fn cost_of(&self, outcome: &Outcome, labels: &[String]) -> f64 {
-        let each = self.cost_of_one(outcome.actual as usize, outcome.predicted as usize, labels);
-        each * outcome.window_count as f64
-    }
-
-    /// What all predictions of a model in a cohort cost.
-    pub(crate) fn cost_of_all(&self, accuracy: &Accuracy, labels: &[String]) -> f64 {
-        let rows = accuracy.confusion.iter().enumerate();
-        let cells = rows.flat_map(|(actual, row)| {
-            let cell = move |(predicted, count)| (actual, predicted, count);
-            row.iter().enumerate().map(cell)
-        });
-        cells
-            .map(|(actual, predicted, &count)| {
-                self.cost_of_one(actual, predicted, labels) * count as f64
-            })
-            .sum()
-    }
-
-    fn cost_of_one(&self, actual: usize, predicted: usize, labels: &[String]) -> f64 {
-        let normal = labels
-            .get(actual)
-            .is_some_and(|label| self.normal.contains(label));
-        match (actual == predicted, normal) {
-            (true, _) => 0.0,
-            (false, true) => self.false_alarm,
-            (false, false) => self.miss,
-        }
-    }
+    /// What errors cost.
+    pub costs: Costs,
 }
 
 /// The server as a handler sees it; clones share everything.

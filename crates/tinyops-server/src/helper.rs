@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tinyops_fleet::helper::{Denied, Helper, SumRequest};
 use tinyops_store::Digest;
-use tinyops_wire::mask::{TASK_BYTES, Task};
+use tinyops_wire::mask::Task;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
@@ -27,6 +27,7 @@ use crate::app::Clock;
 use crate::listen::serve_http;
 use crate::serve::{ServeError, bind_http};
 use crate::stop::{self, Stopper};
+use crate::text::{hex, unhex};
 use crate::tls::{Tls, TlsFiles};
 
 /// Bytes of a request: a million devices by name.
@@ -81,9 +82,8 @@ struct Shared {
 impl SumQuestion {
     /// A request as it goes over HTTP.
     pub fn of(request: &SumRequest) -> SumQuestion {
-        let hex = |bytes: [u8; TASK_BYTES]| bytes.map(|byte| format!("{byte:02x}")).concat();
         SumQuestion {
-            task: hex(request.task.encode()),
+            task: hex(&request.task.encode()),
             values: request.value_count,
             reports: request
                 .reports
@@ -94,7 +94,7 @@ impl SumQuestion {
     }
 
     fn read(&self) -> Result<SumRequest, &'static str> {
-        let task = read_hex(&self.task).and_then(|bytes| Task::decode(&bytes));
+        let task = unhex(&self.task).and_then(|bytes| Task::decode(bytes.as_array()?));
         let reports = self.reports.iter();
         let reports = reports
             .map(|(device, sequence)| {
@@ -110,17 +110,6 @@ impl SumQuestion {
             reports,
         })
     }
-}
-
-fn read_hex(text: &str) -> Option<[u8; TASK_BYTES]> {
-    let mut bytes = [0; TASK_BYTES];
-    if text.len() != 2 * TASK_BYTES || !text.is_ascii() {
-        return None;
-    }
-    for (index, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&text[2 * index..][..2], 16).ok()?;
-    }
-    Some(bytes)
 }
 
 /// Starts the listener.

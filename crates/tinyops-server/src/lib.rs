@@ -31,8 +31,10 @@ mod login;
 mod metrics;
 mod text;
 mod tls;
+mod tls_client;
 mod watch;
 
+pub use api::{AddedWebhook, AlertView, DeliveryView, RoundView, WebhookView};
 pub use app::{App, Business, Clock};
 pub use civil::Moment;
 pub use event::Event;
@@ -40,4 +42,6 @@ pub use helper::{HelperConfig, HelperRunning, SumQuestion, serve_helper};
 pub use listen::{Stream, StreamListener};
 pub use release::{ReleaseError, admit, release, requests};
 pub use serve::{Config, Loops, Running, ServeError, router, serve};
+pub use text::{Text, hex, unhex};
 pub use tls::{Tls, TlsError, TlsFiles};
+pub use tls_client::trusting;

@@ -9,6 +9,8 @@ use axum::http::{HeaderMap, header};
 use tinyops_fleet::enrol::Entropy;
 use tinyops_store::{Digest, Timestamp};
 
+use crate::text::hex;
+
 /// The cookie's name.
 pub(crate) const COOKIE: &str = "tinyops_session";
 /// How long a session lasts.
@@ -30,7 +32,7 @@ impl Logins {
     /// Opens a session for a token; what is returned goes into the cookie.
     pub(crate) fn open(&self, token: Digest, now: Timestamp) -> String {
         let number = Entropy::from_system().0;
-        let session: String = number.iter().map(|byte| format!("{byte:02x}")).collect();
+        let session = hex(&number);
         let mut logins = self.lock();
         logins.retain(|_, login| login.until > now);
         if logins.len() >= SESSIONS_MAX

@@ -9,6 +9,7 @@ use std::time::Duration;
 use axum::Router;
 use tinyops_fleet::enrol::Entropy;
 use tinyops_fleet::masked::SumHelper;
+use tinyops_fleet::outcome::Costs;
 use tinyops_fleet::{Fleet, Intake, Keyring, Policy};
 use tinyops_pipeline::{Metric, Workshop};
 use tinyops_store::Digest;
@@ -27,6 +28,7 @@ use crate::metrics::Metrics;
 use crate::mqtt::session::Sessions;
 use crate::mqtt::{self, Limits, Shared, commit};
 use crate::stop::{self, Stopper};
+use crate::text::hex;
 use crate::tls::{Tls, TlsError, TlsFiles};
 use crate::watch::Watch;
 use crate::{api, loops, page, webhook};
@@ -60,6 +62,24 @@ pub struct Config {
     pub helper: Option<Arc<dyn SumHelper>>,
     /// The background loops.
     pub loops: Loops,
+}
+
+impl Config {
+    /// A server of this project at a free port of loopback: HTTP alone, without TLS, and everything else as usual.
+    pub fn of(workshop: Workshop, keys: Keyring) -> Config {
+        Config {
+            http: ([127, 0, 0, 1], 0).into(),
+            mqtt: None,
+            admin_token: workshop.root.join("admin.token"),
+            workshop,
+            policy: Policy::default(),
+            keys,
+            key_folder: None,
+            tls: None,
+            helper: None,
+            loops: Loops::default(),
+        }
+    }
 }
 
 /// How the background loops turn.
@@ -286,9 +306,11 @@ fn business(workshop: &Workshop) -> Business {
         purpose: project.goal.clone(),
         goal: (project.metric == Metric::Accuracy && project.threshold > 0.0)
             .then_some(project.threshold),
-        normal: costs.normal.clone(),
-        false_alarm: costs.false_alarm.into(),
-        miss: costs.miss.into(),
+        costs: Costs {
+            normal: costs.normal.clone(),
+            false_alarm: costs.false_alarm.into(),
+            miss: costs.miss.into(),
+        },
     }
 }
 
@@ -331,7 +353,7 @@ fn admin_token(path: &Path) -> Result<String, ServeError> {
         Err(_) => {}
     }
     let random = Entropy::from_system().0;
-    let token: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    let token = hex(&random);
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(wrong)?;
     }

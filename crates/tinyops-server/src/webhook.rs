@@ -2,24 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use tinyops_fleet::FleetError;
 use tinyops_fleet::webhook::{Target, signature};
 use tinyops_store::Timestamp;
 use tinyops_store::webhook::{Delivery, DeliveryState, Webhook};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 use tracing::{error, info, warn};
 
 use crate::app::App;
+use crate::listen::Stream;
 use crate::stop::Stop;
+use crate::tls_client::{trusting, trusting_as_this_machine};
 
 /// From the first byte to the status: a receiver that takes longer is tried again.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -47,14 +48,15 @@ pub(crate) async fn deliver(app: App, tick: Duration, mut stop: Stop) {
 
 /// One turn: every webhook beside the others, the deliveries of each in order.
 pub(crate) async fn turn(app: &App) -> Result<(), FleetError> {
-    let mut by_hook: BTreeMap<String, Vec<(Webhook, Delivery)>> = BTreeMap::new();
+    let mut by_hook: BTreeMap<String, (Webhook, Vec<Delivery>)> = BTreeMap::new();
     for (hook, delivery) in app.fleet().due_deliveries(app.now(), TURN_MAX).await? {
-        let due = by_hook.entry(hook.name.clone()).or_default();
-        due.push((hook, delivery));
+        let due = by_hook.entry(hook.name.clone());
+        let (_, due) = due.or_insert_with(|| (hook, Vec::new()));
+        due.push(delivery);
     }
     let mut hooks: JoinSet<Result<(), FleetError>> = JoinSet::new();
-    for due in by_hook.into_values() {
-        hooks.spawn(serve(app.clone(), due));
+    for (hook, due) in by_hook.into_values() {
+        hooks.spawn(serve(app.clone(), hook, due));
     }
     while let Some(served) = hooks.join_next().await {
         match served {
@@ -65,13 +67,17 @@ pub(crate) async fn turn(app: &App) -> Result<(), FleetError> {
     Ok(())
 }
 
-async fn serve(app: App, due: Vec<(Webhook, Delivery)>) -> Result<(), FleetError> {
+async fn serve(app: App, hook: Webhook, due: Vec<Delivery>) -> Result<(), FleetError> {
+    let receiver = Receiver::of(&hook);
     let mut failed: Option<Delivery> = None;
-    for (hook, delivery) in due {
+    for delivery in due {
         let noted = match &failed {
             Some(failed) => app.fleet().put_back(delivery, failed, app.now()).await?,
             None => {
-                let answer = post(&hook, &delivery, app.now()).await;
+                let answer = match &receiver {
+                    Ok(receiver) => receiver.post(&hook.secret, &delivery, app.now()).await,
+                    Err(problem) => Err(problem.clone()),
+                };
                 let is_down = answer.is_err();
                 let noted = app.fleet().note_delivery(delivery, answer, app.now());
                 let noted = noted.await?;
@@ -93,47 +99,61 @@ async fn serve(app: App, due: Vec<(Webhook, Delivery)>) -> Result<(), FleetError
     Ok(())
 }
 
-/// The status that the receiver answers with, or what went wrong before it did.
-async fn post(hook: &Webhook, delivery: &Delivery, now: Timestamp) -> Result<u16, String> {
-    let target = Target::parse(&hook.url).map_err(str::to_owned)?;
-    let request = format!(
-        "POST {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: tinyops/{}\r\nContent-Type: application/json\r\n\
-         TinyOps-Event: {}\r\nTinyOps-Delivery: {}\r\nTinyOps-Signature: {}\r\n\
-         Content-Length: {}\r\nConnection: close\r\n\r\n{}",
-        target.path,
-        target.authority(),
-        env!("CARGO_PKG_VERSION"),
-        delivery.event,
-        delivery.id,
-        signature(&hook.secret, now, &delivery.body),
-        delivery.body.len(),
-        delivery.body,
-    );
-    let exchange = async {
-        let stream = connect(&target, &hook.authorities).await?;
-        exchange(stream, request.as_bytes()).await
-    };
-    match tokio::time::timeout(ANSWER_WITHIN, exchange).await {
-        Ok(answer) => answer.map_err(|error| error.to_string()),
-        Err(_) => Err(format!("no answer within {} s", ANSWER_WITHIN.as_secs())),
-    }
+/// Who is told, as a webhook says.
+struct Receiver {
+    target: Target,
+    tls: Option<Arc<ClientConfig>>,
 }
 
-/// A connection, plain or through TLS.
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
-
-async fn connect(target: &Target, authorities: &str) -> io::Result<Box<dyn Stream>> {
-    let tcp = TcpStream::connect((target.host.as_str(), target.port)).await?;
-    if !target.is_tls {
-        return Ok(Box::new(tcp));
+impl Receiver {
+    fn of(hook: &Webhook) -> Result<Receiver, String> {
+        let target = Target::parse(&hook.url).map_err(str::to_owned)?;
+        let tls = match (target.is_tls, hook.authorities.as_str()) {
+            (false, _) => None,
+            (true, "") => Some(trusting_as_this_machine()?),
+            (true, pem) => Some(trusting(pem.as_bytes())?),
+        };
+        Ok(Receiver { target, tls })
     }
-    let wrong = |what: String| io::Error::new(io::ErrorKind::InvalidInput, what);
-    let name = ServerName::try_from(target.host.clone())
-        .map_err(|_| wrong(format!("`{}` is no name of a certificate", target.host)))?;
-    let config = trusting(authorities).map_err(wrong)?;
-    let stream = TlsConnector::from(config).connect(name, tcp).await?;
-    Ok(Box::new(stream))
+
+    /// The status that the receiver answers with, or what went wrong before it did.
+    async fn post(&self, secret: &str, delivery: &Delivery, now: Timestamp) -> Result<u16, String> {
+        let request = format!(
+            "POST {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: tinyops/{}\r\nContent-Type: application/json\r\n\
+             TinyOps-Event: {}\r\nTinyOps-Delivery: {}\r\nTinyOps-Signature: {}\r\n\
+             Content-Length: {}\r\nConnection: close\r\n\r\n{}",
+            self.target.path,
+            self.target.authority(),
+            env!("CARGO_PKG_VERSION"),
+            delivery.event,
+            delivery.id,
+            signature(secret, now, &delivery.body),
+            delivery.body.len(),
+            delivery.body,
+        );
+        let exchange = async {
+            let stream = self.connect().await?;
+            exchange(stream, request.as_bytes()).await
+        };
+        match tokio::time::timeout(ANSWER_WITHIN, exchange).await {
+            Ok(answer) => answer.map_err(|error| error.to_string()),
+            Err(_) => Err(format!("no answer within {} s", ANSWER_WITHIN.as_secs())),
+        }
+    }
+
+    async fn connect(&self) -> io::Result<Box<dyn Stream>> {
+        let host = &self.target.host;
+        let tcp = TcpStream::connect((host.as_str(), self.target.port)).await?;
+        let Some(tls) = &self.tls else {
+            return Ok(Box::new(tcp));
+        };
+        let name = ServerName::try_from(host.clone()).map_err(|_| {
+            let problem = format!("`{host}` is no name of a certificate");
+            io::Error::new(io::ErrorKind::InvalidInput, problem)
+        })?;
+        let connector = TlsConnector::from(tls.clone());
+        Ok(Box::new(connector.connect(name, tcp).await?))
+    }
 }
 
 async fn exchange(mut stream: impl Stream, request: &[u8]) -> io::Result<u16> {
@@ -163,43 +183,6 @@ fn status_of(answer: &[u8]) -> Option<u16> {
     let is_over = matches!(rest.get(3), Some(b' ' | b'\r' | b'\n'));
     let text = std::str::from_utf8(digits).ok()?;
     (is_number && is_over).then(|| text.parse().ok()).flatten()
-}
-
-/// TLS that believes what these certificates sign; this machine's authorities where there are none.
-fn trusting(authorities: &str) -> Result<Arc<ClientConfig>, String> {
-    static OWN: OnceLock<Arc<ClientConfig>> = OnceLock::new();
-    if let (Some(own), true) = (OWN.get(), authorities.is_empty()) {
-        return Ok(own.clone());
-    }
-    let mut roots = RootCertStore::empty();
-    match authorities {
-        "" => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
-        pem => {
-            for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-                let certificate = certificate.map_err(|error| error.to_string())?;
-                roots.add(certificate).map_err(|error| error.to_string())?;
-            }
-        }
-    }
-    if roots.is_empty() {
-        return Err(
-            "nothing here says whose certificates to believe: add the webhook with `--ca`"
-                .to_owned(),
-        );
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let config = Arc::new(config);
-    Ok(match authorities.is_empty() {
-        true => OWN.get_or_init(|| config).clone(),
-        false => config,
-    })
 }
 
 #[cfg(test)]

@@ -18,6 +18,9 @@ use crate::{
     term::Terminal,
 };
 
+/// Who is named in the audit log for what a verb does.
+pub(crate) const ACTOR: &str = "command line";
+
 /// Flags that say where to work.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct PlaceArgs {
@@ -127,7 +130,7 @@ impl Context {
         let tx = db
             .begin_audited("note what was done beside the store")
             .await?;
-        audit::add(&tx, now(), "command line", action, subject, detail).await?;
+        audit::add(&tx, now(), ACTOR, action, subject, detail).await?;
         Ok(tx.commit().await?)
     }
 

@@ -2,10 +2,7 @@
 
 use std::{fmt, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
-use rustls::{
-    CertificateError, ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
-};
+use rustls::{CertificateError, ClientConfig, pki_types::ServerName};
 use tinyops_server::Stream;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -241,31 +238,25 @@ impl fmt::Debug for Endpoint {
 
 /// TLS that believes certificates signed by those in a PEM file, and these themselves.
 fn trusting(ca: &Path) -> Result<Arc<ClientConfig>, Failure> {
-    let bad = |why: String| {
-        Failure::question(format!("`{}` names no authority", ca.display()))
-            .because(why)
-            .hint("a PEM file begins with `-----BEGIN CERTIFICATE-----`")
-    };
     let bytes = std::fs::read(ca).map_err(|error| {
         Failure::question(format!("cannot read `{}`", ca.display())).cause(&error)
     })?;
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(&bytes) {
-        let certificate = certificate.map_err(|error| bad(error.to_string()))?;
-        roots
-            .add(certificate)
-            .map_err(|error| bad(error.to_string()))?;
-    }
-    if roots.is_empty() {
-        return Err(bad("it holds no certificate".to_owned()));
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| bad(error.to_string()))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Arc::new(config))
+    tinyops_server::trusting(&bytes).map_err(|problem| no_authority(ca, problem))
+}
+
+/// The token in a file.
+pub(crate) fn read_token(file: &Path) -> Result<String, Failure> {
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        Failure::question(format!("cannot read the token file `{}`", file.display())).cause(&error)
+    })?;
+    Ok(text.trim().to_owned())
+}
+
+/// What is told of a file that holds no certificates.
+pub(crate) fn no_authority(file: &Path, problem: String) -> Failure {
+    Failure::question(format!("`{}` names no authority", file.display()))
+        .because(problem)
+        .hint("a PEM file begins with `-----BEGIN CERTIFICATE-----`")
 }
 
 #[cfg(test)]

@@ -118,12 +118,15 @@ async fn outcomes_count_once() {
         .unwrap();
     assert_eq!((found.len(), found[0].right, found[0].judged), (1, 8, 10));
     assert_eq!(found[0].confusion, [[0, 0], [2, 8]]);
-    let costs = tinyops_fleet::outcome::Costs {
+    let mut costs = tinyops_fleet::outcome::Costs {
+        normal: vec!["normal".to_owned()],
         false_alarm: 1.0,
         miss: 10.0,
-        normal_class: 0,
     };
-    assert_eq!(found[0].expected_cost(&costs), Some(2.0));
+    let labels = ["normal", "bearing"].map(str::to_owned);
+    assert_eq!(costs.of_all(&found[0], &labels), 20.0);
+    costs.normal = vec!["bearing".to_owned()];
+    assert_eq!(costs.of_all(&found[0], &labels), 2.0);
     assert_eq!(outcome::list(&world.fleet.db, 9).await.unwrap().len(), 2);
 }
 

@@ -17,6 +17,7 @@ use super::make::Limit;
 use super::view::AlertView;
 use crate::app::App;
 use crate::text::Text;
+use crate::tls_client::trusting;
 
 pub(super) async fn list(
     State(app): State<App>,
@@ -92,12 +93,16 @@ pub(super) struct WebhookWish {
 
 /// A webhook, without its secret.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct WebhookView {
+pub struct WebhookView {
+    /// What it is called.
     pub name: String,
+    /// Where it listens.
     pub url: String,
     /// Whether it has authorities of its own.
     pub has_authorities: bool,
+    /// When it was added.
     pub created_at_ms: i64,
+    /// Who added it.
     pub created_by: String,
 }
 
@@ -115,27 +120,41 @@ impl From<Webhook> for WebhookView {
 
 /// A webhook that was just added; its secret is shown this once.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct AddedWebhook {
+pub struct AddedWebhook {
+    /// The webhook.
     #[serde(flatten)]
     pub about: WebhookView,
     /// What its deliveries are signed with.
     pub secret: String,
 }
 
+impl From<Webhook> for AddedWebhook {
+    fn from(hook: Webhook) -> AddedWebhook {
+        AddedWebhook {
+            secret: hook.secret.clone(),
+            about: hook.into(),
+        }
+    }
+}
+
 /// One event for one webhook.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct DeliveryView {
+pub struct DeliveryView {
+    /// Its number, which a receiver knows a repeated one by.
     pub delivery: i64,
+    /// Who is told.
     pub webhook: String,
     /// `alert.raise`, `alert.mute`, …, or `webhook.test`.
     pub event: String,
     /// `waiting`, `delivered` or `abandoned`.
     pub state: &'static str,
+    /// How often it was sent.
     pub attempts: u32,
     /// When it is tried next, if it waits.
     pub next_at_ms: Option<i64>,
     /// The status of the last answer, or what went wrong.
     pub answer: String,
+    /// When the event was.
     pub created_at_ms: i64,
 }
 
@@ -165,6 +184,16 @@ pub(super) async fn add_webhook(
     Actor(actor): Actor,
     Body(wish): Body<WebhookWish>,
 ) -> Result<(StatusCode, Json<AddedWebhook>), ApiError> {
+    if !wish.authorities.is_empty() {
+        trusting(wish.authorities.as_bytes()).map_err(|problem| {
+            ApiError::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "authorities",
+                format!("`authorities` names nobody who signs certificates: {problem}"),
+                "PEM begins with `-----BEGIN CERTIFICATE-----`",
+            )
+        })?;
+    }
     let (entropy, fleet) = (Entropy::from_system(), app.fleet());
     let hook = fleet
         .add_webhook(
@@ -176,9 +205,7 @@ pub(super) async fn add_webhook(
             app.now(),
         )
         .await?;
-    let secret = hook.secret.clone();
-    let about = hook.into();
-    Ok((StatusCode::CREATED, Json(AddedWebhook { about, secret })))
+    Ok((StatusCode::CREATED, Json(hook.into())))
 }
 
 pub(super) async fn remove_webhook(

@@ -26,7 +26,7 @@ use crate::app::App;
 use crate::mqtt::Verdict;
 use crate::mqtt::commit::{NotStored, Work};
 use crate::mqtt::session::Closing;
-use crate::text::Text;
+use crate::text::{Text, hex};
 
 /// Which devices.
 #[derive(Debug, Deserialize)]
@@ -215,8 +215,4 @@ pub(super) async fn capsule(
         HeaderValue::from_static("max-age=31536000, immutable"),
     );
     Ok(response)
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

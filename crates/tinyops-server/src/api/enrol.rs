@@ -16,14 +16,13 @@ use tinyops_store::{DeviceId, Digest, Timestamp, claim, class_token};
 use tinyops_wire::enrolment::TokenId;
 
 use super::auth::Actor;
-use super::device::hex;
 use super::error::ApiError;
 use super::frame::{Body, Path};
 use crate::app::App;
 use crate::listen::Peer;
 use crate::mqtt::session::Closing;
 use crate::mqtt::{down_topic, up_topic};
-use crate::text::Text;
+use crate::text::{Text, hex, unhex};
 
 /// A device's own request; the answer is bytes, too (docs/formats/enrolment.md).
 pub(super) async fn enrol(
@@ -76,7 +75,7 @@ pub(super) async fn register(
 ) -> Result<(StatusCode, Json<Registered>), ApiError> {
     let (id, answer) = match (&wish.request, wish.board) {
         (Some(request), None) if wish.device.is_none() => {
-            let request = unhex(request).ok_or_else(|| {
+            let request = unhex(request.trim()).ok_or_else(|| {
                 ApiError::new(
                     StatusCode::UNPROCESSABLE_ENTITY,
                     "malformed",
@@ -339,14 +338,4 @@ pub(super) async fn revoke_claim(
 ) -> Result<StatusCode, ApiError> {
     app.fleet().revoke_claim(&serial, &actor, app.now()).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let text = text.trim().as_bytes();
-    let digit = |byte: &u8| char::from(*byte).to_digit(16);
-    let pair = |pair: &[u8]| match pair {
-        [high, low] => Some((digit(high)? << 4 | digit(low)?) as u8),
-        _ => None,
-    };
-    text.chunks(2).map(pair).collect()
 }

@@ -13,11 +13,11 @@ use tinyops_store::DeviceId;
 use tinyops_wire::Frame;
 use tinyops_wire::envelope::{BODY_OFFSET, OVERHEAD};
 
-use super::device::{hex, store};
+use super::device::store;
 use super::error::ApiError;
 use super::frame::Body;
 use crate::app::App;
-use crate::text::Text;
+use crate::text::{Text, hex, unhex};
 
 /// Envelopes in one exchange at most.
 const UP_COUNT_MAX: usize = 256;
@@ -130,13 +130,4 @@ fn deliveries(device: DeviceId, messages: Vec<Vec<u8>>) -> impl Iterator<Item = 
         device: Text(device),
         message: hex(&message),
     })
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits: Option<Vec<u32>> = text.chars().map(|digit| digit.to_digit(16)).collect();
-    let digits = digits.filter(|digits| digits.len().is_multiple_of(2))?;
-    let bytes = digits
-        .chunks_exact(2)
-        .map(|pair| (pair[0] << 4 | pair[1]) as u8);
-    Some(bytes.collect())
 }

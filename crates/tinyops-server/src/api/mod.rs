@@ -28,8 +28,10 @@ use axum::{Json, Router};
 use tinyops_fleet::access::Right;
 
 use crate::app::App;
+pub use alert::{AddedWebhook, DeliveryView, WebhookView};
 pub(crate) use frame::framed;
 use operation::{Access, Content, Operation, Trace};
+pub use view::{AlertView, RoundView};
 
 /// The routes of the API, and health and metrics beside it.
 pub(crate) fn routes(app: &App) -> Router<App> {
@@ -509,7 +511,7 @@ fn operations() -> Vec<Operation> {
                 "/api/v1/webhooks",
                 "Who is told of alerts, without their secrets",
                 &[],
-                Content::json::<Vec<alert::WebhookView>>(),
+                Content::json::<Vec<WebhookView>>(),
                 get(alert::webhooks),
             )
         },
@@ -520,7 +522,7 @@ fn operations() -> Vec<Operation> {
                 "Tell a receiver of alerts from now on; its secret is shown this once",
                 Content::json::<alert::WebhookWish>(),
                 201,
-                Content::json::<alert::AddedWebhook>(),
+                Content::json::<AddedWebhook>(),
                 post(alert::add_webhook),
             )
         },
@@ -543,7 +545,7 @@ fn operations() -> Vec<Operation> {
                 "Send a receiver an event that tells of nothing",
                 Content::Nothing,
                 202,
-                Content::json::<alert::DeliveryView>(),
+                Content::json::<DeliveryView>(),
                 post(alert::test_webhook),
             )
         },
@@ -551,7 +553,7 @@ fn operations() -> Vec<Operation> {
             "/api/v1/webhook-deliveries",
             "What webhooks were sent or are owed, newest first",
             LIMIT,
-            Content::json::<Vec<alert::DeliveryView>>(),
+            Content::json::<Vec<DeliveryView>>(),
             get(alert::deliveries),
         ),
         read(

@@ -7,14 +7,14 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode, header};
 use serde_json::{Value, json};
-use tinyops_fleet::{Keyring, Policy};
+use tinyops_fleet::Keyring;
 use tinyops_pipeline::{Project, Workshop};
 use tinyops_store::run::{self, NewRun, RunState};
 use tinyops_store::{Artifacts, Db, Digest, Timestamp};
 use tower::ServiceExt as _;
 
 use crate::access::Door;
-use crate::serve::{Config, Loops, assemble};
+use crate::serve::{Config, assemble};
 use crate::{App, Clock, router};
 
 mod access;
@@ -31,6 +31,11 @@ pub(crate) async fn app(admin_token: Option<&str>) -> App {
 
 async fn app_at(admin_token: Option<&str>, now: Clock) -> App {
     let db = Db::open("sqlite::memory:").await.unwrap();
+    app_on(db, admin_token, now).await
+}
+
+/// A server over these records, without a socket.
+pub(crate) async fn app_on(db: Db, admin_token: Option<&str>, now: Clock) -> App {
     let workshop = Workshop {
         root: PathBuf::new(),
         project: Project::default(),
@@ -38,24 +43,12 @@ async fn app_at(admin_token: Option<&str>, now: Clock) -> App {
         artifacts: Artifacts::open("memory:").await.unwrap(),
         now,
     };
-    let config = Config {
-        http: ([127, 0, 0, 1], 0).into(),
-        mqtt: None,
-        workshop,
-        policy: Policy::default(),
-        keys: Keyring::from_seed(&[7; 32]),
-        key_folder: None,
-        admin_token: PathBuf::new(),
-        tls: None,
-        helper: None,
-        loops: Loops::default(),
-    };
     let door = Door {
         is_open_here: admin_token.is_none(),
         admin: admin_token.map(|token| Digest::of(token.as_bytes())),
         is_tls: false,
     };
-    assemble(&config, door).0
+    assemble(&Config::of(workshop, Keyring::from_seed(&[7; 32])), door).0
 }
 
 async fn call(
@@ -145,6 +138,27 @@ async fn errors_have_one_shape() {
         413,
         "body",
     );
+}
+
+#[tokio::test]
+async fn a_webhook_whose_authorities_are_none_is_not_added() {
+    let router = router(app(None).await);
+    let add = async |authorities: &str| {
+        let url = "https://pager.example/hook";
+        let wish = json!({ "name": "pager", "url": url, "authorities": authorities });
+        call(&router, "POST", "/api/v1/webhooks", None, wish).await
+    };
+    let broken = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+    for authorities in ["nobody", broken] {
+        let (status, answer) = add(authorities).await;
+        let said = (status, answer["code"].as_str());
+        let expected = (StatusCode::UNPROCESSABLE_ENTITY, Some("authorities"));
+        assert_eq!(said, expected, "{answer}");
+    }
+    let made = rcgen::generate_simple_self_signed(["pager.example".to_owned()]).unwrap();
+    let (status, answer) = add(&made.cert.pem()).await;
+    assert_eq!(status, StatusCode::CREATED, "{answer}");
+    assert_eq!(answer["has_authorities"], true);
 }
 
 #[tokio::test]

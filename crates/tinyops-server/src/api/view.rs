@@ -350,24 +350,30 @@ pub(super) struct RolloutDetailView {
 
 /// An alert.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct AlertView {
+pub struct AlertView {
+    /// Its number.
     pub alert: i64,
-    /// `device/…` or `cohort/…`.
+    /// A device's 16 digits, or `cohort:NAME@MODEL-ID`.
     pub scope: String,
+    /// The model id that was running.
     pub model: Text<ModelId>,
     /// `drift` or `concept-drift`.
     pub kind: &'static str,
     /// `recalibrate`, `re-standardise`, `head-update`, `retrain` or `sensor-fault`.
     pub advice: String,
+    /// What was found.
     pub detail: Json,
     /// `open`, `acknowledged` or `resolved`.
     pub state: &'static str,
+    /// Who changed it last.
     pub actor: String,
     /// Why, in the words of whoever changed it last.
     pub reason: String,
     /// Until when it is muted; none: it is not.
     pub muted_until_ms: Option<i64>,
+    /// When it was raised.
     pub opened_at_ms: i64,
+    /// When it was last changed.
     pub changed_at_ms: i64,
 }
 
@@ -422,17 +428,28 @@ impl From<Trigger> for TriggerView {
 
 /// One gathering of statistics.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct RoundView {
+pub struct RoundView {
+    /// Its number.
     pub round: i64,
+    /// The model id that the devices run.
     pub model: Text<ModelId>,
+    /// Null: every cohort.
     pub cohort: Option<String>,
-    /// `gathering`, `closed` or `abandoned`.
+    /// `clearing`, `gathering`, `closed` or `abandoned`.
     pub state: &'static str,
-    pub device_count_min: u32,
+    /// How many devices are in the sum.
     pub device_count: u32,
+    /// How many it takes.
+    pub device_count_min: u32,
+    /// When devices are asked for their sums.
+    pub gather_at_ms: i64,
+    /// Until when they may send them.
     pub deadline_ms: i64,
+    /// Digest of the sum, once it is made.
     pub statistics: Option<Text<Digest>>,
+    /// Why it was opened, and what became of it.
     pub detail: Json,
+    /// When it was opened.
     pub created_at_ms: i64,
 }
 
@@ -443,8 +460,9 @@ impl From<Round> for RoundView {
             model: Text(round.model),
             cohort: round.cohort,
             state: round.state.word(),
-            device_count_min: round.device_count_min,
             device_count: round.device_count,
+            device_count_min: round.device_count_min,
+            gather_at_ms: round.gather_at.0,
             deadline_ms: round.deadline.0,
             statistics: round.statistics.map(Text),
             detail: round.detail,

@@ -172,7 +172,7 @@ fn facts(
             @for paid in paid {
                 dt { "privacy, " (paid.purpose) }
                 dd {
-                    "ε " (format!("{:.2}", epsilon_of_micro(u32::try_from(paid.micro_rho).unwrap_or(u32::MAX))))
+                    "ε " (format!("{:.2}", epsilon_of_micro(paid.micro_rho)))
                     " spent since " (Moment::of_ms(paid.period_from.0).full()) " UTC; left: " (class_word(paid.budget_class))
                 }
             }

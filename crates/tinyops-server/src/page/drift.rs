@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use maud::{Markup, html};
-use tinyops_fleet::outcome::Accuracy;
+use tinyops_fleet::outcome::{Accuracy, Costs};
 use tinyops_fleet::watch::{ChannelView, CohortView, cohort_of};
 use tinyops_store::drift::{self, DriftPoint, DriftState, Scope};
 use tinyops_store::{Timestamp, device, rollout};
@@ -13,13 +13,15 @@ use super::alert::{self, Hand};
 use super::figure::Events;
 use super::part::{self, Names};
 use super::{Page, PageError, Place};
-use crate::app::{App, Business};
+use crate::app::App;
 use crate::chart::{Bar, Bars, Histogram, LineChart, Series, Tone, XAxis, number};
 
 /// Moments of a cohort's history on the chart at most.
 const POINTS_MAX: u32 = 500;
 /// Lines of that chart at most, the newest first.
 const LINES_MAX: usize = 6;
+/// How far labels are looked back at: what models got right once says little of how they do now.
+const LABELS_MS: i64 = 30 * 24 * 3_600_000;
 /// Cohorts drawn in full.
 const COHORTS_MAX: usize = 4;
 
@@ -28,8 +30,9 @@ pub(super) async fn show(
     headers: HeaderMap,
 ) -> Result<Response, PageError> {
     let db = app.db();
+    let now = app.now();
     let hand = Hand::of(&app, &headers).await?;
-    let accuracy = app.fleet().accuracy(Timestamp(i64::MIN)).await?;
+    let accuracy = app.fleet().accuracy(now.plus_ms(-LABELS_MS)).await?;
     let names = Names::load(db).await?;
     let mut histories = Vec::new();
     for state in drift::of_cohorts(db).await?.into_iter().take(LINES_MAX) {
@@ -45,7 +48,6 @@ pub(super) async fn show(
     let alerts = tinyops_store::alert::list(db, 50).await?;
     let rollouts = rollout::list(db, 20).await?;
     let detectors = drift::list(db, 200).await?;
-    let now = app.now();
     let events = Events {
         alerts: &alerts,
         rollouts: &rollouts,
@@ -55,7 +57,7 @@ pub(super) async fn show(
             (part::chart_card("w8", over_time(&histories, &events)))
             (part::card("w4", "Farthest from their own past", None, farthest(&detectors, now)))
             (part::card("", "Alerts", None, alert::table(&alerts, &names, hand.as_ref(), now)))
-            (part::card("", "What labels say", None, labelled(&accuracy, &names, app.business())))
+            (part::card("", "What labels of 30 days say", None, labelled(&accuracy, &names, &app.business().costs)))
             @for view in &views { (cohort(view, &names)) }
         }
     };
@@ -126,13 +128,13 @@ fn farthest(detectors: &[DriftState], now: Timestamp) -> Markup {
 }
 
 /// What labels say of each cohort, at the project's prices.
-fn labelled(accuracy: &[Accuracy], names: &Names, business: &Business) -> Markup {
+fn labelled(accuracy: &[Accuracy], names: &Names, costs: &Costs) -> Markup {
     if accuracy.is_empty() {
         return part::empty(
-            html! { "No label has come back yet: nothing says how right the models are." },
+            html! { "No label has come back in 30 days: nothing says how right the models are." },
         );
     }
-    let has_costs = business.false_alarm > 0.0 || business.miss > 0.0;
+    let has_costs = costs.are_set();
     html! {
         div.tablewrap { table {
             thead { tr {
@@ -140,7 +142,7 @@ fn labelled(accuracy: &[Accuracy], names: &Names, business: &Business) -> Markup
                 @if has_costs { th.num { "cost" } th.num { "cost of 1,000" } }
             } }
             @for found in accuracy {
-                @let cost = business.cost_of_all(found, &names.labels(found.model));
+                @let cost = costs.of_all(found, &names.labels(found.model));
                 tr {
                     td { (found.cohort) }
                     td { (names.link(Some(found.model))) }

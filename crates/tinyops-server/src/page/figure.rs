@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use maud::Markup;
+use tinyops_fleet::outcome::Costs;
 use tinyops_store::alert::{Alert, AlertState};
 use tinyops_store::outcome::Outcome;
 use tinyops_store::rollout::{Rollout, RolloutState};
 
 use super::part::Names;
-use crate::app::Business;
 use crate::chart::{LineChart, Marker, Series, Span, Tone, XAxis};
 
 /// Points on a line at most: finer than the eye needs, coarser than single outcomes.
@@ -134,9 +134,10 @@ pub(super) fn accuracy(outcomes: &[Outcome], events: &Events<'_>, goal: Option<f
 }
 
 /// What wrong decisions cost per judged prediction, over time.
-pub(super) fn cost(outcomes: &[Outcome], names: &Names, business: &Business) -> Markup {
+pub(super) fn cost(outcomes: &[Outcome], names: &Names, costs: &Costs) -> Markup {
     let buckets = buckets(outcomes, |outcome, bucket| {
-        bucket.cost += business.cost_of(outcome, &names.labels(outcome.model));
+        let cell = (outcome.actual as usize, outcome.predicted as usize);
+        bucket.cost += costs.of(cell, outcome.window_count, &names.labels(outcome.model));
     });
     let points = buckets
         .iter()

@@ -57,7 +57,7 @@ pub(super) async fn show(State(app): State<App>) -> Result<Response, PageError> 
             (part::card("w6", "Alerts", Some(("/drift", "drift")), view.alerts()))
             (part::card("w6", "Rollout", Some(("/rollouts", "all rollouts")), view.rollout(active)))
             (part::card("w6", "Last runs", Some(("/runs", "all runs")), super::run::table(&view.runs, view.now)))
-            (part::chart_card("w6", figure::cost(&view.outcomes, &view.names, app.business())))
+            (part::chart_card("w6", figure::cost(&view.outcomes, &view.names, &app.business().costs)))
         }
     };
     Ok(Page {

@@ -31,19 +31,12 @@ async fn config(folder: &Path) -> Config {
         now: Arc::new(|| Timestamp(1_795_374_849_000)),
     };
     Config {
-        http: ([127, 0, 0, 1], 0).into(),
         mqtt: Some(([127, 0, 0, 1], 0).into()),
-        workshop,
-        policy: Policy::default(),
-        keys: Keyring::from_seed(&[7; 32]),
-        key_folder: None,
-        admin_token: folder.join("admin-token"),
-        tls: None,
-        helper: None,
         loops: Loops {
             enabled: true,
             tick: Duration::from_millis(20),
         },
+        ..Config::of(workshop, Keyring::from_seed(&[7; 32]))
     }
 }
 
@@ -308,7 +301,6 @@ async fn a_gateway_carries_many_devices_and_brings_back_what_they_are_owed() {
     config.loops.enabled = false;
     let running = serve(config).await.unwrap();
     let devices = [enrol(&running).await, enrol(&running).await];
-    let hex = |bytes: &[u8]| -> String { bytes.iter().map(|b| format!("{b:02x}")).collect() };
     let mut forged = hello(&devices[0], 2);
     forged[20] ^= 1;
     let up = [hello(&devices[0], 1), forged, hello(&devices[1], 1)].map(|bytes| hex(&bytes));
@@ -548,19 +540,6 @@ async fn both_listeners_speak_tls() {
     config.tls = Some(files.clone());
     let running = serve(config).await.unwrap();
     let device = enrol(&running).await;
-    let trusting = |path: &Path| {
-        use rustls::pki_types::pem::PemObject as _;
-        let mut roots = rustls::RootCertStore::empty();
-        let root = rustls::pki_types::CertificateDer::from_pem_file(path).unwrap();
-        roots.add(root).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let client = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Arc::new(client)
-    };
     let connect = |trusted: &Path| {
         let port = running.mqtt.unwrap().port();
         let mut options = MqttOptions::new(device.id.to_string(), "localhost", port);
@@ -602,24 +581,19 @@ async fn both_listeners_speak_tls() {
     running.stop().await;
 }
 
-/// A client that trusts this certificate alone; how its handshake with HTTPS ends.
+/// A client that trusts this certificate alone.
+fn trusting(certificate: &Path) -> Arc<rustls::ClientConfig> {
+    crate::tls_client::trusting(&std::fs::read(certificate).unwrap()).unwrap()
+}
+
+/// Such a client; how its handshake with HTTPS ends.
 async fn handshake(
     address: SocketAddr,
     trusted: &Path,
 ) -> io::Result<tokio_rustls::client::TlsStream<tokio::net::TcpStream>> {
-    use rustls::pki_types::pem::PemObject as _;
-    let mut roots = rustls::RootCertStore::empty();
-    let root = rustls::pki_types::CertificateDer::from_pem_file(trusted).unwrap();
-    roots.add(root).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let client = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
     let tcp = tokio::net::TcpStream::connect(address).await?;
     let name = "localhost".try_into().unwrap();
-    tokio_rustls::TlsConnector::from(Arc::new(client))
+    tokio_rustls::TlsConnector::from(trusting(trusted))
         .connect(name, tcp)
         .await
 }

@@ -1,20 +1,16 @@
 //! Against a receiver over a real socket, which can be down, slow to believe, or something else altogether.
 
-use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use tinyops_fleet::enrol::Entropy;
-use tinyops_fleet::{Keyring, Policy};
-use tinyops_pipeline::{Project, Workshop};
 use tinyops_store::alert::{self, AlertKind, NewAlert};
 use tinyops_store::drift::Scope;
-use tinyops_store::{Artifacts, Db, ModelId, webhook};
+use tinyops_store::{Db, ModelId, webhook};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::access::Door;
-use crate::serve::{Config, Loops, assemble};
+use crate::api::tests::app_on;
 
 /// A receiver that answers with what it is told to, and keeps what it was sent.
 struct Receiver {
@@ -85,33 +81,9 @@ const START: i64 = 1_795_374_849_000;
 /// A server over these records; a second one is what comes after a restart.
 async fn app(folder: &std::path::Path, now: &Arc<AtomicI64>) -> App {
     let clock = now.clone();
-    let workshop = Workshop {
-        root: PathBuf::new(),
-        project: Project::default(),
-        db: Db::open(&format!("sqlite:{}", folder.join("tinyops.db").display()))
-            .await
-            .unwrap(),
-        artifacts: Artifacts::open("memory:").await.unwrap(),
-        now: Arc::new(move || Timestamp(clock.load(Ordering::Relaxed))),
-    };
-    let config = Config {
-        http: ([127, 0, 0, 1], 0).into(),
-        mqtt: None,
-        workshop,
-        policy: Policy::default(),
-        keys: Keyring::from_seed(&[7; 32]),
-        key_folder: None,
-        admin_token: PathBuf::new(),
-        tls: None,
-        helper: None,
-        loops: Loops::default(),
-    };
-    let door = Door {
-        is_open_here: true,
-        admin: None,
-        is_tls: false,
-    };
-    assemble(&config, door).0
+    let url = format!("sqlite:{}", folder.join("tinyops.db").display());
+    let now = Arc::new(move || Timestamp(clock.load(Ordering::Relaxed)));
+    app_on(Db::open(&url).await.unwrap(), None, now).await
 }
 
 async fn raise(app: &App) -> alert::Alert {

@@ -1,13 +1,10 @@
 mod webhook;
 
-use serde::Serialize;
-use tinyops_store::{
-    Json,
-    alert::{self, Alert, AlertId},
-};
+use tinyops_server::AlertView;
+use tinyops_store::alert::{self, Alert, AlertId};
 
 use crate::{
-    context::{Context, moment, now},
+    context::{ACTOR, Context, moment, now},
     failure::Failure,
     table::Table,
 };
@@ -79,49 +76,6 @@ struct Resolve {
     reason: String,
 }
 
-/// One alert.
-#[derive(Serialize)]
-struct View {
-    alert: i64,
-    /// A device's 16 digits, or `cohort:NAME@MODEL-ID`.
-    scope: String,
-    /// The model id that was running.
-    model: String,
-    /// `drift` or `concept-drift`.
-    kind: &'static str,
-    advice: String,
-    state: &'static str,
-    actor: String,
-    reason: String,
-    /// Until when it is muted; null: it is not.
-    muted_until_ms: Option<i64>,
-    detail: Json,
-    opened_at_ms: i64,
-    changed_at_ms: i64,
-}
-
-impl View {
-    fn of(alert: Alert) -> Self {
-        Self {
-            alert: alert.id.0,
-            scope: alert.scope.key(),
-            model: alert.model.to_string(),
-            kind: alert.kind.word(),
-            advice: alert.advice,
-            state: alert.state.word(),
-            actor: alert.actor,
-            reason: alert.reason,
-            muted_until_ms: alert.muted_until.map(|until| until.0),
-            detail: alert.detail,
-            opened_at_ms: alert.opened_at.0,
-            changed_at_ms: alert.changed_at.0,
-        }
-    }
-}
-
-/// Who is named in the audit log.
-const ACTOR: &str = "command line";
-
 /// Alerts listed with `--all`.
 const LISTED: u32 = 1000;
 
@@ -155,7 +109,7 @@ pub(crate) async fn run(context: &Context, args: &Alerts) -> Result<(), Failure>
 
 fn tell(context: &Context, alert: Alert) {
     let state = state_of(&alert);
-    let view = View::of(alert);
+    let view = AlertView::from(alert);
     context
         .terminal
         .answer(&view, || format!("alert {} is {state}\n", view.alert));
@@ -198,7 +152,7 @@ async fn ls(context: &Context, args: &Ls) -> Result<(), Failure> {
             moment(alert.opened_at),
         ]);
     }
-    let views: Vec<View> = alerts.into_iter().map(View::of).collect();
+    let views: Vec<AlertView> = alerts.into_iter().map(AlertView::from).collect();
     context
         .terminal
         .answer(&serde_json::json!({ "alerts": views }), || {

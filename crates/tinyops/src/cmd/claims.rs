@@ -10,7 +10,7 @@ use tinyops_wire::{
 
 use crate::{
     cmd::serve::seed,
-    context::{Context, moment, now},
+    context::{ACTOR, Context, moment, now},
     failure::{Exit, Failure},
     table::Table,
 };
@@ -216,7 +216,7 @@ async fn trust(context: &Context, args: &Trust) -> Result<(), Failure> {
     let (db, artifacts) = context.store().await?;
     let fleet = tinyops_fleet::Fleet::new(db, artifacts, tinyops_fleet::Policy::default());
     fleet
-        .trust_authority(&args.name, &args.public, "command line", now())
+        .trust_authority(&args.name, &args.public, ACTOR, now())
         .await?;
     let view = serde_json::json!({ "name": args.name, "public": hex_of(&args.public) });
     context.terminal.answer(&view, || {
@@ -229,9 +229,7 @@ async fn distrust(context: &Context, args: &Distrust) -> Result<(), Failure> {
     let fleet = context.fleet().await?;
     let plan = format!("no claim that {} signed counts any more", args.name);
     context.terminal.confirm(&plan, args.yes)?;
-    fleet
-        .distrust_authority(&args.name, "command line", now())
-        .await?;
+    fleet.distrust_authority(&args.name, ACTOR, now()).await?;
     let view = serde_json::json!({ "name": args.name, "state": "revoked" });
     context.terminal.answer(&view, || format!("{plan}\n"));
     Ok(())
@@ -324,9 +322,7 @@ async fn revoke(context: &Context, args: &Revoke) -> Result<(), Failure> {
     let fleet = context.fleet().await?;
     let plan = format!("claim {} enrols nobody any more", args.serial);
     context.terminal.confirm(&plan, args.yes)?;
-    fleet
-        .revoke_claim(&args.serial, "command line", now())
-        .await?;
+    fleet.revoke_claim(&args.serial, ACTOR, now()).await?;
     let view = serde_json::json!({ "serial": args.serial, "state": "revoked" });
     context.terminal.answer(&view, || format!("{plan}\n"));
     Ok(())

@@ -21,7 +21,7 @@ use tinyops_store::{
 use crate::{
     cmd::serve::open_keys,
     cmd::tokens::packing,
-    context::{Context, moment, now},
+    context::{ACTOR, Context, moment, now},
     failure::Failure,
     table::Table,
 };
@@ -305,7 +305,7 @@ async fn show(context: &Context, args: &Show) -> Result<(), Failure> {
         "privacy": paid.iter().map(|paid| serde_json::json!({
             "purpose": paid.purpose,
             "micro_rho": paid.micro_rho,
-            "epsilon": epsilon_of_micro(u32::try_from(paid.micro_rho).unwrap_or(u32::MAX)),
+            "epsilon": epsilon_of_micro(paid.micro_rho),
             "period_from_ms": paid.period_from.0,
             "left": class_word(paid.budget_class),
             "changed_at_ms": paid.changed_at.0,
@@ -338,11 +338,10 @@ async fn show(context: &Context, args: &Show) -> Result<(), Failure> {
             None => out += "  has not reported yet\n",
         }
         for paid in &paid {
-            let spent = u32::try_from(paid.micro_rho).unwrap_or(u32::MAX);
             out += &format!(
                 "  privacy, {}: ε {:.2} spent since {} UTC; left: {}\n",
                 paid.purpose,
-                epsilon_of_micro(spent),
+                epsilon_of_micro(paid.micro_rho),
                 moment(paid.period_from),
                 class_word(paid.budget_class),
             );
@@ -430,7 +429,7 @@ async fn bring(
     let keys = open_keys(&context.keys())?;
     let fleet = Fleet::new(db, artifacts, Policy::default()).with_keys(keys);
     let operator = Bringer::Operator {
-        actor: "command line",
+        actor: ACTOR,
         cohort: &args.cohort,
         tags: &args.tag,
     };
@@ -457,7 +456,7 @@ async fn keyless(
     let (db, artifacts) = context.store().await?;
     let fleet = Fleet::new(db, artifacts, Policy::default());
     let device = fleet
-        .register_keyless(&new, Entropy::from_system(), "command line", now())
+        .register_keyless(&new, Entropy::from_system(), ACTOR, now())
         .await?;
     Ok((device, None, fleet))
 }
@@ -541,7 +540,7 @@ async fn make_target(
         packing: args.packing,
     };
     let (target, token) = fleet
-        .make_target(device, &new, Entropy::from_system(), "command line", now())
+        .make_target(device, &new, Entropy::from_system(), ACTOR, now())
         .await?;
     Ok((target.controller, token))
 }
@@ -549,9 +548,7 @@ async fn make_target(
 async fn allow(context: &Context, args: &Allow) -> Result<(), Failure> {
     let fleet = context.fleet().await?;
     let until = now().plus_ms(i64::from(args.hours) * 3_600_000);
-    fleet
-        .allow(args.device, until, "command line", now())
-        .await?;
+    fleet.allow(args.device, until, ACTOR, now()).await?;
     let view =
         serde_json::json!({ "device": args.device.to_string(), "allowed_until_ms": until.0 });
     context.terminal.answer(&view, || {
@@ -568,7 +565,7 @@ async fn revoke(context: &Context, args: &Revoke) -> Result<(), Failure> {
     let fleet = context.fleet().await?;
     let plan = format!("device {} may not speak any more", args.device);
     context.terminal.confirm(&plan, args.yes)?;
-    let proof = fleet.revoke(args.device, "command line", now()).await?;
+    let proof = fleet.revoke(args.device, ACTOR, now()).await?;
     if let Some(proof) = proof.as_ref().filter(|proof| proof.contains(' ')) {
         context.terminal.note(format_args!(
             "it was let in by {proof}: revoke that too if whoever has the device may know it"

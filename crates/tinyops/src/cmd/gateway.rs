@@ -18,7 +18,7 @@ use self::{
 };
 use crate::{
     context::{Context, now},
-    endpoint::{Endpoint, Protocol},
+    endpoint::{Endpoint, Protocol, read_token},
     failure::Failure,
     listening::{TlsFlags, hangups, stop_asked},
 };
@@ -133,7 +133,7 @@ pub(crate) async fn run(context: &Context, args: &Gateway) -> Result<(), Failure
     }
     let upstream = Upstream {
         server: server.clone(),
-        token: args.token_file.as_ref().map(token).transpose()?,
+        token: args.token_file.as_deref().map(read_token).transpose()?,
         poll: Duration::from_millis(args.poll_ms),
     };
     let carrying = Arc::clone(&hub);
@@ -248,11 +248,4 @@ fn say(context: &Context, status: &Status) {
             counters.failures,
         ));
     }
-}
-
-fn token(path: &PathBuf) -> Result<String, Failure> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        Failure::question(format!("cannot read the token file `{}`", path.display())).cause(&error)
-    })?;
-    Ok(text.trim().to_owned())
 }

@@ -10,7 +10,7 @@ use tinyops_store::{
 };
 
 use crate::{
-    context::{Context, moment, now, short},
+    context::{ACTOR, Context, moment, now, short},
     failure::Failure,
     model_ref::{ModelRef, title},
     table::Table,
@@ -342,5 +342,5 @@ async fn apply(
 
 async fn note(tx: &Tx, action: &str, model: &Model) -> Result<(), tinyops_store::StoreError> {
     let detail = serde_json::json!({ "stage": model.stage.word(), "digest": short(&model.digest) });
-    audit::add(tx, now(), "command line", action, &title(model), &detail).await
+    audit::add(tx, now(), ACTOR, action, &title(model), &detail).await
 }

@@ -7,7 +7,7 @@ use tinyops_wire::capsule::Unverified;
 
 use crate::{
     cmd::serve::open_keys,
-    context::{Context, now},
+    context::{ACTOR, Context, now},
     failure::{Exit, Failure},
     model_ref::ModelRef,
 };
@@ -179,7 +179,7 @@ async fn import(context: &Context, args: &Import) -> Result<Vec<CapsuleView>, Fa
     let mut views = Vec::new();
     for file in &args.files {
         let bytes = read(file)?;
-        admit(&fleet, &bytes, "command line", now())
+        admit(&fleet, &bytes, ACTOR, now())
             .await
             .map_err(|error| Failure::from(error).because(format!("`{}`", file.display())))?;
         views.push(CapsuleView::of(file, &bytes)?);

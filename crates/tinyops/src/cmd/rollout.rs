@@ -15,7 +15,7 @@ use tinyops_store::{
 
 use crate::{
     cmd::serve::open_keys,
-    context::{Context, moment, now},
+    context::{ACTOR, Context, moment, now},
     failure::{Exit, Failure},
     model_ref::{ModelRef, title},
     table::Table,
@@ -333,21 +333,19 @@ pub(crate) async fn run(context: &Context, args: &Rollout) -> Result<(), Failure
         Verb::Pause(args) => {
             let fleet = context.fleet().await?;
             let changed = fleet
-                .pause_rollout(args.rollout, "command line", &args.why, now())
+                .pause_rollout(args.rollout, ACTOR, &args.why, now())
                 .await?;
             tell(context, &fleet.db, changed).await
         }
         Verb::Resume(args) => {
             let fleet = context.fleet().await?;
-            let changed = fleet
-                .resume_rollout(args.rollout, "command line", now())
-                .await?;
+            let changed = fleet.resume_rollout(args.rollout, ACTOR, now()).await?;
             tell(context, &fleet.db, changed).await
         }
         Verb::Install(args) => {
             let fleet = context.fleet().await?;
             let changed = fleet
-                .install_rollout(args.rollout, "command line", now())
+                .install_rollout(args.rollout, ACTOR, now())
                 .await
                 .map_err(|error| match error {
                     FleetError::NothingWaits(_) => question(error)
@@ -362,7 +360,7 @@ pub(crate) async fn run(context: &Context, args: &Rollout) -> Result<(), Failure
             let plan = format!("rollout {} is taken back on every device", args.rollout);
             context.terminal.confirm(plan, args.yes)?;
             let changed = fleet
-                .revert_rollout(args.rollout, "command line", &args.why, now())
+                .revert_rollout(args.rollout, ACTOR, &args.why, now())
                 .await?;
             tell(context, &fleet.db, changed).await
         }
@@ -471,7 +469,7 @@ async fn start(context: &Context, args: &Start) -> Result<(), Failure> {
         priority: args.priority,
         plan: Some(plan),
     };
-    let started = fleet.start_rollout(&wish, "command line", now()).await;
+    let started = fleet.start_rollout(&wish, ACTOR, now()).await;
     let (rollout, _) = started.map_err(|error| match error {
         FleetError::NoCapsule { .. } => Failure::of(Exit::Question, &error).hint(
             "`tinyops devices ls` shows boards and cohorts, `tinyops devices add` registers one; \
@@ -500,7 +498,7 @@ async fn back(context: &Context, args: &Back) -> Result<(), Failure> {
     );
     context.terminal.confirm(plan, args.yes)?;
     let taken_back = fleet
-        .take_back(&args.model, "command line", &args.why, now())
+        .take_back(&args.model, ACTOR, &args.why, now())
         .await
         .map_err(|error| match error {
             FleetError::NothingToTakeBack(_) => {

@@ -1,12 +1,9 @@
-use serde::Serialize;
 use tinyops_fleet::FleetError;
-use tinyops_store::{
-    Json, ModelId,
-    round::{self, Round},
-};
+use tinyops_server::RoundView;
+use tinyops_store::{ModelId, round};
 
 use crate::{
-    context::{Context, moment, now, short},
+    context::{ACTOR, Context, moment, now, short},
     failure::{Exit, Failure},
     table::Table,
 };
@@ -52,47 +49,6 @@ struct Open {
     why: String,
 }
 
-/// One round.
-#[derive(Serialize)]
-struct View {
-    round: i64,
-    /// The model id that the devices run.
-    model: String,
-    /// Null: every cohort.
-    cohort: Option<String>,
-    /// `clearing`, `gathering`, `closed` or `abandoned`.
-    state: &'static str,
-    device_count: u32,
-    device_count_min: u32,
-    gather_at_ms: i64,
-    deadline_ms: i64,
-    /// Digest of the sum, once it is made.
-    statistics: Option<String>,
-    detail: Json,
-    created_at_ms: i64,
-}
-
-impl View {
-    fn of(round: &Round) -> Self {
-        Self {
-            round: round.id.0,
-            model: round.model.to_string(),
-            cohort: round.cohort.clone(),
-            state: round.state.word(),
-            device_count: round.device_count,
-            device_count_min: round.device_count_min,
-            gather_at_ms: round.gather_at.0,
-            deadline_ms: round.deadline.0,
-            statistics: round.statistics.map(|digest| digest.to_string()),
-            detail: round.detail.clone(),
-            created_at_ms: round.created_at.0,
-        }
-    }
-}
-
-/// Who is named in the audit log.
-const ACTOR: &str = "command line";
-
 pub(crate) async fn run(context: &Context, args: &Rounds) -> Result<(), Failure> {
     match &args.verb {
         Verb::Ls(args) => ls(context, args).await,
@@ -128,7 +84,7 @@ async fn ls(context: &Context, args: &Ls) -> Result<(), Failure> {
             round.statistics.as_ref().map_or_else(String::new, short),
         ]);
     }
-    let views: Vec<View> = rounds.iter().map(View::of).collect();
+    let views: Vec<RoundView> = rounds.into_iter().map(RoundView::from).collect();
     context
         .terminal
         .answer(&serde_json::json!({ "rounds": views }), || {
@@ -152,14 +108,13 @@ async fn open(context: &Context, args: &Open) -> Result<(), Failure> {
                 .hint("`tinyops monitor` says which ones devices run"),
             error => error.into(),
         })?;
-    context.terminal.answer(&View::of(&round), || {
-        format!(
-            "round {} is {}: devices are asked for their sums at {} UTC, and until {} UTC\n",
-            round.id,
-            round.state,
-            moment(round.gather_at),
-            moment(round.deadline)
-        )
-    });
+    let text = format!(
+        "round {} is {}: devices are asked for their sums at {} UTC, and until {} UTC\n",
+        round.id,
+        round.state,
+        moment(round.gather_at),
+        moment(round.deadline)
+    );
+    context.terminal.answer(&RoundView::from(round), || text);
     Ok(())
 }

@@ -4,7 +4,7 @@ use tinyops_store::access::{self, AccessToken, Role};
 use tinyops_store::ddi::{self, Class, Packing};
 
 use crate::{
-    context::{Context, moment, now},
+    context::{ACTOR, Context, moment, now},
     failure::Failure,
     table::Table,
 };
@@ -115,7 +115,7 @@ async fn make(context: &Context, args: &Make) -> Result<(), Failure> {
     let expires_at = args
         .days
         .map(|days| now().plus_ms(i64::from(days) * 24 * 3_600_000));
-    let (name, entropy, actor) = (&args.name, Entropy::from_system(), "command line");
+    let (name, entropy, actor) = (&args.name, Entropy::from_system(), ACTOR);
     let (made, token) = match &args.class {
         None => {
             fleet
@@ -182,9 +182,7 @@ async fn revoke(context: &Context, args: &Revoke) -> Result<(), Failure> {
     let fleet = context.fleet().await?;
     let plan = format!("token {} opens nothing any more", args.name);
     context.terminal.confirm(&plan, args.yes)?;
-    fleet
-        .revoke_access_token(&args.name, "command line", now())
-        .await?;
+    fleet.revoke_access_token(&args.name, ACTOR, now()).await?;
     let view = serde_json::json!({ "name": args.name, "state": "revoked" });
     context.terminal.answer(&view, || format!("{plan}\n"));
     Ok(())

@@ -71,20 +71,11 @@ const UNAUDITED: &[&str] = &[
 
 /// The leaves of the tree of verbs, as their help tells them.
 fn verbs(place: &Workplace, under: &[&str]) -> Vec<String> {
-    let help = place.check(&[under, &["--help"]].concat(), 0).stdout;
-    let names: Vec<&str> = help
-        .lines()
-        .skip_while(|line| *line != "Commands:")
-        .skip(1)
-        .take_while(|line| !line.is_empty())
-        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
-        .filter_map(|line| line.split_whitespace().next())
-        .filter(|verb| *verb != "help")
-        .collect();
+    let names = place.verbs(under);
     if names.is_empty() {
         return vec![under.join(" ")];
     }
-    let below = |name: &&str| verbs(place, &[under, &[*name]].concat());
+    let below = |name: &String| verbs(place, &[under, &[name.as_str()]].concat());
     names.iter().flat_map(below).collect()
 }
 

@@ -279,18 +279,9 @@ fn a_gateway_whose_tls_cannot_be_offered_says_why() {
 
 /// A client's handshake, which trusts only those in this PEM; what keeps it from one.
 fn handshake(port: u16, trusted: &str) -> std::io::Result<TcpStream> {
-    use rustls::pki_types::{CertificateDer, pem::PemObject as _};
-    let mut roots = rustls::RootCertStore::empty();
-    let root = CertificateDer::from_pem_slice(trusted.as_bytes()).unwrap();
-    roots.add(root).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let config = tinyops_server::trusting(trusted.as_bytes()).unwrap();
     let name = "localhost".try_into().unwrap();
-    let mut tls = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
+    let mut tls = rustls::ClientConnection::new(config, name).unwrap();
     let mut tcp = TcpStream::connect(("127.0.0.1", port))?;
     while tls.is_handshaking() {
         tls.complete_io(&mut tcp)?;

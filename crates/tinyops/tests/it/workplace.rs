@@ -159,6 +159,20 @@ impl Workplace {
         self.answer(self.command(args))
     }
 
+    /// The verbs below a verb, or below none, as its help lists them; none of a verb that does something itself.
+    pub(crate) fn verbs(&self, under: &[&str]) -> Vec<String> {
+        let help = self.check(&[under, &["--help"]].concat(), 0).stdout;
+        help.lines()
+            .skip_while(|line| *line != "Commands:")
+            .skip(1)
+            .take_while(|line| !line.is_empty())
+            .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+            .filter_map(|line| line.split_whitespace().next())
+            .filter(|verb| *verb != "help")
+            .map(str::to_owned)
+            .collect()
+    }
+
     /// The binary with arguments, to be started in the folder.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = self.here(env!("CARGO_BIN_EXE_tinyops"));

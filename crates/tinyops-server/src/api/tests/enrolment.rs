@@ -36,7 +36,7 @@ impl New {
     }
 
     pub(super) fn hex(&self) -> String {
-        super::super::device::hex(&self.request)
+        crate::text::hex(&self.request)
     }
 
     fn open(&self, answer: &[u8]) -> (DeviceId, DeviceKey) {

@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use serde::Serialize;
 use tinyops_fleet::enrol::Entropy;
-use tinyops_store::webhook::{self, Delivery, DeliveryState};
+use tinyops_server::{AddedWebhook, DeliveryView, WebhookView, trusting};
+use tinyops_store::webhook;
 
-use super::ACTOR;
 use crate::{
-    context::{Context, moment, now},
+    context::{ACTOR, Context, moment, now},
+    endpoint::no_authority,
     failure::Failure,
     table::Table,
 };
@@ -81,57 +81,6 @@ struct Log {
     limit: u32,
 }
 
-/// One receiver.
-#[derive(Serialize)]
-struct View {
-    name: String,
-    url: String,
-    has_authorities: bool,
-    created_at_ms: i64,
-    created_by: String,
-}
-
-impl View {
-    fn of(hook: webhook::Webhook) -> Self {
-        Self {
-            name: hook.name,
-            url: hook.url,
-            has_authorities: !hook.authorities.is_empty(),
-            created_at_ms: hook.created_at.0,
-            created_by: hook.created_by,
-        }
-    }
-}
-
-/// One delivery; the same shape as the server's.
-#[derive(Serialize)]
-struct DeliveryView {
-    delivery: i64,
-    webhook: String,
-    event: String,
-    state: &'static str,
-    attempts: u32,
-    next_at_ms: Option<i64>,
-    answer: String,
-    created_at_ms: i64,
-}
-
-impl DeliveryView {
-    fn of(delivery: Delivery) -> Self {
-        let waits = delivery.state == DeliveryState::Waiting;
-        Self {
-            delivery: delivery.id.0,
-            webhook: delivery.webhook,
-            event: delivery.event,
-            state: delivery.state.word(),
-            attempts: delivery.attempt_count,
-            next_at_ms: waits.then_some(delivery.next_at.0),
-            answer: delivery.answer,
-            created_at_ms: delivery.created_at.0,
-        }
-    }
-}
-
 pub(super) async fn run(context: &Context, args: &Webhook) -> Result<(), Failure> {
     match &args.verb {
         Verb::Add(args) => add(context, args).await,
@@ -139,7 +88,7 @@ pub(super) async fn run(context: &Context, args: &Webhook) -> Result<(), Failure
         Verb::Test(args) => {
             let fleet = context.fleet().await?;
             let delivery = fleet.test_webhook(&args.name, ACTOR, now()).await?;
-            let view = DeliveryView::of(delivery);
+            let view = DeliveryView::from(delivery);
             context.terminal.answer(&view, || {
                 format!(
                     "delivery {} waits for the server; `tinyops alerts webhook log` says what comes of it\n",
@@ -171,10 +120,10 @@ async fn add(context: &Context, args: &Add) -> Result<(), Failure> {
     let hook = fleet
         .add_webhook(name, url, &authorities, entropy, ACTOR, now())
         .await?;
-    let secret = hook.secret.clone();
-    let mut view = serde_json::to_value(View::of(hook)).expect("views have string keys");
-    view["secret"] = secret.clone().into();
-    context.terminal.answer(&view, || format!("{secret}\n"));
+    let view = AddedWebhook::from(hook);
+    context
+        .terminal
+        .answer(&view, || format!("{}\n", view.secret));
     Ok(())
 }
 
@@ -183,13 +132,8 @@ fn authorities(file: &std::path::Path) -> Result<String, Failure> {
     let text = std::fs::read_to_string(file).map_err(|error| {
         Failure::question(format!("cannot read `{}`", file.display())).cause(&error)
     })?;
-    match text.contains("-----BEGIN CERTIFICATE-----") {
-        true => Ok(text),
-        false => Err(
-            Failure::question(format!("`{}` holds no certificate", file.display()))
-                .hint("a PEM file begins with `-----BEGIN CERTIFICATE-----`"),
-        ),
-    }
+    trusting(text.as_bytes()).map_err(|problem| no_authority(file, problem))?;
+    Ok(text)
 }
 
 async fn ls(context: &Context) -> Result<(), Failure> {
@@ -204,7 +148,7 @@ async fn ls(context: &Context) -> Result<(), Failure> {
             hook.created_by.clone(),
         ]);
     }
-    let views: Vec<View> = hooks.into_iter().map(View::of).collect();
+    let views: Vec<WebhookView> = hooks.into_iter().map(WebhookView::from).collect();
     context
         .terminal
         .answer(&serde_json::json!({ "webhooks": views }), || {
@@ -241,7 +185,7 @@ async fn log(context: &Context, args: &Log) -> Result<(), Failure> {
             moment(delivery.created_at),
         ]);
     }
-    let views: Vec<DeliveryView> = deliveries.into_iter().map(DeliveryView::of).collect();
+    let views: Vec<DeliveryView> = deliveries.into_iter().map(DeliveryView::from).collect();
     context
         .terminal
         .answer(&serde_json::json!({ "deliveries": views }), || {

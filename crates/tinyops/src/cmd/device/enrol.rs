@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use tinyops_fleet::{enrol::Entropy, keys::Trust};
+use tinyops_server::{hex, unhex};
 use tinyops_store::Digest;
 use tinyops_wire::{
     DeviceId, DeviceKey, SigningKey,
@@ -145,7 +146,7 @@ impl Asking<'_> {
         bytes.truncate(written);
         chip.keep_identity(&Identity::Asking {
             secret: Digest(own).to_string(),
-            request: bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+            request: hex(&bytes),
         })?;
         Ok((secret, bytes))
     }
@@ -189,9 +190,4 @@ fn read(path: &Path) -> Result<String, Failure> {
     std::fs::read_to_string(path).map_err(|error| {
         Failure::question(format!("cannot read `{}`", path.display())).cause(&error)
     })
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let pair = |at: usize| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();
-    (0..text.len()).step_by(2).map(pair).collect()
 }

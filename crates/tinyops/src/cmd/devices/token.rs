@@ -6,7 +6,7 @@ use tinyops_store::class_token::{self, ClassToken};
 use tinyops_wire::enrolment::TokenId;
 
 use crate::{
-    context::{Context, moment, now},
+    context::{ACTOR, Context, moment, now},
     failure::Failure,
     table::Table,
 };
@@ -119,7 +119,7 @@ async fn make(context: &Context, args: &Make) -> Result<(), Failure> {
         expires_at: Some(now().plus_ms(i64::from(args.days) * 24 * 3_600_000)),
     };
     let (row, token) = fleet
-        .make_class_token(&new, Entropy::from_system(), "command line", now())
+        .make_class_token(&new, Entropy::from_system(), ACTOR, now())
         .await?;
     let mut view = serde_json::to_value(View::of(row)).expect("views have string keys");
     view["token"] = token.text().to_string().into();
@@ -177,9 +177,7 @@ async fn revoke(context: &Context, args: &Revoke) -> Result<(), Failure> {
     let fleet = context.fleet().await?;
     let plan = format!("class token {} enrols nobody any more", args.token);
     context.terminal.confirm(&plan, args.yes)?;
-    fleet
-        .revoke_class_token(args.token, "command line", now())
-        .await?;
+    fleet.revoke_class_token(args.token, ACTOR, now()).await?;
     let view = serde_json::json!({ "id": args.token.to_string(), "state": "revoked" });
     context.terminal.answer(&view, || format!("{plan}\n"));
     Ok(())
