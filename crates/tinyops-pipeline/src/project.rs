@@ -142,6 +142,9 @@ pub enum PrivacyMode {
 }
 
 impl PrivacySection {
+    /// Most noise: tenths of it are told in two bytes.
+    pub const NOISE_MAX: f64 = 6_000.0;
+
     /// What a person is to know who starts a server on this project: nothing where it is as the project says.
     pub fn remark(&self) -> Option<&'static str> {
         match self.mode {
@@ -342,6 +345,13 @@ impl Project {
         if let Some((key, value)) = numbers.into_iter().find(|(_, value)| !value.is_finite()) {
             return refuse(key, format!("is {value}: must be a finite number"));
         }
+        let noise = self.privacy.noise;
+        if !(0.0..=PrivacySection::NOISE_MAX).contains(&noise) {
+            return refuse(
+                "privacy.noise",
+                format!("is {noise}: must be 0 to {}", PrivacySection::NOISE_MAX),
+            );
+        }
         for id in &self.boards.targets {
             if self.known.named(id).is_none() {
                 return refuse(
@@ -491,6 +501,14 @@ mod tests {
         check(
             "[tune]\nloss_max = 1\n",
             "tinyops.toml:2:1: `tune.loss_max` is 1: it is in the unit of the metric; one point of accuracy is 0.01",
+        );
+        check(
+            "[privacy]\nmode = \"masked\"\nnoise = 6001\n",
+            "tinyops.toml:3:1: `privacy.noise` is 6001: must be 0 to 6000",
+        );
+        check(
+            "[privacy]\nnoise = nan\n",
+            "tinyops.toml:2:1: `privacy.noise` is NaN: must be 0 to 6000",
         );
         check(
             "[tune]\nepochs = 0\n",

@@ -5,6 +5,7 @@ use tinyops_fleet::{
     helper::{Helper as Sums, SumRequest, mask_key},
     masked::{Answer, NoSum, SumHelper},
 };
+use tinyops_pipeline::PrivacySection;
 use tinyops_server::{HelperConfig, SumQuestion, serve_helper};
 use tinyops_store::{DeviceId, Digest, Readers, write_new};
 
@@ -83,8 +84,11 @@ struct DeviceKeyView {
 
 pub(crate) fn noise(text: &str) -> Result<f64, String> {
     match text.parse() {
-        Ok(noise) if (0.0..=6_000.0).contains(&noise) => Ok(noise),
-        _ => Err("it is a number from 0 to 6000".to_owned()),
+        Ok(noise) if (0.0..=PrivacySection::NOISE_MAX).contains(&noise) => Ok(noise),
+        _ => Err(format!(
+            "it is a number from 0 to {}",
+            PrivacySection::NOISE_MAX
+        )),
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
     cmd::helper::RemoteHelper,
     config::Setting,
     context::Context,
-    endpoint::{Endpoint, Protocol},
+    endpoint::{Endpoint, Protocol, read_token},
     failure::{Exit, Failure},
     listening::{TlsFlags, hangups, stop_asked},
 };
@@ -58,18 +58,13 @@ struct View {
 
 pub(crate) async fn run(context: &Context, args: &Serve) -> Result<(), Failure> {
     let terminal = context.terminal;
+    let helper = helper(args)?;
     let workshop = context.workshop().await?;
     let folder = context.root.join(".tinyops");
     std::fs::create_dir_all(&folder).map_err(|error| {
         Failure::environment(format!("cannot make `{}`", folder.display())).cause(&error)
     })?;
     let privacy = &workshop.project.privacy;
-    if !(0.0..=6_000.0).contains(&privacy.noise) {
-        return Err(Failure::question(format!(
-            "`[privacy] noise` is {}, and it is a number from 0 to 6000",
-            privacy.noise
-        )));
-    }
     if let Some(remark) = privacy.remark() {
         terminal.note(remark);
     }
@@ -83,7 +78,7 @@ pub(crate) async fn run(context: &Context, args: &Serve) -> Result<(), Failure> 
         key_folder: Some(folder.clone()),
         admin_token: folder.join("admin.token"),
         tls: args.tls.files(),
-        helper: helper(args)?,
+        helper,
         loops: Loops {
             enabled: !args.no_loops,
             tick: Duration::from_secs(1),
@@ -134,13 +129,12 @@ fn helper(args: &Serve) -> Result<Option<Arc<dyn SumHelper>>, Failure> {
     let (Some(url), Some(file)) = (&args.helper, &args.helper_token_file) else {
         return Ok(None);
     };
-    let endpoint = Endpoint::parse(Protocol::Http, url, args.helper_ca.as_deref())?;
-    let token = std::fs::read_to_string(file).map_err(|error| {
-        Failure::question(format!("cannot read `{}`", file.display())).cause(&error)
-    })?;
+    let ca = args.helper_ca.as_deref();
+    let endpoint = Endpoint::parse(Protocol::Http, url, ca)?;
+    Endpoint::check_ca(ca, &[&endpoint])?;
     Ok(Some(Arc::new(RemoteHelper::new(
         endpoint,
-        token.trim().to_owned(),
+        read_token(file)?,
     ))))
 }
 

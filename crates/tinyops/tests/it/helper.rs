@@ -145,4 +145,40 @@ fn what_is_wrong_with_a_helper_or_a_mask_key_is_said() {
         "{}",
         alone.stderr
     );
+    // An authority that nothing is checked with: whoever names one means TLS.
+    place.write("token", "secret");
+    let asks = ["serve", "--helper", "127.0.0.1:1", "--helper-token-file"];
+    let in_vain = ["token", "--helper-ca", "ca.pem"];
+    let in_vain = place.check(&[&asks[..], &in_vain].concat(), 2).stderr;
+    assert!(in_vain.contains("does not speak TLS"), "{in_vain}");
+}
+
+#[test]
+fn a_device_that_may_not_tell_what_is_asked_of_it_says_so() {
+    let place = Workplace::fans();
+    place.check(&["run", "--quiet"], 0);
+    let masked = format!("{SETTINGS}\n[privacy]\nmode = \"masked\"\nnoise = 20\n");
+    place.write("tinyops.toml", &masked);
+    let (_helper, helper) = start(&place);
+    let token = place.path("trust/server.token").display().to_string();
+    let asks = ["--helper", &helper, "--helper-token-file", &token];
+    let server = Server::start(&place, &asks);
+    place.write("mask.key", &"5a".repeat(32));
+    let speaks = ["--server", &server.http, "--mqtt", &server.mqtt];
+    let be = |verb: &str, more: &[&str], speaks: &[&str]| {
+        let is = ["--board", "esp-eye", "--identity", "own.json"];
+        place.check(&[&["device", verb], &is[..], more, speaks].concat(), 0)
+    };
+    be("enrol", &[], &speaks[..2]);
+    place.check(&["rollout", "start", "fan@1"], 0);
+    let run = |noise: &str| {
+        let reads = ["--replay", "data/m0/normal/0.csv", "--times", "2"];
+        let masks = ["--mask-key-file", "mask.key", "--noise-min", noise];
+        let reports = ["--real-time", "--report-every", "2"];
+        be("run", &[&reports[..], &reads, &masks].concat(), &speaks)
+    };
+    let strict = run("30").stderr;
+    assert!(strict.contains("refused what the server asks"), "{strict}");
+    let usual = run("20").stderr;
+    assert!(!usual.contains("refused"), "{usual}");
 }
