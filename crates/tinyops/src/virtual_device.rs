@@ -251,6 +251,11 @@ impl VirtualDevice {
         self.agent.class_name(class)
     }
 
+    /// What its server asked for and may not have of it, since the boot of this process.
+    pub(crate) fn refused(&self) -> u64 {
+        self.agent.counters().refused
+    }
+
     pub(crate) fn traffic(&self) -> Traffic {
         self.traffic
     }

@@ -256,6 +256,7 @@ async fn live(context: &Context, args: &Run) -> Result<(), Failure> {
         name: format!("{name}@{}", newest.version),
         link,
         inbox,
+        refused: 0,
     };
     let pace = args
         .real_time
@@ -333,6 +334,8 @@ struct Body<'a> {
     name: String,
     link: Way,
     inbox: Inbox,
+    /// Refusals that a person was told of.
+    refused: u64,
 }
 
 impl Body<'_> {
@@ -397,6 +400,14 @@ impl Body<'_> {
         self.chip.keep(&mut self.device)?;
         for prediction in &response.predictions {
             self.print(prediction);
+        }
+        let refused = self.device.refused();
+        if refused > self.refused {
+            self.refused = refused;
+            self.context.terminal.note(format_args!(
+                "refused what the server asks for ({refused} so far): more than this device may tell, such as reports in the \
+                 clear or under less noise than `--noise-min`, or more than it has room for"
+            ));
         }
         for uplink in response.uplinks {
             self.link.send(uplink).await;

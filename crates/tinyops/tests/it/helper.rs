@@ -5,8 +5,8 @@ use std::net::TcpStream;
 
 use serde_json::{Value, json};
 
-use crate::running::Running;
-use crate::workplace::Workplace;
+use crate::running::{Running, Server};
+use crate::workplace::{SETTINGS, Workplace};
 
 /// Twenty times one device's noise, a ring of 13 bits, 15 steps: `docs/formats/masked.md`.
 fn task() -> String {
