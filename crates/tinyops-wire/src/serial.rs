@@ -5,6 +5,8 @@
 //! kind 1        an envelope on its way up
 //! kind 2        an envelope on its way down
 //! kind 3        room: the largest body that this end takes, u16
+//! kind 4        a request to enrol, on its way up
+//! kind 5        the answer to one, on its way down: the request's nonce 16, the answer n; none of it: refused
 //! ```
 //! Consistent overhead byte stuffing leaves no zero inside a frame, so a receiver that has lost its place
 //! finds it again at the next zero: a broken frame costs itself and nothing else. The zero before a frame ends
@@ -23,6 +25,9 @@ pub const BODY_BYTES_MAX: usize = 2304;
 
 /// Bytes of a frame around its body, before stuffing.
 pub const OVERHEAD: usize = 1 + CRC_BYTES;
+
+/// Bytes by which a request to enrol is known.
+pub const NONCE_BYTES: usize = 16;
 
 const CRC_BYTES: usize = 4;
 const VERSION: u8 = 1;
@@ -50,6 +55,15 @@ pub enum Message<'a> {
         /// Bytes.
         body_bytes: u16,
     },
+    /// A request to enrol ([`crate::enrolment`]), from a device that has no key yet.
+    Enrol(&'a [u8]),
+    /// The answer to one.
+    Enrolled {
+        /// That of the request: others on the line wait for other answers.
+        nonce: [u8; NONCE_BYTES],
+        /// The answer; empty if the server has refused, and would again.
+        answer: &'a [u8],
+    },
 }
 
 impl<'a> Message<'a> {
@@ -61,18 +75,20 @@ impl<'a> Message<'a> {
     /// [`SerialError::Room`] if `out` has too little.
     pub fn encode(&self, out: &mut [u8]) -> Result<usize, SerialError> {
         let room;
-        let (kind, body) = match *self {
-            Message::Up(envelope) => (1, envelope),
-            Message::Down(envelope) => (2, envelope),
+        let (kind, before, body): (u8, &[u8], &[u8]) = match self {
+            Message::Up(envelope) => (1, &[], envelope),
+            Message::Down(envelope) => (2, &[], envelope),
             Message::Room { body_bytes } => {
                 room = body_bytes.to_le_bytes();
-                (3, &room[..])
+                (3, &[], &room)
             }
+            Message::Enrol(request) => (4, &[], request),
+            Message::Enrolled { nonce, answer } => (5, nonce, answer),
         };
         let head = [kind | VERSION << 4];
-        let crc = crc32_of(&[&head, body]).to_le_bytes();
+        let crc = crc32_of(&[&head, before, body]).to_le_bytes();
         let mut stuffer = Stuffer::begin(out).ok_or(SerialError::Room)?;
-        for part in [&head[..], body, &crc] {
+        for part in [&head[..], before, body, &crc] {
             for &byte in part {
                 stuffer.put(byte).ok_or(SerialError::Room)?;
             }
@@ -99,6 +115,14 @@ impl<'a> Message<'a> {
                 let body = body.try_into().map_err(|_| SerialError::Damaged)?;
                 Ok(Message::Room {
                     body_bytes: u16::from_le_bytes(body),
+                })
+            }
+            4 => Ok(Message::Enrol(body)),
+            5 => {
+                let (nonce, answer) = body.split_first_chunk().ok_or(SerialError::Damaged)?;
+                Ok(Message::Enrolled {
+                    nonce: *nonce,
+                    answer,
                 })
             }
             kind => Err(SerialError::Kind { found: kind }),

@@ -104,6 +104,21 @@ pub(crate) fn serial_lines() -> Vec<(&'static str, Vec<u8>)> {
         ("down", serial_line(&Message::Down(&down))),
         ("room", serial_line(&Message::Room { body_bytes: 1062 })),
         ("long", serial_line(&Message::Down(&long))),
+        ("enrol", serial_line(&Message::Enrol(b"request"))),
+        (
+            "enrolled",
+            serial_line(&Message::Enrolled {
+                nonce: [9; 16],
+                answer: b"answer",
+            }),
+        ),
+        (
+            "not-enrolled",
+            serial_line(&Message::Enrolled {
+                nonce: [9; 16],
+                answer: &[],
+            }),
+        ),
     ]
 }
 

@@ -22,13 +22,16 @@ fn owned(message: Message<'_>) -> (u8, Vec<u8>) {
         Message::Up(body) => (1, body.to_vec()),
         Message::Down(body) => (2, body.to_vec()),
         Message::Room { body_bytes } => (3, body_bytes.to_le_bytes().to_vec()),
-        _ => unreachable!("three kinds"),
+        Message::Enrol(body) => (4, body.to_vec()),
+        Message::Enrolled { nonce, answer } => (5, [&nonce[..], answer].concat()),
+        _ => unreachable!("five kinds"),
     }
 }
 
 fn write(kind: u8, body: &[u8]) -> Vec<u8> {
     let message = match kind {
         1 => Message::Up(body),
+        4 => Message::Enrol(body),
         _ => Message::Down(body),
     };
     samples::write(|out| message.encode(out).expect("room"))
@@ -41,7 +44,8 @@ fn bodies() -> impl Strategy<Value = Vec<(u8, Vec<u8>)>> {
         prop::collection::vec(byte, 0..BODY),
         (1..=u8::MAX, 240..270_usize).prop_map(|(byte, len)| vec![byte; len]),
     ];
-    prop::collection::vec((1..=2_u8, body), 1..6)
+    let kind = prop_oneof![Just(1_u8), Just(2), Just(4)];
+    prop::collection::vec((kind, body), 1..6)
 }
 
 proptest! {
@@ -139,7 +143,7 @@ fn what_is_too_long_is_said_once_and_passed_over() {
 #[test]
 fn later_kinds_and_versions_are_told_apart_from_damage() {
     for (head, expected) in [
-        (0x15, SerialError::Kind { found: 5 }),
+        (0x1f, SerialError::Kind { found: 15 }),
         (0x21, SerialError::Version { found: 2 }),
     ] {
         let mut checked = vec![head, 1, 2, 3];

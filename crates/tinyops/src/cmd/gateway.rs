@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use self::{
     hub::{Counters, Hub},
-    line::{Framing, Place},
+    line::{Framing, Lines, Place},
     upstream::Upstream,
 };
 use crate::{
@@ -116,6 +116,11 @@ pub(crate) async fn run(context: &Context, args: &Gateway) -> Result<(), Failure
     } else {
         Framing::Cobs
     };
+    let lines = Lines {
+        framing,
+        hub: Arc::clone(&hub),
+        server: server.clone(),
+    };
     let mut tasks = JoinSet::new();
     let mut listening = Vec::new();
     for address in &args.listen {
@@ -126,10 +131,10 @@ pub(crate) async fn run(context: &Context, args: &Gateway) -> Result<(), Failure
                 .hint("choose another port, or stop what uses it")
         })?;
         listening.push(listener.address());
-        tasks.spawn(line::accept(listener, framing, Arc::clone(&hub)));
+        tasks.spawn(line::accept(listener, lines.clone()));
     }
     for place in places {
-        tasks.spawn(line::keep(place, framing, Arc::clone(&hub)));
+        tasks.spawn(line::keep(place, lines.clone()));
     }
     let upstream = Upstream {
         server: server.clone(),
@@ -197,13 +202,19 @@ impl Local {
         let listener = StreamListener::bind(([127, 0, 0, 1], 0).into(), None).await?;
         let address = listener.address();
         let hub = Arc::new(Hub::new(1024 * 1024));
+        let server = Endpoint::plain(Protocol::Http, server);
+        let lines = Lines {
+            framing: Framing::Cobs,
+            hub: Arc::clone(&hub),
+            server: server.clone(),
+        };
         let upstream = Upstream {
-            server: Endpoint::plain(Protocol::Http, server),
+            server,
             token: None,
             poll,
         };
         let mut tasks = JoinSet::new();
-        tasks.spawn(line::accept(listener, Framing::Cobs, Arc::clone(&hub)));
+        tasks.spawn(line::accept(listener, lines));
         tasks.spawn(async move { upstream.keep(hub).await });
         Ok(Local {
             address,
@@ -234,7 +245,7 @@ fn say(context: &Context, status: &Status) {
             context.terminal.note(format_args!("listens on {address}"));
         }
         context.terminal.line(format_args!(
-            "{} lines, {} devices; up {} ({} stored, {} refused, {} dropped, {} wait), down {} ({} undelivered); {} damaged frames, {} failed exchanges",
+            "{} lines, {} devices; up {} ({} stored, {} refused, {} dropped, {} wait), down {} ({} undelivered); {} enrolled; {} damaged frames, {} failed exchanges",
             status.lines,
             status.devices,
             counters.up,
@@ -244,6 +255,7 @@ fn say(context: &Context, status: &Status) {
             status.waiting,
             counters.down,
             counters.undelivered,
+            counters.enrolled,
             counters.damaged,
             counters.failures,
         ));

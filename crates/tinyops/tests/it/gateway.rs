@@ -7,11 +7,13 @@ use std::{
 };
 
 use serde_json::Value;
+use tinyops_fleet::KeyFolder;
 use tinyops_wire::{
     DeviceId, DeviceKey, Envelope, Frame, ModelId,
+    enrolment::{ClassToken, EnrolmentSecret, Proof, REQUEST_BYTES_MAX, Request, open},
     envelope::Direction,
     frame::Hello,
-    serial::{Decoder, Message},
+    serial::{BODY_BYTES_MAX, Decoder, Message, OVERHEAD},
     smp::{self, Console},
 };
 
@@ -146,6 +148,74 @@ fn many_devices_reach_the_server_over_one_gateway_and_wait_while_it_is_away() {
             rooms += 1;
         }
     }
+}
+
+/// A device that has nothing but a class token and a line comes to its key over it; one with a forged token does not.
+#[test]
+fn a_device_enrols_over_its_line() {
+    let place = Workplace::fans();
+    let server = Server::start(&place, &["--no-loops"]);
+    let args = ["gateway", "--listen", "127.0.0.1:0", "--server"];
+    let rest = ["--poll-ms", "50", "--status-seconds", "1", "--json"];
+    let gateway = Running::start(&place, &[&args[..], &[&server.http], &rest].concat());
+    let listening = gateway.document()["listening"][0].clone();
+    let mut line = TcpStream::connect(listening.as_str().unwrap()).unwrap();
+    let make = ["devices", "token", "make", "--board", "esp-eye", "--json"];
+    let made = place.check(&make, 0).json();
+    let token: ClassToken = made["token"].as_str().unwrap().parse().unwrap();
+
+    let trust = KeyFolder::new(&place.path(".tinyops")).trust().unwrap();
+    let trust = trust.unwrap();
+    let mut answers = Decoder::<{ BODY_BYTES_MAX + OVERHEAD }>::new();
+    line.set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    let mut enrol = |number: u8, token: &ClassToken| {
+        let secret = EnrolmentSecret::from_bytes([number; 32]);
+        let asked = Request {
+            key_set: 1,
+            device: None,
+            public: secret.public(),
+            nonce: [number; 16],
+            board: "esp-eye",
+        };
+        let mut request = [0; REQUEST_BYTES_MAX];
+        let len = asked.encode(Proof::Token(token), &mut request).unwrap();
+        let request = &request[..len];
+        let mut frame = [0; 1024];
+        let len = Message::Enrol(request).encode(&mut frame).unwrap();
+        line.write_all(&frame[..len]).unwrap();
+        loop {
+            let mut byte = [0];
+            line.read_exact(&mut byte).unwrap();
+            let Some(Ok(Message::Enrolled { nonce, answer })) = answers.push(byte[0]) else {
+                continue;
+            };
+            assert_eq!(nonce, [number; 16]);
+            let opened = open(&secret, request, answer, &trust.roots, &trust.keys);
+            break opened.ok().filter(|_| !answer.is_empty());
+        }
+    };
+    let enrolled = enrol(1, &token).unwrap();
+    let again = enrol(1, &token).unwrap();
+    assert_eq!(enrolled.device, again.device, "asked again, it is the same");
+    let mut forged = made["token"].as_str().unwrap().to_owned();
+    let last = forged.pop().unwrap();
+    forged.push(if last == '0' { '1' } else { '0' });
+    assert!(enrol(2, &forged.parse().unwrap()).is_none());
+
+    // What it says under its key is stored.
+    let device = (enrolled.device, enrolled.key);
+    line.write_all(&hello(&device, 1 + enrolled.first_uplink))
+        .unwrap();
+    let status = gateway.status(|status| status["stored"] == 1);
+    assert_eq!(
+        (&status["enrolled"], &status["refused"]),
+        (&2.into(), &0.into())
+    );
+    let listed = place.check(&["devices", "ls", "--json"], 0).json();
+    let devices = listed["devices"].as_array().unwrap();
+    assert_eq!(devices.len(), 1, "{listed}");
+    assert_eq!(devices[0]["device"], device.0.to_string());
 }
 
 /// The device's side of a console, written here after the specification: it answers, between lines of a shell.

@@ -37,6 +37,8 @@ pub(super) struct Counters {
     pub(super) down_bytes: u64,
     /// Envelopes for devices that no line has heard, or whose line was busy or takes only smaller ones.
     pub(super) undelivered: u64,
+    /// Devices that the server has let in by a request over a line.
+    pub(super) enrolled: u64,
     /// Frames on the lines that were broken, too long, or held no envelope.
     pub(super) damaged: u64,
     /// Exchanges with the server that failed.
@@ -133,6 +135,11 @@ impl Hub {
         }
         drop(state);
         self.waiting.notify_one();
+    }
+
+    /// The server has let a device in.
+    pub(super) fn enrolled(&self) {
+        self.state().counters.enrolled += 1;
     }
 
     pub(super) fn damaged(&self) {

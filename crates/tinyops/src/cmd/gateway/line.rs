@@ -3,17 +3,21 @@
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use tinyops_server::{Stream, StreamListener};
-use tinyops_wire::serial::{BODY_BYTES_MAX, Decoder, Message, OVERHEAD, line_bytes_max};
+use tinyops_wire::{
+    enrolment::Received,
+    serial::{BODY_BYTES_MAX, Decoder, Message, NONCE_BYTES, OVERHEAD, line_bytes_max},
+};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     sync::mpsc,
+    task::JoinSet,
 };
 
 use super::{
     backoff::Backoff,
     hub::{Hub, LineId},
 };
-use crate::endpoint::Endpoint;
+use crate::{endpoint::Endpoint, http};
 
 /// Where a line leads.
 #[derive(Clone, Debug)]
@@ -31,6 +35,15 @@ pub(super) enum Framing {
     Cobs,
     /// Exchanges of SMP on a console (`docs/formats/smp.md`).
     Smp,
+}
+
+/// What all lines share.
+#[derive(Clone)]
+pub(super) struct Lines {
+    pub(super) framing: Framing,
+    pub(super) hub: Arc<Hub>,
+    /// Where devices enrol.
+    pub(super) server: Endpoint,
 }
 
 /// Both directions of an open line.
@@ -66,14 +79,14 @@ impl Place {
 }
 
 /// Keeps a line open for ever: when it breaks or is not there, it is opened again.
-pub(super) async fn keep(place: Place, framing: Framing, hub: Arc<Hub>) {
+pub(super) async fn keep(place: Place, lines: Lines) {
     let mut backoff = Backoff::default();
     loop {
         match place.open().await {
             Ok(ends) => {
                 backoff = Backoff::default();
                 tracing::info!(line = place.name(), "open");
-                let why = serve(ends, framing, &hub).await;
+                let why = serve(ends, &lines).await;
                 tracing::warn!(line = place.name(), %why, "closed");
             }
             Err(why) => tracing::warn!(line = place.name(), %why, "not open"),
@@ -83,27 +96,28 @@ pub(super) async fn keep(place: Place, framing: Framing, hub: Arc<Hub>) {
 }
 
 /// Takes in whoever connects, each on a line of its own.
-pub(super) async fn accept(mut listener: StreamListener, framing: Framing, hub: Arc<Hub>) {
+pub(super) async fn accept(mut listener: StreamListener, lines: Lines) {
     loop {
         let (stream, peer) = listener.accept().await;
-        tokio::spawn(serve_peer(stream, peer, framing, Arc::clone(&hub)));
+        tokio::spawn(serve_peer(stream, peer, lines.clone()));
     }
 }
 
-async fn serve_peer(stream: Box<dyn Stream>, peer: SocketAddr, framing: Framing, hub: Arc<Hub>) {
+async fn serve_peer(stream: Box<dyn Stream>, peer: SocketAddr, lines: Lines) {
     tracing::info!(%peer, "connected");
-    let why = serve(Ends::of(stream), framing, &hub).await;
+    let why = serve(Ends::of(stream), &lines).await;
     tracing::info!(%peer, %why, "gone");
 }
 
 /// Carries frames until the line breaks; answers with why it did.
-async fn serve(ends: Ends, framing: Framing, hub: &Hub) -> io::Error {
+async fn serve(ends: Ends, lines: &Lines) -> io::Error {
+    let hub = &lines.hub;
     let (id, down) = hub.open();
-    let why = match framing {
+    let why = match lines.framing {
         Framing::Cobs => {
             let (says, said) = mpsc::channel(1);
             tokio::select! {
-                why = read(ends.reader, id, hub, says) => why,
+                why = read(ends.reader, id, lines, says) => why,
                 why = write(ends.writer, down, said) => why,
             }
         }
@@ -116,9 +130,12 @@ async fn serve(ends: Ends, framing: Framing, hub: &Hub) -> io::Error {
 async fn read(
     mut reader: Box<dyn AsyncRead + Send + Unpin>,
     id: LineId,
-    hub: &Hub,
-    says: mpsc::Sender<()>,
+    lines: &Lines,
+    says: mpsc::Sender<Said>,
 ) -> io::Error {
+    let hub = &lines.hub;
+    // One at a time: a device that gets no answer asks again.
+    let mut enrolling = JoinSet::new();
     let mut decoder = Box::new(Decoder::<{ BODY_BYTES_MAX + OVERHEAD }>::new());
     let mut chunk = [0; 1024];
     loop {
@@ -134,7 +151,19 @@ async fn read(
                 Some(Ok(Message::Room { body_bytes })) => {
                     hub.set_room(id, usize::from(body_bytes));
                     // A device that begins wants to know ours; one answer is enough, and no device answers that.
-                    let _ = says.try_send(());
+                    let _ = says.try_send(Said::Room);
+                }
+                Some(Ok(Message::Enrol(request))) => {
+                    while enrolling.try_join_next().is_some() {}
+                    match Received::parse(request) {
+                        Ok(asked) if enrolling.is_empty() => {
+                            let nonce = asked.request.nonce;
+                            let (lines, says) = (lines.clone(), says.clone());
+                            enrolling.spawn(enrol(request.to_vec(), nonce, lines, says));
+                        }
+                        Ok(_) => {}
+                        Err(_) => hub.damaged(),
+                    }
                 }
                 Some(Ok(_) | Err(_)) => hub.damaged(),
             }
@@ -142,10 +171,44 @@ async fn read(
     }
 }
 
+/// What the gateway itself has to say on a line.
+enum Said {
+    Room,
+    Enrolled {
+        nonce: [u8; NONCE_BYTES],
+        answer: Vec<u8>,
+    },
+}
+
+/// Brings a request to enrol to the server. Where that is away nothing is said, and the device asks again.
+async fn enrol(request: Vec<u8>, nonce: [u8; NONCE_BYTES], lines: Lines, says: mpsc::Sender<Said>) {
+    let answer = match http::post_bytes(&lines.server, "/api/v1/enrol", &request).await {
+        Ok(answer) if answer.status == 200 => {
+            lines.hub.enrolled();
+            answer.body
+        }
+        Ok(answer) if (400..500).contains(&answer.status) && answer.status != 429 => {
+            let why = answer.document()["message"].to_string();
+            tracing::warn!(why, "the server did not enrol a device");
+            Vec::new()
+        }
+        Ok(answer) => {
+            tracing::warn!(status = answer.status, "no device enrolled for now");
+            return lines.hub.failed();
+        }
+        Err(why) => {
+            tracing::warn!(%why, "no device enrolled for now");
+            return lines.hub.failed();
+        }
+    };
+    // The line may be gone by now.
+    let _ = says.send(Said::Enrolled { nonce, answer }).await;
+}
+
 async fn write(
     mut writer: Box<dyn AsyncWrite + Send + Unpin>,
     mut down: mpsc::Receiver<Vec<u8>>,
-    mut said: mpsc::Receiver<()>,
+    mut said: mpsc::Receiver<Said>,
 ) -> io::Error {
     let room = Message::Room {
         body_bytes: BODY_BYTES_MAX as u16,
@@ -155,7 +218,13 @@ async fn write(
     }
     loop {
         let put = tokio::select! {
-            Some(()) = said.recv() => put(&mut writer, &room).await,
+            Some(said) = said.recv() => match said {
+                Said::Room => put(&mut writer, &room).await,
+                Said::Enrolled { nonce, answer } => {
+                    let answer = answer.as_slice();
+                    put(&mut writer, &Message::Enrolled { nonce, answer }).await
+                }
+            },
             Some(envelope) = down.recv() => put(&mut writer, &Message::Down(&envelope)).await,
             else => return io::ErrorKind::BrokenPipe.into(),
         };
@@ -171,6 +240,7 @@ async fn put(
 ) -> io::Result<()> {
     let body_bytes = match message {
         Message::Down(envelope) => envelope.len(),
+        Message::Enrolled { nonce, answer } => nonce.len() + answer.len(),
         _ => 2,
     };
     let mut line = vec![0; line_bytes_max(body_bytes)];
