@@ -123,11 +123,7 @@ async fn a_device_gets_what_makes_the_new_capsule_out_of_the_one_it_runs() {
     });
     let asked = world.devices[0].seal(&frame_bytes(&request));
     let (verdicts, _) = world.send(&[asked]).await;
-    let sealed = Sealed::parse(&verdicts[0].down[0]).unwrap();
-    let envelope = sealed
-        .open(&world.devices[0].row.key, Direction::Down)
-        .unwrap();
-    let Ok(Downlink::Block(block)) = Downlink::decode(envelope.body) else {
+    let Downlink::Block(block) = world.devices[0].open(&verdicts[0].down[0]) else {
         panic!("a block");
     };
     assert_eq!(block.bytes, delta);

@@ -3,8 +3,7 @@
 use tinyops_fleet::{Policy, Refusal, Uplink};
 use tinyops_store::{DeviceId, outcome, presence, report};
 use tinyops_wire::block::BlockRequest;
-use tinyops_wire::envelope::Direction;
-use tinyops_wire::{Downlink, Frame, Sealed};
+use tinyops_wire::{Downlink, Frame};
 
 use crate::world::{HOUR, Shift, World};
 
@@ -26,7 +25,7 @@ async fn bad_envelopes_are_counted_and_good_ones_stored() {
     let others = world.devices[2].report(Shift::default());
     let mut stranger = good.clone();
     stranger[1..9].copy_from_slice(&12_345_u64.to_le_bytes());
-    let ids: Vec<DeviceId> = world.devices.iter().map(|device| device.row.id).collect();
+    let ids = world.ids();
     let up = |from: Option<DeviceId>, bytes| Uplink { from, bytes };
     let found = refusals(
         &world,
@@ -158,11 +157,7 @@ async fn a_device_gets_the_blocks_that_it_asks_for() {
     let (verdicts, _) = world.send(std::slice::from_ref(&asked)).await;
     let mut bytes = Vec::new();
     for message in &verdicts[0].down {
-        let envelope = Sealed::parse(message)
-            .unwrap()
-            .open(&world.devices[0].row.key, Direction::Down)
-            .unwrap();
-        let Downlink::Block(block) = Downlink::decode(envelope.body).unwrap() else {
+        let Downlink::Block(block) = world.devices[0].open(message) else {
             panic!()
         };
         assert_eq!(block.offset as usize, bytes.len());

@@ -7,10 +7,9 @@ use tinyops_fleet::{FleetError, Keyring, Policy};
 use tinyops_store::capsule::Capsule;
 use tinyops_store::rollout::{self, Delivery, RolloutId};
 use tinyops_store::{Timestamp, audit};
+use tinyops_wire::ModelId;
 use tinyops_wire::downlink::Downlink;
-use tinyops_wire::envelope::Direction;
 use tinyops_wire::frame::{Features, Frame, Hello, Reason, Trust, UpdateState};
-use tinyops_wire::{ModelId, Sealed};
 
 use crate::world::{HOUR, World};
 
@@ -59,15 +58,12 @@ async fn two(plan: Plan) -> (World, Capsule, RolloutId) {
 async fn told(world: &mut World) -> [Option<bool>; 2] {
     world.now = world.now.plus_ms(HOUR);
     world.fleet.turn(world.now).await.unwrap();
-    let ids: Vec<_> = world.devices.iter().map(|device| device.row.id).collect();
+    let ids = world.ids();
     let mut told = [None; 2];
     for (id, messages) in world.fleet.owed_many(&ids, world.now).await.unwrap() {
         let index = ids.iter().position(|other| *other == id).unwrap();
-        let key = &world.devices[index].row.key;
         for message in messages {
-            let opened = Sealed::parse(&message).unwrap();
-            let envelope = opened.open(key, Direction::Down).unwrap();
-            match Downlink::decode(envelope.body).unwrap() {
+            match world.devices[index].open(&message) {
                 Downlink::Offer(offer) => told[index] = Some(offer.when.is_later()),
                 other => panic!("{other:?}"),
             }

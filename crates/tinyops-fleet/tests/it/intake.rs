@@ -73,7 +73,7 @@ async fn what_is_acknowledged_is_in_the_log_and_then_once_in_the_records() {
 #[tokio::test]
 async fn bad_envelopes_are_counted_by_the_fold() {
     let mut world = World::new(2, Policy::default()).await;
-    let ids: Vec<_> = world.devices.iter().map(|device| device.row.id).collect();
+    let ids = world.ids();
     let good = world.devices[0].report(Shift::default());
     let mut bent = world.devices[1].report(Shift::default());
     bent[20] ^= 1;

@@ -431,11 +431,7 @@ async fn a_device_of_before_statements_gets_none() {
     };
     for hello in [None, Some(old)] {
         let messages = owed(&mut world, hello).await;
-        let sealed = Sealed::parse(&messages[0]).unwrap();
-        let envelope = sealed
-            .open(&world.devices[0].row.key, Direction::Down)
-            .unwrap();
-        let Ok(Downlink::Offer(offer)) = Downlink::decode(envelope.body) else {
+        let Downlink::Offer(offer) = world.devices[0].open(&messages[0]) else {
             panic!("an offer");
         };
         assert_eq!(offer.statement, None);
@@ -496,11 +492,7 @@ async fn a_device_with_an_older_key_set_gets_the_newer_first() {
     let envelope = world.devices[0].seal(&frame_bytes(&taken));
     world.send(&[envelope]).await;
     let messages = owed(&mut world, None).await;
-    let sealed = Sealed::parse(&messages[0]).unwrap();
-    let envelope = sealed
-        .open(&world.devices[0].row.key, Direction::Down)
-        .unwrap();
-    let offer = Downlink::decode(envelope.body).unwrap();
+    let offer = world.devices[0].open(&messages[0]);
     assert!(matches!(offer, Downlink::Offer(_)), "{offer:?}");
 }
 

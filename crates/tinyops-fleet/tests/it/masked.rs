@@ -10,11 +10,10 @@ use tinyops_fleet::rollout::Wish;
 use tinyops_fleet::{Event, Policy, Refusal, Uplink};
 use tinyops_store::drift::{self, Scope};
 use tinyops_store::{DeviceId, ModelId, privacy};
-use tinyops_wire::envelope::Direction;
+use tinyops_wire::Downlink;
 use tinyops_wire::frame::{Alarm, Features, Flags, Frame, Hello, Trust};
 use tinyops_wire::mask::{Purpose, Task};
 use tinyops_wire::masked::{MaskedReport, quantize};
-use tinyops_wire::{Downlink, Sealed};
 
 use crate::world::{DAY, HOUR, Shift, World};
 
@@ -80,12 +79,7 @@ impl Hall {
 
     /// Every device reads what it is owed.
     async fn tell(&mut self) {
-        let ids: Vec<DeviceId> = self
-            .world
-            .devices
-            .iter()
-            .map(|device| device.row.id)
-            .collect();
+        let ids = self.world.ids();
         for (id, messages) in self
             .world
             .fleet
@@ -95,10 +89,7 @@ impl Hall {
         {
             let index = ids.iter().position(|other| *other == id).unwrap();
             for message in messages {
-                let sealed = Sealed::parse(&message).unwrap();
-                let key = &self.world.devices[index].row.key;
-                let envelope = sealed.open(key, Direction::Down).unwrap();
-                if let Ok(Downlink::Task(task)) = Downlink::decode(envelope.body) {
+                if let Downlink::Task(task) = self.world.devices[index].open(&message) {
                     self.tasks[index] = Some(task);
                 }
             }
@@ -433,10 +424,7 @@ async fn hall_that_is_behind() -> Hall {
 /// What messages to a device are.
 fn kinds(hall: &Hall, index: usize, messages: &[Vec<u8>]) -> Vec<String> {
     let kind = |message: &Vec<u8>| {
-        let sealed = Sealed::parse(message).unwrap();
-        let key = &hall.world.devices[index].row.key;
-        let envelope = sealed.open(key, Direction::Down).unwrap();
-        let said = format!("{:?}", Downlink::decode(envelope.body).unwrap());
+        let said = format!("{:?}", hall.world.devices[index].open(message));
         said.split(['(', ' ']).next().unwrap().to_owned()
     };
     messages.iter().map(kind).collect()
@@ -446,7 +434,7 @@ fn kinds(hall: &Hall, index: usize, messages: &[Vec<u8>]) -> Vec<String> {
 #[tokio::test]
 async fn one_device_is_owed_alone_what_it_is_owed_among_all() {
     let (hall, twin) = (hall_that_is_behind().await, hall_that_is_behind().await);
-    let ids: Vec<DeviceId> = hall.world.devices.iter().map(|d| d.row.id).collect();
+    let ids = hall.world.ids();
     let mut told = HashSet::new();
     let all = hall.world.fleet.owed_many(&ids, hall.world.now);
     for (id, messages) in all.await.unwrap() {

@@ -178,7 +178,7 @@ async fn canaries_that_err_are_taken_back_to_what_they_ran() {
     );
     world.report_all(|_| Shift::default()).await;
     world.now = world.now.plus_ms(DAY);
-    let ids: Vec<_> = world.devices.iter().map(|device| device.row.id).collect();
+    let ids = world.ids();
     assert_eq!(
         world.fleet.owed_many(&ids, world.now).await.unwrap(),
         [],
@@ -312,7 +312,7 @@ async fn silence_counts_against_a_model_but_absence_does_not() {
         .pause_rollout(started.id, "ann", "wait", world.now)
         .await
         .unwrap();
-    let ids: Vec<_> = world.devices.iter().map(|device| device.row.id).collect();
+    let ids = world.ids();
     assert_eq!(
         world.fleet.owed_many(&ids, world.now).await.unwrap(),
         [],
@@ -521,7 +521,7 @@ async fn one_command_takes_the_fleet_back_to_the_last_good_version() {
         .await
         .unwrap();
     assert_eq!((back[0].version, back[0].previous), (1, None));
-    let ids: Vec<_> = world.devices.iter().map(|device| device.row.id).collect();
+    let ids = world.ids();
     assert_eq!(
         world.fleet.owed_many(&ids, world.now).await.unwrap().len(),
         10,

@@ -264,7 +264,7 @@ async fn inputs_that_moved_are_moved_back_where_a_device_can() {
             })
             .collect();
         assert!(of_cohort || !alarmed.is_empty());
-        let ids: Vec<DeviceId> = world.devices.iter().map(|device| device.row.id).collect();
+        let ids = world.ids();
         let told = fleet.owed_many(&ids, world.now).await.unwrap();
         for (index, device) in world.devices.iter().enumerate() {
             let messages = told.iter().filter(|(id, _)| *id == device.row.id);

@@ -7,9 +7,7 @@ use tinyops_fleet::{Keyring, Policy, Verdict};
 use tinyops_store::capsule::Capsule;
 use tinyops_store::model::{self, Stage};
 use tinyops_store::rollout::{self, Delivery, Rollout, RolloutId, RolloutState};
-use tinyops_wire::Sealed;
 use tinyops_wire::downlink::{Command, Downlink, What, When};
-use tinyops_wire::envelope::Direction;
 use tinyops_wire::frame::{Features, Frame, Hello, Reason, Trust, UpdateState};
 use tinyops_wire::shadow::{Answers, Pairs, ShadowReport};
 
@@ -70,7 +68,7 @@ fn plan() -> Plan {
 async fn told(world: &mut World) -> Vec<Option<When>> {
     world.now = world.now.plus_ms(HOUR);
     world.fleet.turn(world.now).await.unwrap();
-    let ids: Vec<_> = world.devices.iter().map(|device| device.row.id).collect();
+    let ids = world.ids();
     let mut told = vec![None; ids.len()];
     for (id, messages) in world.fleet.owed_many(&ids, world.now).await.unwrap() {
         let index = ids.iter().position(|other| *other == id).unwrap();
@@ -92,11 +90,7 @@ enum Told {
 }
 
 fn opened(world: &World, device: usize, message: &[u8]) -> Told {
-    let envelope = Sealed::parse(message)
-        .unwrap()
-        .open(&world.devices[device].row.key, Direction::Down)
-        .unwrap();
-    match Downlink::decode(envelope.body).unwrap() {
+    match world.devices[device].open(message) {
         Downlink::Offer(offer) => {
             assert_eq!(offer.what, What::Capsule);
             Told::Offer(offer.when)

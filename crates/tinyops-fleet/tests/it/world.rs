@@ -7,7 +7,7 @@ use tinyops_sketch::{Baseline, ChannelBaseline, ChannelSummary, Source, Summary}
 use tinyops_store::capsule::Capsule;
 use tinyops_store::device::Device;
 use tinyops_store::model::{self, NewModel};
-use tinyops_store::{Artifacts, Db, Digest, ModelId, Timestamp};
+use tinyops_store::{Artifacts, Db, DeviceId, Digest, ModelId, Timestamp};
 use tinyops_wire::cost::Cost;
 use tinyops_wire::downlink::Command;
 use tinyops_wire::envelope::{Direction, OVERHEAD};
@@ -93,6 +93,10 @@ impl World {
 
     pub(crate) async fn enrol(&mut self) {
         self.enrol_with(&[]).await;
+    }
+
+    pub(crate) fn ids(&self) -> Vec<DeviceId> {
+        self.devices.iter().map(|device| device.row.id).collect()
     }
 
     /// Registers one more device with these tags.
@@ -188,7 +192,7 @@ impl World {
     /// Every device reads what it is owed, and does it: installs what it is offered, goes back when told.
     pub(crate) async fn deliver(&mut self, installs: impl Fn(usize) -> bool) {
         self.now = self.now.plus_ms(HOUR);
-        let ids: Vec<_> = self.devices.iter().map(|device| device.row.id).collect();
+        let ids = self.ids();
         let owed = self.fleet.owed_many(&ids, self.now).await.unwrap();
         let mut envelopes = Vec::new();
         for (id, messages) in owed {
@@ -238,6 +242,13 @@ impl Virtual {
         let len = envelope.seal(&self.row.key, &mut out).unwrap();
         out.truncate(len);
         out
+    }
+
+    /// What a message to it says.
+    pub(crate) fn open<'a>(&self, message: &'a [u8]) -> Downlink<'a> {
+        let sealed = Sealed::parse(message).unwrap();
+        let envelope = sealed.open(&self.row.key, Direction::Down).unwrap();
+        Downlink::decode(envelope.body).unwrap()
     }
 
     /// A day's report of 288 windows.
@@ -324,11 +335,7 @@ impl Virtual {
 
     /// Does what a message says; answers with what the device would send.
     fn obey(&mut self, message: &[u8], capsules: &[Capsule], installs: bool) -> Vec<Vec<u8>> {
-        let envelope = Sealed::parse(message)
-            .unwrap()
-            .open(&self.row.key, Direction::Down)
-            .unwrap();
-        match Downlink::decode(envelope.body).unwrap() {
+        match self.open(message) {
             Downlink::Offer(offer) => {
                 let capsule = capsules
                     .iter()
