@@ -18,6 +18,7 @@ use crate::delta::Deltas;
 use crate::detector::DriftPolicy;
 use crate::enrolment::{EnrolmentPolicy, Rates, Unenrolled};
 use crate::keys::Keyring;
+use crate::label::Unlabelled;
 use crate::masked::{CountedTask, PrivacyPolicy, Silence, SumHelper};
 use crate::owed::OwedPolicy;
 use crate::plan::{Plan, PlanError};
@@ -148,6 +149,9 @@ pub enum FleetError {
     /// No such device.
     #[error("device `{0}` is not registered")]
     NoDevice(DeviceId),
+    /// A device's windows cannot be labelled.
+    #[error(transparent)]
+    Label(#[from] Unlabelled),
     /// No such rollout.
     #[error("rollout {0} does not exist")]
     NoRollout(RolloutId),

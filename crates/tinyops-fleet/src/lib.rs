@@ -61,6 +61,7 @@ pub mod window;
 // What they are told.
 pub mod ddi;
 mod delta;
+pub mod label;
 pub mod owed;
 
 pub use delta::DELTA_EDGE;

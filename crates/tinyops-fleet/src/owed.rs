@@ -9,15 +9,18 @@ use serde::{Deserialize, Serialize};
 use tinyops_store::capsule::Capsule;
 use tinyops_store::device::{Device, DeviceState};
 use tinyops_store::hello::Hello;
+use tinyops_store::label::{Label, LabelId};
 use tinyops_store::presence::Presence;
 use tinyops_store::rollout::{Delivery, Member, Rollout, RolloutId, RolloutState};
 use tinyops_store::round::{Round, RoundId, RoundState};
 use tinyops_store::{
-    DeviceId, ModelId, Timestamp, Tx, capsule, device, downlink, hello, presence, rollout, round,
+    DeviceId, ModelId, Timestamp, Tx, capsule, device, downlink, hello, label, presence, rollout,
+    round,
 };
 use tinyops_wire::block::BlockRequest;
 use tinyops_wire::downlink::{
-    Block, Command, KeySetPart, Offer, Restandardize, StatisticsRequest, What, When,
+    Block, Command, KeySetPart, Label as WindowsLabel, Offer, Restandardize, StatisticsRequest,
+    What, When,
 };
 use tinyops_wire::envelope::{Direction, OVERHEAD};
 use tinyops_wire::frame::Features;
@@ -95,6 +98,12 @@ enum Debt {
     },
     /// How reports under masks are made.
     Task([u8; TASK_BYTES]),
+    /// What someone knows of its newest windows.
+    Label {
+        id: LabelId,
+        class: u8,
+        windows: u16,
+    },
 }
 
 impl Fleet {
@@ -155,6 +164,12 @@ impl Fleet {
             };
             let mut sealed = Vec::new();
             for debt in debts {
+                if let Debt::Label { id, .. } = debt
+                    && !label::mark_told(&tx, id, now).await?
+                {
+                    // Another server was faster, and once is enough.
+                    continue;
+                }
                 sealed.extend(self.seal_debt(&tx, &device, debt).await?);
                 match debt {
                     Debt::Forget(round) => mark_cleared(&tx, round, id).await?,
@@ -223,6 +238,16 @@ impl Fleet {
         for (device, task) in self.tasks_owed(of, now).await? {
             if wanted.contains(&device) {
                 debts.entry(device).or_default().push(Debt::Task(task));
+            }
+        }
+        for Label { id, said, .. } in label::untold(&self.db, of, now).await? {
+            if wanted.contains(&said.device) {
+                let debt = Debt::Label {
+                    id,
+                    class: said.class,
+                    windows: said.windows,
+                };
+                debts.entry(said.device).or_default().push(debt);
             }
         }
         if let Some(keys) = self.keys() {
@@ -402,6 +427,10 @@ impl Fleet {
                 Some(task) => Downlink::Task(task),
                 None => return Ok(Vec::new()),
             },
+            Debt::Label { class, windows, .. } => Downlink::Label(WindowsLabel {
+                class,
+                windows_back: windows,
+            }),
             Debt::Statistics { round, frame_bytes } => {
                 Downlink::StatisticsRequest(StatisticsRequest {
                     round: wire_round(round),

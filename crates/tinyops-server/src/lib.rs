@@ -34,7 +34,7 @@ mod tls;
 mod tls_client;
 mod watch;
 
-pub use api::{AddedWebhook, AlertView, DeliveryView, RoundView, WebhookView};
+pub use api::{AddedWebhook, AlertView, DeliveryView, LabelView, RoundView, WebhookView};
 pub use app::{App, Business, Clock};
 pub use civil::Moment;
 pub use event::Event;

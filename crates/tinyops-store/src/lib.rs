@@ -22,6 +22,7 @@ pub mod access;
 pub mod audit;
 pub mod capsule;
 pub mod dataset;
+pub mod label;
 pub mod lineage;
 pub mod model;
 pub mod project;

@@ -26,6 +26,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0010_privacy.sql"),
     include_str!("migrations/0011_nothing.sql"),
     include_str!("migrations/0012_report_spans.sql"),
+    include_str!("migrations/0013_labels.sql"),
 ];
 
 /// Applies what is missing.

@@ -20,6 +20,7 @@ pub(crate) mod helper;
 mod import;
 mod init;
 mod keys;
+mod labels;
 mod models;
 mod monitor;
 mod ops;
@@ -89,6 +90,7 @@ enum Verb {
     Monitor(monitor::Monitor),
     Drift(drift::Drift),
     Alerts(alerts::Alerts),
+    Labels(labels::Labels),
     Rounds(rounds::Rounds),
     Tokens(tokens::Tokens),
     Audit(audit::Audit),
@@ -127,6 +129,7 @@ pub(crate) async fn dispatch(cli: Cli, terminal: Terminal) -> Result<(), Failure
         Verb::Monitor(args) => monitor::run(&context, &args).await,
         Verb::Drift(args) => drift::run(&context, &args),
         Verb::Alerts(args) => alerts::run(&context, &args).await,
+        Verb::Labels(args) => labels::run(&context, &args).await,
         Verb::Rounds(args) => rounds::run(&context, &args).await,
         Verb::Tokens(args) => tokens::run(&context, &args).await,
         Verb::Audit(args) => audit::run(&context, &args).await,

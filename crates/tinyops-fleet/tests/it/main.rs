@@ -12,6 +12,7 @@ mod ingest;
 mod installs;
 mod intake;
 mod keys;
+mod label;
 mod links;
 mod masked;
 mod rollout;

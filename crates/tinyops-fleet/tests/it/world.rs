@@ -144,7 +144,7 @@ impl World {
             version,
             board: "esp-eye",
             payload: &bytes,
-            detail: serde_json::json!({}),
+            detail: serde_json::json!({ "labels": ["well", "worn"] }),
         };
         self.fleet
             .sign(&self.signer, &unsigned, self.now)

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use tinyops_fleet::FleetError;
 use tinyops_fleet::enrolment::Unenrolled;
+use tinyops_fleet::label::Unlabelled;
 use tinyops_store::StoreError;
 use tracing::error;
 
@@ -125,6 +126,13 @@ impl From<FleetError> for ApiError {
             FleetError::Store(cause) => return cause.into(),
             FleetError::NoDevice(_) | FleetError::NoRollout(_) => {
                 (StatusCode::NOT_FOUND, "missing", "")
+            }
+            FleetError::Label(why) => {
+                let status = match why {
+                    Unlabelled::NoModel(_) | Unlabelled::NoClasses(_) => StatusCode::CONFLICT,
+                    _ => StatusCode::UNPROCESSABLE_ENTITY,
+                };
+                (status, "label", "")
             }
             FleetError::NoModel(_) => (
                 StatusCode::NOT_FOUND,

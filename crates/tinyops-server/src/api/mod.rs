@@ -11,6 +11,7 @@ mod enrol;
 mod error;
 mod frame;
 mod gateway;
+mod label;
 mod lorawan;
 mod make;
 mod operate;
@@ -30,6 +31,7 @@ use tinyops_fleet::access::Right;
 use crate::app::App;
 pub use alert::{AddedWebhook, DeliveryView, WebhookView};
 pub(crate) use frame::framed;
+pub use label::LabelView;
 use operation::{Access, Content, Operation, Trace};
 pub use view::{AlertView, RoundView};
 
@@ -555,6 +557,21 @@ fn operations() -> Vec<Operation> {
             LIMIT,
             Content::json::<Vec<DeliveryView>>(),
             get(alert::deliveries),
+        ),
+        read(
+            "/api/v1/labels",
+            "What people know of the newest windows of devices, newest first",
+            LIMIT,
+            Content::json::<Vec<LabelView>>(),
+            get(label::list),
+        ),
+        manage(
+            "/api/v1/labels",
+            "Label the newest windows of a device; it is told once, when it is there",
+            Content::json::<label::Wish>(),
+            201,
+            Content::json::<LabelView>(),
+            post(label::add),
         ),
         read(
             "/api/v1/rounds",

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use maud::{Markup, html};
+use tinyops_fleet::label::classes_of;
 use tinyops_store::alert::{Alert, AlertState};
 use tinyops_store::capsule::{self, Capsule};
 use tinyops_store::device::DeviceState;
@@ -264,16 +265,8 @@ impl Names {
 
     /// The classes of a capsule, as its details tell.
     pub(super) fn labels(&self, id: ModelId) -> Vec<String> {
-        let labels = self
-            .capsule(id)
-            .and_then(|capsule| capsule.detail.get("labels"));
-        labels
-            .and_then(Json::as_array)
-            .into_iter()
-            .flatten()
-            .filter_map(Json::as_str)
-            .map(str::to_owned)
-            .collect()
+        self.capsule(id)
+            .map_or_else(Vec::new, |capsule| classes_of(&capsule.detail))
     }
 }
 

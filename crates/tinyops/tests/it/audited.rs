@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use tinyops_store::{
-    Db, ModelId, Timestamp,
+    Db, ModelId, Timestamp, Tx,
     alert::{self, AlertKind, NewAlert},
     drift::Scope,
+    presence::{self, Presence},
 };
 
 use crate::workplace::{SETTINGS, Workplace};
@@ -51,6 +52,7 @@ const UNAUDITED: &[&str] = &[
     "init",
     "keys export",
     "keys show",
+    "labels ls",
     "models card",
     "models export",
     "models lineage",
@@ -123,7 +125,8 @@ impl Walk {
     }
 }
 
-fn raise_alert(place: &Workplace) {
+/// Writes what only devices bring about.
+fn write(place: &Workplace, work: impl AsyncFnOnce(&Tx)) {
     let url = format!("sqlite:{}", place.path(".tinyops/tinyops.db").display());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -132,6 +135,13 @@ fn raise_alert(place: &Workplace) {
     runtime.block_on(async {
         let db = Db::open(&url).await.unwrap();
         let tx = db.begin("test").await.unwrap();
+        work(&tx).await;
+        tx.commit().await.unwrap();
+    });
+}
+
+fn raise_alert(place: &Workplace) {
+    write(place, async |tx| {
         let alarm = NewAlert {
             scope: Scope::Cohort("hall-2@11111111".into()),
             model: ModelId(0x1111_1111),
@@ -139,8 +149,18 @@ fn raise_alert(place: &Workplace) {
             advice: "look".into(),
             detail: json!({}),
         };
-        alert::raise(&tx, &alarm, Timestamp(1)).await.unwrap();
-        tx.commit().await.unwrap();
+        alert::raise(tx, &alarm, Timestamp(1)).await.unwrap();
+    });
+}
+
+fn say_that_it_runs(place: &Workplace, device: &str, model: &str) {
+    let presence = Presence {
+        device: device.parse().unwrap(),
+        model: Some(model.parse().unwrap()),
+        ..Presence::default()
+    };
+    write(place, async |tx| {
+        presence::put_many(tx, &[presence]).await.unwrap()
     });
 }
 
@@ -245,6 +265,17 @@ fn every_verb_that_changes_something_leaves_an_entry() {
     let running = imported["capsules"][0]["model_id"].as_str().unwrap();
     walk.place.check(&["rounds", "open", "00000001"], 2);
     walk.step("rounds open", &[running], "round.open", "1");
+    let request = walk.place.request(None).1;
+    let added = ["--request", &request];
+    let added = walk.step("devices add", &added, "device.enrol", "");
+    let id = added["device"].as_str().unwrap();
+    let early = walk.place.check(&["labels", "add", id, "blade"], 2);
+    assert!(early.stderr.contains("has not said"), "{}", early.stderr);
+    say_that_it_runs(&walk.place, id, running);
+    walk.step("labels add", &[id, "blade"], "device.label", id);
+    let wrong = walk.place.check(&["labels", "add", id, "blades"], 2);
+    let classes = "it has: bearing, blade, normal";
+    assert!(wrong.stderr.contains(classes), "{}", wrong.stderr);
 
     let open: Vec<&String> = known
         .iter()

@@ -7,7 +7,7 @@ fn every_verb_explains_itself() {
     let verbs = place.verbs(&[]);
     for expected in [
         "init", "run", "tune", "data", "models", "predict", "compile", "smoke", "devices",
-        "rollout", "monitor", "alerts", "rounds", "boards", "doctor",
+        "rollout", "monitor", "alerts", "labels", "rounds", "boards", "doctor",
     ] {
         assert!(
             verbs.iter().any(|verb| verb == expected),

@@ -260,6 +260,7 @@ fn from_recordings_to_a_device_and_back() {
     check_shape(&place, "rollout-show", &["rollout", "show", "1"]);
     check_shape(&place, "monitor", &["monitor"]);
     check_shape(&place, "alerts-ls", &["alerts", "ls"]);
+    check_shape(&place, "labels-ls", &["labels", "ls"]);
     check_shape(&place, "rounds-ls", &["rounds", "ls"]);
 
     // Stages.

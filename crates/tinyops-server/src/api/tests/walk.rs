@@ -8,7 +8,8 @@ use tinyops_store::alert::{self, AlertKind, NewAlert};
 use tinyops_store::capsule::{self, Capsule};
 use tinyops_store::drift::Scope;
 use tinyops_store::model::{self, NewModel};
-use tinyops_store::{ModelId, audit};
+use tinyops_store::presence::{self, Presence};
+use tinyops_store::{DeviceId, ModelId, audit};
 use tinyops_wire::payload::{self, SectionId};
 
 use super::enrolment::New;
@@ -30,6 +31,7 @@ fn calls() -> Vec<Call> {
     let token = json!({ "name": "ana", "role": "operator" });
     let hook = json!({ "name": "pager", "url": "http://127.0.0.1:1/hook" });
     let round = json!({ "model": "11111111", "why": "a test" });
+    let label = json!({ "device": "00000000000000aa", "class": "worn", "windows": 12 });
     let plan = json!({ "install": "later" });
     let rollout = || json!({ "model": "fan", "version": 1, "plan": plan });
     vec![
@@ -101,6 +103,7 @@ fn calls() -> Vec<Call> {
         ),
         ("post", "/api/v1/runs", "/api/v1/runs", json!({}), 202),
         ("post", "/api/v1/rounds", "/api/v1/rounds", round, 201),
+        ("post", "/api/v1/labels", "/api/v1/labels", label, 201),
         (
             "post",
             "/api/v1/rollouts",
@@ -237,10 +240,16 @@ async fn seed(app: &App) {
         payload: Digest::of(b"payload"),
         sequence: 1,
         baseline: Vec::new(),
-        detail: json!({}),
+        detail: json!({ "labels": ["well", "worn"] }),
         created_at: NOW,
     };
     capsule::add(&tx, &runs).await.unwrap();
+    let presence = Presence {
+        device: DeviceId(0xaa),
+        model: Some(runs.id),
+        ..Presence::default()
+    };
+    presence::put_many(&tx, &[presence]).await.unwrap();
     alert::raise(&tx, &alarm, NOW).await.unwrap();
     tx.commit().await.unwrap();
 }
