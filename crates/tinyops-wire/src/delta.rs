@@ -14,7 +14,7 @@ use core::fmt;
 use core::num::NonZeroU32;
 
 use crate::Digest;
-use coder::{Coder, Input};
+use coder::{Coder, Input, LACKING};
 
 pub use coder::{EVEN_BITS, Probability, RANGE_LEAST};
 pub use model::{CLASSES, LENGTHS, Magnitude, Model, QUOTIENT_MAX, QUOTIENTS, RUN_LENGTHS};
@@ -50,25 +50,18 @@ impl Header {
         if magic != MAGIC {
             return Err(DeltaError::Magic);
         }
-        let [found, rest @ ..] = rest else {
-            return Err(DeltaError::Truncated);
-        };
-        if *found != VERSION {
-            return Err(DeltaError::Version { found: *found });
+        let (&[found], rest) = rest.split_first_chunk().ok_or(DeltaError::Truncated)?;
+        if found != VERSION {
+            return Err(DeltaError::Version { found });
         }
-        let (names, bytes) = rest.split_at(16);
-        let mut header = Header {
-            base: [0; 8],
-            result: [0; 8],
-            bytes: 0,
-        };
-        header.base.copy_from_slice(&names[..8]);
-        header.result.copy_from_slice(&names[8..]);
-        header.bytes = bytes
-            .iter()
-            .rev()
-            .fold(0, |all, &byte| all << 8 | u32::from(byte));
-        Ok(header)
+        let (&base, rest) = rest.split_first_chunk().ok_or(DeltaError::Truncated)?;
+        let (&result, rest) = rest.split_first_chunk().ok_or(DeltaError::Truncated)?;
+        let &bytes = rest.first_chunk().ok_or(DeltaError::Truncated)?;
+        Ok(Header {
+            base,
+            result,
+            bytes: u32::from_le_bytes(bytes),
+        })
     }
 
     /// The bytes of the header.
@@ -242,11 +235,10 @@ impl Decoder {
     /// [`DeltaError::Span`], [`DeltaError::Truncated`], [`DeltaError::Trailing`] or, at the end,
     /// [`DeltaError::Damaged`].
     pub fn fill(&mut self, delta: &[u8], base: &[u8], out: &mut [u8]) -> Result<usize, DeltaError> {
-        let coded = delta.get(self.at as usize..).unwrap_or_default();
         let mut input = Input {
             coder: self.coder,
-            rest: coded.iter(),
-            lacking: 0,
+            delta,
+            at: self.at,
         };
         let wanted = out.len().min((self.bytes - self.made) as usize);
         let mut rest = out.get_mut(..wanted).unwrap_or_default();
@@ -278,12 +270,12 @@ impl Decoder {
             self.made += count as u32;
         }
         self.coder = input.coder;
-        self.at += (coded.len() - input.rest.len()) as u32;
-        if input.lacking > 0 {
+        self.at = input.at;
+        if self.at == LACKING {
             return Err(DeltaError::Truncated);
         }
         if self.made == self.bytes {
-            if !input.rest.as_slice().is_empty() {
+            if self.at as usize != delta.len() {
                 return Err(DeltaError::Trailing);
             }
             // The encoder ends on the least code that means what it wrote.
@@ -302,12 +294,12 @@ impl Decoder {
             2 => Mode::Fresh,
             _ => Mode::Raw,
         };
-        let bytes = input.number() + 1;
+        let bytes = input.count().get();
         // Spans lie side by side in the old image too, where nothing else is said.
         let mut old = self.span.old.wrapping_add(self.span.bytes);
         if head & 1 == 1 {
             // The distance and, as its lowest bit, whether it leads back.
-            let moved = input.number();
+            let moved = input.count().get() - 1;
             let back = 0_u32.wrapping_sub(moved & 1);
             old = old.wrapping_add((moved >> 1) ^ back);
         }
@@ -325,18 +317,17 @@ impl Decoder {
             let form = form >> 5;
             span.width = (form >> 1) as u8 + 1;
             if form == 1 {
-                let mut count = || NonZeroU32::MIN.saturating_add(input.number());
                 span.layout = Some(Layout {
-                    inner: count(),
-                    channels: count(),
-                    times: count(),
+                    inner: input.count(),
+                    channels: input.count(),
+                    times: input.count(),
                 });
                 self.sums = [0; CHANNELS];
             } else if form & 1 == 1 {
                 span.zero_point = input.even_bits(8) as i8;
             }
         }
-        if input.lacking > 0 {
+        if input.at == LACKING {
             return Err(DeltaError::Truncated);
         }
         let reads_old = matches!(mode, Mode::Skip | Mode::Delta);

@@ -1,5 +1,7 @@
 //! The binary range coder of a delta: adaptive bits and even ones, read from bytes.
 
+use core::num::NonZeroU32;
+
 /// Below this the range takes in another byte.
 pub const RANGE_LEAST: u32 = 1 << 24;
 
@@ -58,13 +60,16 @@ pub(super) struct Coder {
     pub(super) code: u32,
 }
 
-/// The coder and the bytes of a delta that are still to be read.
+/// The coder and the delta that it reads.
 pub(super) struct Input<'d> {
     pub(super) coder: Coder,
-    pub(super) rest: core::slice::Iter<'d, u8>,
-    /// Bytes that were asked for after the last.
-    pub(super) lacking: u32,
+    pub(super) delta: &'d [u8],
+    /// The next byte of the delta; [`LACKING`] once one after its last was asked for.
+    pub(super) at: u32,
 }
+
+/// A place that no delta reaches.
+pub(super) const LACKING: u32 = u32::MAX;
 
 // Where code counts for more than time.
 impl Input<'_> {
@@ -116,11 +121,11 @@ impl Input<'_> {
         bits
     }
 
-    /// A number below 2³¹: its length in five bits, then what is below its highest bit.
+    /// A number below 2³¹ and 1 more: its length in five bits, then what is below its highest bit.
     #[inline(never)]
-    pub(super) fn number(&mut self) -> u32 {
+    pub(super) fn count(&mut self) -> NonZeroU32 {
         let length = self.even_bits(5);
-        self.below(length)
+        NonZeroU32::MIN.saturating_add(self.below(length))
     }
 
     /// The number of which only the bits below its highest, at `length - 1`, are still to be read.
@@ -144,13 +149,14 @@ impl Input<'_> {
     #[inline(never)]
     fn fill_up(&mut self, mut coder: Coder) -> Coder {
         loop {
-            let byte = match self.rest.next() {
-                Some(&byte) => byte,
-                None => {
-                    self.lacking += 1;
-                    0
+            let mut byte = 0;
+            match self.delta.get(self.at as usize) {
+                Some(&next) => {
+                    byte = next;
+                    self.at += 1;
                 }
-            };
+                None => self.at = LACKING,
+            }
             coder.range <<= 8;
             coder.code = coder.code << 8 | u32::from(byte);
             if coder.range >= RANGE_LEAST {
