@@ -17,7 +17,7 @@ use crate::Digest;
 use coder::{Coder, Input, LACKING};
 
 pub use coder::{EVEN_BITS, Probability, RANGE_LEAST};
-pub use model::{CLASSES, LENGTHS, Magnitude, Model, QUOTIENT_MAX, QUOTIENTS, RUN_LENGTHS};
+pub use model::{CLASSES, LENGTHS, Magnitude, Model, QUIET, QUOTIENT_MAX, QUOTIENTS, RUN_LENGTHS};
 
 /// How a delta begins.
 pub const MAGIC: [u8; 4] = *b"TOPD";
@@ -350,26 +350,29 @@ impl Decoder {
         let end = self.done + out.len() as u32;
         let mut out = out.iter_mut();
         while !out.as_slice().is_empty() {
-            let Some(lengths) = self.model.lengths.get_mut(magnitude.class()) else {
-                // A scale that no encoder writes.
-                break;
-            };
-            // What is left for values other than 0.
-            let mut range = coder.range;
-            if magnitude.class() > 0 {
-                let bound = lengths[0].bound(range);
+            let row = magnitude.row();
+            // One test tells the classes in which a 0 is a bit: nearly all values are of these.
+            let lengths;
+            if let Some(changing) = self.model.lengths[..QUIET].get_mut(row) {
+                lengths = changing;
+                magnitude.fade();
+                let bound = lengths[0].bound(coder.range);
                 let is_zero = coder.code >= bound;
                 lengths[0].learn(!is_zero);
                 if is_zero {
                     coder.code -= bound;
                     coder.range -= bound;
                     coder = input.filled_up(coder);
-                    magnitude.take_zero();
                     out.next();
                     continue;
                 }
-                range = bound;
+                // What is left for values other than 0.
+                coder.range = bound;
+            } else if row > QUIET {
+                // A scale that no encoder writes.
+                break;
             } else {
+                lengths = &mut self.model.lengths[QUIET];
                 let zeros = match self.run.take() {
                     Some(zeros) => zeros as usize,
                     None => {
@@ -377,42 +380,39 @@ impl Decoder {
                         let length = input.ones(model::runs_of(&mut self.model.others), 31);
                         let zeros = input.below(length);
                         coder = input.coder;
-                        range = coder.range;
                         zeros as usize
                     }
                 };
-                let left = out.len();
-                if zeros >= left {
-                    self.run = Some((zeros - left) as u32);
-                    break;
-                }
-                if let Some(before) = zeros.checked_sub(1) {
+                let here = zeros.min(out.len());
+                if let Some(before) = here.checked_sub(1) {
                     out.nth(before);
+                    self.run = Some((zeros - here) as u32);
+                    continue;
                 }
             }
             // The sign, and whether the amount is more than 1.
-            range >>= 1;
-            let is_negative = coder.code >= range;
+            coder.range >>= 1;
+            let is_negative = coder.code >= coder.range;
             if is_negative {
-                coder.code -= range;
+                coder.code -= coder.range;
             }
-            let bound = lengths[1].coarse_bound(range);
+            let bound = lengths[1].coarse_bound(coder.range);
             let is_longer = coder.code < bound;
             lengths[1].learn(is_longer);
-            let mut amount = 1;
+            let mut residual = 1 - 2 * i32::from(is_negative);
             if is_longer {
                 coder.range = bound;
                 input.coder = input.filled_up(coder);
-                amount = model::longer(input, &mut lengths[2..], &mut self.model.others);
+                let amount = model::longer(input, &mut lengths[2..], &mut self.model.others);
                 coder = input.coder;
-                magnitude.take(amount);
+                magnitude.add(amount);
+                residual *= amount as i32;
             } else {
                 coder.code -= bound;
-                coder.range = range - bound;
+                coder.range -= bound;
                 coder = input.filled_up(coder);
-                magnitude.take(1);
+                magnitude.add(1);
             }
-            let residual = model::signed(amount, is_negative);
             if let Some(layout) = &self.span.layout {
                 let channel = layout.channel(end - out.len() as u32);
                 let of_channel = &mut self.sums[channel as usize % CHANNELS];

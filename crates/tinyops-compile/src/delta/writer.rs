@@ -1,8 +1,8 @@
 //! Writes spans as a delta's coder reads them: the mirror of `tinyops_wire::delta::Decoder`.
 
 use tinyops_wire::delta::{
-    CHANNELS, EVEN_BITS, LENGTHS, Magnitude, Mode, Model, Probability, QUOTIENT_MAX, QUOTIENTS,
-    RANGE_LEAST, RUN_LENGTHS, Span,
+    CHANNELS, EVEN_BITS, LENGTHS, Magnitude, Mode, Model, Probability, QUIET, QUOTIENT_MAX,
+    QUOTIENTS, RANGE_LEAST, RUN_LENGTHS, Span,
 };
 
 /// The state after some spans, and the bytes that they gave since it was last emptied of them.
@@ -146,8 +146,8 @@ impl Writer {
         let mut known_nonzero_until = 0;
         let mut index = 0;
         while index < residuals.len() {
-            let class = magnitude.class();
-            if class == 0 && index >= known_nonzero_until {
+            let row = magnitude.row();
+            if row == QUIET && index >= known_nonzero_until {
                 let zeros = residuals[index..].iter().take_while(|&&r| r == 0).count();
                 self.run(zeros as u32);
                 index += zeros;
@@ -156,9 +156,9 @@ impl Writer {
             }
             let residual = i32::from(residuals[index]);
             let amount = residual.unsigned_abs();
-            if class > 0 {
+            if row != QUIET {
                 self.split(
-                    |model| &mut model.lengths[class][0],
+                    |model| &mut model.lengths[row][0],
                     Probability::bound,
                     amount > 0,
                 );
@@ -170,14 +170,14 @@ impl Writer {
                     self.low += u64::from(self.range);
                 }
                 self.split(
-                    |model| &mut model.lengths[class][1],
+                    |model| &mut model.lengths[row][1],
                     Probability::coarse_bound,
                     amount > 1,
                 );
             }
             self.put_out();
             if amount > 1 {
-                self.amount(class, amount);
+                self.amount(row, amount);
             }
             magnitude.take(amount);
             if let Some(layout) = span.layout {
@@ -188,10 +188,10 @@ impl Writer {
         }
     }
 
-    fn amount(&mut self, class: usize, amount: u32) {
+    fn amount(&mut self, row: usize, amount: u32) {
         let length = bits(amount) as usize;
         for more in 2..LENGTHS.min(length + 1) {
-            self.bit(|model| &mut model.lengths[class][more], length > more);
+            self.bit(|model| &mut model.lengths[row][more], length > more);
         }
         let high = amount >> (length - 2) & 1;
         self.bit(|model| &mut model.tops()[3 * (length - 2)], high == 1);

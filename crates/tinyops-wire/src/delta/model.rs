@@ -4,6 +4,8 @@ use super::coder::{Input, Probability};
 
 /// Values by how large those before them were.
 pub const CLASSES: usize = 10;
+/// The row of the lowest class, 0: there runs of zeros are counted.
+pub const QUIET: usize = CLASSES - 1;
 /// Lengths of a byte's residual: it is at most 128, which has eight bits.
 pub const LENGTHS: usize = 8;
 /// Lengths of the runs of zeros that adapt on their own.
@@ -40,23 +42,29 @@ impl Magnitude {
         Magnitude(4 << (scale & 31))
     }
 
-    /// 0 where all were zero for a while, then one more for each doubling; below [`CLASSES`] where
-    /// the scale was at most [`Self::SCALE_MAX`].
+    /// The row of [`Model::lengths`]: [`QUIET`] where all were zero for a while, then one less for
+    /// each doubling; a row there is where the scale was at most [`Self::SCALE_MAX`].
     #[inline(always)]
-    pub fn class(self) -> usize {
-        29_u32.wrapping_sub(self.0.leading_zeros()) as usize
-    }
-
-    /// Takes in one more value, a 0.
-    #[inline(always)]
-    pub fn take_zero(&mut self) {
-        self.0 -= self.0 >> 3;
+    pub fn row(self) -> usize {
+        self.0.leading_zeros().wrapping_sub(20) as usize
     }
 
     /// Takes in one more value by its amount, of which what is above 63 does not count.
-    #[inline(always)]
     pub fn take(&mut self, amount: u32) {
-        self.0 = self.0 - (self.0 >> 3) + (amount.min(63) << 3);
+        self.fade();
+        self.add(amount);
+    }
+
+    /// The first half of [`Self::take`], which is all of it for a 0.
+    #[inline(always)]
+    pub(super) fn fade(&mut self) {
+        self.0 -= self.0 >> 3;
+    }
+
+    /// The second half of [`Self::take`].
+    #[inline(always)]
+    pub(super) fn add(&mut self, amount: u32) {
+        self.0 += amount.min(63) << 3;
     }
 }
 
@@ -64,7 +72,7 @@ impl Magnitude {
 #[derive(Clone, Debug)]
 #[repr(C)]
 pub struct Model {
-    /// Whether a byte's residual has more bits than so many, by class.
+    /// Whether a byte's residual has more bits than so many, from the highest class to the lowest.
     pub lengths: [[Probability; LENGTHS]; CLASSES],
     /// Everything else, part by part.
     pub(super) others: [Probability; OTHERS],
@@ -81,7 +89,7 @@ impl Model {
     pub fn reset(&mut self) {
         self.others.fill(Probability::EVEN);
         // How a length compares with what its class has on average.
-        for (lengths, greater) in self.lengths.iter_mut().rev().zip(GREATER.windows(LENGTHS)) {
+        for (lengths, greater) in self.lengths.iter_mut().zip(GREATER.windows(LENGTHS)) {
             for (probability, &greater) in lengths.iter_mut().zip(greater) {
                 *probability = Probability::new(greater);
             }
@@ -106,13 +114,6 @@ impl Model {
 
 pub(super) fn runs_of(others: &mut [Probability]) -> &mut [Probability] {
     others.get_mut(TOPS..TOPS + RUN_LENGTHS).unwrap_or_default()
-}
-
-/// The signed number of an amount: negative if `is_negative`.
-#[inline(always)]
-pub(super) fn signed(amount: u32, is_negative: bool) -> i32 {
-    let mask = 0_u32.wrapping_sub(u32::from(is_negative));
-    ((amount ^ mask).wrapping_sub(mask)) as i32
 }
 
 /// The amount of a byte's residual that is more than 1.
