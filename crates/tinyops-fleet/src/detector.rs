@@ -107,6 +107,14 @@ pub enum Memory {
     Learning(Vec<Point>),
     /// What is normal for it, and where it is now.
     Watching(Watching),
+    /// Its features have been moved back to training: its reports make a new baseline, and until there are enough,
+    /// what the model says is still held against what was normal before.
+    Settling {
+        /// What was normal, and how far reports of moved features are from it.
+        before: Watching,
+        /// Those reports.
+        points: Vec<Point>,
+    },
 }
 
 /// A device whose baseline is known.
@@ -301,18 +309,87 @@ impl Memory {
                 }
                 None
             }
+            Memory::Watching(watching) if watching.is_moved_by(point) => {
+                let mut before = watching.clone();
+                before.begin_smoothing();
+                before.smooth(point, policy.lambda);
+                *self = Memory::Settling {
+                    before,
+                    points: vec![point.clone()],
+                };
+                None
+            }
             Memory::Watching(watching) if watching.reference.layout != point.layout => {
                 *self = Memory::Learning(vec![point.clone()]);
                 None
             }
             Memory::Watching(watching) => Some(watching.push(device, point, pool, policy)),
+            Memory::Settling { before, points } if before.is_moved_by(point) => {
+                before.smooth(point, policy.lambda);
+                points.push(point.clone());
+                if points.len() >= policy.baseline_reports.max(2) as usize {
+                    *self = Memory::Watching(pool.learn(points));
+                }
+                None
+            }
+            // After a reset features are as they were, until the device has learnt again.
+            Memory::Settling { before, .. } if before.reference.layout == point.layout => {
+                let mut before = before.clone();
+                before.begin_smoothing();
+                *self = Memory::Watching(before);
+                self.push(device, point, pool, policy)
+            }
+            Memory::Settling { .. } => {
+                *self = Memory::Learning(vec![point.clone()]);
+                None
+            }
+        }
+    }
+
+    /// How far what the model says is from what was normal before features were moved; `None` unless that is new, and
+    /// for a report without such signals. `is_answer` says which signals are of what it says: those of its inputs
+    /// were moved on purpose.
+    pub fn since_moved(
+        &self,
+        pool: &Pool,
+        policy: &DriftPolicy,
+        is_answer: impl Fn(Signal) -> bool,
+    ) -> Option<Judgement> {
+        let Memory::Settling { before, .. } = self else {
+            return None;
+        };
+        let layout = before.reference.layout;
+        if pool.layout != layout.as_numbers() {
+            return None;
+        }
+        let drifts = before.drifts(&pool.variances(before.reference.window_count), policy);
+        let thresholds = Thresholds::new(layout, policy);
+        let mut signals = score(layout, &drifts, &pool.laws(), thresholds.smoothed);
+        signals.retain(|(signal, _)| is_answer(*signal));
+        (!signals.is_empty()).then(|| Judgement::of(signals))
+    }
+
+    /// Reports of features that the device has moved back to training, as far as they are remembered as such.
+    pub fn moved_count(&self) -> u32 {
+        let counted = |layout: Layout, count: usize| match layout.is_restandardized {
+            true => count as u32,
+            false => 0,
+        };
+        match self {
+            Memory::Learning(points) | Memory::Settling { points, .. } => points
+                .first()
+                .map_or(0, |first| counted(first.layout, points.len())),
+            Memory::Watching(watching) => {
+                let count = watching.baseline_count + watching.step_count;
+                counted(watching.reference.layout, count as usize)
+            }
         }
     }
 
     /// The mean deviation of a channel from training, in its standard deviations, as far as it is known.
     pub fn level(&self, channel: u8) -> Option<f32> {
         match self {
-            Memory::Learning(points) => {
+            Memory::Learning(points) | Memory::Settling { points, .. } => {
                 let first = points.first()?;
                 let index = (channel < first.layout.channel_count)
                     .then(|| first.layout.channel(channel))?;
@@ -332,7 +409,7 @@ impl Memory {
     /// Reports taken so far.
     pub fn report_count(&self) -> u32 {
         match self {
-            Memory::Learning(points) => points.len() as u32,
+            Memory::Learning(points) | Memory::Settling { points, .. } => points.len() as u32,
             Memory::Watching(watching) => watching.baseline_count + watching.step_count,
         }
     }
@@ -345,6 +422,40 @@ impl Default for Memory {
 }
 
 impl Watching {
+    /// Whether a report is of the same numbers, of features that have been moved back to training since.
+    fn is_moved_by(&self, point: &Point) -> bool {
+        let (own, other) = (self.reference.layout, point.layout);
+        other.is_restandardized && !own.is_restandardized && other.as_numbers() == own
+    }
+
+    fn deviation(&self, point: &Point, index: usize) -> f64 {
+        f64::from(point.values[index] - self.reference.values[index])
+    }
+
+    fn begin_smoothing(&mut self) {
+        self.smoothed.fill(0.0);
+        self.step_count = 0;
+    }
+
+    /// Takes a report into the smoothed deviation.
+    fn smooth(&mut self, point: &Point, lambda: f64) {
+        self.step_count += 1;
+        for index in 0..self.smoothed.len() {
+            let deviation = self.deviation(point, index);
+            let smoothed = &mut self.smoothed[index];
+            *smoothed += (lambda * (deviation - f64::from(*smoothed))) as f32;
+        }
+    }
+
+    /// The smoothed deviation in units of what noise of these variances would give after as many reports.
+    fn drifts(&self, variances: &[f64], policy: &DriftPolicy) -> Vec<f64> {
+        let of_reference = 1.0 / f64::from(self.baseline_count);
+        let scale = smoothed_variance(policy.lambda, self.step_count, 1.0, of_reference);
+        let drift =
+            |(smoothed, variance): (&f32, &f64)| f64::from(*smoothed) / (variance * scale).sqrt();
+        self.smoothed.iter().zip(variances).map(drift).collect()
+    }
+
     fn push(
         &mut self,
         device: u64,
@@ -352,22 +463,15 @@ impl Watching {
         pool: &mut Pool,
         policy: &DriftPolicy,
     ) -> Judgement {
-        let lambda = policy.lambda;
-        self.step_count += 1;
+        self.smooth(point, policy.lambda);
         let variances = pool.variances(self.reference.window_count);
         let laws = pool.laws();
-        let baseline = f64::from(self.baseline_count);
-        let jump_variance = 1.0 + 1.0 / baseline;
-        let smoothed_variance = smoothed_variance(lambda, self.step_count, 1.0, 1.0 / baseline);
-        let mut jumps = Vec::with_capacity(variances.len());
-        let mut drifts = Vec::with_capacity(variances.len());
-        for (index, variance) in variances.iter().enumerate() {
-            let deviation = f64::from(point.values[index] - self.reference.values[index]);
-            let smoothed = &mut self.smoothed[index];
-            *smoothed += (lambda * (deviation - f64::from(*smoothed))) as f32;
-            jumps.push(deviation / (variance * jump_variance).sqrt());
-            drifts.push(f64::from(*smoothed) / (variance * smoothed_variance).sqrt());
-        }
+        let jump_variance = 1.0 + 1.0 / f64::from(self.baseline_count);
+        let jump = |(index, variance): (usize, &f64)| {
+            self.deviation(point, index) / (variance * jump_variance).sqrt()
+        };
+        let jumps: Vec<f64> = variances.iter().enumerate().map(jump).collect();
+        let drifts = self.drifts(&variances, policy);
         let layout = self.reference.layout;
         let thresholds = Thresholds::new(layout, policy);
         let mut signals = score(layout, &drifts, &laws, thresholds.smoothed);

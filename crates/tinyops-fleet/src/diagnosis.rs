@@ -53,13 +53,7 @@ const STUCK_LN_SD: f32 = -0.9;
 /// # Source
 /// `docs/monitoring.md`: label-free alarms of confidence or priors alone do not justify training.
 pub fn diagnose(symptoms: &Symptoms, baseline: &Baseline) -> Advice {
-    let is_input = |channel: u8| {
-        let source = baseline
-            .channels()
-            .get(usize::from(channel))
-            .map(|channel| channel.source);
-        matches!(source, Some(Source::Feature(_)))
-    };
+    let is_input = |channel: u8| is_input(channel, baseline);
     let stuck = |channel: u8| {
         symptoms
             .ln_sds
@@ -91,6 +85,22 @@ pub fn diagnose(symptoms: &Symptoms, baseline: &Baseline) -> Advice {
         Advice::ReStandardise
     } else {
         Advice::Recalibrate
+    }
+}
+
+/// Whether a channel is of what comes in, and not of what the model says.
+fn is_input(channel: u8, baseline: &Baseline) -> bool {
+    let channel = baseline.channels().get(usize::from(channel));
+    channel.is_some_and(|channel| matches!(channel.source, Source::Feature(_)))
+}
+
+/// Whether a signal is of what the model says: its output, or its classes.
+pub fn is_answer(signal: Signal, baseline: &Baseline) -> bool {
+    match signal {
+        Signal::Mean(channel) | Signal::Spread(channel) | Signal::Shape(channel) => {
+            !is_input(channel, baseline)
+        }
+        Signal::Classes => true,
     }
 }
 

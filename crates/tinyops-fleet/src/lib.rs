@@ -51,7 +51,7 @@ pub mod webhook;
 pub mod engine;
 pub mod evidence;
 pub mod plan;
-mod restandardize;
+pub mod restandardize;
 pub mod rollout;
 pub mod round;
 pub mod selector;

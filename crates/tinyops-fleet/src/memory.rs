@@ -3,9 +3,9 @@
 //! ```text
 //! offset  bytes
 //!  0       1    version 2; memories of version 1, which knew no fourth powers, begin anew
-//!  1       1    1 learning device, 2 watching device, 3 pool
+//!  1       1    1 learning device, 2 watching device, 3 pool, 4 a device whose features were moved: 2, then 1
 //!  2       1    channels
-//!  3       1    1 with histograms, 0 without
+//!  3       1    bit 0 with histograms, bit 1 of features that were moved back to training
 //!  4       1    classes
 //!  5       ...  counts as u32, numbers as f32 (devices) or f64 (pools), each list of the layout's length
 //! ```
@@ -16,6 +16,7 @@ const VERSION: u8 = 2;
 const LEARNING: u8 = 1;
 const WATCHING: u8 = 2;
 const POOL: u8 = 3;
+const SETTLING: u8 = 4;
 
 /// More than any cohort's window, so that damaged bytes cannot ask for a huge list.
 const LIST_MAX: usize = 1 << 24;
@@ -41,10 +42,14 @@ impl Memory {
             }
             Memory::Watching(watching) => {
                 let mut out = head(WATCHING, watching.reference.layout);
-                put_u32(&mut out, watching.baseline_count);
-                put_u32(&mut out, watching.step_count);
-                put_point(&mut out, &watching.reference);
-                put_f32s(&mut out, &watching.smoothed);
+                put_watching(&mut out, watching);
+                out
+            }
+            Memory::Settling { before, points } => {
+                let mut out = head(SETTLING, before.reference.layout);
+                put_watching(&mut out, before);
+                put_u32(&mut out, points.len() as u32);
+                points.iter().for_each(|point| put_point(&mut out, point));
                 out
             }
         }
@@ -55,19 +60,17 @@ impl Memory {
         let mut from = Bytes(bytes);
         let (kind, layout) = from.head()?;
         let memory = match kind {
-            LEARNING => {
-                let count = from.u32()? as usize;
-                let points = (0..count.min(LIST_MAX))
-                    .map(|_| from.point(layout))
-                    .collect::<Option<Vec<Point>>>()?;
-                Memory::Learning(points)
+            LEARNING => Memory::Learning(from.points(layout)?),
+            WATCHING => Memory::Watching(from.watching(layout)?),
+            SETTLING => {
+                let before = from.watching(layout)?;
+                let moved = Layout {
+                    is_restandardized: true,
+                    ..layout
+                };
+                let points = from.points(moved)?;
+                Memory::Settling { before, points }
             }
-            WATCHING => Memory::Watching(Watching {
-                baseline_count: from.u32()?,
-                step_count: from.u32()?,
-                reference: from.point(layout)?,
-                smoothed: from.f32s(layout.len())?,
-            }),
             _ => return None,
         };
         from.0.is_empty().then_some(memory)
@@ -160,6 +163,13 @@ fn put_u32(out: &mut Vec<u8>, value: u32) {
     out.extend(value.to_le_bytes());
 }
 
+fn put_watching(out: &mut Vec<u8>, watching: &Watching) {
+    put_u32(out, watching.baseline_count);
+    put_u32(out, watching.step_count);
+    put_point(out, &watching.reference);
+    put_f32s(out, &watching.smoothed);
+}
+
 fn put_f32s(out: &mut Vec<u8>, values: &[f32]) {
     out.extend(values.iter().flat_map(|value| value.to_le_bytes()));
 }
@@ -210,6 +220,22 @@ impl Bytes<'_> {
             .collect()
     }
 
+    fn points(&mut self, layout: Layout) -> Option<Vec<Point>> {
+        let count = self.u32()? as usize;
+        (0..count.min(LIST_MAX))
+            .map(|_| self.point(layout))
+            .collect()
+    }
+
+    fn watching(&mut self, layout: Layout) -> Option<Watching> {
+        Some(Watching {
+            baseline_count: self.u32()?,
+            step_count: self.u32()?,
+            reference: self.point(layout)?,
+            smoothed: self.f32s(layout.len())?,
+        })
+    }
+
     fn point(&mut self, layout: Layout) -> Option<Point> {
         let window_count = self.f32s(1)?[0];
         Some(Point {
@@ -243,11 +269,20 @@ mod tests {
         assert_eq!(Pool::decode(&pool.encode()), Some(pool.clone()));
         let learning = Memory::Learning(vec![point(1.0), point(2.0)]);
         assert_eq!(Memory::decode(&learning.encode()), Some(learning));
-        let watching = Memory::Watching(Watching {
-            reference: point(3.0).restandardized(true),
+        let normal = Watching {
+            reference: point(3.0),
             baseline_count: 14,
             smoothed: vec![0.25; layout.len()],
             step_count: 5,
+        };
+        let settling = Memory::Settling {
+            before: normal.clone(),
+            points: vec![point(1.0).restandardized(true)],
+        };
+        assert_eq!(Memory::decode(&settling.encode()), Some(settling));
+        let watching = Memory::Watching(Watching {
+            reference: point(3.0).restandardized(true),
+            ..normal
         });
         let bytes = watching.encode();
         assert_eq!(Memory::decode(&bytes), Some(watching));

@@ -1,19 +1,98 @@
-//! Level 0 of repair: devices whose inputs moved in place or spread move their features back, before anyone retrains.
+//! Level 0 of repair: devices whose inputs moved in place or spread move their features back, before anyone is asked for
+//! sums. A round is opened for what that leaves.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use tinyops_store::drift::Scope;
+use tinyops_sketch::Baseline;
+use tinyops_store::alert::{Alert, AlertKind, AlertState};
+use tinyops_store::drift::{DriftState, Scope};
 use tinyops_store::hello::Hello;
-use tinyops_store::{DeviceId, ModelId, Timestamp, alert, hello};
+use tinyops_store::{DeviceId, ModelId, Timestamp, alert, drift, hello};
 use tinyops_wire::downlink::Restandardize;
 use tinyops_wire::frame::Features;
 
-use crate::diagnosis::Advice;
-use crate::watch::cohort_of;
-use crate::{Fleet, FleetError};
+use crate::detector::{Memory, Signal};
+use crate::diagnosis::{Advice, is_answer};
+use crate::round::RoundPolicy;
+use crate::watch::{cohort_of, name_of};
+use crate::{Fleet, FleetError, alerts};
+
+/// What has become of a drift that features are moved back for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// That is not known yet.
+    Waits,
+    /// What the model says is what it said before.
+    Fell,
+    /// It stands, or there is no more waiting for features to be moved.
+    Stands,
+}
+
+/// What is known of a device that should move its features back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moving {
+    /// It understands being asked.
+    pub is_able: bool,
+    /// Reports of moved features that it has sent.
+    pub moved_count: u32,
+    /// The drift stands for it alone: while its new baseline is learnt, by what the model says; later, when all that
+    /// came since is normal for it, by an alert of its own that stands.
+    pub is_alarmed: bool,
+}
+
+impl Moving {
+    /// What has become of the device's part of a drift; `is_late` if it has had the time that it may take.
+    pub fn outcome(self, is_late: bool, policy: &RoundPolicy) -> Outcome {
+        if self.moved_count >= policy.restandardize_reports.max(1) {
+            match self.is_alarmed {
+                true => Outcome::Stands,
+                false => Outcome::Fell,
+            }
+        } else if self.is_able && !is_late {
+            Outcome::Waits
+        } else {
+            Outcome::Stands
+        }
+    }
+}
+
+/// What has become of a cohort's drift: it stands where it stands for as large a share of the devices as opens a round.
+pub fn outcome_of_cohort(devices: impl Iterator<Item = Outcome>, policy: &RoundPolicy) -> Outcome {
+    let (mut all, mut stands) = (0_u32, 0_u32);
+    for outcome in devices {
+        match outcome {
+            Outcome::Waits => return Outcome::Waits,
+            Outcome::Fell => (),
+            Outcome::Stands => stands += 1,
+        }
+        all += 1;
+    }
+    let share = f64::from(stands) / f64::from(all.max(1));
+    if all > 0 && (stands == 0 || share < policy.alarmed_share_min) {
+        Outcome::Fell
+    } else {
+        Outcome::Stands
+    }
+}
+
+/// Whether moving features can help: the place or spread of an input is part of what fired. The shape of inputs is
+/// not changed by it, and what a model is told to be wrong about by labels alone is no matter of its inputs.
+fn can_help(alert: &Alert, baseline: &Baseline) -> bool {
+    let advises = matches!(
+        Advice::of_word(&alert.advice),
+        Some(Advice::ReStandardise | Advice::HeadUpdate)
+    );
+    let channels = 0..baseline.channels().len() as u8;
+    let mut moved = channels
+        .flat_map(|channel| [Signal::Mean(channel), Signal::Spread(channel)])
+        .filter(|signal| !is_answer(*signal, baseline));
+    let fired = |signal| alert.detail[name_of(signal, baseline)] == true;
+    advises && alert.kind == AlertKind::Drift && moved.any(fired)
+}
 
 impl Fleet {
-    /// Devices that a standing alert advises to re-standardise, or whose cohort it does, that can, and how.
+    /// Devices that a standing alert concerns which moving features can help, or whose cohort it does, that can, and
+    /// how.
     ///
     /// Nobody while the policy asks for no part of the way. A device that is told again goes on as it was. One device,
     /// if it is one of them, or all.
@@ -22,19 +101,16 @@ impl Fleet {
         of: Option<DeviceId>,
         now: Timestamp,
     ) -> Result<Vec<(DeviceId, Restandardize)>, FleetError> {
-        let policy = &self.policy.round;
-        let asked = Restandardize {
-            sixteenths: policy
-                .restandardize_sixteenths
-                .min(Restandardize::SIXTEENTHS),
-            windows: policy.restandardize_windows,
-        };
-        if asked.sixteenths == 0 || asked.windows == 0 {
+        let Some(asked) = self.policy.round.restandardizes() else {
             return Ok(Vec::new());
-        }
+        };
         let mut by_model: BTreeMap<ModelId, Vec<Scope>> = BTreeMap::new();
         for alert in alert::standing(&self.db).await? {
-            if alert.advice == Advice::ReStandardise.word() && !alert.is_muted(now) {
+            if alert.is_muted(now) {
+                continue;
+            }
+            let baseline = self.baseline(&self.db, alert.model).await?;
+            if baseline.is_some_and(|baseline| can_help(&alert, &baseline)) {
                 by_model.entry(alert.model).or_default().push(alert.scope);
             }
         }
@@ -48,10 +124,7 @@ impl Fleet {
                     |hello: &Hello| Features(hello.features as u8).has(Features::RESTANDARDIZES);
                 hello.filter(can).map(|_| device).into_iter().collect()
             }
-            None => {
-                let able = hello::having(&self.db, Features::RESTANDARDIZES.0).await?;
-                able.into_iter().collect()
-            }
+            None => self.able_to_restandardize().await?,
         };
         let mut devices = BTreeSet::new();
         for (model, scopes) in by_model {
@@ -66,11 +139,227 @@ impl Fleet {
         }
         Ok(devices.into_iter().map(|device| (device, asked)).collect())
     }
+
+    async fn able_to_restandardize(&self) -> Result<HashSet<DeviceId>, FleetError> {
+        let able = hello::having(&self.db, Features::RESTANDARDIZES.0).await?;
+        Ok(able.into_iter().collect())
+    }
+
+    /// Those of a model's alerts that moving features does not answer: it cannot help, or it has not, or it is not asked
+    /// for. Alerts that it has answered are resolved; those whose devices are still at it are left out.
+    pub(crate) async fn left_by_moving<'a>(
+        &self,
+        alerts: Vec<&'a Alert>,
+        running: &[(DeviceId, String)],
+        now: Timestamp,
+    ) -> Result<Vec<&'a Alert>, FleetError> {
+        let policy = &self.policy.round;
+        let Some(first) = alerts.first() else {
+            return Ok(alerts);
+        };
+        let model = first.model;
+        let (Some(_), Some(baseline)) = (
+            policy.restandardizes(),
+            self.baseline(&self.db, model).await?,
+        ) else {
+            return Ok(alerts);
+        };
+        let (helped, mut left): (Vec<&Alert>, Vec<&Alert>) = alerts
+            .into_iter()
+            .partition(|alert| can_help(alert, &baseline));
+        if helped.is_empty() {
+            return Ok(left);
+        }
+        let moving = self.moving(model, &helped, running).await?;
+        for alert in helped {
+            let is_late = now.ms_since(alert.changed_at) >= policy.restandardize_within_ms;
+            let concerned = running
+                .iter()
+                .filter(|(device, cohort)| match &alert.scope {
+                    Scope::Device(alarmed) => device == alarmed,
+                    Scope::Cohort(_) => cohort_of(&alert.scope) == Some(cohort.as_str()),
+                });
+            let outcomes = concerned
+                .filter_map(|(device, _)| moving.get(device))
+                .map(|moving| moving.outcome(is_late, policy));
+            match outcome_of_cohort(outcomes, policy) {
+                Outcome::Waits => (),
+                Outcome::Fell => self.resolve_moved(alert, now).await?,
+                Outcome::Stands => left.push(alert),
+            }
+        }
+        Ok(left)
+    }
+
+    /// Where the devices that alerts concern are with it.
+    async fn moving(
+        &self,
+        model: ModelId,
+        alerts: &[&Alert],
+        running: &[(DeviceId, String)],
+    ) -> Result<HashMap<DeviceId, Moving>, FleetError> {
+        let able = self.able_to_restandardize().await?;
+        let cohorts: HashSet<&str> = alerts
+            .iter()
+            .filter_map(|alert| cohort_of(&alert.scope))
+            .collect();
+        let alarmed: HashSet<DeviceId> = alerts
+            .iter()
+            .filter_map(|alert| device_of(&alert.scope))
+            .collect();
+        let concerned = running.iter().filter(|(device, cohort)| {
+            alarmed.contains(device) || cohorts.contains(cohort.as_str())
+        });
+        let devices: Vec<DeviceId> = concerned.map(|(device, _)| *device).collect();
+        let wanted: Vec<(Scope, ModelId)> = devices
+            .iter()
+            .map(|device| (Scope::Device(*device), model))
+            .collect();
+        let tx = self.db.begin("see which features were moved").await?;
+        let states = drift::get_many(&tx, &wanted).await?;
+        let moving = |(device, state): (DeviceId, Option<DriftState>)| {
+            let memory = state
+                .as_ref()
+                .and_then(|state| Memory::decode(&state.state));
+            let is_alarmed = match (&memory, state) {
+                (Some(Memory::Settling { .. }), Some(state)) => state.alarmed || state.score >= 1.0,
+                _ => alarmed.contains(&device),
+            };
+            let moving = Moving {
+                is_able: able.contains(&device),
+                moved_count: memory.map_or(0, |memory| memory.moved_count()),
+                is_alarmed,
+            };
+            (device, moving)
+        };
+        Ok(devices.into_iter().zip(states).map(moving).collect())
+    }
+
+    async fn resolve_moved(&self, alert: &Alert, now: Timestamp) -> Result<(), FleetError> {
+        let tx = self.db.begin_audited("resolve an alert").await?;
+        let mut alert = alert.clone();
+        alert.state = AlertState::Resolved;
+        "fleet".clone_into(&mut alert.actor);
+        "features were moved back, and the model says what it said before"
+            .clone_into(&mut alert.reason);
+        alert.changed_at = now;
+        match alert::put(&tx, &mut alert).await {
+            // Someone has just said something of it; the next turn looks again.
+            Err(error) if error.is_conflict() => return Ok(()),
+            written => written?,
+        }
+        alerts::tell(&tx, "alert.resolve", &alert, now).await?;
+        Ok(tx.commit().await?)
+    }
+}
+
+impl RoundPolicy {
+    /// What devices are asked for, if they are asked to move features at all.
+    fn restandardizes(&self) -> Option<Restandardize> {
+        let asked = Restandardize {
+            sixteenths: self.restandardize_sixteenths.min(Restandardize::SIXTEENTHS),
+            windows: self.restandardize_windows,
+        };
+        (asked.sixteenths > 0 && asked.windows > 0).then_some(asked)
+    }
 }
 
 fn device_of(scope: &Scope) -> Option<DeviceId> {
     match scope {
         Scope::Device(device) => Some(*device),
         Scope::Cohort(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tinyops_sketch::{ChannelBaseline, Source};
+    use tinyops_store::Json;
+    use tinyops_store::alert::AlertId;
+
+    use super::*;
+
+    fn moving(moved_count: u32, is_alarmed: bool) -> Moving {
+        Moving {
+            is_able: true,
+            moved_count,
+            is_alarmed,
+        }
+    }
+
+    #[test]
+    fn moving_features_helps_against_their_place_and_spread_alone() {
+        let channels = [
+            ChannelBaseline::new(Source::Feature(0), 0.0, 1.0),
+            ChannelBaseline::new(Source::Output, 0.9, 0.1),
+        ];
+        let baseline = Baseline::new(100, &channels, &[]).unwrap();
+        let helps = |advice: Advice, kind: AlertKind, fired: Json| {
+            let alert = Alert {
+                id: AlertId(1),
+                scope: Scope::Device(DeviceId(1)),
+                model: ModelId(1),
+                kind,
+                advice: advice.word().to_owned(),
+                detail: fired,
+                state: AlertState::Open,
+                actor: String::new(),
+                reason: String::new(),
+                muted_until: None,
+                opened_at: Timestamp(0),
+                changed_at: Timestamp(0),
+                revision: 0,
+            };
+            can_help(&alert, &baseline)
+        };
+        let drift = |advice, fired| helps(advice, AlertKind::Drift, fired);
+        let mean = json!({ "mean of feature 0": true, "classes": true });
+        let spread = json!({ "spread of feature 0": true, "shape of feature 0": true });
+        assert!(drift(Advice::HeadUpdate, mean.clone()));
+        assert!(drift(Advice::HeadUpdate, spread.clone()));
+        assert!(drift(Advice::ReStandardise, spread));
+        for other in ["shape of feature 0", "mean of output", "classes"] {
+            assert!(
+                !drift(Advice::HeadUpdate, json!({ other: true })),
+                "{other}"
+            );
+        }
+        assert!(!drift(Advice::SensorFault, mean.clone()));
+        assert!(!drift(Advice::Retrain, mean.clone()));
+        assert!(!helps(Advice::HeadUpdate, AlertKind::ConceptDrift, mean));
+    }
+
+    #[test]
+    fn a_drift_stands_once_moved_features_did_not_end_it() {
+        let policy = RoundPolicy::default();
+        let of = |moving: Moving, is_late| moving.outcome(is_late, &policy);
+        assert_eq!(of(moving(2, true), false), Outcome::Waits);
+        assert_eq!(of(moving(2, false), false), Outcome::Waits);
+        assert_eq!(of(moving(3, true), false), Outcome::Stands);
+        assert_eq!(of(moving(3, false), false), Outcome::Fell);
+        // Nobody waits for one that is silent, or cannot.
+        assert_eq!(of(moving(2, false), true), Outcome::Stands);
+        let unable = Moving {
+            is_able: false,
+            ..moving(0, false)
+        };
+        assert_eq!(of(unable, false), Outcome::Stands);
+    }
+
+    #[test]
+    fn a_cohort_waits_for_all_and_stands_by_its_share() {
+        use Outcome::{Fell, Stands, Waits};
+        let policy = RoundPolicy::default();
+        let of = |outcomes: &[Outcome]| outcome_of_cohort(outcomes.iter().copied(), &policy);
+        assert_eq!(of(&[Fell, Stands, Waits]), Waits);
+        assert_eq!(of(&[Fell, Fell]), Fell);
+        assert_eq!(of(&[Fell, Stands]), Stands);
+        let mut many = [Fell; 20];
+        many[3] = Stands;
+        assert_eq!(of(&many), Fell, "one in twenty");
+        many[4] = Stands;
+        assert_eq!(of(&many), Stands, "two in twenty");
+        assert_eq!(of(&[]), Stands, "nobody is left who could tell");
     }
 }

@@ -50,11 +50,15 @@ pub struct RoundPolicy {
     /// Most sets of devices that a sum is kept by, so that one that fails the factory-data check can be left out; each
     /// has at least `device_count_min` devices. A sum of fewer than four is kept whole.
     pub buckets_max: u32,
-    /// How far devices move their features back to training, in sixteenths, where a standing alert advises to
-    /// re-standardise; 0 asks none of them to.
+    /// How far devices move their features back to training, in sixteenths, where the place or spread of inputs is
+    /// part of what stands; 0 asks none of them to.
     pub restandardize_sixteenths: u8,
     /// Windows that they learn from first.
     pub restandardize_windows: u16,
+    /// Reports of moved features after which it is judged whether that was enough.
+    pub restandardize_reports: u32,
+    /// How long after an alert its devices may take to tell so many; a round waits no longer for them.
+    pub restandardize_within_ms: i64,
 }
 
 impl Default for RoundPolicy {
@@ -74,6 +78,8 @@ impl Default for RoundPolicy {
             buckets_max: 20,
             restandardize_sixteenths: 0,
             restandardize_windows: 288,
+            restandardize_reports: 3,
+            restandardize_within_ms: 7 * 24 * 3_600_000,
         }
     }
 }
@@ -203,6 +209,7 @@ impl Fleet {
                     Advice::of_word(&alert.advice).is_some_and(Advice::calls_for_statistics)
                 })
                 .collect();
+            let calling = self.left_by_moving(calling, &running, now).await?;
             let devices = calling
                 .iter()
                 .filter(|alert| matches!(alert.scope, Scope::Device(_)))

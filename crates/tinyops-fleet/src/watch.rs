@@ -13,7 +13,7 @@ use tinyops_wire::Frame;
 use tinyops_wire::frame::Flags;
 
 use crate::detector::{Judgement, Layout, Memory, Point, Pool, Signal};
-use crate::diagnosis::{Advice, Symptoms, diagnose};
+use crate::diagnosis::{Advice, Symptoms, diagnose, is_answer};
 use crate::{Event, Fleet, FleetError, alerts};
 
 /// An authentic frame that came in order.
@@ -417,8 +417,15 @@ impl Desk {
         let judgement = record
             .memory
             .push(device.0, point, &mut pool.memory, policy);
-        let score = judgement.as_ref().map_or(record.score, |found| found.score);
+        let is_answer = |signal| is_answer(signal, baseline);
+        let since_moved = record.memory.since_moved(&pool.memory, policy, is_answer);
+        let found = judgement.as_ref().or(since_moved.as_ref());
+        let score = found.map_or(record.score, |found| found.score);
         let was = record.settle(score, not_finite, policy.calm_score);
+        if since_moved.is_some() {
+            // The alarm that features were moved for may fall by that; none begins by what the server asked for.
+            record.alarmed &= was || not_finite;
+        }
         let drifted = judgement.filter(|judgement| judgement.score >= 1.0);
         if drifted.is_some() || not_finite {
             let mut symptoms = match &drifted {

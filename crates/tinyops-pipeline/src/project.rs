@@ -173,8 +173,8 @@ impl Default for PrivacySection {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RepairSection {
-    /// How far devices move their features back to training, 0 to 1 of the way, where a standing alert advises to
-    /// re-standardise; at 0 none is asked to.
+    /// How far devices move their features back to training, 0 to 1 of the way, where the place or spread of inputs has
+    /// drifted, before they are asked for sums; at 0 none is asked to.
     pub restandardize: f64,
 }
 

@@ -15,6 +15,7 @@ mod keys;
 mod label;
 mod links;
 mod masked;
+mod restandardize;
 mod rollout;
 mod round;
 mod shadow;

@@ -35,7 +35,7 @@ async fn drifted_world_with(device_count_min: u32) -> (World, Vec<Event>) {
 }
 
 /// Ten devices, of which the first five drift.
-async fn drifted_world_of(round: RoundPolicy, shift: Shift) -> (World, Vec<Event>) {
+pub(crate) async fn drifted_world_of(round: RoundPolicy, shift: Shift) -> (World, Vec<Event>) {
     let policy = Policy {
         round,
         ..Policy::default()

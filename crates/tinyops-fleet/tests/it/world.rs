@@ -6,12 +6,13 @@ use tinyops_fleet::{Event, Fleet, Keyring, Policy, Signer, Uplink, Verdict};
 use tinyops_sketch::{Baseline, ChannelBaseline, ChannelSummary, Source, Summary};
 use tinyops_store::capsule::Capsule;
 use tinyops_store::device::Device;
+use tinyops_store::hello::{self, Hello};
 use tinyops_store::model::{self, NewModel};
 use tinyops_store::{Artifacts, Db, DeviceId, Digest, ModelId, Timestamp};
 use tinyops_wire::cost::Cost;
 use tinyops_wire::downlink::Command;
 use tinyops_wire::envelope::{Direction, OVERHEAD};
-use tinyops_wire::frame::{Flags, Frame, Outcome, Reason, Update, UpdateState};
+use tinyops_wire::frame::{Features, Flags, Frame, Outcome, Reason, Update, UpdateState};
 use tinyops_wire::payload::{self, SectionId};
 use tinyops_wire::statistics::{Shape, encode_part, plan_parts};
 use tinyops_wire::summary::{Format, Header, SummaryFrame};
@@ -33,6 +34,8 @@ pub(crate) struct Virtual {
     pub(crate) model: ModelId,
     pub(crate) sequence: u32,
     pub(crate) noise: Noise,
+    /// Its features are moved back to training.
+    pub(crate) is_moved: bool,
     forgot: bool,
 }
 
@@ -121,6 +124,7 @@ impl World {
             model: ModelId(0),
             sequence: 0,
             noise: Noise(u64::from(number) + 1),
+            is_moved: false,
             forgot: false,
         });
     }
@@ -209,6 +213,23 @@ impl World {
         self.send(&envelopes).await;
     }
 
+    /// Every device says that it understands this.
+    pub(crate) async fn hello_all(&self, features: Features) {
+        let hello = |device: &Virtual| Hello {
+            device: device.row.id,
+            boot_count: 1,
+            arena_bytes: 64,
+            slot_bytes: 4096,
+            key_set: None,
+            features: features.0.into(),
+            at: self.now,
+        };
+        let hellos: Vec<Hello> = self.devices.iter().map(hello).collect();
+        let tx = self.fleet.db.begin("hellos").await.unwrap();
+        hello::put_many(&tx, &hellos).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
     async fn capsules(&self) -> Vec<Capsule> {
         tinyops_store::capsule::of_model(&self.fleet.db, "fan")
             .await
@@ -271,6 +292,9 @@ impl Virtual {
         };
         if shift.not_finite {
             header.flags = header.flags.with(Flags::NOT_FINITE);
+        }
+        if self.is_moved {
+            header.flags = header.flags.with(Flags::RESTANDARDIZED);
         }
         let mut out = [0; 512];
         let dither = (self.row.key.dither_seed(), self.sequence + 1);
@@ -349,6 +373,10 @@ impl Virtual {
             }
             Downlink::Command(Command::Forget) => {
                 self.forgot = true;
+                Vec::new()
+            }
+            Downlink::Restandardize(asked) => {
+                self.is_moved = asked.sixteenths > 0;
                 Vec::new()
             }
             Downlink::Command(_) => {

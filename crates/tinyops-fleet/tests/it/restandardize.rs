@@ -1,0 +1,165 @@
+//! Features moved back before anyone is asked for sums: whether a round follows is what the model then says.
+
+use tinyops_fleet::Event;
+use tinyops_fleet::round::RoundPolicy;
+use tinyops_store::alert::{self, Alert, AlertKind, AlertState, NewAlert};
+use tinyops_store::drift::Scope;
+use tinyops_store::round;
+use tinyops_wire::frame::Features;
+
+use crate::round::drifted_world_of;
+use crate::world::{DAY, Shift, World};
+
+const DRIFTED: Shift = Shift {
+    mean: 0.8,
+    ln_sd: 0.0,
+    output: -0.8,
+    micros: 0.0,
+    not_finite: false,
+};
+
+/// Half of the way, and time enough for a world that drifts for days before it is looked at.
+fn policy() -> RoundPolicy {
+    RoundPolicy {
+        restandardize_sixteenths: 8,
+        restandardize_within_ms: 14 * DAY,
+        ..RoundPolicy::default()
+    }
+}
+
+/// Five of ten devices have drifted, inputs and answers, and all can move their features.
+async fn able_world() -> World {
+    let (world, _) = drifted_world_of(policy(), DRIFTED).await;
+    let standing = alert::standing(&world.fleet.db).await.unwrap();
+    let of_devices = standing
+        .iter()
+        .filter(|alert| matches!(alert.scope, Scope::Device(_)))
+        .filter(|alert| alert.advice == "head-update");
+    assert!(of_devices.count() >= 5, "{standing:?}");
+    world.hello_all(Features::RESTANDARDIZES).await;
+    world
+}
+
+/// A day's reports of moved features, and a turn: half of the way back is left of what moved, and this of the output.
+async fn day(world: &mut World, output: f32) -> Vec<Event> {
+    let moved = Shift {
+        mean: DRIFTED.mean / 2.0,
+        output,
+        ..DRIFTED
+    };
+    let shift = |index| if index < 5 { moved } else { Shift::default() };
+    let raised = world.report_all(shift).await;
+    assert_eq!(raised, [], "what the server asked for is no news");
+    world.fleet.turn(world.now).await.unwrap()
+}
+
+async fn standing(world: &World) -> Vec<Alert> {
+    alert::standing(&world.fleet.db).await.unwrap()
+}
+
+#[tokio::test]
+async fn no_sums_are_asked_for_where_moved_features_did() {
+    let mut world = able_world().await;
+    assert_eq!(world.fleet.turn(world.now).await.unwrap(), []);
+    world.deliver(|_| true).await;
+    assert!(world.devices[..5].iter().all(|device| device.is_moved));
+    let ids: Vec<_> = standing(&world).await.iter().map(|a| a.id).collect();
+    for _ in 0..3 {
+        assert!(!standing(&world).await.is_empty());
+        assert_eq!(day(&mut world, 0.0).await, []);
+    }
+    assert_eq!(standing(&world).await, []);
+    for id in ids {
+        let found = alert::get(&world.fleet.db, id).await.unwrap().unwrap();
+        assert_eq!(
+            (found.state, found.actor.as_str()),
+            (AlertState::Resolved, "fleet")
+        );
+    }
+    // Their new baselines are learnt, and nothing has come of it.
+    for _ in 0..16 {
+        assert_eq!(day(&mut world, 0.0).await, []);
+    }
+    assert_eq!(round::list(&world.fleet.db, 10).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn sums_of_moved_features_are_asked_for_where_the_drift_stands() {
+    let mut world = able_world().await;
+    assert_eq!(world.fleet.turn(world.now).await.unwrap(), []);
+    world.deliver(|_| true).await;
+    for _ in 0..2 {
+        assert_eq!(day(&mut world, DRIFTED.output).await, []);
+    }
+    let opened = day(&mut world, DRIFTED.output).await;
+    assert!(matches!(opened[..], [Event::RoundOpened(_)]), "{opened:?}");
+    assert!(!standing(&world).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_drift_that_stood_is_not_forgotten_when_it_has_become_normal() {
+    let mut world = able_world().await;
+    world.deliver(|_| true).await;
+    // Nobody answers the round; the new baselines are learnt of the drifted world.
+    let mut events = Vec::new();
+    for _ in 0..20 {
+        events.extend(day(&mut world, DRIFTED.output).await);
+    }
+    let is_opened = |event: &&Event| matches!(event, Event::RoundOpened(_));
+    assert!(events.iter().filter(is_opened).count() >= 2, "{events:?}");
+    assert!(!standing(&world).await.is_empty());
+}
+
+#[tokio::test]
+async fn nobody_is_waited_for_beyond_the_time_for_moving() {
+    let mut world = able_world().await;
+    assert_eq!(world.fleet.turn(world.now).await.unwrap(), []);
+    world.now = world.now.plus_ms(14 * DAY);
+    let opened = world.fleet.turn(world.now).await.unwrap();
+    assert!(matches!(opened[..], [Event::RoundOpened(_)]), "{opened:?}");
+}
+
+#[tokio::test]
+async fn devices_that_cannot_are_not_waited_for() {
+    let world = able_world().await;
+    world.hello_all(Features(0)).await;
+    let opened = world.fleet.turn(world.now).await.unwrap();
+    assert!(matches!(opened[..], [Event::RoundOpened(_)]), "{opened:?}");
+}
+
+#[tokio::test]
+async fn what_moving_cannot_help_asks_for_sums_at_once() {
+    for (kind, fired) in [
+        (AlertKind::ConceptDrift, "errors"),
+        (AlertKind::Drift, "shape of feature 0"),
+    ] {
+        let (mut world, _) = drifted_world_of(policy(), Shift::default()).await;
+        // A stable device may have alarmed by chance; it is of no account here.
+        for alert in standing(&world).await {
+            let (fleet, now) = (&world.fleet, world.now);
+            fleet
+                .resolve(alert.id, "by chance", "ann", now)
+                .await
+                .unwrap();
+        }
+        world.hello_all(Features::RESTANDARDIZES).await;
+        let model = world.devices[0].model;
+        let new = NewAlert {
+            scope: Scope::Cohort(format!("hall@{model}")),
+            model,
+            kind,
+            advice: "head-update".to_owned(),
+            detail: serde_json::json!({ fired: true }),
+        };
+        let tx = world.fleet.db.begin_audited("test").await.unwrap();
+        alert::raise(&tx, &new, world.now).await.unwrap();
+        tx.commit().await.unwrap();
+        let opened = world.fleet.turn(world.now).await.unwrap();
+        assert!(matches!(opened[..], [Event::RoundOpened(_)]), "{opened:?}");
+        world.deliver(|_| true).await;
+        assert!(
+            world.devices.iter().all(|device| !device.is_moved),
+            "{fired}"
+        );
+    }
+}
