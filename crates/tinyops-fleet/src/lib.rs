@@ -49,6 +49,7 @@ pub mod webhook;
 
 // What to do about it.
 pub mod engine;
+pub mod episode;
 pub mod evidence;
 pub mod plan;
 pub mod restandardize;

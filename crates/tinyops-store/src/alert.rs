@@ -202,6 +202,21 @@ pub async fn standing(on: &impl Read) -> Result<Vec<Alert>, StoreError> {
     on.query(sql, vec![]).await?.into_iter().map(read).collect()
 }
 
+/// The alerts of a model that were raised in a stretch of time, its end not in it, oldest first.
+pub async fn raised(
+    on: &impl Read,
+    model: ModelId,
+    (after, before): (Timestamp, Timestamp),
+) -> Result<Vec<Alert>, StoreError> {
+    let sql = concat!(
+        "SELECT ",
+        columns!(),
+        " FROM alerts WHERE model_id = $1 AND opened_at >= $2 AND opened_at < $3 ORDER BY opened_at, id"
+    );
+    let rows = on.query(sql, values![model, after, before]).await?;
+    rows.into_iter().map(read).collect()
+}
+
 /// The newest alerts in any state, newest first.
 pub async fn list(on: &impl Read, limit: u32) -> Result<Vec<Alert>, StoreError> {
     let sql = concat!(

@@ -137,6 +137,14 @@ pub async fn in_stage(
         .transpose()
 }
 
+/// The versions that a run made, oldest first.
+pub async fn of_run(on: &impl Read, run: RunId) -> Result<Vec<Model>, StoreError> {
+    let sql = "SELECT name, version, project, digest, run_id, parent, metrics, stage, created_at, revision
+               FROM models WHERE run_id = $1 ORDER BY name, version";
+    let rows = on.query(sql, values![run]).await?;
+    rows.into_iter().map(read).collect()
+}
+
 /// All versions with this digest; the same bytes may be registered twice.
 pub async fn by_digest(on: &impl Read, digest: &Digest) -> Result<Vec<Model>, StoreError> {
     let sql = "SELECT name, version, project, digest, run_id, parent, metrics, stage, created_at, revision

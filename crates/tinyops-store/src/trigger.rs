@@ -75,6 +75,17 @@ pub async fn add(tx: &Tx, new: &NewTrigger, now: Timestamp) -> Result<Trigger, S
     row.map(read).transpose()?.ok_or(StoreError::Closed)
 }
 
+/// The newest trigger before this one for the same model family.
+pub async fn before(on: &impl Read, trigger: &Trigger) -> Result<Option<Trigger>, StoreError> {
+    let sql =
+        "SELECT id, kind, model, payload, detail, state, run_id, created_at, changed_at, revision
+               FROM triggers WHERE model = $1 AND id < $2 ORDER BY id DESC LIMIT 1";
+    let found = on
+        .query_one(sql, values![trigger.model, trigger.id])
+        .await?;
+    found.map(read).transpose()
+}
+
 /// Takes the oldest waiting trigger, if there is one: it is `taken` once the transaction commits.
 pub async fn take(tx: &Tx, now: Timestamp) -> Result<Option<Trigger>, StoreError> {
     let sql =

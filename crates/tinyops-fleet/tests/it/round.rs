@@ -136,6 +136,23 @@ async fn a_drift_becomes_a_round_and_the_round_a_trigger() {
         [],
         "and no other round at once"
     );
+    // All of it hangs together by the trigger.
+    let [episode] = world.fleet.episodes(9).await.unwrap().try_into().unwrap();
+    assert_eq!(
+        (&episode.trigger, episode.repaired),
+        (wanted, Some(round.model))
+    );
+    assert!(episode.alerts.len() >= 5, "{episode:?}");
+    assert_eq!(episode.began_at(), episode.alerts[0].opened_at);
+    assert_eq!(episode.round.as_ref().map(|round| round.id), Some(round.id));
+    assert_eq!((episode.run.as_ref(), episode.model.as_ref()), (None, None));
+    let moments = episode.moments();
+    assert!(moments.is_sorted_by_key(|moment| moment.at), "{moments:?}");
+    let last = &moments[moments.len() - 1].what;
+    assert!(
+        last.starts_with("10 devices told sums over 100 labelled windows"),
+        "{last}"
+    );
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ mod auth;
 mod ddi;
 mod device;
 mod enrol;
+mod episode;
 mod error;
 mod frame;
 mod gateway;
@@ -557,6 +558,13 @@ fn operations() -> Vec<Operation> {
             LIMIT,
             Content::json::<Vec<DeliveryView>>(),
             get(alert::deliveries),
+        ),
+        read(
+            "/api/v1/episodes",
+            "Drifts, what was done about each, and whether it helped, newest first",
+            LIMIT,
+            Content::json::<Vec<episode::EpisodeView>>(),
+            get(episode::list),
         ),
         read(
             "/api/v1/labels",

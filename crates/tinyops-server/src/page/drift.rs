@@ -10,6 +10,7 @@ use tinyops_store::drift::{self, DriftPoint, DriftState, Scope};
 use tinyops_store::{Timestamp, device, rollout};
 
 use super::alert::{self, Hand};
+use super::episode;
 use super::figure::Events;
 use super::part::{self, Names};
 use super::{Page, PageError, Place};
@@ -57,6 +58,7 @@ pub(super) async fn show(
             (part::chart_card("w8", over_time(&histories, &events)))
             (part::card("w4", "Farthest from their own past", None, farthest(&detectors, now)))
             (part::card("", "Alerts", None, alert::table(&alerts, &names, hand.as_ref(), now)))
+            (part::card("", "Episodes", None, episode::table(&app, &names, now).await?))
             (part::card("", "What labels of 30 days say", None, labelled(&accuracy, &names, &app.business().costs)))
             @for view in &views { (cohort(view, &names)) }
         }

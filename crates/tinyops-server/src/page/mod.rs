@@ -7,6 +7,7 @@ mod alert;
 mod audit;
 mod device;
 mod drift;
+mod episode;
 mod figure;
 mod login;
 mod model;
@@ -43,6 +44,7 @@ pub(crate) fn routes(app: &App) -> Router<App> {
         .route("/devices/{device}", get(device::show))
         .route("/drift", get(drift::show))
         .route("/alerts/{alert}", post(alert::act))
+        .route("/episodes/{episode}", get(episode::show))
         .route("/rollouts", get(rollout::list))
         .route("/rollouts/{rollout}", get(rollout::show))
         .route("/audit", get(audit::show))

@@ -15,8 +15,9 @@ use tinyops_store::model::{self, NewModel, Stage};
 use tinyops_store::outcome::{self, Outcome};
 use tinyops_store::presence::{self, Presence};
 use tinyops_store::rollout::{self, Delivery, Member, NewRollout};
-use tinyops_store::run::{self, NewRun, RunState};
+use tinyops_store::run::{self, NewRun, RunId, RunState};
 use tinyops_store::step::{self, Port, Step, StepState};
+use tinyops_store::trigger::{self, NewTrigger, TriggerState};
 use tinyops_store::{DeviceId, DeviceKey, Digest, ModelId, Timestamp};
 use tower::ServiceExt as _;
 
@@ -393,6 +394,49 @@ async fn pages_tell_how_the_fleet_is() {
 }
 
 #[tokio::test]
+async fn an_episode_is_told_from_the_alert_to_the_verdict() {
+    let app = app(None).await;
+    seed(&app).await;
+    let tx = app.db().begin("test").await.unwrap();
+    let wish = |detail| NewTrigger {
+        kind: "resolve-head".into(),
+        model: "fan".into(),
+        payload: None,
+        detail,
+    };
+    let detail = json!({ "model_id": OLD.to_string(), "why": "cohort hall-2 has drifted" });
+    let mut answered = trigger::add(&tx, &wish(detail), NOW).await.unwrap();
+    answered.state = TriggerState::Done;
+    answered.run = Some(RunId(2));
+    trigger::put(&tx, &mut answered).await.unwrap();
+    trigger::add(&tx, &wish(json!({})), NOW).await.unwrap();
+    tx.commit().await.unwrap();
+    let router = router(app);
+    let list = page(&router, "/drift").await;
+    for expected in [
+        "/episodes/1",
+        "/episodes/2",
+        "a new head from sums",
+        "fan@2",
+    ] {
+        assert!(list.contains(expected), "{expected}: {list}");
+    }
+    let told = page(&router, "/episodes/1").await;
+    let in_order = [
+        "head-update",
+        "cohort hall-2 has drifted",
+        "run 2 begins",
+        "every gate is passed: fan@2 is registered",
+        "goes to the first devices",
+    ];
+    for expected in in_order {
+        assert!(told.contains(expected), "{expected}: {told}");
+    }
+    let asked = page(&router, "/episodes/2").await;
+    assert!(asked.contains("a person asked for it"), "{asked}");
+}
+
+#[tokio::test]
 async fn a_rollout_in_shadow_shows_both_models() {
     let app = app(None).await;
     let tx = app.db().begin("test").await.unwrap();
@@ -474,6 +518,7 @@ async fn what_does_not_exist_is_not_found() {
         "/models/fan/9",
         "/devices/00000000000000ff",
         "/rollouts/9",
+        "/episodes/9",
     ] {
         let request = Request::get(path).body(Body::empty()).unwrap();
         let response = router.clone().oneshot(request).await.unwrap();
