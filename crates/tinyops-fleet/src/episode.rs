@@ -5,6 +5,7 @@
 
 use serde_json::Value;
 use tinyops_store::alert::{Alert, AlertState};
+use tinyops_store::drift::Scope;
 use tinyops_store::model::Model;
 use tinyops_store::rollout::Rollout;
 use tinyops_store::round::{Round, RoundId};
@@ -14,6 +15,7 @@ use tinyops_store::{
     ModelId, StoreError, Timestamp, alert, capsule, model, outcome, rollout, round, run, trigger,
 };
 
+use crate::watch::cohort_of;
 use crate::{Fleet, FleetError};
 
 /// One wish for a better model: why it was made, and what came of it.
@@ -79,8 +81,15 @@ impl Episode {
         let mut moments = Vec::new();
         let mut tell = |at, what: String| moments.push(Moment { at, what });
         if let Some(first) = self.alerts.first() {
-            let (scope, kind, advice) = (first.scope.key(), first.kind, &first.advice);
-            tell(first.opened_at, format!("{kind} of `{scope}`: {advice}"));
+            let whose = match &first.scope {
+                Scope::Device(device) => format!("device `{device}`"),
+                Scope::Cohort(name) => {
+                    format!("cohort `{}`", cohort_of(&first.scope).unwrap_or(name))
+                }
+            };
+            let kind = first.kind.word().replace('-', " ");
+            let what = format!("{kind} of {whose} raises the first alert: {}", first.advice);
+            tell(first.opened_at, what);
         }
         if let [_, others @ .., last] = self.alerts.as_slice() {
             let count = others.len() + 1;

@@ -57,8 +57,8 @@ pub(super) async fn show(
         div.grid {
             (part::chart_card("w8", over_time(&histories, &events)))
             (part::card("w4", "Farthest from their own past", None, farthest(&detectors, now)))
-            (part::card("", "Alerts", None, alert::table(&alerts, &names, hand.as_ref(), now)))
             (part::card("", "Episodes", None, episode::table(&app, &names, now).await?))
+            (part::card("", "Alerts", None, alert::table(&alerts, &names, hand.as_ref(), now)))
             (part::card("", "What labels of 30 days say", None, labelled(&accuracy, &names, &app.business().costs)))
             @for view in &views { (cohort(view, &names)) }
         }
