@@ -7,11 +7,11 @@
 //! long as a month. Bytes are held against those of the windows of the days from the drift to the repair, and told
 //! beside as a share of the recordings themselves, each reading once.
 //!
-//! Two go about each drift: the ladder of `ladder.rs`, which tries level after level, and what the product does by
-//! itself, `product.rs`.
+//! Three go about each drift: the ladder of `ladder.rs`, which tries level after level, and what the product does by
+//! itself, `product.rs`, as it comes and where features may be moved.
 
 use tinyops_fleet::detector::{DriftPolicy, Judgement, Layout, Memory, Point, Pool, Signal};
-use tinyops_fleet::diagnosis::{Advice, Symptoms, diagnose};
+use tinyops_fleet::diagnosis::{Advice, Symptoms, diagnose, is_answer};
 use tinyops_model::Model;
 use tinyops_sketch::{Observation, Sketch, Summary};
 use tinyops_train::{TrainSpec, Windows};
@@ -78,6 +78,9 @@ pub(super) struct Case<'a> {
     /// What the fleet runs.
     pub(super) state: &'a State,
     pub(super) advice: Advice,
+    /// What fired, and the server that heard it.
+    pub(super) fired: &'a [Signal],
+    pub(super) server: &'a Server,
     /// Accuracy before the drift.
     pub(super) before: f64,
     /// Reports until it was seen.
@@ -100,7 +103,7 @@ pub(super) struct Repaired {
 /// A way to go about a drift; `None` where it does nothing.
 type Repair = fn(&Case<'_>) -> Result<Option<Repaired>, String>;
 
-const WAYS: [Repair; 2] = [ladder::climb, product::repair];
+const WAYS: [Repair; 3] = [ladder::climb, product::as_it_comes, product::moving];
 
 /// What the monitor saw of a drift.
 struct Alarmed {
@@ -111,6 +114,9 @@ struct Alarmed {
     advice: Option<Advice>,
     /// Bytes of one report.
     report_bytes: usize,
+    /// What fired.
+    fired: Vec<Signal>,
+    server: Server,
 }
 
 /// Figures of one tale, sums over its drifts.
@@ -208,9 +214,10 @@ impl Totals {
     }
 }
 
-/// The rows of one tale by the names that `tales` gives them: of the ladder, then of the product alone.
-pub(super) fn rows(names: [&'static str; 6], tell: tales::Tell) -> Result<Vec<Row>, String> {
-    let mut totals = [Totals::default(), Totals::default()];
+/// The rows of one tale by the names that `tales` gives them: of the ladder, then of the product alone,
+/// as it comes and where it may move features.
+pub(super) fn rows(names: [&'static str; 9], tell: tales::Tell) -> Result<Vec<Row>, String> {
+    let mut totals: [Totals; WAYS.len()] = std::array::from_fn(|_| Totals::default());
     for seed in SEEDS {
         run_tale(names[0], &tell(seed)?, &mut totals)?;
     }
@@ -226,10 +233,10 @@ pub(super) fn rows(names: [&'static str; 6], tell: tales::Tell) -> Result<Vec<Ro
 }
 
 /// One fleet goes through the tale for each of [`WAYS`].
-fn run_tale(name: &str, tale: &Tale, totals: &mut [Totals; 2]) -> Result<(), String> {
+fn run_tale(name: &str, tale: &Tale, totals: &mut [Totals; WAYS.len()]) -> Result<(), String> {
     let (model, _) = sets::trained(&tale.spec, &tale.classes, &tale.factory)?;
     let untouched = State::new(model, &tale.factory[0], tale.calm.len());
-    let mut states = [untouched.clone(), untouched.clone()];
+    let mut states: [State; WAYS.len()] = std::array::from_fn(|_| untouched.clone());
     let mut calm: &[Windows] = &tale.calm;
     let mut moved: Vec<Windows> = vec![tale.factory[0].clone()];
     for drift in &tale.drifts {
@@ -280,6 +287,8 @@ impl Totals {
                     drift,
                     state,
                     advice,
+                    fired: &alarmed.fired,
+                    server: &alarmed.server,
                     before,
                     seen,
                     report_bytes,
@@ -350,69 +359,118 @@ fn central(tale: &Tale, moved: &[Windows]) -> Result<Model, String> {
     Ok(sets::trained(&tale.spec, &tale.classes, &all)?.0)
 }
 
-/// Reports until the fleet's server knows of the drift.
-fn watch(state: &State, calm: &[Windows], drifted: &[Windows]) -> Result<Alarmed, String> {
-    let policy = DriftPolicy::default();
-    let baseline = &state.model.baseline;
-    let see = |windows: &[Windows]| -> Result<Vec<Seen>, String> {
-        let each = windows.iter().enumerate();
-        each.map(|(device, windows)| state.see(device, windows))
-            .collect()
-    };
-    let worlds = [see(calm)?, see(drifted)?];
-    let devices = drifted.len();
-    let mut memories = vec![Memory::new(); devices];
-    let mut pool: Option<Pool> = None;
-    let mut chance = Chance(0x5eed);
-    let mut alarmed = Alarmed {
-        false_alarms: 0,
-        reports: None,
-        advice: None,
-        report_bytes: 0,
-    };
-    for report in 0..CALM_REPORTS + REPORTS_MAX {
-        let is_drifted = report >= CALM_REPORTS;
-        let mut fired: Vec<Signal> = Vec::new();
-        let mut cohort: Option<Judgement> = None;
-        let mut alone = 0;
-        for (device, memory) in memories.iter_mut().enumerate() {
-            let seen = &worlds[usize::from(is_drifted)][device];
+/// The fleet's server, as far as it judges reports.
+#[derive(Clone)]
+pub(super) struct Server {
+    pub(super) memories: Vec<Memory>,
+    pub(super) pool: Option<Pool>,
+    /// Devices whose alarm stands, as the server keeps it.
+    pub(super) alarmed: Vec<bool>,
+    chance: Chance,
+    report: u32,
+}
+
+/// What the server makes of one report of every device.
+#[derive(Default)]
+pub(super) struct Heard {
+    /// Devices that alarm by themselves.
+    alone: usize,
+    /// The cohort's window that closed, of the reports before, where it alarms.
+    pub(super) cohort: Option<Judgement>,
+    /// Signals that fired, of devices and of the cohort.
+    fired: Vec<Signal>,
+    /// Bytes of one report.
+    bytes: usize,
+}
+
+impl Server {
+    fn new(devices: usize) -> Server {
+        Server {
+            memories: vec![Memory::new(); devices],
+            pool: None,
+            alarmed: vec![false; devices],
+            chance: Chance(0x5eed),
+            report: 0,
+        }
+    }
+
+    /// Takes one report of every device, of windows drawn from what it has seen.
+    pub(super) fn hear(&mut self, state: &State, seen: &[Seen]) -> Result<Heard, String> {
+        let policy = DriftPolicy::default();
+        let baseline = &state.model.baseline;
+        let mut heard = Heard::default();
+        for (device, memory) in self.memories.iter_mut().enumerate() {
+            let seen = &seen[device];
             let mut sketch = Sketch::new();
             for _ in 0..WINDOWS_A_REPORT {
-                let index = chance.below(seen.classes.len());
+                let index = self.chance.below(seen.classes.len());
                 let observation = Observation::of(baseline, seen.features.row(0, index))
                     .with_output(baseline, seen.confidences[index]);
                 sketch.push(baseline, &observation, Some(seen.classes[index] as u8));
             }
             let summary = Summary::of(&sketch, baseline);
-            let (received, bytes) = sent(&summary, &state.model, device, report)?;
-            alarmed.report_bytes = bytes + ENVELOPE;
-            let point = Point::of(&received);
-            let pool = pool.get_or_insert_with(|| Pool::new(Layout::of(&received)));
+            let (received, bytes) = sent(&summary, &state.model, device, self.report)?;
+            heard.bytes = bytes + ENVELOPE;
+            let point = Point::of(&received).restandardized(state.is_moved(device));
+            let pool = self
+                .pool
+                .get_or_insert_with(|| Pool::new(Layout::of(&received)));
             // The cohort's window closes when a device comes a second time: it is of the reports before.
-            cohort = pool.close_before(device as u64, &policy).or(cohort);
+            heard.cohort = pool.close_before(device as u64, &policy).or(heard.cohort);
             let judgement = memory.push(device as u64, &point, pool, &policy);
+            let is_answer = |signal| is_answer(signal, baseline);
+            let since_moved = memory.since_moved(pool, &policy, is_answer);
+            if let Some(found) = judgement.as_ref().or(since_moved.as_ref()) {
+                let was = self.alarmed[device];
+                self.alarmed[device] =
+                    found.score >= 1.0 || was && found.score >= policy.calm_score;
+            }
             if let Some(judgement) = judgement.filter(|judgement| judgement.score >= 1.0) {
-                alone += 1;
-                fired.extend(judgement.fired());
+                heard.alone += 1;
+                heard.fired.extend(judgement.fired());
             }
         }
-        let cohort = cohort.filter(|judgement| judgement.score >= 1.0);
+        self.report += 1;
+        heard.cohort = heard.cohort.filter(|judgement| judgement.score >= 1.0);
+        heard
+            .fired
+            .extend(heard.cohort.iter().flat_map(Judgement::fired));
+        Ok(heard)
+    }
+}
+
+/// Reports until the fleet's server knows of the drift.
+fn watch(state: &State, calm: &[Windows], drifted: &[Windows]) -> Result<Alarmed, String> {
+    let worlds = [state.see_all(calm)?, state.see_all(drifted)?];
+    let devices = drifted.len();
+    let mut server = Server::new(devices);
+    let mut false_alarms = 0;
+    for report in 0..CALM_REPORTS + REPORTS_MAX {
+        let is_drifted = report >= CALM_REPORTS;
+        let heard = server.hear(state, &worlds[usize::from(is_drifted)])?;
+        let (cohort, alone) = (heard.cohort.is_some(), heard.alone);
+        let is_seen = is_drifted && (cohort || alone as f64 >= ALARMED_SHARE_MIN * devices as f64);
         if !is_drifted {
-            alarmed.false_alarms += alone + usize::from(cohort.is_some());
-        } else if cohort.is_some() || alone as f64 >= ALARMED_SHARE_MIN * devices as f64 {
-            fired.extend(cohort.iter().flat_map(Judgement::fired));
+            false_alarms += alone + usize::from(cohort);
+        }
+        if is_seen || report + 1 == CALM_REPORTS + REPORTS_MAX {
+            let pool = server.pool.as_ref();
             let symptoms = Symptoms {
-                ln_sds: pool.as_ref().map(Pool::last_ln_sds).unwrap_or_default(),
-                fired,
+                ln_sds: pool.map(Pool::last_ln_sds).unwrap_or_default(),
+                fired: heard.fired,
                 ..Symptoms::default()
             };
-            alarmed.reports = Some(report - CALM_REPORTS + 1);
-            alarmed.advice = Some(diagnose(&symptoms, baseline));
-            break;
+            return Ok(Alarmed {
+                false_alarms,
+                reports: is_seen.then_some(report - CALM_REPORTS + 1),
+                advice: is_seen.then(|| diagnose(&symptoms, &state.model.baseline)),
+                report_bytes: heard.bytes,
+                fired: symptoms.fired,
+                server,
+            });
         }
     }
-    Ok(alarmed)
+    Err("no report was heard".to_owned())
 }
 
 /// A summary through its frame and back.

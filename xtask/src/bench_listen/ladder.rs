@@ -120,9 +120,16 @@ impl State {
         Ok(right as f64 / f64::from(all.max(1) as u32))
     }
 
-    /// Whether features are moved.
-    pub(super) fn is_standardised(&self) -> bool {
-        self.adapted.iter().any(|adapted| adapted.moments.is_some())
+    /// What every device makes of its windows.
+    pub(super) fn see_all(&self, windows: &[Windows]) -> Result<Vec<Seen>, String> {
+        let each = windows.iter().enumerate();
+        each.map(|(device, windows)| self.see(device, windows))
+            .collect()
+    }
+
+    /// Whether a device moves its features.
+    pub(super) fn is_moved(&self, device: usize) -> bool {
+        self.adapted[device].moments.is_some()
     }
 
     /// What the capsule brings of the factory's windows.
@@ -133,8 +140,18 @@ impl State {
 
     /// Level 0: every device moves its features half of the way back to training, by windows without labels.
     pub(super) fn standardised(&self, windows: &[Windows]) -> Result<State, String> {
+        self.standardised_where(windows, |_| true)
+    }
+
+    /// As [`State::standardised`], of some devices.
+    pub(super) fn standardised_where(
+        &self,
+        windows: &[Windows],
+        is_meant: impl Fn(usize) -> bool,
+    ) -> Result<State, String> {
         let mut state = self.clone();
-        for (adapted, windows) in state.adapted.iter_mut().zip(windows) {
+        let each = state.adapted.iter_mut().zip(windows).enumerate();
+        for (_, (adapted, windows)) in each.filter(|(device, _)| is_meant(*device)) {
             let features = sets::features(&self.model, windows)?;
             let mut memory = vec![0.0; memory_len(self.model.scaler.mean.len())];
             let mut moments = Moments::default();

@@ -34,6 +34,9 @@ const MEASUREMENTS: &[Measurement] = &[
             "har-phone-watch, the product alone",
             "har-phone-watch, the product's bytes up",
             "har-phone-watch, the product's reports",
+            "har-phone-watch, the product, features moved",
+            "har-phone-watch, features moved, bytes up",
+            "har-phone-watch, features moved, reports",
         ];
         episodes::rows(names, tales::phone_to_watch)
     }),
@@ -45,6 +48,9 @@ const MEASUREMENTS: &[Measurement] = &[
             "fsdd, the product alone",
             "fsdd, the product's bytes up",
             "fsdd, the product's reports",
+            "fsdd, the product, features moved",
+            "fsdd, features moved, bytes up",
+            "fsdd, features moved, reports",
         ];
         episodes::rows(names, tales::new_speakers)
     }),
@@ -56,6 +62,9 @@ const MEASUREMENTS: &[Measurement] = &[
             "fan-esp32, the product alone",
             "fan-esp32, the product's bytes up",
             "fan-esp32, the product's reports",
+            "fan-esp32, the product, features moved",
+            "fan-esp32, features moved, bytes up",
+            "fan-esp32, features moved, reports",
         ];
         episodes::rows(names, tales::weighted_fan)
     }),
@@ -67,6 +76,9 @@ const MEASUREMENTS: &[Measurement] = &[
             "drift-gas-sensor, the product alone",
             "drift-gas-sensor, the product's bytes up",
             "drift-gas-sensor, the product's reports",
+            "drift-gas-sensor, the product, features moved",
+            "drift-gas-sensor, features moved, bytes up",
+            "drift-gas-sensor, features moved, reports",
         ];
         episodes::rows(names, tales::ageing_sensors)
     }),

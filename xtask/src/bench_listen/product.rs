@@ -1,22 +1,35 @@
-//! What the product does about a drift without anybody's help: features moved back where the alert advises it, one round
-//! of sums as `RoundPolicy` makes it, and the gates of the pipeline.
+//! What the product does about a drift without anybody's help: features moved back where inputs moved in place or
+//! spread, then one round of sums as `RoundPolicy` makes it if the drift stands, and the gates of the pipeline.
 //!
-//! Moving features is off in a policy until somebody asks for it; here half of the way is asked for. No label is held
-//! back for a verdict: the gates decide. That a model is watched once it is out, and taken back, is not played here.
+//! Moving features is off in a policy until somebody asks for it; it is played with and without. No label is held
+//! back for a verdict: the gates decide. That a model is watched once it is out, and taken back, and that labels tell of
+//! errors that remain, is not played here.
 
-use tinyops_fleet::diagnosis::Advice;
+use tinyops_fleet::detector::Signal;
+use tinyops_fleet::diagnosis::{Advice, is_answer};
+use tinyops_fleet::restandardize::{Moving, Outcome, outcome_of_cohort};
 use tinyops_fleet::round::RoundPolicy;
 use tinyops_fleet::sums::Sums;
 use tinyops_train::head::{self, Fleet, Solver};
 
 use super::episodes::{Case, Repaired};
-use super::ladder::round_bytes;
+use super::ladder::{State, round_bytes};
 use super::rounds::bucketed;
 use super::sets;
 
 const DAY_MS: i64 = 24 * 3_600_000;
 
-pub(super) fn repair(case: &Case<'_>) -> Result<Option<Repaired>, String> {
+/// Nobody has asked for features to be moved.
+pub(super) fn as_it_comes(case: &Case<'_>) -> Result<Option<Repaired>, String> {
+    repair(case, false)
+}
+
+/// The project asks for it: `restandardize = 0.5` under `[repair]`.
+pub(super) fn moving(case: &Case<'_>) -> Result<Option<Repaired>, String> {
+    repair(case, true)
+}
+
+fn repair(case: &Case<'_>, may_move: bool) -> Result<Option<Repaired>, String> {
     let policy = RoundPolicy::default();
     if !case.advice.calls_for_statistics() {
         return Ok(None);
@@ -24,13 +37,29 @@ pub(super) fn repair(case: &Case<'_>) -> Result<Option<Repaired>, String> {
     let learn = &case.drift.learn;
     let mut state = case.state.clone();
     let mut how = Vec::new();
-    // A device that is asked again goes on as it was.
-    if case.advice == Advice::ReStandardise && !state.is_standardised() {
-        state = state.standardised(learn)?;
+    let mut waited = 0;
+    if may_move && can_help(case) {
+        let (moved, outcome) = moved(case, &policy)?;
+        waited += 1 + policy.restandardize_reports;
+        state = moved;
         how.push("level 0".to_owned());
+        eprintln!(
+            "{}, {}: features moved, {outcome:?}: {:.3} on test",
+            case.name,
+            case.drift.name,
+            state.accuracy(&case.drift.test)?
+        );
+        if outcome == Outcome::Fell {
+            return Ok(Some(Repaired {
+                state,
+                bytes: 0,
+                reports: waited,
+                how: how.join(" + "),
+            }));
+        }
     }
     // Labels are awaited, and then asked for at the next report.
-    let reports = (policy.gather_ms / DAY_MS) as u32 + 1;
+    let reports = waited + (policy.gather_ms / DAY_MS) as u32 + 1;
     let windows = |sums: &Sums| sums.values[..sums.class_count].iter().sum::<i64>();
     let mut sums = state.sums(learn)?;
     let bytes = round_bytes(&sums)?;
@@ -74,4 +103,48 @@ pub(super) fn repair(case: &Case<'_>) -> Result<Option<Repaired>, String> {
         reports,
         how,
     }))
+}
+
+/// Whether the server would ask for features to be moved, and that would be anything new.
+fn can_help(case: &Case<'_>) -> bool {
+    let baseline = &case.state.model.baseline;
+    // A device that is asked again goes on as it was.
+    let is_new = (0..case.drift.learn.len()).any(|device| !case.state.is_moved(device));
+    let is_moved = |signal: &Signal| {
+        matches!(signal, Signal::Mean(_) | Signal::Spread(_)) && !is_answer(*signal, baseline)
+    };
+    matches!(case.advice, Advice::ReStandardise | Advice::HeadUpdate)
+        && is_new
+        && case.fired.iter().any(is_moved)
+}
+
+/// Devices learn, which takes the windows of one report, and move their features; what the server makes of the reports
+/// that follow.
+fn moved(case: &Case<'_>, policy: &RoundPolicy) -> Result<(State, Outcome), String> {
+    let learn = &case.drift.learn;
+    let mut server = case.server.clone();
+    // With that report the cohort's window of the one before closes: all devices are meant if it alarms.
+    let heard = server.hear(case.state, &case.state.see_all(learn)?)?;
+    let meant: Vec<bool> = match heard.cohort {
+        Some(_) => vec![true; learn.len()],
+        None => server.alarmed.clone(),
+    };
+    let state = case
+        .state
+        .standardised_where(learn, |device| meant[device])?;
+    let seen = state.see_all(learn)?;
+    for _ in 0..policy.restandardize_reports {
+        server.hear(&state, &seen)?;
+    }
+    let outcomes = (0..learn.len()).map(|device| match meant[device] {
+        true => Moving {
+            is_able: true,
+            moved_count: server.memories[device].moved_count(),
+            is_alarmed: server.alarmed[device],
+        }
+        .outcome(false, policy),
+        // Nothing was the matter with it.
+        false => Outcome::Fell,
+    });
+    Ok((state, outcome_of_cohort(outcomes, policy)))
 }
