@@ -7,13 +7,14 @@ use tinyops_wire::downlink::{Command, Downlink, Label, StatisticsRequest};
 use tinyops_wire::envelope::{Direction, Sealed};
 use tinyops_wire::frame::{Alarm, Flags, Keys, Reason, Update, UpdateState};
 use tinyops_wire::mask::Task;
+use tinyops_wire::masked::WINDOWS_MIN;
 use tinyops_wire::{Digest, ModelId};
 
 use crate::adapt::Adapting;
 use crate::flash::Flash;
 use crate::install::Transfer;
 use crate::journal::Place;
-use crate::labels::{Judged, Ring, WINDOWS_MIN, forget_sums};
+use crate::labels::{Judged, Ring, forget_sums};
 use crate::masked::Telling;
 use crate::memory::{Lent, Memory};
 use crate::model::{Answer, Prediction, Refusal, Workspace};

@@ -8,9 +8,6 @@ use crate::agent::{Agent, Pending};
 use crate::flash::Flash;
 use crate::memory::Memory;
 
-/// Fewer labelled windows than this are not told: they could be turned back into one.
-pub(crate) const WINDOWS_MIN: i64 = 8;
-
 /// Shape of what is kept for a model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Shape {

@@ -5,12 +5,12 @@ use tinyops_wire::envelope::{BODY_OFFSET, OVERHEAD};
 use tinyops_wire::frame::{Alarm, Flags, Frame, FrameError};
 use tinyops_wire::mask::{Purpose, Task};
 use tinyops_wire::masked::{
-    self, MaskedPart, MaskedReport, PartHead, part_len, report_bytes, report_len, update_value,
+    self, MaskedPart, MaskedReport, PartHead, WINDOWS_MIN, part_len, report_bytes, report_len,
+    update_value,
 };
 
 use crate::agent::Agent;
 use crate::flash::Flash;
-use crate::labels::WINDOWS_MIN;
 use crate::memory::{Lent, Memory};
 use crate::settings::{Masked, Privacy};
 

@@ -4,12 +4,12 @@ use tinyops_wire::ModelId;
 use tinyops_wire::downlink::StatisticsRequest;
 use tinyops_wire::envelope::{BODY_OFFSET, Direction, Envelope, OVERHEAD};
 use tinyops_wire::frame::{Alarm, Features, Flags, Frame, FrameError, Hello, Outcome, Trust};
+use tinyops_wire::masked::WINDOWS_MIN;
 use tinyops_wire::statistics::{self, Cut};
 use tinyops_wire::summary::{Header, SummaryFrame};
 
 use crate::agent::{Action, Agent, Fetch};
 use crate::flash::Flash;
-use crate::labels::WINDOWS_MIN;
 use crate::memory::{Lent, Memory};
 use crate::settings::{BlockSource, Privacy};
 use crate::shadow::Shadow;

@@ -42,7 +42,7 @@ pub fn epsilon_of_micro(micro_rho: i64) -> f64 {
 /// What a device says is left of its budget, in words: the class of a report's flags.
 pub fn class_word(class: u32) -> &'static str {
     match class {
-        0 => "no budget is kept",
+        0 => "not said",
         1 => "nothing",
         2 => "less than half",
         _ => "half or more",

@@ -205,7 +205,7 @@ impl Fleet {
         events.extend(self.judge_errors(&tx, &batch.observations, now).await?);
         self.gather(&tx, &batch.observations, now).await?;
         self.follow_updates(&tx, &batch.observations, now).await?;
-        self.collect(&tx, &batch.observations).await?;
+        self.collect(&tx, &batch.observations, now).await?;
         self.answer_requests(&tx, &batch, &mut verdicts).await?;
         let shadows = batch
             .shadows
@@ -571,7 +571,8 @@ impl<'a> Batch<'a> {
                 at: now,
             });
         }
-        if fresh {
+        // Parts under masks name their update themselves, so that they may overtake each other.
+        if fresh || matches!(frame, Frame::MaskedPart(_)) {
             self.observations.push(Observation {
                 device: envelope.device,
                 cohort: stream.cohort.clone(),

@@ -32,6 +32,7 @@ pub mod outcome;
 pub mod budget;
 pub mod helper;
 pub mod masked;
+mod masked_sums;
 mod noise;
 pub mod sum_watch;
 
@@ -51,6 +52,7 @@ pub mod webhook;
 pub mod engine;
 pub mod episode;
 pub mod evidence;
+mod masked_round;
 pub mod plan;
 pub mod restandardize;
 pub mod rollout;

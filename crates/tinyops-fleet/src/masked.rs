@@ -37,7 +37,10 @@ pub struct PrivacyPolicy {
     pub device_count_min: u32,
     /// Euclidean length that a report's weighted deviations are cut down to: about that of the median report.
     pub clip: f32,
-    /// Standard deviation of the helper's noise, in units of the longest report; 0 for none.
+    /// Euclidean length that a device's labelled statistics are cut down to in a round: about that of the median
+    /// device, of which each labelled window makes up 2 to 16, by the size of the embeddings.
+    pub update_clip: f32,
+    /// Standard deviation of the helper's noise, in units of the longest report or update; 0 for none.
     pub noise: f64,
     /// How long after its first report a sum is closed, unless a device comes a second time before.
     pub window_ms: i64,
@@ -56,6 +59,7 @@ impl Default for PrivacyPolicy {
             masked_only: false,
             device_count_min: DEVICES_MIN as u32,
             clip: 0.58,
+            update_clip: 32.0,
             noise: 20.0,
             window_ms: DAY_MS,
             wait_ms: 7 * DAY_MS,
@@ -126,12 +130,12 @@ pub(crate) struct CountedTask {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Silence {
     attempts: u32,
-    until: Timestamp,
+    pub(crate) until: Timestamp,
 }
 
 impl Silence {
     /// Notes one more attempt in vain.
-    fn goes_on(silence: &mut Option<Silence>, now: Timestamp) {
+    pub(crate) fn goes_on(silence: &mut Option<Silence>, now: Timestamp) {
         let attempts = silence.map_or(0, |silence| silence.attempts) + 1;
         let until = now.plus_ms(retry_ms(attempts));
         *silence = Some(Silence { attempts, until });
@@ -161,13 +165,17 @@ impl PrivacyPolicy {
     }
 
     /// Fewest devices of a sum: what the helper has as its floor is never gone below.
-    fn least(&self) -> u32 {
+    pub(crate) fn least(&self) -> u32 {
         self.device_count_min.max(DEVICES_MIN as u32)
+    }
+
+    /// The helper's noise as a task tells it.
+    pub(crate) fn noise_tenths(&self) -> u16 {
+        (self.noise * 10.0).round().clamp(0.0, f64::from(u16::MAX)) as u16
     }
 
     /// How devices of a model report when so many of them may be in one sum.
     fn task(&self, model: ModelId, device_count: u32) -> Option<Task> {
-        let noise_tenths = (self.noise * 10.0).round().clamp(0.0, f64::from(u16::MAX)) as u16;
         let task = (RING_BITS_MIN..=*tinyops_wire::mask::RING_BITS.end())
             .filter_map(|ring_bits| {
                 Task {
@@ -177,7 +185,7 @@ impl PrivacyPolicy {
                     ring_bits,
                     norm_max: 1,
                     clip: self.clip,
-                    noise_tenths,
+                    noise_tenths: self.noise_tenths(),
                 }
                 .with_finest_norm(device_count)
             })
@@ -201,7 +209,8 @@ impl PrivacyPolicy {
     }
 }
 
-fn sizes() -> impl Iterator<Item = u32> {
+/// Numbers of devices that rings are made for.
+pub(crate) fn sizes() -> impl Iterator<Item = u32> {
     (0..14).map(|power| SUM_DEVICES << power)
 }
 
@@ -263,7 +272,7 @@ impl Fleet {
     }
 
     /// Adds to what devices have paid for a purpose.
-    async fn mirror(
+    pub(crate) async fn mirror(
         &self,
         tx: &Tx,
         spending: &BTreeMap<DeviceId, (u32, u8)>,
@@ -470,12 +479,8 @@ impl Fleet {
                 .map(|report| (report.device, report.seq))
                 .collect(),
         };
-        let masks = match helper.sum(&request).await {
-            Ok(masks) if masks.len() == value_count => masks,
-            Ok(masks) => {
-                let why = format!("it gave {} numbers for {value_count}", masks.len());
-                return Ok(Asked::Silent(NoSum::Down(why).to_string()));
-            }
+        let masks = match self.ask_for_masks(helper, &request).await {
+            Ok(masks) => masks,
             Err(NoSum::Denied(why)) => {
                 self.drop_sum(sum, &why, now).await?;
                 return Ok(Asked::Told(Vec::new()));

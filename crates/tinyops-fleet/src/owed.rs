@@ -19,17 +19,19 @@ use tinyops_store::{
 };
 use tinyops_wire::block::BlockRequest;
 use tinyops_wire::downlink::{
-    Block, Command, KeySetPart, Label as WindowsLabel, Offer, Restandardize, StatisticsRequest,
-    What, When,
+    Block, Command, KeySetPart, Label as WindowsLabel, MaskedRequest, Offer, Restandardize,
+    StatisticsRequest, What, When,
 };
 use tinyops_wire::envelope::{Direction, OVERHEAD};
 use tinyops_wire::frame::Features;
 use tinyops_wire::mask::{TASK_BYTES, Task};
+use tinyops_wire::masked::Content;
 use tinyops_wire::statement::STATEMENT_BYTES_MAX;
 use tinyops_wire::{Downlink, Envelope, Statement};
 
 use crate::fleet::{CACHED_MAX, lock};
 use crate::masked::mark_told;
+use crate::masked_round::task_of;
 use crate::plan::Plan;
 use crate::round::{mark_cleared, wire_round};
 use crate::{Fleet, FleetError, Verdict};
@@ -94,6 +96,11 @@ enum Debt {
     Restandardize(u8, u16),
     Statistics {
         round: RoundId,
+        frame_bytes: u16,
+    },
+    /// The same under masks, by a task.
+    MaskedStatistics {
+        task: [u8; TASK_BYTES],
         frame_bytes: u16,
     },
     /// How reports under masks are made.
@@ -216,14 +223,25 @@ impl Fleet {
             }
         }
         for round in round::open(&self.db).await? {
+            if round.state == RoundState::Opening {
+                continue;
+            }
+            let frame_bytes = self.policy.round.frame_bytes;
+            let asked = match task_of(&round) {
+                Some(task) => Debt::MaskedStatistics {
+                    task: task.encode(),
+                    frame_bytes,
+                },
+                None => Debt::Statistics {
+                    round: round.id,
+                    frame_bytes,
+                },
+            };
             for device in self.unanswered(&round, of).await? {
                 if wanted.contains(&device) {
                     let debt = match round.state {
                         RoundState::Clearing => Debt::Forget(round.id),
-                        _ => Debt::Statistics {
-                            round: round.id,
-                            frame_bytes: self.policy.round.frame_bytes,
-                        },
+                        _ => asked,
                     };
                     debts.entry(device).or_default().push(debt);
                 }
@@ -431,6 +449,15 @@ impl Fleet {
                 class,
                 windows_back: windows,
             }),
+            Debt::MaskedStatistics { task, frame_bytes } => match Task::decode(&task) {
+                Some(task) => Downlink::MaskedRequest(MaskedRequest {
+                    task,
+                    content: Content::Gram,
+                    frame_bytes,
+                    forget: false,
+                }),
+                None => return Ok(Vec::new()),
+            },
             Debt::Statistics { round, frame_bytes } => {
                 Downlink::StatisticsRequest(StatisticsRequest {
                     round: wire_round(round),

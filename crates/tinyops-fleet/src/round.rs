@@ -2,7 +2,7 @@
 //!
 //! A device sums its labelled embeddings from the day that its model was installed, so at an alert its sums are
 //! almost all of the world before the drift. A round therefore first clears the devices, lets labels come, and
-//! then gathers.
+//! then gathers. Where devices tell under masks alone, `masked_round.rs` says how the sum is made and opened.
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -13,10 +13,13 @@ use tinyops_store::round::{Contribution, NewRound, Round, RoundId, RoundState};
 use tinyops_store::trigger::{NewTrigger, Trigger};
 use tinyops_store::{DeviceId, ModelId, Timestamp, Tx, alert, capsule, presence, round, trigger};
 use tinyops_wire::Frame;
+use tinyops_wire::mask::Purpose;
 use tinyops_wire::statistics::StatisticsPart;
 
 use crate::diagnosis::Advice;
 use crate::enrol::note;
+use crate::masked_round::{forget, task_of};
+use crate::masked_sums::MaskedGathering;
 use crate::sums::{ClippedSum, Gathering, Sums, clipped_sum};
 use crate::watch::{Observation, cohort_of};
 use crate::{Event, Fleet, FleetError};
@@ -96,6 +99,31 @@ impl RoundPolicy {
     }
 }
 
+/// What a round comes to.
+pub(crate) struct Sum {
+    /// Of all devices.
+    pub(crate) sum: Sums,
+    /// The same by disjoint sets of devices.
+    pub(crate) buckets: Vec<Sums>,
+    pub(crate) device_count: u32,
+    /// How many were scaled down; not known of devices that did it themselves, under masks.
+    pub(crate) clipped_count: Option<usize>,
+    /// The norm that they were scaled down to; infinite for none.
+    pub(crate) norm_max: f64,
+}
+
+impl Sum {
+    fn of(clipped: ClippedSum, device_count: u32) -> Sum {
+        Sum {
+            sum: clipped.sum,
+            buckets: clipped.buckets,
+            device_count,
+            clipped_count: Some(clipped.clipped_count),
+            norm_max: clipped.norm_max,
+        }
+    }
+}
+
 /// The number that devices know a round by.
 pub(crate) fn wire_round(id: RoundId) -> u16 {
     id.0 as u16
@@ -119,7 +147,7 @@ impl Fleet {
         let new = NewRound {
             model,
             cohort: cohort.map(str::to_owned),
-            device_count_min: policy.device_count_min,
+            device_count_min: self.round_devices_min(),
             gather_at,
             deadline: gather_at.plus_ms(policy.within_ms.max(0)),
             detail: json!({ "why": why }),
@@ -130,7 +158,7 @@ impl Fleet {
         }
         let mut round = round::add(&tx, &new, now).await?;
         if policy.gather_ms <= 0 {
-            round.state = RoundState::Gathering;
+            self.begin_gathering(&tx, &mut round).await?;
             round::put(&tx, &mut round).await?;
         }
         note(
@@ -146,33 +174,58 @@ impl Fleet {
         Ok(round)
     }
 
+    /// From now on devices are asked for their sums; under masks, where they tell them no other way.
+    async fn begin_gathering(&self, tx: &Tx, round: &mut Round) -> Result<(), FleetError> {
+        round.state = RoundState::Gathering;
+        if self.policy.privacy.masked_only {
+            self.put_under_masks(tx, round).await?;
+        }
+        Ok(())
+    }
+
     /// Puts the statistics of a batch where they belong.
     pub(crate) async fn collect(
         &self,
         tx: &Tx,
         observations: &[Observation<'_>],
+        now: Timestamp,
     ) -> Result<(), FleetError> {
         let mut open: Option<Vec<Round>> = None;
+        let mut spending = BTreeMap::new();
         for observation in observations {
-            let Frame::Statistics(part) = observation.frame else {
+            if !matches!(
+                observation.frame,
+                Frame::Statistics(_) | Frame::MaskedPart(_)
+            ) {
                 continue;
-            };
+            }
             if open.is_none() {
                 open = Some(round::open(tx).await?);
             }
-            let rounds = open.iter_mut().flatten();
+            let rounds = open.iter().flatten();
             for round in rounds.filter(|round| round.model == observation.model) {
-                take_part(tx, round, observation, &part).await?;
+                match observation.frame {
+                    Frame::Statistics(part) => take_part(tx, round, observation, &part).await?,
+                    Frame::MaskedPart(part) => {
+                        self.take_masked_part(tx, round, observation, &part, &mut spending)
+                            .await?;
+                    }
+                    _ => {}
+                }
             }
         }
-        Ok(())
+        self.mirror(tx, &spending, Purpose::Update, now).await
     }
 
     pub(crate) async fn turn_rounds(&self, now: Timestamp) -> Result<Vec<Event>, FleetError> {
         let mut events = Vec::new();
         let open = round::open(&self.db).await?;
         for round in &open {
-            match self.turn_round(round.id, now).await {
+            let turned = match round.state {
+                RoundState::Opening => self.open_masked_round(round, now).await,
+                _ => self.turn_round(round.id, now).await,
+            };
+            match turned {
                 Ok(more) => events.extend(more),
                 Err(FleetError::Store(error)) if error.is_conflict() => {}
                 Err(error) => return Err(error),
@@ -218,6 +271,7 @@ impl Fleet {
             let share = devices as f64 / running.len() as f64;
             let enough =
                 of_cohort.is_some() || devices > 0 && share >= self.policy.round.alarmed_share_min;
+            let enough = enough && self.may_open_masked(model, running.len()).await?;
             if enough && !self.had_round_lately(model, now).await? {
                 let why = match of_cohort {
                     Some(cohort) => format!("cohort {cohort} has drifted"),
@@ -302,23 +356,35 @@ impl Fleet {
                 )
                 .await?;
             }
-            round.state = RoundState::Gathering;
+            self.begin_gathering(&tx, &mut round).await?;
+            if round.state == RoundState::Abandoned {
+                forget(&tx, id).await?;
+                let event = self.abandon(&tx, round, now).await?;
+                tx.commit().await?;
+                return Ok(vec![event]);
+            }
             round::put(&tx, &mut round).await?;
             tx.commit().await?;
             return Ok(Vec::new());
         }
         let parts = round::contributions(&tx, id).await?;
         let policy = &self.policy.round;
-        let whole = parts
+        let is_masked = task_of(&round).is_some();
+        let usable: Vec<Sums> = parts
             .iter()
-            .filter(|part| part.whole)
-            .filter_map(|part| Sums::decode(&part.bytes));
-        let usable: Vec<Sums> = whole
+            .filter(|part| part.whole && !is_masked)
+            .filter_map(|part| Sums::decode(&part.bytes))
             .filter(|sums| sums.window_count() >= i64::from(policy.window_count_min))
             .collect();
         let windows: i64 = usable.iter().map(Sums::window_count).sum();
-        let enough = usable.len() >= round.device_count_min as usize
-            && windows >= policy.total_window_count_min;
+        let (usable_count, enough) = match is_masked {
+            true => self.count_masked(&tx, &round).await?,
+            false => (
+                usable.len() as u32,
+                usable.len() >= round.device_count_min as usize
+                    && windows >= policy.total_window_count_min,
+            ),
+        };
         let answered: HashSet<DeviceId> = parts
             .iter()
             .filter(|part| part.whole)
@@ -336,24 +402,50 @@ impl Fleet {
             }
             return Ok(Vec::new());
         }
-        round.device_count = usable.len() as u32;
+        round.device_count = usable_count;
         let bytes: i64 = parts
             .iter()
-            .map(|part| Gathering::received_bytes(&part.bytes))
+            .map(|part| match is_masked {
+                true => MaskedGathering::decode(&part.bytes).received,
+                false => Gathering::received_bytes(&part.bytes),
+            })
             .sum();
         round.detail["bytes"] = json!(bytes);
-        round.detail["windows"] = json!(windows);
-        round::forget_contributions(&tx, id).await?;
-        let events = if enough {
-            self.close(&tx, &mut round, &usable, bytes, now).await?
-        } else {
-            round.state = RoundState::Abandoned;
+        if is_masked && enough {
+            // From here on the sum is of exactly these: the helper is asked for no other set.
+            round::forget_partial(&tx, id).await?;
+            round.state = RoundState::Opening;
             round::put(&tx, &mut round).await?;
-            note(&tx, now, "fleet", "round.abandon", id, &round.detail).await?;
-            vec![Event::RoundAbandoned(round)]
+            tx.commit().await?;
+            return self.open_masked_round(&round, now).await;
+        }
+        if !is_masked {
+            round.detail["windows"] = json!(windows);
+        }
+        forget(&tx, id).await?;
+        let buckets = policy.bucket_count(usable.len());
+        let events = match clipped_sum(&usable, policy.clip, buckets) {
+            Some(clipped) if enough => {
+                let sum = Sum::of(clipped, usable_count);
+                self.close(&tx, &mut round, sum, bytes, now).await?
+            }
+            _ => vec![self.abandon(&tx, round, now).await?],
         };
         tx.commit().await?;
         Ok(events)
+    }
+
+    /// Ends a round without a sum.
+    pub(crate) async fn abandon(
+        &self,
+        tx: &Tx,
+        mut round: Round,
+        now: Timestamp,
+    ) -> Result<Event, FleetError> {
+        round.state = RoundState::Abandoned;
+        round::put(tx, &mut round).await?;
+        note(tx, now, "fleet", "round.abandon", round.id, &round.detail).await?;
+        Ok(Event::RoundAbandoned(round))
     }
 
     /// Devices whose answer a round still counts on.
@@ -374,26 +466,22 @@ impl Fleet {
             .collect())
     }
 
-    /// Sums up, keeps the sum as an artifact, and asks the pipeline for a new head.
-    async fn close(
+    /// Keeps the sum as an artifact, and asks the pipeline for a new head.
+    pub(crate) async fn close(
         &self,
         tx: &Tx,
         round: &mut Round,
-        usable: &[Sums],
+        sum: Sum,
         bytes: i64,
         now: Timestamp,
     ) -> Result<Vec<Event>, FleetError> {
-        let policy = &self.policy.round;
-        let buckets = policy.bucket_count(usable.len());
-        let Some(clipped) = clipped_sum(usable, policy.clip, buckets) else {
-            return Ok(Vec::new());
-        };
-        let ClippedSum {
+        let Sum {
             sum,
             buckets,
+            device_count,
             clipped_count,
             norm_max,
-        } = clipped;
+        } = sum;
         let capsule = capsule::get(tx, round.model).await?;
         let (model, version) = capsule.map_or((String::new(), 0), |capsule| {
             (capsule.model, capsule.version)
@@ -401,7 +489,7 @@ impl Fleet {
         let mut artifact = json!({
             "format": "tinyops-statistics", "version": 1, "model": model, "model_version": version,
             "model_id": round.model.to_string(), "class_count": sum.class_count, "width": sum.width,
-            "devices": usable.len(), "clipped": clipped_count, "windows": sum.window_count(), "values": sum.values,
+            "devices": device_count, "clipped": clipped_count, "windows": sum.window_count(), "values": sum.values,
         });
         if buckets.len() > 1 {
             artifact["version"] = json!(2);
@@ -412,14 +500,16 @@ impl Fleet {
         let digest = self.artifacts.put(artifact.to_string().as_bytes()).await?;
         round.state = RoundState::Closed;
         round.statistics = Some(digest);
-        round.detail["clipped"] = json!(clipped_count);
+        if let Some(count) = clipped_count {
+            round.detail["clipped"] = json!(count);
+        }
         for (class, count) in sum.values.iter().take(sum.class_count).enumerate() {
             round.detail[format!("windows of class {class}")] = json!(count);
         }
         round::put(tx, round).await?;
         let detail = json!({
             "why": round.detail["why"], "round": round.id.0, "model_id": round.model.to_string(), "version": version,
-            "devices": usable.len(), "labels": sum.window_count(), "device_count": usable.len(),
+            "devices": device_count, "labels": sum.window_count(), "device_count": device_count,
             "window_count": sum.window_count(), "class_count": sum.class_count, "width": sum.width,
         });
         let new = NewTrigger {
@@ -446,7 +536,8 @@ async fn take_part(
     observation: &Observation<'_>,
     part: &StatisticsPart<'_>,
 ) -> Result<(), FleetError> {
-    if round.state != RoundState::Gathering || part.shape.round != wire_round(round.id) {
+    let is_asked = part.shape.round == wire_round(round.id) && task_of(round).is_none();
+    if round.state != RoundState::Gathering || !is_asked {
         return Ok(());
     }
     let found = round::contribution(tx, round.id, observation.device).await?;

@@ -42,6 +42,7 @@ pub mod enrolment;
 pub mod error_stream;
 pub mod hello;
 pub mod intake_log;
+pub mod masked_update;
 pub mod outcome;
 pub mod presence;
 pub mod privacy;

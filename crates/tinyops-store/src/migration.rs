@@ -27,6 +27,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0011_nothing.sql"),
     include_str!("migrations/0012_report_spans.sql"),
     include_str!("migrations/0013_labels.sql"),
+    include_str!("migrations/0014_masked_updates.sql"),
 ];
 
 /// Applies what is missing.

@@ -16,6 +16,8 @@ words! {
         Clearing = "clearing",
         /// Devices are asked for their sums and answer.
         Gathering = "gathering",
+        /// Masked sums are complete, and wait for the helper to tell their masks.
+        Opening = "opening",
         /// The sum is made.
         Closed = "closed",
         /// Too few answered by the deadline.
@@ -100,16 +102,20 @@ pub async fn add(tx: &Tx, new: &NewRound, now: Timestamp) -> Result<Round, Store
     row.map(read).transpose()?.ok_or(StoreError::Closed)
 }
 
-/// Changes everything of a round but its model, its minimum and its deadline.
+/// Changes everything of a round but its model, its cohort and its times.
 ///
 /// # Errors
 /// [`StoreError::Conflict`] if another writer changed it since `round` was read.
 pub async fn put(tx: &Tx, round: &mut Round) -> Result<(), StoreError> {
     let count = tx
         .execute(
-            "UPDATE rounds SET state = $1, device_count = $2, statistics = $3, detail = $4, revision = revision + 1
-             WHERE id = $5 AND revision = $6",
-            values![round.state, round.device_count, round.statistics, round.detail, round.id, round.revision],
+            "UPDATE rounds SET state = $1, device_count = $2, statistics = $3, detail = $4, device_count_min = $5,
+                    revision = revision + 1
+             WHERE id = $6 AND revision = $7",
+            values![
+                round.state, round.device_count, round.statistics, round.detail, round.device_count_min, round.id,
+                round.revision
+            ],
         )
         .await?;
     touched(count, "round", round.id)?;
@@ -127,7 +133,7 @@ pub async fn get(on: &impl Read, id: RoundId) -> Result<Option<Round>, StoreErro
 /// Rounds that are not over, oldest first.
 pub async fn open(on: &impl Read) -> Result<Vec<Round>, StoreError> {
     let sql = "SELECT id, model_id, cohort, state, device_count_min, device_count, gather_at, deadline, statistics, detail,
-                      created_at, revision FROM rounds WHERE state IN ('clearing', 'gathering') ORDER BY id";
+                      created_at, revision FROM rounds WHERE state IN ('clearing', 'gathering', 'opening') ORDER BY id";
     on.query(sql, vec![]).await?.into_iter().map(read).collect()
 }
 
@@ -190,6 +196,16 @@ pub async fn contributors(
         .into_iter()
         .map(|mut row| Ok((row.take()?, row.take()?)))
         .collect()
+}
+
+/// Forgets the contributions to a round that are not whole.
+pub async fn forget_partial(tx: &Tx, round: RoundId) -> Result<(), StoreError> {
+    tx.execute(
+        "DELETE FROM contributions WHERE round_id = $1 AND whole = $2",
+        values![round, false],
+    )
+    .await?;
+    Ok(())
 }
 
 /// Forgets the contributions to a round, as is due when it is closed.

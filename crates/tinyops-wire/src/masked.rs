@@ -185,19 +185,26 @@ impl Content {
     }
 }
 
+/// Fewest labelled windows of an update, and windows of a report: fewer could be turned back into one.
+pub const WINDOWS_MIN: i64 = 8;
+
 /// Embeddings are int8: this many of their steps are one unit of an update's clip.
 pub const EMBEDDING_UNIT: f64 = 128.0;
 
 /// A cell of a device's sums as a real number: counts as they are, embeddings in units of [`EMBEDDING_UNIT`].
 pub fn update_value(index: usize, cell: i64, class_count: usize, width: usize) -> f64 {
-    let unit = if index < class_count {
+    cell as f64 / update_unit(index, class_count, width)
+}
+
+/// What a cell of a device's sums is divided by before it is clipped: so that all have about one size.
+pub fn update_unit(index: usize, class_count: usize, width: usize) -> f64 {
+    if index < class_count {
         1.0
     } else if index < class_count + class_count * width {
         EMBEDDING_UNIT
     } else {
         EMBEDDING_UNIT * EMBEDDING_UNIT
-    };
-    cell as f64 / unit
+    }
 }
 
 /// Some consecutive numbers of an update under masks.
@@ -285,7 +292,7 @@ impl<'a> MaskedPart<'a> {
     }
 
     /// Numbers in it: as many as there is room for, and the update has left.
-    fn count(&self) -> usize {
+    pub fn count(&self) -> usize {
         let fits = self.bits.len() * 8 / usize::from(self.head.ring_bits.max(1));
         fits.min(self.head.len().saturating_sub(self.first as usize))
     }

@@ -296,7 +296,7 @@ fn clusters() -> Vec<u8> {
     bytes
 }
 
-fn baseline(is_classifier: bool) -> Vec<u8> {
+pub(crate) fn baseline(is_classifier: bool) -> Vec<u8> {
     let sources = [Source::Feature(0), Source::Feature(1), Source::Output];
     let mut memory = vec![0.0; memory_len(64, sources.len())];
     let classes = if is_classifier { CLASSES } else { 0 };

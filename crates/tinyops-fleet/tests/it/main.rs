@@ -15,6 +15,7 @@ mod keys;
 mod label;
 mod links;
 mod masked;
+mod masked_round;
 mod restandardize;
 mod rollout;
 mod round;

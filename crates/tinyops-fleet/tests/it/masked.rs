@@ -19,10 +19,21 @@ use crate::world::{DAY, HOUR, Shift, World};
 
 /// A helper that can be away.
 #[derive(Debug)]
-struct Away {
-    helper: Helper,
-    is_away: AtomicBool,
-    asked_count: AtomicUsize,
+pub(crate) struct Away {
+    pub(crate) helper: Helper,
+    pub(crate) is_away: AtomicBool,
+    pub(crate) asked_count: AtomicUsize,
+}
+
+impl Away {
+    /// One that is there, over a folder of its own.
+    pub(crate) fn new(folder: &std::path::Path) -> Arc<Away> {
+        Arc::new(Away {
+            helper: Helper::open(folder, &[5; 32], 0).unwrap(),
+            is_away: AtomicBool::new(false),
+            asked_count: AtomicUsize::new(0),
+        })
+    }
 }
 
 impl SumHelper for Away {
@@ -53,11 +64,7 @@ impl Hall {
         };
         let mut world = World::new(device_count, policy).await;
         let folder = tempfile::tempdir().unwrap();
-        let helper = Arc::new(Away {
-            helper: Helper::open(folder.path(), &[5; 32], 0).unwrap(),
-            is_away: AtomicBool::new(false),
-            asked_count: AtomicUsize::new(0),
-        });
+        let helper = Away::new(folder.path());
         world.fleet = world.fleet.clone().with_helper(Some(helper.clone()));
         let capsule = world.release().await;
         let mut hellos = Vec::new();
@@ -130,7 +137,7 @@ impl Hall {
     }
 }
 
-fn hello() -> Vec<u8> {
+pub(crate) fn hello() -> Vec<u8> {
     let hello = Hello {
         boot_count: 1,
         sequence: 1,

@@ -435,7 +435,7 @@ pub struct RoundView {
     pub model: Text<ModelId>,
     /// Null: every cohort.
     pub cohort: Option<String>,
-    /// `clearing`, `gathering`, `closed` or `abandoned`.
+    /// `clearing`, `gathering`, `opening`, `closed` or `abandoned`.
     pub state: &'static str,
     /// How many devices are in the sum.
     pub device_count: u32,

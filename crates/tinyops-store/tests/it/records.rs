@@ -6,6 +6,7 @@ use tinyops_store::capsule::{self, Capsule};
 use tinyops_store::device::{self, Device, DevicePage, DeviceState};
 use tinyops_store::drift::{self, DriftPoint, DriftState, Scope};
 use tinyops_store::lineage::{self, Edge};
+use tinyops_store::masked_update::{self, MaskedUpdate};
 use tinyops_store::model::{self, NewModel, Stage};
 use tinyops_store::outcome::{self, Outcome};
 use tinyops_store::presence::{self, Presence};
@@ -676,6 +677,45 @@ fn rollouts_and_rounds() {
             }]
         );
         let tx = db.begin("test").await.unwrap();
+        let partial = Contribution {
+            round: gathering.id,
+            device: DeviceId(2),
+            bytes: vec![2],
+            whole: false,
+        };
+        round::put_contribution(&tx, &partial).await.unwrap();
+        round::forget_partial(&tx, gathering.id).await.unwrap();
+        assert_eq!(
+            round::contributors(&tx, gathering.id).await.unwrap(),
+            [(DeviceId(1), true)]
+        );
+        let mut sum = MaskedUpdate {
+            round: gathering.id,
+            width: 4,
+            device_count: 1,
+            numbers: vec![1, 0, 0, 0],
+        };
+        masked_update::put(&tx, &sum).await.unwrap();
+        sum.device_count = 2;
+        sum.numbers = vec![3, 0, 0, 0];
+        masked_update::put(&tx, &sum).await.unwrap();
+        let other = MaskedUpdate {
+            width: 3,
+            ..sum.clone()
+        };
+        masked_update::put(&tx, &other).await.unwrap();
+        assert_eq!(
+            masked_update::of_round(&tx, gathering.id).await.unwrap(),
+            [other, sum]
+        );
+        masked_update::forget(&tx, gathering.id).await.unwrap();
+        assert_eq!(
+            masked_update::of_round(&tx, gathering.id).await.unwrap(),
+            []
+        );
+        gathering.state = RoundState::Opening;
+        round::put(&tx, &mut gathering).await.unwrap();
+        assert_eq!(round::open(&tx).await.unwrap(), [gathering.clone()]);
         round::forget_contributions(&tx, gathering.id)
             .await
             .unwrap();

@@ -1,0 +1,375 @@
+//! Rounds of a fleet whose devices tell their statistics under masks.
+//!
+//! Devices are asked under a task that is the round's own. Once enough have told all parts, the round takes no more,
+//! and the helper is asked for the sum of the masks of exactly those that are in it; until it answers the round waits.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use serde_json::json;
+use tinyops_store::masked_update::MaskedUpdate;
+use tinyops_store::round::{Contribution, Round, RoundId, RoundState};
+use tinyops_store::{DeviceId, ModelId, Timestamp, Tx, masked_update, presence, round};
+use tinyops_wire::mask::{Purpose, RING_BITS, Task};
+use tinyops_wire::masked::MaskedPart;
+
+use crate::enrol::{hex, unhex};
+use crate::fleet::lock;
+use crate::helper::SumRequest;
+use crate::masked::{NoSum, PrivacyPolicy, Silence, SumHelper, sizes};
+use crate::masked_sums::{
+    Asked, MaskedGathering, Taken, add, from_bytes, least_windows, opened, to_bytes, unmasked,
+};
+use crate::round::{Sum, wire_round};
+use crate::watch::Observation;
+use crate::{Event, Fleet, FleetError};
+
+/// The ring that an update is told in at least.
+const RING_BITS_MIN: u8 = 18;
+
+/// Least length of an update in steps: a Gram matrix of coarser ones solves to a worse head.
+const NORM_MIN: u16 = 1024;
+
+/// Widths that a round keeps sums of: the model has one, and a device that claims another must not shut the rest out.
+const WIDTHS_MAX: usize = 4;
+
+impl PrivacyPolicy {
+    /// How devices of a model tell their statistics to a round when so many of them may be in the sum.
+    fn update_task(&self, model: ModelId, round: RoundId, running: u32) -> Option<Task> {
+        let device_count = sizes().find(|size| *size >= running)?;
+        (RING_BITS_MIN..=*RING_BITS.end())
+            .filter_map(|ring_bits| {
+                Task {
+                    purpose: Purpose::Update,
+                    number: wire_round(round),
+                    model,
+                    ring_bits,
+                    norm_max: 1,
+                    clip: self.update_clip,
+                    noise_tenths: self.noise_tenths(),
+                }
+                .with_finest_norm(device_count)
+            })
+            .find(|task| task.norm_max >= NORM_MIN)
+    }
+}
+
+/// The task of a round under masks; `None` of one in the clear.
+pub(crate) fn task_of(round: &Round) -> Option<Task> {
+    let bytes = unhex(round.detail["task"].as_str()?);
+    Task::decode(bytes.as_slice().try_into().ok()?)
+}
+
+impl Fleet {
+    /// Whether a round of so many devices could end in a sum: nobody is to pay for one that could not.
+    pub(crate) async fn may_open_masked(
+        &self,
+        model: ModelId,
+        running: usize,
+    ) -> Result<bool, FleetError> {
+        if !self.policy.privacy.masked_only {
+            return Ok(true);
+        }
+        let enough = running >= self.round_devices_min() as usize;
+        Ok(enough && self.helper.is_some() && self.class_count(&self.db, model).await? > 0)
+    }
+
+    /// Fewest devices in the sum of a round.
+    pub(crate) fn round_devices_min(&self) -> u32 {
+        let (round, privacy) = (&self.policy.round, &self.policy.privacy);
+        match privacy.masked_only {
+            true => round.device_count_min.max(privacy.least()),
+            false => round.device_count_min,
+        }
+    }
+
+    /// Classes that devices of a model count; 0 for a model that is not ours, or has none.
+    async fn class_count(
+        &self,
+        on: &impl tinyops_store::Read,
+        model: ModelId,
+    ) -> Result<usize, FleetError> {
+        let baseline = self.baseline(on, model).await?;
+        Ok(baseline.map_or(0, |baseline| baseline.class_prior().len()))
+    }
+
+    /// Gives a round that begins to gather its task; one whose devices could tell nothing is abandoned, and says why.
+    pub(crate) async fn put_under_masks(
+        &self,
+        tx: &Tx,
+        round: &mut Round,
+    ) -> Result<(), FleetError> {
+        let model = round.model;
+        let running = presence::running(tx, model).await?;
+        let asked = running
+            .iter()
+            .filter(|(_, cohort)| round.cohort.as_ref().is_none_or(|name| name == cohort));
+        let privacy = &self.policy.privacy;
+        let task = privacy.update_task(model, round.id, asked.count() as u32);
+        let why = match task {
+            _ if self.class_count(tx, model).await? == 0 => "the model has no classes",
+            None => "no ring holds the sum of so many devices with this noise",
+            Some(task) => {
+                // Whoever opened it may have known no better.
+                round.device_count_min = round.device_count_min.max(self.round_devices_min());
+                round.detail["task"] = json!(hex(&task.encode()));
+                round.detail["noise"] = json!(task.noise_multiplier());
+                return Ok(());
+            }
+        };
+        round.state = RoundState::Abandoned;
+        round.detail["abandoned"] = json!(why);
+        Ok(())
+    }
+
+    /// Adds one part of an answer to what its device has told, and the whole of it to the sum of all.
+    ///
+    /// Notes in `spending` what the device has paid for it.
+    pub(crate) async fn take_masked_part(
+        &self,
+        tx: &Tx,
+        round: &Round,
+        observation: &Observation<'_>,
+        part: &MaskedPart<'_>,
+        spending: &mut BTreeMap<DeviceId, (u32, u8)>,
+    ) -> Result<(), FleetError> {
+        let Some(task) = task_of(round) else {
+            return Ok(());
+        };
+        if round.state != RoundState::Gathering || part.head.task != task.number {
+            return Ok(());
+        }
+        let device = observation.device;
+        let found = round::contribution(tx, round.id, device).await?;
+        if found.as_ref().is_some_and(|found| found.whole) {
+            return Ok(());
+        }
+        let asked = Asked {
+            task,
+            class_count: self.class_count(tx, round.model).await?,
+            frame_bytes: self.policy.round.frame_bytes,
+        };
+        let mut gathering =
+            MaskedGathering::decode(&found.map(|found| found.bytes).unwrap_or_default());
+        let is_first = gathering.begins_with(part);
+        let taken = match gathering.take(&asked, part) {
+            Ok(taken) => taken,
+            Err(problem) => {
+                tracing::warn!(%device, round = %round.id, problem, "masked statistics dropped");
+                return Ok(());
+            }
+        };
+        gathering.received += observation.byte_count as i64;
+        if is_first {
+            spending.entry(device).or_default().0 += task.cost();
+        }
+        let whole = matches!(taken, Taken::Whole(_));
+        if let Taken::Whole(numbers) = taken
+            && !add_device(tx, round.id, &task, gathering.width, &numbers).await?
+        {
+            tracing::warn!(%device, round = %round.id, "the round's sum takes no more devices");
+            gathering = MaskedGathering::default();
+        }
+        let contribution = Contribution {
+            round: round.id,
+            device,
+            whole,
+            bytes: gathering.encode(),
+        };
+        Ok(round::put_contribution(tx, &contribution).await?)
+    }
+
+    /// How many devices are in the sum of a round, and whether that is enough to ask the helper for their masks.
+    pub(crate) async fn count_masked(
+        &self,
+        tx: &Tx,
+        round: &Round,
+    ) -> Result<(u32, bool), FleetError> {
+        let sum = fullest(masked_update::of_round(tx, round.id).await?);
+        let count = sum.map_or(0, |sum| sum.device_count);
+        let least = round.device_count_min.max(self.policy.privacy.least());
+        let windows = least_windows(count);
+        Ok((
+            count,
+            count >= least && windows >= self.policy.round.total_window_count_min,
+        ))
+    }
+
+    /// Asks the helper for the masks of a round whose sum is complete, and closes it with what that opens.
+    pub(crate) async fn open_masked_round(
+        &self,
+        round: &Round,
+        now: Timestamp,
+    ) -> Result<Vec<Event>, FleetError> {
+        let Some(helper) = self.helper.as_deref() else {
+            self.note_round_waits(round, "no helper is configured")
+                .await?;
+            return Ok(Vec::new());
+        };
+        if lock(&self.helper_silence).is_some_and(|silence| now < silence.until) {
+            return Ok(Vec::new());
+        }
+        let sum = fullest(masked_update::of_round(&self.db, round.id).await?);
+        let class_count = self.class_count(&self.db, round.model).await?;
+        let (Some(task), Some(sum)) = (task_of(round), sum) else {
+            return self
+                .abandon_masked(round, "its task or its sum is not known", now)
+                .await;
+        };
+        let numbers = from_bytes(&sum.numbers);
+        let width = sum.width as usize;
+        let parts = round::contributions(&self.db, round.id).await?;
+        let request = SumRequest {
+            task,
+            value_count: numbers.len(),
+            reports: in_sum(&parts, width).collect(),
+        };
+        let masks = match self.ask_for_masks(helper, &request).await {
+            Ok(masks) => masks,
+            Err(NoSum::Denied(why)) => return self.abandon_masked(round, &why, now).await,
+            Err(down) => {
+                Silence::goes_on(&mut lock(&self.helper_silence), now);
+                self.note_round_waits(round, &down.to_string()).await?;
+                return Ok(Vec::new());
+            }
+        };
+        *lock(&self.helper_silence) = None;
+        let told = unmasked(&task, &numbers, &masks);
+        let sums = match opened(&task, (class_count, width), sum.device_count, &told) {
+            Ok(sums) => sums,
+            Err(why) => return self.abandon_masked(round, why, now).await,
+        };
+        let tx = self.db.begin_audited("open a masked round").await?;
+        let Some(mut round) = still_opening(&tx, round).await? else {
+            return Ok(Vec::new());
+        };
+        if let Some(detail) = round.detail.as_object_mut() {
+            detail.remove("waits");
+        }
+        let bytes = round.detail["bytes"].as_i64().unwrap_or(0);
+        forget(&tx, round.id).await?;
+        let sum = Sum {
+            buckets: vec![sums.clone()],
+            sum: sums,
+            device_count: round.device_count,
+            clipped_count: None,
+            norm_max: f64::INFINITY,
+        };
+        let events = self.close(&tx, &mut round, sum, bytes, now).await?;
+        tx.commit().await?;
+        Ok(events)
+    }
+
+    /// The sum of the masks of reports, as many as asked for.
+    pub(crate) async fn ask_for_masks(
+        &self,
+        helper: &dyn SumHelper,
+        request: &SumRequest,
+    ) -> Result<Vec<u32>, NoSum> {
+        let masks = helper.sum(request).await?;
+        if masks.len() == request.value_count {
+            return Ok(masks);
+        }
+        Err(NoSum::Down(format!(
+            "it gave {} numbers for {}",
+            masks.len(),
+            request.value_count
+        )))
+    }
+
+    async fn abandon_masked(
+        &self,
+        round: &Round,
+        why: &str,
+        now: Timestamp,
+    ) -> Result<Vec<Event>, FleetError> {
+        let tx = self.db.begin_audited("abandon a masked round").await?;
+        let Some(mut round) = still_opening(&tx, round).await? else {
+            return Ok(Vec::new());
+        };
+        tracing::warn!(round = %round.id, why, "a masked round is abandoned");
+        if let Some(detail) = round.detail.as_object_mut() {
+            detail.remove("waits");
+        }
+        round.detail["abandoned"] = json!(why);
+        forget(&tx, round.id).await?;
+        let event = self.abandon(&tx, round, now).await?;
+        tx.commit().await?;
+        Ok(vec![event])
+    }
+
+    /// Notes why a round has no sum yet, where that is not known of it.
+    async fn note_round_waits(&self, round: &Round, problem: &str) -> Result<(), FleetError> {
+        if round.detail["waits"] == problem {
+            return Ok(());
+        }
+        tracing::warn!(round = %round.id, %problem, "a masked round waits");
+        let tx = self.db.begin("note why a round waits").await?;
+        if let Some(mut round) = still_opening(&tx, round).await? {
+            round.detail["waits"] = json!(problem);
+            round::put(&tx, &mut round).await?;
+            tx.commit().await?;
+        }
+        Ok(())
+    }
+}
+
+/// The round as it is now, unless another process has closed it.
+async fn still_opening(tx: &Tx, seen: &Round) -> Result<Option<Round>, FleetError> {
+    let round = round::get(tx, seen.id).await?;
+    Ok(round.filter(|round| round.state == RoundState::Opening))
+}
+
+/// Forgets who was in a round that is over, and its sums under masks.
+pub(crate) async fn forget(tx: &Tx, id: RoundId) -> Result<(), FleetError> {
+    round::forget_contributions(tx, id).await?;
+    Ok(masked_update::forget(tx, id).await?)
+}
+
+/// The sum that most devices are in: the others are of devices that claim another width than the model's.
+fn fullest(sums: Vec<MaskedUpdate>) -> Option<MaskedUpdate> {
+    sums.into_iter()
+        .max_by_key(|sum| (sum.device_count, Reverse(sum.width)))
+}
+
+/// Who is in the sum of a width, and the number of the envelope of each.
+fn in_sum(parts: &[Contribution], width: usize) -> impl Iterator<Item = (DeviceId, u32)> {
+    let whole = parts.iter().filter(|part| part.whole);
+    whole.filter_map(move |part| {
+        let told = MaskedGathering::decode(&part.bytes);
+        (told.is_whole() && told.width == width).then_some((part.device, told.sequence))
+    })
+}
+
+/// Adds a device's masked numbers to the sum of a round; whether that had room for it.
+async fn add_device(
+    tx: &Tx,
+    round: RoundId,
+    task: &Task,
+    width: usize,
+    numbers: &[u32],
+) -> Result<bool, FleetError> {
+    let sums = masked_update::of_round(tx, round).await?;
+    let has_room = sums.len() < WIDTHS_MAX;
+    let found = sums.into_iter().find(|sum| sum.width as usize == width);
+    if found.is_none() && !has_room {
+        return Ok(false);
+    }
+    let device_count = found.as_ref().map_or(0, |found| found.device_count) + 1;
+    if !task.holds(device_count) {
+        return Ok(false);
+    }
+    let mut sum = found.map_or_else(
+        || vec![0; numbers.len()],
+        |found| from_bytes(&found.numbers),
+    );
+    add(&mut sum, numbers, task);
+    let update = MaskedUpdate {
+        round,
+        width: width as u32,
+        device_count,
+        numbers: to_bytes(&sum),
+    };
+    masked_update::put(tx, &update).await?;
+    Ok(true)
+}
