@@ -14,8 +14,9 @@ use tinyops_wire::Digest;
 use tinyops_wire::delta::{HEADER_BYTES, Header, Mode, Span};
 use writer::Writer;
 
-/// Bytes that are the same in both images are worth a span of their own from so many on.
-const SAME_LEAST: usize = 10;
+/// From how many on bytes that are the same in both images get a span of their own: what is worth
+/// it depends on what lies about them.
+const SAME_LEAST: [usize; 4] = [3, 5, 10, 20];
 
 /// Most bytes by which a delta may exceed the image that it makes.
 pub const DELTA_EXCESS_MAX: usize = 64;
@@ -195,7 +196,10 @@ impl Images<'_> {
                 numbers(1, None, 0);
                 numbers(4, None, 0);
                 if let Some(old) = old {
-                    ways.push(self.edited(range, old.range.clone()));
+                    let edited = SAME_LEAST.map(|same_least| {
+                        self.edited(range.clone(), old.range.clone(), same_least)
+                    });
+                    ways.extend(edited);
                 }
             }
         }
@@ -203,7 +207,7 @@ impl Images<'_> {
     }
 
     /// Bytes as stretches that are the same in the old image, and what lies between.
-    fn edited(&self, new: Range<usize>, old: Range<usize>) -> Spans {
+    fn edited(&self, new: Range<usize>, old: Range<usize>, same_least: usize) -> Spans {
         let mut spans = Vec::new();
         let common =
             |a: &mut dyn Iterator<Item = (&u8, &u8)>| a.take_while(|(a, b)| a == b).count();
@@ -223,13 +227,13 @@ impl Images<'_> {
             let pairs = &mut new_bytes[at..body].iter().zip(&old_bytes[at..body]);
             let same = common(pairs);
             let is_end = at + same == body;
-            if same >= SAME_LEAST || is_end && same > 0 {
+            if same >= same_least || is_end && same > 0 {
                 let range = new.start + at..new.start + at + same;
                 spans.push((span_of(Mode::Skip, range.clone(), old.start + at), range));
                 at += same;
                 continue;
             }
-            let differs = self.differing(&new_bytes[at..body], &old_bytes[at..body]);
+            let differs = differing(&new_bytes[at..body], &old_bytes[at..body], same_least);
             let range = new.start + at..new.start + at + differs;
             spans.push(self.literal(range, Some(old.start + at)));
             at += differs;
@@ -243,18 +247,6 @@ impl Images<'_> {
             spans.push((span_of(Mode::Skip, range.clone(), old.end - tail), range));
         }
         spans
-    }
-
-    /// How many bytes there are before the next stretch that is worth a span of its own.
-    fn differing(&self, new: &[u8], old: &[u8]) -> usize {
-        let mut same = 0;
-        for (index, (new, old)) in new.iter().zip(old).enumerate() {
-            same = if new == old { same + 1 } else { 0 };
-            if same == SAME_LEAST {
-                return index + 1 - SAME_LEAST;
-            }
-        }
-        new.len() - if same < new.len() { same } else { 0 }
     }
 
     /// A stretch of bytes that differ, written alone in the shortest way.
@@ -293,6 +285,18 @@ impl Images<'_> {
         }
         merged
     }
+}
+
+/// How many bytes there are before the next stretch that gets a span of its own.
+fn differing(new: &[u8], old: &[u8], same_least: usize) -> usize {
+    let mut same = 0;
+    for (index, (new, old)) in new.iter().zip(old).enumerate() {
+        same = if new == old { same + 1 } else { 0 };
+        if same == same_least {
+            return index + 1 - same_least;
+        }
+    }
+    new.len() - if same < new.len() { same } else { 0 }
 }
 
 /// A span of bytes.

@@ -1,9 +1,12 @@
 //! Writes spans as a delta's coder reads them: the mirror of `tinyops_wire::delta::Decoder`.
 
 use tinyops_wire::delta::{
-    CHANNELS, EVEN_BITS, LENGTHS, Magnitude, Mode, Model, Probability, QUIET, QUOTIENT_MAX,
+    CHANNELS, EVEN_BITS, LENGTHS, Layout, Magnitude, Mode, Model, Probability, QUIET, QUOTIENT_MAX,
     QUOTIENTS, RANGE_LEAST, RUN_LENGTHS, Span,
 };
+
+/// Residuals of a byte by which the scale that a span begins with is chosen.
+const SCALED: usize = 64;
 
 /// The state after some spans, and the bytes that they gave since it was last emptied of them.
 #[derive(Clone)]
@@ -101,16 +104,21 @@ impl Writer {
         let form = (u32::from(span.width) - 1) << 1 | u32::from(has_more);
         if span.width == 1 {
             let old = old.iter().copied().chain(std::iter::repeat(0));
-            let residuals = new.iter().zip(old);
-            let residuals: Vec<i8> = residuals.map(|(n, o)| n.wrapping_sub(o) as i8).collect();
-            self.even_bits(form << 5 | scale_of(&residuals), 8);
+            let residuals = new.iter().zip(old).map(|(&new, old)| match span.layout {
+                // What is summed up is by how much the weight moved, which a byte may not hold.
+                Some(_) => i16::from(new as i8) - i16::from(old as i8),
+                None => i16::from(new.wrapping_sub(old) as i8),
+            });
+            let residuals: Vec<i16> = residuals.collect();
+            let scale = self.scale_of(&residuals);
+            self.even_bits(form << 5 | scale, 8);
             if let Some(layout) = span.layout {
                 [layout.inner, layout.channels, layout.times]
                     .iter()
                     .for_each(|count| self.number(count.get() - 1));
                 self.sums = [0; CHANNELS];
             }
-            self.narrow(span, &residuals);
+            self.narrow(span.layout, &residuals, scale);
             return;
         }
         let width = usize::from(span.width);
@@ -141,8 +149,21 @@ impl Writer {
         self.join(least.expect("32 scales"));
     }
 
-    fn narrow(&mut self, span: &Span, residuals: &[i8]) {
-        let mut magnitude = Magnitude::of_scale(scale_of(residuals));
+    /// The scale with which the first residuals take the fewest bits; later ones feel little of it.
+    fn scale_of(&self, residuals: &[i16]) -> u32 {
+        let first = &residuals[..residuals.len().min(SCALED)];
+        let cost = |scale: u32| {
+            let mut fork = self.fork();
+            fork.narrow(None, first, scale);
+            fork.cost()
+        };
+        let scales = (0..=Magnitude::SCALE_MAX).map(|scale| (scale, cost(scale)));
+        let least = scales.min_by(|(_, a), (_, b)| a.total_cmp(b));
+        least.expect("ten scales").0
+    }
+
+    fn narrow(&mut self, layout: Option<Layout>, residuals: &[i16], scale: u32) {
+        let mut magnitude = Magnitude::of_scale(scale);
         let mut known_nonzero_until = 0;
         let mut index = 0;
         while index < residuals.len() {
@@ -180,7 +201,7 @@ impl Writer {
                 self.amount(row, amount);
             }
             magnitude.take(amount);
-            if let Some(layout) = span.layout {
+            if let Some(layout) = layout {
                 let channel = layout.channel(index as u32) as usize % CHANNELS;
                 self.sums[channel] = self.sums[channel].wrapping_add(residual as i16);
             }
@@ -293,15 +314,6 @@ impl Writer {
     }
 }
 
-/// How large the first residuals are on average, as a span says it: in parts of 16, as a power of two.
-fn scale_of(residuals: &[i8]) -> u32 {
-    let first = &residuals[..residuals.len().min(32)];
-    let sum: u32 = first.iter().map(|r| u32::from(r.unsigned_abs())).sum();
-    let mean = 16 * sum / first.len().max(1) as u32;
-    // To the nearest power: from 0.7 of it on.
-    bits(mean * 7 / 10).min(Magnitude::SCALE_MAX)
-}
-
 fn bits(number: u32) -> u32 {
     32 - number.leading_zeros()
 }
@@ -309,4 +321,64 @@ fn bits(number: u32) -> u32 {
 fn little_endian(bytes: &[u8]) -> u32 {
     let bytes = bytes.iter().rev();
     bytes.fold(0, |number, &byte| number << 8 | u32::from(byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use tinyops_wire::Digest;
+    use tinyops_wire::delta::{Header, apply};
+
+    use super::*;
+
+    /// Four channels of eight weights, of which one in four moves by more than a byte tells, and biases that follow
+    /// from them at a zero point of -128.
+    #[test]
+    fn biases_follow_from_weights_that_go_from_end_to_end() {
+        let mut old: Vec<u8> = (0..32).map(|index| [130, 5, 250, 40][index % 4]).collect();
+        let mut new: Vec<u8> = (0..32).map(|index| [120, 9, 248, 41][index % 4]).collect();
+        for channel in 0..4_i32 {
+            let weights = 8 * channel as usize..8 * channel as usize + 8;
+            let sum = |of: &[u8]| -> i32 { of.iter().map(|&byte| i32::from(byte as i8)).sum() };
+            let moved = sum(&new[weights.clone()]) - sum(&old[weights]);
+            old.extend((1000 * channel).to_le_bytes());
+            new.extend((1000 * channel + 128 * moved).to_le_bytes());
+        }
+        let weights = Span {
+            mode: Mode::Delta,
+            bytes: 32,
+            width: 1,
+            layout: Some(Layout {
+                inner: NonZeroU32::new(8).expect("not 0"),
+                channels: NonZeroU32::MIN,
+                times: NonZeroU32::MIN,
+            }),
+            ..Span::NONE
+        };
+        let biases = Span {
+            mode: Mode::Delta,
+            bytes: 16,
+            old: 32,
+            width: 4,
+            zero_point: -128,
+            ..Span::NONE
+        };
+        let mut writer = Writer::new();
+        writer.span(&weights, &new[..32], &old);
+        let before = writer.cost();
+        writer.span(&biases, &new[32..], &old);
+        // Its head and zero point, and four zeros.
+        let bits = writer.cost() - before;
+        assert!(bits < 33.0, "{bits} bits");
+        let header = Header {
+            base: Header::base_of(&old),
+            result: Digest::of(&new).prefix(),
+            bytes: 48,
+        };
+        let delta = [&header.to_bytes()[..], &writer.finish()].concat();
+        let mut out = [0; 48];
+        assert_eq!(apply(&delta, &old, &mut out), Ok(48));
+        assert_eq!(out[..], new);
+    }
 }

@@ -88,7 +88,7 @@ fn random_networks_come_through_whatever_changes() {
             continue;
         };
         let old = payload_of(&old);
-        let most = 1 + random.below(100);
+        let most = 1 + random.below(250);
         for graph in [moved(&graph, random, most), other] {
             if let Ok(new) = task(graph) {
                 assert_makes(&old, &payload_of(&new));
@@ -245,7 +245,7 @@ fn deltas_of_version_2_are_read_for_ever() {
         std::fs::write(&path, golden_deltas()).expect("a file");
     }
     let text = std::fs::read_to_string(&path).expect("the golden file is in the repository");
-    assert_eq!(text.lines().count(), 5);
+    assert_eq!(text.lines().count(), 6);
     for line in text.lines() {
         let words: Vec<&str> = line.split(' ').collect();
         let [name, old, delta, new] = words[..] else {
@@ -267,9 +267,9 @@ fn bytes_of(hex: &str) -> Vec<u8> {
 fn golden_deltas() -> String {
     let graph = classifier();
     let random = &mut Random::new(11);
-    let [small, large] = [1, 90].map(|most| moved(&graph, random, most));
-    let [old, small, large] =
-        [graph, small, large].map(|graph| payload_of(&model(Body::Network(graph), Task::Classify)));
+    let [small, large, far] = [1, 90, 250].map(|most| moved(&graph, random, most));
+    let [old, small, large, far] = [graph, small, large, far]
+        .map(|graph| payload_of(&model(Body::Network(graph), Task::Classify)));
     let mut grown = old.clone();
     grown.splice(300..300, (0..90_u8).map(|index| index.wrapping_mul(7)));
     let cases = [
@@ -278,6 +278,7 @@ fn golden_deltas() -> String {
         ("small", &old, &small),
         ("large", &old, &large),
         ("grown", &old, &grown),
+        ("far", &old, &far),
     ];
     let hex = |bytes: &[u8]| {
         let digits = bytes.iter().map(|byte| format!("{byte:02x}"));

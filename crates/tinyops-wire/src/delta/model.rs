@@ -6,7 +6,7 @@ use super::coder::{Input, Probability};
 pub const CLASSES: usize = 10;
 /// The row of the lowest class, 0: there runs of zeros are counted.
 pub const QUIET: usize = CLASSES - 1;
-/// Lengths of a byte's residual: it is at most 128, which has eight bits.
+/// Lengths of a byte's residual: from one number of eight bits to another it is at most 255.
 pub const LENGTHS: usize = 8;
 /// Lengths of the runs of zeros that adapt on their own.
 pub const RUN_LENGTHS: usize = 8;
