@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Makes the files of this folder: each is wrong in one way, which `refusals.txt` tells as the importer does.
 
+All but `long_axis.tflite`, which a fuzzer made: an axis of more places than memory holds.
+
 `pip install ai-edge-litert numpy flatbuffers`. Usage: make.py FOLDER
 """
 import os, struct, sys

@@ -26,7 +26,9 @@ pub(super) fn read(import: &mut Import<'_>, call: &Call<'_>) -> Answer<Vec<Op>> 
     let facts = import.facts(number)?;
     let dims: Vec<i64> = facts.dims.iter().map(|&dim| i64::from(dim)).collect();
     let values = dims.iter().try_fold(1i64, |all, &dim| all.checked_mul(dim));
-    if values.is_none_or(|values| values > i64::from(i32::MAX)) {
+    // Places along an axis are written down one by one, whatever becomes of them.
+    let is_long = dims.iter().any(|&dim| !(1..=LEN_MAX).contains(&dim));
+    if is_long || values.is_none_or(|values| values > i64::from(i32::MAX)) {
         return Ok(Err(format!("takes shape {dims:?}")));
     }
     let mut input_of = Input::new(dims);
