@@ -28,13 +28,16 @@ fn owned(message: Message<'_>) -> (u8, Vec<u8>) {
     }
 }
 
-fn write(kind: u8, body: &[u8]) -> Vec<u8> {
-    let message = match kind {
+fn message(kind: u8, body: &[u8]) -> Message<'_> {
+    match kind {
         1 => Message::Up(body),
         4 => Message::Enrol(body),
         _ => Message::Down(body),
-    };
-    samples::write(|out| message.encode(out).expect("room"))
+    }
+}
+
+fn write(kind: u8, body: &[u8]) -> Vec<u8> {
+    samples::write(|out| message(kind, body).encode(out).expect("room"))
 }
 
 fn bodies() -> impl Strategy<Value = Vec<(u8, Vec<u8>)>> {
@@ -63,7 +66,7 @@ proptest! {
             prop_assert!(line.len() <= line_bytes_max(body.len()));
             prop_assert_eq!((line[0], line[line.len() - 1]), (0, 0));
             prop_assert!(line[1..line.len() - 1].iter().all(|&byte| byte != 0));
-            let message = if kind == 1 { Message::Up(&body) } else { Message::Down(&body) };
+            let message = message(kind, &body);
             let mut exact = vec![0; line.len()];
             prop_assert_eq!(message.encode(&mut exact), Ok(line.len()));
             for room in [0, 1, 2, line.len() - 1] {
