@@ -1,6 +1,7 @@
 //! Rules that no compiler holds: file length, room names, nothing left open, device crates without `std`.
 
 use crate::steps::{Answer, root};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -22,6 +23,7 @@ const DEVICE_CRATES: [&str; 5] = [
 /// Fails with every breach of a house rule.
 pub(crate) fn check() -> Answer {
     let mut faults = Vec::new();
+    let mut sources = BTreeMap::new();
     for path in tracked()? {
         let Ok(text) = std::fs::read_to_string(root().join(&path)) else {
             continue; // Not text, or deleted in the working tree.
@@ -30,7 +32,11 @@ pub(crate) fn check() -> Answer {
             faults.extend(source_faults(&path, &text));
         }
         faults.extend(machine_paths(&path, &text));
+        if path.extension().is_some_and(|end| end == "rs") {
+            sources.insert(path, text);
+        }
     }
+    faults.extend(strays(&sources));
     for name in DEVICE_CRATES {
         faults.extend(device_faults(name));
     }
@@ -93,6 +99,47 @@ fn source_faults(path: &Path, text: &str) -> Vec<String> {
     faults
 }
 
+/// Modules that no file names: nothing compiles them, so nothing else finds them.
+fn strays(sources: &BTreeMap<PathBuf, String>) -> Vec<String> {
+    // A file that is a program, a library or a test of its own.
+    let is_root = |path: &Path| {
+        let folder = path.parent().and_then(Path::file_name);
+        let roots = ["bin", "tests", "examples", "benches", "targets"];
+        let is_named = folder.is_some_and(|name| roots.iter().any(|root| name == *root));
+        let stem = path.file_stem().unwrap_or_default();
+        is_named || ["lib", "main", "build"].iter().any(|root| stem == *root)
+    };
+    let is_declared = |path: &Path| {
+        // `a/b/mod.rs` is the module `b` of the folder `a`.
+        let module = match path.file_stem().is_some_and(|stem| stem == "mod") {
+            true => path.parent().unwrap_or(path).to_owned(),
+            false => path.with_extension(""),
+        };
+        let (Some(folder), Some(name)) = (module.parent(), module.file_name()) else {
+            return false;
+        };
+        let declared = format!("mod {};", name.to_string_lossy());
+        let heads = ["mod.rs", "lib.rs", "main.rs"].map(|head| folder.join(head));
+        let mut heads = heads.into_iter().chain([folder.with_extension("rs")]);
+        let says = |text: &String| text.lines().any(|line| line.ends_with(&declared));
+        let by_path = format!(
+            "{}\"]",
+            path.file_name().unwrap_or_default().to_string_lossy()
+        );
+        heads.any(|head| sources.get(&head).is_some_and(says))
+            || sources.values().any(|text| {
+                let mut lines = text.lines().map(str::trim_start);
+                lines.any(|line| line.starts_with("#[path") && line.ends_with(&by_path))
+            })
+    };
+    let strays = sources
+        .keys()
+        .filter(|path| !is_root(path) && !is_declared(path));
+    strays
+        .map(|path| format!("{}: no file has it as a module", path.display()))
+        .collect()
+}
+
 fn machine_paths(path: &Path, text: &str) -> Vec<String> {
     let starts = [
         concat!("/ho", "me/"),
@@ -141,6 +188,30 @@ fn device_faults(name: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_module_that_nobody_names_is_a_stray() {
+        let sources = [
+            ("a/src/lib.rs", "mod b;\npub(crate) mod c;"),
+            ("a/src/b.rs", "mod inner;"),
+            ("a/src/b/inner.rs", ""),
+            ("a/src/b/lost.rs", ""),
+            ("a/src/c/mod.rs", "#[path = \"../d.rs\"]\nmod other;"),
+            ("a/src/d.rs", ""),
+            ("a/src/bin/tool.rs", ""),
+            ("a/tests/it/main.rs", "mod e;"),
+            ("a/tests/it/e.rs", ""),
+            ("a/tests/it/b.rs", ""),
+        ];
+        let sources = sources.map(|(path, text)| (PathBuf::from(path), text.to_owned()));
+        assert_eq!(
+            strays(&sources.into()),
+            [
+                "a/src/b/lost.rs: no file has it as a module",
+                "a/tests/it/b.rs: no file has it as a module"
+            ]
+        );
+    }
 
     #[test]
     fn a_long_file_is_named() {
