@@ -422,8 +422,8 @@ impl Desk {
         let found = judgement.as_ref().or(since_moved.as_ref());
         let score = found.map_or(record.score, |found| found.score);
         let was = record.settle(score, not_finite, policy.calm_score);
-        if since_moved.is_some() {
-            // The alarm that features were moved for may fall by that; none begins by what the server asked for.
+        if judgement.is_none() {
+            // A score of before, or of features that the server asked to move, may let an alarm fall; none begins by it.
             record.alarmed &= was || not_finite;
         }
         let drifted = judgement.filter(|judgement| judgement.score >= 1.0);
@@ -463,6 +463,7 @@ impl Desk {
             return Vec::new();
         };
         let was = record.settle(record.score, not_finite, fleet.policy.drift.calm_score);
+        record.alarmed &= was || not_finite;
         record.touched |= was != record.alarmed;
         if !not_finite {
             return Vec::new();

@@ -1,11 +1,11 @@
 //! Features moved back before anyone is asked for sums: whether a round follows is what the model then says.
 
-use tinyops_fleet::Event;
 use tinyops_fleet::round::RoundPolicy;
+use tinyops_fleet::{Event, Policy};
 use tinyops_store::alert::{self, Alert, AlertKind, AlertState, NewAlert};
-use tinyops_store::drift::Scope;
+use tinyops_store::drift::{self, Scope};
 use tinyops_store::round;
-use tinyops_wire::frame::Features;
+use tinyops_wire::frame::{Alarm, Features, Flags, Frame};
 
 use crate::round::drifted_world_of;
 use crate::world::{DAY, Shift, World};
@@ -108,6 +108,56 @@ async fn a_drift_that_stood_is_not_forgotten_when_it_has_become_normal() {
     let is_opened = |event: &&Event| matches!(event, Event::RoundOpened(_));
     assert!(events.iter().filter(is_opened).count() >= 2, "{events:?}");
     assert!(!standing(&world).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_drift_that_follows_on_a_new_baseline_is_raised() {
+    for in_an_alarm in [false, true] {
+        let (mut world, _) = drifted_world_of(policy(), Shift::default()).await;
+        let (device, model) = (world.devices[0].row.id, world.devices[0].model);
+        let of_device = |alert: &&Alert| alert.scope == Scope::Device(device);
+        assert_eq!(standing(&world).await.iter().find(of_device), None);
+        // The model answers otherwise from the move on, and that becomes this device's normal.
+        world.devices[0].is_moved = true;
+        let normal = Shift {
+            output: DRIFTED.output,
+            ..Shift::default()
+        };
+        let reports = Policy::default().drift.baseline_reports;
+        for report in 1..=reports {
+            let shift = |index| if index == 0 { normal } else { Shift::default() };
+            assert_eq!(world.report_all(shift).await, []);
+            if in_an_alarm && report + 1 == reports {
+                // One that comes in a report's place: of readings that are numbers.
+                let flags = Flags::default().with_privacy_class(1);
+                let mut out = [0; 8];
+                let frame = Frame::Alarm(Alarm { flags, moved: None });
+                let len = frame.encode(&mut out).unwrap();
+                let sealed = world.devices[0].seal(&out[..len]);
+                assert_eq!(world.send(&[sealed]).await.1, []);
+            }
+        }
+        let tx = world.fleet.db.begin("test").await.unwrap();
+        let states = drift::get_many(&tx, &[(Scope::Device(device), model)]).await;
+        let state = states.unwrap().pop().flatten().unwrap();
+        drop(tx);
+        assert!(state.score >= 1.0 && !state.alarmed, "{state:?}");
+        let drifted = Shift {
+            output: -4.0 * DRIFTED.output,
+            ..Shift::default()
+        };
+        let shift = |index| {
+            if index == 0 {
+                drifted
+            } else {
+                Shift::default()
+            }
+        };
+        let raised = world.report_all(shift).await;
+        let is_its =
+            |event: &Event| matches!(event, Event::AlertRaised(alert) if of_device(&alert));
+        assert!(raised.iter().any(is_its), "{raised:?}");
+    }
 }
 
 #[tokio::test]
