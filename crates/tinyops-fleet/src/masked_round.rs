@@ -30,7 +30,9 @@ const RING_BITS_MIN: u8 = 18;
 /// Least length of an update in steps: a Gram matrix of coarser ones solves to a worse head.
 const NORM_MIN: u16 = 1024;
 
-/// Widths that a round keeps sums of: the model has one, and a device that claims another must not shut the rest out.
+/// Widths that a round keeps sums of: the model has one, and devices that claim others must not shut the rest out.
+///
+/// With no room left the sum of the fewest devices makes place, so that liars are heard only by being more.
 const WIDTHS_MAX: usize = 4;
 
 impl PrivacyPolicy {
@@ -140,6 +142,12 @@ impl Fleet {
             return Ok(());
         }
         let device = observation.device;
+        if part.head.sequence > observation.sequence {
+            // The helper never adds up what is older than a number that it has seen: one made up shuts the device, and
+            // all that are in a sum with it, out of every round to come.
+            tracing::warn!(%device, round = %round.id, "masked statistics of an envelope to come dropped");
+            return Ok(());
+        }
         let found = round::contribution(tx, round.id, device).await?;
         if found.as_ref().is_some_and(|found| found.whole) {
             return Ok(());
@@ -168,7 +176,7 @@ impl Fleet {
             && !add_device(tx, round.id, &task, gathering.width, &numbers).await?
         {
             tracing::warn!(%device, round = %round.id, "the round's sum takes no more devices");
-            gathering = MaskedGathering::default();
+            gathering = gathering.emptied();
         }
         let contribution = Contribution {
             round: round.id,
@@ -328,8 +336,27 @@ pub(crate) async fn forget(tx: &Tx, id: RoundId) -> Result<(), FleetError> {
 
 /// The sum that most devices are in: the others are of devices that claim another width than the model's.
 fn fullest(sums: Vec<MaskedUpdate>) -> Option<MaskedUpdate> {
-    sums.into_iter()
-        .max_by_key(|sum| (sum.device_count, Reverse(sum.width)))
+    sums.into_iter().max_by_key(rank)
+}
+
+/// Which of two sums of a round counts more.
+fn rank(sum: &MaskedUpdate) -> (u32, Reverse<u32>) {
+    (sum.device_count, Reverse(sum.width))
+}
+
+/// Forgets the sum of one width, and that its devices are in it: should others bring that width again, it is the sum of
+/// those alone. They have answered, and are not asked to pay again.
+async fn forget_width(tx: &Tx, id: RoundId, width: u32) -> Result<(), FleetError> {
+    tracing::warn!(round = %id, width, "masked statistics of too many widths: those of the fewest devices dropped");
+    masked_update::forget_width(tx, id, width).await?;
+    for part in round::contributions(tx, id).await? {
+        let told = MaskedGathering::decode(&part.bytes);
+        if part.whole && told.is_whole() && told.width == width as usize {
+            let bytes = told.emptied().encode();
+            round::put_contribution(tx, &Contribution { bytes, ..part }).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Who is in the sum of a width, and the number of the envelope of each.
@@ -349,11 +376,12 @@ async fn add_device(
     width: usize,
     numbers: &[u32],
 ) -> Result<bool, FleetError> {
-    let sums = masked_update::of_round(tx, round).await?;
-    let has_room = sums.len() < WIDTHS_MAX;
-    let found = sums.into_iter().find(|sum| sum.width as usize == width);
-    if found.is_none() && !has_room {
-        return Ok(false);
+    let mut sums = masked_update::of_round(tx, round).await?;
+    let found = sums.iter().position(|sum| sum.width as usize == width);
+    let found = found.map(|index| sums.swap_remove(index));
+    if found.is_none() && sums.len() >= WIDTHS_MAX {
+        let fewest = sums.iter().min_by_key(|sum| rank(sum));
+        forget_width(tx, round, fewest.map_or(0, |sum| sum.width)).await?;
     }
     let device_count = found.as_ref().map_or(0, |found| found.device_count) + 1;
     if !task.holds(device_count) {

@@ -106,6 +106,14 @@ impl MaskedGathering {
         self.part_count > 0 && seen == u32::from(self.part_count)
     }
 
+    /// Of the same device, but for the bytes that it sent nothing is known.
+    pub(crate) fn emptied(&self) -> MaskedGathering {
+        MaskedGathering {
+            received: self.received,
+            ..MaskedGathering::default()
+        }
+    }
+
     /// Whether a part is the first that is known of an update.
     pub(crate) fn begins_with(&self, part: &MaskedPart<'_>) -> bool {
         self.part_count == 0 || part.head.sequence > self.sequence

@@ -49,6 +49,16 @@ pub async fn forget(tx: &Tx, round: RoundId) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Forgets the sum of one width of a round.
+pub async fn forget_width(tx: &Tx, round: RoundId, width: u32) -> Result<(), StoreError> {
+    tx.execute(
+        "DELETE FROM masked_updates WHERE round_id = $1 AND width = $2",
+        values![round, width],
+    )
+    .await?;
+    Ok(())
+}
+
 fn read(row: Row) -> Result<MaskedUpdate, StoreError> {
     let mut row = row.of("masked update");
     Ok(MaskedUpdate {

@@ -118,10 +118,22 @@ impl Labelled {
     }
 
     fn answer_as(&mut self, index: usize, width: usize, cells: Vec<i64>) -> Vec<Vec<u8>> {
+        let sequence = self.world.devices[index].sequence + 1;
+        self.answer_from(index, sequence, width, cells)
+    }
+
+    /// The same, under the masks of the envelope with this number.
+    fn answer_from(
+        &mut self,
+        index: usize,
+        sequence: u32,
+        width: usize,
+        cells: Vec<i64>,
+    ) -> Vec<Vec<u8>> {
         let request = self.requests[index].expect("it was asked");
         assert_eq!(request.content, Content::Gram);
         let device = &mut self.world.devices[index];
-        let (task, sequence) = (request.task, device.sequence + 1);
+        let task = request.task;
         let per_part = part_len(request.frame_bytes.into(), task.ring_bits);
         let head = PartHead {
             task: task.number,
@@ -512,6 +524,59 @@ async fn a_device_of_another_width_keeps_nobody_out() {
     let events = fleet.turn().await;
     let values = fleet.values(&events).await;
     fleet.assert_is_sum(&values, &(1..22).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn devices_that_claim_four_other_widths_first_shut_nobody_out() {
+    let mut fleet = Labelled::new(29, without_noise(), 0).await;
+    let id = fleet.open().await.id;
+    fleet.read().await;
+    let tell_as = async |fleet: &mut Labelled, index: usize, width: usize| {
+        let cells = match width {
+            WIDTH => fleet.cells[index].clone(),
+            _ => vec![3; Content::Gram.len(CLASSES, width)],
+        };
+        let parts = fleet.answer_as(index, width, cells);
+        fleet.world.send(&parts).await;
+    };
+    for (index, width) in [(0, 2), (1, 3), (2, 5), (3, 6)] {
+        tell_as(&mut fleet, index, width).await;
+    }
+    // The first of the model's own width is alone in its sum until the last of these, which makes it go again.
+    for (index, width) in [(4, WIDTH), (5, 2), (6, 3), (7, 1), (8, 6)] {
+        tell_as(&mut fleet, index, width).await;
+    }
+    for index in 9..29 {
+        tell_as(&mut fleet, index, WIDTH).await;
+    }
+    let sums = masked_update::of_round(&fleet.world.fleet.db, id).await;
+    let sums = sums.unwrap();
+    let own = sums.iter().find(|sum| sum.width as usize == WIDTH).unwrap();
+    assert_eq!((sums.len(), own.device_count), (4, 20));
+    let events = fleet.turn().await;
+    let values = fleet.values(&events).await;
+    fleet.assert_is_sum(&values, &(9..29).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_device_that_names_an_envelope_to_come_takes_no_part() {
+    let mut fleet = Labelled::new(21, without_noise(), 0).await;
+    for expected in [20, 21] {
+        let id = fleet.open().await.id;
+        fleet.read().await;
+        for index in 0..21 {
+            let parts = match (index, expected) {
+                // A number that its envelopes never reach: the helper would add up nothing of it that is older.
+                (0, 20) => fleet.answer_from(0, u32::MAX, WIDTH, fleet.cells[0].clone()),
+                _ => fleet.answer(index),
+            };
+            fleet.world.send(&parts).await;
+        }
+        fleet.world.now = fleet.world.now.plus_ms(DAY);
+        let events = fleet.turn().await;
+        fleet.values(&events).await;
+        assert_eq!(fleet.round(id).await.device_count, expected);
+    }
 }
 
 /// Devices above the clip weigh the same, and the sum stands for as many windows as they have at least.
