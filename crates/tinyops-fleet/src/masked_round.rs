@@ -18,7 +18,8 @@ use crate::fleet::lock;
 use crate::helper::SumRequest;
 use crate::masked::{NoSum, PrivacyPolicy, Silence, SumHelper, sizes};
 use crate::masked_sums::{
-    Asked, MaskedGathering, Taken, add, from_bytes, least_windows, opened, to_bytes, unmasked,
+    Asked, MaskedGathering, Taken, add, from_bytes, least_devices, least_windows, opened, to_bytes,
+    unmasked,
 };
 use crate::round::{Sum, wire_round};
 use crate::watch::Observation;
@@ -76,11 +77,13 @@ impl Fleet {
         Ok(enough && self.helper.is_some() && self.class_count(&self.db, model).await? > 0)
     }
 
-    /// Fewest devices in the sum of a round.
+    /// Fewest devices in the sum of a round; under masks, no fewer than it can be opened of.
     pub(crate) fn round_devices_min(&self) -> u32 {
         let (round, privacy) = (&self.policy.round, &self.policy.privacy);
+        let noise = f64::from(privacy.noise_tenths()) / 10.0;
+        let opens = least_devices(noise, round.total_window_count_min);
         match privacy.masked_only {
-            true => round.device_count_min.max(privacy.least()),
+            true => round.device_count_min.max(privacy.least()).max(opens),
             false => round.device_count_min,
         }
     }
@@ -106,14 +109,17 @@ impl Fleet {
         let asked = running
             .iter()
             .filter(|(_, cohort)| round.cohort.as_ref().is_none_or(|name| name == cohort));
+        let asked = asked.count() as u32;
         let privacy = &self.policy.privacy;
-        let task = privacy.update_task(model, round.id, asked.count() as u32);
+        let task = privacy.update_task(model, round.id, asked);
+        // Whoever opened it may have known no better.
+        let least = round.device_count_min.max(self.round_devices_min());
         let why = match task {
             _ if self.class_count(tx, model).await? == 0 => "the model has no classes",
+            _ if asked < least => "fewer devices run the model than a sum takes with this noise",
             None => "no ring holds the sum of so many devices with this noise",
             Some(task) => {
-                // Whoever opened it may have known no better.
-                round.device_count_min = round.device_count_min.max(self.round_devices_min());
+                round.device_count_min = least;
                 round.detail["task"] = json!(hex(&task.encode()));
                 round.detail["noise"] = json!(task.noise_multiplier());
                 return Ok(());

@@ -297,6 +297,15 @@ pub(crate) fn least_windows(device_count: u32) -> i64 {
     i64::from(device_count) * WINDOWS_MIN
 }
 
+/// Fewer devices than these never come to a sum that opens: each tells a vector of counts no longer than the unit that
+/// `noise` is in, so that all of them do not stand out of it; or they need not have so many windows.
+pub(crate) fn least_devices(noise: f64, window_count_min: i64) -> u32 {
+    let heard = (HEARD_SDS * noise).floor() as u32 + 1;
+    let windows = window_count_min.max(0) as u64;
+    let counted = windows.div_ceil(WINDOWS_MIN as u64);
+    heard.max(u32::try_from(counted).unwrap_or(u32::MAX))
+}
+
 #[cfg(test)]
 mod tests {
     use tinyops_store::{DeviceId, ModelId};
@@ -463,7 +472,36 @@ mod tests {
             noise_tenths: 200,
             ..task
         };
-        assert!(opened(&noisy, SHAPE, 20, &told(cells)).is_err());
+        let why = opened(&noisy, SHAPE, 20, &told(cells)).unwrap_err();
+        assert!(why.contains("louder"), "{why}");
         assert!(opened(&task, SHAPE, 20, &[0; LEN]).is_err());
+    }
+
+    #[test]
+    fn a_round_needs_the_devices_that_its_sum_takes_to_be_heard() {
+        // Devices that hold nothing but counts, as many of each class, are heard best: by as many as that, just.
+        let noisy = Task {
+            noise_tenths: 25,
+            ring_bits: 24,
+            norm_max: 1,
+            ..asked().task
+        };
+        let task = noisy.with_finest_norm(100).unwrap();
+        let steps = task.steps_per_unit(LEN).unwrap();
+        let count = f64::from(task.clip) / 2.0_f64.sqrt() / update_unit(0, SHAPE.0, SHAPE.1);
+        let opens = |devices: u32| {
+            let mut told = [0; LEN];
+            told[..2].fill((f64::from(devices) * count * steps) as i64);
+            opened(&task, SHAPE, devices, &told).is_ok()
+        };
+        let least = least_devices(task.noise_multiplier(), 0);
+        assert_eq!(least, 11);
+        assert!(!opens(least - 1) && opens(least + 1));
+        assert_eq!(least_devices(0.0, 0), 1);
+        // Each has eight windows at least, and nobody knows of more.
+        assert_eq!(
+            [0, 160, 161, -1].map(|windows| least_devices(0.0, windows)),
+            [1, 20, 21, 1]
+        );
     }
 }

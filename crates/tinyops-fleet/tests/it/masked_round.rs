@@ -491,20 +491,39 @@ async fn noise_moves_the_sum_by_as_much_as_it_says_and_costs_what_it_costs() {
 
 #[tokio::test]
 async fn noise_that_is_louder_than_the_fleet_makes_no_head() {
-    let mut fleet = Labelled::new(20, with_noise(20.0), 0).await;
+    // As many as could be heard if they held nothing but counts; they hold embeddings, too.
+    let mut fleet = Labelled::new(21, with_noise(5.0), 0).await;
     let id = fleet.open().await.id;
     fleet.read().await;
-    for index in 0..20 {
+    for index in 0..21 {
         let parts = fleet.answer(index);
         fleet.world.send(&parts).await;
     }
     let events = fleet.turn().await;
+    assert_eq!(fleet.helper.asked_count.load(Ordering::Relaxed), 1);
     assert!(
         matches!(&events[..], [Event::RoundAbandoned(_)]),
         "{events:?}"
     );
     let why = fleet.round(id).await.detail["abandoned"].to_string();
     assert!(why.contains("louder"), "{why}");
+}
+
+#[tokio::test]
+async fn nobody_is_asked_for_what_so_few_devices_cannot_be_heard_with() {
+    for (gather_ms, noise, opens) in [(0, 20.0, false), (DAY, 20.0, false), (DAY, 4.0, true)] {
+        let mut fleet = Labelled::new(20, with_noise(noise), gather_ms).await;
+        let id = fleet.open().await.id;
+        fleet.read().await;
+        fleet.world.now = fleet.world.now.plus_ms(gather_ms);
+        fleet.turn().await;
+        fleet.read().await;
+        let round = fleet.round(id).await;
+        assert_eq!(fleet.requests.iter().any(Option::is_some), opens, "{noise}");
+        assert_eq!(round.state == RoundState::Gathering, opens);
+        let why = round.detail["abandoned"].as_str().unwrap_or_default();
+        assert_eq!(why.contains("fewer devices"), !opens, "{why}");
+    }
 }
 
 #[tokio::test]
