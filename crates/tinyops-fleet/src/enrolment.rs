@@ -174,6 +174,11 @@ impl Unenrolled {
         }
     }
 
+    /// Whether the same request would be refused again, however often it is sent: always but for too many at once.
+    pub fn is_final(self) -> bool {
+        !matches!(self, Unenrolled::AddressRate | Unenrolled::ClassRate)
+    }
+
     /// What to do about it.
     pub fn hint(self) -> &'static str {
         match self {

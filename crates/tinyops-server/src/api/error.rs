@@ -25,6 +25,10 @@ pub(crate) struct Problem {
     pub hint: String,
     /// Names this request in the server's log.
     pub request_id: String,
+    /// True where a device is not let in and the same request would be refused again, however often it is sent.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(default)]
+    pub is_final: bool,
 }
 
 /// Why a call was not done.
@@ -34,6 +38,8 @@ pub(crate) struct ApiError {
     pub code: &'static str,
     pub message: String,
     pub hint: &'static str,
+    /// Whether a device that asks to be let in need not ask so again.
+    pub is_final: bool,
     /// What is for the log only.
     pub cause: Option<String>,
 }
@@ -50,6 +56,7 @@ impl ApiError {
             code,
             message: message.into(),
             hint,
+            is_final: false,
             cause: None,
         }
     }
@@ -69,6 +76,7 @@ impl ApiError {
             message: self.message,
             hint: self.hint.to_owned(),
             request_id: request_id.to_owned(),
+            is_final: self.is_final,
         };
         (self.status, Json(problem)).into_response()
     }
@@ -161,7 +169,12 @@ impl From<FleetError> for ApiError {
             ),
             FleetError::Controller(_) => (StatusCode::BAD_REQUEST, "controller", ""),
             FleetError::Attributes(_) => (StatusCode::BAD_REQUEST, "attributes", ""),
-            FleetError::Enrolment(why) => (status_of(why), why.word(), why.hint()),
+            FleetError::Enrolment(why) => {
+                return ApiError {
+                    is_final: why.is_final(),
+                    ..ApiError::new(status_of(why), why.word(), message, why.hint())
+                };
+            }
             FleetError::NoDirectorKey => (
                 StatusCode::CONFLICT,
                 "no_director_key",

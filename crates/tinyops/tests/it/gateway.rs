@@ -1,8 +1,8 @@
 //! A server, a gateway and devices on its lines: what they say arrives, whatever is away in between.
 
 use std::{
-    io::{Read as _, Write as _},
-    net::TcpStream,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{TcpListener, TcpStream},
     time::{Duration, Instant},
 };
 
@@ -218,6 +218,109 @@ fn a_device_enrols_over_its_line() {
     assert_eq!(devices[0]["device"], device.0.to_string());
 }
 
+/// Answers that are no server's word about a request are not passed on as refusals: the device asks again. One is.
+#[test]
+fn only_a_refusal_of_the_servers_own_ends_a_request() {
+    let place = Workplace::fans();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = listener.local_addr().unwrap().to_string();
+    let args = ["gateway", "--listen", "127.0.0.1:0", "--server", &server];
+    let rest = ["--poll-ms", "600000", "--status-seconds", "1", "--json"];
+    let gateway = Running::start(&place, &[&args[..], &rest].concat());
+    let listening = gateway.document()["listening"][0].clone();
+    let mut line = TcpStream::connect(listening.as_str().unwrap()).unwrap();
+
+    let make = ["devices", "token", "make", "--board", "esp-eye", "--json"];
+    let made = place.check(&make, 0).json();
+    let token: ClassToken = made["token"].as_str().unwrap().parse().unwrap();
+    let asked = Request {
+        key_set: 1,
+        device: None,
+        public: EnrolmentSecret::from_bytes([1; 32]).public(),
+        nonce: [1; 16],
+        board: "esp-eye",
+    };
+    let mut request = [0; REQUEST_BYTES_MAX];
+    let len = asked.encode(Proof::Token(&token), &mut request).unwrap();
+    let mut frame = [0; 1024];
+    let frame_len = Message::Enrol(&request[..len]).encode(&mut frame).unwrap();
+
+    let not_ours = [
+        ("404 Not Found", "<html>nginx</html>"),
+        ("401 Unauthorized", r#"{"error":"login"}"#),
+        ("403 Forbidden", r#"{"code":403}"#),
+        ("408 Request Timeout", ""),
+        ("409 Conflict", r#"{"code":"no_director_key"}"#),
+        (
+            "502 Bad Gateway",
+            r#"{"code":"token_unknown","is_final":true}"#,
+        ),
+        ("403 Forbidden", r#"{"code":"revoked","is_final":false}"#),
+        ("429 Too Many Requests", r#"{"code":"class_rate"}"#),
+    ];
+    for (count, (status, body)) in (1_u64..).zip(not_ours) {
+        line.write_all(&frame[..frame_len]).unwrap();
+        answer(&listener, status, body);
+        gateway.status(|told| told["failures"].as_u64() == Some(count));
+    }
+    line.write_all(&frame[..frame_len]).unwrap();
+    answer(
+        &listener,
+        "403 Forbidden",
+        r#"{"code":"token_unknown","is_final":true}"#,
+    );
+
+    // Nothing was said on the line but that one refusal, and the room of the gateway.
+    line.set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    let mut answers = Decoder::<{ BODY_BYTES_MAX + OVERHEAD }>::new();
+    loop {
+        let mut byte = [0];
+        line.read_exact(&mut byte).unwrap();
+        match answers.push(byte[0]) {
+            None | Some(Ok(Message::Room { .. })) => {}
+            Some(Ok(Message::Enrolled { nonce, answer: [] })) => break assert_eq!(nonce, [1; 16]),
+            other => panic!("{other:?}"),
+        }
+    }
+    let told = gateway.status(|_| true);
+    assert_eq!(
+        (&told["failures"], &told["enrolled"]),
+        (&not_ours.len().into(), &0.into())
+    );
+}
+
+/// Answers whoever asks to enrol next; an exchange of the gateway on the way there is told that nothing is owed.
+fn answer(listener: &TcpListener, status: &str, body: &str) {
+    loop {
+        let (stream, _) = listener.accept().unwrap();
+        let mut stream = BufReader::new(stream);
+        let (mut head, mut body_len) = (String::new(), 0);
+        while !head.ends_with("\r\n\r\n") {
+            let begun = head.len();
+            assert!(stream.read_line(&mut head).unwrap() > 0, "{head}");
+            let line = head[begun..].to_ascii_lowercase();
+            if let Some(count) = line.strip_prefix("content-length:") {
+                body_len = count.trim().parse().unwrap();
+            }
+        }
+        stream.read_exact(&mut vec![0; body_len]).unwrap();
+        let is_asked = head.starts_with("POST /api/v1/enrol ");
+        let (status, body) = match is_asked {
+            true => (status, body),
+            false => ("200 OK", r#"{"kept":[],"down":[]}"#),
+        };
+        let length = body.len();
+        let text = format!(
+            "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+        );
+        stream.get_mut().write_all(text.as_bytes()).unwrap();
+        if is_asked {
+            return;
+        }
+    }
+}
+
 /// The device's side of a console, written here after the specification: it answers, between lines of a shell.
 #[test]
 fn a_console_that_speaks_smp_is_asked_until_it_has_said_all() {
@@ -346,7 +449,7 @@ fn a_gateway_without_a_line_or_with_a_bad_one_says_so() {
         2,
     );
     assert!(token.stderr.contains("token file"), "{}", token.stderr);
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let taken = place.check(&["gateway", "--listen", &address], 3);
     assert!(

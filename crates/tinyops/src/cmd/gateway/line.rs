@@ -180,21 +180,23 @@ enum Said {
     },
 }
 
-/// Brings a request to enrol to the server. Where that is away nothing is said, and the device asks again.
+/// Brings a request to enrol to the server. Where that is away, or what answers is no server of ours (a proxy, another
+/// address), nothing is said, and the device asks again.
 async fn enrol(request: Vec<u8>, nonce: [u8; NONCE_BYTES], lines: Lines, says: mpsc::Sender<Said>) {
     let answer = match http::post_bytes(&lines.server, "/api/v1/enrol", &request).await {
         Ok(answer) if answer.status == 200 => {
             lines.hub.enrolled();
             answer.body
         }
-        Ok(answer) if (400..500).contains(&answer.status) && answer.status != 429 => {
-            let why = answer.document()["message"].to_string();
+        Ok(answer) => {
+            let (status, problem) = (answer.status, answer.document());
+            let why = problem["message"].as_str().unwrap_or_default();
+            if !(400..500).contains(&status) || problem["is_final"] != true {
+                tracing::warn!(status, why, "no device enrolled for now");
+                return lines.hub.failed();
+            }
             tracing::warn!(why, "the server did not enrol a device");
             Vec::new()
-        }
-        Ok(answer) => {
-            tracing::warn!(status = answer.status, "no device enrolled for now");
-            return lines.hub.failed();
         }
         Err(why) => {
             tracing::warn!(%why, "no device enrolled for now");
