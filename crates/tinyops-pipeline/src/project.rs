@@ -305,7 +305,14 @@ impl Project {
                 path: path.to_path_buf(),
                 line,
                 column,
-                message: error.message().to_owned(),
+                message: match error.message() {
+                    // Templates of before 2026-11-29 had it.
+                    told if told.starts_with("unknown field `raw_windows_max`") => {
+                        "`raw_windows_max` is gone: no device sends raw windows; delete the line"
+                            .to_owned()
+                    }
+                    told => told.to_owned(),
+                },
             }
         })?;
         project.known = known;
@@ -517,6 +524,10 @@ mod tests {
         check(
             "[boards]\ntargets = [\"toaster\"]\n",
             "tinyops.toml:2:1: `boards.targets` names `toaster`, which `tinyops boards` does not list",
+        );
+        check(
+            "[privacy]\nmode = \"masked\"\nraw_windows_max = 0 # none\n",
+            "tinyops.toml:3:1: `raw_windows_max` is gone: no device sends raw windows; delete the line",
         );
         check(
             "[repair]\nrestandardize = 1.5\n",
