@@ -2,6 +2,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use tinyops_fleet::keys::{hex_of, public_key};
+use tinyops_server::hex;
 use tinyops_store::{Digest, Readers, claim, write_whole};
 use tinyops_wire::{
     SigningKey, VerifyingKey,
@@ -188,10 +189,7 @@ fn make(context: &Context, args: &Make) -> Result<(), Failure> {
         .encode(&SigningKey::from_seed(&authority.0), &mut bytes)
         .map_err(|error: ClaimError| Failure::of(Exit::Question, &error))?;
     let file = ClaimFile {
-        claim: bytes[..written]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect(),
+        claim: hex(&bytes[..written]),
         key: own.map(|own| Digest(own).to_string()),
     };
     let text = serde_json::to_vec_pretty(&file).expect("a claim has string keys");

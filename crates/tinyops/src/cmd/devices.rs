@@ -9,6 +9,7 @@ use tinyops_fleet::ddi::NewTarget;
 use tinyops_fleet::enrol::{Entropy, NewDevice};
 use tinyops_fleet::enrolment::Bringer;
 use tinyops_fleet::{Fleet, Policy};
+use tinyops_server::hex;
 use tinyops_store::{
     Db, DeviceId, alert,
     ddi::{self, Packing},
@@ -436,9 +437,7 @@ async fn bring(
     let enrolled = fleet
         .enrol(&request, operator, Entropy::from_system(), now())
         .await?;
-    let bytes = enrolled.answer.iter();
-    let answer: String = bytes.map(|byte| format!("{byte:02x}")).collect();
-    Ok((enrolled.device, Some(answer), fleet))
+    Ok((enrolled.device, Some(hex(&enrolled.answer)), fleet))
 }
 
 /// Registers a device that speaks no envelopes.

@@ -6,6 +6,7 @@ use tinyops_fleet::{
     KeyFolder,
     keys::{Proposed, Role, Trust, hex_of, public_key},
 };
+use tinyops_server::hex;
 use tinyops_store::{DigestBuilder, hello};
 use tinyops_wire::{KeyId, VerifyingKey};
 
@@ -477,11 +478,7 @@ fn export(context: &Context, folder: &KeyFolder, args: &Export) -> Result<(), Fa
         key_set: trust.keys.sequence,
         release: hexes(trust.keys.release.keys()),
         director: hexes(trust.keys.director.keys()),
-        signed: trust
-            .signed
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect(),
+        signed: hex(&trust.signed),
     };
     context.terminal.answer(&view, || match args.rust {
         true => rust(&trust, &roots),

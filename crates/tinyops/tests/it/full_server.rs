@@ -12,6 +12,7 @@ use std::{
 
 use serde_json::{Value, json};
 use tinyops_fleet::enrol::device_password;
+use tinyops_server::hex;
 use tinyops_wire::{DeviceKey, Envelope, Frame, ModelId, envelope::Direction, frame::Hello};
 
 use crate::running::Server;
@@ -434,9 +435,7 @@ impl Reporter {
     /// Brings many reports in one exchange, as a gateway does; whether they were taken, all of them or none.
     fn bring(&mut self, site: &Site<'_>) -> bool {
         let next = (1..=MANY).map(|ahead| self.seal(self.sequence + ahead as u32));
-        let hex =
-            |bytes: Vec<u8>| -> String { bytes.iter().map(|byte| format!("{byte:02x}")).collect() };
-        let up: Vec<String> = next.map(hex).collect();
+        let up: Vec<String> = next.map(|sealed| hex(&sealed)).collect();
         let brought = json!({ "up": up }).to_string();
         let (status, taken) = site.call("POST", "/api/v1/gateway/exchange", "", &brought);
         if status == 507 {

@@ -4,6 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
 use serde_json::{Value, json};
+use tinyops_server::hex;
 
 use crate::running::{Running, Server};
 use crate::workplace::{SETTINGS, Workplace};
@@ -13,7 +14,7 @@ fn task() -> String {
     let mut bytes = vec![1, 6, 5, 4, 3, 2, 1, 13, 15, 0];
     bytes.extend(0.58_f32.to_le_bytes());
     bytes.extend(200_u16.to_le_bytes());
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&bytes)
 }
 
 fn post(at: &str, token: &str, body: &Value) -> (u16, Value) {

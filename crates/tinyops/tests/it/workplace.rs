@@ -12,6 +12,7 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 use tinyops_fleet::KeyFolder;
+use tinyops_server::{hex, unhex};
 use tinyops_wire::{
     DeviceId, DeviceKey,
     enrolment::{EnrolmentSecret, Proof, REQUEST_BYTES_MAX, Request, open},
@@ -111,8 +112,8 @@ impl Workplace {
     ) -> (DeviceId, DeviceKey) {
         let trust = KeyFolder::new(&self.path(".tinyops")).trust().unwrap();
         let trust = trust.unwrap();
-        let answer = unhex(added["answer"].as_str().unwrap());
-        let request = unhex(request);
+        let answer = unhex(added["answer"].as_str().unwrap()).unwrap();
+        let request = unhex(request).unwrap();
         let opened = open(secret, &request, &answer, &trust.roots, &trust.keys).unwrap();
         assert_eq!(added["device"], opened.device.to_string());
         (opened.device, opened.key)
@@ -240,13 +241,4 @@ pub(crate) fn recording(machine: f32, hz: f32) -> String {
         );
     }
     text
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn unhex(text: &str) -> Vec<u8> {
-    let pair = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
-    (0..text.len()).step_by(2).map(pair).collect()
 }
