@@ -64,9 +64,10 @@ pub struct Config {
     pub loops: Loops,
 }
 
+#[cfg(test)]
 impl Config {
     /// A server of this project at a free port of loopback: HTTP alone, without TLS, and everything else as usual.
-    pub fn of(workshop: Workshop, keys: Keyring) -> Config {
+    pub(crate) fn of(workshop: Workshop, keys: Keyring) -> Config {
         Config {
             http: ([127, 0, 0, 1], 0).into(),
             mqtt: None,

@@ -46,6 +46,25 @@ impl SumHelper for Away {
     }
 }
 
+/// A fleet with a helper, which lives in the folder; its devices run a release and have said hello.
+pub(crate) async fn aided(
+    device_count: u64,
+    policy: Policy,
+) -> (World, Arc<Away>, tempfile::TempDir) {
+    let mut world = World::new(device_count, policy).await;
+    let folder = tempfile::tempdir().unwrap();
+    let helper = Away::new(folder.path());
+    world.fleet = world.fleet.clone().with_helper(Some(helper.clone()));
+    let capsule = world.release().await;
+    let mut hellos = Vec::new();
+    for device in &mut world.devices {
+        device.model = capsule.id;
+        hellos.push(device.seal(&hello()));
+    }
+    world.send(&hellos).await;
+    (world, helper, folder)
+}
+
 struct Hall {
     world: World,
     helper: Arc<Away>,
@@ -62,17 +81,7 @@ impl Hall {
             },
             ..Policy::default()
         };
-        let mut world = World::new(device_count, policy).await;
-        let folder = tempfile::tempdir().unwrap();
-        let helper = Away::new(folder.path());
-        world.fleet = world.fleet.clone().with_helper(Some(helper.clone()));
-        let capsule = world.release().await;
-        let mut hellos = Vec::new();
-        for device in &mut world.devices {
-            device.model = capsule.id;
-            hellos.push(device.seal(&hello()));
-        }
-        world.send(&hellos).await;
+        let (world, helper, folder) = aided(device_count, policy).await;
         let tasks = vec![None; device_count as usize];
         let mut hall = Hall {
             world,

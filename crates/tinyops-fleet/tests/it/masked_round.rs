@@ -21,7 +21,7 @@ use tinyops_wire::masked::{
 };
 
 use crate::fixture::{self, Bench, Recipe, blank_flash, model_of};
-use crate::masked::{Away, hello};
+use crate::masked::{Away, aided, hello};
 use crate::world::{DAY, HOUR, World};
 
 const CLASSES: usize = 2;
@@ -51,15 +51,9 @@ impl Labelled {
             },
             ..Policy::default()
         };
-        let mut world = World::new(device_count, policy).await;
-        let folder = tempfile::tempdir().unwrap();
-        let helper = Away::new(folder.path());
-        world.fleet = world.fleet.clone().with_helper(Some(helper.clone()));
-        let capsule = world.release().await;
-        let (mut hellos, mut cells) = (Vec::new(), Vec::new());
+        let (mut world, helper, folder) = aided(device_count, policy).await;
+        let mut cells = Vec::new();
         for device in &mut world.devices {
-            device.model = capsule.id;
-            hellos.push(device.seal(&hello()));
             // Each has seen one class more than the other.
             let windows = 8 + (device.noise.uniform() * 8.0) as usize;
             let favourite = device.noise.uniform();
@@ -74,7 +68,6 @@ impl Labelled {
             }
             cells.push(sums);
         }
-        world.send(&hellos).await;
         Labelled {
             world,
             helper,

@@ -100,6 +100,19 @@ async fn raise(app: &App) -> alert::Alert {
     alert
 }
 
+/// Adds a webhook; answers with its secret.
+async fn add(app: &App, name: &str, url: &str, authorities: &str) -> String {
+    let (fleet, entropy) = (app.fleet(), Entropy([3; 40]));
+    let added = fleet.add_webhook(name, url, authorities, entropy, "test", app.now());
+    added.await.unwrap().secret
+}
+
+/// Has a webhook owe its receiver a delivery.
+async fn ask_for_test(app: &App, name: &str) {
+    let asked = app.fleet().test_webhook(name, "test", app.now());
+    asked.await.unwrap();
+}
+
 #[tokio::test]
 async fn a_receiver_that_is_down_gets_it_after_a_restart_and_only_then() {
     let folder = tempfile::tempdir().unwrap();
@@ -109,18 +122,7 @@ async fn a_receiver_that_is_down_gets_it_after_a_restart_and_only_then() {
     {
         let app = app(folder.path(), &now).await;
         let fleet = app.fleet();
-        let added = fleet
-            .add_webhook(
-                "pager",
-                &receiver.url,
-                "",
-                Entropy([3; 40]),
-                "test",
-                app.now(),
-            )
-            .await
-            .unwrap();
-        secret = added.secret;
+        secret = add(&app, "pager", &receiver.url, "").await;
         let alert = raise(&app).await;
         let why = "the fan was replaced";
         fleet
@@ -178,11 +180,8 @@ async fn what_is_no_receiver_is_noted_and_given_up_in_the_end() {
         ("nobody", "http://127.0.0.1:1/"),
         ("plain", https.as_str()),
     ] {
-        fleet
-            .add_webhook(name, url, "", Entropy([3; 40]), "test", app.now())
-            .await
-            .unwrap();
-        fleet.test_webhook(name, "test", app.now()).await.unwrap();
+        add(&app, name, url, "").await;
+        ask_for_test(&app, name).await;
     }
     turn(&app).await.unwrap();
     let log = webhook::deliveries(app.db(), 10).await.unwrap();
@@ -209,19 +208,12 @@ async fn what_waits_behind_a_delivery_that_failed_was_not_tried() {
     let folder = tempfile::tempdir().unwrap();
     let now = Arc::new(AtomicI64::new(START));
     let app = app(folder.path(), &now).await;
-    let fleet = app.fleet();
     let receiver = Receiver::listen().await;
     receiver.answer_with("+OK POP3 ready\r\n");
     let url = receiver.url.as_str();
-    fleet
-        .add_webhook("pager", url, "", Entropy([3; 40]), "test", app.now())
-        .await
-        .unwrap();
+    add(&app, "pager", url, "").await;
     for _ in 0..3 {
-        fleet
-            .test_webhook("pager", "test", app.now())
-            .await
-            .unwrap();
+        ask_for_test(&app, "pager").await;
     }
     turn(&app).await.unwrap();
     let counts = |log: &[Delivery]| -> Vec<(u32, i64)> {
@@ -253,15 +245,8 @@ async fn what_a_removed_webhook_was_owed_is_over() {
     let now = Arc::new(AtomicI64::new(START));
     let app = app(folder.path(), &now).await;
     let fleet = app.fleet();
-    let url = "http://127.0.0.1:1/";
-    fleet
-        .add_webhook("pager", url, "", Entropy([3; 40]), "test", app.now())
-        .await
-        .unwrap();
-    fleet
-        .test_webhook("pager", "test", app.now())
-        .await
-        .unwrap();
+    add(&app, "pager", "http://127.0.0.1:1/", "").await;
+    ask_for_test(&app, "pager").await;
     // One is under way as the webhook is removed; another is owed by who still saw it.
     let (_, under_way) = fleet.due_deliveries(app.now(), 10).await.unwrap().remove(0);
     fleet
@@ -318,14 +303,8 @@ async fn a_receiver_behind_tls_is_believed_if_its_authority_is() {
     });
     let url = format!("https://localhost:{port}/");
     for (name, authorities) in [("known", pem.as_str()), ("unknown", "")] {
-        app.fleet()
-            .add_webhook(name, &url, authorities, Entropy([3; 40]), "test", app.now())
-            .await
-            .unwrap();
-        app.fleet()
-            .test_webhook(name, "test", app.now())
-            .await
-            .unwrap();
+        add(&app, name, &url, authorities).await;
+        ask_for_test(&app, name).await;
     }
     turn(&app).await.unwrap();
     for delivery in webhook::deliveries(app.db(), 10).await.unwrap() {
@@ -344,17 +323,7 @@ async fn a_muted_alert_is_silent_until_its_time_is_over() {
     let now = Arc::new(AtomicI64::new(START));
     let app = app(folder.path(), &now).await;
     let (fleet, receiver) = (app.fleet(), Receiver::listen().await);
-    fleet
-        .add_webhook(
-            "pager",
-            &receiver.url,
-            "",
-            Entropy([3; 40]),
-            "test",
-            app.now(),
-        )
-        .await
-        .unwrap();
+    add(&app, "pager", &receiver.url, "").await;
     let alert = raise(&app).await;
     let until = app.now().plus_ms(3_600_000);
     fleet

@@ -8,7 +8,7 @@ use tinyops_compile::Golden;
 use tinyops_model::Body;
 use tinyops_train::progress::{Flow, Progress, Stage};
 use tinyops_train::{
-    AutoencoderSpec, Comparison, Conv1dSpec, Conv2dSpec, Costs, DenseSpec, FeatureSet,
+    AutoencoderSpec, Comparison, Conv1dSpec, Conv2dSpec, Costs, DenseSpec, FeatureSet, Features,
     FrontEndSpec, Goal, KMeansSpec, MahalanobisSpec, MfeSpec, NetworkSpec, RawSpec, Target,
     TrainError, TrainSpec, Trained, evaluate, fit, golden, head, quantize,
 };
@@ -333,20 +333,24 @@ fn a_head_solved_from_training_statistics_is_as_good_as_the_trained_one() {
     );
 }
 
+/// A fleet that calls every class by the next one's name.
+fn renamed(windows: &Features) -> Features {
+    let mut renamed = windows.clone();
+    for target in &mut renamed.targets {
+        if let Target::Class(class) = target {
+            *class = (*class + 1) % 3;
+        }
+    }
+    renamed
+}
+
 #[test]
 fn a_head_that_forgets_the_factory_is_not_taken() {
     let spec = spec(NetworkSpec::Dense(DenseSpec::default()));
     let set = feature_set(&spec);
     let (_, model, _) = whole(&spec, &set);
     let factory = head::Embedded::of(&model, &set.train).unwrap();
-    // A fleet that calls every class by the next one's name.
-    let mut renamed = set.train.clone();
-    for target in &mut renamed.targets {
-        if let Target::Class(class) = target {
-            *class = (*class + 1) % 3;
-        }
-    }
-    let fleet = head::Embedded::of(&model, &renamed).unwrap();
+    let fleet = head::Embedded::of(&model, &renamed(&set.train)).unwrap();
     let buckets = [fleet.statistics().unwrap()];
     let solve = |floor| {
         let fleet = head::Fleet {
@@ -380,13 +384,7 @@ fn a_head_is_held_against_the_old_one_over_the_same_buckets() {
     let factory = head::Embedded::of(&model, &set.train).unwrap();
     // Two buckets see what the factory saw. A fifth of the windows lies in a third one, which calls every class by the
     // next one's name: no head that the others lead to is better there, and none can be better for all.
-    let mut renamed = set.train.clone();
-    for target in &mut renamed.targets {
-        if let Target::Class(class) = target {
-            *class = (*class + 1) % 3;
-        }
-    }
-    let renamed = head::Embedded::of(&model, &renamed).unwrap();
+    let renamed = head::Embedded::of(&model, &renamed(&set.train)).unwrap();
     let of = |from: &head::Embedded, fifths: [usize; 2]| {
         let indices = (0..from.count()).filter(|index| fifths.contains(&(index % 5)));
         from.statistics_of(indices).unwrap()
