@@ -46,6 +46,11 @@ impl Default for DriftPolicy {
     }
 }
 
+/// Whether an alarm stands after a score, if it `was` standing before: it falls again only below `calm_score`.
+pub fn stands(score: f64, was: bool, calm_score: f64) -> bool {
+    score >= 1.0 || was && score >= calm_score
+}
+
 /// Reports within which [`DriftPolicy::false_alarm_share`] is counted.
 pub const HORIZON: u32 = 30;
 

@@ -77,17 +77,20 @@ pub fn outcome_of_cohort(devices: impl Iterator<Item = Outcome>, policy: &RoundP
 
 /// Whether moving features can help: the place or spread of an input is part of what fired. The shape of inputs is
 /// not changed by it, and what a model is told to be wrong about by labels alone is no matter of its inputs.
-fn can_help(alert: &Alert, baseline: &Baseline) -> bool {
-    let advises = matches!(
-        Advice::of_word(&alert.advice),
-        Some(Advice::ReStandardise | Advice::HeadUpdate)
-    );
+pub fn can_help(advice: Advice, baseline: &Baseline, fired: impl Fn(Signal) -> bool) -> bool {
+    let advises = matches!(advice, Advice::ReStandardise | Advice::HeadUpdate);
     let channels = 0..baseline.channels().len() as u8;
     let mut moved = channels
         .flat_map(|channel| [Signal::Mean(channel), Signal::Spread(channel)])
         .filter(|signal| !is_answer(*signal, baseline));
+    advises && moved.any(fired)
+}
+
+/// Whether it can help against an alert, which keeps the names of the signals that fired.
+fn helps(alert: &Alert, baseline: &Baseline) -> bool {
     let fired = |signal| alert.detail[name_of(signal, baseline)] == true;
-    advises && alert.kind == AlertKind::Drift && moved.any(fired)
+    alert.kind == AlertKind::Drift
+        && Advice::of_word(&alert.advice).is_some_and(|advice| can_help(advice, baseline, fired))
 }
 
 impl Fleet {
@@ -110,7 +113,7 @@ impl Fleet {
                 continue;
             }
             let baseline = self.baseline(&self.db, alert.model).await?;
-            if baseline.is_some_and(|baseline| can_help(&alert, &baseline)) {
+            if baseline.is_some_and(|baseline| helps(&alert, &baseline)) {
                 by_model.entry(alert.model).or_default().push(alert.scope);
             }
         }
@@ -166,7 +169,7 @@ impl Fleet {
         };
         let (helped, mut left): (Vec<&Alert>, Vec<&Alert>) = alerts
             .into_iter()
-            .partition(|alert| can_help(alert, &baseline));
+            .partition(|alert| helps(alert, &baseline));
         if helped.is_empty() {
             return Ok(left);
         }
@@ -311,7 +314,7 @@ mod tests {
                 changed_at: Timestamp(0),
                 revision: 0,
             };
-            can_help(&alert, &baseline)
+            helps(&alert, &baseline)
         };
         let drift = |advice, fired| helps(advice, AlertKind::Drift, fired);
         let mean = json!({ "mean of feature 0": true, "classes": true });

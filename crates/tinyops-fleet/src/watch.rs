@@ -12,7 +12,7 @@ use tinyops_store::{DeviceId, Json, ModelId, Timestamp, Tx, alert, capsule, drif
 use tinyops_wire::Frame;
 use tinyops_wire::frame::Flags;
 
-use crate::detector::{Judgement, Layout, Memory, Point, Pool, Signal};
+use crate::detector::{Judgement, Layout, Memory, Point, Pool, Signal, stands};
 use crate::diagnosis::{Advice, Symptoms, diagnose, is_answer};
 use crate::{Event, Fleet, FleetError, alerts};
 
@@ -524,7 +524,7 @@ impl<T> Record<T> {
     fn settle(&mut self, score: f64, not_finite: bool, calm: f64) -> bool {
         let was = self.alarmed;
         self.score = score;
-        self.alarmed = not_finite || score >= 1.0 || was && score >= calm;
+        self.alarmed = not_finite || stands(score, was, calm);
         was
     }
 

@@ -10,7 +10,9 @@
 //! Three go about each drift: the ladder of `ladder.rs`, which tries level after level, and what the product does by
 //! itself, `product.rs`, as it comes and where features may be moved.
 
-use tinyops_fleet::detector::{DriftPolicy, Judgement, Layout, Memory, Point, Pool, Signal};
+use tinyops_fleet::detector::{
+    DriftPolicy, Judgement, Layout, Memory, Point, Pool, Signal, stands,
+};
 use tinyops_fleet::diagnosis::{Advice, Symptoms, diagnose, is_answer};
 use tinyops_model::Model;
 use tinyops_sketch::{Observation, Sketch, Summary};
@@ -421,9 +423,8 @@ impl Server {
             let is_answer = |signal| is_answer(signal, baseline);
             let since_moved = memory.since_moved(pool, &policy, is_answer);
             if let Some(found) = judgement.as_ref().or(since_moved.as_ref()) {
-                let was = self.alarmed[device];
-                self.alarmed[device] =
-                    found.score >= 1.0 || was && found.score >= policy.calm_score;
+                let alarmed = &mut self.alarmed[device];
+                *alarmed = stands(found.score, *alarmed, policy.calm_score);
             }
             if let Some(judgement) = judgement.filter(|judgement| judgement.score >= 1.0) {
                 heard.alone += 1;

@@ -5,9 +5,7 @@
 //! back for a verdict: the gates decide. That a model is watched once it is out, and taken back, and that labels tell of
 //! errors that remain, is not played here.
 
-use tinyops_fleet::detector::Signal;
-use tinyops_fleet::diagnosis::{Advice, is_answer};
-use tinyops_fleet::restandardize::{Moving, Outcome, outcome_of_cohort};
+use tinyops_fleet::restandardize::{self, Moving, Outcome, outcome_of_cohort};
 use tinyops_fleet::round::RoundPolicy;
 use tinyops_fleet::sums::Sums;
 use tinyops_train::head::{self, Fleet, Solver};
@@ -110,12 +108,8 @@ fn can_help(case: &Case<'_>) -> bool {
     let baseline = &case.state.model.baseline;
     // A device that is asked again goes on as it was.
     let is_new = (0..case.drift.learn.len()).any(|device| !case.state.is_moved(device));
-    let is_moved = |signal: &Signal| {
-        matches!(signal, Signal::Mean(_) | Signal::Spread(_)) && !is_answer(*signal, baseline)
-    };
-    matches!(case.advice, Advice::ReStandardise | Advice::HeadUpdate)
-        && is_new
-        && case.fired.iter().any(is_moved)
+    let fired = |signal| case.fired.contains(&signal);
+    is_new && restandardize::can_help(case.advice, baseline, fired)
 }
 
 /// Devices learn, which takes the windows of one report, and move their features; what the server makes of the reports
