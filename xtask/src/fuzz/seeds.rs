@@ -121,9 +121,13 @@ fn recordings() -> std::io::Result<Vec<Seed>> {
             .into_owned();
         let pick = ENDINGS.iter().rposition(|ending| name.ends_with(ending));
         let Some(pick) = pick else { continue };
-        let mut seed = vec![pick as u8];
-        seed.extend(fs::read(&path)?);
-        seeds.push((name, seed));
+        let bytes = fs::read(&path)?;
+        let seed = |pick: usize| [&[pick as u8], &bytes[..]].concat();
+        if name.ends_with(".csv") {
+            // The pick after the endings is the reader of tables.
+            seeds.push((format!("{name}-table"), seed(ENDINGS.len())));
+        }
+        seeds.push((name, seed(pick)));
     }
     Ok(seeds)
 }
