@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use tinyops_fleet::engine::{Action, Event, Sample, State, Word, stratum};
+use tinyops_fleet::engine::{Action, Event, Sample, State, Watch, Word, stratum};
 use tinyops_fleet::plan::{Metric, Plan, Strategy};
-use tinyops_store::rollout::RolloutState;
+use tinyops_store::rollout::{Delivery, RolloutState};
 use tinyops_store::{DeviceId, ModelId, Timestamp};
 
 use super::Row;
@@ -27,6 +27,10 @@ struct World {
     shift: f64,
     /// Installs of the past that show what is usual.
     past: (i64, i64),
+    /// Whether no more controls are heard than devices that run it: they install nothing, and would be ahead.
+    equal_arms: bool,
+    /// How often it is judged within an hour, as reports come in.
+    looks: usize,
 }
 
 /// What became of a rollout.
@@ -58,7 +62,9 @@ impl World {
         }
         // Devices that owe an answer to an offer, and the hour at which it comes.
         let mut answers: BTreeMap<(i64, u64), bool> = BTreeMap::new();
-        for hour in 0..50_000 {
+        let mut reporting: Vec<(DeviceId, bool)> = Vec::new();
+        for turn in 0..50_000 * self.looks {
+            let (hour, look) = ((turn / self.looks) as i64, turn % self.looks);
             let (next, actions) = state.step(Event::Tick, at(hour));
             state = next;
             let mut halted = None;
@@ -97,43 +103,32 @@ impl World {
                     measured,
                 };
             }
-            let due: Vec<((i64, u64), bool)> = answers
-                .range(..=(hour, u64::MAX))
-                .map(|(key, fails)| (*key, *fails))
-                .collect();
-            for ((time, device), fails) in due {
-                answers.remove(&(time, device));
-                let word = match fails {
-                    true => Word::Refused {
-                        reason: "golden".to_owned(),
-                        number: 0,
-                    },
-                    false => Word::Confirmed,
-                };
-                state = state.step(Event::Heard(DeviceId(device), word), at(hour)).0;
+            if look == 0 {
+                state = answer(state, &mut answers, (hour, at(hour)));
+                reporting = self.reporting(&state);
             }
-            // Those that are measured report.
-            let reporting: Vec<(DeviceId, bool)> = state
-                .members
-                .iter()
-                .filter(|(_, member)| {
-                    member
-                        .watch
-                        .as_ref()
-                        .is_some_and(|watch| watch.ended.is_none())
-                        || member.delivery == tinyops_store::rollout::Delivery::Confirmed
-                            && member.reports < self.plan.reports
-                })
-                .map(|(device, member)| {
-                    (
-                        *device,
-                        member.delivery == tinyops_store::rollout::Delivery::Confirmed,
-                    )
-                })
-                .collect();
-            for (device, runs_it) in reporting {
+            let mut free = match self.equal_arms {
+                true => {
+                    let heard = |candidate: bool| {
+                        let watches = state.members.values().filter_map(|m| m.watch.as_ref());
+                        let is_heard = |w: &&Watch| w.is_candidate == candidate && w.output.1 > 0;
+                        watches.filter(is_heard).count()
+                    };
+                    heard(true).saturating_sub(heard(false))
+                }
+                false => usize::MAX,
+            };
+            let now = reporting.len().div_ceil(self.looks - look);
+            for (device, runs_it) in reporting.drain(..now) {
                 if chance.uniform() >= 0.5 {
                     continue;
+                }
+                let is_new = |w: &Watch| !w.is_candidate && w.output.1 == 0;
+                if state.members[&device].watch.as_ref().is_some_and(is_new) {
+                    match free.checked_sub(1) {
+                        Some(rest) => free = rest,
+                        None => continue,
+                    }
                 }
                 // A device's own level, which stays, and what a report scatters around it.
                 let level =
@@ -155,6 +150,17 @@ impl World {
         }
     }
 
+    /// Devices that are measured, and whether each runs it.
+    fn reporting(&self, state: &State) -> Vec<(DeviceId, bool)> {
+        let members = state.members.iter().map(|(device, member)| {
+            let runs_it = member.delivery == Delivery::Confirmed;
+            let is_watched = member.watch.as_ref().is_some_and(|w| w.ended.is_none());
+            let reports = is_watched || runs_it && member.reports < self.plan.reports;
+            reports.then_some((*device, runs_it))
+        });
+        members.flatten().collect()
+    }
+
     fn run_many(&self, count: u64, seed: u64) -> Vec<Outcome> {
         let half = count / 2;
         std::thread::scope(|scope| {
@@ -166,6 +172,26 @@ impl World {
             all
         })
     }
+}
+
+/// Devices answer what was offered to them, by that hour.
+fn answer(
+    state: State,
+    answers: &mut BTreeMap<(i64, u64), bool>,
+    (hour, now): (i64, Timestamp),
+) -> State {
+    let later = answers.split_off(&(hour + 1, 0));
+    let due = std::mem::replace(answers, later).into_iter();
+    due.fold(state, |state, ((_, device), fails)| {
+        let word = match fails {
+            true => Word::Refused {
+                reason: "golden".to_owned(),
+                number: 0,
+            },
+            false => Word::Confirmed,
+        };
+        state.step(Event::Heard(DeviceId(device), word), now).0
+    })
 }
 
 /// hawkBit's rule: more errors than a share of the group.
@@ -212,6 +238,8 @@ pub(super) fn halts() -> Result<Vec<Row>, String> {
         shift: 0.0,
         // Five releases of the past, each of which failed on a hundredth.
         past: (4_950, 50),
+        equal_arms: false,
+        looks: 1,
     };
     let bad = world(0.05).run_many(ROLLOUTS / 4, 1);
     let halted: Vec<&Outcome> = bad.iter().filter(|run| run.halted.is_some()).collect();
@@ -274,6 +302,8 @@ pub(super) fn confidence() -> Result<Vec<Row>, String> {
         failures: 0.01,
         shift,
         past: (4_950, 50),
+        equal_arms: false,
+        looks: 1,
     };
     let alone = Plan {
         halt_on: vec![Metric::Confidence],
@@ -286,6 +316,11 @@ pub(super) fn confidence() -> Result<Vec<Row>, String> {
         ..Plan::default()
     };
     let measure = |plan: &Plan, shift: f64| world(plan.clone(), shift).run_many(RUNS, 4);
+    let in_step = World {
+        equal_arms: true,
+        looks: 6,
+        ..world(equal.clone(), -0.5)
+    };
     let is_found = |run: &&Outcome| run.halted.as_deref() == Some("confidence");
     let figure = |runs: &[Outcome]| {
         let found: Vec<&Outcome> = runs.iter().filter(is_found).collect();
@@ -293,6 +328,7 @@ pub(super) fn confidence() -> Result<Vec<Row>, String> {
         (found.len(), of_arm(0), of_arm(1))
     };
     let (found, candidates, controls) = figure(&measure(&equal, -0.5));
+    let (found_in_step, candidates_in_step, controls_in_step) = figure(&in_step.run_many(RUNS, 4));
     let (found_all, candidates_all, controls_all) = figure(&measure(&tenth, -0.5));
     let stable = measure(&equal, 0.0);
     let false_halts = stable.iter().filter(|run| run.halted.is_some()).count();
@@ -301,9 +337,19 @@ pub(super) fn confidence() -> Result<Vec<Row>, String> {
         Row {
             name: "0.5 σ lower confidence, half the fleet, α = 1 %",
             goal: "100 devices an arm at most".to_owned(),
+            own: format!(
+                "{candidates_in_step:.0} against {controls_in_step:.0} ({found_in_step} of {RUNS} halted)"
+            ),
+            peer: nobody(),
+            holds: candidates_in_step.max(controls_in_step) <= 100.0
+                && found_in_step as u64 * 100 >= RUNS * 99,
+        },
+        Row {
+            name: "the same where controls, with nothing to install, are ahead",
+            goal: "100 devices with it at most".to_owned(),
             own: format!("{candidates:.0} against {controls:.0} ({found} of {RUNS} halted)"),
             peer: nobody(),
-            holds: candidates.max(controls) <= 100.0 && found as u64 * 100 >= RUNS * 99,
+            holds: candidates <= 100.0 && found as u64 * 100 >= RUNS * 99,
         },
         Row {
             name: "the same by the default plan: a tenth, all metrics, α = 1 %",
