@@ -3,8 +3,12 @@
 //! Nothing is kept for this: alerts, rounds, triggers, runs, versions and rollouts name each other, and an episode is
 //! what hangs together by one trigger.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use serde_json::Value;
 use tinyops_store::alert::{Alert, AlertState};
+use tinyops_store::capsule::Capsule;
 use tinyops_store::drift::Scope;
 use tinyops_store::model::Model;
 use tinyops_store::rollout::Rollout;
@@ -55,6 +59,13 @@ impl Judged {
     #[must_use]
     pub fn share(self) -> Option<f64> {
         (self.judged > 0).then(|| self.right as f64 / self.judged as f64)
+    }
+
+    fn and(self, (right, judged): (i64, i64)) -> Judged {
+        Judged {
+            right: self.right + right,
+            judged: self.judged + judged,
+        }
     }
 }
 
@@ -169,15 +180,21 @@ impl Episode {
     }
 }
 
+/// What the episodes of models of one name share.
+struct Named {
+    rollouts: Vec<Rollout>,
+    capsules: Vec<Capsule>,
+}
+
 impl Fleet {
     /// The newest episodes, newest first.
     ///
     /// # Errors
     /// [`FleetError::Store`].
     pub async fn episodes(&self, limit: u32) -> Result<Vec<Episode>, FleetError> {
-        let mut episodes = Vec::new();
+        let (mut episodes, mut named) = (Vec::new(), HashMap::new());
         for trigger in trigger::list(&self.db, limit).await? {
-            episodes.push(self.episode_of(trigger).await?);
+            episodes.push(self.episode_of(trigger, &mut named).await?);
         }
         Ok(episodes)
     }
@@ -188,12 +205,16 @@ impl Fleet {
     /// [`FleetError::Store`].
     pub async fn episode(&self, id: TriggerId) -> Result<Option<Episode>, FleetError> {
         match trigger::get(&self.db, id).await? {
-            Some(trigger) => Ok(Some(self.episode_of(trigger).await?)),
+            Some(trigger) => Ok(Some(self.episode_of(trigger, &mut HashMap::new()).await?)),
             None => Ok(None),
         }
     }
 
-    async fn episode_of(&self, trigger: Trigger) -> Result<Episode, StoreError> {
+    async fn episode_of(
+        &self,
+        trigger: Trigger,
+        named: &mut HashMap<String, Named>,
+    ) -> Result<Episode, StoreError> {
         let db = &self.db;
         let detail = &trigger.detail;
         let repaired = detail["model_id"].as_str().and_then(|id| id.parse().ok());
@@ -217,15 +238,22 @@ impl Fleet {
             }
             None => (None, None),
         };
-        let rollout = match &model {
-            Some(model) => {
-                let rollouts = rollout::of_model(db, &model.name).await?.into_iter();
-                rollouts
-                    .filter(|rollout| rollout.version == model.version)
-                    .min_by_key(|rollout| rollout.id)
-            }
-            None => None,
-        };
+        let (mut rollout, mut new) = (None, Vec::new());
+        if let Some(model) = &model {
+            let named = match named.entry(model.name.clone()) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(place) => place.insert(Named {
+                    rollouts: rollout::of_model(db, &model.name).await?,
+                    capsules: capsule::of_model(db, &model.name).await?,
+                }),
+            };
+            let rollouts = named.rollouts.iter();
+            let of_it = rollouts.filter(|rollout| rollout.version == model.version);
+            rollout = of_it.min_by_key(|rollout| rollout.id).cloned();
+            let capsules = named.capsules.iter();
+            let of_it = capsules.filter(|capsule| capsule.version == model.version);
+            new = of_it.map(|capsule| capsule.id).collect();
+        }
         let mut episode = Episode {
             trigger,
             repaired,
@@ -237,28 +265,13 @@ impl Fleet {
             during: Judged::default(),
             after: Judged::default(),
         };
-        let new = match &episode.model {
-            Some(model) => capsule::of_model(db, &model.name).await?,
-            None => Vec::new(),
-        };
-        let is_new = |id: ModelId| {
-            let version = episode.model.as_ref().map(|model| model.version);
-            new.iter()
-                .any(|capsule| capsule.id == id && Some(capsule.version) == version)
-        };
-        let (mut during, mut after) = (Judged::default(), Judged::default());
-        for tally in outcome::tally(db, episode.began_at()).await? {
-            let judged = match tally.model {
-                model if Some(model) == repaired => &mut during,
-                model if is_new(model) => &mut after,
-                _ => continue,
-            };
-            judged.judged += tally.window_count;
-            if tally.actual == tally.predicted {
-                judged.right += tally.window_count;
-            }
+        let since = episode.began_at();
+        if let Some(model) = repaired {
+            episode.during = Judged::default().and(outcome::judged(db, model, since).await?);
         }
-        (episode.during, episode.after) = (during, after);
+        for model in new.into_iter().filter(|model| Some(*model) != repaired) {
+            episode.after = episode.after.and(outcome::judged(db, model, since).await?);
+        }
         Ok(episode)
     }
 }

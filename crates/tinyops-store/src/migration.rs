@@ -28,6 +28,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0012_report_spans.sql"),
     include_str!("migrations/0013_labels.sql"),
     include_str!("migrations/0014_masked_updates.sql"),
+    include_str!("migrations/0015_indices.sql"),
 ];
 
 /// Applies what is missing.

@@ -111,6 +111,20 @@ pub async fn tally(on: &impl Read, since: Timestamp) -> Result<Vec<Tally>, Store
     rows.into_iter().map(read).collect()
 }
 
+/// Right and judged windows of one model since `since`, on all devices.
+pub async fn judged(
+    on: &impl Read,
+    model: ModelId,
+    since: Timestamp,
+) -> Result<(i64, i64), StoreError> {
+    let sql = "SELECT CAST(COALESCE(SUM(CASE WHEN predicted = actual THEN window_count ELSE 0 END), 0) AS BIGINT),
+                      CAST(COALESCE(SUM(window_count), 0) AS BIGINT)
+               FROM outcomes WHERE model_id = $1 AND at >= $2";
+    let row = on.query_one(sql, values![model, since]).await?;
+    let mut row = row.ok_or(StoreError::Closed)?;
+    Ok((row.take()?, row.take()?))
+}
+
 /// Right and judged windows since `since`, by spans of `span_ms` from the epoch, cohort and model.
 ///
 /// # Panics

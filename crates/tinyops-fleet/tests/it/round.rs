@@ -136,7 +136,9 @@ async fn a_drift_becomes_a_round_and_the_round_a_trigger() {
         [],
         "and no other round at once"
     );
-    // All of it hangs together by the trigger.
+    // All of it hangs together by the trigger, and by the windows that were judged since the first alert.
+    let judged = world.devices[0].outcome(1, &[1, 3]);
+    world.send(&[judged]).await;
     let [episode] = world.fleet.episodes(9).await.unwrap().try_into().unwrap();
     assert_eq!(
         (&episode.trigger, episode.repaired),
@@ -146,6 +148,8 @@ async fn a_drift_becomes_a_round_and_the_round_a_trigger() {
     assert_eq!(episode.began_at(), episode.alerts[0].opened_at);
     assert_eq!(episode.round.as_ref().map(|round| round.id), Some(round.id));
     assert_eq!((episode.run.as_ref(), episode.model.as_ref()), (None, None));
+    assert_eq!((episode.during.right, episode.during.judged), (3, 4));
+    assert_eq!(episode.after.judged, 0);
     let moments = episode.moments();
     assert!(moments.is_sorted_by_key(|moment| moment.at), "{moments:?}");
     let last = &moments[moments.len() - 1].what;

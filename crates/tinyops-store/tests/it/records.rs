@@ -547,6 +547,10 @@ fn detectors_alerts_and_outcomes() {
             outcome::by_device(&db, NOW).await.unwrap(),
             [(DeviceId(1), ModelId(7), 8, 10)]
         );
+        let of_model = async |model, since| outcome::judged(&db, model, since).await.unwrap();
+        assert_eq!(of_model(ModelId(7), NOW).await, (8, 10));
+        assert_eq!(of_model(ModelId(7), NOW.plus_ms(1)).await, (0, 0));
+        assert_eq!(of_model(ModelId(8), NOW).await, (0, 0));
         assert_eq!(outcome::list(&db, 9).await.unwrap().len(), 2);
     });
 }
