@@ -175,7 +175,8 @@ impl Fleet {
         }
         let moving = self.moving(model, &helped, running).await?;
         for alert in helped {
-            let is_late = now.ms_since(alert.changed_at) >= policy.restandardize_within_ms;
+            // What people say of it in between does not begin the time anew.
+            let is_late = now.ms_since(alert.opened_at) >= policy.restandardize_within_ms;
             let concerned = running
                 .iter()
                 .filter(|(device, cohort)| match &alert.scope {

@@ -165,6 +165,11 @@ async fn nobody_is_waited_for_beyond_the_time_for_moving() {
     let mut world = able_world().await;
     assert_eq!(world.fleet.turn(world.now).await.unwrap(), []);
     world.now = world.now.plus_ms(14 * DAY);
+    for alert in standing(&world).await {
+        // Someone knows of it. That is no reason to wait for as long again.
+        let known = world.fleet.acknowledge(alert.id, "ann", world.now).await;
+        known.unwrap();
+    }
     let opened = world.fleet.turn(world.now).await.unwrap();
     assert!(matches!(opened[..], [Event::RoundOpened(_)]), "{opened:?}");
 }
