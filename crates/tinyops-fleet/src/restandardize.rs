@@ -214,17 +214,20 @@ impl Fleet {
         let concerned = running.iter().filter(|(device, cohort)| {
             alarmed.contains(device) || cohorts.contains(cohort.as_str())
         });
-        let devices: Vec<DeviceId> = concerned.map(|(device, _)| *device).collect();
-        let wanted: Vec<(Scope, ModelId)> = devices
+        let concerned: Vec<&(DeviceId, String)> = concerned.collect();
+        let of_them: BTreeSet<&str> = concerned
             .iter()
-            .map(|device| (Scope::Device(*device), model))
+            .map(|(_, cohort)| cohort.as_str())
             .collect();
-        let tx = self.db.begin("see which features were moved").await?;
-        let states = drift::get_many(&tx, &wanted).await?;
-        let moving = |(device, state): (DeviceId, Option<DriftState>)| {
-            let memory = state
-                .as_ref()
-                .and_then(|state| Memory::decode(&state.state));
+        let mut states: HashMap<DeviceId, DriftState> = HashMap::new();
+        for cohort in of_them {
+            let known = drift::in_cohort(&self.db, cohort, model).await?;
+            let by_device = |state: DriftState| Some((device_of(&state.scope)?, state));
+            states.extend(known.into_iter().filter_map(by_device));
+        }
+        let moving = |(device, _): &(DeviceId, String)| {
+            let (device, state) = (*device, states.get(device));
+            let memory = state.and_then(|state| Memory::decode(&state.state));
             let is_alarmed = match (&memory, state) {
                 (Some(Memory::Settling { .. }), Some(state)) => state.alarmed || state.score >= 1.0,
                 _ => alarmed.contains(&device),
@@ -236,7 +239,7 @@ impl Fleet {
             };
             (device, moving)
         };
-        Ok(devices.into_iter().zip(states).map(moving).collect())
+        Ok(concerned.into_iter().map(moving).collect())
     }
 
     async fn resolve_moved(&self, alert: &Alert, now: Timestamp) -> Result<(), FleetError> {
