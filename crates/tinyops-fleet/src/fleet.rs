@@ -20,7 +20,7 @@ use crate::enrolment::{EnrolmentPolicy, Rates, Unenrolled};
 use crate::keys::Keyring;
 use crate::label::Unlabelled;
 use crate::masked::{CountedTask, PrivacyPolicy, Silence, SumHelper};
-use crate::owed::OwedPolicy;
+use crate::owed::{OwedPolicy, Told, keep_costly};
 use crate::plan::{Plan, PlanError};
 use crate::rollout::Arranged;
 use crate::round::RoundPolicy;
@@ -47,8 +47,8 @@ pub struct Fleet {
     pub(crate) capsules: Arc<Mutex<HashMap<Digest, Arc<[u8]>>>>,
     /// Baselines of the models that report.
     pub(crate) baselines: Arc<Mutex<HashMap<ModelId, Arc<Baseline>>>>,
-    /// What each device was last told, so that it is not told again at every turn.
-    pub(crate) told: Arc<Mutex<HashMap<DeviceId, (u64, Timestamp)>>>,
+    /// What each device was told lately, so that it is not told again at every turn.
+    pub(crate) told: Arc<Mutex<HashMap<DeviceId, Told>>>,
     /// The devices as they were when rollouts last took them in.
     pub(crate) arranged: Arc<Mutex<Option<Arranged>>>,
     /// How often enrolment was tried of late.
@@ -350,7 +350,7 @@ impl Fleet {
         let renewed = Some(Arc::new(keys));
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = renewed;
         // What was offered under the keys of before may be void now.
-        lock(&self.told).clear();
+        lock(&self.told).values_mut().for_each(keep_costly);
     }
 
     pub(crate) fn cached_baseline(&self, model: ModelId) -> Option<Arc<Baseline>> {

@@ -2,7 +2,6 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -81,8 +80,8 @@ impl Offers {
 }
 
 /// One thing that a device should be told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Debt {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Debt {
     /// The key set with this number; nothing else is told before the device has it.
     KeySet(u32),
     /// The capsule, to be fetched and kept.
@@ -113,13 +112,32 @@ enum Debt {
     },
 }
 
+/// What a device was told, and when.
+pub(crate) type Told = Vec<(Debt, Timestamp)>;
+
+/// Forgets of what a device was told all that it may be told again at once.
+pub(crate) fn keep_costly(told: &mut Told) {
+    told.retain(|(debt, _)| debt.is_costly());
+}
+
+impl Debt {
+    /// Whether being told it again costs a device of its privacy budget.
+    fn is_costly(&self) -> bool {
+        matches!(self, Debt::MaskedStatistics { .. })
+    }
+}
+
 impl Fleet {
-    /// Sealed envelopes for one device, as it connects or asks: told anew, whatever it was told before.
+    /// Sealed envelopes for one device, as it connects or asks: told anew, whatever it was told before, but for what
+    /// it would pay for a second time.
     ///
     /// # Errors
     /// [`FleetError::NoDevice`] if it is not registered, or revoked.
     pub async fn owed(&self, id: DeviceId, now: Timestamp) -> Result<Vec<Vec<u8>>, FleetError> {
-        lock(&self.told).remove(&id);
+        // But what costs the device something it is not told again before its time.
+        if let Some(told) = lock(&self.told).get_mut(&id) {
+            keep_costly(told);
+        }
         let told = self.owed_many(&[id], now).await?;
         if told.is_empty() {
             let device = device::get(&self.db, id).await?;
@@ -147,15 +165,15 @@ impl Fleet {
         let mut debts = self.debts(connected, now).await?;
         {
             let mut told = lock(&self.told);
-            debts.retain(|(device, debts)| {
-                let key = hash_of(debts);
-                let fresh = told.get(device).is_some_and(|(last, at)| {
-                    *last == key && now.ms_since(*at) < self.policy.owed.again_after_ms
+            debts.retain_mut(|(device, debts)| {
+                let told = told.entry(*device).or_default();
+                told.retain(|(debt, at)| {
+                    debts.contains(debt) && now.ms_since(*at) < self.policy.owed.again_after_ms
                 });
-                if !fresh {
-                    told.insert(*device, (key, now));
-                }
-                !fresh
+                // Each by itself: one that is new is no reason to tell the others again.
+                debts.retain(|debt| told.iter().all(|(before, _)| before != debt));
+                told.extend(debts.iter().map(|debt| (*debt, now)));
+                !debts.is_empty()
             });
         }
         if debts.is_empty() {
@@ -640,12 +658,6 @@ fn seal_as(device: &Device, sequence: u32, message: &Downlink<'_>) -> Vec<u8> {
 /// The capsule that a rollout brings to a device.
 fn capsule_of(member: &Member) -> Option<ModelId> {
     member.detail["capsule"].as_str()?.parse().ok()
-}
-
-fn hash_of(debts: &[Debt]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    debts.hash(&mut hasher);
-    hasher.finish()
 }
 
 /// What a device runs, as far as it is known.

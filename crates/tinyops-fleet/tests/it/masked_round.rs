@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use tinyops_device::{Budgets, Config, Masked, Privacy};
 use tinyops_fleet::helper::SumRequest;
+use tinyops_fleet::label::LabelWish;
 use tinyops_fleet::masked::PrivacyPolicy;
 use tinyops_fleet::round::RoundPolicy;
 use tinyops_fleet::{Event, Policy};
@@ -517,6 +518,48 @@ async fn nobody_is_asked_for_what_so_few_devices_cannot_be_heard_with() {
         let why = round.detail["abandoned"].as_str().unwrap_or_default();
         assert_eq!(why.contains("fewer devices"), !opens, "{why}");
     }
+}
+
+#[tokio::test]
+async fn a_device_that_was_asked_is_not_asked_to_pay_again_because_of_other_news() {
+    let mut fleet = Labelled::new(22, without_noise(), 0).await;
+    fleet.open().await;
+    fleet.read().await;
+    assert!(fleet.requests.iter().all(Option::is_some));
+    let id = fleet.world.devices[0].row.id;
+    let wish = LabelWish {
+        class: "worn",
+        windows: 4,
+        within_ms: HOUR,
+        why: "the bearing was changed",
+    };
+    let now = fleet.world.now;
+    fleet
+        .world
+        .fleet
+        .label(id, &wish, "ana", now)
+        .await
+        .unwrap();
+    fleet.requests.fill(None);
+    let news = fleet.world.fleet.owed_many(&[id], now).await.unwrap();
+    let news = news.iter().flat_map(|(_, messages)| messages);
+    let news: Vec<Downlink<'_>> = news
+        .map(|message| fleet.world.devices[0].open(message))
+        .collect();
+    assert!(matches!(news[..], [Downlink::Label(_)]), "{news:?}");
+    // Nor when it asks, which a device may do at every report.
+    let asked = fleet.world.fleet.owed(id, now).await.unwrap();
+    let is_request = |message: &Vec<u8>| {
+        matches!(
+            fleet.world.devices[0].open(message),
+            Downlink::MaskedRequest(_)
+        )
+    };
+    assert!(!asked.iter().any(is_request));
+    // One that has not answered for a while may have missed it.
+    let later = now.plus_ms(Policy::default().owed.again_after_ms);
+    let asked = fleet.world.fleet.owed(id, later).await.unwrap();
+    assert!(asked.iter().any(is_request));
 }
 
 #[tokio::test]
