@@ -25,6 +25,9 @@ pub struct LabelWish<'a> {
     pub why: &'a str,
 }
 
+/// Longest time for which windows may be a device's newest ones, in minutes: 31 days.
+pub const MINUTES_MAX: u32 = 31 * 24 * 60;
+
 /// Why windows cannot be labelled.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -48,6 +51,11 @@ pub enum Unlabelled {
     /// A label of no windows, or for no time.
     #[error("a label is of at least one window, and holds for some time")]
     Empty,
+    /// A label for longer than any windows are the newest.
+    #[error(
+        "a label holds for {MINUTES_MAX} minutes (31 days) at most: by then the newest windows are others"
+    )]
+    TooLong,
 }
 
 impl Fleet {
@@ -66,6 +74,9 @@ impl Fleet {
     ) -> Result<Label, FleetError> {
         if wish.windows == 0 || wish.within_ms <= 0 {
             return Err(Unlabelled::Empty.into());
+        }
+        if wish.within_ms > i64::from(MINUTES_MAX) * 60_000 {
+            return Err(Unlabelled::TooLong.into());
         }
         let tx = self.db.begin_audited("label windows").await?;
         let device = device::get(&tx, id).await?;

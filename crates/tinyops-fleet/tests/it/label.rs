@@ -130,6 +130,9 @@ async fn what_cannot_be_labelled_is_refused_with_its_reason() {
     ] {
         assert_eq!(why(refused(&world, told, wish).await), Unlabelled::Empty);
     }
+    let within_ms = 31 * 24 * HOUR + 1;
+    let error = refused(&world, told, LabelWish { within_ms, ..WORN }).await;
+    assert_eq!(why(error), Unlabelled::TooLong);
     world.devices[0].model = ModelId(9);
     let report = world.devices[0].report(Shift::default());
     world.send(&[report]).await;

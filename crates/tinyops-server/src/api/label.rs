@@ -70,7 +70,7 @@ pub(super) struct Wish {
     pub class: String,
     /// How many of the newest windows, when the device is told.
     pub windows: u16,
-    /// How long these may be the newest ones: a device that is not there by then is not told.
+    /// How long these may be the newest ones, 31 days at most: a device that is not there by then is not told.
     #[serde(default = "an_hour")]
     pub minutes: u32,
     /// Why, for the records.

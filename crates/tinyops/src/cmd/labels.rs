@@ -1,4 +1,4 @@
-use tinyops_fleet::label::LabelWish;
+use tinyops_fleet::label::{LabelWish, MINUTES_MAX};
 use tinyops_server::LabelView;
 use tinyops_store::{
     DeviceId, Timestamp,
@@ -51,7 +51,7 @@ struct Add {
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
     windows: u16,
     /// Minutes in which these are still the newest windows: a device that is not there by then is not told
-    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=44_640))]
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=i64::from(MINUTES_MAX)))]
     minutes: u32,
     /// Why, for the records
     #[arg(long, default_value = "")]
