@@ -101,12 +101,13 @@ pub enum NoSum {
     Denied(String),
 }
 
-/// What came of asking for a sum.
-enum Asked {
-    /// The helper said something: the sum is judged, or dropped.
-    Told(Vec<Event>),
-    /// It did not, and why.
-    Silent(String),
+/// Why there are no masks of reports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NoMasks {
+    /// There never will be: what the helper says.
+    Denied(String),
+    /// Not now; why, unless that is so since the last time that someone asked.
+    Later(Option<String>),
 }
 
 /// What becomes of reports that wait together.
@@ -130,12 +131,12 @@ pub(crate) struct CountedTask {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Silence {
     attempts: u32,
-    pub(crate) until: Timestamp,
+    until: Timestamp,
 }
 
 impl Silence {
     /// Notes one more attempt in vain.
-    pub(crate) fn goes_on(silence: &mut Option<Silence>, now: Timestamp) {
+    fn goes_on(silence: &mut Option<Silence>, now: Timestamp) {
         let attempts = silence.map_or(0, |silence| silence.attempts) + 1;
         let until = now.plus_ms(retry_ms(attempts));
         *silence = Some(Silence { attempts, until });
@@ -356,23 +357,14 @@ impl Fleet {
             }
         }
         let open = privacy::open_sums(&self.db).await?;
-        let Some(helper) = self.helper.as_deref() else {
-            self.note_wait(&open, "no helper is configured").await?;
-            return Ok(events);
-        };
-        if lock(&self.helper_silence).is_some_and(|silence| now < silence.until) {
-            return Ok(events);
-        }
         for sum in &open {
-            match self.ask(helper, sum, now).await {
-                Ok(Asked::Told(told)) => {
-                    *lock(&self.helper_silence) = None;
-                    events.extend(told);
-                }
-                Ok(Asked::Silent(why)) => {
+            match self.ask(sum, now).await {
+                Ok(Ok(told)) => events.extend(told),
+                Ok(Err(why)) => {
                     // One that does not answer for this sum does not answer for the next either.
-                    Silence::goes_on(&mut lock(&self.helper_silence), now);
-                    self.note_wait(&open, &why).await?;
+                    if let Some(why) = why {
+                        self.note_wait(&open, &why).await?;
+                    }
                     break;
                 }
                 Err(FleetError::Store(error)) if error.is_conflict() => {}
@@ -456,19 +448,63 @@ impl Fleet {
         }
     }
 
-    /// Asks for one sum, and judges it.
+    /// The helper, where there is one and it is not left alone for now.
+    pub(crate) fn helper_to_ask(&self, now: Timestamp) -> Result<&dyn SumHelper, NoMasks> {
+        let Some(helper) = self.helper.as_deref() else {
+            let why = "no helper is configured".to_owned();
+            return Err(NoMasks::Later(Some(why)));
+        };
+        match *lock(&self.helper_silence) {
+            Some(silence) if now < silence.until => Err(NoMasks::Later(None)),
+            _ => Ok(helper),
+        }
+    }
+
+    /// The sum of the masks of reports, as many as asked for; notes whether the helper has said anything.
+    pub(crate) async fn ask_for_masks(
+        &self,
+        request: &SumRequest,
+        now: Timestamp,
+    ) -> Result<Vec<u32>, NoMasks> {
+        let answer = match self.helper_to_ask(now)?.sum(request).await {
+            Ok(masks) if masks.len() == request.value_count => Ok(masks),
+            Ok(masks) => Err(NoSum::Down(format!(
+                "it gave {} numbers for {}",
+                masks.len(),
+                request.value_count
+            ))),
+            Err(why) => Err(why),
+        };
+        let mut silence = lock(&self.helper_silence);
+        answer
+            .map_err(|why| match why {
+                NoSum::Down(_) => {
+                    Silence::goes_on(&mut silence, now);
+                    NoMasks::Later(Some(why.to_string()))
+                }
+                NoSum::Denied(said) => {
+                    *silence = None;
+                    NoMasks::Denied(said)
+                }
+            })
+            .inspect(|_| *silence = None)
+    }
+
+    /// Asks for one sum, and judges it or drops it; the inner error says why that has to wait, where it is news.
     async fn ask(
         &self,
-        helper: &dyn SumHelper,
         sum: &MaskedSum,
         now: Timestamp,
-    ) -> Result<Asked, FleetError> {
+    ) -> Result<Result<Vec<Event>, Option<String>>, FleetError> {
+        if let Err(NoMasks::Later(why)) = self.helper_to_ask(now) {
+            return Ok(Err(why));
+        }
         let reports = privacy::of_sum(&self.db, sum.id).await?;
         let baseline = self.baseline(&self.db, sum.model).await?;
         let (Some(task), Some(baseline)) = (read_task(&sum.task), baseline) else {
             self.drop_sum(sum, "its task or its model is not known", now)
                 .await?;
-            return Ok(Asked::Told(Vec::new()));
+            return Ok(Ok(Vec::new()));
         };
         let value_count = value_count(&baseline);
         let request = SumRequest {
@@ -479,16 +515,16 @@ impl Fleet {
                 .map(|report| (report.device, report.seq))
                 .collect(),
         };
-        let masks = match self.ask_for_masks(helper, &request).await {
+        let masks = match self.ask_for_masks(&request, now).await {
             Ok(masks) => masks,
-            Err(NoSum::Denied(why)) => {
+            Err(NoMasks::Denied(why)) => {
                 self.drop_sum(sum, &why, now).await?;
-                return Ok(Asked::Told(Vec::new()));
+                return Ok(Ok(Vec::new()));
             }
-            Err(down) => return Ok(Asked::Silent(down.to_string())),
+            Err(NoMasks::Later(why)) => return Ok(Err(why)),
         };
         let told = self.judge_sum(sum, &task, &reports, &masks, &baseline, now);
-        Ok(Asked::Told(told.await?))
+        Ok(Ok(told.await?))
     }
 
     /// Notes why sums have no answer yet, where that is not known of them.

@@ -14,9 +14,8 @@ use tinyops_wire::mask::{Purpose, RING_BITS, Task};
 use tinyops_wire::masked::MaskedPart;
 
 use crate::enrol::{hex, unhex};
-use crate::fleet::lock;
 use crate::helper::SumRequest;
-use crate::masked::{NoSum, PrivacyPolicy, Silence, SumHelper, sizes};
+use crate::masked::{NoMasks, PrivacyPolicy, sizes};
 use crate::masked_sums::{
     Asked, MaskedGathering, Taken, add, from_bytes, least_devices, least_windows, opened, to_bytes,
     unmasked,
@@ -215,13 +214,8 @@ impl Fleet {
         round: &Round,
         now: Timestamp,
     ) -> Result<Vec<Event>, FleetError> {
-        let Some(helper) = self.helper.as_deref() else {
-            self.note_round_waits(round, "no helper is configured")
-                .await?;
-            return Ok(Vec::new());
-        };
-        if lock(&self.helper_silence).is_some_and(|silence| now < silence.until) {
-            return Ok(Vec::new());
+        if let Err(NoMasks::Later(why)) = self.helper_to_ask(now) {
+            return self.round_waits(round, why).await;
         }
         let sum = fullest(masked_update::of_round(&self.db, round.id).await?);
         let class_count = self.class_count(&self.db, round.model).await?;
@@ -238,16 +232,11 @@ impl Fleet {
             value_count: numbers.len(),
             reports: in_sum(&parts, width).collect(),
         };
-        let masks = match self.ask_for_masks(helper, &request).await {
+        let masks = match self.ask_for_masks(&request, now).await {
             Ok(masks) => masks,
-            Err(NoSum::Denied(why)) => return self.abandon_masked(round, &why, now).await,
-            Err(down) => {
-                Silence::goes_on(&mut lock(&self.helper_silence), now);
-                self.note_round_waits(round, &down.to_string()).await?;
-                return Ok(Vec::new());
-            }
+            Err(NoMasks::Denied(why)) => return self.abandon_masked(round, &why, now).await,
+            Err(NoMasks::Later(why)) => return self.round_waits(round, why).await,
         };
-        *lock(&self.helper_silence) = None;
         let told = unmasked(&task, &numbers, &masks);
         let sums = match opened(&task, (class_count, width), sum.device_count, &told) {
             Ok(sums) => sums,
@@ -274,23 +263,6 @@ impl Fleet {
         Ok(events)
     }
 
-    /// The sum of the masks of reports, as many as asked for.
-    pub(crate) async fn ask_for_masks(
-        &self,
-        helper: &dyn SumHelper,
-        request: &SumRequest,
-    ) -> Result<Vec<u32>, NoSum> {
-        let masks = helper.sum(request).await?;
-        if masks.len() == request.value_count {
-            return Ok(masks);
-        }
-        Err(NoSum::Down(format!(
-            "it gave {} numbers for {}",
-            masks.len(),
-            request.value_count
-        )))
-    }
-
     async fn abandon_masked(
         &self,
         round: &Round,
@@ -312,11 +284,15 @@ impl Fleet {
         Ok(vec![event])
     }
 
-    /// Notes why a round has no sum yet, where that is not known of it.
-    async fn note_round_waits(&self, round: &Round, problem: &str) -> Result<(), FleetError> {
-        if round.detail["waits"] == problem {
-            return Ok(());
-        }
+    /// Notes why a round has no sum yet, where that is news.
+    async fn round_waits(
+        &self,
+        round: &Round,
+        problem: Option<String>,
+    ) -> Result<Vec<Event>, FleetError> {
+        let Some(problem) = problem.filter(|problem| round.detail["waits"] != **problem) else {
+            return Ok(Vec::new());
+        };
         tracing::warn!(round = %round.id, %problem, "a masked round waits");
         let tx = self.db.begin("note why a round waits").await?;
         if let Some(mut round) = still_opening(&tx, round).await? {
@@ -324,7 +300,7 @@ impl Fleet {
             round::put(&tx, &mut round).await?;
             tx.commit().await?;
         }
-        Ok(())
+        Ok(Vec::new())
     }
 }
 

@@ -446,6 +446,10 @@ async fn a_helper_that_refuses_ends_the_round_and_says_why() {
             .collect(),
     };
     fleet.helper.helper.sum(&request).unwrap();
+    fleet.helper.is_away.store(true, Ordering::Relaxed);
+    assert_eq!(fleet.turn().await, []);
+    fleet.helper.is_away.store(false, Ordering::Relaxed);
+    fleet.world.now = fleet.world.now.plus_ms(10_000);
     let events = fleet.turn().await;
     assert!(
         matches!(&events[..], [Event::RoundAbandoned(_)]),
@@ -455,6 +459,20 @@ async fn a_helper_that_refuses_ends_the_round_and_says_why() {
     assert!(why.contains("another sum"), "{why}");
     let db = &fleet.world.fleet.db;
     assert_eq!(round::contributions(db, id).await.unwrap(), []);
+    // It has answered: should it fall silent now, it is asked again as soon as one that was never silent.
+    fleet.open().await;
+    fleet.world.now = fleet.world.now.plus_ms(HOUR);
+    fleet.read().await;
+    for index in 0..20 {
+        let parts = fleet.answer(index);
+        fleet.world.send(&parts).await;
+    }
+    fleet.helper.is_away.store(true, Ordering::Relaxed);
+    for asked in [3, 4] {
+        fleet.turn().await;
+        assert_eq!(fleet.helper.asked_count.load(Ordering::Relaxed), asked);
+        fleet.world.now = fleet.world.now.plus_ms(10_000);
+    }
 }
 
 #[tokio::test]
