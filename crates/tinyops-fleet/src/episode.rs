@@ -19,6 +19,7 @@ use tinyops_store::{
     ModelId, StoreError, Timestamp, alert, capsule, model, outcome, rollout, round, run, trigger,
 };
 
+use crate::masked_round::task_of;
 use crate::watch::cohort_of;
 use crate::{Fleet, FleetError};
 
@@ -123,8 +124,13 @@ impl Episode {
         let what = match (&self.round, detail["window_count"].as_u64()) {
             (Some(round), Some(windows)) => {
                 let bytes = round.detail["bytes"].as_u64().unwrap_or_default();
+                // Under masks nobody has counted them.
+                let least = match task_of(round) {
+                    Some(_) => "at least ",
+                    None => "",
+                };
                 format!(
-                    "{} devices told sums over {windows} labelled windows in {bytes} bytes: a new head is asked for",
+                    "{} devices told sums over {least}{windows} labelled windows in {bytes} bytes: a new head is asked for",
                     round.device_count
                 )
             }

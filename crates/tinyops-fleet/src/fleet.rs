@@ -97,7 +97,7 @@ pub enum Event {
     RoundClosed {
         /// The round; it names the sum and how many devices are in it.
         round: Round,
-        /// Labelled windows in the sum.
+        /// Labelled windows in the sum; under masks, as many as its devices have at least.
         window_count: i64,
         /// Bytes that the devices sent for it.
         bytes: i64,

@@ -255,6 +255,7 @@ impl Fleet {
             buckets: vec![sums.clone()],
             sum: sums,
             device_count: round.device_count,
+            window_count: least_windows(round.device_count),
             clipped_count: None,
             norm_max: f64::INFINITY,
         };

@@ -106,7 +106,10 @@ pub(crate) struct Sum {
     /// The same by disjoint sets of devices.
     pub(crate) buckets: Vec<Sums>,
     pub(crate) device_count: u32,
-    /// How many were scaled down; not known of devices that did it themselves, under masks.
+    /// Labelled windows in it: counted, or under masks as many as its devices have at least.
+    pub(crate) window_count: i64,
+    /// How many were scaled down; not known of devices that did it themselves, under masks. Then the counts by class are
+    /// of weighted windows, noise in them, and say nothing but their shares.
     pub(crate) clipped_count: Option<usize>,
     /// The norm that they were scaled down to; infinite for none.
     pub(crate) norm_max: f64,
@@ -115,6 +118,7 @@ pub(crate) struct Sum {
 impl Sum {
     fn of(clipped: ClippedSum, device_count: u32) -> Sum {
         Sum {
+            window_count: clipped.sum.window_count(),
             sum: clipped.sum,
             buckets: clipped.buckets,
             device_count,
@@ -479,6 +483,7 @@ impl Fleet {
             sum,
             buckets,
             device_count,
+            window_count,
             clipped_count,
             norm_max,
         } = sum;
@@ -489,7 +494,7 @@ impl Fleet {
         let mut artifact = json!({
             "format": "tinyops-statistics", "version": 1, "model": model, "model_version": version,
             "model_id": round.model.to_string(), "class_count": sum.class_count, "width": sum.width,
-            "devices": device_count, "clipped": clipped_count, "windows": sum.window_count(), "values": sum.values,
+            "devices": device_count, "clipped": clipped_count, "windows": window_count, "values": sum.values,
         });
         if buckets.len() > 1 {
             artifact["version"] = json!(2);
@@ -502,15 +507,17 @@ impl Fleet {
         round.statistics = Some(digest);
         if let Some(count) = clipped_count {
             round.detail["clipped"] = json!(count);
-        }
-        for (class, count) in sum.values.iter().take(sum.class_count).enumerate() {
-            round.detail[format!("windows of class {class}")] = json!(count);
+            for (class, count) in sum.values.iter().take(sum.class_count).enumerate() {
+                round.detail[format!("windows of class {class}")] = json!(count);
+            }
+        } else {
+            round.detail["windows_min"] = json!(window_count);
         }
         round::put(tx, round).await?;
         let detail = json!({
             "why": round.detail["why"], "round": round.id.0, "model_id": round.model.to_string(), "version": version,
-            "devices": device_count, "labels": sum.window_count(), "device_count": device_count,
-            "window_count": sum.window_count(), "class_count": sum.class_count, "width": sum.width,
+            "devices": device_count, "labels": window_count, "device_count": device_count,
+            "window_count": window_count, "class_count": sum.class_count, "width": sum.width,
         });
         let new = NewTrigger {
             kind: "resolve-head".to_owned(),
@@ -522,7 +529,7 @@ impl Fleet {
         note(tx, now, "fleet", "round.close", round.id, &round.detail).await?;
         let closed = Event::RoundClosed {
             round: round.clone(),
-            window_count: sum.window_count(),
+            window_count,
             bytes,
         };
         Ok(vec![closed, Event::Triggered(trigger)])

@@ -293,8 +293,29 @@ async fn a_round_under_masks_opens_to_the_sum_of_what_devices_hold() {
     };
     assert_eq!(
         (round.device_count, *window_count),
-        (22, values[0] + values[1])
+        (22, 22 * 8),
+        "as many as they have at least: nobody has counted them"
     );
+    assert!(values[0] + values[1] > 22 * 8);
+    assert_eq!(round.detail["windows_min"], 22 * 8);
+    assert_eq!(round.detail["windows of class 0"], serde_json::Value::Null);
+    let Event::Triggered(wanted) = &events[1] else {
+        panic!("{events:?}");
+    };
+    assert_eq!(wanted.detail["window_count"], 22 * 8);
+    let [episode] = fleet
+        .world
+        .fleet
+        .episodes(9)
+        .await
+        .unwrap()
+        .try_into()
+        .unwrap();
+    let moments = episode.moments();
+    let is_said = moments
+        .iter()
+        .any(|moment| moment.what.contains("over at least 176 labelled windows"));
+    assert!(is_said, "{moments:?}");
     assert!(
         *bytes > 20 * sent as i64 && *bytes <= 40 * sent as i64,
         "{bytes}"

@@ -70,16 +70,19 @@ async fn ls(context: &Context, args: &Ls) -> Result<(), Failure> {
         "sum",
     ]);
     for round in &rounds {
-        let windows = &round.detail["windows"];
+        let (windows, least) = (&round.detail["windows"], &round.detail["windows_min"]);
         table.row([
             round.id.to_string(),
             round.model.to_string(),
             round.cohort.clone().unwrap_or_else(|| "all".to_owned()),
             round.state.to_string(),
             format!("{} of {}", round.device_count, round.device_count_min),
-            windows
-                .as_u64()
-                .map_or_else(String::new, |windows| windows.to_string()),
+            match (windows.as_u64(), least.as_u64()) {
+                (Some(windows), _) => windows.to_string(),
+                // Under masks nobody counts them.
+                (None, Some(least)) => format!("{least} at least"),
+                (None, None) => String::new(),
+            },
             moment(round.deadline),
             round.statistics.as_ref().map_or_else(String::new, short),
         ]);
