@@ -324,7 +324,11 @@ impl Memory {
                 };
                 None
             }
-            Memory::Watching(watching) if watching.reference.layout != point.layout => {
+            // Without the cohort's noise in these numbers it cannot be judged: it learns with the cohort.
+            Memory::Watching(watching)
+                if watching.reference.layout != point.layout
+                    || pool.layout != point.layout.as_numbers() =>
+            {
                 *self = Memory::Learning(vec![point.clone()]);
                 None
             }
@@ -581,9 +585,6 @@ impl Pool {
 
     /// Adds a judged report to the cohort's current window.
     fn join(&mut self, device: u64, residuals: &[f64], point: &Point, score: f64) {
-        if self.sums.len() != residuals.len() {
-            return; // Another layout: the cohort is of the majority, which came first.
-        }
         self.members.push((device, score as f32));
         for (index, residual) in residuals.iter().enumerate() {
             self.sums[index] += residual;

@@ -15,6 +15,14 @@ const CHANNELS: usize = 9;
 const CLASSES: usize = 4;
 const WINDOWS: usize = 288;
 
+/// Of a cohort before any report.
+const NOTHING: Layout = Layout {
+    channel_count: 0,
+    has_shares: false,
+    class_count: 0,
+    is_restandardized: false,
+};
+
 /// What changes on one channel, and in the classes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Change {
@@ -132,12 +140,7 @@ fn simulate(seed: u64, device_count: u64, shifted: usize, days: u32, change: Cha
     let mut devices: Vec<Device> = (0..device_count)
         .map(|id| Device::new(seed * 1_000_000 + id))
         .collect();
-    let mut pool = Pool::new(Layout {
-        channel_count: 0,
-        has_shares: false,
-        class_count: 0,
-        is_restandardized: false,
-    });
+    let mut pool = Pool::new(NOTHING);
     let mut outcome = Outcome {
         devices: vec![None; devices.len()],
         cohort: None,
@@ -278,4 +281,39 @@ fn features_that_were_moved_back_begin_a_new_baseline_and_leave_the_cohort_its_n
         "what is known of the noise adds up"
     );
     assert!(!judged(false).0, "and so does going back");
+}
+
+/// A cohort whose noise is not known in a device's numbers says nothing of it: the device learns with the cohort.
+#[test]
+fn a_device_whose_cohort_is_of_another_layout_by_now_begins_anew() {
+    let (baseline, policy) = (baseline(), DriftPolicy::default());
+    let (mut device, mut pool) = (Device::new(5), Pool::new(NOTHING));
+    let mut is_judged = |pool: &mut Pool| {
+        let point = device.report(&baseline, Change::Nothing);
+        let judgement = device.memory.push(device.id, &point, pool, &policy);
+        judgement.is_some()
+    };
+    let learn_anew = [false; 14].into_iter().chain([true]);
+    assert!(learn_anew.clone().eq((0..15).map(|_| is_judged(&mut pool))));
+
+    // Another device of the cohort reports without histograms, for a narrower link.
+    let (mut narrow, mut memory) = (Device::new(6), Memory::new());
+    for _ in 0..policy.baseline_reports {
+        let mut point = narrow.report(&baseline, Change::Nothing);
+        let layout = point.layout;
+        point.layout.has_shares = false;
+        let moments = (0..layout.channel_count).flat_map(|channel| {
+            let first = layout.channel(channel);
+            first..first + 2
+        });
+        let kept = moments.chain(layout.classes()..layout.len());
+        point.values = kept.map(|index| point.values[index]).collect();
+        memory.push(narrow.id, &point, &mut pool, &policy);
+    }
+    assert!(!pool.layout.has_shares);
+    assert!(learn_anew.clone().eq((0..15).map(|_| is_judged(&mut pool))));
+
+    // The device is moved to a cohort of which nothing is known.
+    let mut pool = Pool::new(NOTHING);
+    assert!(learn_anew.eq((0..15).map(|_| is_judged(&mut pool))));
 }
