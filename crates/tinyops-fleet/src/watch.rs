@@ -233,18 +233,26 @@ impl Fleet {
     /// A cohort next to the baseline of the model that most of its devices run; `None` before any report.
     pub async fn cohort_view(&self, cohort: &str) -> Result<Option<CohortView>, FleetError> {
         let mut found: Option<(DriftState, Pool, Vec<DriftState>)> = None;
+        let mut memories: Vec<Memory> = Vec::new();
+        let mut most = None;
         for state in drift::of_cohorts(&self.db).await? {
-            if state.scope != cohort_scope(cohort, state.model) {
+            let scopes = [cohort_scope, other_format_scope].map(|scope| scope(cohort, state.model));
+            if !scopes.contains(&state.scope) {
                 continue;
             }
             let Some(pool) = Pool::decode(&state.state) else {
                 continue;
             };
             let devices = drift::in_cohort(&self.db, cohort, state.model).await?;
-            if found
-                .as_ref()
-                .is_none_or(|(_, _, most)| most.len() < devices.len())
-            {
+            let of_devices: Vec<Memory> = devices
+                .iter()
+                .filter_map(|device| Memory::decode(&device.state))
+                .collect();
+            let is_its = |memory: &&Memory| memory.layout() == Some(pool.layout);
+            let count = (devices.len(), of_devices.iter().filter(is_its).count());
+            if most.is_none_or(|most| most < count) {
+                most = Some(count);
+                memories = of_devices;
                 found = Some((state, pool, devices));
             }
         }
@@ -254,10 +262,6 @@ impl Fleet {
         let Some(baseline) = self.baseline(&self.db, state.model).await? else {
             return Ok(None);
         };
-        let memories: Vec<Memory> = devices
-            .iter()
-            .filter_map(|device| Memory::decode(&device.state))
-            .collect();
         let is_watching = |memory: &&Memory| matches!(memory, Memory::Watching(_));
         let scores = drift::history(&self.db, &state.scope, Timestamp(i64::MIN), 1).await?;
         let scores = scores
@@ -282,7 +286,7 @@ struct Desk {
     baselines: HashMap<ModelId, Arc<Baseline>>,
     memories: HashMap<(DeviceId, ModelId), Record<Memory>>,
     /// By the name of the cohort.
-    pools: HashMap<(Arc<str>, ModelId), Record<Pool>>,
+    pools: HashMap<(Arc<str>, ModelId), Pools>,
     points: Vec<DriftPoint>,
     /// Devices without a memory of this model: what stands of other models is over.
     newcomers: Vec<(Scope, ModelId)>,
@@ -294,6 +298,17 @@ struct Record<T> {
     alarmed: bool,
     touched: bool,
 }
+
+/// The noise of one cohort, by the numbers that its devices report: with histograms, and over narrower links without.
+/// What is known of the one says nothing of the other, so that each has a pool of its own.
+struct Pools {
+    /// Of the layout that the cohort learnt first.
+    first: Record<Pool>,
+    other: Record<Pool>,
+}
+
+/// Makes the scope of a cohort and a model.
+type ScopeOf = fn(&str, ModelId) -> Scope;
 
 /// Something to raise an alert for.
 struct Wish {
@@ -346,8 +361,12 @@ impl Desk {
         let of_device = |(device, model): &(DeviceId, ModelId)| (Scope::Device(*device), *model);
         let of_cohort =
             |(cohort, model): &(Arc<str>, ModelId)| (cohort_scope(cohort, *model), *model);
+        let of_other =
+            |(cohort, model): &(Arc<str>, ModelId)| (other_format_scope(cohort, *model), *model);
         let of_devices = devices.iter().map(of_device);
-        let wanted: Vec<_> = of_devices.chain(cohorts.iter().map(of_cohort)).collect();
+        let of_cohorts = cohorts.iter().map(of_cohort);
+        let of_others = cohorts.iter().map(of_other);
+        let wanted: Vec<_> = of_devices.chain(of_cohorts).chain(of_others).collect();
         let mut states = drift::get_many(tx, &wanted).await?.into_iter();
         for ((device, model), state) in devices.into_iter().zip(states.by_ref()) {
             let is_new = state.is_none();
@@ -365,9 +384,11 @@ impl Desk {
             class_count: 0,
             is_restandardized: false,
         };
-        for (cohort, state) in cohorts.into_iter().zip(states) {
-            let record = Record::of(state, Pool::decode, || Pool::new(nothing));
-            desk.pools.insert(cohort, record);
+        let record = |state| Record::of(state, Pool::decode, || Pool::new(nothing));
+        let firsts: Vec<_> = states.by_ref().take(cohorts.len()).collect();
+        for ((cohort, first), other) in cohorts.into_iter().zip(firsts).zip(states) {
+            let (first, other) = (record(first), record(other));
+            desk.pools.insert(cohort, Pools { first, other });
         }
         Ok(desk)
     }
@@ -383,21 +404,21 @@ impl Desk {
     ) -> Vec<Wish> {
         let policy = &fleet.policy.drift;
         let (device, model) = (observation.device, observation.model);
-        let (Some(pool), Some(record)) = (
+        let (Some(pools), Some(record)) = (
             self.pools.get_mut(&(observation.cohort.clone(), model)),
             self.memories.get_mut(&(device, model)),
         ) else {
             return Vec::new();
         };
+        let (pool, pool_scope) = pools.of(point.layout);
         let mut wishes = Vec::new();
         if point.window_count < policy.window_count_min as f32 {
             return wishes;
         }
         if let Some(judgement) = pool.memory.close_before(device.0, policy) {
             let was = pool.settle(judgement.score, false, policy.calm_score);
-            let scope = cohort_scope(&observation.cohort, model);
             self.points.push(DriftPoint {
-                scope: scope.clone(),
+                scope: pool_scope(&observation.cohort, model),
                 model,
                 at: now,
                 score: judgement.score,
@@ -405,7 +426,7 @@ impl Desk {
             });
             if judgement.score >= 1.0 {
                 wishes.push(Wish {
-                    scope,
+                    scope: cohort_scope(&observation.cohort, model),
                     symptoms: symptoms_of(&judgement, pool.memory.last_ln_sds()),
                     score: judgement.score,
                     begins: !was,
@@ -491,12 +512,28 @@ impl Desk {
         for ((device, model), record) in self.memories {
             states.extend(record.state(Scope::Device(device), model, now, Memory::encode));
         }
-        for ((cohort, model), record) in self.pools {
-            states.extend(record.state(cohort_scope(&cohort, model), model, now, Pool::encode));
+        for ((cohort, model), pools) in self.pools {
+            let (first, other) = (
+                cohort_scope(&cohort, model),
+                other_format_scope(&cohort, model),
+            );
+            states.extend(pools.first.state(first, model, now, Pool::encode));
+            states.extend(pools.other.state(other, model, now, Pool::encode));
         }
         drift::put_many(tx, &states).await?;
         drift::add_points(tx, &self.points).await?;
         Ok(())
+    }
+}
+
+impl Pools {
+    /// The pool of reports of a layout, and the scope that it is kept and drawn under.
+    fn of(&mut self, layout: Layout) -> (&mut Record<Pool>, ScopeOf) {
+        let first = self.first.memory.layout;
+        match first.is_empty() || first == layout.as_numbers() {
+            true => (&mut self.first, cohort_scope),
+            false => (&mut self.other, other_format_scope),
+        }
     }
 }
 
@@ -550,6 +587,12 @@ impl<T> Record<T> {
 /// A cohort is judged for each model that its devices run.
 pub(crate) fn cohort_scope(cohort: &str, model: ModelId) -> Scope {
     Scope::Cohort(format!("{cohort}@{model}"))
+}
+
+/// Where the detector of a cohort's reports is kept that are not of the layout which the cohort learnt first; what it
+/// finds is an alert of the cohort.
+fn other_format_scope(cohort: &str, model: ModelId) -> Scope {
+    Scope::Cohort(format!("{cohort} (other format)@{model}"))
 }
 
 /// The cohort of a scope that `cohort_scope` made.

@@ -1,10 +1,12 @@
 //! Alerts between the loop and people, labels that say that a model errs, and reports that should change nothing.
 
+use tinyops_fleet::detector::Memory;
 use tinyops_fleet::rollout::Wish;
 use tinyops_fleet::{Event, Policy};
 use tinyops_store::alert::{self, AlertKind, AlertState};
 use tinyops_store::drift::Scope;
 use tinyops_store::{ModelId, drift, outcome, presence, report, round};
+use tinyops_wire::summary::Format;
 
 use crate::world::{DAY, HOUR, Shift, World};
 
@@ -267,4 +269,48 @@ async fn a_flood_of_one_device_moves_its_own_memory_alone() {
         assert_eq!(alert.scope, own);
     }
     assert_eq!(of_others(memories(&world).await), before);
+}
+
+/// Half of a cohort reports over links that carry no histograms: what is known of the noise of the one half is nothing
+/// to the other, and takes nothing from it.
+#[tokio::test]
+async fn devices_of_narrow_links_and_of_wide_ones_are_judged_side_by_side() {
+    let mut world = World::new(10, Policy::default()).await;
+    let capsule = world.release().await;
+    for (index, device) in world.devices.iter_mut().enumerate() {
+        device.model = capsule.id;
+        if index % 2 == 1 {
+            device.format = Format::M8;
+        }
+    }
+    for day in 0..24 {
+        let events = world.report_all(|_| Shift::default()).await;
+        assert_eq!(events, [], "day {day}");
+    }
+    for device in &world.devices {
+        let scope = Scope::Device(device.row.id);
+        let state = drift::get(&world.fleet.db, &scope).await.unwrap().unwrap();
+        let memory = Memory::decode(&state.state).unwrap();
+        let Memory::Watching(watching) = &memory else {
+            panic!("device {} learns on day 24", device.row.id);
+        };
+        assert_eq!(watching.step_count, 10);
+    }
+    let view = world.fleet.cohort_view("hall").await.unwrap().unwrap();
+    assert_eq!(view.watched_count, 10);
+
+    // What moves is seen on both, and the cohort's is one alert.
+    let mut found = std::collections::BTreeSet::new();
+    for _ in 0..6 {
+        for event in world.report_all(|_| moved()).await {
+            match event {
+                Event::AlertRaised(alert) => assert!(found.insert(alert.scope)),
+                Event::AlertEscalated(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    let expected = world.devices.iter().map(|d| Scope::Device(d.row.id));
+    let expected = expected.chain([Scope::Cohort(format!("hall@{}", capsule.id))]);
+    assert_eq!(found, expected.collect());
 }

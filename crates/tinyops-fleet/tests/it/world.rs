@@ -36,6 +36,8 @@ pub(crate) struct Virtual {
     pub(crate) noise: Noise,
     /// Its features are moved back to training.
     pub(crate) is_moved: bool,
+    /// What its link carries.
+    pub(crate) format: Format,
     forgot: bool,
 }
 
@@ -125,6 +127,7 @@ impl World {
             sequence: 0,
             noise: Noise(u64::from(number) + 1),
             is_moved: false,
+            format: Format::M6H8,
             forgot: false,
         });
     }
@@ -299,14 +302,14 @@ impl Virtual {
         let mut out = [0; 512];
         let dither = (self.row.key.dither_seed(), self.sequence + 1);
         let mut len =
-            SummaryFrame::encode(Format::M6H8, header, &summary, dither, &mut out).unwrap();
+            SummaryFrame::encode(self.format, header, &summary, dither, &mut out).unwrap();
         if shift.micros > 0.0 {
             let cost = Cost {
                 mean_us: shift.micros,
                 max_us: 2.0 * shift.micros,
                 ram_share: Some(0.5),
             };
-            len = cost.append(Format::M6H8, len, dither, &mut out).unwrap();
+            len = cost.append(self.format, len, dither, &mut out).unwrap();
         }
         self.seal(&out[..len])
     }
