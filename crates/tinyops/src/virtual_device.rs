@@ -10,7 +10,7 @@ mod way;
 
 pub(crate) use {
     air::{AIR_BLOCK_BYTES, AIR_ROOM, Air, Rhythm},
-    line::Line,
+    line::{Line, enrol},
     link::Link,
     way::{Down, Inbox, Way},
 };

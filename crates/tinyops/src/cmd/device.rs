@@ -71,6 +71,10 @@ struct Who {
     /// Where the server's HTTP is: HOST:PORT, or https://HOST:PORT [default: as `tinyops config` says]
     #[arg(long, value_name = "URL")]
     server: Option<String>,
+    /// Gateway to speak to instead of a server, over the serial link in a TCP stream, where `tinyops gateway --listen`
+    /// listens: HOST:PORT, or tls://HOST:PORT
+    #[arg(long, value_name = "URL")]
+    line: Option<String>,
     /// PEM file of those who sign the server's certificate, for https, mqtts and tls
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
@@ -78,8 +82,8 @@ struct Who {
 
 /// Enrol a virtual device, and let it do nothing more
 ///
-/// It makes its own key and enrols over HTTP, with a class token or a claim; where the server asks nobody for a token, it
-/// lets itself be given one. The key never travels. A device that is enrolled stays who it is.
+/// It makes its own key and enrols over HTTP, or over a gateway's line (`--line`), with a class token or a claim; where the
+/// server asks nobody for a token, it lets itself be given one there. The key never travels. A device that is enrolled stays who it is.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: tinyops device enrol --board esp-eye --identity pump-7.json")]
 struct Enrol {
@@ -121,12 +125,8 @@ struct Run {
     #[arg(long, value_name = "Z", default_value_t = 20.0, requires = "mask_key_file", value_parser = noise)]
     noise_min: f64,
     /// Where the server's MQTT is: HOST:PORT, or mqtts://HOST:PORT [default: as `tinyops config` says]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", conflicts_with = "line")]
     mqtt: Option<String>,
-    /// Gateway to speak to instead of MQTT, over the serial link in a TCP stream, where `tinyops gateway --listen` listens:
-    /// HOST:PORT, or tls://HOST:PORT
-    #[arg(long, value_name = "URL", conflicts_with = "mqtt")]
-    line: Option<String>,
 }
 
 /// One prediction, as `--json` prints it, one a line.
@@ -195,8 +195,9 @@ async fn live(context: &Context, args: &Run) -> Result<(), Failure> {
     let chip = chip(context, &args.who, board)?;
     let ca = args.who.ca.as_deref();
     let server = http(context, &args.who)?;
-    let speaks_to = match &args.line {
-        Some(gateway) => Endpoint::parse(Protocol::Line, gateway, ca)?,
+    let gateway = gateway(&args.who)?;
+    let speaks_to = match &gateway {
+        Some(gateway) => gateway.clone(),
         None => {
             let mqtt = args.mqtt.as_ref().unwrap_or(&context.settings.mqtt.value);
             Endpoint::parse(Protocol::Mqtt, mqtt, ca)?
@@ -208,7 +209,7 @@ async fn live(context: &Context, args: &Run) -> Result<(), Failure> {
         device,
         key,
         first_uplink,
-    } = enrolled(&args.who, board, (&chip, &server), &trust).await?;
+    } = enrolled(&args.who, board, &chip, (&server, gateway.as_ref()), &trust).await?;
     let config = Config {
         device,
         key: key.clone(),
@@ -237,7 +238,7 @@ async fn live(context: &Context, args: &Run) -> Result<(), Failure> {
     context
         .terminal
         .note(format_args!("device {device} speaks to {speaks_to}"));
-    let (link, inbox) = match args.line {
+    let (link, inbox) = match gateway {
         Some(_) => {
             let (line, inbox) = Line::open(speaks_to);
             (Way::Line(line), inbox)
@@ -286,11 +287,18 @@ fn http(context: &Context, who: &Who) -> Result<Endpoint, Failure> {
     Endpoint::parse(Protocol::Http, text, who.ca.as_deref())
 }
 
+/// The gateway's line, if it speaks over one.
+fn gateway(who: &Who) -> Result<Option<Endpoint>, Failure> {
+    let parse = |text| Endpoint::parse(Protocol::Line, text, who.ca.as_deref());
+    who.line.as_deref().map(parse).transpose()
+}
+
 /// Lets the device enrol, if it has not before.
 async fn enrolled(
     who: &Who,
     board: &str,
-    (chip, server): (&Chip, &Endpoint),
+    chip: &Chip,
+    (server, gateway): (&Endpoint, Option<&Endpoint>),
     trust: &Trust,
 ) -> Result<Enrolled, Failure> {
     let credential = match (&who.class_token, &who.claim) {
@@ -300,6 +308,7 @@ async fn enrolled(
     };
     let asking = Asking {
         server,
+        gateway,
         board,
         device: who.id,
         trust,
@@ -317,8 +326,10 @@ async fn enrol_only(context: &Context, who: &Who) -> Result<(), Failure> {
     let chip = chip(context, who, &board)?;
     let trust = open_keys(&context.keys())?.trust;
     let server = http(context, who)?;
-    Endpoint::check_ca(who.ca.as_deref(), &[&server])?;
-    let enrolled = enrolled(who, &board, (&chip, &server), &trust).await?;
+    let gateway = gateway(who)?;
+    let spoken_to: Vec<&Endpoint> = [&server].into_iter().chain(&gateway).collect();
+    Endpoint::check_ca(who.ca.as_deref(), &spoken_to)?;
+    let enrolled = enrolled(who, &board, &chip, (&server, gateway.as_ref()), &trust).await?;
     let view = serde_json::json!({ "device": enrolled.device.to_string(), "board": board });
     context
         .terminal

@@ -1,6 +1,7 @@
 //! A server, a gateway and devices on its lines: what they say arrives, whatever is away in between.
 
 use std::{
+    fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{TcpListener, TcpStream},
     time::{Duration, Instant},
@@ -218,6 +219,58 @@ fn a_device_enrols_over_its_line() {
     assert_eq!(devices[0]["device"], device.0.to_string());
 }
 
+/// A virtual device with a class token and a line has no other way to its server: it enrols and reports over that one.
+#[test]
+fn a_virtual_device_enrols_and_reports_over_its_line() {
+    let place = Workplace::fans();
+    place.check(&["run", "--quiet"], 0);
+    let server = Server::start(&place, &["--no-loops"]);
+    let args = ["gateway", "--listen", "127.0.0.1:0", "--server"];
+    let rest = ["--poll-ms", "50", "--status-seconds", "1", "--json"];
+    let gateway = Running::start(&place, &[&args[..], &[&server.http], &rest].concat());
+    let listening = gateway.document()["listening"][0].clone();
+    let line = listening.as_str().unwrap();
+    let make = ["devices", "token", "make", "--board", "esp-eye", "--json"];
+    let made = place.check(&make, 0).json();
+    fs::write(place.path("token"), made["token"].as_str().unwrap()).unwrap();
+    let token = place.path("token").display().to_string();
+    let own = place.path("own.json").display().to_string();
+    let device = |verb: &str, line: &str, identity: &str, more: &[&str], code: i32| {
+        let is = ["device", verb, "--board", "esp-eye", "--identity", identity];
+        // No server answers the device itself.
+        let has = ["--class-token", &token, "--server", "127.0.0.1:1", "--line"];
+        place.check(&[&is[..], &has, &[line], more].concat(), code)
+    };
+
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+    let closed = nobody.local_addr().unwrap().to_string();
+    drop(nobody);
+    let said = device("enrol", &closed, &own, &[], 3).stderr;
+    assert!(said.contains("no line to a gateway at tcp://"), "{said}");
+    let request = fs::read(&own).unwrap();
+    let replay = ["--replay", "data/m0/normal/0.csv", "--quiet"];
+    device("run", line, &own, &replay, 0);
+    let identity = fs::read_to_string(&own).unwrap();
+    assert!(
+        !request.is_empty() && identity.contains("\"key\""),
+        "{identity}"
+    );
+    let status = gateway.status(|status| status["stored"].as_u64() >= Some(1));
+    assert_eq!(status["enrolled"], 1, "{status}");
+    let listed = place.check(&["devices", "ls", "--json"], 0).json();
+    assert_eq!(listed["devices"].as_array().unwrap().len(), 1, "{listed}");
+    assert!(reports(&place)[0] >= 1, "{listed}");
+    // Who is enrolled asks no more, whatever the line.
+    let said = device("enrol", &closed, &own, &["--json"], 0).json();
+    assert_eq!(said["device"], listed["devices"][0]["device"]);
+
+    // The token was for one device.
+    let other = place.path("other.json").display().to_string();
+    let said = device("enrol", line, &other, &[], 3).stderr;
+    assert!(said.contains("the gateway's log says why"), "{said}");
+    assert!(!fs::exists(&other).unwrap(), "it asks anew the next time");
+}
+
 /// Answers that are no server's word about a request are not passed on as refusals: the device asks again. One is.
 #[test]
 fn only_a_refusal_of_the_servers_own_ends_a_request() {
@@ -422,7 +475,7 @@ fn a_serial_port_is_a_line() {
         .concat(),
     );
     gateway.status(|status| status["lines"] == 1);
-    let mut port = std::fs::File::from(master);
+    let mut port = fs::File::from(master);
     // Bytes that a terminal would take for itself must pass: ^C, ^D, ^S, ^Q, carriage return.
     port.write_all(b"\x03\x04\x13\x11\r\n\x00").unwrap();
     port.write_all(&hello(&device, 1)).unwrap();

@@ -7,7 +7,9 @@ use tinyops_server::{hex, unhex};
 use tinyops_store::Digest;
 use tinyops_wire::{
     DeviceId, DeviceKey, SigningKey,
-    enrolment::{ClassToken, Enrolled, EnrolmentSecret, Proof, REQUEST_BYTES_MAX, Request, open},
+    enrolment::{
+        ClassToken, Enrolled, EnrolmentSecret, Proof, REQUEST_BYTES_MAX, Received, Request, open,
+    },
 };
 
 use super::chip::{Chip, Identity};
@@ -16,6 +18,7 @@ use crate::{
     endpoint::Endpoint,
     failure::{Exit, Failure},
     http,
+    virtual_device::enrol,
 };
 
 /// What the device was given.
@@ -65,6 +68,8 @@ impl Credential {
 /// Where the device asks, and with what.
 pub(super) struct Asking<'a> {
     pub(super) server: &'a Endpoint,
+    /// The gateway that brings the request there, if the device does not itself.
+    pub(super) gateway: Option<&'a Endpoint>,
     pub(super) board: &'a str,
     /// The id that it asks for, if any.
     pub(super) device: Option<DeviceId>,
@@ -98,18 +103,12 @@ impl Asking<'_> {
             }
             None => self.request(chip).await?,
         };
-        let answer = http::post_bytes(self.server, "/api/v1/enrol", &request)
-            .await
-            .map_err(|error| unreachable(self.server, &error))?;
-        if answer.status != 200 {
-            // A server that is away for a moment may still answer this request; one that says no will not.
-            if (400..500).contains(&answer.status) && answer.status != 429 {
-                chip.forget_identity()?;
-            }
-            return Err(refused("the server did not enrol the device", &answer));
-        }
+        let answer = match self.gateway {
+            Some(gateway) => over_line(gateway, &request, chip).await?,
+            None => over_http(self.server, &request, chip).await?,
+        };
         let trust = self.trust;
-        let enrolled = open(&secret, &request, &answer.body, &trust.roots, &trust.keys)
+        let enrolled = open(&secret, &request, &answer, &trust.roots, &trust.keys)
             .map_err(|error| Failure::of(Exit::Environment, &error))?;
         chip.keep_identity(&Identity::Enrolled {
             device: enrolled.device.to_string(),
@@ -164,6 +163,47 @@ impl Asking<'_> {
                 "give the device one: `tinyops devices token make` on the server, `--class-token FILE` here",
             )
         })
+    }
+}
+
+/// Sends a request to the server itself.
+async fn over_http(server: &Endpoint, request: &[u8], chip: &Chip) -> Result<Vec<u8>, Failure> {
+    let answer = http::post_bytes(server, "/api/v1/enrol", request)
+        .await
+        .map_err(|error| unreachable(server, &error))?;
+    if answer.status == 200 {
+        return Ok(answer.body);
+    }
+    // A server that is away for a moment, or lets in no more for now, may still answer this request.
+    if answer.document()["is_final"] == true {
+        chip.forget_identity()?;
+    }
+    Err(refused("the server did not enrol the device", &answer))
+}
+
+/// Sends a request over the line of a gateway.
+async fn over_line(gateway: &Endpoint, request: &[u8], chip: &Chip) -> Result<Vec<u8>, Failure> {
+    let asked = Received::parse(request).map_err(|_| chip.no_identity())?;
+    let no_line = |error: &std::io::Error| {
+        Failure::environment(format!("no line to a gateway at {gateway}"))
+            .cause(error)
+            .hint("`tinyops gateway --listen ADDRESS` is one, `--line URL` looks elsewhere")
+    };
+    let line = gateway.connect().await.map_err(|error| no_line(&error))?;
+    match enrol(line, request, asked.request.nonce).await {
+        Ok(answer) if answer.is_empty() => {
+            chip.forget_identity()?;
+            Err(Failure::environment("the server did not enrol the device")
+                .hint("the gateway's log says why; the next run makes another request"))
+        }
+        Ok(answer) => Ok(answer),
+        Err(error) if error.kind() == std::io::ErrorKind::TimedOut => Err(Failure::environment(
+            format!("no answer came over the line of {gateway}"),
+        )
+        .hint(
+            "its log says whether its server is away; the next run sends the same request again",
+        )),
+        Err(error) => Err(no_line(&error)),
     }
 }
 
