@@ -8,14 +8,16 @@ use tinyops_store::{
     lineage::{self, Edge},
     run::{self, NewRun, Run, RunId, RunState},
     step::{self, Port, Step, StepState},
-    trigger::TriggerId,
+    trigger::{self, Trigger},
 };
 
 use tinyops_train::progress::Flow;
 use tokio::sync::OwnedMutexGuard;
 
 use crate::{
-    Output, Progress, Reporter, RunError, StepName, StepReport, Workshop, code_version,
+    Output, Progress, Reporter, RunError, StepName, StepReport, Workshop,
+    background::background,
+    code_version,
     lease::{Lease, Seat, lease_until, sweep},
 };
 
@@ -81,7 +83,7 @@ impl<'a> Bench<'a> {
     pub(crate) async fn open(
         workshop: &'a Workshop,
         kind: &str,
-        trigger: Option<TriggerId>,
+        trigger: Option<Trigger>,
         reporter: Reporter,
     ) -> Result<Self, RunError> {
         let project = &workshop.project;
@@ -96,7 +98,7 @@ impl<'a> Bench<'a> {
         let new = NewRun {
             project: project.project.name.clone(),
             kind: kind.to_owned(),
-            trigger,
+            trigger: trigger.as_ref().map(|trigger| trigger.id),
             settings,
             code: code_version(&workshop.root),
             seed: project.train.seed,
@@ -115,6 +117,17 @@ impl<'a> Bench<'a> {
         let mut run = run::add(&tx, &new, now).await?;
         run.state = RunState::Running;
         run::put(&tx, &mut run).await?;
+        if let Some(mut trigger) = trigger {
+            // Whoever took it up meanwhile has changed it, and this fails.
+            trigger.run = Some(run.id);
+            let put = trigger::put(&tx, &mut trigger).await;
+            put.map_err(|error| match error.is_conflict() {
+                true => RunError::TriggerTaken {
+                    trigger: trigger.id,
+                },
+                false => error.into(),
+            })?;
+        }
         let (actor, subject) = (actor_of(&run), run.id.to_string());
         let detail = serde_json::json!({ "kind": run.kind, "owner": run.owner });
         audit::add(&tx, now, actor, "run.start", &subject, &detail).await?;
@@ -297,9 +310,12 @@ impl<'a> Bench<'a> {
                 note,
             });
         });
-        let made = tokio::task::spawn_blocking(move || work(tell))
-            .await
-            .map_err(|_| RunError::Panicked { step: name })??;
+        let work = move || work(tell);
+        let made = match self.run.trigger {
+            Some(_) => background(work).await,
+            None => tokio::task::spawn_blocking(work).await.ok(),
+        };
+        let made = made.ok_or(RunError::Panicked { step: name })??;
         let mut outputs = Vec::with_capacity(made.outputs.len());
         for (name, bytes) in made.outputs {
             let digest = self.workshop.artifacts.put(&bytes).await?;

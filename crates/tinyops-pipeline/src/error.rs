@@ -9,6 +9,7 @@ use tinyops_data::{
 use tinyops_store::{
     StoreError,
     run::{Run, RunId},
+    trigger::TriggerId,
 };
 use tinyops_train::TrainError;
 
@@ -32,6 +33,12 @@ pub enum RunError {
     TakenOver {
         /// Which run.
         run: RunId,
+    },
+    /// Another process has taken the trigger up since.
+    #[error("trigger {trigger} was taken up by another process")]
+    TriggerTaken {
+        /// Which trigger.
+        trigger: TriggerId,
     },
     /// The project names no recordings.
     #[error("the project has no `[[data.source]]`")]
@@ -133,4 +140,17 @@ pub enum RunError {
         /// Which step.
         step: StepName,
     },
+}
+
+impl RunError {
+    /// Whether the same run may go well later: the store or its disk was not there, nothing that was asked is at fault.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            RunError::Store(
+                StoreError::Full { .. } | StoreError::Busy { .. } | StoreError::Unreachable { .. }
+            )
+        )
+    }
 }

@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use tinyops_data::finding::Report;
-use tinyops_store::{Artifacts, Db, Digest, Timestamp, run::Run, trigger::TriggerId};
+use tinyops_store::{Artifacts, Db, Digest, Timestamp, run::Run, trigger::Trigger};
 use tinyops_train::{Comparison, tune::Budget};
 
 use crate::{
@@ -240,14 +240,15 @@ pub struct Package {
 /// Does a job: every step that is needed, in order, each recorded with its inputs and outputs.
 ///
 /// One run of a project is at work at a time. What a killed process left of an earlier one is ended as
-/// interrupted, and the steps that it finished are not done again.
+/// interrupted, and the steps that it finished are not done again. A run that answers a trigger is for whoever took it
+/// and nobody else, and gives way to what else the machine does.
 ///
 /// # Errors
 /// [`RunError`]; a gate that fails is no error but an [`Outcome`] without a version.
 pub async fn run(
     workshop: &Workshop,
     job: &Job,
-    trigger: Option<TriggerId>,
+    trigger: Option<Trigger>,
     reporter: &Reporter,
 ) -> Result<Outcome, RunError> {
     let mut bench = Bench::open(workshop, job.kind(), trigger, Arc::clone(reporter)).await?;

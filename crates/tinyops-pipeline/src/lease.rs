@@ -110,6 +110,15 @@ pub fn is_free(root: &Path) -> bool {
     Seat::take(root).is_some()
 }
 
+/// Whether the process that worked on an open run is gone, as far as can be known from a project folder.
+#[must_use]
+pub fn is_left(root: &Path, run: &Run, now: Timestamp) -> bool {
+    match Seat::take(root) {
+        Some(seat) => !seat.is_alive(run, now),
+        None => run.state_at(now) == RunState::Interrupted,
+    }
+}
+
 /// Opens and locks the file of a folder; the system gives the lock back when the process ends, however it ends.
 fn lock(folder: &Path) -> Result<File, TryLockError> {
     let hidden = folder.join(".tinyops");

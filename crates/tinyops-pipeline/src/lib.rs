@@ -5,6 +5,7 @@
 //! [`Outcome`]. A step whose inputs have not changed is not done again; what a run makes is in the
 //! store whole or not at all. This crate knows no device and no rollout: those are the fleet's.
 
+mod background;
 mod bench;
 mod boards;
 mod code;
@@ -27,10 +28,10 @@ pub use gate::{Gate, GateName, Verdict};
 pub use job::{
     Job, Outcome, Output, Package, Progress, Reporter, StepName, StepReport, Workshop, run,
 };
-pub use lease::is_free;
+pub use lease::{is_free, is_left};
 pub use project::{
     BoardsSection, FILE_NAME, GatesSection, Metric, PrivacyMode, PrivacySection, Project,
-    ProjectError, ProjectSection, Smoke, TuneSection,
+    ProjectError, ProjectSection, RetrainRollout, RetrainSection, Smoke, TuneSection,
 };
 pub use step::{
     compile::{BoardFit, CompileReport},

@@ -26,6 +26,8 @@ pub struct Project {
     pub privacy: PrivacySection,
     /// What a drift is answered with before anybody trains.
     pub repair: RepairSection,
+    /// What becomes of a run that no drift has asked for.
+    pub retrain: RetrainSection,
     /// What a model must show before it is registered.
     pub gates: GatesSection,
     /// How a model in the field is fine-tuned.
@@ -176,6 +178,27 @@ pub struct RepairSection {
     /// How far devices move their features back to training, 0 to 1 of the way, where the place or spread of inputs has
     /// drifted, before they are asked for sums; at 0 none is asked to.
     pub restandardize: f64,
+}
+
+/// `[retrain]`: runs that no drift has asked for.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RetrainSection {
+    /// What becomes of a version that has passed every gate.
+    pub rollout: RetrainRollout,
+}
+
+/// How a version that nobody repaired anything with goes out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RetrainRollout {
+    /// It does not: it is registered, and a person decides.
+    #[default]
+    None,
+    /// To a few devices of each board first, by the fleet's plan.
+    Canary,
+    /// Beside the model that answers first, and then as a canary.
+    Shadow,
 }
 
 /// `[gates]`

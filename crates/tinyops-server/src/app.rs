@@ -1,11 +1,14 @@
 //! What every handler shares: the store, the clock, the connections, the counters.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use tinyops_fleet::lorawan::Radios;
 use tinyops_fleet::outcome::Costs;
 use tinyops_fleet::{Fleet, FleetError, Intake};
+use tinyops_pipeline::{StepName, Workshop};
+use tinyops_store::trigger::TriggerId;
 use tinyops_store::{Db, DeviceId, Timestamp};
 use tokio::sync::{Mutex, Notify, broadcast, mpsc};
 
@@ -31,6 +34,50 @@ pub struct Business {
     pub costs: Costs,
 }
 
+/// What a run of this server is at.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct AtWork {
+    pub step: StepName,
+    pub done: u64,
+    /// 0 when unknown.
+    pub total: u64,
+    /// Such as `epoch 12, loss 0.031`.
+    pub note: String,
+}
+
+impl AtWork {
+    pub(crate) fn of(step: StepName) -> AtWork {
+        AtWork {
+            step,
+            done: 0,
+            total: 0,
+            note: String::new(),
+        }
+    }
+}
+
+/// How far the runs of this server are, by their triggers.
+#[derive(Debug, Default)]
+pub(crate) struct Works(std::sync::Mutex<BTreeMap<TriggerId, AtWork>>);
+
+impl Works {
+    pub(crate) fn tell(&self, trigger: TriggerId, at: AtWork) {
+        self.lock().insert(trigger, at);
+    }
+
+    pub(crate) fn end(&self, trigger: TriggerId) {
+        self.lock().remove(&trigger);
+    }
+
+    pub(crate) fn of(&self, trigger: TriggerId) -> Option<AtWork> {
+        self.lock().get(&trigger).cloned()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<TriggerId, AtWork>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The server as a handler sees it; clones share everything.
 #[derive(Clone)]
 pub struct App(Arc<Inner>);
@@ -42,6 +89,10 @@ pub(crate) struct Inner {
     pub intake: Arc<Mutex<Intake>>,
     pub now: Clock,
     pub business: Business,
+    /// The project, and where its pipeline works.
+    pub workshop: Workshop,
+    /// How far its runs are.
+    pub at_work: Works,
     pub metrics: Metrics,
     pub sessions: Arc<Sessions>,
     /// What waits for devices behind LoRaWAN network servers.
@@ -89,6 +140,10 @@ impl App {
 
     pub(crate) fn inner(&self) -> &Inner {
         &self.0
+    }
+
+    pub(crate) fn workshop(&self) -> &Workshop {
+        &self.0.workshop
     }
 
     pub(crate) fn business(&self) -> &Business {

@@ -21,6 +21,7 @@ mod page;
 // The loops.
 mod loops;
 mod release;
+mod retrain;
 mod webhook;
 
 // What doors are made of.
@@ -34,13 +35,17 @@ mod tls;
 mod tls_client;
 mod watch;
 
-pub use api::{AddedWebhook, AlertView, DeliveryView, LabelView, RoundView, WebhookView};
+pub use api::{
+    AddedWebhook, AlertView, AtWorkView, DeliveryView, LabelView, RoundView, TriggerView,
+    WebhookView,
+};
 pub use app::{App, Business, Clock};
 pub use civil::Moment;
 pub use event::Event;
 pub use helper::{HelperConfig, HelperRunning, SumQuestion, serve_helper};
 pub use listen::{Stream, StreamListener};
 pub use release::{ReleaseError, admit, release, requests};
+pub use retrain::{RunWish, WishError, ask_for_run};
 pub use serve::{Config, Loops, Running, ServeError, router, serve};
 pub use text::{Text, hex, unhex};
 pub use tls::{Tls, TlsError, TlsFiles};

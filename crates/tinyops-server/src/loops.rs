@@ -10,20 +10,25 @@ use std::time::Duration;
 
 use tinyops_fleet::FleetError;
 use tinyops_fleet::plan::Metric;
+use tinyops_fleet::plan::Shadow;
 use tinyops_fleet::rollout::Wish;
 use tinyops_pipeline::{
-    Job, Progress, Reporter, RunError, Trigger as Cause, Workshop, is_free, job_for,
+    Job, Progress, Reporter, RetrainRollout, RunError, Trigger as Cause, Verdict, is_free, is_left,
+    job_for,
 };
 use tinyops_store::model::Stage;
-use tinyops_store::run::RunId;
+use tinyops_store::run::{self, RunId, RunState};
 use tinyops_store::trigger::{self, Trigger, TriggerState};
-use tinyops_store::{Digest, Json, ModelId, StoreError, Tx, audit, capsule, model};
-use tracing::{debug, error, warn};
+use tinyops_store::{
+    Digest, Json, ModelId, StoreError, Timestamp, Tx, audit, capsule, model, rollout, step,
+};
+use tracing::{error, info, warn};
 
-use crate::app::App;
+use crate::app::{App, AtWork};
 use crate::event::Event;
 use crate::gate::tell;
 use crate::release::{ReleaseError, release};
+use crate::retrain::{TRIES_MAX, again_at, cause_of};
 use crate::stop::Stop;
 
 /// Who is named in the records for what the loops do.
@@ -60,75 +65,166 @@ async fn turn(app: &App) -> Result<(), FleetError> {
     Ok(())
 }
 
+/// How long a trigger whose run is not at work may stand open, milliseconds: who took it may be about to start the run, or
+/// to send out what came of it.
+const CLOSING_MS: i64 = 60_000;
+
 /// Answers triggers with pipeline runs until asked to stop.
-pub(crate) async fn make(app: App, workshop: Workshop, tick: Duration, mut stop: Stop) {
-    if let Err(cause) = take_up(&app).await {
-        error!(%cause, "triggers of an earlier process could not be taken up");
-    }
+pub(crate) async fn make(app: App, tick: Duration, mut stop: Stop) {
     loop {
         tokio::select! {
             () = stop.asked() => return,
             () = tokio::time::sleep(tick) => {}
         }
-        let taken = tokio::select! {
+        let turned = tokio::select! {
             // A run is abandoned at shutdown: the store has its steps, and the next one continues from them.
             () = stop.asked() => return,
-            taken = answer_next(&app, &workshop) => taken,
+            turned = turn_pipeline(&app) => turned,
         };
-        if let Err(cause) = taken {
-            error!(%cause, "a trigger could not be answered");
+        match turned {
+            // Another server was faster.
+            Err(cause) if cause.is_conflict() => {}
+            Err(cause) => error!(%cause, "a trigger could not be answered"),
+            Ok(()) => {}
         }
     }
 }
 
-/// Lets triggers wait again that a process took and did not live to answer.
+/// What the pipeline's loop does at one tick.
+pub(crate) async fn turn_pipeline(app: &App) -> Result<(), StoreError> {
+    take_up(app).await?;
+    answer_next(app).await
+}
+
+/// Lets triggers wait again that a process took and did not live to answer, and ends those whose run has ended.
 async fn take_up(app: &App) -> Result<(), StoreError> {
-    let open = trigger::open(app.db()).await?;
-    let tx = app.db().begin_audited("take up triggers").await?;
-    for mut left in open {
-        if left.state == TriggerState::Taken {
-            left.state = TriggerState::Waiting;
-            left.changed_at = app.now();
-            trigger::put(&tx, &mut left).await?;
-            note(&tx, app, "run.wait", &left).await?;
+    let workshop = app.workshop();
+    for left in trigger::open(app.db()).await? {
+        if left.state != TriggerState::Taken {
+            continue;
+        }
+        let run = match left.run {
+            Some(id) => run::get(app.db(), id).await?,
+            None => None,
+        };
+        let since = run.as_ref().and_then(|run| run.ended_at);
+        // That a server was stopped in the middle is no failure, if it is not one time after the other.
+        let stops = left.tries.saturating_sub(1);
+        let is_overdue = app.now().ms_since(since.unwrap_or(left.changed_at)) >= CLOSING_MS;
+        match run {
+            Some(run) if run.ended_at.is_none() => {
+                if !is_left(&workshop.root, &run, app.now()) {
+                    continue;
+                }
+                let why = "its process ended in the middle".to_owned();
+                again_or_never(app, left, stops, why).await?;
+            }
+            Some(run) if is_overdue && run.state != RunState::Interrupted => {
+                let answer = match version_of(app, run.id).await? {
+                    Some(version) => Ok(sent(app, &left, run.id, version).await),
+                    None => Ok((run.id, None, Some(ending(&run)))),
+                };
+                close(app, left, answer).await?;
+            }
+            Some(_) | None if is_overdue => {
+                let why = "its process ended before the run was told of".to_owned();
+                again_or_never(app, left, stops, why).await?;
+            }
+            _ => {}
         }
     }
-    tx.commit().await
+    Ok(())
+}
+
+/// The version that a run has registered, or found there already.
+async fn version_of(app: &App, run: RunId) -> Result<Option<u32>, StoreError> {
+    let steps = step::of_run(app.db(), run).await?;
+    let version = steps
+        .iter()
+        .find_map(|step| step.detail["version"].as_u64());
+    Ok(version.and_then(|version| u32::try_from(version).ok()))
+}
+
+/// How a run ended that has registered nothing.
+fn ending(run: &run::Run) -> String {
+    match run.state {
+        RunState::Refused => {
+            let gates = run.detail["gates"].as_array().into_iter().flatten();
+            let refusing = gates.filter(|gate| gate["passed"] == false);
+            let text = |gate: &Json, name: &str| gate[name].as_str().unwrap_or_default().to_owned();
+            gates_said_no(refusing.map(|gate| (text(gate, "gate"), text(gate, "why"))))
+        }
+        state => {
+            let error = run.detail["error"].as_str();
+            error.unwrap_or(state.word()).to_owned()
+        }
+    }
+}
+
+/// Which gates refuse a model, and why.
+fn gates_said_no(refusing: impl Iterator<Item = (String, String)>) -> String {
+    let said: Vec<String> = refusing
+        .map(|(gate, why)| format!("{gate}: {why}"))
+        .collect();
+    format!("a gate said no: {}", said.join("; "))
 }
 
 /// Takes the oldest waiting trigger, if there is one, and answers it.
-async fn answer_next(app: &App, workshop: &Workshop) -> Result<(), StoreError> {
+async fn answer_next(app: &App) -> Result<(), StoreError> {
     let db = app.db();
     let tx = db.begin_audited("take a trigger").await?;
-    let Some(mut taken) = trigger::take(&tx, app.now()).await? else {
+    let Some(taken) = trigger::take(&tx, app.now()).await? else {
         return Ok(());
     };
-    if !is_free(&workshop.root) {
+    if !is_free(&app.workshop().root) {
         // A person runs the pipeline. The transaction is dropped: the trigger waits for its turn.
         return Ok(());
     }
     note(&tx, app, "run.take", &taken).await?;
     tx.commit().await?;
-    let events = &app.inner().events;
-    tell(events, [Event::RunStarted { trigger: taken.id }]);
-    app.inner().metrics.runs.inc();
-    let answer = answer(app, workshop, &taken).await;
-    app.inner().metrics.runs.dec();
+    let inner = app.inner();
+    tell(&inner.events, [Event::RunStarted { trigger: taken.id }]);
+    inner.metrics.runs.inc();
+    let answer = answer(app, &taken).await;
+    inner.metrics.runs.dec();
+    inner.at_work.end(taken.id);
+    // The run has written its number into it.
+    let Some(taken) = trigger::get(db, taken.id).await? else {
+        return Ok(());
+    };
+    let tries = taken.tries;
+    match answer {
+        Err(cause) => match cause.downcast_ref() {
+            // Whoever took it up answers it.
+            Some(RunError::TriggerTaken { .. } | RunError::TakenOver { .. }) => Ok(()),
+            Some(RunError::AtWork(_) | RunError::FolderBusy { .. }) => wait_again(app, taken).await,
+            Some(error) if error.may_pass() => {
+                again_or_never(app, taken, tries, chain(&*cause)).await
+            }
+            _ => close(app, taken, Err(chain(&*cause))).await,
+        },
+        Ok(answer) => close(app, taken, Ok(answer)).await,
+    }
+}
+
+/// Ends a trigger: with the run and the version that it led to, or with why it led to none.
+async fn close(
+    app: &App,
+    mut taken: Trigger,
+    answer: Result<Answer, String>,
+) -> Result<(), StoreError> {
     let (run, version, why) = match answer {
         Ok((run, version, why)) => (Some(run), version, why),
-        Err(cause) if is_busy(&*cause) => return wait_again(app, taken).await,
-        Err(cause) => (None, None, Some(chain(&*cause))),
+        Err(why) => (taken.run, None, Some(why)),
     };
-    taken.run = run.or(taken.run);
+    taken.run = run;
     taken.state = match version {
         Some(_) => TriggerState::Done,
         None => TriggerState::Failed,
     };
     taken.changed_at = app.now();
-    if let (Json::Object(detail), Some(why)) = (&mut taken.detail, &why) {
-        detail.insert("failed".to_owned(), Json::String(why.clone()));
-    }
-    let tx = db.begin_audited("close a trigger").await?;
+    said(&mut taken, why.as_deref());
+    let tx = app.db().begin_audited("close a trigger").await?;
     trigger::put(&tx, &mut taken).await?;
     let action = match taken.state {
         TriggerState::Done => "run.done",
@@ -138,7 +234,7 @@ async fn answer_next(app: &App, workshop: &Workshop) -> Result<(), StoreError> {
     tx.commit().await?;
     let trigger = taken.id;
     tell(
-        events,
+        &app.inner().events,
         [Event::RunEnded {
             trigger,
             run,
@@ -150,16 +246,43 @@ async fn answer_next(app: &App, workshop: &Workshop) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Whether the pipeline met a run in another folder, or one that began at the same moment.
-fn is_busy(cause: &(dyn std::error::Error + 'static)) -> bool {
-    matches!(
-        cause.downcast_ref(),
-        Some(RunError::AtWork(_) | RunError::FolderBusy { .. })
-    )
+/// Keeps with a trigger why it led to nothing so far.
+fn said(trigger: &mut Trigger, why: Option<&str>) {
+    if let Json::Object(detail) = &mut trigger.detail {
+        match why {
+            Some(why) => detail.insert("failed".to_owned(), why.into()),
+            None => detail.remove("failed"),
+        };
+    }
 }
 
+/// Puts a trigger back that somebody else's run was in the way of.
 async fn wait_again(app: &App, mut taken: Trigger) -> Result<(), StoreError> {
+    taken.tries = taken.tries.saturating_sub(1);
+    let now = app.now();
+    put_back(app, taken, now).await
+}
+
+/// Lets a trigger wait for another try, a while longer with each failure, or ends it where it was tried often enough.
+async fn again_or_never(
+    app: &App,
+    mut taken: Trigger,
+    failures: u32,
+    why: String,
+) -> Result<(), StoreError> {
+    if taken.tries >= TRIES_MAX {
+        let why = format!("{why}; given up after {TRIES_MAX} tries");
+        return close(app, taken, Err(why)).await;
+    }
+    warn!(trigger = %taken.id, why, "the trigger is tried again");
+    said(&mut taken, Some(&why));
+    let at = again_at(failures, app.now());
+    put_back(app, taken, at).await
+}
+
+async fn put_back(app: &App, mut taken: Trigger, at: Timestamp) -> Result<(), StoreError> {
     taken.state = TriggerState::Waiting;
+    taken.not_before = at;
     taken.changed_at = app.now();
     let tx = app.db().begin_audited("put a trigger back").await?;
     trigger::put(&tx, &mut taken).await?;
@@ -170,7 +293,8 @@ async fn wait_again(app: &App, mut taken: Trigger) -> Result<(), StoreError> {
 /// Enters into the audit log what becomes of a trigger.
 async fn note(tx: &Tx, app: &App, action: &str, about: &Trigger) -> Result<(), StoreError> {
     let detail = serde_json::json!({
-        "kind": about.kind, "run": about.run.map(|run| run.0), "failed": about.detail.get("failed"),
+        "kind": about.kind, "cause": cause_of(about), "run": about.run.map(|run| run.0),
+        "failed": about.detail.get("failed"),
     });
     let subject = about.id.to_string();
     audit::add(tx, app.now(), ACTOR, action, &subject, &detail).await
@@ -181,53 +305,87 @@ type Answer = (RunId, Option<u32>, Option<String>);
 /// Runs the pipeline, and sends out what passed every gate.
 async fn answer(
     app: &App,
-    workshop: &Workshop,
     taken: &Trigger,
 ) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>> {
+    let workshop = app.workshop();
     let cause = cause(app, taken, &workshop.project.project.name).await?;
-    let is_repair = matches!(cause, Cause::RoundClosed { .. });
     let job = job_for(&cause, &workshop.project)?;
-    let outcome = tokio::spawn(run(workshop.clone(), job, taken.clone())).await??;
+    let outcome = tokio::spawn(run(app.clone(), job, taken.clone())).await??;
     let run = RunId(outcome.run);
     let Some(version) = outcome.version else {
-        return Ok((run, None, Some("a gate said no".to_owned())));
+        let refusing = outcome
+            .gates
+            .iter()
+            .filter(|gate| gate.verdict == Verdict::Fail);
+        let why = gates_said_no(refusing.map(|gate| (gate.name.to_string(), gate.reason.clone())));
+        return Ok((run, None, Some(why)));
     };
-    match send_out(app, &workshop.project.project.name, version, is_repair).await {
-        Ok(()) => Ok((run, Some(version), None)),
+    Ok(sent(app, taken, run, version).await)
+}
+
+async fn run(app: App, job: Job, taken: Trigger) -> Result<tinyops_pipeline::Outcome, RunError> {
+    let id = taken.id;
+    let work = app.clone();
+    let report: Reporter = Arc::new(move |progress: Progress| match progress {
+        Progress::Begin(step) => work.inner().at_work.tell(id, AtWork::of(step)),
+        Progress::At {
+            step,
+            done,
+            total,
+            note,
+        } => work.inner().at_work.tell(
+            id,
+            AtWork {
+                done,
+                total,
+                note,
+                ..AtWork::of(step)
+            },
+        ),
+        Progress::Resumes { interrupted } => {
+            info!(run = %interrupted.id, "goes on from a run that was interrupted");
+        }
+        Progress::End(_) => {}
+    });
+    tinyops_pipeline::run(app.workshop(), &job, Some(taken), &report).await
+}
+
+/// Sends out a version that passed every gate, where the project or a drift wants that.
+async fn sent(app: &App, taken: &Trigger, run: RunId, version: u32) -> Answer {
+    match send_out(app, taken, version).await {
+        Ok(()) => (run, Some(version), None),
         // The model is good and registered; that it did not go out is for a person to see.
         Err(cause) => {
-            warn!(
-                version,
-                cause = chain(&cause),
-                "the new version did not go out"
-            );
-            Ok((run, Some(version), Some(chain(&cause))))
+            let why = chain(&cause);
+            warn!(version, cause = why, "the new version did not go out");
+            (run, Some(version), Some(why))
         }
     }
 }
 
-async fn run(
-    workshop: Workshop,
-    job: Job,
-    taken: Trigger,
-) -> Result<tinyops_pipeline::Outcome, RunError> {
-    let report: Reporter = Arc::new(|progress: Progress| debug!(?progress, "pipeline"));
-    tinyops_pipeline::run(&workshop, &job, Some(taken.id), &report).await
-}
-
-/// Signs a version and starts its rollout with the fleet's plan. A repair is meant to predict other classes than the
-/// model that has drifted, so that it does does not halt it.
-async fn send_out(
-    app: &App,
-    name: &str,
-    version: u32,
-    is_repair: bool,
-) -> Result<(), ReleaseError> {
+/// Signs a version and starts its rollout. A repair goes out by the fleet's plan, anything else as the project says. A
+/// head is meant to predict other classes than the model that has drifted, so that it does does not halt it.
+async fn send_out(app: &App, taken: &Trigger, version: u32) -> Result<(), ReleaseError> {
     let inner = app.inner();
+    let project = &app.workshop().project;
+    let name = &project.project.name;
+    let mut plan = inner.fleet.policy.rollout.clone();
+    match project.retrain.rollout {
+        _ if cause_of(taken) == "repair" => {}
+        RetrainRollout::None => return Ok(()),
+        RetrainRollout::Canary => plan.shadow = None,
+        RetrainRollout::Shadow => {
+            plan.shadow.get_or_insert(Shadow::default());
+        }
+    }
+    let before = rollout::of_model(app.db(), name).await?;
+    if before.iter().any(|before| before.version == version) {
+        // The same recordings make the same version: what was taken back stays so.
+        return Ok(());
+    }
     let keys = inner.fleet.keys().ok_or(FleetError::NoReleaseKey)?;
     release(&inner.fleet, &keys, name, version, app.now()).await?;
-    let mut plan = inner.fleet.policy.rollout.clone();
-    if is_repair {
+    if taken.kind == "resolve-head" {
         plan.halt_on
             .retain(|metric| !matches!(metric, Metric::Labels | Metric::Agreement));
     }
@@ -304,3 +462,6 @@ fn chain(error: &(dyn std::error::Error + '_)) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

@@ -173,7 +173,7 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
     let (app, gate, queue) = assemble(&config, door);
     let mut tasks = Vec::new();
     if config.loops.enabled {
-        let make = loops::make(app.clone(), config.workshop.clone(), tick, stop.clone());
+        let make = loops::make(app.clone(), tick, stop.clone());
         tasks.push(("make", tokio::spawn(make)));
         let operate = loops::operate(app.clone(), tick, stop.clone());
         tasks.push(("operate", tokio::spawn(operate)));
@@ -288,6 +288,8 @@ pub(crate) fn assemble(config: &Config, door: Door) -> Parts {
         intake,
         now: workshop.now.clone(),
         business: business(workshop),
+        workshop: workshop.clone(),
+        at_work: Default::default(),
         metrics,
         sessions: Arc::new(Sessions::default()),
         radios: Default::default(),

@@ -26,6 +26,7 @@ mod monitor;
 mod ops;
 mod predict;
 mod release;
+mod retrain;
 mod rollout;
 mod rounds;
 mod run;
@@ -91,6 +92,7 @@ enum Verb {
     Drift(drift::Drift),
     Alerts(alerts::Alerts),
     Labels(labels::Labels),
+    Retrain(retrain::Retrain),
     Rounds(rounds::Rounds),
     Tokens(tokens::Tokens),
     Audit(audit::Audit),
@@ -130,6 +132,7 @@ pub(crate) async fn dispatch(cli: Cli, terminal: Terminal) -> Result<(), Failure
         Verb::Drift(args) => drift::run(&context, &args),
         Verb::Alerts(args) => alerts::run(&context, &args).await,
         Verb::Labels(args) => labels::run(&context, &args).await,
+        Verb::Retrain(args) => retrain::run(&context, &args).await,
         Verb::Rounds(args) => rounds::run(&context, &args).await,
         Verb::Tokens(args) => tokens::run(&context, &args).await,
         Verb::Audit(args) => audit::run(&context, &args).await,

@@ -94,6 +94,12 @@ impl Shelf {
         Ok(files)
     }
 
+    /// Whether no source has a file.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.marks.is_empty()
+    }
+
     /// Everything, read and decoded, with what was found on the way.
     #[must_use]
     pub fn decoded(&self) -> &(Dataset, Report) {

@@ -6,10 +6,8 @@ use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tinyops_store::run::{self, RunId};
-use tinyops_store::trigger::{self, NewTrigger};
-use tinyops_store::{
-    Digest, Json as Detail, ModelId, audit, capsule, dataset, lineage, model, project, step,
-};
+use tinyops_store::trigger;
+use tinyops_store::{Digest, Json as Detail, ModelId, capsule, dataset, lineage, model, step};
 
 use super::auth::Actor;
 use super::error::ApiError;
@@ -18,6 +16,7 @@ use super::view::{
     CapsuleView, DatasetView, EdgeView, ModelView, RunDetailView, RunView, TriggerView,
 };
 use crate::app::App;
+use crate::retrain::{self, WishError};
 use crate::text::Text;
 
 /// How many rows.
@@ -65,9 +64,13 @@ pub(super) async fn runs(
     Query(limit): Query<Limit>,
 ) -> Result<Json<Vec<RunView>>, ApiError> {
     let runs = run::list(app.db(), limit.count()).await?;
+    let triggers = trigger::of_runs(app.db(), &runs).await?;
     let now = app.now();
-    let views = runs.into_iter().map(|run| RunView::at(now, run));
-    Ok(Json(views.collect()))
+    let view = |run: run::Run| {
+        let trigger = run.trigger.and_then(|id| triggers.get(&id));
+        RunView::at(now, run, trigger)
+    };
+    Ok(Json(runs.into_iter().map(view).collect()))
 }
 
 pub(super) async fn run_detail(
@@ -77,8 +80,9 @@ pub(super) async fn run_detail(
     let row = run::get(app.db(), id).await?;
     let row = row.ok_or_else(|| ApiError::missing(format_args!("run {id}")))?;
     let steps = step::of_run(app.db(), id).await?;
+    let triggers = trigger::of_runs(app.db(), std::slice::from_ref(&row)).await?;
     Ok(Json(RunDetailView {
-        run: RunView::at(app.now(), row),
+        run: RunView::at(app.now(), row, triggers.values().next()),
         steps: steps.into_iter().map(Into::into).collect(),
     }))
 }
@@ -90,6 +94,9 @@ pub(super) struct RunWish {
     /// Why, for the records.
     #[serde(default)]
     pub reason: String,
+    /// Names the wish, as an idempotency key does: who asks again under it asks for nothing new.
+    #[serde(default)]
+    pub key: Option<String>,
 }
 
 /// Leaves a trigger that the loop takes to the pipeline.
@@ -98,22 +105,29 @@ pub(super) async fn ask_for_run(
     Actor(actor): Actor,
     Body(wish): Body<RunWish>,
 ) -> Result<(StatusCode, Json<TriggerView>), ApiError> {
-    let projects = project::list(app.db()).await?;
-    let new = NewTrigger {
-        kind: "train".to_owned(),
-        model: projects
-            .into_iter()
-            .next()
-            .map_or(String::new(), |p| p.name),
-        payload: None,
-        detail: serde_json::json!({ "asked_by": actor, "reason": wish.reason }),
+    let wish = retrain::RunWish {
+        actor: &actor,
+        reason: &wish.reason,
+        key: wish.key.as_deref(),
     };
-    let tx = app.db().begin_audited("ask for a run").await?;
-    let trigger = trigger::add(&tx, &new, app.now()).await?;
-    let (subject, detail) = (trigger.id.to_string(), &trigger.detail);
-    audit::add(&tx, app.now(), &actor, "run.ask", &subject, detail).await?;
-    tx.commit().await?;
-    Ok((StatusCode::ACCEPTED, Json(trigger.into())))
+    let asked = retrain::ask_for_run(app.workshop(), wish).await?;
+    Ok((StatusCode::ACCEPTED, Json(asked.into())))
+}
+
+impl From<WishError> for ApiError {
+    fn from(error: WishError) -> ApiError {
+        let (status, code, hint) = match error {
+            WishError::Store(error) => return error.into(),
+            WishError::NoData | WishError::Sources(_) => (
+                StatusCode::CONFLICT,
+                "no_data",
+                "put recordings where the `[[data.source]]` of tinyops.toml looks",
+            ),
+            WishError::Length => (StatusCode::UNPROCESSABLE_ENTITY, "value", ""),
+            WishError::KeyUsed(_) => (StatusCode::CONFLICT, "key_used", "choose another key"),
+        };
+        ApiError::new(status, code, error.to_string(), hint)
+    }
 }
 
 pub(super) async fn triggers(
@@ -121,7 +135,11 @@ pub(super) async fn triggers(
     Query(limit): Query<Limit>,
 ) -> Result<Json<Vec<TriggerView>>, ApiError> {
     let triggers = trigger::list(app.db(), limit.count()).await?;
-    Ok(Json(triggers.into_iter().map(TriggerView::from).collect()))
+    let view = |trigger: trigger::Trigger| {
+        let at = app.inner().at_work.of(trigger.id);
+        TriggerView::at_work(trigger, at)
+    };
+    Ok(Json(triggers.into_iter().map(view).collect()))
 }
 
 /// Which datasets.

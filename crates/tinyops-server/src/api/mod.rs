@@ -34,7 +34,7 @@ pub use alert::{AddedWebhook, DeliveryView, WebhookView};
 pub(crate) use frame::framed;
 pub use label::LabelView;
 use operation::{Access, Content, Operation, Trace};
-pub use view::{AlertView, RoundView};
+pub use view::{AlertView, AtWorkView, RoundView, TriggerView};
 
 /// The routes of the API, and health and metrics beside it.
 pub(crate) fn routes(app: &App) -> Router<App> {
@@ -378,7 +378,7 @@ fn operations() -> Vec<Operation> {
         ),
         manage(
             "/api/v1/runs",
-            "Ask for a run of the pipeline",
+            "Ask for a run of the pipeline; what passes its gates goes out if `[retrain] rollout` says so",
             Content::json::<make::RunWish>(),
             202,
             Content::json::<TriggerView>(),

@@ -1,6 +1,6 @@
 //! The API without a socket, over records in memory.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axum::Router;
@@ -36,9 +36,11 @@ async fn app_at(admin_token: Option<&str>, now: Clock) -> App {
 
 /// A server over these records, without a socket.
 pub(crate) async fn app_on(db: Db, admin_token: Option<&str>, now: Clock) -> App {
+    // Recordings are never read here; that there are files is what counts.
+    let project = "[[data.source]]\nroot = \"src\"\nfiles = [\"*.rs\"]\n";
     let workshop = Workshop {
         root: PathBuf::new(),
-        project: Project::default(),
+        project: Project::parse(project, Path::new("tinyops.toml")).unwrap(),
         db,
         artifacts: Artifacts::open("memory:").await.unwrap(),
         now,
@@ -163,15 +165,68 @@ async fn a_webhook_whose_authorities_are_none_is_not_added() {
 
 #[tokio::test]
 async fn a_run_is_asked_for_by_a_trigger() {
-    let router = router(app(None).await);
-    let wish = json!({ "reason": "new recordings" });
-    let (status, asked) = call(&router, "POST", "/api/v1/runs", None, wish).await;
+    let app = app(None).await;
+    let router = router(app.clone());
+    let ask = async |wish| call(&router, "POST", "/api/v1/runs", None, wish).await;
+    let (status, asked) = ask(json!({ "reason": "new recordings", "key": "r1" })).await;
     assert_eq!(
-        (status, &asked["state"]),
-        (StatusCode::ACCEPTED, &json!("waiting"))
+        (status, &asked["state"], &asked["cause"]),
+        (StatusCode::ACCEPTED, &json!("waiting"), &json!("asked"))
     );
+    // The same again, as after an answer that was lost.
+    let again = ask(json!({ "reason": "new recordings", "key": "r1" })).await;
+    assert_eq!(again, (status, asked));
+    let other = ask(json!({ "reason": "a whim", "key": "r1" })).await;
+    check_problem(&other, 409, "key_used");
+    let long = "r".repeat(129);
+    for key in ["", long.as_str()] {
+        let wish = json!({ "reason": "new recordings", "key": key });
+        check_problem(&ask(wish).await, 422, "value");
+    }
+    check_problem(&ask(json!({ "why": "no such field" })).await, 422, "body");
+    let second = ask(json!({})).await.1;
+    assert_eq!(second["trigger"], 2);
     let (_, listed) = call(&router, "GET", "/api/v1/triggers", None, Value::Null).await;
-    assert_eq!(listed[0]["detail"]["reason"], "new recordings");
+    assert_eq!(listed.as_array().unwrap().len(), 2, "{listed}");
+    assert_eq!(listed[1]["detail"]["reason"], "new recordings");
+    assert_eq!(listed[1]["why"], "new recordings (local)");
+    let asks = |entry: &&tinyops_store::audit::Entry| entry.action == "run.ask";
+    let log = tinyops_store::audit::list(app.db(), 10).await.unwrap();
+    assert_eq!(log.iter().filter(asks).count(), 2, "{log:?}");
+}
+
+#[tokio::test]
+async fn nobody_asks_for_a_run_of_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let of = async |settings: &str| {
+        let workshop = Workshop {
+            root: folder.path().to_owned(),
+            project: Project::parse(settings, Path::new("tinyops.toml")).unwrap(),
+            db: Db::open("sqlite::memory:").await.unwrap(),
+            artifacts: Artifacts::open("memory:").await.unwrap(),
+            now: Arc::new(|| NOW),
+        };
+        let door = Door {
+            is_open_here: true,
+            admin: None,
+            is_tls: false,
+        };
+        let config = Config::of(workshop, Keyring::from_seed(&[7; 32]));
+        let router = router(assemble(&config, door).0);
+        call(&router, "POST", "/api/v1/runs", None, json!({})).await
+    };
+    let source = "[[data.source]]\nroot = \"data\"\nfiles = [\"*.csv\"]\n";
+    check_problem(&of("").await, 409, "no_data");
+    let missing = of(source).await;
+    check_problem(&missing, 409, "no_data");
+    assert!(
+        missing.1["message"].as_str().unwrap().contains("data"),
+        "{missing:?}"
+    );
+    std::fs::create_dir(folder.path().join("data")).unwrap();
+    check_problem(&of(source).await, 409, "no_data");
+    std::fs::write(folder.path().join("data/1.csv"), "x\n1\n").unwrap();
+    assert_eq!(of(source).await.0, StatusCode::ACCEPTED);
 }
 
 #[tokio::test]

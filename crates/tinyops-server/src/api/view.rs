@@ -18,6 +18,8 @@ use tinyops_store::step::{Port, Step};
 use tinyops_store::trigger::Trigger;
 use tinyops_store::{DeviceId, Digest, Json, ModelId, Timestamp};
 
+use crate::app::AtWork;
+use crate::retrain::{cause_of, reason_of};
 use crate::text::Text;
 
 /// A device, and what it last told.
@@ -167,7 +169,12 @@ pub(super) struct RunView {
     pub project: String,
     /// `train`, `tune` or `resolve-head`.
     pub kind: String,
+    /// What it answers; null where a person ran it.
     pub trigger: Option<i64>,
+    /// What made that trigger, as in the list of triggers.
+    pub cause: Option<String>,
+    /// Why, in words.
+    pub why: Option<String>,
     pub settings: Text<Digest>,
     /// The version of TinyOps that ran it.
     pub code: String,
@@ -182,9 +189,11 @@ pub(super) struct RunView {
 }
 
 impl RunView {
-    pub(super) fn at(now: Timestamp, run: Run) -> RunView {
+    pub(super) fn at(now: Timestamp, run: Run, trigger: Option<&Trigger>) -> RunView {
         let state = run.state_at(now).word();
         RunView {
+            cause: trigger.map(|trigger| cause_of(trigger).to_owned()),
+            why: trigger.map(reason_of),
             run: run.id.0,
             project: run.project,
             kind: run.kind,
@@ -398,30 +407,79 @@ impl From<Alert> for AlertView {
 
 /// A wish for a pipeline run.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct TriggerView {
+pub struct TriggerView {
+    /// Its number.
     pub trigger: i64,
     /// `train` or `resolve-head`.
     pub kind: String,
+    /// `asked`, or `repair` where the fleet asks.
+    pub cause: String,
+    /// Why, in words; empty where nothing was said.
+    pub why: String,
+    /// The model that it is about.
     pub model: String,
+    /// Digest of what the run needs.
     pub payload: Option<Text<Digest>>,
+    /// What else is known; `failed` says why it led to nothing so far.
     pub detail: Json,
     /// `waiting`, `taken`, `done` or `failed`.
     pub state: &'static str,
+    /// The run that answers it, once that has begun.
     pub run: Option<i64>,
+    /// How often it was taken.
+    pub tries: u32,
+    /// When it was made.
     pub created_at_ms: i64,
+    /// A waiting one is not taken before this; 0 is at once.
+    pub not_before_ms: i64,
+    /// How far its run is, where this server does it.
+    pub at_work: Option<AtWorkView>,
+}
+
+/// How far a run is.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct AtWorkView {
+    /// The step.
+    pub step: &'static str,
+    /// Units of it that are done.
+    pub done: u64,
+    /// Units in all; 0 when unknown.
+    pub total: u64,
+    /// Such as `epoch 12, loss 0.031`.
+    pub note: String,
+}
+
+impl TriggerView {
+    pub(super) fn at_work(trigger: Trigger, at: Option<AtWork>) -> TriggerView {
+        let at_work = at.map(|at| AtWorkView {
+            step: at.step.word(),
+            done: at.done,
+            total: at.total,
+            note: at.note,
+        });
+        TriggerView {
+            at_work,
+            ..trigger.into()
+        }
+    }
 }
 
 impl From<Trigger> for TriggerView {
     fn from(trigger: Trigger) -> TriggerView {
         TriggerView {
             trigger: trigger.id.0,
+            cause: cause_of(&trigger).to_owned(),
+            why: reason_of(&trigger),
             kind: trigger.kind,
             model: trigger.model,
             payload: trigger.payload.map(Text),
             detail: trigger.detail,
             state: trigger.state.word(),
             run: trigger.run.map(|run| run.0),
+            tries: trigger.tries,
             created_at_ms: trigger.created_at.0,
+            not_before_ms: trigger.not_before.0,
+            at_work: None,
         }
     }
 }

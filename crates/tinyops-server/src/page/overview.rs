@@ -10,11 +10,11 @@ use tinyops_store::model::Stage;
 use tinyops_store::outcome::{self, Outcome};
 use tinyops_store::presence::{self, Presence};
 use tinyops_store::rollout::{self, Rollout};
-use tinyops_store::run::{self, Run};
 use tinyops_store::{ModelId, Timestamp, device};
 
 use super::figure::{self, Events};
 use super::part::{self, Names};
+use super::run::Runs;
 use super::{Page, PageError, Place};
 use crate::app::App;
 use crate::chart::{Part, Parts, Tone, number};
@@ -37,7 +37,7 @@ pub(super) async fn show(State(app): State<App>) -> Result<Response, PageError> 
         alerts: alert::list(db, 200).await?,
         standing: alert::standing(db).await?,
         rollouts: rollout::list(db, 20).await?,
-        runs: run::list(db, 6).await?,
+        runs: Runs::read(&app, 6).await?,
         outcomes: outcome::list(db, OUTCOMES_MAX).await?,
         names,
     };
@@ -78,7 +78,7 @@ struct View {
     alerts: Vec<Alert>,
     standing: Vec<Alert>,
     rollouts: Vec<Rollout>,
-    runs: Vec<Run>,
+    runs: Runs,
     /// Newest first.
     outcomes: Vec<Outcome>,
     names: Names,

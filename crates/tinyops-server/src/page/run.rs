@@ -1,32 +1,101 @@
 //! Runs: what the pipeline did, step by step, and how good its result is.
 
+use std::collections::BTreeMap;
+
 use axum::extract::{Path, State};
 use axum::response::Response;
 use maud::{Markup, html};
 use tinyops_store::run::{self, Run, RunId, RunState};
 use tinyops_store::step::{self, Step};
-use tinyops_store::{Json, Timestamp};
+use tinyops_store::trigger::{self, Trigger, TriggerId, TriggerState};
+use tinyops_store::{Json, StoreError, Timestamp};
 
 use super::part::{self, float};
 use super::{Page, PageError, Place};
 use crate::app::App;
 use crate::chart::{Bar, Bars, Confusion, LineChart, Series, Tone, XAxis, number};
 use crate::civil::{self, Moment};
+use crate::retrain::{cause_of, reason_of};
 use crate::text::Text;
 
 pub(super) async fn list(State(app): State<App>) -> Result<Response, PageError> {
-    let runs = run::list(app.db(), 100).await?;
+    let runs = Runs::read(&app, 100).await?;
+    let newest = trigger::list(app.db(), 100).await?;
+    let unanswered = newest.into_iter().filter(|trigger| match trigger.state {
+        TriggerState::Waiting | TriggerState::Taken => true,
+        TriggerState::Failed => trigger.run.is_none(),
+        TriggerState::Done => false,
+    });
+    let unanswered: Vec<Trigger> = unanswered.collect();
     Ok(Page {
         place: Place::Runs,
         title: "Runs".to_owned(),
-        lead: html! { "Every execution of the pipeline: started by a person, by a request, or by a drift that the fleet reported." },
-        body: html! { section.card { (table(&runs, app.now())) } },
+        lead: html! { "Every execution of the pipeline, and why it ran: a person, a request, or a drift that the fleet reported." },
+        body: html! {
+            @if !unanswered.is_empty() {
+                (part::card("", "Asked for", None, asked_table(&app, &unanswered)))
+            }
+            section.card { (table(&runs, app.now())) }
+        },
     }
     .framed(&app))
 }
 
-pub(super) fn table(runs: &[Run], now: Timestamp) -> Markup {
-    if runs.is_empty() {
+/// Runs, with what they answer.
+pub(super) struct Runs {
+    runs: Vec<Run>,
+    triggers: BTreeMap<TriggerId, Trigger>,
+}
+
+impl Runs {
+    /// The newest ones.
+    pub(super) async fn read(app: &App, limit: u32) -> Result<Runs, StoreError> {
+        let runs = run::list(app.db(), limit).await?;
+        let triggers = trigger::of_runs(app.db(), &runs).await?;
+        Ok(Runs { runs, triggers })
+    }
+}
+
+/// What waits for a run, is at work, or led to none.
+fn asked_table(app: &App, triggers: &[Trigger]) -> Markup {
+    let now = app.now();
+    html! {
+        div.tablewrap { table {
+            thead { tr { th { "trigger" } th { "pipeline" } th { "state" } th { "since" } th { "because of" } th { "how it goes" } } }
+            @for trigger in triggers {
+                tr {
+                    td { a href=(format!("/episodes/{}", trigger.id)) { "#" (trigger.id) } }
+                    td { (trigger.kind) }
+                    td { (trigger.state) @if trigger.tries > 1 { ", try " (trigger.tries) } }
+                    td { (part::ago(trigger.created_at, now)) }
+                    td.wide { (because(trigger)) }
+                    td.wide { (how_it_goes(app, trigger)) }
+                }
+            }
+        } }
+    }
+}
+
+fn how_it_goes(app: &App, trigger: &Trigger) -> Markup {
+    let failed = trigger.detail.get("failed").and_then(Json::as_str);
+    html! {
+        @if let Some(at) = app.inner().at_work.of(trigger.id) {
+            (at.step) @if at.total > 0 { " " (at.done) " of " (at.total) } " " span.muted { (at.note) }
+        } @else if let Some(why) = failed {
+            span.bad { (why) }
+            @if trigger.state == TriggerState::Waiting { " (again at " (Moment::of_ms(trigger.not_before.0).full()) " UTC)" }
+        }
+    }
+}
+
+/// What made a trigger, and why.
+fn because(trigger: &Trigger) -> Markup {
+    let (cause, why) = (cause_of(trigger), reason_of(trigger));
+    html! { a href=(format!("/episodes/{}", trigger.id)) { (cause) } @if !why.is_empty() { ": " (why) } }
+}
+
+pub(super) fn table(of: &Runs, now: Timestamp) -> Markup {
+    if of.runs.is_empty() {
         return part::empty(
             html! { "No run yet. " code { "tinyops run" } " in a project folder starts the first." },
         );
@@ -34,7 +103,7 @@ pub(super) fn table(runs: &[Run], now: Timestamp) -> Markup {
     html! {
         div.tablewrap { table {
             thead { tr { th { "run" } th { "pipeline" } th { "state" } th.num { "accuracy" } th { "started" } th.num { "took" } th { "because of" } } }
-            @for run in runs {
+            @for run in &of.runs {
                 tr {
                     td { a href=(format!("/runs/{}", run.id)) { "#" (run.id) } }
                     td { (run.kind) }
@@ -42,10 +111,19 @@ pub(super) fn table(runs: &[Run], now: Timestamp) -> Markup {
                     td.num { (run_metric(run).map_or("–".to_owned(), part::percent)) }
                     td { (part::ago(run.started_at, now)) }
                     td.num { (run.ended_at.map_or("–".to_owned(), |end| civil::duration(end.ms_since(run.started_at)))) }
-                    td { @match run.trigger { Some(trigger) => { "trigger " (trigger) } None => span.muted { "a person" } } }
+                    td.wide { (of_run(run, &of.triggers)) }
                 }
             }
         } }
+    }
+}
+
+fn of_run(run: &Run, triggers: &BTreeMap<TriggerId, Trigger>) -> Markup {
+    html! {
+        @match run.trigger.and_then(|id| triggers.get(&id)) {
+            Some(trigger) => (because(trigger)),
+            None => span.muted { "a person" },
+        }
     }
 }
 
@@ -64,6 +142,8 @@ pub(super) async fn show(
         .await?
         .ok_or_else(|| PageError::Missing(format!("Run {id}")))?;
     let steps = step::of_run(db, id).await?;
+    let triggers = trigger::of_runs(db, std::slice::from_ref(&run)).await?;
+    let why = of_run(&run, &triggers);
     let detail = |name: &str| {
         steps
             .iter()
@@ -74,7 +154,7 @@ pub(super) async fn show(
     let body = html! {
         div.grid {
             (part::card("w7", "Steps", None, steps_table(&steps)))
-            (part::card("w5", "Facts", None, facts(&run, app.now())))
+            (part::card("w5", "Facts", None, facts(&run, why, app.now())))
             @if let Some(gates) = run.detail.get("gates").and_then(Json::as_array) {
                 (part::card("", "Gates", None, gates_table(gates)))
             }
@@ -93,7 +173,7 @@ pub(super) async fn show(
     .framed(&app))
 }
 
-fn facts(run: &Run, now: Timestamp) -> Markup {
+fn facts(run: &Run, why: Markup, now: Timestamp) -> Markup {
     let unended = match run.state_at(now) {
         RunState::Interrupted => {
             "interrupted: its process ended in the middle; the next run goes on from the steps that are done"
@@ -104,7 +184,7 @@ fn facts(run: &Run, now: Timestamp) -> Markup {
         dl.facts {
             dt { "started" } dd { (Moment::of_ms(run.started_at.0).full()) " UTC" }
             dt { "took" } dd { (run.ended_at.map_or(unended.to_owned(), |end| civil::duration(end.ms_since(run.started_at)))) }
-            dt { "because of" } dd { @match run.trigger { Some(trigger) => { "trigger " (trigger) } None => "a person" } }
+            dt { "because of" } dd { (why) }
             @if let Some(owner) = &run.owner { dt { "by" } dd { (owner) } }
             dt { "code" } dd { code { (run.code) } }
             dt { "seed" } dd { code { (run.seed) } }

@@ -99,6 +99,19 @@ fn runs_steps_and_triggers() {
             trigger.id
         );
         assert_eq!(trigger::take(&tx, NOW).await.unwrap(), None);
+        let (once, is_new) = trigger::add_once(&tx, &wish, "k", NOW).await.unwrap();
+        assert!(is_new);
+        let again = trigger::add_once(&tx, &wish, "k", NOW.plus_ms(1)).await;
+        assert_eq!(again.unwrap(), (once.clone(), false));
+        let mut later = trigger::take(&tx, NOW).await.unwrap().unwrap();
+        assert_eq!((later.id, later.tries), (once.id, 1));
+        (later.state, later.not_before) = (TriggerState::Waiting, NOW.plus_ms(5));
+        trigger::put(&tx, &mut later).await.unwrap();
+        assert_eq!(trigger::take(&tx, NOW.plus_ms(4)).await.unwrap(), None);
+        let mut later = trigger::take(&tx, NOW.plus_ms(5)).await.unwrap().unwrap();
+        assert_eq!((later.id, later.tries), (once.id, 2));
+        later.state = TriggerState::Done;
+        trigger::put(&tx, &mut later).await.unwrap();
         let new = NewRun {
             project: "fan".to_owned(),
             kind: "train".to_owned(),
@@ -150,6 +163,9 @@ fn runs_steps_and_triggers() {
         assert_eq!(run::open_of(&db, "fan").await.unwrap(), [run.clone()]);
         assert_eq!(run::open_of(&db, "pump").await.unwrap(), []);
         assert_eq!(run::get(&db, run.id).await.unwrap(), Some(run.clone()));
+        let answered = trigger::of_runs(&db, &[run.clone()]).await.unwrap();
+        assert_eq!(answered.keys().collect::<Vec<_>>(), [&trigger.id]);
+        assert!(trigger::of_runs(&db, &[]).await.unwrap().is_empty());
         assert_eq!(run::list(&db, 10).await.unwrap(), [run]);
         let found = trigger::get(&db, trigger.id).await.unwrap().unwrap();
         assert_eq!(found.state, TriggerState::Taken);

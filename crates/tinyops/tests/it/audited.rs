@@ -65,6 +65,7 @@ const UNAUDITED: &[&str] = &[
     "release sign",
     "rollout ls",
     "rollout show",
+    "retrain ls",
     "rounds ls",
     "serve",
     "smoke",
@@ -185,6 +186,17 @@ fn every_verb_that_changes_something_leaves_an_entry() {
     let second = ["fan@2", "--yes"];
     walk.step("models promote", &second, "model.promote", "fan@2");
     walk.step("models rollback", &["fan", "--yes"], "model.rollback", "");
+    let asks = ["--why", "a new pump", "--key", "k"];
+    let asked = walk.step("retrain ask", &asks, "run.ask", "1");
+    assert_eq!(asked["why"], "a new pump (command line)");
+    let again = walk.place.check(&["retrain", "ask", "--key", "k"], 2);
+    assert!(
+        again.stderr.contains("names another wish"),
+        "{}",
+        again.stderr
+    );
+    let listed = walk.place.check(&["retrain", "ls"], 0).stdout;
+    assert!(listed.contains("asked: a new pump"), "{listed}");
     let request = walk.place.request(None).1;
     let added = ["--request", &request];
     let added = walk.step("devices add", &added, "device.enrol", "");

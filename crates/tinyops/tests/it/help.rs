@@ -7,7 +7,7 @@ fn every_verb_explains_itself() {
     let verbs = place.verbs(&[]);
     for expected in [
         "init", "run", "tune", "data", "models", "predict", "compile", "smoke", "devices",
-        "rollout", "monitor", "alerts", "labels", "rounds", "boards", "doctor",
+        "rollout", "monitor", "alerts", "labels", "rounds", "retrain", "boards", "doctor",
     ] {
         assert!(
             verbs.iter().any(|verb| verb == expected),

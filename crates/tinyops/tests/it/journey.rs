@@ -262,6 +262,8 @@ fn from_recordings_to_a_device_and_back() {
     check_shape(&place, "alerts-ls", &["alerts", "ls"]);
     check_shape(&place, "labels-ls", &["labels", "ls"]);
     check_shape(&place, "rounds-ls", &["rounds", "ls"]);
+    place.check(&["retrain", "ask", "--why", "a new pump"], 0);
+    check_shape(&place, "retrain-ls", &["retrain", "ls"]);
 
     // Stages.
     let refused = place.check(&["models", "promote", "fan@2"], 2);

@@ -1,0 +1,398 @@
+//! Triggers and the real pipeline, on recordings small enough for a test; the clock is the test's.
+
+use std::f32::consts::TAU;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use tinyops_fleet::Keyring;
+use tinyops_fleet::enrol::{Entropy, NewDevice};
+use tinyops_pipeline::Project;
+use tinyops_store::run::{NewRun, Run};
+use tinyops_store::{Artifacts, Db};
+
+use super::*;
+use crate::access::Door;
+use crate::retrain::{RunWish, ask_for_run};
+use crate::serve::{Config, assemble};
+
+const NOW: i64 = 1_795_374_849_000;
+
+const SETTINGS: &str = r#"
+[project]
+name = "fan"
+threshold = 0.6
+
+[[data.source]]
+root = "data"
+files = ["{group}/{label}/*.csv"]
+rate_hz = 100.0
+
+[data.window]
+len = 64
+
+[data.split]
+validation = 0.2
+hold_out = ["m3"]
+
+[train]
+epochs = 200
+
+[train.front_end]
+kind = "spectral"
+bands = 6
+
+[train.network]
+kind = "dense"
+hidden = [8]
+
+[boards]
+targets = ["esp-eye"]
+
+[gates]
+quantization_loss_max = 0.2
+smoke = "off"
+"#;
+
+/// A project folder with a store, a server over both, and a clock.
+struct Hall {
+    folder: tempfile::TempDir,
+    clock: Arc<AtomicI64>,
+    app: App,
+}
+
+impl Hall {
+    async fn new(more: &str) -> Hall {
+        let folder = tempfile::tempdir().unwrap();
+        for machine in 0..4 {
+            record(folder.path(), machine, 0);
+        }
+        let clock = Arc::new(AtomicI64::new(NOW));
+        let app = serve(folder.path(), folder.path(), more, &clock).await;
+        Hall { folder, clock, app }
+    }
+
+    /// Another server on the same store, which works in a folder of its own.
+    async fn second(&self, folder: &Path) -> App {
+        serve(self.folder.path(), folder, "", &self.clock).await
+    }
+
+    fn pass_ms(&self, ms: i64) {
+        self.clock.fetch_add(ms, Ordering::Relaxed);
+    }
+
+    async fn ask(&self, reason: &str) -> Trigger {
+        let wish = RunWish {
+            actor: "test",
+            reason,
+            key: None,
+        };
+        ask_for_run(self.app.workshop(), wish).await.unwrap()
+    }
+
+    async fn turn(&self) {
+        turn_pipeline(&self.app).await.unwrap();
+    }
+
+    async fn trigger(&self, like: &Trigger) -> Trigger {
+        let found = trigger::get(self.app.db(), like.id).await.unwrap();
+        found.unwrap()
+    }
+
+    async fn runs(&self) -> Vec<Run> {
+        run::list(self.app.db(), 10).await.unwrap()
+    }
+
+    /// Leaves a trigger as a process does that is killed at work in a folder elsewhere.
+    async fn kill_at_work(&self, trigger: &Trigger, lease_ms: i64) -> Run {
+        let tx = self.app.db().begin("test").await.unwrap();
+        let mut taken = trigger::take(&tx, self.app.now()).await.unwrap().unwrap();
+        assert_eq!(taken.id, trigger.id);
+        let new = NewRun {
+            project: "fan".into(),
+            kind: "train".into(),
+            trigger: Some(taken.id),
+            settings: Digest::of(b"settings"),
+            code: "0.1.0".into(),
+            seed: 7,
+            owner: "process 4711 on `far` in `/fan`".into(),
+            lease_until: self.app.now().plus_ms(lease_ms),
+        };
+        let run = run::add(&tx, &new, self.app.now()).await.unwrap();
+        taken.run = Some(run.id);
+        trigger::put(&tx, &mut taken).await.unwrap();
+        tx.commit().await.unwrap();
+        run
+    }
+}
+
+async fn serve(store: &Path, root: &Path, more: &str, clock: &Arc<AtomicI64>) -> App {
+    let settings = format!("{SETTINGS}{more}");
+    let url = format!("sqlite:{}", store.join("tinyops.db").display());
+    let clock = Arc::clone(clock);
+    let workshop = tinyops_pipeline::Workshop {
+        root: root.to_owned(),
+        project: Project::parse(&settings, Path::new("tinyops.toml")).unwrap(),
+        db: Db::open(&url).await.unwrap(),
+        artifacts: Artifacts::open(&store.join("artifacts").display().to_string())
+            .await
+            .unwrap(),
+        now: Arc::new(move || Timestamp(clock.load(Ordering::Relaxed))),
+    };
+    let door = Door {
+        is_open_here: true,
+        admin: None,
+        is_tls: false,
+    };
+    assemble(&Config::of(workshop, Keyring::from_seed(&[7; 32])), door).0
+}
+
+/// Two recordings of one machine: a slow tone and a fast one.
+fn record(root: &Path, machine: u8, take: u8) {
+    for (label, hz) in [("blade", 18.0_f32), ("normal", 7.0)] {
+        let mut text = "x\n".to_owned();
+        for index in 0..256_u16 {
+            let at = f32::from(index) / 100.0 + f32::from(take);
+            let _ = writeln!(text, "{:.4}", (TAU * hz * at + f32::from(machine)).sin());
+        }
+        let folder = root.join(format!("data/m{machine}/{label}"));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(format!("{take}.csv")), text).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_a_person_asks_for_runs_once_and_goes_out_only_if_the_project_says_so() {
+    let hall = Hall::new("").await;
+    let asked = hall.ask("the new pump").await;
+    hall.turn().await;
+    let done = hall.trigger(&asked).await;
+    assert_eq!(
+        (done.state, done.tries),
+        (TriggerState::Done, 1),
+        "{done:?}"
+    );
+    hall.turn().await;
+    let runs = hall.runs().await;
+    assert_eq!(runs.len(), 1, "{runs:?}");
+    assert_eq!(
+        (runs[0].state, runs[0].trigger, done.run),
+        (RunState::Done, Some(asked.id), Some(runs[0].id))
+    );
+    assert!(rollout::list(hall.app.db(), 10).await.unwrap().is_empty());
+    let log = audit::list(hall.app.db(), 50).await.unwrap();
+    for action in [
+        "run.ask",
+        "run.take",
+        "run.start",
+        "model.register",
+        "run.end",
+        "run.done",
+    ] {
+        assert!(log.iter().any(|entry| entry.action == action), "{action}");
+    }
+}
+
+#[tokio::test]
+async fn a_version_goes_out_by_the_strategy_of_the_project_and_only_once() {
+    for (wanted, is_shadow) in [("canary", false), ("shadow", true)] {
+        let hall = Hall::new(&format!("[retrain]\nrollout = \"{wanted}\"\n")).await;
+        let new = NewDevice {
+            board: "esp-eye".into(),
+            cohort: "hall-1".into(),
+            ..NewDevice::default()
+        };
+        let entropy = Entropy([9; 40]);
+        let fleet = hall.app.fleet();
+        fleet
+            .register(&new, entropy, "test", hall.app.now())
+            .await
+            .unwrap();
+        let asked = hall.ask("the new pump").await;
+        hall.turn().await;
+        let done = hall.trigger(&asked).await;
+        assert_eq!(done.state, TriggerState::Done, "{done:?}");
+        assert_eq!(done.detail.get("failed"), None, "{done:?}");
+        let rollouts = rollout::list(hall.app.db(), 10).await.unwrap();
+        assert_eq!(rollouts.len(), 1, "{rollouts:?}");
+        let plan = &rollouts[0].plan;
+        assert_eq!(
+            plan.get("shadow").is_some_and(|shadow| !shadow.is_null()),
+            is_shadow,
+            "{plan}"
+        );
+        // The same recordings are the same version, which is out already or was taken back.
+        hall.ask("once more").await;
+        hall.turn().await;
+        assert_eq!(hall.runs().await.len(), 2);
+        assert_eq!(rollout::list(hall.app.db(), 10).await.unwrap().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn nothing_goes_past_a_failed_gate() {
+    let hall = Hall::new("[retrain]\nrollout = \"canary\"\n").await;
+    // No accuracy is above 1.
+    let mut workshop = hall.app.workshop().clone();
+    workshop.project.project.threshold = 1.5;
+    let door = Door {
+        is_open_here: true,
+        admin: None,
+        is_tls: false,
+    };
+    let strict = assemble(&Config::of(workshop, Keyring::from_seed(&[7; 32])), door).0;
+    let asked = hall.ask("the new pump").await;
+    turn_pipeline(&strict).await.unwrap();
+    let failed = hall.trigger(&asked).await;
+    assert_eq!(failed.state, TriggerState::Failed);
+    let why = failed.detail["failed"].as_str().unwrap();
+    assert!(
+        why.starts_with("a gate said no: ") && why.contains("1.5"),
+        "{why}"
+    );
+    assert_eq!(hall.runs().await[0].state, RunState::Refused);
+    assert!(model::list(hall.app.db()).await.unwrap().is_empty());
+    assert!(rollout::list(hall.app.db(), 10).await.unwrap().is_empty());
+    // What a gate refuses is not tried again.
+    hall.pass_ms(100 * 3_600_000);
+    turn_pipeline(&strict).await.unwrap();
+    assert_eq!(hall.runs().await.len(), 1);
+}
+
+#[tokio::test]
+async fn what_a_crash_left_behind_is_told_and_tried_again_with_a_pause_and_not_for_ever() {
+    let hall = Hall::new("").await;
+    let asked = hall.ask("the new pump").await;
+    for tries in 1..TRIES_MAX {
+        hall.kill_at_work(&asked, 60_000).await;
+        hall.turn().await;
+        let held = hall.trigger(&asked).await;
+        assert_eq!(held.state, TriggerState::Taken, "its lease has not run out");
+        hall.pass_ms(60_001);
+        take_up(&hall.app).await.unwrap();
+        let left = hall.trigger(&asked).await;
+        assert_eq!((left.state, left.tries), (TriggerState::Waiting, tries));
+        assert_eq!(left.detail["failed"], "its process ended in the middle");
+        let pause = left.not_before.ms_since(hall.app.now());
+        let minutes = [0, 1, 4, 16][tries as usize - 1];
+        assert_eq!(pause, 60_000 * minutes);
+        if pause > 0 {
+            hall.pass_ms(pause - 1);
+            hall.turn().await;
+            assert_eq!(hall.trigger(&asked).await.state, TriggerState::Waiting);
+            hall.pass_ms(1);
+        }
+        // A store knows one open run of a project: the next one ends what was left.
+        let tx = hall.app.db().begin("test").await.unwrap();
+        for mut open in run::open_of(&tx, "fan").await.unwrap() {
+            open.state = RunState::Interrupted;
+            open.ended_at = Some(hall.app.now());
+            run::put(&tx, &mut open).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+    }
+    hall.kill_at_work(&asked, 60_000).await;
+    hall.pass_ms(60_001);
+    hall.turn().await;
+    let given_up = hall.trigger(&asked).await;
+    assert_eq!(given_up.state, TriggerState::Failed);
+    let why = given_up.detail["failed"].as_str().unwrap();
+    assert_eq!(
+        why,
+        "its process ended in the middle; given up after 5 tries"
+    );
+    assert_eq!(hall.runs().await.len(), TRIES_MAX as usize);
+}
+
+#[tokio::test]
+async fn a_trigger_that_was_left_is_answered_by_the_next_turn() {
+    let hall = Hall::new("").await;
+    let asked = hall.ask("the new pump").await;
+    let left = hall.kill_at_work(&asked, 60_000).await;
+    hall.pass_ms(60_001);
+    hall.turn().await;
+    hall.pass_ms(60_000);
+    hall.turn().await;
+    let done = hall.trigger(&asked).await;
+    assert_eq!(
+        (done.state, done.tries),
+        (TriggerState::Done, 2),
+        "{done:?}"
+    );
+    assert_eq!(done.detail.get("failed"), None);
+    let runs = hall.runs().await;
+    assert_eq!((runs.len(), runs[0].state), (2, RunState::Done));
+    assert_eq!(
+        (runs[1].id, runs[1].state),
+        (left.id, RunState::Interrupted)
+    );
+}
+
+#[tokio::test]
+async fn a_run_that_ended_before_its_trigger_was_closed_is_not_done_again() {
+    let hall = Hall::new("").await;
+    let asked = hall.ask("the new pump").await;
+    hall.turn().await;
+    let mut open = hall.trigger(&asked).await;
+    open.state = TriggerState::Taken;
+    let tx = hall.app.db().begin("test").await.unwrap();
+    trigger::put(&tx, &mut open).await.unwrap();
+    tx.commit().await.unwrap();
+    hall.turn().await;
+    assert_eq!(hall.trigger(&asked).await.state, TriggerState::Taken);
+    hall.pass_ms(CLOSING_MS);
+    hall.turn().await;
+    assert_eq!(hall.trigger(&asked).await.state, TriggerState::Done);
+    assert_eq!(hall.runs().await.len(), 1);
+}
+
+#[tokio::test]
+async fn of_two_servers_on_one_store_one_answers_a_trigger() {
+    let hall = Hall::new("").await;
+    let folder = tempfile::tempdir().unwrap();
+    for machine in 0..4 {
+        record(folder.path(), machine, 0);
+    }
+    let second = hall.second(folder.path()).await;
+    let asked = hall.ask("the new pump").await;
+    let (first, other) = tokio::join!(turn_pipeline(&hall.app), turn_pipeline(&second));
+    for turned in [first, other] {
+        assert!(turned.is_ok() || turned.unwrap_err().is_conflict());
+    }
+    assert_eq!(hall.trigger(&asked).await.state, TriggerState::Done);
+    assert_eq!(hall.runs().await.len(), 1);
+
+    // One that took it a while ago, and was taken for dead, begins nothing.
+    let asked = hall.ask("once more").await;
+    let tx = hall.app.db().begin("test").await.unwrap();
+    let stale = trigger::take(&tx, hall.app.now()).await.unwrap().unwrap();
+    tx.commit().await.unwrap();
+    hall.pass_ms(CLOSING_MS);
+    take_up(&second).await.unwrap();
+    let job = Job::Full { until: None };
+    let reporter: Reporter = Arc::new(|_| {});
+    let late = tinyops_pipeline::run(hall.app.workshop(), &job, Some(stale), &reporter).await;
+    assert!(matches!(late, Err(RunError::TriggerTaken { trigger }) if trigger == asked.id));
+    assert_eq!(hall.runs().await.len(), 1, "nothing is left of it");
+}
+
+#[tokio::test]
+async fn recordings_at_fault_are_told_and_a_person_at_work_is_waited_for() {
+    let hall = Hall::new("").await;
+    let asked = hall.ask("the new pump").await;
+    let at_work = hall.folder.path().join(".tinyops");
+    fs::create_dir_all(&at_work).unwrap();
+    let lock = fs::File::create(at_work.join("run.lock")).unwrap();
+    lock.lock().unwrap();
+    hall.turn().await;
+    let waits = hall.trigger(&asked).await;
+    assert_eq!((waits.state, waits.tries), (TriggerState::Waiting, 0));
+    drop(lock);
+    fs::remove_dir_all(hall.folder.path().join("data")).unwrap();
+    hall.turn().await;
+    let failed = hall.trigger(&asked).await;
+    assert_eq!(failed.state, TriggerState::Failed);
+    let why = failed.detail["failed"].as_str().unwrap();
+    assert!(why.contains("cannot list the recordings"), "{why}");
+}

@@ -1,0 +1,115 @@
+//! Runs that no drift asks for: how a person asks for one, and what makes the server ask by itself.
+
+use serde_json::json;
+use tinyops_pipeline::{RunError, Shelf, Workshop};
+use tinyops_store::trigger::{self, NewTrigger, Trigger};
+use tinyops_store::{Json, StoreError, Timestamp, audit};
+
+/// Longest key of a wish, bytes.
+const KEY_BYTES_MAX: usize = 128;
+/// Longest reason of a wish, bytes.
+const REASON_BYTES_MAX: usize = 1024;
+
+/// Someone's wish for a run.
+#[derive(Clone, Copy, Debug)]
+pub struct RunWish<'a> {
+    /// Who.
+    pub actor: &'a str,
+    /// Why, for the records.
+    pub reason: &'a str,
+    /// Names the wish: whoever asks again under it, as after an answer that was lost, asks for nothing new.
+    pub key: Option<&'a str>,
+}
+
+/// Why nobody can ask for a run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WishError {
+    /// There is nothing to train on.
+    #[error("the project's sources hold no recordings")]
+    NoData,
+    /// The project's sources cannot be listed.
+    #[error(transparent)]
+    Sources(RunError),
+    /// The key or the reason is too long, or the key is empty.
+    #[error("a key has 1 to {KEY_BYTES_MAX} bytes, a reason {REASON_BYTES_MAX} at most")]
+    Length,
+    /// The key names a wish for another reason.
+    #[error("the key `{0}` names another wish")]
+    KeyUsed(String),
+    /// Records could not be kept.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Asks for a run; who asks under a key that is known gets the trigger of then.
+///
+/// # Errors
+/// [`WishError`].
+pub async fn ask_for_run(workshop: &Workshop, wish: RunWish<'_>) -> Result<Trigger, WishError> {
+    let is_key = |key: &str| (1..=KEY_BYTES_MAX).contains(&key.len());
+    if wish.reason.len() > REASON_BYTES_MAX || !wish.key.is_none_or(is_key) {
+        return Err(WishError::Length);
+    }
+    let (root, spec) = (workshop.root.clone(), workshop.project.data.clone());
+    let listed = tokio::task::spawn_blocking(move || Shelf::list(&root, &spec));
+    let listed = listed.await.unwrap_or(Err(RunError::NoSource));
+    if listed.map_err(WishError::Sources)?.is_empty() {
+        return Err(WishError::NoData);
+    }
+    let detail = json!({ "cause": "asked", "asked_by": wish.actor, "reason": wish.reason });
+    let new = new_trigger(workshop, detail);
+    let now = (workshop.now)();
+    let tx = workshop.db.begin_audited("ask for a run").await?;
+    let (asked, is_new) = match wish.key {
+        Some(key) => trigger::add_once(&tx, &new, &format!("asked:{key}"), now).await?,
+        None => (trigger::add(&tx, &new, now).await?, true),
+    };
+    if is_new {
+        let subject = asked.id.to_string();
+        audit::add(&tx, now, wish.actor, "run.ask", &subject, &asked.detail).await?;
+        tx.commit().await?;
+    } else if asked.detail["reason"] != wish.reason {
+        let key = wish.key.unwrap_or_default().to_owned();
+        return Err(WishError::KeyUsed(key));
+    }
+    Ok(asked)
+}
+
+fn new_trigger(workshop: &Workshop, detail: Json) -> NewTrigger {
+    NewTrigger {
+        kind: "train".to_owned(),
+        model: workshop.project.project.name.clone(),
+        payload: None,
+        detail,
+    }
+}
+
+/// What made a trigger: `asked`, or `repair` for what the fleet asks for.
+pub(crate) fn cause_of(trigger: &Trigger) -> &str {
+    let asked = trigger.detail.get("asked_by").map(|_| "asked");
+    let cause = trigger.detail.get("cause").and_then(Json::as_str);
+    cause.or(asked).unwrap_or("repair")
+}
+
+/// Why it was made, in words; empty where nothing was said.
+pub(crate) fn reason_of(trigger: &Trigger) -> String {
+    let said = |name: &str| trigger.detail.get(name).and_then(Json::as_str);
+    let why = said("reason").or(said("why")).unwrap_or_default();
+    match said("asked_by") {
+        Some(who) if why.is_empty() => format!("asked for by {who}"),
+        Some(who) => format!("{why} ({who})"),
+        None => why.to_owned(),
+    }
+}
+
+/// How often a trigger is taken before it has failed.
+pub(crate) const TRIES_MAX: u32 = 5;
+
+/// When a trigger that has failed so often is tried again: at once, after 1, 4, 16, 64 minutes.
+pub(crate) fn again_at(failures: u32, now: Timestamp) -> Timestamp {
+    match failures.min(TRIES_MAX - 1) {
+        0 => now,
+        failures => now.plus_ms(60_000 << (2 * failures - 2)),
+    }
+}
