@@ -2,6 +2,8 @@
 #![no_main]
 use libfuzzer_sys::fuzz_target;
 
+use tinyops_nn::head::{Prior, Sums, Weights, head_len, solve, work_len};
+use tinyops_nn::statistics::{ClassStatistics, cell_count};
 use tinyops_wire::payload::{Payload, SectionId};
 use tinyops_wire::section::{DecisionSection, GoldenSection, Labels, ScalerSection};
 
@@ -22,6 +24,19 @@ fuzz_target!(|bytes: &[u8]| {
     if let Some(section) = payload.section(SectionId::Scaler) {
         if let Ok(scaler) = ScalerSection::decode(section) {
             assert_eq!(scaler.means().count(), scaler.groups());
+        }
+    }
+    if let Some(Ok(prior)) = payload.section(SectionId::Prior).map(Prior::decode) {
+        let (classes, width) = (prior.class_count(), prior.embedding_len());
+        let none = ClassStatistics::<i32, _>::new(classes, width, vec![0; cell_count(classes, width)]);
+        let none = none.expect("as many cells");
+        // A prior of any bytes leads to a head of finite numbers, or to none.
+        if width <= 32 {
+            let mut work = vec![0.0; work_len(width)];
+            let mut head = vec![0.0; head_len(classes, width)];
+            if solve(&none, &prior, Weights::default(), &mut work, &mut head).is_ok() {
+                assert!(head.iter().all(|value| value.is_finite()));
+            }
         }
     }
     let _ = payload.section(SectionId::Decision).map(DecisionSection::decode);

@@ -1,7 +1,8 @@
 //! The payload of a capsule: everything that a device needs of a model, unsigned.
 
 use tinyops_model::{Body, Model, Task};
-use tinyops_wire::payload::{self, SectionId};
+use tinyops_wire::Digest;
+use tinyops_wire::payload::{self, Payload, SectionId};
 use tinyops_wire::section::{
     BodyKind, DecisionSection, Golden as WireGolden, GoldenSection, Labels, ScalerSection,
     SectionError, SensorSection, Task as WireTask,
@@ -59,14 +60,17 @@ pub enum PayloadError {
     /// The baseline does not encode.
     #[error("the baseline does not encode")]
     Baseline,
+    /// The prior is of other classes or another embedding than the network's, or there is no network.
+    #[error("the prior of a head is not of this network")]
+    Prior,
     /// The sections do not make a payload.
     #[error("the sections do not make a payload")]
     Payload,
 }
 
 /// Writes the payload of a capsule: plan or distance, front end, scaler, labels, baseline,
-/// decision, golden vectors and, if it is known, what the readings are measured in. The same arguments give the same
-/// bytes.
+/// decision, golden vectors and, where there are any, what the readings are measured in and the prior of a head. The
+/// same arguments give the same bytes.
 ///
 /// # Errors
 /// [`PayloadError`].
@@ -109,6 +113,7 @@ pub fn payload(
         (SectionId::Decision, &decision),
         (SectionId::Golden, &golden),
         (SectionId::Sensor, &compiled.sensor),
+        (SectionId::Prior, &compiled.prior),
     ];
     let sections: Vec<_> = sections
         .into_iter()
@@ -118,6 +123,19 @@ pub fn payload(
     let used = payload::encode(&sections, &mut out).map_err(|_| PayloadError::Payload)?;
     out.truncate(used);
     Ok(out)
+}
+
+/// What makes the embedding of a model, as its prior names it: the first bytes of a digest. `None` for a model without.
+#[must_use]
+pub fn embedding_digest(model: &Model) -> Option<[u8; 8]> {
+    Some(Digest::of(&model.embedding_bytes()?).prefix())
+}
+
+/// The prior that a payload brings, if it brings one.
+#[must_use]
+pub fn prior_of(payload: &[u8]) -> Option<Vec<u8>> {
+    let payload = Payload::parse(payload).ok()?;
+    payload.section(SectionId::Prior).map(<[u8]>::to_vec)
 }
 
 pub(crate) fn sensor_section(channels: &[SensorChannel<'_>]) -> Result<Vec<u8>, PayloadError> {

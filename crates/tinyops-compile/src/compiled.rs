@@ -3,8 +3,9 @@
 use serde::Serialize;
 use tinyops_model::graph::{Graph, OpKind};
 use tinyops_model::{Body, GraphError, Model};
-use tinyops_nn::distance;
+use tinyops_nn::head::{self, Prior, Sums};
 use tinyops_nn::record::REGIONS_MAX;
+use tinyops_nn::{Plan, distance};
 
 use crate::capsule::{PayloadError, SensorChannel};
 use crate::cost;
@@ -32,6 +33,8 @@ pub struct Compiled {
     pub dsp_operations: u64,
     /// What the readings are measured in, as section SENSOR of a payload; empty if that is not known.
     pub sensor: Vec<u8>,
+    /// What the factory's windows say of a head, as section PRIOR of a payload; empty where devices solve none.
+    pub prior: Vec<u8>,
     /// Bytes of the payload without golden vectors.
     pub payload_bytes: u32,
     /// RAM beside the arena.
@@ -51,10 +54,36 @@ impl Compiled {
     /// [`PayloadError::Section`] for a unit or a full scale that no payload can have.
     pub fn measured_in(&mut self, channels: &[SensorChannel<'_>]) -> Result<(), PayloadError> {
         self.sensor = crate::capsule::sensor_section(channels)?;
-        // Its entry in the table, and the section behind the last one.
-        self.payload_bytes = (self.payload_bytes + 16).next_multiple_of(16);
-        self.payload_bytes += self.sensor.len() as u32;
+        self.add_section(self.sensor.len());
         Ok(())
+    }
+
+    /// Has the payload bring the factory's windows as a prior, so that a device can solve a head of its own from its
+    /// labels, and counts the memory that it does so in.
+    ///
+    /// # Errors
+    /// [`PayloadError::Prior`] for a prior of other classes or another embedding than the network's.
+    pub fn with_prior(&mut self, prior: Vec<u8>) -> Result<(), PayloadError> {
+        let read = Prior::decode(&prior).map_err(|_| PayloadError::Prior)?;
+        let (classes, width) = (read.class_count(), read.embedding_len());
+        let plan = Plan::load(&self.program).map_err(|_| PayloadError::Prior)?;
+        let suits = plan
+            .embedding()
+            .is_some_and(|embedding| embedding.len == width)
+            && plan.output().len == classes;
+        if !suits {
+            return Err(PayloadError::Prior);
+        }
+        self.ram.own_head_bytes = words(head::own_memory_len(classes, width))
+            + (head::OWN_WINDOWS * head::own_window_bytes(width)) as u32;
+        self.add_section(prior.len());
+        self.prior = prior;
+        Ok(())
+    }
+
+    /// Counts a section: its entry in the table, and its bytes behind the last one.
+    fn add_section(&mut self, bytes: usize) {
+        self.payload_bytes = (self.payload_bytes + 16).next_multiple_of(16) + bytes as u32;
     }
 }
 
@@ -82,6 +111,13 @@ pub struct RamUse {
     pub features_bytes: u32,
     /// Scratch of the front end.
     pub scratch_bytes: u32,
+    /// What a device solves a head of its own in, and the labelled windows that it keeps for it; 0 where it solves none.
+    #[serde(skip_serializing_if = "is_nothing")]
+    pub own_head_bytes: u32,
+}
+
+fn is_nothing(bytes: &u32) -> bool {
+    *bytes == 0
 }
 
 impl RamUse {
@@ -93,6 +129,7 @@ impl RamUse {
             self.window_bytes,
             self.features_bytes,
             self.scratch_bytes,
+            self.own_head_bytes,
         ]
         .into_iter()
         .fold(0, u32::saturating_add)
@@ -253,6 +290,7 @@ pub fn compile_with(model: &Model, options: &Options) -> Result<Compiled, Compil
         window_bytes: words(model.front_end.reading_count()),
         features_bytes: words(features),
         scratch_bytes: words(model.front_end.scratch_len()),
+        own_head_bytes: 0,
     };
     compiled.payload_bytes = crate::capsule::payload(model, &compiled, &[])
         .map_err(|_| CompileError::Model("labels, scaler or baseline do not fit a payload"))?
@@ -365,7 +403,7 @@ pub fn compile_graph_with(graph: &Graph, options: &Options) -> Result<Compiled, 
             tensor: graph.tensor(tensor).name.clone(),
             count: 1,
         }));
-    let loaded = tinyops_nn::Plan::load(&plan).map_err(CompileError::Plan)?;
+    let loaded = Plan::load(&plan).map_err(CompileError::Plan)?;
     high_water::measure(&loaded).map_err(CompileError::Arena)?;
     Ok(Compiled {
         program: plan,
@@ -374,6 +412,7 @@ pub fn compile_graph_with(graph: &Graph, options: &Options) -> Result<Compiled, 
         macs,
         dsp_operations: 0,
         sensor: Vec::new(),
+        prior: Vec::new(),
         payload_bytes: 0,
         ram: RamUse::default(),
         ops: op_costs(graph),
@@ -390,6 +429,7 @@ fn of_distance(distance: Vec<u8>, dsp_operations: u64) -> Compiled {
         macs: 0,
         dsp_operations,
         sensor: Vec::new(),
+        prior: Vec::new(),
         payload_bytes: 0,
         ram: RamUse::default(),
         ops: Vec::new(),

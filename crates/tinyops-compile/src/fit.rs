@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use tinyops_model::Model;
+use tinyops_nn::head::{OWN_WINDOWS, Prior, Sums, own_window_bytes};
 
 use crate::board::{Band, Board, Speed};
 use crate::compiled::{CompileError, Compiled, Options, compile, compile_with};
@@ -14,6 +15,8 @@ pub const GOLDEN_COUNT_MAX: u32 = 8;
 const GOLDEN_BYTES_MAX: u32 = 64 * 1024;
 /// Flash pages are erased whole; 8 KiB is the largest page of the boards (Apollo3, STM32U5, STM32H7A3).
 const PAGE_BYTES: u32 = 8192;
+/// What stands before the labelled windows in flash.
+const OWN_HEAD_HEAD_BYTES: u32 = 64;
 /// An update lands beside what runs.
 const SLOT_COUNT: u32 = 2;
 
@@ -35,7 +38,7 @@ pub struct Limits {
 pub struct Fit {
     /// The board's id.
     pub board: String,
-    /// Flash for two capsule slots.
+    /// Flash for two capsule slots, and for the labelled windows that a device keeps for a head of its own.
     pub flash_bytes: u32,
     /// Flash that the board leaves, or the limit if that is less.
     pub flash_free_bytes: u32,
@@ -92,10 +95,16 @@ impl Fit {
 #[non_exhaustive]
 pub enum FitError {
     /// Not enough flash.
-    #[error("two capsule slots need {needed_bytes} bytes of flash, board leaves {free_bytes}: {} too many", needed_bytes - free_bytes)]
+    #[error(
+        "two capsule slots{} need {needed_bytes} bytes of flash, board leaves {free_bytes}: {} too many",
+        if *own_head_bytes > 0 { " and the windows of a device's own head" } else { "" },
+        needed_bytes - free_bytes
+    )]
     Flash {
-        /// What two slots need.
+        /// What two slots need, and what is kept beside them.
         needed_bytes: u32,
+        /// Of it, what a device keeps for a head of its own.
+        own_head_bytes: u32,
         /// What there is.
         free_bytes: u32,
     },
@@ -164,7 +173,10 @@ pub enum FitError {
 /// A limit on time or energy is held against the typical value of the estimate; the band is shown.
 #[must_use]
 pub fn fit(compiled: &Compiled, board: &Board, limits: &Limits) -> Fit {
-    let flash_bytes = SLOT_COUNT.saturating_mul(slot_bytes(compiled));
+    let own_head_bytes = own_head_flash_bytes(compiled);
+    let flash_bytes = SLOT_COUNT
+        .saturating_mul(slot_bytes(compiled))
+        .saturating_add(own_head_bytes);
     let flash_free_bytes = board
         .flash_free_bytes()
         .min(limits.flash_bytes.unwrap_or(u32::MAX));
@@ -188,6 +200,7 @@ pub fn fit(compiled: &Compiled, board: &Board, limits: &Limits) -> Fit {
     if flash_bytes > flash_free_bytes {
         reasons.push(FitError::Flash {
             needed_bytes: flash_bytes,
+            own_head_bytes,
             free_bytes: flash_free_bytes,
         });
     }
@@ -314,6 +327,16 @@ fn vector_bytes(compiled: &Compiled) -> u32 {
         Err(_) => compiled.ram.features_bytes as usize + 12,
     };
     u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
+/// Bytes of the two copies of labelled windows that a device keeps for a head of its own, in whole pages.
+pub(crate) fn own_head_flash_bytes(compiled: &Compiled) -> u32 {
+    let Ok(prior) = Prior::decode(&compiled.prior) else {
+        return 0;
+    };
+    let bytes =
+        OWN_HEAD_HEAD_BYTES + (OWN_WINDOWS * own_window_bytes(prior.embedding_len())) as u32;
+    2 * bytes.next_multiple_of(PAGE_BYTES)
 }
 
 /// Bytes of one capsule slot, in whole pages.

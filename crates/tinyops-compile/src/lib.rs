@@ -32,7 +32,9 @@ mod storages;
 mod update;
 
 pub use board::{Band, Board, BoardError, Boards, Cost, Memory, Reserve, Speed, boards};
-pub use capsule::{Golden, PayloadError, SensorChannel, UNIT_BYTES_MAX, payload};
+pub use capsule::{
+    Golden, PayloadError, SensorChannel, UNIT_BYTES_MAX, embedding_digest, payload, prior_of,
+};
 pub use compare::{Case, Comparison, Row, Verdict, Witness, compare};
 pub use compiled::{
     CompileError, Compiled, ONE_REGION, OpCost, Options, RamUse, Saved, compile, compile_graph,

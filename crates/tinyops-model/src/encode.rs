@@ -1,5 +1,6 @@
 //! A model as bytes and back; the layout is told in `docs/formats/model.md`.
 
+mod embedding;
 mod general;
 
 use tinyops_dsp::FrontEnd;
@@ -58,15 +59,7 @@ impl Model {
             Task::Regress => 1,
             Task::Anomaly => 2,
         });
-        let mut front_end = [0; FRONT_END_BYTES_MAX];
-        let front_end_bytes = self
-            .front_end
-            .encode(&mut front_end)
-            .expect("a trained front end has been checked");
-        out.count(front_end_bytes);
-        out.bytes.extend(&front_end[..front_end_bytes]);
-        out.f32s(&self.scaler.mean);
-        out.f32s(&self.scaler.inv_std);
+        self.encode_features(&mut out);
         encode_body(&self.body, &mut out);
         out.count(self.labels.len());
         self.labels.iter().for_each(|label| out.text(label));
@@ -80,6 +73,19 @@ impl Model {
         out.count(baseline_bytes);
         out.bytes.extend(&baseline[..baseline_bytes]);
         out.bytes
+    }
+
+    /// Writes what makes the features.
+    fn encode_features(&self, out: &mut Writer) {
+        let mut front_end = [0; FRONT_END_BYTES_MAX];
+        let front_end_bytes = self
+            .front_end
+            .encode(&mut front_end)
+            .expect("a trained front end has been checked");
+        out.count(front_end_bytes);
+        out.bytes.extend(&front_end[..front_end_bytes]);
+        out.f32s(&self.scaler.mean);
+        out.f32s(&self.scaler.inv_std);
     }
 
     /// Reads a model and checks its graph.

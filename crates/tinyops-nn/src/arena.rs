@@ -34,11 +34,11 @@ pub trait Arena {
     /// As [`Arena::bytes`].
     fn bytes_mut(&mut self, plan: &Plan<'_>, range: Range<usize>) -> Result<&mut [u8], RunError>;
 
-    /// What [`Plan::run`] does.
+    /// Runs the ops of a plan from one on: from 0 what [`Plan::run`] does.
     ///
     /// # Errors
     /// [`RunError`] if it is too small, or misaligned for this processor's kernels.
-    fn run(&mut self, plan: &Plan<'_>) -> Result<(), RunError>;
+    fn run_from(&mut self, plan: &Plan<'_>, first_op: usize) -> Result<(), RunError>;
 }
 
 impl<T: AsRef<[u8]> + AsMut<[u8]> + ?Sized> Arena for T {
@@ -60,8 +60,8 @@ impl<T: AsRef<[u8]> + AsMut<[u8]> + ?Sized> Arena for T {
         Ok(&mut self.as_mut()[range])
     }
 
-    fn run(&mut self, plan: &Plan<'_>) -> Result<(), RunError> {
-        plan.run_slice(self.as_mut())
+    fn run_from(&mut self, plan: &Plan<'_>, first_op: usize) -> Result<(), RunError> {
+        plan.run_slice(self.as_mut(), first_op)
     }
 }
 
@@ -164,7 +164,7 @@ impl Arena for Regions<'_> {
         Ok(&mut self.pieces[piece][range])
     }
 
-    fn run(&mut self, plan: &Plan<'_>) -> Result<(), RunError> {
+    fn run_from(&mut self, plan: &Plan<'_>, first_op: usize) -> Result<(), RunError> {
         self.suffices(plan)?;
         let more = self.more(plan);
         let mut lent = RegionCells {
@@ -179,7 +179,7 @@ impl Arena for Regions<'_> {
             lent.starts[region] = part.start;
             lent.cells[region] = Cell::from_mut(piece).as_slice_of_cells();
         }
-        for index in 0..plan.op_count() {
+        for index in first_op..plan.op_count() {
             executor::execute(plan, index, lent);
         }
         Ok(())

@@ -9,6 +9,10 @@
 
 use crate::statistics::{Cell, ClassStatistics};
 
+pub use self::prior::{Prior, PriorError};
+
+mod prior;
+
 /// Ridge as a share of the mean variance.
 const RIDGE: f64 = 0.1;
 
@@ -45,6 +49,61 @@ pub const fn head_len(class_count: usize, embedding_len: usize) -> usize {
     class_count * (embedding_len + 1)
 }
 
+/// Labelled windows that a device should keep for a head of its own: the newest.
+pub const OWN_WINDOWS: usize = 64;
+
+/// Bytes that one labelled window takes in a device's memory, and in its flash: its class, a word, its embedding.
+#[must_use]
+pub const fn own_window_bytes(embedding_len: usize) -> usize {
+    2 + embedding_len
+}
+
+/// Numbers of memory that a device needs for a head of its own: the one that answers, the one being tried, and the work.
+#[must_use]
+pub const fn own_memory_len(class_count: usize, embedding_len: usize) -> usize {
+    2 * head_len(class_count, embedding_len) + work_len(embedding_len)
+}
+
+/// Counts, class sums and Gram matrix of windows, however they are kept.
+pub trait Sums {
+    /// How many classes there are.
+    fn class_count(&self) -> usize;
+    /// How many values an embedding has.
+    fn embedding_len(&self) -> usize;
+    /// How many windows of a class.
+    fn count(&self, class: usize) -> f64;
+    /// The sum of one value over the windows of a class.
+    fn class_sum(&self, class: usize, at: usize) -> f64;
+    /// The sum of a product of two values over all windows.
+    fn gram(&self, row: usize, column: usize) -> f64;
+    /// How many windows.
+    fn total(&self) -> f64 {
+        (0..self.class_count()).map(|class| self.count(class)).sum()
+    }
+}
+
+impl<C: Cell, S: AsRef<[C]>> Sums for ClassStatistics<C, S> {
+    fn class_count(&self) -> usize {
+        ClassStatistics::class_count(self)
+    }
+
+    fn embedding_len(&self) -> usize {
+        ClassStatistics::embedding_len(self)
+    }
+
+    fn count(&self, class: usize) -> f64 {
+        self.counts()[class].get() as f64
+    }
+
+    fn class_sum(&self, class: usize, at: usize) -> f64 {
+        ClassStatistics::class_sum(self, class)[at].get() as f64
+    }
+
+    fn gram(&self, row: usize, column: usize) -> f64 {
+        ClassStatistics::gram(self, row, column) as f64
+    }
+}
+
 /// What went wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -53,7 +112,7 @@ pub enum HeadError {
     Shape,
     /// Neither has a window of some class.
     NoClass,
-    /// The embeddings do not vary.
+    /// The embeddings do not vary, or the head is no finite number.
     Singular,
 }
 
@@ -73,9 +132,9 @@ impl core::error::Error for HeadError {}
 ///
 /// # Errors
 /// [`HeadError`]; what `head` holds then is nothing to use.
-pub fn solve<C: Cell, S: AsRef<[C]>, D: Cell, T: AsRef<[D]>>(
-    own: &ClassStatistics<C, S>,
-    factory: &ClassStatistics<D, T>,
+pub fn solve(
+    own: &impl Sums,
+    factory: &impl Sums,
     weights: Weights,
     work: &mut [f32],
     head: &mut [f32],
@@ -86,14 +145,16 @@ pub fn solve<C: Cell, S: AsRef<[C]>, D: Cell, T: AsRef<[D]>>(
     {
         return Err(HeadError::Shape);
     }
-    let of_factory = match factory.total() {
-        0 => 0.0,
-        total => f64::from(weights.factory) / total as f64,
+    let windows = factory.total();
+    let of_factory = if windows > 0.0 {
+        f64::from(weights.factory) / windows
+    } else {
+        0.0
     };
     let of_own = f64::from(weights.own);
-    let mix = |own: i64, factory: i64| of_own * own as f64 + of_factory * factory as f64;
-    let count = |class: usize| mix(own.counts()[class].get(), factory.counts()[class].get());
-    // The head's rows hold the means until they are solved.
+    let mix = |own: f64, factory: f64| of_own * own + of_factory * factory;
+    let count = |class: usize| mix(own.count(class), factory.count(class));
+    // The head's rows hold the means until they are solved, and the weight of each class where its bias will be.
     let mut total = 0.0;
     for class in 0..classes {
         let weight = count(class);
@@ -101,10 +162,12 @@ pub fn solve<C: Cell, S: AsRef<[C]>, D: Cell, T: AsRef<[D]>>(
             return Err(HeadError::NoClass);
         }
         total += weight;
-        let sums = own.class_sum(class).iter().zip(factory.class_sum(class));
-        for (mean, (own, factory)) in head[class * (len + 1)..].iter_mut().zip(sums) {
-            *mean = (mix(own.get(), factory.get()) / weight) as f32;
+        let row = &mut head[class * (len + 1)..][..=len];
+        for (at, mean) in row[..len].iter_mut().enumerate() {
+            let sum = mix(own.class_sum(class, at), factory.class_sum(class, at));
+            *mean = (sum / weight) as f32;
         }
+        row[len] = weight as f32;
     }
     let mut trace = 0.0;
     let mut cells = work.iter_mut();
@@ -114,9 +177,9 @@ pub fn solve<C: Cell, S: AsRef<[C]>, D: Cell, T: AsRef<[D]>>(
                 return Err(HeadError::Shape);
             };
             let mut within = mix(own.gram(row, column), factory.gram(row, column));
-            for class in 0..classes {
-                let mean = |at: usize| f64::from(head[class * (len + 1) + at]);
-                within -= count(class) * mean(row) * mean(column);
+            for means in head.chunks_exact(len + 1) {
+                let mean = |at: usize| f64::from(means[at]);
+                within -= f64::from(means[len]) * mean(row) * mean(column);
             }
             *cell = (within / total) as f32;
             if row == column {
@@ -143,23 +206,39 @@ pub fn solve<C: Cell, S: AsRef<[C]>, D: Cell, T: AsRef<[D]>>(
             weights[i] = (weights[i] - dot) / work[place(i, i)];
         }
     }
-    Ok(())
+    if head.iter().all(|value| value.is_finite()) {
+        Ok(())
+    } else {
+        Err(HeadError::Singular)
+    }
 }
 
 /// The class that a solved head says of an embedding as it lies in the arena, the first of several.
 #[must_use]
 pub fn class_of(head: &[f32], embedding: &[u8], zero_point: i8) -> usize {
+    answer_of(head, embedding, zero_point).0
+}
+
+/// The class that a solved head says of an embedding as it lies in the arena, the first of several, and how sure it is
+/// of it, 0 to 1: the share that the discriminants of all classes give it (softmax).
+#[must_use]
+pub fn answer_of(head: &[f32], embedding: &[u8], zero_point: i8) -> (usize, f32) {
     let phi = |byte: u8| f32::from(byte as i8) - f32::from(zero_point);
     let mut best = (0, f32::NEG_INFINITY);
+    // Of all classes so far, in units of the best one's share.
+    let mut shares = 0.0;
     for (class, row) in head.chunks_exact(embedding.len() + 1).enumerate() {
         let (weights, bias) = row.split_at(embedding.len());
         let terms = weights.iter().zip(embedding);
         let logit = bias[0] + terms.map(|(w, &byte)| w * phi(byte)).sum::<f32>();
         if logit > best.1 {
+            shares = shares * libm::expf(best.1 - logit) + 1.0;
             best = (class, logit);
+        } else {
+            shares += libm::expf(logit - best.1);
         }
     }
-    best.0
+    (best.0, 1.0 / f32::max(shares, 1.0))
 }
 
 /// Index of a value of a lower triangle, row by row.
@@ -228,6 +307,16 @@ mod tests {
         // All of this device's readings are 12 higher: what was class 1 is class 0 here.
         let own = solved(&windows(100, 12), &factory).unwrap();
         assert_eq!((say(&own, [14, 0]), say(&own, [26, 0])), (0, 1));
+    }
+
+    #[test]
+    fn it_is_sure_far_from_the_border_and_not_on_it() {
+        let head = solved(&windows(0, 0), &windows(1_000, 0)).unwrap();
+        let sure = |first: i8| answer_of(&head, &[first, 0].map(|x| x as u8), 0);
+        assert_eq!((sure(-20).0, sure(36).0), (0, 1));
+        assert!(sure(-20).1 > 0.99 && sure(36).1 > 0.99);
+        let nearest = (0..20).map(|first| sure(first).1).fold(1.0, f32::min);
+        assert!((0.5..0.75).contains(&nearest), "{nearest}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The compiled program of a model, read in place and checked once.
 
 mod error;
+mod head;
 mod regions;
 #[cfg(feature = "int16")]
 mod wide;
@@ -293,11 +294,11 @@ impl<'a> Plan<'a> {
     /// # Errors
     /// [`RunError`] if the arena is too small; the arena is then untouched.
     pub fn run<A: Arena + ?Sized>(&self, arena: &mut A) -> Result<(), RunError> {
-        arena.run(self)
+        arena.run_from(self, 0)
     }
 
-    pub(crate) fn run_slice(&self, arena: &mut [u8]) -> Result<(), RunError> {
-        self.run_observed(arena, |_, _| {})
+    pub(crate) fn run_slice(&self, arena: &mut [u8], first_op: usize) -> Result<(), RunError> {
+        self.run_part(arena, first_op, |_, _| {})
     }
 
     /// [`Plan::run`] over an arena in one piece, shown after each op, to compare runs layer by layer.
@@ -307,6 +308,15 @@ impl<'a> Plan<'a> {
     pub fn run_observed(
         &self,
         arena: &mut [u8],
+        observe: impl FnMut(usize, &[u8]),
+    ) -> Result<(), RunError> {
+        self.run_part(arena, 0, observe)
+    }
+
+    fn run_part(
+        &self,
+        arena: &mut [u8],
+        first_op: usize,
         mut observe: impl FnMut(usize, &[u8]),
     ) -> Result<(), RunError> {
         let needed = self.arena_bytes();
@@ -315,7 +325,7 @@ impl<'a> Plan<'a> {
             .get_mut(..needed)
             .ok_or(RunError::ArenaTooSmall { needed, given })?;
         aligned(arena)?;
-        for index in 0..self.op_count() {
+        for index in first_op..self.op_count() {
             executor::execute(self, index, Cell::from_mut(&mut *arena).as_slice_of_cells());
             observe(index, arena);
         }

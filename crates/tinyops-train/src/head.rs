@@ -18,6 +18,7 @@ mod projection;
 mod sums;
 
 use tinyops_model::Model;
+use tinyops_nn::head::Prior;
 use tinyops_nn::statistics::{ClassStatistics, cell_count};
 
 pub use self::embedded::Embedded;
@@ -232,6 +233,23 @@ pub fn with_scatter_of(prototypes: &Statistics, others: &Statistics) -> Option<S
         }
     }
     Statistics::new(classes, width, cells).ok()
+}
+
+/// What a capsule of the model brings of the factory's windows, so that devices can solve heads of their own: section
+/// PRIOR of its payload.
+///
+/// # Errors
+/// [`TrainError::Mismatch`] where the model has no embedding, or the windows say nothing of it.
+pub fn prior(model: &Model, factory: &Embedded) -> Result<Vec<u8>, TrainError> {
+    let mismatch = |what: &str| TrainError::Mismatch(what.to_owned());
+    let embedding = tinyops_compile::embedding_digest(model)
+        .ok_or_else(|| mismatch("the model has no embedding that devices could learn from"))?;
+    let sums = factory.statistics()?;
+    let mut out = vec![0; Prior::encoded_len(sums.class_count(), sums.embedding_len())];
+    Prior::encode(&sums, embedding, &mut out).map_err(|error| {
+        TrainError::Mismatch(format!("no prior for heads of devices' own: {error}"))
+    })?;
+    Ok(out)
 }
 
 /// Weights and biases of a model's head over embeddings `q - zero_point`.

@@ -47,6 +47,9 @@ pub enum SectionId {
     Golden = 7,
     /// What the readings were measured in, as far as it is known; left out where nothing is.
     Sensor = 8,
+    /// What the factory's windows say of a head, as `tinyops_nn::head::Prior` writes it; left out where devices do not
+    /// solve heads of their own.
+    Prior = 9,
 }
 
 /// A payload whose structure has been checked: every section lies inside and has the right CRC.

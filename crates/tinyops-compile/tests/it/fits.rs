@@ -46,6 +46,7 @@ fn every_reason_is_told_at_once() {
             [
                 FitError::Flash {
                     needed_bytes: 16384,
+                    own_head_bytes: 0,
                     free_bytes: 100
                 },
                 FitError::Ram { free_bytes: 16, .. },

@@ -12,6 +12,7 @@ mod int16;
 mod layers;
 mod networks;
 mod pictures;
+mod priors;
 mod regions;
 mod rewrites;
 mod sums;

@@ -7,6 +7,7 @@ mod hostile;
 mod kernels;
 mod matrices;
 mod plans;
+mod prior;
 mod recurrent;
 mod reference;
 mod statistics;

@@ -6,6 +6,8 @@ mod tune;
 use machines::{CLASSES, feature_set, machines};
 use tinyops_compile::Golden;
 use tinyops_model::Body;
+use tinyops_nn::head::{Prior, Sums, Weights, class_of, head_len, solve, work_len};
+use tinyops_nn::statistics::cell_count;
 use tinyops_train::progress::{Flow, Progress, Stage};
 use tinyops_train::{
     AutoencoderSpec, Comparison, Conv1dSpec, Conv2dSpec, Costs, DenseSpec, FeatureSet, Features,
@@ -342,6 +344,40 @@ fn renamed(windows: &Features) -> Features {
         }
     }
     renamed
+}
+
+#[test]
+fn a_prior_leads_a_device_without_labels_to_a_head_as_good_as_the_trained_one() {
+    let spec = spec(NetworkSpec::Dense(DenseSpec::default()));
+    let set = feature_set(&spec);
+    let (_, model, before) = whole(&spec, &set);
+    let factory = head::Embedded::of(&model, &set.train).unwrap();
+    let bytes = head::prior(&model, &factory).unwrap();
+    let prior = Prior::decode(&bytes).unwrap();
+    let (classes, width) = (prior.class_count(), prior.embedding_len());
+    let none = head::Statistics::new(classes, width, vec![0; cell_count(classes, width)]).unwrap();
+    let mut work = vec![0.0; work_len(width)];
+    let mut own = vec![0.0; head_len(classes, width)];
+    solve(&none, &prior, Weights::default(), &mut work, &mut own).unwrap();
+    let test = head::Embedded::of(&model, &set.test).unwrap();
+    let right = |index: &usize| {
+        let said = class_of(&own, test.bytes(*index), test.zero_point());
+        test.class(*index) == u16::try_from(said).ok()
+    };
+    let accuracy = (0..test.count()).filter(right).count() as f64 / test.count() as f64;
+    let trained = f64::from(before.int8.accuracy.unwrap());
+    assert!(accuracy >= trained - 0.02, "{accuracy}, trained {trained}");
+    // What the head alone knows is no part of what is embedded: only a body that is another changes that.
+    let mut other = model.clone();
+    other.decision.min_confidence += 0.1;
+    assert_eq!(head::prior(&other, &factory).unwrap(), bytes);
+    let mut anomaly = model.clone();
+    anomaly.body = Body::KMeans {
+        centres: Vec::new(),
+        radii: Vec::new(),
+    };
+    let error = head::prior(&anomaly, &factory).unwrap_err().to_string();
+    assert!(error.contains("no embedding"), "{error}");
 }
 
 #[test]
