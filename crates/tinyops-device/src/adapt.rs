@@ -65,6 +65,12 @@ impl Adapting {
             .is_some_and(|order| self.moments.windows >= order.windows.into())
     }
 
+    /// What moves features now: the order as it is kept, zeros if nothing does.
+    pub(crate) fn mark(&self) -> [u8; ORDER_BYTES] {
+        let order = self.order.filter(|_| self.is_in_force());
+        order.map_or([0; ORDER_BYTES], |order| order.encode())
+    }
+
     /// Whether it has yet to learn what it moves features by.
     pub(crate) fn is_learning(&self) -> bool {
         self.order.is_some() && !self.is_in_force()

@@ -1,6 +1,5 @@
 //! The agent's state machine: an event in, an action out.
 
-use tinyops_nn::{Arena, Program};
 use tinyops_sketch::Observation;
 use tinyops_wire::block::{BlockRequest, blocks_joined};
 use tinyops_wire::downlink::{Command, Downlink, Label, StatisticsRequest};
@@ -17,8 +16,9 @@ use crate::journal::Place;
 use crate::labels::{Judged, Ring, forget_sums};
 use crate::masked::Telling;
 use crate::memory::{Lent, Memory};
-use crate::model::{Answer, Prediction, Refusal, Workspace};
+use crate::model::{Prediction, Refusal, Workspace};
 use crate::monitor::Monitor;
+use crate::own_head::OwnHead;
 use crate::running::{Authority, Running, claimed};
 use crate::settings::{Config, Privacy};
 use crate::shadow::Shadow;
@@ -50,6 +50,8 @@ pub enum Event<'e> {
     },
     /// The truth about its newest windows has become known on the spot.
     Label(Label),
+    /// Whoever has it does not want the head that its labels have led to: it is let go, and they with it.
+    DropOwnHead,
     /// What the newest step that scored a window cost; the answer to [`Action::Predict`] and [`Action::Shadow`] of a
     /// driver that measures it.
     Measured(Measured),
@@ -133,10 +135,11 @@ pub struct Agent<F, M> {
     /// Whether the newest step that scored a window was the candidate's.
     is_shadow_newest: bool,
     /// Windows that a capsule on trial has yet to score.
-    trial_left: Option<u32>,
+    pub(crate) trial_left: Option<u32>,
     pub(crate) monitor: Monitor,
     pub(crate) ring: Ring,
     pub(crate) adapting: Adapting,
+    pub(crate) own: OwnHead,
     pub(crate) transfer: Option<Transfer>,
     /// Blocks that the link carries in one.
     pub(crate) joined: u16,
@@ -202,6 +205,7 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             monitor: Monitor::new(),
             ring: Ring::default(),
             adapting: Adapting::default(),
+            own: OwnHead::default(),
             transfer: None,
             joined: 1,
             hellos_left: HELLOS,
@@ -239,6 +243,10 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             }
             Event::Label(label) => {
                 self.label(label);
+                None
+            }
+            Event::DropOwnHead => {
+                self.drop_own_head();
                 None
             }
             Event::Measured(measured) => {
@@ -363,6 +371,7 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             self.run_confirmed();
         }
         self.resume_adapting();
+        self.resume_own_head();
         if begun.may_shadow {
             self.resume_shadow();
         }
@@ -549,6 +558,7 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             ring,
             statistics,
             moments,
+            own_head,
             ..
         } = self.memory.lend();
         let reading_count = running.parts.front_end.reading_count();
@@ -573,7 +583,19 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         }
         let baseline = &running.baseline;
         let observation = Observation::of(baseline, features);
-        let answer = scorer.answer(features, &mut arena)?;
+        let installed = scorer.answer(features, &mut arena)?;
+        let embedding = scorer.embedding(&arena).unwrap_or_default();
+        let (is_own_head, is_new) = self.own.begin_window(self.adapting.mark());
+        if is_new {
+            // What was normal was so of other answers.
+            self.monitor.begin_anew();
+        }
+        let own =
+            is_own_head.then(|| OwnHead::answer(own_head, running.labels, embedding, &scorer));
+        let answer = own.flatten().unwrap_or(installed);
+        if is_own_head {
+            self.monitor.flags = self.monitor.flags.with(Flags::OWN_HEAD);
+        }
         let output = answer.output();
         let observation = observation.with_output(baseline, output);
         let alarm = self
@@ -583,50 +605,24 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         if let (Some(alarm), Privacy::Plain) = (alarm, &self.config.privacy) {
             self.pending.alarm = Some(alarm);
         }
-        if let Answer::Class { class, .. } = answer {
-            let embedding = match &scorer.program {
-                Program::Plan(plan) => plan
-                    .embedding()
-                    .and_then(|tensor| arena.bytes(plan, tensor.range()).ok()),
-                Program::Distance(_) => None,
-            };
-            self.ring.push(ring, class, embedding.unwrap_or_default());
+        // A candidate, and labels, are about the model as it was released.
+        if let Some(class) = installed.class() {
+            self.ring.push(ring, class, embedding);
         }
         let model = running.model;
         if let Some(shadow) = &mut self.shadow {
-            shadow.note(answer, is_own);
+            shadow.note(installed, is_own);
         }
         self.counters.windows += 1;
         if let Some(left) = &mut self.trial_left {
             *left = left.saturating_sub(u32::from(output.is_finite()));
         }
         self.confirm_if_proven();
-        Some(Prediction { model, answer })
-    }
-
-    pub(crate) fn label(&mut self, label: Label) {
-        if self.pending.statistics.is_some() || self.pending.masked.is_some() {
-            self.pending.label = Some(label);
-            return;
-        }
-        let Some(running) = &self.running else {
-            return;
-        };
-        let Lent {
-            ring, statistics, ..
-        } = self.memory.lend();
-        let judged = self.ring.judge(ring, statistics, running.labels, label);
-        if let Some(judged) = judged {
-            self.monitor.flags = self.monitor.flags.with(Flags::LABELLED);
-            if let Some(shadow) = &mut self.shadow {
-                let windows = judged.counts.iter().map(|&count| usize::from(count)).sum();
-                shadow.judge(label, windows);
-            }
-            // What was true and what the model had said is a diary: under masks it stays.
-            if let Privacy::Plain = self.config.privacy {
-                self.pending.outcome = Some(judged);
-            }
-        }
+        Some(Prediction {
+            model,
+            answer,
+            is_own_head,
+        })
     }
 
     fn check_report(&mut self, now_ms: u64) {
@@ -674,14 +670,15 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             return;
         }
         self.slots.downlink_seen = envelope.sequence;
-        // An offer or a pace may come twice, and an order to move features is written when it changes anything; whatever
-        // else comes must not come twice, not even across a reset.
+        // An offer or a pace may come twice, and an order to move features or to solve a head is written when it changes
+        // anything; whatever else comes must not come twice, not even across a reset.
         let is_idempotent = matches!(
             message,
             Downlink::Offer(_)
                 | Downlink::ReportEvery { .. }
                 | Downlink::Task(_)
                 | Downlink::Restandardize(_)
+                | Downlink::OwnHead(_)
         );
         if !is_idempotent && self.slots.write(|_| {}).is_err() {
             return;
@@ -696,6 +693,7 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             Downlink::MaskedRequest(request) => self.take_masked_request(&request, now_ms),
             Downlink::Label(label) => self.label(label),
             Downlink::Restandardize(asked) => self.restandardize(asked),
+            Downlink::OwnHead(is_wanted) => self.ask_own_head(is_wanted),
             Downlink::Command(command) => self.command(command),
             Downlink::ReportEvery { windows } => {
                 self.config.reporting.every_windows = windows;
@@ -718,6 +716,7 @@ impl<F: Flash, M: Memory> Agent<F, M> {
                 }
             }
             Command::Drop => self.drop_held(),
+            Command::DropOwnHead => self.drop_own_head(),
             _ => self.counters.malformed += 1,
         }
     }

@@ -4,6 +4,7 @@
 //! journal, first copy
 //! journal, second copy     each of so many pages that they have at least 1,024 bytes
 //! slot A, slot B           each half of the pages that are left; its last 192 bytes hold the statement
+//! own head, two copies     each of so many bytes as the flash has for it, in whole pages; none where it has none
 //! ```
 //! A page is [`embedded_storage::nor_flash::NorFlash::ERASE_SIZE`] bytes.
 
@@ -20,6 +21,13 @@ pub trait Flash: NorFlash {
     /// a word must turn the trap into `None` (or into any bytes at all, for every record and capsule is
     /// checked), or the device would reset at every boot.
     fn mapped(&self, range: Range<usize>) -> Option<&[u8]>;
+
+    /// Bytes at the end of the region for each of two copies of the labelled windows that a head of the device's own is
+    /// solved from; 0 if it shall have none. 64 bytes, and `2 + width` for each window, of which 64 are as many as are
+    /// used. It never changes for a device: a firmware that begins to have some makes the region larger by as much.
+    fn own_head_bytes(&self) -> usize {
+        0
+    }
 
     /// The capsule that came with the firmware; empty if there is none.
     fn factory(&self) -> &[u8] {
@@ -48,6 +56,10 @@ pub(crate) struct Layout {
     pub(crate) journal_bytes: usize,
     /// Bytes of a slot, its statement among them.
     slot_bytes: usize,
+    /// Bytes of one copy of the windows of the device's own head.
+    pub(crate) own_head_bytes: usize,
+    /// Where these begin.
+    own_head_start: usize,
 }
 
 impl Layout {
@@ -63,7 +75,14 @@ impl Layout {
             "a page is whole write units of at most 64 bytes"
         );
         let journal_bytes = journal_bytes(page_bytes);
-        let left = flash.capacity().saturating_sub(2 * journal_bytes);
+        let own_head_bytes = flash.own_head_bytes().next_multiple_of(page_bytes);
+        let pages_end = flash.capacity() / page_bytes * page_bytes;
+        let own_head_start = pages_end.saturating_sub(2 * own_head_bytes);
+        let left = match own_head_bytes {
+            0 => flash.capacity(),
+            _ => own_head_start,
+        };
+        let left = left.saturating_sub(2 * journal_bytes);
         let slot_bytes = left / 2 / page_bytes * page_bytes;
         assert!(
             slot_bytes > STATEMENT_AREA_BYTES,
@@ -72,6 +91,8 @@ impl Layout {
         Layout {
             journal_bytes,
             slot_bytes,
+            own_head_bytes,
+            own_head_start,
         }
     }
 
@@ -84,6 +105,12 @@ impl Layout {
     pub(crate) fn slot(&self, index: usize) -> Range<usize> {
         let start = 2 * self.journal_bytes + index * self.slot_bytes;
         start..start + self.slot_bytes
+    }
+
+    /// Where a copy of the windows of the device's own head lies.
+    pub(crate) fn own_head(&self, copy: usize) -> Range<usize> {
+        let start = self.own_head_start + copy * self.own_head_bytes;
+        start..start + self.own_head_bytes
     }
 
     /// Where the statement of a slot lies.

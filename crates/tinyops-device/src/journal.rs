@@ -16,7 +16,7 @@
 //!
 //! record: 256 bytes
 //!   0      4   "TOPJ"
-//!   4      1   version 4
+//!   4      1   version 5
 //!   5      1   active place     0 factory, 1 slot A, 2 slot B
 //!   6      1   trial place      0xff none
 //!   7      1   tries left
@@ -40,11 +40,12 @@
 //! 116      8   first 8 bytes of the digest of the newest confirmed capsule, zeros for none
 //! 124     14   what of the privacy budgets is spent (`ledger.rs`)
 //! 138    106   what is normal for the device (`normal.rs`)
-//! 244      8   how features are moved back to training (`adapt.rs`), zeros if they are not
+//! 244      8   how features are moved back to training (`adapt.rs`), zeros if they are not; but for
+//! 245      1   bit 7: a head of the device's own is wanted; generation of what is kept for it (`own_head.rs`)
 //! 252      4   CRC-32 of all before
 //! ```
-//! Records of before version 4 have 128 bytes and end with the CRC at 124. They are still read: the copy that is
-//! written next is erased and begun as version 4 while the other stands. Version 1 had zeros in place of what was added,
+//! Version 4 had a zero at 245; a copy may hold records of both. Records of before version 4 have 128 bytes and end with
+//! the CRC at 124. They are still read: the copy that is written next is erased and begun anew while the other stands. Version 1 had zeros in place of what was added,
 //! records where the key set is now, and each of them in one copy only; version 2 knew no capsule that waits, and
 //! version 3 none that scores windows meanwhile: they had zeros in its place. Copies of 2 and 3 are the same, and may
 //! hold records of both.
@@ -60,15 +61,20 @@ use crate::flash::{Flash, Layout, WRITE_BYTES_MAX};
 use crate::ledger::{LEDGER_BYTES, Ledger};
 use crate::model::Refusal;
 use crate::normal::{NORMAL_BYTES, Normal};
+use crate::own_head::Wish;
 
 const RECORD_BYTES: usize = 256;
 /// Of versions 1 to 3.
 const OLD_RECORD_BYTES: usize = 128;
 const MAGIC: [u8; 4] = *b"TOPJ";
-const VERSION: u8 = 4;
+const VERSION: u8 = 5;
+/// The first whose records have [`RECORD_BYTES`].
+const LONG_VERSION: u8 = 4;
 const LEDGER_AT: usize = 124;
 const NORMAL_AT: usize = LEDGER_AT + LEDGER_BYTES;
 const ORDER_AT: usize = NORMAL_AT + NORMAL_BYTES;
+/// In a byte that the order leaves at zero.
+const WISH_AT: usize = ORDER_AT + 1;
 const _: () = assert!(ORDER_AT + ORDER_BYTES <= RECORD_BYTES - 4);
 const KEY_SET_AREA_BYTES: usize = 512;
 const KEY_SET_MAGIC: [u8; 4] = *b"TOPK";
@@ -155,6 +161,8 @@ pub(crate) struct Record {
     pub(crate) normal: Normal,
     /// How features are moved back to training, if they are.
     pub(crate) order: Option<Order>,
+    /// Whether a head of its own is wanted.
+    pub(crate) own_head: Wish,
 }
 
 impl Record {
@@ -181,6 +189,7 @@ impl Record {
         ledger: Ledger::NEW,
         normal: Normal::NEW,
         order: None,
+        own_head: Wish(0),
     };
 
     /// What has waited waits no more: the next boots shall try it.
@@ -292,6 +301,7 @@ impl Record {
         if let Some(order) = self.order {
             put(ORDER_AT, &order.encode());
         }
+        put(WISH_AT, &[self.own_head.0]);
         let numbers = [self.statement_counter, self.key_set];
         for (index, number) in numbers.iter().enumerate() {
             put(104 + 4 * index, &number.to_le_bytes());
@@ -305,8 +315,8 @@ impl Record {
     fn decode(bytes: &[u8]) -> Option<Record> {
         let (body, crc) = bytes.split_last_chunk()?;
         let versions = match bytes.len() {
-            RECORD_BYTES => VERSION..=VERSION,
-            OLD_RECORD_BYTES => 1..=VERSION - 1,
+            RECORD_BYTES => LONG_VERSION..=VERSION,
+            OLD_RECORD_BYTES => 1..=LONG_VERSION - 1,
             _ => return None,
         };
         let is_whole = body[..4] == MAGIC
@@ -317,13 +327,14 @@ impl Record {
         }
         let word = |at: usize| u32::from_le_bytes(core::array::from_fn(|index| bytes[at + index]));
         let prefix = |at: usize| core::array::from_fn(|index| bytes[at + index]);
-        let (ledger, normal, order) = match bytes.len() {
+        let (ledger, normal, order, own_head) = match bytes.len() {
             RECORD_BYTES => (
                 Ledger::decode(bytes[LEDGER_AT..].first_chunk()?),
                 Normal::decode(bytes[NORMAL_AT..].first_chunk()?),
                 Order::decode(bytes[ORDER_AT..].first_chunk()?),
+                Wish(bytes[WISH_AT]),
             ),
-            _ => (Ledger::NEW, Normal::NEW, None),
+            _ => (Ledger::NEW, Normal::NEW, None, Wish(0)),
         };
         let stored = |at: usize| {
             let stored = Stored {
@@ -370,6 +381,7 @@ impl Record {
             ledger,
             normal,
             order,
+            own_head,
         })
     }
 }

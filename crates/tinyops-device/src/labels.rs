@@ -3,10 +3,12 @@
 use tinyops_nn::statistics::{ClassStatistics, cell_count};
 use tinyops_sketch::CLASSES_MAX;
 use tinyops_wire::downlink::Label;
+use tinyops_wire::frame::Flags;
 
 use crate::agent::{Agent, Pending};
 use crate::flash::Flash;
-use crate::memory::Memory;
+use crate::memory::{Lent, Memory};
+use crate::settings::Privacy;
 
 /// Shape of what is kept for a model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,7 +38,8 @@ pub(crate) struct Ring {
     next: usize,
 }
 
-/// What the model had said of windows that a label has judged.
+/// What the model had said of windows that a label has judged: its own head, whatever head of the device's own has answered,
+/// for an outcome is about what was released.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Judged {
     pub(crate) class: u8,
@@ -58,13 +61,15 @@ impl Ring {
     }
 
     /// Judges the newest windows: their predictions are counted, their embeddings added to the
-    /// statistics if there is memory for those, and they leave the ring, for one label is all they get.
+    /// statistics if there is memory for those, and they leave the ring, for one label is all they get. `keep` is told
+    /// each embedding.
     pub(crate) fn judge(
         &mut self,
         memory: &[u8],
         cells: &mut [i32],
         shape: Shape,
         label: Label,
+        mut keep: impl FnMut(&[u8]),
     ) -> Option<Judged> {
         let entry_bytes = 1 + shape.width;
         let capacity = memory.len() / entry_bytes;
@@ -88,6 +93,7 @@ impl Ring {
             if let Some(counted) = judged.counts.get_mut(usize::from(entry[0])) {
                 *counted = counted.saturating_add(1);
             }
+            keep(&entry[1..]);
             if let Some(statistics) = &mut statistics {
                 // Full sums stay as they are until the server has fetched them.
                 let _ = statistics.add(usize::from(label.class), &entry[1..], shape.zero_point);
@@ -106,6 +112,45 @@ pub(crate) fn forget_sums(ring: &mut Ring, statistics: &mut [i32], pending: &mut
 }
 
 impl<F: Flash, M: Memory> Agent<F, M> {
+    pub(crate) fn label(&mut self, label: Label) {
+        if self.pending.statistics.is_some() || self.pending.masked.is_some() {
+            self.pending.label = Some(label);
+            return;
+        }
+        let Some(running) = &self.running else {
+            return;
+        };
+        let Lent {
+            ring,
+            statistics,
+            labelled,
+            ..
+        } = self.memory.lend();
+        let shape = running.labels;
+        let (own, adapting) = (&mut self.own, &self.adapting);
+        let is_known = usize::from(label.class) < shape.class_count;
+        let keeps = is_known && own.begin_label(adapting.mark(), adapting.is_learning());
+        let judged = self
+            .ring
+            .judge(ring, statistics, shape, label, |embedding| {
+                if keeps {
+                    own.keep(labelled, label.class, embedding);
+                }
+            });
+        if let Some(judged) = judged {
+            self.monitor.flags = self.monitor.flags.with(Flags::LABELLED);
+            if let Some(shadow) = &mut self.shadow {
+                let windows = judged.counts.iter().map(|&count| usize::from(count)).sum();
+                shadow.judge(label, windows);
+            }
+            // What was true and what the model had said is a diary: under masks it stays.
+            if let Privacy::Plain = self.config.privacy {
+                self.pending.outcome = Some(judged);
+            }
+            self.try_own_head();
+        }
+    }
+
     /// As [`forget_sums`] does.
     pub(crate) fn forget_sums(&mut self) {
         let statistics = self.memory.lend().statistics;

@@ -22,6 +22,8 @@ mod ledger;
 mod masked;
 mod model;
 mod normal;
+mod own_head;
+mod own_store;
 mod running;
 mod settings;
 mod shadow;
@@ -32,4 +34,5 @@ mod uplink;
 
 pub use agent::{Action, Agent, Counters, Event, Fetch, Measured};
 pub use model::{Answer, Model, Prediction, Refusal, Scorer, Verdict, Workspace};
+pub use own_head::{OwnHeadState, Trial};
 pub use settings::{BlockSource, Budgets, Config, Masked, Privacy, Reporting, Sensor};

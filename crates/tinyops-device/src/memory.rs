@@ -27,6 +27,11 @@ pub struct Lent<'m> {
     /// Mean and spread of the features, to move them back to training ([`crate::restandard::memory_len`]); may be empty
     /// where that is not wanted.
     pub moments: &'m mut [f32],
+    /// Heads of the device's own and what they are solved in: `tinyops_nn::head::own_memory_len` numbers; may be empty
+    /// where none is wanted.
+    pub own_head: &'m mut [f32],
+    /// Labelled windows that they are solved from: `tinyops_nn::head::own_window_bytes` each, 8 at least and 64 at most.
+    pub labelled: &'m mut [u8],
     /// Which blocks of a capsule have arrived: one bit each.
     pub blocks: &'m mut [u8],
     /// The envelope being sent: at least [`OUTBOX_BYTES_MIN`].
@@ -47,6 +52,8 @@ pub struct Fixed<
     const RING: usize,
     const STATISTICS: usize,
     const MOMENTS: usize,
+    const OWN_HEAD: usize,
+    const LABELLED: usize,
     const OUTBOX: usize,
 > {
     arena: [u8; ARENA],
@@ -56,6 +63,8 @@ pub struct Fixed<
     ring: [u8; RING],
     statistics: [i32; STATISTICS],
     moments: [f32; MOMENTS],
+    own_head: [f32; OWN_HEAD],
+    labelled: [u8; LABELLED],
     blocks: [u8; 64],
     outbox: [u8; OUTBOX],
 }
@@ -68,8 +77,10 @@ impl<
     const RING: usize,
     const STATISTICS: usize,
     const MOMENTS: usize,
+    const OWN_HEAD: usize,
+    const LABELLED: usize,
     const OUTBOX: usize,
-> Fixed<ARENA, WINDOW, FEATURES, SCRATCH, RING, STATISTICS, MOMENTS, OUTBOX>
+> Fixed<ARENA, WINDOW, FEATURES, SCRATCH, RING, STATISTICS, MOMENTS, OWN_HEAD, LABELLED, OUTBOX>
 {
     /// Zeroed memory.
     pub const fn new() -> Self {
@@ -82,6 +93,8 @@ impl<
             ring: [0; RING],
             statistics: [0; STATISTICS],
             moments: [0.0; MOMENTS],
+            own_head: [0.0; OWN_HEAD],
+            labelled: [0; LABELLED],
             blocks: [0; 64],
             outbox: [0; OUTBOX],
         }
@@ -96,8 +109,22 @@ impl<
     const RING: usize,
     const STATISTICS: usize,
     const MOMENTS: usize,
+    const OWN_HEAD: usize,
+    const LABELLED: usize,
     const OUTBOX: usize,
-> Default for Fixed<ARENA, WINDOW, FEATURES, SCRATCH, RING, STATISTICS, MOMENTS, OUTBOX>
+> Default
+    for Fixed<
+        ARENA,
+        WINDOW,
+        FEATURES,
+        SCRATCH,
+        RING,
+        STATISTICS,
+        MOMENTS,
+        OWN_HEAD,
+        LABELLED,
+        OUTBOX,
+    >
 {
     fn default() -> Self {
         Self::new()
@@ -112,8 +139,22 @@ impl<
     const RING: usize,
     const STATISTICS: usize,
     const MOMENTS: usize,
+    const OWN_HEAD: usize,
+    const LABELLED: usize,
     const OUTBOX: usize,
-> Memory for Fixed<ARENA, WINDOW, FEATURES, SCRATCH, RING, STATISTICS, MOMENTS, OUTBOX>
+> Memory
+    for Fixed<
+        ARENA,
+        WINDOW,
+        FEATURES,
+        SCRATCH,
+        RING,
+        STATISTICS,
+        MOMENTS,
+        OWN_HEAD,
+        LABELLED,
+        OUTBOX,
+    >
 {
     fn lend(&mut self) -> Lent<'_> {
         Lent {
@@ -124,6 +165,8 @@ impl<
             ring: &mut self.ring,
             statistics: &mut self.statistics,
             moments: &mut self.moments,
+            own_head: &mut self.own_head,
+            labelled: &mut self.labelled,
             blocks: &mut self.blocks,
             outbox: &mut self.outbox,
         }

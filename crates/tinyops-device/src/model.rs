@@ -5,7 +5,8 @@ use core::fmt;
 use tinyops_dsp::{FrontEnd, FrontEndError};
 use tinyops_nn::distance::reconstruction_error;
 use tinyops_nn::golden::{Difference, differences, score_difference};
-use tinyops_nn::{Arena, Plan, PlanError, Program, ProgramError, Regions, RunError};
+use tinyops_nn::head::{Prior, Sums};
+use tinyops_nn::{Arena, Plan, PlanError, Program, ProgramError, Regions, RunError, TensorView};
 use tinyops_sketch::{Baseline, Source};
 use tinyops_wire::ModelId;
 use tinyops_wire::frame::Reason;
@@ -36,6 +37,8 @@ pub struct Model<'a> {
     pub baseline: Baseline,
     /// Inputs with the outputs that every device must reproduce.
     pub golden: GoldenSection<'a>,
+    /// What the factory's windows say of a head, if the capsule brings it.
+    pub prior: Option<Prior<'a>>,
 }
 
 /// The parts that turn a window into an answer.
@@ -71,6 +74,8 @@ pub struct Prediction {
     pub model: ModelId,
     /// What it said.
     pub answer: Answer,
+    /// Whether the device's own head said it, and not the one that the model came with.
+    pub is_own_head: bool,
 }
 
 /// What a model says of a window.
@@ -211,6 +216,10 @@ impl<'a> Model<'a> {
             labels: Labels::decode(section(SectionId::Labels)?).map_err(|_| MALFORMED)?,
             baseline: Baseline::decode(section(SectionId::Baseline)?).map_err(|_| MALFORMED)?,
             golden: GoldenSection::decode(section(SectionId::Golden)?).map_err(|_| MALFORMED)?,
+            prior: match payload.section(SectionId::Prior) {
+                Some(bytes) => Some(Prior::decode(bytes).map_err(|_| MALFORMED)?),
+                None => None,
+            },
         };
         if model.is_coherent() {
             Ok(model)
@@ -338,6 +347,11 @@ impl<'a> Model<'a> {
             .sensor
             .is_none_or(|sensor| sensor.count() == usize::from(self.front_end.channel_count));
         let is_scaled = groups == 0 || features.is_multiple_of(groups);
+        let has_prior_of_it = self.prior.is_none_or(|prior| {
+            self.embedding()
+                .is_some_and(|embedding| embedding.len == prior.embedding_len())
+                && self.labels.count() == prior.class_count()
+        });
         let classes = self.labels.count();
         let answers = match (self.decision.task, self.decision.body, &self.program) {
             (Task::Classify, BodyKind::Network, Program::Plan(plan)) => {
@@ -357,7 +371,16 @@ impl<'a> Model<'a> {
             && is_monitored
             && is_measured
             && is_scaled
+            && has_prior_of_it
             && answers
+    }
+
+    /// Where a classifier's embedding lies, if it has one.
+    pub(crate) fn embedding(&self) -> Option<TensorView> {
+        match (self.decision.task, &self.program) {
+            (Task::Classify, Program::Plan(plan)) => plan.embedding(),
+            _ => None,
+        }
     }
 }
 
@@ -392,7 +415,19 @@ impl Scorer<'_> {
         }
     }
 
-    fn read_answer<A: Arena + ?Sized>(
+    /// The embedding of the window that was scored last; empty if the model has none.
+    pub(crate) fn embedding<'m, A: Arena + ?Sized>(&self, arena: &'m A) -> Option<&'m [u8]> {
+        match &self.program {
+            Program::Plan(plan) => {
+                let tensor = plan.embedding()?;
+                arena.bytes(plan, tensor.range()).ok()
+            }
+            Program::Distance(_) => None,
+        }
+    }
+
+    /// What the scores in the arena say.
+    pub(crate) fn read_answer<A: Arena + ?Sized>(
         &self,
         plan: &Plan<'_>,
         arena: &A,

@@ -8,7 +8,7 @@ use tinyops_sketch::{Baseline, ChannelBaseline};
 use tinyops_wire::capsule::{CapsuleError, Unverified};
 use tinyops_wire::frame::Reason;
 use tinyops_wire::payload::SectionId;
-use tinyops_wire::section::{DecisionSection, Labels, ScalerSection, Task};
+use tinyops_wire::section::{DecisionSection, GoldenSection, Labels, ScalerSection, Task};
 use tinyops_wire::{Digest, ModelId, VerifyingKey};
 
 use crate::journal::Place;
@@ -29,6 +29,9 @@ pub(crate) struct Running {
     pub(crate) baseline: Baseline,
     pub(crate) labels: Shape,
     names: Range<usize>,
+    golden: Range<usize>,
+    /// Empty where the capsule brings none.
+    prior: Range<usize>,
 }
 
 /// Where the parts of a capsule are that score a window.
@@ -99,6 +102,11 @@ impl Running {
             },
             labels: label_shape(&model),
             names: range(SectionId::Labels),
+            golden: range(SectionId::Golden),
+            prior: match capsule.payload.section_range(SectionId::Prior) {
+                Some(_) => range(SectionId::Prior),
+                None => 0..0,
+            },
             baseline: model.baseline,
         })
     }
@@ -107,6 +115,16 @@ impl Running {
     pub(crate) fn output(&self) -> Option<&ChannelBaseline> {
         let index = self.baseline.output_channel()?;
         self.baseline.channels().get(index)
+    }
+
+    /// What the factory's windows say of a head; empty if the capsule does not tell.
+    pub(crate) fn prior_bytes<'c>(&self, capsule: &'c [u8]) -> &'c [u8] {
+        capsule.get(self.prior.clone()).unwrap_or_default()
+    }
+
+    /// The golden vectors.
+    pub(crate) fn golden<'c>(&self, capsule: &'c [u8]) -> Option<GoldenSection<'c>> {
+        GoldenSection::decode(capsule.get(self.golden.clone())?).ok()
     }
 
     /// The name of a class.
@@ -146,11 +164,7 @@ fn label_shape(model: &Model<'_>) -> Shape {
         return Shape::default();
     }
     let class_count = model.labels.count();
-    let embedding = match &model.program {
-        Program::Plan(plan) => plan.embedding(),
-        Program::Distance(_) => None,
-    };
-    match embedding {
+    match model.embedding() {
         Some(tensor) => Shape {
             class_count,
             width: tensor.len,

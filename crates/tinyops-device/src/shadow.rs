@@ -409,7 +409,11 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             // It waits as any other from now on. If this cannot be written, a reset begins its windows anew.
             let _ = self.slots.write(|record| record.when = When::Later);
         }
-        answer.map(|answer| Prediction { model, answer })
+        answer.map(|answer| Prediction {
+            model,
+            answer,
+            is_own_head: false,
+        })
     }
 
     pub(crate) fn compose_shadow(&mut self) -> Result<usize, FrameError> {

@@ -16,6 +16,7 @@ use crate::flash::{Flash, STATEMENT_AREA_BYTES, journal_bytes};
 pub struct RamFlash<S, T = &'static [u8], const PAGE: usize = 1024> {
     bytes: S,
     factory: T,
+    own_head_bytes: usize,
     operations: u64,
     cut_at: Option<u64>,
     seed: u64,
@@ -28,6 +29,7 @@ impl<S: AsRef<[u8]>, T: AsRef<[u8]>, const PAGE: usize> RamFlash<S, T, PAGE> {
         RamFlash {
             bytes,
             factory,
+            own_head_bytes: 0,
             operations: 0,
             cut_at: None,
             seed: 0,
@@ -39,6 +41,21 @@ impl<S: AsRef<[u8]>, T: AsRef<[u8]>, const PAGE: usize> RamFlash<S, T, PAGE> {
     pub const fn bytes_for(slot_bytes: usize) -> usize {
         let slot_bytes = slot_bytes + STATEMENT_AREA_BYTES;
         2 * journal_bytes(PAGE) + 2 * slot_bytes.next_multiple_of(PAGE)
+    }
+
+    /// The same flash, the last pages of which hold the labelled windows of a device's own head: two copies of so many
+    /// bytes ([`RamFlash::own_head_bytes_for`]).
+    #[must_use]
+    pub fn with_own_head(self, own_head_bytes: usize) -> Self {
+        RamFlash {
+            own_head_bytes,
+            ..self
+        }
+    }
+
+    /// Bytes that a region must have beside those of [`RamFlash::bytes_for`] for two copies of so many bytes.
+    pub const fn own_head_bytes_for(own_head_bytes: usize) -> usize {
+        2 * own_head_bytes.next_multiple_of(PAGE)
     }
 
     /// All bytes of the region as they are now.
@@ -168,6 +185,10 @@ impl<S: AsRef<[u8]> + AsMut<[u8]>, T: AsRef<[u8]>, const PAGE: usize> Flash
 {
     fn mapped(&self, range: Range<usize>) -> Option<&[u8]> {
         self.bytes.as_ref().get(range)
+    }
+
+    fn own_head_bytes(&self) -> usize {
+        self.own_head_bytes
     }
 
     fn factory(&self) -> &[u8] {

@@ -1,5 +1,7 @@
 //! Two slots, a journal and the factory's capsule: which of them the device boots.
 
+use core::ops::Range;
+
 use tinyops_wire::downlink::When;
 use tinyops_wire::frame::Reason;
 use tinyops_wire::key_set::RoleKeys;
@@ -50,6 +52,10 @@ impl<F: Flash> Slots<F> {
         }
     }
 
+    pub(crate) fn flash(&self) -> &F {
+        &self.flash
+    }
+
     pub(crate) fn flash_mut(&mut self) -> &mut F {
         &mut self.flash
     }
@@ -65,6 +71,16 @@ impl<F: Flash> Slots<F> {
     /// Room for a capsule in one slot.
     pub(crate) fn slot_bytes(&self) -> usize {
         self.layout.capsule_bytes()
+    }
+
+    /// Bytes that each copy of the windows of the device's own head has.
+    pub(crate) fn own_head_bytes(&self) -> usize {
+        self.layout.own_head_bytes
+    }
+
+    /// Where such a copy lies.
+    pub(crate) fn own_head_area(&self, copy: usize) -> Range<usize> {
+        self.layout.own_head(copy)
     }
 
     /// The signed key set in force; `None` while it is the firmware's own, or if the flash has lost it.

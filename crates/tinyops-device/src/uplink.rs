@@ -112,6 +112,12 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         if !self.memory.lend().moments.is_empty() {
             features = features.with(Features::RESTANDARDIZES);
         }
+        if self.can_own_head() {
+            features = features.with(Features::OWN_HEAD);
+        }
+        if self.slots.record().own_head.generation().is_some() {
+            features = features.with(Features::OWN_HEAD_ASKED);
+        }
         match self.config.privacy {
             // What a candidate says of each class is the device's own, so it is not told under masks.
             Privacy::Plain => features.with(Features::SHADOWS),

@@ -14,6 +14,7 @@
 //! 9 Task               the task of masked reports, 16 bytes
 //! 10 MaskedRequest     the task of a masked update, 16 bytes, what u8, bytes of a part u16, forget afterwards u8
 //! 11 Restandardize     sixteenths u8, windows u16
+//! 12 OwnHead           wanted u8: 0 or 1
 //! ```
 
 use core::fmt;
@@ -64,6 +65,8 @@ pub enum Downlink<'a> {
     MaskedRequest(MaskedRequest),
     /// Move your features a part of the way back to those of training.
     Restandardize(Restandardize),
+    /// Whether the device shall answer by a head of its own where its labels lead to one that is no worse.
+    OwnHead(bool),
 }
 
 /// A capsule that a device shall run.
@@ -211,6 +214,8 @@ pub enum Command {
     Forget = 4,
     /// Let go of the capsule that waits, and score nothing with it any more.
     Drop = 5,
+    /// Let go of the head of your own, and of the labelled windows that it was solved from.
+    DropOwnHead = 6,
 }
 
 impl<'a> Downlink<'a> {
@@ -240,6 +245,10 @@ impl<'a> Downlink<'a> {
             9 => Task::read(&mut reader).map(Downlink::Task),
             10 => read_masked_request(&mut reader).map(Downlink::MaskedRequest),
             11 => read_restandardize(&mut reader).map(Downlink::Restandardize),
+            12 => reader
+                .u8()
+                .filter(|wanted| *wanted <= 1)
+                .map(|wanted| Downlink::OwnHead(wanted == 1)),
             kind => return Err(DownlinkError::Kind { found: kind }),
         };
         let message = message.ok_or(DownlinkError::Length)?;
@@ -305,6 +314,10 @@ impl<'a> Downlink<'a> {
                 begin(11)?;
                 out.put(&[restandardize.sixteenths])?;
                 out.put(&restandardize.windows.to_le_bytes())
+            }
+            Downlink::OwnHead(is_wanted) => {
+                begin(12)?;
+                out.put(&[u8::from(*is_wanted)])
             }
             Downlink::MaskedRequest(request) => {
                 begin(10)?;
@@ -441,6 +454,7 @@ fn read_command(reader: &mut Reader<'_>) -> Result<Option<Command>, DownlinkErro
         3 => Command::Reboot,
         4 => Command::Forget,
         5 => Command::Drop,
+        6 => Command::DropOwnHead,
         found => return Err(DownlinkError::Command { found }),
     }))
 }

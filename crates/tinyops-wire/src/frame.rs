@@ -145,6 +145,8 @@ impl Flags {
     pub const NOT_FINITE: Flags = Flags(1 << 3);
     /// Features are moved back to those of training, a part of the way.
     pub const RESTANDARDIZED: Flags = Flags(1 << 4);
+    /// Windows were answered by a head of the device's own.
+    pub const OWN_HEAD: Flags = Flags(1 << 5);
     /// Labels have judged windows since the last report.
     pub const LABELLED: Flags = Flags(1 << 6);
     /// The battery is low.
@@ -453,6 +455,10 @@ impl Features {
     pub const MASKS: Features = Features(1 << 4);
     /// It can move its features back to those of training.
     pub const RESTANDARDIZES: Features = Features(1 << 5);
+    /// It has room for a head of its own, solved from its labels.
+    pub const OWN_HEAD: Features = Features(1 << 6);
+    /// It has been asked for one.
+    pub const OWN_HEAD_ASKED: Features = Features(1 << 7);
 
     /// Whether everything of `other` is understood.
     pub fn has(self, other: Features) -> bool {

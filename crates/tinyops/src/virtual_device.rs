@@ -19,11 +19,12 @@ use std::{sync::Arc, time::Instant};
 
 use self::meter::Meter;
 use tinyops_device::{
-    Action, Agent, Config, Event, Fetch, Prediction,
+    Action, Agent, Config, Event, Fetch, OwnHeadState, Prediction,
     memory::{Lent, Memory},
     sim::RamFlash,
 };
 use tinyops_nn::Regions;
+use tinyops_nn::head::{OWN_WINDOWS, own_memory_len, own_window_bytes};
 use tinyops_wire::{
     DeviceKey, ModelId,
     envelope::{Direction, Sealed},
@@ -77,6 +78,8 @@ struct Buffers {
     ring: Vec<u8>,
     statistics: Vec<i32>,
     moments: Vec<f32>,
+    own_head: Vec<f32>,
+    labelled: Vec<u8>,
     blocks: Vec<u8>,
     outbox: Vec<u8>,
 }
@@ -92,6 +95,8 @@ impl Buffers {
             ring: vec![0; room.ring_windows * (1 + room.embedding_width)],
             statistics: vec![0; cells],
             moments: vec![0.0; tinyops_device::restandard::memory_len(room.features_len)],
+            own_head: vec![0.0; own_memory_len(room.class_count, room.embedding_width)],
+            labelled: vec![0; OWN_WINDOWS * own_window_bytes(room.embedding_width)],
             // One bit for each block of a slot, the smallest that any link has.
             blocks: vec![0; room.slot_bytes.div_ceil(8 * usize::from(AIR_BLOCK_BYTES))],
             outbox: vec![0; 2048],
@@ -109,6 +114,8 @@ impl Memory for Buffers {
             ring: &mut self.ring,
             statistics: &mut self.statistics,
             moments: &mut self.moments,
+            own_head: &mut self.own_head,
+            labelled: &mut self.labelled,
             blocks: &mut self.blocks,
             outbox: &mut self.outbox,
         }
@@ -137,9 +144,11 @@ pub(crate) struct Response {
     pub(crate) fetches: Vec<Fetch>,
 }
 
+type Flash = RamFlash<Vec<u8>, Arc<[u8]>>;
+
 /// One device.
 pub(crate) struct VirtualDevice {
-    agent: Agent<RamFlash<Vec<u8>, Arc<[u8]>>, Buffers>,
+    agent: Agent<Flash, Buffers>,
     key: DeviceKey,
     traffic: Traffic,
     meter: Option<Meter>,
@@ -158,7 +167,7 @@ impl VirtualDevice {
         factory: Arc<[u8]>,
         flash: Vec<u8>,
     ) -> Self {
-        let flash = RamFlash::new(flash, factory);
+        let flash = RamFlash::new(flash, factory).with_own_head(Self::own_head_bytes(room));
         let key = config.key.clone();
         Self {
             agent: Agent::new(config, flash, Buffers::new(room)),
@@ -232,7 +241,16 @@ impl VirtualDevice {
 
     /// Bytes of flash that a device with such room has.
     pub(crate) fn flash_bytes(room: Room) -> usize {
-        RamFlash::<Vec<u8>, Arc<[u8]>>::bytes_for(room.slot_bytes)
+        Flash::bytes_for(room.slot_bytes) + Flash::own_head_bytes_for(Self::own_head_bytes(room))
+    }
+
+    /// Bytes of flash that one of before heads of devices' own had: the same, without what lies at its end for those.
+    pub(crate) fn flash_bytes_before_own_heads(room: Room) -> usize {
+        Flash::bytes_for(room.slot_bytes)
+    }
+
+    fn own_head_bytes(room: Room) -> usize {
+        64 + OWN_WINDOWS * own_window_bytes(room.embedding_width)
     }
 
     /// What the flash holds, and how often it was written since the device was made.
@@ -249,6 +267,11 @@ impl VirtualDevice {
     /// The name of one of its classes.
     pub(crate) fn class_name(&self, class: u8) -> Option<&str> {
         self.agent.class_name(class)
+    }
+
+    /// Whether it answers by a head of its own, and why not.
+    pub(crate) fn own_head(&mut self) -> OwnHeadState {
+        self.agent.own_head()
     }
 
     /// What its server asked for and may not have of it, since the boot of this process.

@@ -9,9 +9,11 @@ use tinyops_device::{
     Sensor,
 };
 use tinyops_dsp::{Block, FrontEnd};
+use tinyops_nn::head::{Prior, own_memory_len, own_window_bytes};
 use tinyops_nn::record::{
     FLAG_INPUT_KEPT, FLAG_ONE_MULTIPLIER, Header, NONE, OpCode, OpRecord, TensorRecord,
 };
+use tinyops_nn::statistics::{ClassStatistics, cell_count};
 use tinyops_nn::{Multiplier, Regions, distance};
 use tinyops_sketch::{BaselineBuilder, Source, memory_len};
 use tinyops_wire::capsule;
@@ -77,6 +79,44 @@ pub(crate) struct Recipe {
     pub(crate) fourth_mean: f32,
     /// What its readings were measured in; nothing is said where it is empty.
     pub(crate) measured: &'static [Channel<'static>],
+    /// What its factory's windows say of a head, if it tells.
+    pub(crate) prior: Option<Factory>,
+}
+
+/// Windows of a factory: class `c` is where feature `(c + turn) % 3` is 1.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Factory {
+    pub(crate) turn: usize,
+    /// What makes the embedding.
+    pub(crate) embedding: [u8; 8],
+    pub(crate) windows: usize,
+}
+
+impl Default for Factory {
+    fn default() -> Factory {
+        Factory {
+            turn: 0,
+            embedding: *b"embedded",
+            windows: 900,
+        }
+    }
+}
+
+impl Factory {
+    fn prior(self) -> Vec<u8> {
+        let mut cells = vec![0_i64; cell_count(CLASSES, WINDOW)];
+        let mut sums = ClassStatistics::new(CLASSES, WINDOW, &mut cells[..]).expect("cells");
+        for index in 0..self.windows {
+            let class = index % CLASSES;
+            let row: [u8; WINDOW] = std::array::from_fn(|at| {
+                let noise = (index * (2 * at + 7) / 3 % 9) as i8 - 4;
+                let centre = if at == (class + self.turn) % 3 { 16 } else { 0 };
+                (centre + noise) as u8
+            });
+            sums.add(class, &row, 0).expect("a class");
+        }
+        write(|out| Prior::encode(&sums, self.embedding, out).expect("windows that vary"))
+    }
 }
 
 impl Default for Recipe {
@@ -99,6 +139,7 @@ impl Default for Recipe {
             scale: 1.0,
             fourth_mean: 0.0,
             measured: &[],
+            prior: None,
         }
     }
 }
@@ -208,6 +249,10 @@ impl Recipe {
         ];
         if !self.measured.is_empty() {
             sections.push((SectionId::Sensor, &sensor));
+        }
+        let prior = self.prior.map(Factory::prior).unwrap_or_default();
+        if !prior.is_empty() {
+            sections.push((SectionId::Prior, &prior));
         }
         let mut payload = vec![0; 32_768 + self.ballast];
         let len = payload::encode(&sections, &mut payload).expect("room");
@@ -329,6 +374,8 @@ pub(crate) struct Buffers {
     pub(crate) ring: Vec<u8>,
     pub(crate) statistics: Vec<i32>,
     pub(crate) moments: Vec<f32>,
+    pub(crate) own_head: Vec<f32>,
+    pub(crate) labelled: Vec<u8>,
     pub(crate) blocks: Vec<u8>,
     pub(crate) outbox: Vec<u8>,
 }
@@ -341,8 +388,10 @@ impl Default for Buffers {
             features: vec![0.0; WINDOW],
             scratch: vec![0.0; 64],
             ring: vec![0; 32 * (1 + WINDOW)],
-            statistics: vec![0; tinyops_nn::statistics::cell_count(CLASSES, WINDOW)],
+            statistics: vec![0; cell_count(CLASSES, WINDOW)],
             moments: vec![0.0; tinyops_device::restandard::memory_len(WINDOW)],
+            own_head: vec![0.0; own_memory_len(CLASSES, WINDOW)],
+            labelled: vec![0; LABELLED * own_window_bytes(WINDOW)],
             blocks: vec![0; 8],
             outbox: vec![0; 128],
         }
@@ -359,6 +408,8 @@ impl Memory for Buffers {
             ring: &mut self.ring,
             statistics: &mut self.statistics,
             moments: &mut self.moments,
+            own_head: &mut self.own_head,
+            labelled: &mut self.labelled,
             blocks: &mut self.blocks,
             outbox: &mut self.outbox,
         }
@@ -397,6 +448,16 @@ pub(crate) fn config() -> Config {
         tries: 3,
         trial_windows: 2,
     }
+}
+
+/// Labelled windows that a test's device keeps.
+pub(crate) const LABELLED: usize = 24;
+
+/// Flash that has room for so many of them.
+pub(crate) fn flash_of_own_head(factory: Vec<u8>) -> Flash {
+    let own = 64 + LABELLED * own_window_bytes(WINDOW);
+    let bytes = Flash::bytes_for(4096) + Flash::own_head_bytes_for(own);
+    Flash::new(vec![0xff; bytes], factory).with_own_head(own)
 }
 
 pub(crate) fn blank_flash(factory: Vec<u8>) -> Flash {

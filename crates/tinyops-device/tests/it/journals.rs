@@ -2,7 +2,7 @@
 
 use tinyops_device::flash::Flash as _;
 use tinyops_device::sim::RamFlash;
-use tinyops_device::{Action, Agent, Event};
+use tinyops_device::{Action, Agent, Event, OwnHeadState};
 use tinyops_wire::crc::crc32;
 use tinyops_wire::envelope::Direction;
 use tinyops_wire::frame::{Frame, Hello};
@@ -95,6 +95,38 @@ fn a_journal_of_version_3_is_read_with_what_waits() {
     are_begun_anew(&agent.into_flash());
 }
 
+#[test]
+fn a_journal_of_version_4_is_gone_on_with_and_asks_for_no_head() {
+    let capsule = Recipe::numbered(5).capsule();
+    let mut agent = Agent::new(config(), before_key_sets(&capsule), Buffers::default());
+    (0..6).for_each(|_| {
+        boot(&mut agent);
+    });
+    let (number, boots) = boot(&mut agent);
+    let mut bytes = agent.into_flash().bytes().to_vec();
+    for place in bytes[..2 * PAGE].chunks_exact_mut(256) {
+        if place.starts_with(b"TOPJ\x05") {
+            place[4] = 4;
+            let crc = crc32(&place[..252]);
+            place[252..].copy_from_slice(&crc.to_le_bytes());
+        }
+    }
+    let mut agent = Agent::new(config(), Flash::new(bytes, Vec::new()), Buffers::default());
+    let (next, counted) = boot(&mut agent);
+    assert_eq!((next, counted), (number + 256, boots + 1));
+    assert_eq!(agent.model(), Some(model_of(&capsule)));
+    assert_eq!(agent.own_head(), OwnHeadState::Off);
+    // A copy holds records of both.
+    let flash = agent.into_flash();
+    let versions = |version: u8| {
+        let places = flash.bytes()[..PAGE].chunks_exact(256);
+        places
+            .filter(|place| place.starts_with(&[b'T', b'O', b'P', b'J', version]))
+            .count()
+    };
+    assert!(versions(5) >= 1 && versions(4) + versions(5) >= 2);
+}
+
 fn are_begun_anew(flash: &Flash) {
     for copy in 0..2 {
         let journal = flash
@@ -107,7 +139,7 @@ fn are_begun_anew(flash: &Flash) {
             .collect();
         assert!(!versions.is_empty(), "copy {copy}");
         assert!(
-            versions.iter().all(|version| *version == 4),
+            versions.iter().all(|version| *version == 5),
             "copy {copy}: {versions:?}"
         );
     }
@@ -146,7 +178,7 @@ fn a_journal_of_version_1_is_read_and_gone_on_with() {
     let versions = journal
         .chunks(128)
         .filter(|place| place.starts_with(b"TOPJ"));
-    assert!(versions.clone().all(|place| place[4] == 4));
+    assert!(versions.clone().all(|place| place[4] == 5));
     assert!(versions.count() > 2);
 }
 

@@ -467,6 +467,10 @@ pub(crate) fn downlinks() -> Vec<(&'static str, Vec<u8>)> {
         ),
         ("command", Downlink::Command(Command::Revert)),
         ("command-drop", Downlink::Command(Command::Drop)),
+        (
+            "command-drop-own-head",
+            Downlink::Command(Command::DropOwnHead),
+        ),
         ("report-every", Downlink::ReportEvery { windows: 288 }),
         ("task", Downlink::Task(TASK)),
         (
@@ -485,6 +489,7 @@ pub(crate) fn downlinks() -> Vec<(&'static str, Vec<u8>)> {
                 windows: 288,
             }),
         ),
+        ("own-head", Downlink::OwnHead(true)),
     ];
     messages
         .into_iter()

@@ -11,7 +11,8 @@ use std::{
 use serde::Serialize;
 use tinyops_data::{finding::Report, ingest, ingest::Listing, spec::DataSpec};
 use tinyops_device::{
-    Answer, BlockSource, Budgets, Config, Event, Masked, Prediction, Privacy, Reporting, Sensor,
+    Answer, BlockSource, Budgets, Config, Event, Masked, OwnHeadState, Prediction, Privacy,
+    Reporting, Sensor, Trial,
 };
 use tinyops_fleet::keys::Trust;
 use tinyops_model::Model;
@@ -137,6 +138,8 @@ struct View<'a> {
     confidence: Option<f32>,
     value: Option<f32>,
     is_alarm: Option<bool>,
+    /// Whether the device's own head said it, and not the one that it was given.
+    is_own_head: bool,
 }
 
 /// How it reports: under masks if it has a key for them.
@@ -258,6 +261,7 @@ async fn live(context: &Context, args: &Run) -> Result<(), Failure> {
         link,
         inbox,
         refused: 0,
+        own_head: OwnHeadState::Off,
     };
     let pace = args
         .real_time
@@ -347,6 +351,8 @@ struct Body<'a> {
     inbox: Inbox,
     /// Refusals that a person was told of.
     refused: u64,
+    /// What a person was told of its own head.
+    own_head: OwnHeadState,
 }
 
 impl Body<'_> {
@@ -420,6 +426,13 @@ impl Body<'_> {
                  clear or under less noise than `--noise-min`, or more than it has room for"
             ));
         }
+        let own_head = self.device.own_head();
+        if own_head != self.own_head {
+            self.own_head = own_head;
+            if let Some(said) = said_of(own_head) {
+                self.context.terminal.note(said);
+            }
+        }
         for uplink in response.uplinks {
             self.link.send(uplink).await;
         }
@@ -440,6 +453,7 @@ impl Body<'_> {
             confidence,
             value,
             is_alarm,
+            is_own_head: prediction.is_own_head,
         };
         if self.context.terminal.json {
             let line = serde_json::to_string(&view).expect("views have string keys");
@@ -450,10 +464,37 @@ impl Body<'_> {
                 (None, Some(value)) => format!("{value:.4}"),
                 (None, None) => "–".to_owned(),
             };
+            let own = if view.is_own_head { "  own head" } else { "" };
             self.context
                 .terminal
-                .line(format_args!("{}  {said}", view.model));
+                .line(format_args!("{}  {said}{own}", view.model));
         }
+    }
+}
+
+/// What is told of a device's own head, where it is news.
+fn said_of(state: OwnHeadState) -> Option<String> {
+    let held = |trial: Trial| {
+        format!(
+            "held out, it is right about {} of {} labelled windows and answers {} of {} golden vectors as before; the \
+             installed one is right about {}",
+            trial.own_right, trial.windows, trial.golden_alike, trial.golden, trial.installed_right
+        )
+    };
+    match state {
+        OwnHeadState::NoPrior => Some(
+            "no head of its own: the capsule brings no prior, which takes `personal_head = true` under `[repair]` and a \
+             model made since"
+                .to_owned(),
+        ),
+        OwnHeadState::NoRoom { needed_bytes } => Some(format!(
+            "no head of its own: it takes {needed_bytes} bytes more of memory and flash than the device has for it"
+        )),
+        OwnHeadState::Installed(trial) => {
+            Some(format!("answers by the installed head: {}", held(trial)))
+        }
+        OwnHeadState::Own(trial) => Some(format!("answers by a head of its own: {}", held(trial))),
+        _ => None,
     }
 }
 

@@ -48,6 +48,7 @@ pub(crate) struct FaultFlash<const WRITE: usize, const PAGE: usize> {
     unreadable: Vec<(usize, bool)>,
     pub(crate) erases: Vec<u32>,
     factory: Arc<[u8]>,
+    own_head_bytes: usize,
     pub(crate) operations: u64,
     faults: Vec<Fault>,
     due: u64,
@@ -82,6 +83,7 @@ impl<const WRITE: usize, const PAGE: usize> FaultFlash<WRITE, PAGE> {
             unreadable: Vec::new(),
             erases: vec![0; bytes / PAGE],
             factory: factory.into(),
+            own_head_bytes: 0,
             operations: 0,
             faults: Vec::new(),
             due: u64::MAX,
@@ -92,6 +94,17 @@ impl<const WRITE: usize, const PAGE: usize> FaultFlash<WRITE, PAGE> {
             tripwire: None,
             random: Random(0),
         }
+    }
+
+    /// The same flash, larger by two copies of so many bytes for the windows of a head of the device's own.
+    pub(crate) fn with_own_head(mut self, own_head_bytes: usize) -> Self {
+        let bytes = self.view.len() + 2 * own_head_bytes.next_multiple_of(PAGE);
+        self.view.resize(bytes, 0xff);
+        self.loose.resize(bytes, 0);
+        self.cells.resize(bytes / WRITE, Cell::Erased);
+        self.erases.resize(bytes / PAGE, 0);
+        self.own_head_bytes = own_head_bytes;
+        self
     }
 
     /// Faults to come, each counted in operations from the one before it.
@@ -423,6 +436,10 @@ impl<const WRITE: usize, const PAGE: usize> Flash for FaultFlash<WRITE, PAGE> {
             std::panic::resume_unwind(Box::new(Watchdog));
         }
         Some(bytes)
+    }
+
+    fn own_head_bytes(&self) -> usize {
+        self.own_head_bytes
     }
 
     fn factory(&self) -> &[u8] {

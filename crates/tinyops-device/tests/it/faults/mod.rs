@@ -11,6 +11,7 @@
 mod explore;
 mod flash;
 mod foreign;
+mod own_head;
 mod schedule;
 mod story;
 mod world;

@@ -55,6 +55,11 @@ impl Chip {
         let flash = chip.flash_path();
         match fs::read(&flash) {
             Ok(bytes) if bytes.len() == chip.flash_bytes => chip.flash = Some(bytes),
+            // What is new lies at the end.
+            Ok(mut bytes) if bytes.len() == VirtualDevice::flash_bytes_before_own_heads(room) => {
+                bytes.resize(chip.flash_bytes, 0xff);
+                chip.flash = Some(bytes);
+            }
             Ok(bytes) => {
                 return Err(Failure::question(format!(
                     "`{}` is no flash of a virtual device",
