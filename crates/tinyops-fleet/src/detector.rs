@@ -70,6 +70,8 @@ pub struct Layout {
     pub class_count: u8,
     /// Whether they are of features that the device has moved back to training.
     pub is_restandardized: bool,
+    /// Whether they were answered by a head of the device's own.
+    pub has_own_head: bool,
 }
 
 /// What of a stream is watched.
@@ -178,6 +180,7 @@ impl Layout {
                 .all(|channel| channel.shares.is_some()),
             class_count: summary.class_shares().len() as u8,
             is_restandardized: false,
+            has_own_head: false,
         }
     }
 
@@ -185,6 +188,7 @@ impl Layout {
     pub fn as_numbers(self) -> Layout {
         Layout {
             is_restandardized: false,
+            has_own_head: false,
             ..self
         }
     }
@@ -268,13 +272,6 @@ impl Point {
             values,
             window_count: summary.count.clamp(0.0, 1e9),
         }
-    }
-
-    /// The same, of features that the device has moved back to training: that begins a new baseline, as going back does.
-    #[must_use]
-    pub fn restandardized(mut self, is_restandardized: bool) -> Point {
-        self.layout.is_restandardized = is_restandardized;
-        self
     }
 }
 

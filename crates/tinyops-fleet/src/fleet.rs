@@ -79,6 +79,9 @@ pub struct Policy {
     pub enrolment: EnrolmentPolicy,
     /// How reports under masks are made and added up.
     pub privacy: PrivacyPolicy,
+    /// Whether devices with room for it are asked to answer by heads of their own, where their labels lead to one that is
+    /// no worse than the installed one.
+    pub own_heads: bool,
 }
 
 /// Something that a person or a page may want to know.

@@ -6,11 +6,14 @@
 use serde_json::json;
 use tinyops_store::device::DeviceState;
 use tinyops_store::label::{self, Label, NewLabel};
-use tinyops_store::{DeviceId, Json, ModelId, Timestamp, capsule, device, presence};
+use tinyops_store::{DeviceId, Json, ModelId, Timestamp, Tx, capsule, device, presence};
 
 use crate::enrol::note;
 use crate::owed::running;
 use crate::{Fleet, FleetError};
+
+/// A device that is not there for so long is not told any more that its labels are taken back.
+const TAKE_BACK_WITHIN_MS: i64 = 90 * 24 * 3_600_000;
 
 /// What someone knows of a device's newest windows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,12 +82,7 @@ impl Fleet {
             return Err(Unlabelled::TooLong.into());
         }
         let tx = self.db.begin_audited("label windows").await?;
-        let device = device::get(&tx, id).await?;
-        if device.is_none_or(|device| device.state != DeviceState::Active) {
-            return Err(FleetError::NoDevice(id));
-        }
-        let presence = presence::get(&tx, id).await?;
-        let model = running(presence.as_ref()).ok_or(Unlabelled::NoModel(id))?;
+        let model = model_of(&tx, id).await?;
         let capsule = capsule::get(&tx, model).await?;
         let classes = capsule.map(|capsule| classes_of(&capsule.detail));
         let classes = classes.unwrap_or_default();
@@ -121,6 +119,50 @@ impl Fleet {
         tx.commit().await?;
         Ok(label)
     }
+
+    /// Takes back what has been labelled on a device: it lets go of the head of its own and of the windows that this was
+    /// solved from, once it is told. What it has told rounds stays told.
+    ///
+    /// # Errors
+    /// [`FleetError::NoDevice`], [`FleetError::Label`].
+    pub async fn take_labels_back(
+        &self,
+        id: DeviceId,
+        why: &str,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<Label, FleetError> {
+        let tx = self.db.begin_audited("take labels back").await?;
+        let model = model_of(&tx, id).await?;
+        let new = NewLabel {
+            device: id,
+            model,
+            class: 0,
+            class_name: String::new(),
+            windows: 0,
+            expires_at: now.plus_ms(TAKE_BACK_WITHIN_MS),
+        };
+        let label = Label {
+            id: label::add(&tx, &new, now).await?,
+            said: new,
+            made_at: now,
+            told_at: None,
+        };
+        let detail = json!({ "model": model.to_string(), "why": why });
+        note(&tx, now, actor, "device.take-labels-back", id, &detail).await?;
+        tx.commit().await?;
+        Ok(label)
+    }
+}
+
+/// The model that a device runs which can be told of labels.
+async fn model_of(tx: &Tx, id: DeviceId) -> Result<ModelId, FleetError> {
+    let device = device::get(tx, id).await?;
+    if device.is_none_or(|device| device.state != DeviceState::Active) {
+        return Err(FleetError::NoDevice(id));
+    }
+    let presence = presence::get(tx, id).await?;
+    Ok(running(presence.as_ref()).ok_or(Unlabelled::NoModel(id))?)
 }
 
 /// The classes of a capsule, as its details tell.

@@ -66,6 +66,7 @@ pub mod ddi;
 mod delta;
 pub mod label;
 pub mod owed;
+pub mod own_head;
 
 pub use delta::DELTA_EDGE;
 pub use fleet::{Event, Fleet, FleetError, Policy};

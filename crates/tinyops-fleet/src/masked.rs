@@ -588,6 +588,7 @@ impl Fleet {
             has_shares: false,
             class_count: baseline.class_prior().len() as u8,
             is_restandardized: false,
+            has_own_head: false,
         };
         let mut watch = state
             .and_then(|state| SumWatch::decode(&state.state))

@@ -5,10 +5,13 @@
 //!  0       1    version 2; memories of version 1, which knew no fourth powers, begin anew
 //!  1       1    1 learning device, 2 watching device, 3 pool, 4 a device whose features were moved: 2, then 1
 //!  2       1    channels
-//!  3       1    bit 0 with histograms, bit 1 of features that were moved back to training
+//!  3       1    bit 0 with histograms, bit 1 of features that were moved back to training, bit 2 answered by a
+//!               head of the device's own
 //!  4       1    classes
 //!  5       ...  counts as u32, numbers as f32 (devices) or f64 (pools), each list of the layout's length
 //! ```
+
+use tinyops_wire::frame::Flags;
 
 use crate::detector::{Layout, Memory, Point, Pool, Watching};
 
@@ -21,7 +24,42 @@ const SETTLING: u8 = 4;
 /// More than any cohort's window, so that damaged bytes cannot ask for a huge list.
 const LIST_MAX: usize = 1 << 24;
 
+impl Point {
+    /// The same, as the flags of its report say that it came about.
+    #[must_use]
+    pub fn under(self, flags: Flags) -> Point {
+        self.restandardized(flags.has(Flags::RESTANDARDIZED))
+            .answered_by_own_head(flags.has(Flags::OWN_HEAD))
+    }
+
+    /// The same, of features that the device has moved back to training: that begins a new baseline, as going back does.
+    #[must_use]
+    pub fn restandardized(mut self, is_restandardized: bool) -> Point {
+        self.layout.is_restandardized = is_restandardized;
+        self
+    }
+
+    /// The same, answered by a head of the device's own: its confidence and its classes are not to be held against those
+    /// of the installed one, so that begins a new baseline too, as going back does.
+    #[must_use]
+    pub fn answered_by_own_head(mut self, has_own_head: bool) -> Point {
+        self.layout.has_own_head = has_own_head;
+        self
+    }
+}
+
 impl Memory {
+    /// Whether its newest reports were answered by a head of the device's own.
+    pub fn has_own_head(&self) -> bool {
+        let layout = match self {
+            Memory::Learning(points) | Memory::Settling { points, .. } => {
+                points.last().map(|point| point.layout)
+            }
+            Memory::Watching(watching) => Some(watching.reference.layout),
+        };
+        layout.is_some_and(|layout| layout.has_own_head)
+    }
+
     /// The memory as bytes.
     pub fn encode(&self) -> Vec<u8> {
         match self {
@@ -32,6 +70,7 @@ impl Memory {
                         has_shares: false,
                         class_count: 0,
                         is_restandardized: false,
+                        has_own_head: false,
                     },
                     |p| p.layout,
                 );
@@ -154,7 +193,9 @@ fn head(kind: u8, layout: Layout) -> Vec<u8> {
         VERSION,
         kind,
         layout.channel_count,
-        u8::from(layout.has_shares) | u8::from(layout.is_restandardized) << 1,
+        u8::from(layout.has_shares)
+            | u8::from(layout.is_restandardized) << 1
+            | u8::from(layout.has_own_head) << 2,
         layout.class_count,
     ]
 }
@@ -200,6 +241,7 @@ impl Bytes<'_> {
             has_shares: facts & 1 != 0,
             class_count,
             is_restandardized: facts & 2 != 0,
+            has_own_head: facts & 4 != 0,
         };
         (version == VERSION).then_some((kind, layout))
     }
@@ -257,6 +299,7 @@ mod tests {
             has_shares: true,
             class_count: 3,
             is_restandardized: false,
+            has_own_head: false,
         };
         let point = |value: f32| Point {
             layout,
@@ -269,6 +312,8 @@ mod tests {
         assert_eq!(Pool::decode(&pool.encode()), Some(pool.clone()));
         let learning = Memory::Learning(vec![point(1.0), point(2.0)]);
         assert_eq!(Memory::decode(&learning.encode()), Some(learning));
+        let own = Memory::Learning(vec![point(1.0).answered_by_own_head(true)]);
+        assert_eq!(Memory::decode(&own.encode()), Some(own));
         let normal = Watching {
             reference: point(3.0),
             baseline_count: 14,

@@ -93,6 +93,8 @@ pub(crate) enum Debt {
     Forget(RoundId),
     /// Features are to be moved back to training: sixteenths, and windows to learn from.
     Restandardize(u8, u16),
+    /// Whether a head of its own is wanted.
+    OwnHead(bool),
     Statistics {
         round: RoundId,
         frame_bytes: u16,
@@ -268,6 +270,12 @@ impl Fleet {
         for (device, asked) in self.to_restandardize(of, now).await? {
             if wanted.contains(&device) {
                 let debt = Debt::Restandardize(asked.sixteenths, asked.windows);
+                debts.entry(device).or_default().push(debt);
+            }
+        }
+        for device in self.to_ask_for_own_heads(of).await? {
+            if wanted.contains(&device) {
+                let debt = Debt::OwnHead(self.policy.own_heads);
                 debts.entry(device).or_default().push(debt);
             }
         }
@@ -459,10 +467,12 @@ impl Fleet {
                 sixteenths,
                 windows,
             }),
+            Debt::OwnHead(is_wanted) => Downlink::OwnHead(is_wanted),
             Debt::Task(task) => match Task::decode(&task) {
                 Some(task) => Downlink::Task(task),
                 None => return Ok(Vec::new()),
             },
+            Debt::Label { windows: 0, .. } => Downlink::Command(Command::DropOwnHead),
             Debt::Label { class, windows, .. } => Downlink::Label(WindowsLabel {
                 class,
                 windows_back: windows,

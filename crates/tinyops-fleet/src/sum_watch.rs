@@ -146,6 +146,7 @@ mod tests {
         has_shares: false,
         class_count: 2,
         is_restandardized: false,
+        has_own_head: false,
     };
 
     /// Sums that alternate by as much as their noise says, and then stand aside.

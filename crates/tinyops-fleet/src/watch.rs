@@ -56,6 +56,8 @@ pub struct CohortView {
     pub watched_count: usize,
     /// Devices with an alarm.
     pub alarmed_count: usize,
+    /// Devices that answer by a head of their own: what they say is not the model's alone.
+    pub own_head_count: usize,
     /// How far it is from its baseline: 1 is the alarm threshold.
     pub score: f64,
     /// Its channels.
@@ -93,8 +95,7 @@ impl Fleet {
                     };
                     let flags = frame.header.flags;
                     let not_finite = flags.has(Flags::NOT_FINITE);
-                    let point =
-                        Point::of(&summary).restandardized(flags.has(Flags::RESTANDARDIZED));
+                    let point = Point::of(&summary).under(flags);
                     desk.judge(observation, &point, not_finite, &baseline, self, now)
                 }
                 Frame::Alarm(alarm) => {
@@ -273,6 +274,10 @@ impl Fleet {
             model: state.model,
             watched_count: memories.iter().filter(is_watching).count(),
             alarmed_count: devices.iter().filter(|device| device.alarmed).count(),
+            own_head_count: memories
+                .iter()
+                .filter(|memory| memory.has_own_head())
+                .count(),
             score: state.score,
             channels: channel_views(&baseline, &pool, &scores),
             class_prior: baseline.class_prior().to_vec(),
@@ -383,6 +388,7 @@ impl Desk {
             has_shares: false,
             class_count: 0,
             is_restandardized: false,
+            has_own_head: false,
         };
         let record = |state| Record::of(state, Pool::decode, || Pool::new(nothing));
         let firsts: Vec<_> = states.by_ref().take(cohorts.len()).collect();

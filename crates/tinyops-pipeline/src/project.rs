@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tinyops_compile::Boards;
 use tinyops_data::spec::DataSpec;
 use tinyops_train::tune::{Budget, TuneSpec};
-use tinyops_train::{TrainError, TrainSpec};
+use tinyops_train::{Goal, TrainError, TrainSpec};
 
 use crate::boards::{BoardFileError, boards_of};
 
@@ -178,6 +178,9 @@ pub struct RepairSection {
     /// How far devices move their features back to training, 0 to 1 of the way, where the place or spread of inputs has
     /// drifted, before they are asked for sums; at 0 none is asked to.
     pub restandardize: f64,
+    /// Whether capsules bring the factory's windows as a prior, and devices with room for it answer by heads of their own
+    /// where their labels lead to one that is no worse.
+    pub personal_head: bool,
 }
 
 /// `[retrain]`: runs that no drift has asked for.
@@ -410,6 +413,13 @@ impl Project {
                 ),
             );
         }
+        if self.repair.personal_head && self.train.goal != Goal::Classify {
+            return refuse(
+                "repair.personal_head",
+                "is true: a head of a device's own tells classes apart, so it takes `goal = \"classify\"` under `[train]`"
+                    .to_owned(),
+            );
+        }
         match self.train.check().and_then(|()| self.tune.spec().check()) {
             Err(TrainError::Setting { key, value, reason }) => {
                 refuse(&key, format!("is {value}: {reason}"))
@@ -555,6 +565,11 @@ mod tests {
         check(
             "[repair]\nrestandardize = 1.5\n",
             "tinyops.toml:2:1: `repair.restandardize` is 1.5: a part of the way, from 0 to 1",
+        );
+        check(
+            "[repair]\npersonal_head = true\n[train]\ngoal = \"anomaly\"\n",
+            "tinyops.toml:2:1: `repair.personal_head` is true: a head of a device's own tells classes apart, so it takes \
+             `goal = \"classify\"` under `[train]`",
         );
     }
 

@@ -20,7 +20,7 @@ pub struct NewLabel {
     pub class: u8,
     /// The class by its name.
     pub class_name: String,
-    /// How many of the newest windows, when the device is told.
+    /// How many of the newest windows, when the device is told; 0 takes back whatever has been labelled before.
     pub windows: u16,
     /// From here on, the newest windows are others.
     pub expires_at: Timestamp,

@@ -5,6 +5,8 @@ mod line;
 mod link;
 mod meter;
 #[cfg(test)]
+mod own_voice;
+#[cfg(test)]
 mod rehearsal;
 mod way;
 

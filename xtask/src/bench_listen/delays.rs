@@ -198,6 +198,7 @@ fn watch(cohort: &[&Trace], policy: &DriftPolicy) -> Found {
         has_shares: false,
         class_count: 0,
         is_restandardized: false,
+        has_own_head: false,
     });
     let mut memories = vec![Memory::new(); cohort.len()];
     let mut found = Found {

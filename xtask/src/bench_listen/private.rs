@@ -259,6 +259,7 @@ fn watch(
         has_shares: false,
         class_count: CLASSES as u8,
         is_restandardized: false,
+        has_own_head: false,
     };
     let scale = task.steps_per_unit(VALUES)? * fleet.len() as f64;
     let rounding = fleet.len() as f64 / 12.0;

@@ -288,8 +288,15 @@ impl State {
                 "the model's confidence is lower than on the control arm, in standard deviations of training"
             }
         };
+        let own_heads = match self.own_heads() {
+            0 => String::new(),
+            count => {
+                format!("; reports of {count} that answered by heads of their own are left out")
+            }
+        };
         let sentence = format!(
-            "{what}: {candidate:.2} against {reference:.2}, {effect:+.2} (from {:+.2} to {:+.2}), on {n} devices against {m}",
+            "{what}: {candidate:.2} against {reference:.2}, {effect:+.2} (from {:+.2} to {:+.2}), on {n} devices against \
+             {m}{own_heads}",
             interval.0, interval.1,
         );
         Some(Finding {
@@ -402,6 +409,12 @@ impl State {
             sentence: String::new(),
         };
         Some((words, finding))
+    }
+
+    /// Devices of both arms of which a head of their own has answered.
+    fn own_heads(&self) -> usize {
+        let watches = self.members.values().filter_map(|m| m.watch.as_ref());
+        watches.filter(|watch| watch.own_head > 0).count()
     }
 
     fn controls(&self) -> u32 {

@@ -67,6 +67,10 @@ pub struct Watch {
     /// Reports.
     #[serde(default)]
     pub reports: u32,
+    /// Of them, those of windows that a head of the device's own answered: what they say of output and classes is not the
+    /// model's, and counts for neither arm.
+    #[serde(default)]
+    pub own_head: u32,
     /// Sum of the outputs' mean deviations, and of how many reports.
     #[serde(default)]
     pub output: (f64, u32),
@@ -107,6 +111,8 @@ pub struct Sample {
     pub ln_latency: Option<f64>,
     /// Logarithm of the share of its memory that the device used at most.
     pub ln_ram: Option<f64>,
+    /// Whether a head of the device's own answered: then output and classes are none of the model's, and not told.
+    pub is_own_head: bool,
 }
 
 /// What a device said.
@@ -181,6 +187,7 @@ impl Watch {
             since: None,
             heard: 0,
             reports: 0,
+            own_head: 0,
             output: (0.0, 0),
             labels: (0.0, 0),
             latency: (0.0, 0),
@@ -336,6 +343,7 @@ impl Member {
             return;
         }
         watch.reports += 1;
+        watch.own_head += u32::from(sample.is_own_head);
         for (sum, value) in [
             (&mut watch.output, sample.output),
             (&mut watch.labels, sample.label_distance),

@@ -7,7 +7,7 @@ use tinyops_sketch::{ChannelBaseline, Source};
 use tinyops_store::rollout::{self, Delivery, Member as MemberRecord, RolloutId, RolloutState};
 use tinyops_store::{DeviceId, ModelId, Timestamp, Tx};
 use tinyops_wire::Frame;
-use tinyops_wire::frame::UpdateState;
+use tinyops_wire::frame::{Flags, UpdateState};
 use tinyops_wire::shadow::ShadowReport;
 
 use super::arrange::{Taken, can_shadow, give_devices};
@@ -226,8 +226,12 @@ impl Fleet {
         let costs = Sample {
             ln_latency: cost.map(|cost| f64::from(cost.mean_us).ln()),
             ln_ram: ram_share.map(|share| f64::from(share).ln()),
+            is_own_head: frame.header.flags.has(Flags::OWN_HEAD),
             ..Sample::default()
         };
+        if costs.is_own_head {
+            return Ok(costs);
+        }
         let Some(baseline) = self.baseline(tx, observation.model).await? else {
             return Ok(costs);
         };

@@ -21,6 +21,7 @@ const NOTHING: Layout = Layout {
     has_shares: false,
     class_count: 0,
     is_restandardized: false,
+    has_own_head: false,
 };
 
 /// What changes on one channel, and in the classes.

@@ -16,6 +16,7 @@ mod label;
 mod links;
 mod masked;
 mod masked_round;
+mod own_head;
 mod restandardize;
 mod rollout;
 mod round;

@@ -38,6 +38,8 @@ pub(crate) struct Virtual {
     pub(crate) is_moved: bool,
     /// What its link carries.
     pub(crate) format: Format,
+    /// Whether a head of its own answers.
+    pub(crate) has_own_head: bool,
     forgot: bool,
 }
 
@@ -128,6 +130,7 @@ impl World {
             noise: Noise(u64::from(number) + 1),
             is_moved: false,
             format: Format::M6H8,
+            has_own_head: false,
             forgot: false,
         });
     }
@@ -295,6 +298,9 @@ impl Virtual {
         };
         if shift.not_finite {
             header.flags = header.flags.with(Flags::NOT_FINITE);
+        }
+        if self.has_own_head {
+            header.flags = header.flags.with(Flags::OWN_HEAD);
         }
         if self.is_moved {
             header.flags = header.flags.with(Flags::RESTANDARDIZED);

@@ -11,7 +11,7 @@ use tinyops_data::window::Windowing;
 use tinyops_data::{dataset::Dataset, sample::Channel};
 use tinyops_model::Model;
 use tinyops_store::step::Port;
-use tinyops_train::{Windows, golden, golden_again};
+use tinyops_train::{FeatureSet, Windows, golden, golden_again, head};
 
 use crate::{
     BoardsSection, Gate, GateName, Package, RunError, StepName,
@@ -83,6 +83,9 @@ pub struct CompileReport {
     pub arena_bytes: u32,
     /// Bytes of the capsule's payload.
     pub payload_bytes: usize,
+    /// Of them, what devices solve heads of their own from; 0 where they solve none.
+    #[serde(default)]
+    pub prior_bytes: usize,
     /// The boards, targets first.
     #[serde(rename = "boards")]
     pub fits: Vec<BoardFit>,
@@ -118,6 +121,12 @@ pub(crate) fn measured<'d>(dataset: &'d Dataset, model: &Model) -> Vec<SensorCha
     channels.iter().map(channel).collect()
 }
 
+/// What capsules of a model bring of its training windows, so that devices can solve heads of their own.
+pub(crate) fn prior_of(model: &Model, set: &FeatureSet) -> Result<Vec<u8>, RunError> {
+    let factory = head::Embedded::of(model, &set.train)?;
+    Ok(head::prior(model, &factory)?)
+}
+
 /// A model as its capsules carry it. The payload is the same for every board, but for those whose RAM is in pieces that
 /// the arena spreads over; who may install it, the manifest says.
 pub(crate) struct Packed<'b> {
@@ -130,6 +139,7 @@ impl<'b> Packed<'b> {
         model: &Model,
         known: &'b Boards,
         measured: &[SensorChannel<'_>],
+        prior: Option<&[u8]>,
     ) -> Result<Self, RunError> {
         let mut compiled = compile(model)?;
         let spread = known.iter().filter_map(|board| {
@@ -140,6 +150,11 @@ impl<'b> Packed<'b> {
         if !measured.is_empty() {
             for compiled in spread.values_mut().chain([&mut compiled]) {
                 compiled.measured_in(measured)?;
+            }
+        }
+        if let Some(prior) = prior {
+            for compiled in spread.values_mut().chain([&mut compiled]) {
+                compiled.with_prior(prior.to_vec())?;
             }
         }
         Ok(Self { compiled, spread })
@@ -171,6 +186,15 @@ pub(crate) async fn step(
         split.clone(),
     ];
     inputs.extend(origin.held.clone());
+    let features = match project.repair.personal_head {
+        true => {
+            let features = origin.featurized.port("features")?;
+            let bytes = bench.bytes(&features.digest).await?;
+            inputs.push(features);
+            Some(bytes)
+        }
+        false => None,
+    };
     let held = match &origin.held {
         Some(held) => Some(bench.bytes(&held.digest).await?),
         None => None,
@@ -191,7 +215,11 @@ pub(crate) async fn step(
             let windowing = Windowing::new(&project.data.window, dataset)?;
             let windows = Windows::cut(dataset, &split.in_dataset(dataset).test, &windowing)?;
             let measured = measured(dataset, &model);
-            let packed = Packed::of(&model, &project.known, &measured)?;
+            let prior = match &features {
+                Some(features) => Some(prior_of(&model, &FeatureSet::decode(features)?)?),
+                None => None,
+            };
+            let packed = Packed::of(&model, &project.known, &measured, prior.as_deref())?;
             let compiled = &packed.compiled;
             let vectors = match held {
                 // What devices hold has proven itself with these inputs.
@@ -212,11 +240,19 @@ pub(crate) async fn step(
                 program_bytes: compiled.program.len(),
                 arena_bytes: compiled.arena_bytes,
                 payload_bytes: payload.len(),
+                prior_bytes: compiled.prior.len(),
                 fits: fits(&packed, &project.boards, &project.known),
             };
             let fitting = report.fits.iter().filter(|fit| fit.fits).count();
+            let own_head = match report.prior_bytes {
+                0 => String::new(),
+                bytes => format!(
+                    " (prior of devices' own heads {bytes} B, and {} B of their RAM)",
+                    compiled.ram.own_head_bytes
+                ),
+            };
             let summary = format!(
-                "program {} B, arena {} B, {} MACs, payload {} B; fits {fitting} of {} boards",
+                "program {} B, arena {} B, {} MACs, payload {} B{own_head}; fits {fitting} of {} boards",
                 report.program_bytes,
                 report.arena_bytes,
                 report.macs,

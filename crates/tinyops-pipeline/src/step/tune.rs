@@ -14,7 +14,7 @@ use crate::{
     bench::{Bench, Done, Made, listener},
     flow::Origin,
     step::{
-        compile::{Packed, measured},
+        compile::{Packed, measured, prior_of},
         evaluate::read_model,
     },
 };
@@ -154,9 +154,14 @@ impl Payloads {
         model: &Model,
         project: &Project,
         channels: &[SensorChannel<'_>],
+        set: &FeatureSet,
     ) -> Result<u64, RunError> {
+        let prior = match project.repair.personal_head {
+            true => Some(prior_of(model, set)?),
+            false => None,
+        };
         let vectors = golden_again(model, &self.vectors)?;
-        let packed = Packed::of(model, &project.known, channels)?;
+        let packed = Packed::of(model, &project.known, channels, prior.as_deref())?;
         let mut most = 0;
         for (board, old) in &self.held {
             let new = packed.payload(model, &vectors, board)?;
@@ -195,6 +200,7 @@ pub(crate) async fn step(
         *budget,
         project.project.metric,
         project.known.added().to_vec(),
+        project.repair.personal_head,
     );
     let payloads = Payloads::read(bench, held).await?;
     let features = bench.bytes(&origin.featurized.output("features")?).await?;
@@ -214,7 +220,8 @@ pub(crate) async fn step(
             set: &set,
             goodness: &goodness,
         };
-        let mut delta_bytes = |model: &Model| payloads.delta_bytes(model, &project, &channels);
+        let mut delta_bytes =
+            |model: &Model| payloads.delta_bytes(model, &project, &channels, &set);
         let found = search(&question, &mut delta_bytes, &mut listener(tell))?.map_err(Box::new)?;
         let mut taken = found.model;
         let mut bytes = found.candidates[found.chosen].delta_bytes;

@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tinyops_fleet::DELTA_EDGE;
 use tinyops_fleet::cost::Newest;
+use tinyops_fleet::own_head::answers_by_own_head;
 use tinyops_store::device::{self, DevicePage};
 use tinyops_store::lineage::Edge;
 use tinyops_store::presence::{self, Presence};
@@ -71,6 +72,7 @@ pub(super) async fn show(
     Ok(Json(DeviceDetailView {
         device: DeviceView::new(device, presence.as_ref()),
         cost: newest.map(Into::into),
+        answers_by_own_head: answers_by_own_head(app.db(), id).await?,
     }))
 }
 

@@ -11,7 +11,7 @@ use tinyops_store::{DeviceId, ModelId};
 
 use super::auth::Actor;
 use super::error::ApiError;
-use super::frame::{Body, Query};
+use super::frame::{Body, Path, Query};
 use super::make::Limit;
 use crate::app::App;
 use crate::text::Text;
@@ -25,9 +25,9 @@ pub struct LabelView {
     pub device: Text<DeviceId>,
     /// The model that the device ran then, and must run still.
     pub model: Text<ModelId>,
-    /// What they are.
+    /// What they are; empty where what was labelled before is taken back.
     pub class: String,
-    /// How many of the newest windows, when the device is told.
+    /// How many of the newest windows, when the device is told; 0 where what was labelled before is taken back.
     pub windows: u16,
     /// When it came, in Unix milliseconds.
     pub made_at_ms: i64,
@@ -96,6 +96,29 @@ pub(super) async fn add(
     let fleet = app.fleet();
     let label = fleet
         .label(wish.device.0, &asked, &actor, app.now())
+        .await?;
+    app.inner().wake.notify_one();
+    Ok((StatusCode::CREATED, Json(label.into())))
+}
+
+/// That what was labelled on a device is taken back.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TakeBack {
+    /// Why, for the records.
+    #[serde(default)]
+    pub why: String,
+}
+
+pub(super) async fn take_back(
+    State(app): State<App>,
+    Actor(actor): Actor,
+    Path(Text(id)): Path<Text<DeviceId>>,
+    Body(wish): Body<TakeBack>,
+) -> Result<(StatusCode, Json<LabelView>), ApiError> {
+    let fleet = app.fleet();
+    let label = fleet
+        .take_labels_back(id, &wish.why, &actor, app.now())
         .await?;
     app.inner().wake.notify_one();
     Ok((StatusCode::CREATED, Json(label.into())))

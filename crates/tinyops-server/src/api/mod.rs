@@ -581,6 +581,14 @@ fn operations() -> Vec<Operation> {
             Content::json::<LabelView>(),
             post(label::add),
         ),
+        manage(
+            "/api/v1/devices/{device}/take-labels-back",
+            "Take back what was labelled on a device: it lets go of the head of its own, and is told once, when it is there",
+            Content::json::<label::TakeBack>(),
+            201,
+            Content::json::<LabelView>(),
+            post(label::take_back),
+        ),
         read(
             "/api/v1/rounds",
             "Gatherings of statistics, newest first",

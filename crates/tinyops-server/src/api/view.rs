@@ -70,6 +70,8 @@ pub(super) struct DeviceDetailView {
     pub device: DeviceView,
     /// As its newest report says that tells of it; none if its driver measures nothing.
     pub cost: Option<CostView>,
+    /// Whether a head of its own, solved from its labels, answered the windows of its newest summary.
+    pub answers_by_own_head: bool,
 }
 
 /// What scoring cost a device over a report period.

@@ -8,6 +8,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use tinyops_fleet::budget::{class_word, epsilon_of_micro};
 use tinyops_fleet::cost::Newest;
+use tinyops_fleet::own_head::is_of_own_head;
 use tinyops_store::device::{self, Device, DevicePage};
 use tinyops_store::drift::{self, DriftState, Scope};
 use tinyops_store::presence::{self, Presence};
@@ -137,7 +138,7 @@ pub(super) async fn show(
             (part::tile(None, "Sent", html! { (part::bytes(presence.as_ref().map_or(0, |p| p.byte_count))) }, html! { (presence.as_ref().map_or(0, |p| p.report_count)) " reports" }, None))
         }
         div.grid {
-            (part::card("w5", "Facts", None, facts(&device, presence.as_ref(), Newest::of(&device, &reports), &paid)))
+            (part::card("w5", "Facts", None, facts(&device, presence.as_ref(), &reports, &paid)))
             (part::card("w7", "Rollouts", None, deliveries(&members, &names, now)))
             (part::card("w7", "Last reports", None, reports_table(&reports, &names, now)))
             (part::card("w5", "What was done to it", None, html! {
@@ -158,13 +159,17 @@ pub(super) async fn show(
 fn facts(
     device: &Device,
     presence: Option<&Presence>,
-    newest: Option<Newest>,
+    reports: &[Report<'_>],
     paid: &[Paid],
 ) -> Markup {
+    let newest = Newest::of(device, reports);
     html! {
         dl.facts {
             dt { "enrolled" } dd { (Moment::of_ms(device.enrolled_at.0).full()) " UTC" }
             dt { "tags" } dd { @if device.tags.is_empty() { span.muted { "none" } } (device.tags.join(", ")) }
+            @if is_of_own_head(reports) {
+                dt { "answers by" } dd { "a head of its own, solved from its labels" }
+            }
             @if let Some(Newest { cost, .. }) = newest {
                 dt { "a window takes" } dd { (part::time(cost.mean_us)) ", at most " (part::time(cost.max_us)) }
                 dt { "memory at most" } dd { @match cost.ram_share { Some(share) => (part::percent(share.into())), None => span.muted { "not measured" } } }

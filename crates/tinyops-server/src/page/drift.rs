@@ -193,6 +193,9 @@ fn cohort(view: &CohortView, names: &Names) -> Markup {
             (bars.draw())
             p.muted style="margin:6px 0 0" {
                 (view.alarmed_count) " of " (view.watched_count) " judged devices alarm."
+                @if view.own_head_count > 0 {
+                    " " (view.own_head_count) " answer by heads of their own."
+                }
             }
         }))
         (part::card("w6", &format!("{}: what moved most", view.cohort), None, html! {

@@ -3,7 +3,7 @@ use std::{fmt::Write as _, path::PathBuf};
 use serde::Serialize;
 use tinyops_compile::{
     Board, Compiled, Fit, Limits, OpCost, Pass, RamUse, Region, Saved, Shortfall, Smaller,
-    compile_for, compile_with, fit, payload,
+    compile_for, compile_with, fit, payload, prior_of,
 };
 use tinyops_model::Model;
 use tinyops_store::{Artifacts, Db, Digest, model, step};
@@ -65,18 +65,28 @@ pub(crate) async fn run(context: &Context, args: &Compile) -> Result<(), Failure
     let decoded = Model::decode(&artifacts.get(&row.digest).await?).map_err(|error| {
         Failure::environment(format!("{} does not read back", title(&row))).cause(&error)
     })?;
-    let compiled = compile_for(&decoded, board).map_err(|error| Failure::of(Exit::No, &error))?;
+    let mut compiled =
+        compile_for(&decoded, board).map_err(|error| Failure::of(Exit::No, &error))?;
+    // The payload of the run carries golden vectors of the test split, and what devices' own heads start from; without
+    // one, there are none to carry.
+    let stored = stored_payload(&db, &artifacts, &row, &board.id).await?;
+    let prior = stored.as_deref().and_then(prior_of);
+    let with_prior = |compiled: &mut Compiled| match &prior {
+        Some(prior) => compiled.with_prior(prior.clone()),
+        None => Ok(()),
+    };
+    with_prior(&mut compiled).map_err(|error| Failure::of(Exit::Environment, &error))?;
     let limits = limits(context);
     let fit = fit(&compiled, board, &limits);
     let mut shortfall = Shortfall::of(&compiled, board, &limits, &boards, |options| {
-        compile_with(&decoded, options).ok()
+        let mut other = compile_with(&decoded, options).ok()?;
+        with_prior(&mut other).ok()?;
+        Some(other)
     });
     if let Some(shortfall) = &mut shortfall {
         let variants = variants(&db, &artifacts, &row, board, &limits).await?;
         shortfall.options.extend(variants);
     }
-    // The payload of the run carries golden vectors of the test split; without one, there are none to carry.
-    let stored = stored_payload(&db, &artifacts, &row, &board.id).await?;
     // Of a run before the board's file had its pieces of RAM, it is for an arena in one.
     let region_count = compiled.memory.regions.len().max(1);
     let suits = |payload: &Vec<u8>| {
@@ -258,6 +268,14 @@ fn text(view: &View<'_>, compiled: &Compiled) -> String {
         "  program {} B, {} multiply-accumulates\n  payload {} B with {} golden vectors\n  {}",
         view.program_bytes, view.macs, view.payload_bytes, view.golden_count, view.payload,
     );
+    if !compiled.prior.is_empty() {
+        let _ = writeln!(
+            out,
+            "  of it a prior of devices' own heads, {} B; {} B of RAM and the last pages of flash are for these",
+            compiled.prior.len(),
+            compiled.ram.own_head_bytes,
+        );
+    }
     out += &saved_text(&compiled.saved, compiled.macs);
     if !compiled.memory.placed.is_empty() {
         let _ = writeln!(out, "\n{}", compiled.memory.text().trim_end());

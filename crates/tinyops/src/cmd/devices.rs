@@ -8,6 +8,7 @@ use tinyops_fleet::cost::Newest;
 use tinyops_fleet::ddi::NewTarget;
 use tinyops_fleet::enrol::{Entropy, NewDevice};
 use tinyops_fleet::enrolment::Bringer;
+use tinyops_fleet::own_head::answers_by_own_head;
 use tinyops_fleet::{Fleet, Policy};
 use tinyops_server::hex;
 use tinyops_store::{
@@ -286,6 +287,7 @@ async fn show(context: &Context, args: &Show) -> Result<(), Failure> {
         })
         .collect();
     let newest = Newest::read(&db, &device).await?;
+    let is_own_head = answers_by_own_head(&db, device.id).await?;
     let paid = privacy::paid(&db, device.id).await?;
     let mut view = serde_json::json!({
         "cost": newest.map(|Newest { model, at, cost }| serde_json::json!({
@@ -296,6 +298,7 @@ async fn show(context: &Context, args: &Show) -> Result<(), Failure> {
             "ram_share": cost.ram_share,
         })),
         "device": View::of(&device, &presence),
+        "answers_by_own_head": is_own_head,
         "drift": drift.as_ref().map(|drift| serde_json::json!({
             "score": drift.score,
             "alarmed": drift.alarmed,
@@ -337,6 +340,9 @@ async fn show(context: &Context, args: &Show) -> Result<(), Failure> {
                 );
             }
             None => out += "  has not reported yet\n",
+        }
+        if is_own_head {
+            out += "  answers by a head of its own, solved from its labels; `tinyops labels take-back` lets go of it\n";
         }
         for paid in &paid {
             out += &format!(

@@ -22,6 +22,7 @@ pub(crate) struct Labels {
 enum Verb {
     Ls(Ls),
     Add(Add),
+    TakeBack(TakeBack),
 }
 
 /// List the labels, newest first
@@ -58,10 +59,27 @@ struct Add {
     why: String,
 }
 
+/// Take back what has been labelled on a device: it lets go of the head of its own, and of the windows that it was solved from
+///
+/// For labels that were wrong, or a device that is to answer as it was released. It is told once, when it is connected; the
+/// next labels may lead to another head. What rounds have summed up stays.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example: tinyops labels take-back 00000000000004d2 --why 'labelled by mistake'"
+)]
+struct TakeBack {
+    /// 16 hex digits
+    device: DeviceId,
+    /// Why, for the records
+    #[arg(long, default_value = "")]
+    why: String,
+}
+
 pub(crate) async fn run(context: &Context, args: &Labels) -> Result<(), Failure> {
     match &args.verb {
         Verb::Ls(args) => ls(context, args).await,
         Verb::Add(args) => add(context, args).await,
+        Verb::TakeBack(args) => take_back(context, args).await,
     }
 }
 
@@ -80,7 +98,10 @@ async fn ls(context: &Context, args: &Ls) -> Result<(), Failure> {
         table.row([
             label.id.to_string(),
             label.said.device.to_string(),
-            label.said.class_name.clone(),
+            match label.said.windows {
+                0 => "taken back".to_owned(),
+                _ => label.said.class_name.clone(),
+            },
             label.said.windows.to_string(),
             moment(label.made_at),
             fate(label, now()),
@@ -114,6 +135,21 @@ async fn add(context: &Context, args: &Add) -> Result<(), Failure> {
         label.said.windows,
         label.said.device,
         label.said.class_name,
+        fate(&label, now())
+    );
+    context.terminal.answer(&LabelView::from(label), || told);
+    Ok(())
+}
+
+async fn take_back(context: &Context, args: &TakeBack) -> Result<(), Failure> {
+    let fleet = context.fleet().await?;
+    let label = fleet
+        .take_labels_back(args.device, &args.why, ACTOR, now())
+        .await?;
+    let told = format!(
+        "label {}: what was labelled on device {} is taken back; it {}\n",
+        label.id,
+        label.said.device,
         fate(&label, now())
     );
     context.terminal.answer(&LabelView::from(label), || told);

@@ -41,6 +41,8 @@ struct CohortView {
     score: f64,
     watched: usize,
     alarmed: usize,
+    /// Devices that answer by a head of their own.
+    own_heads: usize,
     channels: Vec<ChannelView>,
 }
 
@@ -91,6 +93,7 @@ pub(crate) async fn run(context: &Context, args: &Monitor) -> Result<(), Failure
             score: view.score,
             watched: view.watched_count,
             alarmed: view.alarmed_count,
+            own_heads: view.own_head_count,
             channels: channels.collect(),
         });
     }
@@ -154,6 +157,7 @@ fn text(view: &View) -> String {
         "drift (1 alarms)",
         "watched",
         "alarmed",
+        "own heads",
         "farthest",
     ]);
     for cohort in &view.cohorts {
@@ -166,6 +170,7 @@ fn text(view: &View) -> String {
             format!("{:.2}", cohort.score),
             cohort.watched.to_string(),
             cohort.alarmed.to_string(),
+            cohort.own_heads.to_string(),
             farthest.map_or_else(dash, |channel| {
                 format!("{} ({:+.1} σ)", channel.name, channel.mean)
             }),

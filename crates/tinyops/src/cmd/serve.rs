@@ -120,6 +120,7 @@ fn policy(project: &Project) -> Policy {
             restandardize_sixteenths: back.round() as u8,
             ..RoundPolicy::default()
         },
+        own_heads: project.repair.personal_head,
         ..Policy::default()
     }
 }
@@ -172,9 +173,12 @@ mod tests {
     fn a_project_says_how_its_fleet_is_judged() {
         let of = |text: &str| policy(&Project::parse(text, Path::new("tinyops.toml")).unwrap());
         assert_eq!(of(""), Policy::default());
-        let said = of("[privacy]\nmode = \"masked\"\nnoise = 5.0\n[repair]\nrestandardize = 0.5\n");
+        let said = of(
+            "[privacy]\nmode = \"masked\"\nnoise = 5.0\n[repair]\nrestandardize = 0.5\npersonal_head = true\n",
+        );
         assert!(said.privacy.masked_only);
         assert_eq!(said.privacy.noise, 5.0);
         assert_eq!(said.round.restandardize_sixteenths, 8);
+        assert!(said.own_heads);
     }
 }

@@ -285,6 +285,7 @@ fn every_verb_that_changes_something_leaves_an_entry() {
     assert!(early.stderr.contains("has not said"), "{}", early.stderr);
     say_that_it_runs(&walk.place, id, running);
     walk.step("labels add", &[id, "blade"], "device.label", id);
+    walk.step("labels take-back", &[id], "device.take-labels-back", id);
     let wrong = walk.place.check(&["labels", "add", id, "blades"], 2);
     let classes = "it has: bearing, blade, normal";
     assert!(wrong.stderr.contains(classes), "{}", wrong.stderr);

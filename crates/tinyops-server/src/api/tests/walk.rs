@@ -106,6 +106,13 @@ fn calls() -> Vec<Call> {
         ("post", "/api/v1/labels", "/api/v1/labels", label, 201),
         (
             "post",
+            "/api/v1/devices/{device}/take-labels-back",
+            "/api/v1/devices/00000000000000aa/take-labels-back",
+            why(),
+            201,
+        ),
+        (
+            "post",
             "/api/v1/rollouts",
             "/api/v1/rollouts",
             rollout(),
