@@ -17,6 +17,7 @@ mod job;
 mod judged;
 mod lease;
 mod project;
+mod schedule;
 mod step;
 mod trigger;
 
@@ -33,6 +34,7 @@ pub use project::{
     BoardsSection, FILE_NAME, GatesSection, Metric, PrivacyMode, PrivacySection, Project,
     ProjectError, ProjectSection, RetrainRollout, RetrainSection, Smoke, TuneSection,
 };
+pub use schedule::Schedule;
 pub use step::{
     compile::{BoardFit, CompileReport},
     ingest::{Shelf, files_below, read_recording, source_root},

@@ -9,6 +9,7 @@ use tinyops_train::tune::{Budget, TuneSpec};
 use tinyops_train::{Goal, TrainError, TrainSpec};
 
 use crate::boards::{BoardFileError, boards_of};
+use crate::schedule::Schedule;
 
 /// A project file. Every section may be absent, every key has a default, an unknown key is an error.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -187,6 +188,9 @@ pub struct RepairSection {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RetrainSection {
+    /// When the server asks for a run by itself, as cron says it, in UTC: a [`crate::Schedule`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<String>,
     /// What becomes of a version that has passed every gate.
     pub rollout: RetrainRollout,
 }
@@ -420,6 +424,11 @@ impl Project {
                     .to_owned(),
             );
         }
+        if let Some(schedule) = &self.retrain.schedule
+            && let Err(why) = Schedule::parse(schedule)
+        {
+            return refuse("retrain.schedule", format!("is `{schedule}`: {why}"));
+        }
         match self.train.check().and_then(|()| self.tune.spec().check()) {
             Err(TrainError::Setting { key, value, reason }) => {
                 refuse(&key, format!("is {value}: {reason}"))
@@ -561,6 +570,14 @@ mod tests {
         check(
             "[privacy]\nmode = \"masked\"\nraw_windows_max = 0 # none\n",
             "tinyops.toml:3:1: `raw_windows_max` is gone: no device sends raw windows; delete the line",
+        );
+        check(
+            "[retrain]\nrollout = \"shadow\"\nschedule = \"0 0 30 2 *\"\n",
+            "tinyops.toml:3:1: `retrain.schedule` is `0 0 30 2 *`: it never comes",
+        );
+        check(
+            "[retrain]\nschedule = \"0 3 * *\"\n",
+            "tinyops.toml:2:1: `retrain.schedule` is `0 3 * *`: it has 4 fields (minute, hour, day, month, day of the week, such as `0 3 * * 1`)",
         );
         check(
             "[repair]\nrestandardize = 1.5\n",

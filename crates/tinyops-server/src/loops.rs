@@ -28,7 +28,7 @@ use crate::app::{App, AtWork};
 use crate::event::Event;
 use crate::gate::tell;
 use crate::release::{ReleaseError, release};
-use crate::retrain::{TRIES_MAX, again_at, cause_of};
+use crate::retrain::{TRIES_MAX, again_at, ask_by_schedule, cause_of};
 use crate::stop::Stop;
 
 /// Who is named in the records for what the loops do.
@@ -92,6 +92,7 @@ pub(crate) async fn make(app: App, tick: Duration, mut stop: Stop) {
 
 /// What the pipeline's loop does at one tick.
 pub(crate) async fn turn_pipeline(app: &App) -> Result<(), StoreError> {
+    ask_by_schedule(app.workshop()).await?;
     take_up(app).await?;
     answer_next(app).await
 }

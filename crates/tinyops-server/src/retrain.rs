@@ -1,9 +1,11 @@
 //! Runs that no drift asks for: how a person asks for one, and what makes the server ask by itself.
 
 use serde_json::json;
-use tinyops_pipeline::{RunError, Shelf, Workshop};
+use tinyops_pipeline::{RunError, Schedule, Shelf, Workshop};
 use tinyops_store::trigger::{self, NewTrigger, Trigger};
-use tinyops_store::{Json, StoreError, Timestamp, audit};
+use tinyops_store::{Json, StoreError, Timestamp, audit, schedule};
+
+use crate::civil::Moment;
 
 /// Longest key of a wish, bytes.
 const KEY_BYTES_MAX: usize = 128;
@@ -76,6 +78,86 @@ pub async fn ask_for_run(workshop: &Workshop, wish: RunWish<'_>) -> Result<Trigg
     Ok(asked)
 }
 
+/// Who is named in the records for what the server asks of itself.
+const ACTOR: &str = "loop";
+
+/// Asks for a run if the project's schedule says that one is due: of moments that were missed, for the last alone, and not
+/// while another run is asked for.
+///
+/// # Errors
+/// [`StoreError`]; a conflict if another server was faster.
+pub(crate) async fn ask_by_schedule(workshop: &Workshop) -> Result<(), StoreError> {
+    let Some((expression, schedule)) = schedule_of(workshop) else {
+        return Ok(());
+    };
+    let (db, now) = (&workshop.db, (workshop.now)());
+    let project = &workshop.project.project.name;
+    let known = schedule::get(db, project).await?;
+    let (mut standing, due) = match known {
+        Some(standing) if standing.expression == *expression => {
+            let Some(due) = schedule.last(standing.answered_to, now) else {
+                return Ok(());
+            };
+            if is_asked_for(workshop).await? {
+                return Ok(());
+            }
+            (standing, Some(due))
+        }
+        // A new schedule is for what is to come.
+        other => {
+            let standing = schedule::Schedule {
+                project: project.clone(),
+                expression: expression.to_owned(),
+                answered_to: now,
+                revision: other.map_or(0, |other| other.revision),
+            };
+            (standing, None)
+        }
+    };
+    let tx = db.begin_audited("answer a schedule").await?;
+    standing.answered_to = due.unwrap_or(now);
+    schedule::put(&tx, &mut standing).await?;
+    match due {
+        Some(due) => {
+            let moment = Moment::of_ms(due.0).full();
+            let why = format!("due at {moment} UTC by `{expression}`");
+            let detail = json!({ "cause": "schedule", "why": why, "due_ms": due.0 });
+            let new = new_trigger(workshop, detail);
+            let once = format!("schedule:{project}:{}", due.0);
+            let (asked, is_new) = trigger::add_once(&tx, &new, &once, now).await?;
+            if is_new {
+                let subject = asked.id.to_string();
+                audit::add(&tx, now, ACTOR, "run.ask", &subject, &asked.detail).await?;
+            }
+        }
+        None => {
+            let detail = json!({ "schedule": expression });
+            audit::add(&tx, now, ACTOR, "run.schedule", project, &detail).await?;
+        }
+    }
+    tx.commit().await
+}
+
+/// The schedule of the project, which was checked when it was read.
+fn schedule_of(workshop: &Workshop) -> Option<(&str, Schedule)> {
+    let expression = workshop.project.retrain.schedule.as_deref()?;
+    Some((expression, Schedule::parse(expression).ok()?))
+}
+
+/// When the schedule asks next.
+pub(crate) fn next_by_schedule(workshop: &Workshop) -> Option<Timestamp> {
+    schedule_of(workshop)?.1.next((workshop.now)())
+}
+
+/// Whether a training is asked for, or at work.
+async fn is_asked_for(workshop: &Workshop) -> Result<bool, StoreError> {
+    let project = &workshop.project.project.name;
+    let open = trigger::open(&workshop.db).await?;
+    Ok(open
+        .iter()
+        .any(|open| open.kind == "train" && open.model == *project))
+}
+
 fn new_trigger(workshop: &Workshop, detail: Json) -> NewTrigger {
     NewTrigger {
         kind: "train".to_owned(),
@@ -85,7 +167,7 @@ fn new_trigger(workshop: &Workshop, detail: Json) -> NewTrigger {
     }
 }
 
-/// What made a trigger: `asked`, or `repair` for what the fleet asks for.
+/// What made a trigger: `asked`, `schedule`, or `repair` for what the fleet asks for.
 pub(crate) fn cause_of(trigger: &Trigger) -> &str {
     let asked = trigger.detail.get("asked_by").map(|_| "asked");
     let cause = trigger.detail.get("cause").and_then(Json::as_str);

@@ -27,6 +27,7 @@ pub mod lineage;
 pub mod model;
 pub mod project;
 pub mod run;
+pub mod schedule;
 pub mod step;
 pub mod trigger;
 pub mod webhook;

@@ -30,6 +30,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0014_masked_updates.sql"),
     include_str!("migrations/0015_indices.sql"),
     include_str!("migrations/0016_trigger_tries.sql"),
+    include_str!("migrations/0017_schedules.sql"),
 ];
 
 /// Applies what is missing.

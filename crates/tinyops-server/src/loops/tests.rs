@@ -396,3 +396,75 @@ async fn recordings_at_fault_are_told_and_a_person_at_work_is_waited_for() {
     let why = failed.detail["failed"].as_str().unwrap();
     assert!(why.contains("cannot list the recordings"), "{why}");
 }
+
+const HOUR_MS: i64 = 3_600_000;
+
+#[tokio::test]
+async fn a_schedule_asks_at_its_time_once_whatever_restarts() {
+    let hall = Hall::new("[retrain]\nschedule = \"0 3 * * *\"\n").await;
+    // What was due last night was before the schedule was known.
+    hall.turn().await;
+    let day_ms = 24 * HOUR_MS;
+    let due = (NOW / day_ms + 1) * day_ms + 3 * HOUR_MS;
+    hall.clock.store(due - 1, Ordering::Relaxed);
+    hall.turn().await;
+    assert_eq!(hall.runs().await, []);
+    hall.pass_ms(1);
+    hall.turn().await;
+    hall.turn().await;
+    assert_eq!(hall.runs().await.len(), 1);
+    let triggers = trigger::list(hall.app.db(), 10).await.unwrap();
+    assert_eq!(triggers.len(), 1, "{triggers:?}");
+    assert_eq!(
+        (cause_of(&triggers[0]), triggers[0].state),
+        ("schedule", TriggerState::Done)
+    );
+    let why = triggers[0].detail["why"].as_str().unwrap();
+    assert!(why.contains("03:00") && why.contains("0 3 * * *"), "{why}");
+    // Another server on the store, and this one after a restart, know that it was answered.
+    let settings = "[retrain]\nschedule = \"0 3 * * *\"\n";
+    let root = hall.folder.path();
+    let again = serve(root, root, settings, &hall.clock).await;
+    turn_pipeline(&again).await.unwrap();
+    assert_eq!(hall.runs().await.len(), 1);
+    // The server was away for three nights: one run makes up for them.
+    hall.pass_ms(72 * HOUR_MS);
+    let (first, other) = tokio::join!(turn_pipeline(&hall.app), turn_pipeline(&again));
+    assert!(first.is_ok() || first.unwrap_err().is_conflict());
+    assert!(other.is_ok() || other.unwrap_err().is_conflict());
+    hall.turn().await;
+    assert_eq!(hall.runs().await.len(), 2);
+    assert_eq!(trigger::list(hall.app.db(), 10).await.unwrap().len(), 2);
+    // Another schedule is for what is to come.
+    let other = serve(
+        root,
+        root,
+        "[retrain]\nschedule = \"0 2 * * *\"\n",
+        &hall.clock,
+    )
+    .await;
+    hall.pass_ms(24 * HOUR_MS);
+    turn_pipeline(&other).await.unwrap();
+    assert_eq!(hall.runs().await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_schedule_waits_while_a_run_is_asked_for() {
+    let hall = Hall::new("[retrain]\nschedule = \"@hourly\"\n").await;
+    hall.turn().await;
+    let asked = hall.ask("the new pump").await;
+    let tx = hall.app.db().begin("test").await.unwrap();
+    let mut later = trigger::get(&tx, asked.id).await.unwrap().unwrap();
+    later.not_before = hall.app.now().plus_ms(3 * HOUR_MS);
+    trigger::put(&tx, &mut later).await.unwrap();
+    tx.commit().await.unwrap();
+    hall.pass_ms(2 * HOUR_MS);
+    hall.turn().await;
+    assert_eq!(trigger::list(hall.app.db(), 10).await.unwrap().len(), 1);
+    hall.pass_ms(HOUR_MS);
+    hall.turn().await;
+    hall.turn().await;
+    let triggers = trigger::list(hall.app.db(), 10).await.unwrap();
+    let causes: Vec<&str> = triggers.iter().map(cause_of).collect();
+    assert_eq!(causes, ["schedule", "asked"]);
+}

@@ -15,7 +15,7 @@ use super::{Page, PageError, Place};
 use crate::app::App;
 use crate::chart::{Bar, Bars, Confusion, LineChart, Series, Tone, XAxis, number};
 use crate::civil::{self, Moment};
-use crate::retrain::{cause_of, reason_of};
+use crate::retrain::{cause_of, next_by_schedule, reason_of};
 use crate::text::Text;
 
 pub(super) async fn list(State(app): State<App>) -> Result<Response, PageError> {
@@ -30,7 +30,12 @@ pub(super) async fn list(State(app): State<App>) -> Result<Response, PageError> 
     Ok(Page {
         place: Place::Runs,
         title: "Runs".to_owned(),
-        lead: html! { "Every execution of the pipeline, and why it ran: a person, a request, or a drift that the fleet reported." },
+        lead: html! {
+            "Every execution of the pipeline, and why it ran: a person, a request, the calendar, or a drift that the fleet reported."
+            @if let Some(next) = next_by_schedule(app.workshop()) {
+                " By the calendar again at " (Moment::of_ms(next.0).full()) " UTC."
+            }
+        },
         body: html! {
             @if !unanswered.is_empty() {
                 (part::card("", "Asked for", None, asked_table(&app, &unanswered)))

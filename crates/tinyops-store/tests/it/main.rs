@@ -9,5 +9,6 @@ mod enrolment;
 mod full;
 mod records;
 mod reports;
+mod runs;
 mod transactions;
 mod webhooks;
