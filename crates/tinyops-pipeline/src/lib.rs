@@ -12,6 +12,7 @@ mod code;
 mod delta;
 mod error;
 mod flow;
+mod fresh;
 mod gate;
 mod job;
 mod judged;
@@ -25,6 +26,7 @@ pub use boards::{BOARDS_FOLDER, BoardFileError, boards_of, read_board};
 pub use code::code_version;
 pub use delta::delta;
 pub use error::RunError;
+pub use fresh::{Fresh, Since, count_fresh, mark_of_sources, since_model};
 pub use gate::{Gate, GateName, Verdict};
 pub use job::{
     Job, Outcome, Output, Package, Progress, Reporter, StepName, StepReport, Workshop, run,

@@ -191,6 +191,10 @@ pub struct RetrainSection {
     /// When the server asks for a run by itself, as cron says it, in UTC: a [`crate::Schedule`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schedule: Option<String>,
+    /// How many recordings must be labelled since the model in production was trained before the server asks for a run by
+    /// itself; without it, it does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub new_labelled: Option<u32>,
     /// What becomes of a version that has passed every gate.
     pub rollout: RetrainRollout,
 }
@@ -424,6 +428,10 @@ impl Project {
                     .to_owned(),
             );
         }
+        if self.retrain.new_labelled == Some(0) {
+            let why = "is 0: at least 1; without the line no recording sets a run off";
+            return refuse("retrain.new_labelled", why.to_owned());
+        }
         if let Some(schedule) = &self.retrain.schedule
             && let Err(why) = Schedule::parse(schedule)
         {
@@ -574,6 +582,10 @@ mod tests {
         check(
             "[retrain]\nrollout = \"shadow\"\nschedule = \"0 0 30 2 *\"\n",
             "tinyops.toml:3:1: `retrain.schedule` is `0 0 30 2 *`: it never comes",
+        );
+        check(
+            "[retrain]\nnew_labelled = 0\n",
+            "tinyops.toml:2:1: `retrain.new_labelled` is 0: at least 1; without the line no recording sets a run off",
         );
         check(
             "[retrain]\nschedule = \"0 3 * *\"\n",

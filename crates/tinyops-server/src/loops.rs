@@ -28,7 +28,7 @@ use crate::app::{App, AtWork};
 use crate::event::Event;
 use crate::gate::tell;
 use crate::release::{ReleaseError, release};
-use crate::retrain::{TRIES_MAX, again_at, ask_by_schedule, cause_of};
+use crate::retrain::{Look, TRIES_MAX, again_at, ask_by_data, ask_by_schedule, cause_of};
 use crate::stop::Stop;
 
 /// Who is named in the records for what the loops do.
@@ -71,6 +71,7 @@ const CLOSING_MS: i64 = 60_000;
 
 /// Answers triggers with pipeline runs until asked to stop.
 pub(crate) async fn make(app: App, tick: Duration, mut stop: Stop) {
+    let mut look = Look::default();
     loop {
         tokio::select! {
             () = stop.asked() => return,
@@ -79,7 +80,7 @@ pub(crate) async fn make(app: App, tick: Duration, mut stop: Stop) {
         let turned = tokio::select! {
             // A run is abandoned at shutdown: the store has its steps, and the next one continues from them.
             () = stop.asked() => return,
-            turned = turn_pipeline(&app) => turned,
+            turned = turn_pipeline(&app, &mut look) => turned,
         };
         match turned {
             // Another server was faster.
@@ -91,8 +92,9 @@ pub(crate) async fn make(app: App, tick: Duration, mut stop: Stop) {
 }
 
 /// What the pipeline's loop does at one tick.
-pub(crate) async fn turn_pipeline(app: &App) -> Result<(), StoreError> {
+pub(crate) async fn turn_pipeline(app: &App, look: &mut Look) -> Result<(), StoreError> {
     ask_by_schedule(app.workshop()).await?;
+    ask_by_data(app.workshop(), look).await?;
     take_up(app).await?;
     answer_next(app).await
 }

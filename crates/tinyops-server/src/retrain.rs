@@ -1,9 +1,12 @@
 //! Runs that no drift asks for: how a person asks for one, and what makes the server ask by itself.
 
 use serde_json::json;
-use tinyops_pipeline::{RunError, Schedule, Shelf, Workshop};
+use tinyops_pipeline::{
+    RunError, Schedule, Shelf, Since, Workshop, count_fresh, mark_of_sources, since_model,
+};
 use tinyops_store::trigger::{self, NewTrigger, Trigger};
-use tinyops_store::{Json, StoreError, Timestamp, audit, schedule};
+use tinyops_store::{Digest, Json, StoreError, Timestamp, audit, schedule};
+use tracing::warn;
 
 use crate::civil::Moment;
 
@@ -138,6 +141,107 @@ pub(crate) async fn ask_by_schedule(workshop: &Workshop) -> Result<(), StoreErro
     tx.commit().await
 }
 
+/// How long files must stay as they are before they are read, milliseconds: somebody may be copying them.
+const SETTLED_MS: i64 = 60_000;
+
+/// What was last seen of the project's sources.
+#[derive(Debug, Default)]
+pub(crate) struct Look {
+    /// The files, and since when they are so.
+    seen: Option<(Digest, Timestamp)>,
+    looked_at: Option<Timestamp>,
+    /// What was counted last: too few.
+    counted: Option<(Digest, Since)>,
+    /// What was wrong with the sources.
+    problem: Option<String>,
+}
+
+/// Asks for a run if so many recordings as the project says are newly labelled: since the model in production, and since
+/// such a run was last asked for.
+///
+/// # Errors
+/// [`StoreError`]; a conflict if another server was faster.
+pub(crate) async fn ask_by_data(workshop: &Workshop, look: &mut Look) -> Result<(), StoreError> {
+    let Some(wanted) = workshop.project.retrain.new_labelled else {
+        return Ok(());
+    };
+    let now = (workshop.now)();
+    let is_early = |at: Timestamp| (0..SETTLED_MS).contains(&now.ms_since(at));
+    if look.looked_at.is_some_and(is_early) {
+        return Ok(());
+    }
+    look.looked_at = Some(now);
+    match look_at_data(workshop, look, wanted.into()).await {
+        Ok(()) => look.problem = None,
+        Err(RunError::Store(error)) => return Err(error),
+        Err(error) => {
+            let problem = error.to_string();
+            if look.problem.as_ref() != Some(&problem) {
+                warn!(problem, "whether recordings are new cannot be told");
+                look.problem = Some(problem);
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn look_at_data(workshop: &Workshop, look: &mut Look, wanted: u64) -> Result<(), RunError> {
+    let (db, now) = (&workshop.db, (workshop.now)());
+    let mark = mark_of_sources(workshop).await?;
+    match look.seen {
+        Some((seen, since)) if seen == mark && now.ms_since(since) >= SETTLED_MS => {}
+        Some((seen, _)) if seen == mark => return Ok(()),
+        _ => {
+            look.seen = Some((mark, now));
+            return Ok(());
+        }
+    }
+    if is_asked_for(workshop).await? {
+        return Ok(());
+    }
+    let mut since = since_model(workshop).await?;
+    since.datasets.extend(last_asked_by_data(workshop).await?);
+    let counted = (mark, since);
+    if look.counted.as_ref() == Some(&counted) {
+        return Ok(());
+    }
+    let fresh = count_fresh(workshop, &counted.1).await?;
+    if fresh.count < wanted {
+        look.counted = Some(counted);
+        return Ok(());
+    }
+    let project = &workshop.project.project.name;
+    let since = counted.1.version;
+    let why = format!(
+        "{} recordings are newly labelled{}",
+        fresh.count,
+        since.map_or_else(String::new, |version| format!(" since {version}"))
+    );
+    let detail = json!({
+        "cause": "data", "why": why, "dataset": fresh.dataset.to_string(), "count": fresh.count,
+    });
+    let new = new_trigger(workshop, detail);
+    let once = format!("data:{project}:{}", fresh.dataset);
+    let tx = db.begin_audited("ask for a run by new data").await?;
+    let (asked, is_new) = trigger::add_once(&tx, &new, &once, now).await?;
+    if is_new {
+        let subject = asked.id.to_string();
+        audit::add(&tx, now, ACTOR, "run.ask", &subject, &asked.detail).await?;
+        tx.commit().await?;
+    }
+    Ok(())
+}
+
+/// What the sources held when recordings last set a run off, whatever became of that.
+async fn last_asked_by_data(workshop: &Workshop) -> Result<Option<Digest>, StoreError> {
+    let project = &workshop.project.project.name;
+    let triggers = trigger::list(&workshop.db, 1000).await?;
+    let last = triggers
+        .iter()
+        .find(|one| one.model == *project && cause_of(one) == "data");
+    Ok(last.and_then(|one| one.detail["dataset"].as_str()?.parse().ok()))
+}
+
 /// The schedule of the project, which was checked when it was read.
 fn schedule_of(workshop: &Workshop) -> Option<(&str, Schedule)> {
     let expression = workshop.project.retrain.schedule.as_deref()?;
@@ -167,7 +271,7 @@ fn new_trigger(workshop: &Workshop, detail: Json) -> NewTrigger {
     }
 }
 
-/// What made a trigger: `asked`, `schedule`, or `repair` for what the fleet asks for.
+/// What made a trigger: `asked`, `schedule`, `data`, or `repair` for what the fleet asks for.
 pub(crate) fn cause_of(trigger: &Trigger) -> &str {
     let asked = trigger.detail.get("asked_by").map(|_| "asked");
     let cause = trigger.detail.get("cause").and_then(Json::as_str);

@@ -94,6 +94,13 @@ impl Shelf {
         Ok(files)
     }
 
+    /// Tells one state of the files from another.
+    #[must_use]
+    pub fn mark(&self) -> Digest {
+        let marks = serde_json::to_vec(&self.marks).expect("marks have string keys");
+        Digest::of(&marks)
+    }
+
     /// Whether no source has a file.
     #[must_use]
     pub fn is_empty(&self) -> bool {

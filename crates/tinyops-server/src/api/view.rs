@@ -414,7 +414,7 @@ pub struct TriggerView {
     pub trigger: i64,
     /// `train` or `resolve-head`.
     pub kind: String,
-    /// `asked`, `schedule`, or `repair` where the fleet asks.
+    /// `asked`, `schedule`, `data`, or `repair` where the fleet asks.
     pub cause: String,
     /// Why, in words; empty where nothing was said.
     pub why: String,

@@ -92,7 +92,7 @@ impl Hall {
     }
 
     async fn turn(&self) {
-        turn_pipeline(&self.app).await.unwrap();
+        turn(&self.app).await.unwrap();
     }
 
     async fn trigger(&self, like: &Trigger) -> Trigger {
@@ -125,6 +125,11 @@ impl Hall {
         tx.commit().await.unwrap();
         run
     }
+}
+
+/// One turn of a server that has not looked at its recordings before.
+async fn turn(app: &App) -> Result<(), StoreError> {
+    turn_pipeline(app, &mut Look::default()).await
 }
 
 async fn serve(store: &Path, root: &Path, more: &str, clock: &Arc<AtomicI64>) -> App {
@@ -243,7 +248,7 @@ async fn nothing_goes_past_a_failed_gate() {
     };
     let strict = assemble(&Config::of(workshop, Keyring::from_seed(&[7; 32])), door).0;
     let asked = hall.ask("the new pump").await;
-    turn_pipeline(&strict).await.unwrap();
+    turn(&strict).await.unwrap();
     let failed = hall.trigger(&asked).await;
     assert_eq!(failed.state, TriggerState::Failed);
     let why = failed.detail["failed"].as_str().unwrap();
@@ -256,7 +261,7 @@ async fn nothing_goes_past_a_failed_gate() {
     assert!(rollout::list(hall.app.db(), 10).await.unwrap().is_empty());
     // What a gate refuses is not tried again.
     hall.pass_ms(100 * 3_600_000);
-    turn_pipeline(&strict).await.unwrap();
+    turn(&strict).await.unwrap();
     assert_eq!(hall.runs().await.len(), 1);
 }
 
@@ -356,7 +361,7 @@ async fn of_two_servers_on_one_store_one_answers_a_trigger() {
     }
     let second = hall.second(folder.path()).await;
     let asked = hall.ask("the new pump").await;
-    let (first, other) = tokio::join!(turn_pipeline(&hall.app), turn_pipeline(&second));
+    let (first, other) = tokio::join!(turn(&hall.app), turn(&second));
     for turned in [first, other] {
         assert!(turned.is_ok() || turned.unwrap_err().is_conflict());
     }
@@ -425,11 +430,11 @@ async fn a_schedule_asks_at_its_time_once_whatever_restarts() {
     let settings = "[retrain]\nschedule = \"0 3 * * *\"\n";
     let root = hall.folder.path();
     let again = serve(root, root, settings, &hall.clock).await;
-    turn_pipeline(&again).await.unwrap();
+    turn(&again).await.unwrap();
     assert_eq!(hall.runs().await.len(), 1);
     // The server was away for three nights: one run makes up for them.
     hall.pass_ms(72 * HOUR_MS);
-    let (first, other) = tokio::join!(turn_pipeline(&hall.app), turn_pipeline(&again));
+    let (first, other) = tokio::join!(turn(&hall.app), turn(&again));
     assert!(first.is_ok() || first.unwrap_err().is_conflict());
     assert!(other.is_ok() || other.unwrap_err().is_conflict());
     hall.turn().await;
@@ -444,7 +449,7 @@ async fn a_schedule_asks_at_its_time_once_whatever_restarts() {
     )
     .await;
     hall.pass_ms(24 * HOUR_MS);
-    turn_pipeline(&other).await.unwrap();
+    turn(&other).await.unwrap();
     assert_eq!(hall.runs().await.len(), 2);
 }
 
@@ -467,4 +472,79 @@ async fn a_schedule_waits_while_a_run_is_asked_for() {
     let triggers = trigger::list(hall.app.db(), 10).await.unwrap();
     let causes: Vec<&str> = triggers.iter().map(cause_of).collect();
     assert_eq!(causes, ["schedule", "asked"]);
+}
+
+#[tokio::test]
+async fn newly_labelled_recordings_set_a_run_off_when_there_are_enough() {
+    let hall = Hall::new("[retrain]\nnew_labelled = 3\n").await;
+    let mut look = Look::default();
+    let mut minute = async || {
+        turn_pipeline(&hall.app, &mut look).await.unwrap();
+        hall.pass_ms(60_000);
+        hall.runs().await.len()
+    };
+    // Nothing is known yet: eight recordings are new, once they have stayed as they are for a minute.
+    assert_eq!(minute().await, 0);
+    assert_eq!(minute().await, 1);
+    let triggers = trigger::list(hall.app.db(), 10).await.unwrap();
+    assert_eq!(cause_of(&triggers[0]), "data");
+    assert_eq!(triggers[0].detail["why"], "8 recordings are newly labelled");
+    for _ in 0..3 {
+        assert_eq!(minute().await, 1, "nothing is new");
+    }
+    // Two are too few, and a file without a label is none.
+    record(hall.folder.path(), 0, 1);
+    fs::write(hall.folder.path().join("data/notes.txt"), "of the new pump").unwrap();
+    for _ in 0..3 {
+        assert_eq!(minute().await, 1);
+    }
+    // Two more, of which the second comes while the first was there: one run, for both.
+    record(hall.folder.path(), 1, 1);
+    assert_eq!(minute().await, 1, "somebody may be copying");
+    assert_eq!(minute().await, 2);
+    let triggers = trigger::list(hall.app.db(), 10).await.unwrap();
+    assert_eq!(
+        triggers[0].detail["why"],
+        "4 recordings are newly labelled since fan@1"
+    );
+    assert_eq!(triggers[0].state, TriggerState::Done, "{:?}", triggers[0]);
+    for _ in 0..3 {
+        assert_eq!(minute().await, 2);
+    }
+    // After a restart, which has forgotten what it saw, nothing runs twice.
+    for _ in 0..3 {
+        hall.turn().await;
+        hall.pass_ms(60_000);
+    }
+    assert_eq!(trigger::list(hall.app.db(), 10).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn recordings_that_a_gate_refused_a_model_of_are_not_tried_again_until_more_are_new() {
+    let hall = Hall::new("[retrain]\nnew_labelled = 2\n").await;
+    let mut workshop = hall.app.workshop().clone();
+    workshop.project.project.threshold = 1.5;
+    let door = Door {
+        is_open_here: true,
+        admin: None,
+        is_tls: false,
+    };
+    let strict = assemble(&Config::of(workshop, Keyring::from_seed(&[7; 32])), door).0;
+    let mut look = Look::default();
+    let mut minutes = async |count: u32| {
+        for _ in 0..count {
+            turn_pipeline(&strict, &mut look).await.unwrap();
+            hall.pass_ms(60_000);
+        }
+        let triggers = trigger::list(strict.db(), 10).await.unwrap();
+        assert!(triggers.iter().all(|one| one.state == TriggerState::Failed));
+        triggers.len()
+    };
+    assert_eq!(minutes(5).await, 1);
+    record(hall.folder.path(), 0, 1);
+    assert_eq!(minutes(5).await, 2);
+    fs::remove_file(hall.folder.path().join("data/m0/blade/1.csv")).unwrap();
+    assert_eq!(minutes(5).await, 2, "one that is gone is not new");
+    fs::remove_dir_all(hall.folder.path().join("data")).unwrap();
+    assert_eq!(minutes(5).await, 2, "nor is anything where no folder is");
 }

@@ -31,7 +31,7 @@ pub(super) async fn list(State(app): State<App>) -> Result<Response, PageError> 
         place: Place::Runs,
         title: "Runs".to_owned(),
         lead: html! {
-            "Every execution of the pipeline, and why it ran: a person, a request, the calendar, or a drift that the fleet reported."
+            "Every execution of the pipeline, and why it ran: a person, a request, the calendar, new recordings, or a drift that the fleet reported."
             @if let Some(next) = next_by_schedule(app.workshop()) {
                 " By the calendar again at " (Moment::of_ms(next.0).full()) " UTC."
             }
