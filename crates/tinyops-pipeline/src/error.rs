@@ -143,13 +143,17 @@ pub enum RunError {
 }
 
 impl RunError {
-    /// Whether the same run may go well later: the store or its disk was not there, nothing that was asked is at fault.
+    /// Whether the same run may go well later: the store or its disk was not there, or somebody else wrote at the same
+    /// moment; nothing that was asked is at fault.
     #[must_use]
     pub fn may_pass(&self) -> bool {
         matches!(
             self,
             RunError::Store(
-                StoreError::Full { .. } | StoreError::Busy { .. } | StoreError::Unreachable { .. }
+                StoreError::Full { .. }
+                    | StoreError::Busy { .. }
+                    | StoreError::Unreachable { .. }
+                    | StoreError::Conflict { .. }
             )
         )
     }
