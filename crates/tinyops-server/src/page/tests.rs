@@ -421,6 +421,11 @@ async fn an_episode_is_told_from_the_alert_to_the_verdict() {
     ] {
         assert!(list.contains(expected), "{expected}: {list}");
     }
+    // The second one waits for its run.
+    let runs = page(&router, "/runs").await;
+    for expected in ["Asked for", "waiting", "/episodes/2", ">repair<"] {
+        assert!(runs.contains(expected), "{expected}: {runs}");
+    }
     let told = page(&router, "/episodes/1").await;
     let in_order = [
         "head-update",

@@ -134,11 +134,10 @@ fn said(trigger: &Trigger) -> Option<String> {
     })
 }
 
-/// How many gates a run has passed.
+/// How many of the gates that were asked a run has passed.
 fn outcome(run: &run::Run) -> String {
-    let gates = run.detail["gates"]
-        .as_array()
-        .map_or(&[][..], |gates| gates);
-    let passed = gates.iter().filter(|gate| gate["passed"] == true).count();
-    format!("{}, {passed} of {} gates passed", run.state, gates.len())
+    let gates = run.detail["gates"].as_array().into_iter().flatten();
+    let asked: Vec<bool> = gates.filter_map(|gate| gate["passed"].as_bool()).collect();
+    let passed = asked.iter().filter(|passed| **passed).count();
+    format!("{}, {passed} of {} gates passed", run.state, asked.len())
 }

@@ -18,6 +18,7 @@ mod journey;
 mod keys;
 mod live_rollout;
 mod refusals;
+mod retrain;
 mod running;
 mod shadow_rollout;
 mod shape;
