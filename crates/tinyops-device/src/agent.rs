@@ -601,7 +601,7 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         let alarm = self
             .monitor
             .push(baseline, &observation, output, answer.class());
-        // Under masks no device tells of itself that it has moved.
+        // Under masks or noise no device tells of itself that it has moved.
         if let (Some(alarm), Privacy::Plain) = (alarm, &self.config.privacy) {
             self.pending.alarm = Some(alarm);
         }
@@ -630,8 +630,10 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         let windows = self.monitor.sketch.count;
         let enough = match self.config.privacy {
             Privacy::Plain => reporting.every_windows,
-            // Of fewer nothing is told under masks: they would be due again at once, for ever.
-            Privacy::Masked(_) => reporting.every_windows.max(WINDOWS_MIN as u32),
+            // Of fewer nothing is told: they would be due again at once, for ever.
+            Privacy::Masked(_) | Privacy::Local(_) => {
+                reporting.every_windows.max(WINDOWS_MIN as u32)
+            }
         };
         let is_full = reporting.every_windows > 0 && windows >= enough;
         let age_ms = now_ms.saturating_sub(self.reported_at_ms);
@@ -687,7 +689,7 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             Downlink::Offer(offer) => self.offer(offer),
             Downlink::StatisticsRequest(request) => match self.config.privacy {
                 Privacy::Plain => self.pending.statistics = Some((request, 0)),
-                Privacy::Masked(_) => self.counters.refused += 1,
+                Privacy::Masked(_) | Privacy::Local(_) => self.counters.refused += 1,
             },
             Downlink::Task(task) => self.take_task(task),
             Downlink::MaskedRequest(request) => self.take_masked_request(&request, now_ms),

@@ -35,4 +35,4 @@ mod uplink;
 pub use agent::{Action, Agent, Counters, Event, Fetch, Measured};
 pub use model::{Answer, Model, Prediction, Refusal, Scorer, Verdict, Workspace};
 pub use own_head::{OwnHeadState, Trial};
-pub use settings::{BlockSource, Budgets, Config, Masked, Privacy, Reporting, Sensor};
+pub use settings::{BlockSource, Budgets, Config, Local, Masked, Privacy, Reporting, Sensor};

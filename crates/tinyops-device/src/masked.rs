@@ -1,20 +1,21 @@
-//! What the agent tells under masks, and what it pays for it.
+//! What the agent tells under masks, or under noise of its own, and what it pays for it.
 
 use tinyops_wire::downlink::MaskedRequest;
 use tinyops_wire::envelope::{BODY_OFFSET, OVERHEAD};
 use tinyops_wire::frame::{Alarm, Flags, Frame, FrameError};
 use tinyops_wire::mask::{Purpose, Task};
 use tinyops_wire::masked::{
-    self, MaskedPart, MaskedReport, PartHead, WINDOWS_MIN, part_len, report_bytes, report_len,
-    update_value,
+    self, MaskedPart, MaskedReport, NoisedReport, PartHead, WINDOWS_MIN, part_len, report_bytes,
+    report_len, update_value,
 };
+use tinyops_wire::noise::SD_MAX;
 
 use crate::agent::Agent;
 use crate::flash::Flash;
 use crate::memory::{Lent, Memory};
 use crate::settings::{Masked, Privacy};
 
-/// What of a device's state a report under masks may show: the output's alarm and its labels are the device's own.
+/// What of a device's state a report under masks or noise may show: the output's alarm and its labels are the device's own.
 const SHOWN: Flags = Flags(Flags::NOT_FINITE.0 | Flags::LOW_BATTERY.0);
 
 /// An update that is being told, part by part.
@@ -36,22 +37,14 @@ struct Cut {
 }
 
 impl<F: Flash, M: Memory> Agent<F, M> {
-    fn masked_settings(&self) -> Option<&Masked> {
-        match &self.config.privacy {
-            Privacy::Plain => None,
-            Privacy::Masked(masked) => Some(masked),
-        }
-    }
-
     /// Whether the device takes part in a task for a purpose: for the model that runs, and under no less noise than its
     /// owner wants.
     fn takes_part(&self, task: &Task, purpose: Purpose) -> bool {
         let model = self.running.as_ref().map(|running| running.model);
+        let terms = self.config.privacy.terms();
         task.purpose == purpose
             && model == Some(task.model)
-            && self
-                .masked_settings()
-                .is_some_and(|masked| task.noise_tenths >= masked.noise_tenths_min)
+            && terms.is_some_and(|(_, least)| task.noise_tenths >= least)
     }
 
     /// Notes how reports are to be made, until the next boot; a task that the device does not take part in, or that no
@@ -64,7 +57,8 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         }
     }
 
-    /// Whether a report fits into an envelope, and its integers into what they may measure.
+    /// Whether a report fits into an envelope, its integers into what they may measure, and its noise into what can be
+    /// drawn.
     fn fits_report(&mut self, task: &Task) -> bool {
         let Some(running) = &self.running else {
             return false;
@@ -77,13 +71,16 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             && task
                 .steps_per_unit(report_len(channel_count, class_count))
                 .is_some()
+            && task.noise_sd() <= SD_MAX as f64
     }
 
     /// Begins to tell the sums of labelled embeddings, if they are of enough windows, can be told under that task, and
     /// the budget pays for it.
     pub(crate) fn take_masked_request(&mut self, request: &MaskedRequest, now_ms: u64) {
         let task = &request.task;
-        let may = self.takes_part(task, Purpose::Update)
+        // An update has hundreds of numbers: under noise of one device's own nothing would be left of it.
+        let may = matches!(self.config.privacy, Privacy::Masked(_))
+            && self.takes_part(task, Purpose::Update)
             && self.labelled_windows() >= WINDOWS_MIN
             && self.pending.masked.is_none()
             && self.cut(request).is_some();
@@ -132,13 +129,13 @@ impl<F: Flash, M: Memory> Agent<F, M> {
     /// nothing is written unless time has passed. What protects there is that the owner lets the device take part
     /// ([`Masked::noise_tenths_min`]) and has left it a budget for the purpose.
     fn pay(&mut self, task: &Task, now_ms: u64) -> bool {
-        let Privacy::Masked(masked) = &self.config.privacy else {
+        let Some((budgets, _)) = self.config.privacy.terms() else {
             return false;
         };
         let mut ledger = self.slots.record().ledger;
         let minutes = now_ms.saturating_sub(self.ledger_at_ms) / 60_000;
         ledger.pass(minutes);
-        let paid = ledger.pay(task.purpose, task.cost(), &masked.budgets);
+        let paid = ledger.pay(task.purpose, task.cost(), budgets);
         let after = paid.unwrap_or(ledger);
         let is_written = after == self.slots.record().ledger
             || self.slots.write(|record| record.ledger = after).is_ok();
@@ -153,7 +150,7 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         self.slots.record().ledger.spent(purpose)
     }
 
-    /// A report under masks, or a heartbeat where there is nothing to say yet or no budget left to say it.
+    /// A report under masks or noise, or a heartbeat where there is nothing to say yet or no budget left to say it.
     pub(crate) fn compose_masked_report(&mut self, now_ms: u64) -> Result<usize, FrameError> {
         let sequence = self.sequence;
         let flags = Flags(self.monitor.flags.0 & SHOWN.0);
@@ -181,13 +178,20 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             return self.compose_heartbeat(flags);
         };
         let flags = flags.with_privacy_class(self.budget_class());
-        let masks = self
-            .masked_settings()
-            .map(|masked| masked.key.masks(&task, sequence))
-            .ok_or(FrameError::Length)?;
         let values = masked::quantize(&task, normal.deviations(&summary));
         let values = values.ok_or(FrameError::Length)?;
-        MaskedReport::encode(&task, flags, values, masks, self.body())
+        match &self.config.privacy {
+            Privacy::Plain => Err(FrameError::Length),
+            Privacy::Masked(masked) => {
+                let masks = masked.key.masks(&task, sequence);
+                MaskedReport::encode(&task, flags, values, masks, self.body())
+            }
+            Privacy::Local(local) => {
+                let noise = local.key.noise(&task, sequence, values.clone());
+                let noise = noise.ok_or(FrameError::Length)?;
+                NoisedReport::encode(&task, flags, values, noise, self.body())
+            }
+        }
     }
 
     fn compose_heartbeat(&mut self, flags: Flags) -> Result<usize, FrameError> {
@@ -197,9 +201,9 @@ impl<F: Flash, M: Memory> Agent<F, M> {
 
     fn budget_class(&self) -> u8 {
         let cost = self.task.map_or(0, |task| task.cost());
-        self.masked_settings().map_or(0, |masked| {
+        self.config.privacy.terms().map_or(0, |(budgets, _)| {
             let ledger = self.slots.record().ledger;
-            ledger.class(Purpose::Monitoring, cost, &masked.budgets)
+            ledger.class(Purpose::Monitoring, cost, budgets)
         })
     }
 

@@ -22,7 +22,6 @@ use crate::model::{Answer, Scorer};
 use crate::normal::Normal;
 use crate::own_store::{self, Kept, STORE_HEAD_BYTES};
 use crate::running::Running;
-use crate::settings::Privacy;
 
 /// Labelled windows from which on a head is tried, and after so many more again.
 const BATCH: u16 = 8;
@@ -526,7 +525,7 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         self.own.fresh = 0;
         self.own.trial = Some(trial);
         self.own.is_passed = is_passed;
-        if changes && let Privacy::Masked(_) = self.config.privacy {
+        if changes && self.config.privacy.terms().is_some() {
             // What was normal was so of other answers; if this cannot be written, it is learnt anew with the next.
             let _ = self.slots.write(|record| record.normal = Normal::NEW);
         }

@@ -2,6 +2,7 @@
 
 use tinyops_wire::key_set::Roots;
 use tinyops_wire::mask::{MaskKey, Purpose};
+use tinyops_wire::noise::NoiseKey;
 use tinyops_wire::section::Channel;
 use tinyops_wire::summary::Format;
 use tinyops_wire::{DeviceId, DeviceKey, KeySet};
@@ -59,6 +60,32 @@ pub enum Privacy {
     Plain,
     /// Deviations from the device's own normal, under masks: only sums over many devices can be read.
     Masked(Masked),
+    /// The same deviations under noise of the device's own, where there is no helper: each report can be read, and says
+    /// little; sums over many devices say more.
+    Local(Local),
+}
+
+impl Privacy {
+    /// What it may tell under masks or noise, and the least noise that it does so under, in tenths; `None` in the clear.
+    pub(crate) fn terms(&self) -> Option<(&Budgets, u16)> {
+        match self {
+            Privacy::Plain => None,
+            Privacy::Masked(masked) => Some((&masked.budgets, masked.noise_tenths_min)),
+            // Without any it would report in the clear.
+            Privacy::Local(local) => Some((&local.budgets, local.noise_tenths_min.max(1))),
+        }
+    }
+}
+
+/// What a device that reports under noise of its own needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Local {
+    /// The secret that its noise is drawn from, which nobody else has.
+    pub key: NoiseKey,
+    /// Least noise that it reports under, in tenths of the length that its report may have; 0 is taken as 1.
+    pub noise_tenths_min: u16,
+    /// How much it may tell in 30 days; of it, only what is for monitoring is ever spent.
+    pub budgets: Budgets,
 }
 
 /// What a device that reports under masks needs.

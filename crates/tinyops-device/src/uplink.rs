@@ -119,15 +119,16 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             features = features.with(Features::OWN_HEAD_ASKED);
         }
         match self.config.privacy {
-            // What a candidate says of each class is the device's own, so it is not told under masks.
+            // What a candidate says of each class is the device's own, so it is told in the clear alone.
             Privacy::Plain => features.with(Features::SHADOWS),
             Privacy::Masked(_) => features.with(Features::MASKS),
+            Privacy::Local(_) => features.with(Features::NOISES),
         }
     }
 
     fn compose_report(&mut self, now_ms: u64) -> Result<usize, FrameError> {
         self.reported_at_ms = now_ms;
-        if let Privacy::Masked(_) = self.config.privacy {
+        if self.config.privacy.terms().is_some() {
             return self.compose_masked_report(now_ms);
         }
         self.pending.shadow = self.shadow.as_ref().is_some_and(Shadow::has_news);

@@ -81,7 +81,7 @@ impl Fleet {
         let (Some(deltas), device) = (&self.deltas, hello.device) else {
             return Ok(None);
         };
-        let takes_deltas = Features(hello.features as u8).has(Features::DELTAS);
+        let takes_deltas = Features(hello.features as u16).has(Features::DELTAS);
         if !takes_deltas || lock(&deltas.whole).contains(&(device, to.digest)) {
             return Ok(None);
         }

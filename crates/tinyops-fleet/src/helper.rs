@@ -17,10 +17,10 @@ use std::sync::Mutex;
 
 use tinyops_store::{DeviceId, Digest, Readers, write_new, write_whole};
 use tinyops_wire::mask::{HelperKey, MaskKey, Task};
+use tinyops_wire::noise::{DiscreteGaussian, SD_MAX};
 
 use crate::FleetError;
 use crate::fleet::lock;
-use crate::noise::DiscreteGaussian;
 use crate::signer::check_permissions;
 
 /// Fewest devices of a sum.
@@ -210,9 +210,8 @@ impl Helper {
                 *sum = sum.wrapping_add(mask) & ring;
             }
         }
-        let sd_tenths = u64::from(task.noise_tenths) * u64::from(task.norm_max);
         let secret = self.key.derive("noise", &digest.0);
-        if let Some(mut noise) = DiscreteGaussian::new(sd_tenths, secret) {
+        if let Some(mut noise) = DiscreteGaussian::of_task(task, secret) {
             for sum in &mut sums {
                 *sum = sum.wrapping_sub(noise.draw() as u32) & ring;
             }
@@ -241,7 +240,7 @@ impl Helper {
                 least: self.noise_tenths_min,
             });
         }
-        if !task.holds(found as u32) || task.noise_sd() > crate::noise::SD_MAX as f64 {
+        if !task.holds(found as u32) || task.noise_sd() > SD_MAX as f64 {
             return Err(Denied::Overflow {
                 found,
                 ring_bits: task.ring_bits,

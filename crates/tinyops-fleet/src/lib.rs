@@ -33,7 +33,6 @@ pub mod budget;
 pub mod helper;
 pub mod masked;
 mod masked_sums;
-mod noise;
 pub mod sum_watch;
 
 // What it means.

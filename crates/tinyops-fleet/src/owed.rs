@@ -331,7 +331,7 @@ impl Fleet {
                 let hello = hello::get(&self.db, member.device).await?;
                 hello
                     .is_some_and(|hello| {
-                        Features(hello.features as u8)
+                        Features(hello.features as u16)
                             .has(Features::STATEMENTS.with(Features::HOLDS))
                     })
                     .then_some(Debt::Hold(target))
@@ -515,7 +515,7 @@ impl Fleet {
             when: When::AtOnce,
             statement: None,
         };
-        let asks = |hello: &Hello| Features(hello.features as u8).has(Features::STATEMENTS);
+        let asks = |hello: &Hello| Features(hello.features as u16).has(Features::STATEMENTS);
         let Some(hello) = hello::get(tx, device.id).await?.filter(asks) else {
             return seal(tx, device, &[Downlink::Offer(offer)]).await;
         };

@@ -31,7 +31,7 @@ impl Fleet {
         };
         if let Some(device) = of {
             let hello = hello::get(&self.db, device).await?;
-            let owed = |hello: &Hello| is_otherwise(Features(hello.features as u8));
+            let owed = |hello: &Hello| is_otherwise(Features(hello.features as u16));
             return Ok(hello.filter(owed).map(|_| device).into_iter().collect());
         }
         let asked = hello::having(&self.db, Features::OWN_HEAD_ASKED.0).await?;

@@ -124,7 +124,7 @@ impl Fleet {
             Some(device) => {
                 let hello = hello::get(&self.db, device).await?;
                 let can =
-                    |hello: &Hello| Features(hello.features as u8).has(Features::RESTANDARDIZES);
+                    |hello: &Hello| Features(hello.features as u16).has(Features::RESTANDARDIZES);
                 hello.filter(can).map(|_| device).into_iter().collect()
             }
             None => self.able_to_restandardize().await?,

@@ -97,7 +97,7 @@ pub async fn behind(
 }
 
 /// The devices whose features have a bit.
-pub async fn having(on: &impl Read, feature: u8) -> Result<Vec<DeviceId>, StoreError> {
+pub async fn having(on: &impl Read, feature: u16) -> Result<Vec<DeviceId>, StoreError> {
     let sql = "SELECT device FROM hellos WHERE (features / $1) % 2 = 1 ORDER BY device";
     on.query(sql, values![u32::from(feature)])
         .await?

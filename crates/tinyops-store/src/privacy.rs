@@ -289,7 +289,7 @@ pub struct Masking {
 /// The devices whose features have a bit, and that run a model: one device if it does, or all.
 pub async fn masking(
     on: &impl Read,
-    feature: u8,
+    feature: u16,
     device: Option<DeviceId>,
 ) -> Result<Vec<Masking>, StoreError> {
     macro_rules! among {

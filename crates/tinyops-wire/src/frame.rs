@@ -10,7 +10,7 @@ use crate::ModelId;
 use crate::block::BlockRequest;
 use crate::bytes::{Reader, Writer};
 use crate::codes::codes;
-use crate::masked::{MaskedPart, MaskedReport};
+use crate::masked::{MaskedPart, MaskedReport, NoisedReport};
 use crate::shadow::ShadowReport;
 use crate::statistics::StatisticsPart;
 use crate::summary::{COST_VERSION, SummaryFrame};
@@ -22,6 +22,9 @@ pub(crate) const VERSION: u8 = 1;
 
 /// Hellos have had a second version since devices hold key sets.
 const HELLO_VERSION: u8 = 2;
+
+/// And a third, of those that have features beyond the first eight.
+const WIDE_HELLO_VERSION: u8 = 3;
 
 /// The kinds of frames, in the low four bits of their first byte.
 pub(crate) mod kind {
@@ -38,6 +41,7 @@ pub(crate) mod kind {
     pub(crate) const SHADOW: u8 = 11;
     pub(crate) const MASKED_REPORT: u8 = 12;
     pub(crate) const MASKED_PART: u8 = 13;
+    pub(crate) const NOISED_REPORT: u8 = 14;
 }
 
 /// Anything that a device tells.
@@ -66,6 +70,8 @@ pub enum Frame<'a> {
     MaskedReport(MaskedReport<'a>),
     /// A part of the sums that a head is solved from, readable only as a sum over devices.
     MaskedPart(MaskedPart<'a>),
+    /// The summary of a report period, under noise of the device's own.
+    NoisedReport(NoisedReport<'a>),
 }
 
 impl<'a> Frame<'a> {
@@ -78,7 +84,9 @@ impl<'a> Frame<'a> {
         let (kind, version) = (first & 0xf, first >> 4);
         let is_known = matches!(
             (kind, version),
-            (_, VERSION) | (kind::HELLO, HELLO_VERSION) | (kind::M6H8 | kind::M8, COST_VERSION)
+            (_, VERSION)
+                | (kind::HELLO, HELLO_VERSION | WIDE_HELLO_VERSION)
+                | (kind::M6H8 | kind::M8, COST_VERSION)
         );
         if !is_known {
             return Err(FrameError::Version { found: version });
@@ -98,6 +106,7 @@ impl<'a> Frame<'a> {
             kind::SHADOW => ShadowReport::read(&mut reader).map(Frame::Shadow),
             kind::MASKED_REPORT => MaskedReport::read(&mut reader).map(Frame::MaskedReport),
             kind::MASKED_PART => MaskedPart::read(&mut reader).map(Frame::MaskedPart),
+            kind::NOISED_REPORT => NoisedReport::read(&mut reader).map(Frame::NoisedReport),
             _ => return Err(FrameError::Kind { found: kind }),
         };
         let frame = frame.ok_or(FrameError::Length)?;
@@ -126,6 +135,7 @@ impl<'a> Frame<'a> {
             Frame::Shadow(report) => report.write(&mut writer),
             Frame::MaskedReport(report) => report.write(&mut writer),
             Frame::MaskedPart(part) => part.write(&mut writer),
+            Frame::NoisedReport(report) => report.write(&mut writer),
         };
         written.ok_or(FrameError::Length)?;
         Ok(writer.written())
@@ -440,7 +450,7 @@ pub struct Trust {
 
 /// What a device understands; more bits will come, and a reader passes over those that it does not know.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Features(pub u8);
+pub struct Features(pub u16);
 
 impl Features {
     /// Offers with a statement, and nothing without one.
@@ -459,6 +469,8 @@ impl Features {
     pub const OWN_HEAD: Features = Features(1 << 6);
     /// It has been asked for one.
     pub const OWN_HEAD_ASKED: Features = Features(1 << 7);
+    /// It reports under noise of its own, once it has been told how, and nothing in the clear.
+    pub const NOISES: Features = Features(1 << 8);
 
     /// Whether everything of `other` is understood.
     pub fn has(self, other: Features) -> bool {
@@ -478,10 +490,16 @@ impl<'a> Hello<'a> {
         let (arena_bytes, slot_bytes) = (reader.u32()?, reader.u32()?);
         let trust = match version {
             VERSION => None,
-            _ => Some(Trust {
+            HELLO_VERSION => Some(Trust {
                 key_set: reader.u32()?,
-                features: Features(reader.u8()?),
+                features: Features(reader.u8()?.into()),
             }),
+            _ => {
+                let (key_set, features) = (reader.u32()?, Features(reader.u16()?));
+                // What fits the second version has one encoding.
+                (features.0 > u8::MAX.into()).then_some(())?;
+                Some(Trust { key_set, features })
+            }
         };
         let board_bytes = usize::from(reader.u8()?);
         if board_bytes > BOARD_BYTES_MAX {
@@ -501,6 +519,7 @@ impl<'a> Hello<'a> {
     fn write(&self, out: &mut Writer<'_>) -> Option<()> {
         let version = match self.trust {
             None => VERSION,
+            Some(trust) if trust.features.0 > u8::MAX.into() => WIDE_HELLO_VERSION,
             Some(_) => HELLO_VERSION,
         };
         out.put(&[kind::HELLO | version << 4])?;
@@ -514,7 +533,10 @@ impl<'a> Hello<'a> {
         }
         if let Some(trust) = &self.trust {
             out.put(&trust.key_set.to_le_bytes())?;
-            out.put(&[trust.features.0])?;
+            match version {
+                HELLO_VERSION => out.put(&[trust.features.0 as u8])?,
+                _ => out.put(&trust.features.0.to_le_bytes())?,
+            }
         }
         let board_bytes = u8::try_from(self.board.len()).ok()?;
         if usize::from(board_bytes) > BOARD_BYTES_MAX {

@@ -23,6 +23,7 @@ pub mod envelope;
 pub mod frame;
 pub mod mask;
 pub mod masked;
+pub mod noise;
 pub mod shadow;
 pub mod statistics;
 pub mod summary;

@@ -1,7 +1,9 @@
-//! Frames `MM`, `PM`, `GU` and `GL`: numbers of a device under masks ([`crate::mask`]), readable only as a sum.
+//! Frames `MM`, `PM`, `GU` and `GL`: numbers of a device under masks ([`crate::mask`]), readable only as a sum; and `NM`,
+//! those of a report under noise of the device's own ([`crate::noise`]).
 //!
 //! ```text
-//! MM  offset  bytes
+//! MM, NM
+//!     offset  bytes
 //!      0       1    kind and version
 //!      1       2    model, low half
 //!      3       2    number of the task
@@ -28,8 +30,9 @@ use tinyops_sketch::Summary;
 use crate::bytes::{BitReader, BitWriter, Reader, Writer};
 use crate::frame::{Flags, FrameError, VERSION, kind};
 use crate::mask::{Masks, RING_BITS, Task};
+use crate::noise::DiscreteGaussian;
 
-/// Bytes of an `MM` before its numbers.
+/// Bytes of an `MM` or `NM` before its numbers.
 pub const REPORT_HEADER_BYTES: usize = 7;
 
 /// Bytes of a part before its numbers.
@@ -40,7 +43,7 @@ pub const fn report_len(channel_count: usize, class_count: usize) -> usize {
     2 * channel_count + class_count
 }
 
-/// Bytes of an `MM`, header and all.
+/// Bytes of an `MM` or `NM`, header and all.
 pub const fn report_bytes(channel_count: usize, class_count: usize, ring_bits: u8) -> usize {
     REPORT_HEADER_BYTES + masked_bytes(report_len(channel_count, class_count), ring_bits)
 }
@@ -91,9 +94,15 @@ pub fn quantize<'v, V: Iterator<Item = f64> + Clone + 'v>(
     Some(values.map(move |value| libm::round(finite(value) * scale) as i32))
 }
 
-/// A report under masks.
+/// A report under masks: `MM`.
+pub type MaskedReport<'a> = Report<'a, { kind::MASKED_REPORT }>;
+
+/// A report under noise of the device's own: `NM`.
+pub type NoisedReport<'a> = Report<'a, { kind::NOISED_REPORT }>;
+
+/// A report that does not say in the clear what a device has measured; its kind says how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MaskedReport<'a> {
+pub struct Report<'a, const KIND: u8> {
     /// Low 16 bits of the model id.
     pub model: u16,
     /// Number of the task.
@@ -105,7 +114,7 @@ pub struct MaskedReport<'a> {
     bits: &'a [u8],
 }
 
-impl<'a> MaskedReport<'a> {
+impl MaskedReport<'_> {
     /// Writes a report of these integers under masks; answers how many bytes.
     ///
     /// # Errors
@@ -117,8 +126,41 @@ impl<'a> MaskedReport<'a> {
         masks: Masks,
         out: &mut [u8],
     ) -> Result<usize, FrameError> {
+        MaskedReport::put(task, flags, masked(values, masks), out)
+    }
+}
+
+impl NoisedReport<'_> {
+    /// Writes a report of these integers under noise; answers how many bytes. What noise drives out of the ring stays at
+    /// its edge.
+    ///
+    /// # Errors
+    /// [`FrameError::Length`] if `out` has too little room.
+    pub fn encode(
+        task: &Task,
+        flags: Flags,
+        values: impl Iterator<Item = i32>,
+        mut noise: DiscreteGaussian,
+        out: &mut [u8],
+    ) -> Result<usize, FrameError> {
+        let edge = i64::from(task.ring_mask() >> 1);
+        let noised = values.map(|value| {
+            let noised = i64::from(value).saturating_add(noise.draw());
+            Some(noised.clamp(-edge, edge) as u32)
+        });
+        NoisedReport::put(task, flags, noised, out)
+    }
+}
+
+impl<'a, const KIND: u8> Report<'a, KIND> {
+    fn put(
+        task: &Task,
+        flags: Flags,
+        numbers: impl Iterator<Item = Option<u32>>,
+        out: &mut [u8],
+    ) -> Result<usize, FrameError> {
         let mut writer = Writer::new(out);
-        let head = MaskedReport {
+        let head = Report::<KIND> {
             model: task.model.0 as u16,
             task: task.number,
             ring_bits: task.ring_bits,
@@ -127,16 +169,16 @@ impl<'a> MaskedReport<'a> {
         };
         head.write(&mut writer).ok_or(FrameError::Length)?;
         let written = writer.written();
-        Ok(written + put_masked(task, values, masks, &mut out[written..])?)
+        Ok(written + put_numbers(task, numbers, &mut out[written..])?)
     }
 
-    /// The masked numbers, in the ring; `None` if there are not `count`.
-    pub fn values(&self, count: usize) -> Option<impl Iterator<Item = u32> + use<'a>> {
+    /// The numbers as they were sent, in the ring; `None` if there are not `count`.
+    pub fn values(&self, count: usize) -> Option<impl Iterator<Item = u32> + use<'a, KIND>> {
         take_masked(self.bits, self.ring_bits, count)
     }
 
-    pub(crate) fn read(reader: &mut Reader<'a>) -> Option<MaskedReport<'a>> {
-        let report = MaskedReport {
+    pub(crate) fn read(reader: &mut Reader<'a>) -> Option<Report<'a, KIND>> {
+        let report = Report {
             model: reader.u16()?,
             task: reader.u16()?,
             ring_bits: reader.u8()?,
@@ -147,7 +189,7 @@ impl<'a> MaskedReport<'a> {
     }
 
     pub(crate) fn write(&self, out: &mut Writer<'_>) -> Option<()> {
-        out.put(&[kind::MASKED_REPORT | VERSION << 4])?;
+        out.put(&[KIND | VERSION << 4])?;
         out.put(&self.model.to_le_bytes())?;
         out.put(&self.task.to_le_bytes())?;
         out.put(&[self.ring_bits, self.flags.0])?;
@@ -282,7 +324,7 @@ impl<'a> MaskedPart<'a> {
         let written = writer.written();
         masks.seek(first as u32);
         let values = values.skip(first).take(per_part);
-        Ok(written + put_masked(task, values, masks, &mut out[written..])?)
+        Ok(written + put_numbers(task, masked(values, masks), &mut out[written..])?)
     }
 
     /// The masked numbers with their indices.
@@ -338,11 +380,18 @@ impl<'a> MaskedPart<'a> {
     }
 }
 
-/// Adds masks and packs; answers how many bytes.
-fn put_masked(
-    task: &Task,
+/// Integers with their masks added; `None` where the masks end.
+fn masked(
     values: impl Iterator<Item = i32>,
-    masks: Masks,
+    mut masks: Masks,
+) -> impl Iterator<Item = Option<u32>> {
+    values.map(move |value| Some((value as u32).wrapping_add(masks.next()?)))
+}
+
+/// Cuts numbers to the ring and packs them; answers how many bytes.
+fn put_numbers(
+    task: &Task,
+    numbers: impl Iterator<Item = Option<u32>>,
     out: &mut [u8],
 ) -> Result<usize, FrameError> {
     let ring_bits = usize::from(task.ring_bits);
@@ -350,14 +399,12 @@ fn put_masked(
     out.fill(0);
     let mut bits = BitWriter::new(out);
     let mut count = 0;
-    let mut masks = masks;
-    for value in values {
+    for number in numbers {
         if count == room {
             return Err(FrameError::Length);
         }
-        let mask = masks.next().ok_or(FrameError::Length)?;
-        let masked = (value as u32).wrapping_add(mask) & task.ring_mask();
-        bits.put(masked, u32::from(task.ring_bits));
+        let number = number.ok_or(FrameError::Length)?;
+        bits.put(number & task.ring_mask(), u32::from(task.ring_bits));
         count += 1;
     }
     Ok(masked_bytes(count, task.ring_bits))

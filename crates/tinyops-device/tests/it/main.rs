@@ -12,6 +12,7 @@ mod journals;
 mod key_sets;
 mod labels;
 mod masked;
+mod noised;
 mod own_head;
 mod power;
 mod predict;

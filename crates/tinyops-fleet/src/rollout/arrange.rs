@@ -94,7 +94,7 @@ pub(super) async fn arrange(tx: &Tx, open: &[Rollout]) -> Result<Taken, FleetErr
         let presences = presence::get_many(tx, &ids).await?;
         let mut able = HashSet::new();
         for hello in hello::get_many(tx, &ids).await? {
-            if can_shadow(Features(hello.features as u8)) {
+            if can_shadow(Features(hello.features as u16)) {
                 able.insert(hello.device);
             }
         }

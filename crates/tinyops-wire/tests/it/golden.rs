@@ -155,3 +155,13 @@ fn check(file: &str, entries: &[(&str, Vec<u8>)]) {
     let expected = std::fs::read_to_string(&path).expect("the golden file is in the repository");
     assert_eq!(actual, expected, "{}", path.display());
 }
+
+#[test]
+fn a_hello_whose_features_fit_the_second_version_has_no_third() {
+    let frames = samples::frames();
+    let (_, wide) = frames.iter().find(|(name, _)| *name == "hello-3").unwrap();
+    let mut narrow = wide.clone();
+    // The high byte of the features, whose lowest bit is the ninth of all.
+    assert_eq!(std::mem::take(&mut narrow[22]), 1);
+    assert!(Frame::decode(&narrow).is_err());
+}

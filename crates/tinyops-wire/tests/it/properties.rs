@@ -32,6 +32,13 @@ fn decode_all(bytes: &[u8]) {
                     .is_none_or(|values| values.count() == count)
             }));
         }
+        if let Frame::NoisedReport(report) = &frame {
+            assert!([0, 1, 22, 50].iter().all(|&count| {
+                report
+                    .values(count)
+                    .is_none_or(|values| values.count() == count)
+            }));
+        }
         if let Frame::MaskedPart(part) = &frame {
             assert!(part.values().all(|(index, _)| index < part.head.len()));
         }

@@ -18,8 +18,9 @@ use tinyops_wire::key_set::{RoleKeys, RootSignature, Roots};
 use tinyops_wire::lorawan::{self, Fragment, Missing, Part};
 use tinyops_wire::mask::{HelperKey, Purpose, Task as MaskTask};
 use tinyops_wire::masked::{
-    Content, MaskedPart, MaskedReport, PartHead, part_len, quantize, report_values,
+    Content, MaskedPart, MaskedReport, NoisedReport, PartHead, part_len, quantize, report_values,
 };
+use tinyops_wire::noise::NoiseKey;
 use tinyops_wire::payload::{self, SectionId};
 use tinyops_wire::section::{
     BodyKind, DecisionSection, Golden, GoldenSection, Labels, ScalerSection, Task,
@@ -290,6 +291,23 @@ pub(crate) fn masked_report() -> Vec<u8> {
     out[..len].to_vec()
 }
 
+pub(crate) fn noised_report() -> Vec<u8> {
+    let task = MaskTask {
+        norm_max: 33,
+        ..TASK
+    };
+    let secret = core::array::from_fn(|index| index as u8);
+    let key = NoiseKey::new(secret, &DeviceKey([7; 32])).expect("a secret of its own");
+    let summary = summary();
+    let values: Vec<f64> = report_values(&summary).map(f64::from).collect();
+    let values = quantize(&task, values.iter().copied()).expect("fine enough");
+    let noise = key.noise(&task, SEQUENCE, values.clone()).expect("noise");
+    let mut out = [0; 64];
+    let flags = Flags::LOW_BATTERY.with_privacy_class(2);
+    let len = NoisedReport::encode(&task, flags, values, noise, &mut out).expect("room");
+    out[..len].to_vec()
+}
+
 pub(crate) fn masked_part() -> Vec<u8> {
     let masks = HelperKey([8; 32])
         .mask_key(DEVICE)
@@ -356,6 +374,13 @@ pub(crate) fn frames() -> Vec<(&'static str, Vec<u8>)> {
         trust: Some(trust),
         ..hello
     };
+    let noising = Hello {
+        trust: Some(Trust {
+            features: Features::STATEMENTS.with(Features::NOISES),
+            ..trust
+        }),
+        ..hello
+    };
     let keys = Keys {
         key_set: 6,
         reason: Reason::KeySetOld,
@@ -392,6 +417,7 @@ pub(crate) fn frames() -> Vec<(&'static str, Vec<u8>)> {
         ("block-request", frame(&Frame::BlockRequest(request))),
         ("hello", frame(&Frame::Hello(hello))),
         ("hello-2", frame(&Frame::Hello(trusting))),
+        ("hello-3", frame(&Frame::Hello(noising))),
         ("keys", frame(&Frame::Keys(keys))),
         ("shadow", frame(&Frame::Shadow(shadow))),
         (
@@ -400,6 +426,7 @@ pub(crate) fn frames() -> Vec<(&'static str, Vec<u8>)> {
         ),
         ("masked-report", masked_report()),
         ("masked-part", masked_part()),
+        ("noised-report", noised_report()),
     ]
 }
 

@@ -1,17 +1,75 @@
-//! Noise from the discrete Gaussian law, exactly: integers and random bits alone, no floating point.
+//! Noise from the discrete Gaussian law, exactly: integers and random bits alone, no floating point. The helper draws
+//! that of a sum, and a device without one that of its own report.
 //!
 //! # Source
 //! Canonne, Kamath and Steinke, 2020, "The discrete Gaussian for differential privacy", algorithms 1 to 3.
 
-use tinyops_wire::ModelId;
-use tinyops_wire::mask::{MaskKey, Masks, Purpose, Task};
+use core::fmt;
+
+use hkdf::Hkdf;
+use sha2::{Digest as _, Sha256};
+
+use crate::mask::{MaskKey, Masks, Purpose, Task};
+use crate::{DeviceKey, ModelId};
 
 /// A square root of the variance beyond this is refused: the arithmetic is of 128 bits.
-pub(crate) const SD_MAX: u64 = 1 << 24;
+pub const SD_MAX: u64 = 1 << 24;
+
+/// The secret that a device draws the noise of its own reports from. Nobody else has it, its server least of all: who
+/// knows it takes the noise away. Shown nowhere.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NoiseKey([u8; 32]);
+
+impl NoiseKey {
+    /// The key out of 32 random bytes that were drawn on the device, or for it, and are kept nowhere else.
+    ///
+    /// `None` for what the server has or anyone guesses: the key that the device shares with it, and one byte 32 times.
+    pub fn new(secret: [u8; 32], shared: &DeviceKey) -> Option<NoiseKey> {
+        let is_blank = secret.iter().all(|byte| *byte == secret[0]);
+        (!is_blank && secret != shared.0).then_some(NoiseKey(secret))
+    }
+
+    /// The noise of the report that goes in the envelope of this number and says these integers; `None` for a task
+    /// without noise, or with more than can be drawn.
+    ///
+    /// Envelope numbers never come twice (`docs/formats/frames.md`), so neither does the noise. Should a device be made
+    /// to forget how far it has counted, the integers, too, are in what it is drawn from: two reports under one number
+    /// still differ by their noise, unless they say the same, and then nothing more is said.
+    pub fn noise(
+        &self,
+        task: &Task,
+        sequence: u32,
+        values: impl Iterator<Item = i32>,
+    ) -> Option<DiscreteGaussian> {
+        let mut said = Sha256::new();
+        values.for_each(|value| said.update(value.to_le_bytes()));
+        let mut secret = [0; 32];
+        // It is uniform already: HKDF's first step has been done.
+        Hkdf::<Sha256>::from_prk(&self.0)
+            .ok()?
+            .expand_multi_info(
+                &[
+                    b"tinyops noise 1",
+                    &task.encode(),
+                    &sequence.to_le_bytes(),
+                    &said.finalize(),
+                ],
+                &mut secret,
+            )
+            .ok()?;
+        DiscreteGaussian::of_task(task, secret)
+    }
+}
+
+impl fmt::Debug for NoiseKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NoiseKey(secret)")
+    }
+}
 
 /// Draws from the discrete Gaussian law of a variance that is a fraction.
 #[derive(Debug)]
-pub(crate) struct DiscreteGaussian {
+pub struct DiscreteGaussian {
     /// The variance is `numerator / denominator`.
     numerator: i128,
     denominator: i128,
@@ -28,7 +86,7 @@ impl DiscreteGaussian {
     /// The law of the standard deviation `sd_tenths / 10`, drawn out of a secret; the same secret gives the same draws.
     ///
     /// `None` if the deviation is 0 or above [`SD_MAX`].
-    pub(crate) fn new(sd_tenths: u64, secret: [u8; 32]) -> Option<DiscreteGaussian> {
+    pub fn new(sd_tenths: u64, secret: [u8; 32]) -> Option<DiscreteGaussian> {
         if sd_tenths == 0 || sd_tenths > SD_MAX * 10 {
             return None;
         }
@@ -40,8 +98,14 @@ impl DiscreteGaussian {
         })
     }
 
+    /// The law of a task's noise, in its steps; `None` for none, or for more than can be drawn.
+    pub fn of_task(task: &Task, secret: [u8; 32]) -> Option<DiscreteGaussian> {
+        let sd_tenths = u64::from(task.noise_tenths) * u64::from(task.norm_max);
+        DiscreteGaussian::new(sd_tenths, secret)
+    }
+
     /// The next draw.
-    pub(crate) fn draw(&mut self) -> i64 {
+    pub fn draw(&mut self) -> i64 {
         loop {
             let drawn = self.laplace();
             let (n, d, t) = (self.numerator, self.denominator, self.scale as i128);
@@ -185,6 +249,58 @@ mod tests {
                 "{var} {variance}"
             );
         }
+    }
+
+    #[test]
+    fn a_device_never_draws_the_noise_of_one_report_for_another() {
+        let shared = DeviceKey([9; 32]);
+        let secret = core::array::from_fn(|index| index as u8);
+        let key = NoiseKey::new(secret, &shared).unwrap();
+        let task = Task {
+            purpose: Purpose::Monitoring,
+            number: 3,
+            model: ModelId(7),
+            ring_bits: 13,
+            norm_max: 33,
+            clip: 0.58,
+            noise_tenths: 200,
+        };
+        let draws = |key: &NoiseKey, task: &Task, sequence, values: [i32; 3]| -> Vec<i64> {
+            let mut noise = key.noise(task, sequence, values.into_iter()).unwrap();
+            (0..22).map(|_| noise.draw()).collect()
+        };
+        let other =
+            NoiseKey::new([&secret[1..], &[0]].concat().try_into().unwrap(), &shared).unwrap();
+        let number = Task { number: 4, ..task };
+        let all = [
+            draws(&key, &task, 5, [1, 2, 3]),
+            draws(&key, &task, 6, [1, 2, 3]),
+            draws(&key, &task, 5, [1, 2, 4]),
+            draws(&key, &number, 5, [1, 2, 3]),
+            draws(&other, &task, 5, [1, 2, 3]),
+        ];
+        assert_eq!(all[0], draws(&key, &task, 5, [1, 2, 3]));
+        for (index, one) in all.iter().enumerate() {
+            for other in &all[..index] {
+                let alike = one.iter().zip(other).filter(|(a, b)| a == b).count();
+                assert!(alike <= 2, "{one:?} {other:?}");
+            }
+        }
+        let silent = Task {
+            noise_tenths: 0,
+            ..task
+        };
+        assert!(key.noise(&silent, 5, [1].into_iter()).is_none());
+        let loud = Task {
+            noise_tenths: u16::MAX,
+            norm_max: u16::MAX,
+            ..task
+        };
+        assert!(key.noise(&loud, 5, [1].into_iter()).is_none());
+        for known in [[9; 32], [0; 32], [0xff; 32]] {
+            assert_eq!(NoiseKey::new(known, &shared), None);
+        }
+        assert_eq!(NoiseKey::new(secret, &DeviceKey(secret)), None);
     }
 
     #[test]
