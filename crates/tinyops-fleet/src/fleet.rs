@@ -107,7 +107,7 @@ pub enum Event {
     },
     /// Too few answered.
     RoundAbandoned(Round),
-    /// A sum of masked reports is known and judged.
+    /// A sum of reports under masks, or under noise, is known and judged.
     SumJudged {
         /// Of which cohort.
         cohort: String,
@@ -116,7 +116,7 @@ pub enum Event {
         /// How far the cohort is from its own past: 1 is the alarm threshold; 0 while that is being learnt.
         score: f64,
     },
-    /// Masked reports were dropped: too few devices sent any.
+    /// Reports under masks or noise were dropped: too few devices sent any.
     SumDropped {
         /// Of which cohort.
         cohort: String,
@@ -155,6 +155,12 @@ pub enum FleetError {
     /// A device's windows cannot be labelled.
     #[error(transparent)]
     Label(#[from] Unlabelled),
+    /// No round can gather anything.
+    #[error(
+        "under `[privacy] mode = \"local\"` devices tell no statistics, so that there is no round: a new head needs \
+         `mode = \"masked\"` with a helper, or samples that are recorded and trained on anew"
+    )]
+    NoStatistics,
     /// No such rollout.
     #[error("rollout {0} does not exist")]
     NoRollout(RolloutId),

@@ -218,5 +218,6 @@ fn may_wait(frame: &Frame<'_>) -> bool {
             | Frame::Outcome(_)
             | Frame::Statistics(_)
             | Frame::MaskedReport(_)
+            | Frame::NoisedReport(_)
     )
 }

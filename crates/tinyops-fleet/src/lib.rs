@@ -28,9 +28,11 @@ mod intake_log;
 pub mod lorawan;
 pub mod outcome;
 
-// What they tell under masks, as sums.
+// What they tell under masks or noise, as sums.
 pub mod budget;
+mod cohort_mean;
 pub mod helper;
+mod local;
 pub mod masked;
 mod masked_sums;
 pub mod sum_watch;

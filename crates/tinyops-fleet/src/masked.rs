@@ -1,4 +1,5 @@
-//! Reports under masks: gathered per cohort, added up, unmasked as a sum with the helper's answer, and judged.
+//! Reports under masks: gathered per cohort, added up, unmasked as a sum with the helper's answer, and judged. Those
+//! under noise of the devices' own are gathered with them, and go on in `local.rs`.
 //!
 //! A report waits in the store until a sum that it is in is known; a helper that does not answer delays, and loses
 //! nothing. No sum is asked for of fewer devices than the policy says, and the helper has a floor of its own.
@@ -10,29 +11,28 @@ use std::pin::Pin;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tinyops_sketch::Baseline;
-use tinyops_store::drift::{DriftPoint, DriftState, Scope};
-use tinyops_store::privacy::{self, MaskedReport, MaskedSum, Paid, Waiting};
-use tinyops_store::{DeviceId, Digest, ModelId, Timestamp, Tx, drift, presence};
+use tinyops_store::drift::Scope;
+use tinyops_store::privacy::{self, MaskedReport, MaskedSum, Paid, Veil, Waiting};
+use tinyops_store::{DeviceId, Digest, ModelId, Timestamp, Tx, presence};
 use tinyops_wire::Frame;
 use tinyops_wire::frame::Features;
 use tinyops_wire::mask::{Purpose, TASK_BYTES, Task};
-use tinyops_wire::masked::{SPREAD_WEIGHT, report_len};
+use tinyops_wire::masked::{Report, SPREAD_WEIGHT, report_len};
 
 use crate::again::retry_ms;
-use crate::detector::Layout;
+use crate::cohort_mean::MeanOfMany;
 use crate::enrol::note;
 use crate::fleet::lock;
 use crate::helper::{DEVICES_MIN, Denied, Helper, SumRequest};
-use crate::sum_watch::SumWatch;
-use crate::watch::{Observation, history_of};
+use crate::watch::Observation;
 use crate::{Event, Fleet, FleetError};
 
-/// How reports under masks are made and added up.
+/// How reports under masks, or under noise of the devices' own, are made and added up.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PrivacyPolicy {
-    /// Whether what a device says of itself in the clear is turned away, whoever set it so.
-    pub masked_only: bool,
+    /// How devices tell what they see; what they say otherwise is turned away, whoever set them so.
+    pub mode: Mode,
     /// Fewest devices of a sum; the helper has a floor of its own.
     pub device_count_min: u32,
     /// Euclidean length that a report's weighted deviations are cut down to: about that of the median report.
@@ -40,7 +40,8 @@ pub struct PrivacyPolicy {
     /// Euclidean length that a device's labelled statistics are cut down to in a round: about that of the median
     /// device, of which each labelled window makes up 2 to 16, by the size of the embeddings.
     pub update_clip: f32,
-    /// Standard deviation of the helper's noise, in units of the longest report or update; 0 for none.
+    /// Standard deviation of the noise, in units of the longest report or update; 0 for none. The helper adds it to a
+    /// sum, and in [`Mode::Local`] each device to its own report.
     pub noise: f64,
     /// How long after its first report a sum is closed, unless a device comes a second time before.
     pub window_ms: i64,
@@ -56,7 +57,7 @@ impl Default for PrivacyPolicy {
     fn default() -> PrivacyPolicy {
         const DAY_MS: i64 = 24 * 3_600_000;
         PrivacyPolicy {
-            masked_only: false,
+            mode: Mode::Any,
             device_count_min: DEVICES_MIN as u32,
             clip: 0.58,
             update_clip: 32.0,
@@ -65,6 +66,30 @@ impl Default for PrivacyPolicy {
             wait_ms: 7 * DAY_MS,
             told_ms: 2 * DAY_MS,
             period_ms: 30 * DAY_MS,
+        }
+    }
+}
+
+/// How devices tell what they see.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// However each is set to.
+    #[default]
+    Any,
+    /// Under masks alone: what a device says of itself in the clear is turned away.
+    Masked,
+    /// Under noise of their own alone, where there is no helper: what is said in the clear is turned away.
+    Local,
+}
+
+impl Mode {
+    /// Whether reports under masks, or under noise, are taken.
+    fn takes(self, veil: Veil) -> bool {
+        match self {
+            Mode::Any => true,
+            Mode::Masked => veil == Veil::Masks,
+            Mode::Local => veil == Veil::Noise,
         }
     }
 }
@@ -143,6 +168,40 @@ impl Silence {
     }
 }
 
+/// A report under masks or noise, whichever.
+struct Hidden {
+    veil: Veil,
+    task: u16,
+    ring_bits: u8,
+    privacy_class: u8,
+    /// As they came, in the ring: u32 each, least byte first.
+    numbers: Vec<u8>,
+}
+
+impl Hidden {
+    /// The report of a frame that has so many numbers; `None` for others.
+    fn of(frame: &Frame<'_>, count: usize) -> Option<Hidden> {
+        fn read<const KIND: u8>(
+            veil: Veil,
+            report: &Report<'_, KIND>,
+            count: usize,
+        ) -> Option<Hidden> {
+            Some(Hidden {
+                veil,
+                task: report.task,
+                ring_bits: report.ring_bits,
+                privacy_class: report.flags.privacy_class(),
+                numbers: report.values(count)?.flat_map(u32::to_le_bytes).collect(),
+            })
+        }
+        match frame {
+            Frame::MaskedReport(report) => read(Veil::Masks, report, count),
+            Frame::NoisedReport(report) => read(Veil::Noise, report, count),
+            _ => None,
+        }
+    }
+}
+
 /// A helper in the same process, for tests and demonstrations: nothing is kept from whoever runs both.
 impl SumHelper for Helper {
     fn sum<'a>(&'a self, request: &'a SumRequest) -> Answer<'a> {
@@ -162,7 +221,7 @@ impl PrivacyPolicy {
             Frame::Alarm(alarm) => alarm.moved.is_some(),
             _ => false,
         };
-        self.masked_only && is_clear
+        self.mode != Mode::Any && is_clear
     }
 
     /// Fewest devices of a sum: what the helper has as its floor is never gone below.
@@ -176,7 +235,7 @@ impl PrivacyPolicy {
     }
 
     /// How devices of a model report when so many of them may be in one sum.
-    fn task(&self, model: ModelId, device_count: u32) -> Option<Task> {
+    pub(crate) fn task(&self, model: ModelId, device_count: u32) -> Option<Task> {
         let task = (RING_BITS_MIN..=*tinyops_wire::mask::RING_BITS.end())
             .filter_map(|ring_bits| {
                 Task {
@@ -204,9 +263,13 @@ impl PrivacyPolicy {
         self.task(model, sizes().find(|size| *size >= running)?)
     }
 
-    /// The tasks that devices of a model may report by.
-    fn tasks_of(&self, model: ModelId) -> Vec<Task> {
-        sizes().filter_map(|size| self.task(model, size)).collect()
+    /// The tasks that devices of a model may report by, under masks or under noise.
+    fn tasks_of(&self, model: ModelId, veil: Veil) -> Vec<Task> {
+        match veil {
+            _ if !self.mode.takes(veil) => Vec::new(),
+            Veil::Masks => sizes().filter_map(|size| self.task(model, size)).collect(),
+            Veil::Noise => self.local_task(model).into_iter().collect(),
+        }
     }
 }
 
@@ -216,7 +279,8 @@ pub(crate) fn sizes() -> impl Iterator<Item = u32> {
 }
 
 impl Fleet {
-    /// Keeps the masked reports of a batch until their sums are known, and mirrors what they cost their devices.
+    /// Keeps the reports of a batch that are under masks or noise until they are added up, and mirrors what they cost
+    /// their devices.
     pub(crate) async fn gather(
         &self,
         tx: &Tx,
@@ -226,7 +290,7 @@ impl Fleet {
         let policy = &self.policy.privacy;
         let (mut reports, mut told, mut forgotten) = (Vec::new(), Vec::new(), Vec::new());
         let mut spending: BTreeMap<DeviceId, (u32, u8)> = BTreeMap::new();
-        let mut tasks: HashMap<ModelId, Vec<Task>> = HashMap::new();
+        let mut tasks: HashMap<(ModelId, Veil), Vec<Task>> = HashMap::new();
         for observation in observations {
             let device = observation.device;
             match observation.frame {
@@ -234,34 +298,38 @@ impl Fleet {
                 Frame::Alarm(alarm) if alarm.flags.privacy_class() > 0 => {
                     spending.entry(device).or_default().1 = alarm.flags.privacy_class();
                 }
-                Frame::MaskedReport(report) => {
+                frame @ (Frame::MaskedReport(_) | Frame::NoisedReport(_)) => {
                     let Some(baseline) = self.baseline(tx, observation.model).await? else {
                         continue;
                     };
-                    let count = value_count(&baseline);
+                    let Some(report) = Hidden::of(&frame, value_count(&baseline)) else {
+                        tracing::debug!(%device, "report of another shape than its model's");
+                        continue;
+                    };
+                    let veil = report.veil;
                     let tasks = tasks
-                        .entry(observation.model)
-                        .or_insert_with(|| policy.tasks_of(observation.model));
+                        .entry((observation.model, veil))
+                        .or_insert_with(|| policy.tasks_of(observation.model, veil));
                     let is_its = |task: &&Task| {
                         task.number == report.task && task.ring_bits == report.ring_bits
                     };
-                    let task = tasks.iter().find(is_its);
-                    let (Some(task), Some(numbers)) = (task, report.values(count)) else {
-                        tracing::debug!(%device, "masked report of another shape or task than its model's");
+                    let Some(task) = tasks.iter().find(is_its) else {
+                        tracing::debug!(%device, %veil, "report by another task than its model's");
                         continue;
                     };
                     reports.push(MaskedReport {
                         device,
+                        veil,
                         seq: observation.sequence,
                         cohort: observation.cohort.to_string(),
                         model: observation.model,
                         task: task.encode().to_vec(),
-                        numbers: numbers.flat_map(u32::to_le_bytes).collect(),
+                        numbers: report.numbers,
                         received_at: now,
                     });
                     told.push((device, u32::from(task.number)));
                     let spent = spending.entry(device).or_default();
-                    *spent = (spent.0 + task.cost(), report.flags.privacy_class());
+                    *spent = (spent.0 + task.cost(), report.privacy_class);
                 }
                 _ => {}
             }
@@ -304,8 +372,8 @@ impl Fleet {
         Ok(privacy::put_paid(tx, &paid).await?)
     }
 
-    /// The tasks that devices are to be told: those that can mask, and are not known to have theirs. One device's, or
-    /// all.
+    /// The tasks that devices are to be told: those that report under masks, or noise, and are not known to have theirs.
+    /// One device's, or all.
     pub(crate) async fn tasks_owed(
         &self,
         of: Option<DeviceId>,
@@ -313,8 +381,21 @@ impl Fleet {
     ) -> Result<Vec<(DeviceId, [u8; TASK_BYTES])>, FleetError> {
         let policy = &self.policy.privacy;
         let mut owed = Vec::new();
-        for masking in privacy::masking(&self.db, Features::MASKS.0, of).await? {
-            let Some(task) = self.task_of(masking.model, now).await? else {
+        let either = Features::MASKS.with(Features::NOISES);
+        for masking in privacy::masking(&self.db, either.0, of).await? {
+            let veil = match Features(masking.features as u16).has(Features::MASKS) {
+                true => Veil::Masks,
+                false => Veil::Noise,
+            };
+            let task = match veil {
+                _ if !policy.mode.takes(veil) => None,
+                Veil::Masks => self.task_of(masking.model, now).await?,
+                Veil::Noise => {
+                    let is_ours = self.baseline(&self.db, masking.model).await?.is_some();
+                    policy.local_task(masking.model).filter(|_| is_ours)
+                }
+            };
+            let Some(task) = task else {
                 continue;
             };
             let is_known = masking.told.is_some_and(|(number, at)| {
@@ -351,7 +432,7 @@ impl Fleet {
         let mut events = Vec::new();
         for waiting in privacy::waiting(&self.db).await? {
             match self.close_masked(&waiting, now).await {
-                Ok(dropped) => events.extend(dropped),
+                Ok(told) => events.extend(told),
                 Err(FleetError::Store(error)) if error.is_conflict() => {}
                 Err(error) => return Err(error),
             }
@@ -380,7 +461,9 @@ impl Fleet {
         let least = policy.least();
         let age_ms = now.ms_since(waiting.oldest);
         let is_due = waiting.report_count > waiting.device_count || age_ms >= policy.window_ms;
-        let task = read_task(&waiting.task).filter(|task| task.holds(least));
+        // Reports under noise are not added up in the ring.
+        let is_held = |task: &Task| waiting.veil == Veil::Noise || task.holds(least);
+        let task = read_task(&waiting.task).filter(is_held);
         match task {
             Some(task) if waiting.device_count >= least => match is_due {
                 true => Fate::Summed(task),
@@ -391,30 +474,33 @@ impl Fleet {
         }
     }
 
-    /// Puts the oldest report of each device into a sum, once there are enough and none is to be waited for.
-    async fn close_masked(
-        &self,
-        seen: &Waiting,
-        now: Timestamp,
-    ) -> Result<Option<Event>, FleetError> {
+    /// Puts the oldest report of each device into a sum, once there are enough and none is to be waited for. One of
+    /// reports under noise is judged at once.
+    async fn close_masked(&self, seen: &Waiting, now: Timestamp) -> Result<Vec<Event>, FleetError> {
         if matches!(self.fate(seen, now), Fate::Waits) {
-            return Ok(None);
+            return Ok(Vec::new());
         }
         let tx = self.db.begin_audited("close masked reports").await?;
         // What was seen may be closed by another process by now.
         let waiting = privacy::waiting(&tx).await?;
         let is_seen = |waiting: &Waiting| {
-            (&waiting.cohort, waiting.model, &waiting.task)
-                == (&seen.cohort, seen.model, &seen.task)
+            (&waiting.cohort, waiting.model, &waiting.task, waiting.veil)
+                == (&seen.cohort, seen.model, &seen.task, seen.veil)
         };
         let Some(waiting) = waiting.into_iter().find(is_seen) else {
-            return Ok(None);
+            return Ok(Vec::new());
         };
         let least = self.policy.privacy.least();
         match self.fate(&waiting, now) {
-            Fate::Waits => Ok(None),
+            Fate::Waits => Ok(Vec::new()),
             Fate::Summed(task) => {
                 let mut reports = privacy::oldest_of_each(&tx, &waiting).await?;
+                if waiting.veil == Veil::Noise {
+                    let told = self.judge_noised(&tx, &waiting, &task, &reports, now);
+                    let told = told.await?;
+                    tx.commit().await?;
+                    return Ok(told);
+                }
                 while !task.holds(reports.len() as u32) {
                     // Later ones are in the next sum.
                     reports.pop();
@@ -423,7 +509,7 @@ impl Fleet {
                     privacy::begin_sum(&tx, &waiting, &reports, now).await?;
                     tx.commit().await?;
                 }
-                Ok(None)
+                Ok(Vec::new())
             }
             Fate::Dropped => {
                 let dropped = privacy::forget_waiting(&tx, &waiting).await?;
@@ -439,11 +525,11 @@ impl Fleet {
                 });
                 note(&tx, now, "fleet", "sum.drop", &waiting.cohort, &detail).await?;
                 tx.commit().await?;
-                Ok(Some(Event::SumDropped {
+                Ok(vec![Event::SumDropped {
                     cohort: waiting.cohort,
                     device_count: waiting.device_count,
                     device_count_min: least,
-                }))
+                }])
             }
         }
     }
@@ -563,7 +649,7 @@ impl Fleet {
         baseline: &Baseline,
         now: Timestamp,
     ) -> Result<Vec<Event>, FleetError> {
-        let Some(mean) = unmasked_mean(task, reports, masks) else {
+        let Some(values) = unmasked_mean(task, reports, masks) else {
             self.drop_sum(sum, "its task is too coarse for its numbers", now)
                 .await?;
             return Ok(Vec::new());
@@ -573,71 +659,17 @@ impl Fleet {
             // Another process has judged it.
             return Ok(Vec::new());
         }
-        let scope = Scope::Cohort(format!("{}@{}", sum.cohort, sum.model));
-        let key = (
-            Scope::Cohort(format!("{} (sums)@{}", sum.cohort, sum.model)),
-            sum.model,
-        );
-        let state = drift::get_many(&tx, std::slice::from_ref(&key))
-            .await?
-            .pop()
-            .flatten();
-        let alarmed = state.as_ref().is_some_and(|state| state.alarmed);
-        let layout = Layout {
-            channel_count: baseline.channels().len() as u8,
-            has_shares: false,
-            class_count: baseline.class_prior().len() as u8,
-            is_restandardized: false,
-            has_own_head: false,
-        };
-        let mut watch = state
-            .and_then(|state| SumWatch::decode(&state.state))
-            .unwrap_or_else(|| SumWatch::new(layout));
-        let policy = &self.policy.drift;
-        let noise = noise_variance(task, mean.len(), reports.len());
-        let judgement = watch.push(layout, &mean, noise, policy);
-        let score = judgement.as_ref().map_or(0.0, |judgement| judgement.score);
-        let stands = score >= 1.0 || alarmed && score >= policy.calm_score;
-        let mut events = Vec::new();
-        if let Some(mut judgement) = judgement {
-            judgement.member_count = reports.len() as u32;
-            let history = DriftPoint {
-                scope: scope.clone(),
-                model: sum.model,
-                at: now,
-                score,
-                detail: history_of(&judgement, baseline),
-            };
-            drift::add_points(&tx, &[history]).await?;
-            if score >= 1.0 {
-                let raised = self
-                    .raise_of_sum(
-                        &tx,
-                        scope,
-                        (&judgement, spreads(&mean, baseline.channels().len())),
-                        !alarmed,
-                        (sum.model, baseline),
-                        now,
-                    )
-                    .await?;
-                events.extend(raised);
-            }
-        }
-        let state = DriftState {
-            scope: key.0,
-            model: sum.model,
-            state: watch.encode(),
-            score,
-            alarmed: stands,
-            updated_at: now,
-        };
-        drift::put_many(&tx, &[state]).await?;
-        tx.commit().await?;
-        events.push(Event::SumJudged {
-            cohort: sum.cohort.clone(),
+        let mean = MeanOfMany {
+            ln_sds: spreads(&values, baseline.channels().len()),
+            noise_variance: noise_variance(task, values.len(), reports.len()),
+            values,
             device_count: reports.len() as u32,
-            score,
-        });
+        };
+        let memory = Scope::Cohort(format!("{} (sums)@{}", sum.cohort, sum.model));
+        let of = (sum.cohort.as_str(), sum.model);
+        let events = self.judge_mean(&tx, of, memory, &mean, baseline, now);
+        let events = events.await?;
+        tx.commit().await?;
         Ok(events)
     }
 }
@@ -681,7 +713,7 @@ fn noise_variance(task: &Task, value_count: usize, device_count: usize) -> f64 {
     (task.noise_sd().powi(2) + device_count as f64 / 12.0) / (scale * scale)
 }
 
-fn value_count(baseline: &Baseline) -> usize {
+pub(crate) fn value_count(baseline: &Baseline) -> usize {
     report_len(baseline.channels().len(), baseline.class_prior().len())
 }
 

@@ -15,7 +15,7 @@ use tinyops_wire::masked::MaskedPart;
 
 use crate::enrol::{hex, unhex};
 use crate::helper::SumRequest;
-use crate::masked::{NoMasks, PrivacyPolicy, sizes};
+use crate::masked::{Mode, NoMasks, PrivacyPolicy, sizes};
 use crate::masked_sums::{
     Asked, MaskedGathering, Taken, add, from_bytes, least_devices, least_windows, opened, to_bytes,
     unmasked,
@@ -69,8 +69,10 @@ impl Fleet {
         model: ModelId,
         running: usize,
     ) -> Result<bool, FleetError> {
-        if !self.policy.privacy.masked_only {
-            return Ok(true);
+        match self.policy.privacy.mode {
+            Mode::Any => return Ok(true),
+            Mode::Local => return Ok(false),
+            Mode::Masked => {}
         }
         let enough = running >= self.round_devices_min() as usize;
         Ok(enough && self.helper.is_some() && self.class_count(&self.db, model).await? > 0)
@@ -81,9 +83,9 @@ impl Fleet {
         let (round, privacy) = (&self.policy.round, &self.policy.privacy);
         let noise = f64::from(privacy.noise_tenths()) / 10.0;
         let opens = least_devices(noise, round.total_window_count_min);
-        match privacy.masked_only {
-            true => round.device_count_min.max(privacy.least()).max(opens),
-            false => round.device_count_min,
+        match privacy.mode {
+            Mode::Masked => round.device_count_min.max(privacy.least()).max(opens),
+            Mode::Any | Mode::Local => round.device_count_min,
         }
     }
 

@@ -18,6 +18,7 @@ use tinyops_wire::statistics::StatisticsPart;
 
 use crate::diagnosis::Advice;
 use crate::enrol::note;
+use crate::masked::Mode;
 use crate::masked_round::{forget, task_of};
 use crate::masked_sums::MaskedGathering;
 use crate::sums::{ClippedSum, Gathering, Sums, clipped_sum};
@@ -137,7 +138,8 @@ impl Fleet {
     /// Asks the devices that run `model` for their statistics: first to begin anew, later for what they have.
     ///
     /// # Errors
-    /// [`FleetError::NoModel`] if no capsule has this id: what its devices would send could not be used.
+    /// [`FleetError::NoModel`] if no capsule has this id: what its devices would send could not be used;
+    /// [`FleetError::NoStatistics`] where devices tell none.
     pub async fn open_round(
         &self,
         model: ModelId,
@@ -146,6 +148,9 @@ impl Fleet {
         why: &str,
         now: Timestamp,
     ) -> Result<Round, FleetError> {
+        if self.policy.privacy.mode == Mode::Local {
+            return Err(FleetError::NoStatistics);
+        }
         let policy = &self.policy.round;
         let gather_at = now.plus_ms(policy.gather_ms.max(0));
         let new = NewRound {
@@ -181,8 +186,14 @@ impl Fleet {
     /// From now on devices are asked for their sums; under masks, where they tell them no other way.
     async fn begin_gathering(&self, tx: &Tx, round: &mut Round) -> Result<(), FleetError> {
         round.state = RoundState::Gathering;
-        if self.policy.privacy.masked_only {
-            self.put_under_masks(tx, round).await?;
+        match self.policy.privacy.mode {
+            Mode::Any => {}
+            Mode::Masked => self.put_under_masks(tx, round).await?,
+            // Whoever opened it knew nothing of that.
+            Mode::Local => {
+                round.state = RoundState::Abandoned;
+                round.detail["abandoned"] = json!(FleetError::NoStatistics.to_string());
+            }
         }
         Ok(())
     }
@@ -346,7 +357,7 @@ impl Fleet {
             return Ok(Vec::new());
         };
         if round.state == RoundState::Clearing {
-            if now < round.gather_at {
+            if now < round.gather_at && self.policy.privacy.mode != Mode::Local {
                 return Ok(Vec::new());
             }
             // Who has begun anew is asked for what came since.

@@ -11,6 +11,7 @@ use tinyops_store::drift::{DriftPoint, DriftState, Scope};
 use tinyops_store::{DeviceId, Json, ModelId, Timestamp, Tx, alert, capsule, drift, model};
 use tinyops_wire::Frame;
 use tinyops_wire::frame::Flags;
+use tinyops_wire::masked::{MaskedReport, NoisedReport};
 
 use crate::detector::{Judgement, Layout, Memory, Point, Pool, Signal, stands};
 use crate::diagnosis::{Advice, Symptoms, diagnose, is_answer};
@@ -106,8 +107,9 @@ impl Fleet {
                         false => Vec::new(),
                     }
                 }
-                Frame::MaskedReport(report) => {
-                    let not_finite = report.flags.has(Flags::NOT_FINITE);
+                Frame::MaskedReport(MaskedReport { flags, .. })
+                | Frame::NoisedReport(NoisedReport { flags, .. }) => {
+                    let not_finite = flags.has(Flags::NOT_FINITE);
                     desk.hear_not_finite(observation, not_finite, self)
                 }
                 _ => Vec::new(),
@@ -333,7 +335,10 @@ impl Desk {
         let heard = |o: &&Observation<'_>| {
             matches!(
                 o.frame,
-                Frame::Summary(_) | Frame::Alarm(_) | Frame::MaskedReport(_)
+                Frame::Summary(_)
+                    | Frame::Alarm(_)
+                    | Frame::MaskedReport(_)
+                    | Frame::NoisedReport(_)
             )
         };
         let mut desk = Desk {

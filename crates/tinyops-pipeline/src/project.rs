@@ -126,7 +126,7 @@ pub struct PrivacySection {
     pub mode: Option<PrivacyMode>,
     /// That the people around the devices have agreed to `plain`, or that there are none.
     pub consent: bool,
-    /// Noise of a sum of masked reports, in units of one device's greatest weight.
+    /// Noise of a sum of masked reports, or of each report under `local`, in units of one device's greatest weight.
     pub noise: f64,
     /// Fewest devices in a sum of statistics before it is used.
     pub round_devices_min: u32,
@@ -142,6 +142,8 @@ pub enum PrivacyMode {
     Plain,
     /// Sums over at least 20 devices alone; what a device says of itself in the clear is turned away.
     Masked,
+    /// Each device's reports under noise of its own, where there is no helper; what it says in the clear is turned away.
+    Local,
 }
 
 impl PrivacySection {
@@ -412,6 +414,28 @@ impl Project {
                     .to_owned(),
             );
         }
+        if self.privacy.mode == Some(PrivacyMode::Local) {
+            // Devices are told tenths of it.
+            if noise < 0.1 {
+                return refuse(
+                    "privacy.noise",
+                    format!(
+                        "is {noise}: with `mode = \"local\"` each device's own noise is all that protects it, and must be \
+                         0.1 or more (20 costs an ε of 1.3 in thirty reports)"
+                    ),
+                );
+            }
+            if self.repair.restandardize > 0.0 {
+                return refuse(
+                    "repair.restandardize",
+                    format!(
+                        "is {}: with `mode = \"local\"` no device tells of itself whether it has moved its features, or \
+                         whether that has helped; leave it out, or take `mode = \"masked\"` or `\"plain\"`",
+                        self.repair.restandardize
+                    ),
+                );
+            }
+        }
         if !(0.0..=1.0).contains(&self.repair.restandardize) {
             return refuse(
                 "repair.restandardize",
@@ -600,6 +624,26 @@ mod tests {
             "tinyops.toml:2:1: `repair.personal_head` is true: a head of a device's own tells classes apart, so it takes \
              `goal = \"classify\"` under `[train]`",
         );
+    }
+
+    #[test]
+    fn what_noise_of_each_device_alone_cannot_do_is_refused() {
+        let parse = |text: &str| Project::parse(text, Path::new("tinyops.toml"));
+        let local = "[privacy]\nmode = \"local\"\n";
+        let project = parse(local).unwrap();
+        assert_eq!(project.privacy.mode, Some(PrivacyMode::Local));
+        assert_eq!(project.privacy.remark(), None);
+        let why = |text: &str| parse(text).unwrap_err().to_string();
+        for noise in ["0", "0.09"] {
+            let none = why(&format!("{local}noise = {noise}\n"));
+            assert!(none.contains("`privacy.noise` is 0"), "{none}");
+            assert!(none.contains("all that protects"), "{none}");
+        }
+        assert!(parse(&format!("{local}noise = 0.1\n")).is_ok());
+        let moves = why(&format!("{local}[repair]\nrestandardize = 0.5\n"));
+        assert!(moves.contains("`repair.restandardize` is 0.5"), "{moves}");
+        assert!(moves.contains("no device tells of itself"), "{moves}");
+        assert!(parse(&format!("{local}[repair]\nrestandardize = 0\n")).is_ok());
     }
 
     #[test]

@@ -31,6 +31,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0015_indices.sql"),
     include_str!("migrations/0016_trigger_tries.sql"),
     include_str!("migrations/0017_schedules.sql"),
+    include_str!("migrations/0018_noised_reports.sql"),
 ];
 
 /// Applies what is missing.

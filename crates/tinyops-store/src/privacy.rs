@@ -1,6 +1,6 @@
-//! Reports under masks while they wait for their sum, and what devices have paid of their privacy budgets.
+//! Reports under masks or noise while they wait for their sum, and what devices have paid of their privacy budgets.
 
-use crate::column::{Row, row_id, values};
+use crate::column::{Row, row_id, values, words};
 use crate::db::{Query as _, Read};
 use crate::{DeviceId, ModelId, StoreError, Timestamp, Tx};
 
@@ -9,11 +9,23 @@ row_id! {
     SumId
 }
 
-/// A report under masks: its numbers say nothing until the helper has told the masks of many.
+words! {
+    /// What hides the numbers of a report.
+    Veil {
+        /// Masks: it says nothing until the helper has told those of many.
+        Masks = "masks",
+        /// Noise of the device's own: it says little.
+        Noise = "noise",
+    }
+}
+
+/// A report under masks or noise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MaskedReport {
     /// Whose.
     pub device: DeviceId,
+    /// What hides its numbers.
+    pub veil: Veil,
     /// The number of its envelope, which its masks depend on.
     pub seq: u32,
     /// The device's cohort when it came.
@@ -28,11 +40,13 @@ pub struct MaskedReport {
     pub received_at: Timestamp,
 }
 
-/// Reports of one cohort, model and task that are in no sum yet.
+/// Reports of one cohort, model, task and veil that are in no sum yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {
     /// Of which cohort.
     pub cohort: String,
+    /// Under what.
+    pub veil: Veil,
     /// Of which model.
     pub model: ModelId,
     /// By which task.
@@ -91,12 +105,13 @@ pub async fn add_many(tx: &Tx, reports: &[MaskedReport]) -> Result<(), StoreErro
             r.model,
             r.task,
             r.numbers,
-            r.received_at
+            r.received_at,
+            r.veil
         ]
     };
     tx.execute_many(
-        "INSERT INTO masked_reports (device, seq, cohort, model_id, task, numbers, received_at, sum_id)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, NULL) ON CONFLICT (device, seq) DO NOTHING",
+        "INSERT INTO masked_reports (device, seq, cohort, model_id, task, numbers, received_at, veil, sum_id)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, NULL) ON CONFLICT (device, seq) DO NOTHING",
         reports.iter().map(row).collect(),
     )
     .await?;
@@ -105,12 +120,15 @@ pub async fn add_many(tx: &Tx, reports: &[MaskedReport]) -> Result<(), StoreErro
 
 /// What waits to be in a sum.
 pub async fn waiting(on: &impl Read) -> Result<Vec<Waiting>, StoreError> {
-    let sql = "SELECT cohort, model_id, task, COUNT(*), COUNT(DISTINCT device), MIN(received_at) FROM masked_reports
-               WHERE sum_id IS NULL GROUP BY cohort, model_id, task ORDER BY cohort, model_id, task";
+    let sql =
+        "SELECT cohort, veil, model_id, task, COUNT(*), COUNT(DISTINCT device), MIN(received_at)
+               FROM masked_reports WHERE sum_id IS NULL
+               GROUP BY cohort, veil, model_id, task ORDER BY cohort, veil, model_id, task";
     let read = |row: Row| {
         let mut row = row.of("masked report");
         Ok(Waiting {
             cohort: row.take()?,
+            veil: row.take()?,
             model: row.take()?,
             task: row.take()?,
             report_count: row.take()?,
@@ -126,11 +144,12 @@ pub async fn oldest_of_each(
     on: &impl Read,
     waiting: &Waiting,
 ) -> Result<Vec<MaskedReport>, StoreError> {
-    let sql = "SELECT r.device, r.seq, r.cohort, r.model_id, r.task, r.numbers, r.received_at FROM masked_reports r
-               JOIN (SELECT device, MIN(seq) AS seq FROM masked_reports
-                     WHERE sum_id IS NULL AND cohort = $1 AND model_id = $2 AND task = $3 GROUP BY device) f
+    let sql = "SELECT r.device, r.veil, r.seq, r.cohort, r.model_id, r.task, r.numbers, r.received_at
+               FROM masked_reports r
+               JOIN (SELECT device, MIN(seq) AS seq FROM masked_reports WHERE sum_id IS NULL
+                     AND cohort = $1 AND model_id = $2 AND task = $3 AND veil = $4 GROUP BY device) f
                ON r.device = f.device AND r.seq = f.seq ORDER BY r.device";
-    on.query(sql, values![waiting.cohort, waiting.model, waiting.task])
+    on.query(sql, values_of(waiting))
         .await?
         .into_iter()
         .map(read_report)
@@ -182,7 +201,8 @@ pub async fn open_sums(on: &impl Read) -> Result<Vec<MaskedSum>, StoreError> {
 
 /// The reports of a sum, by device.
 pub async fn of_sum(on: &impl Read, id: SumId) -> Result<Vec<MaskedReport>, StoreError> {
-    let sql = "SELECT device, seq, cohort, model_id, task, numbers, received_at FROM masked_reports
+    let sql =
+        "SELECT device, veil, seq, cohort, model_id, task, numbers, received_at FROM masked_reports
                WHERE sum_id = $1 ORDER BY device";
     on.query(sql, values![id])
         .await?
@@ -213,9 +233,24 @@ pub async fn end_sum(tx: &Tx, id: SumId) -> Result<bool, StoreError> {
 
 /// Forgets reports that are in no sum and came before a moment; how many.
 pub async fn forget_waiting(tx: &Tx, waiting: &Waiting) -> Result<u64, StoreError> {
-    let sql = "DELETE FROM masked_reports WHERE sum_id IS NULL AND cohort = $1 AND model_id = $2 AND task = $3";
-    tx.execute(sql, values![waiting.cohort, waiting.model, waiting.task])
-        .await
+    let sql = "DELETE FROM masked_reports
+               WHERE sum_id IS NULL AND cohort = $1 AND model_id = $2 AND task = $3 AND veil = $4";
+    tx.execute(sql, values_of(waiting)).await
+}
+
+/// Forgets reports that have been added up without a helper.
+pub async fn forget_reports(tx: &Tx, reports: &[MaskedReport]) -> Result<(), StoreError> {
+    let row = |report: &MaskedReport| values![report.device, report.seq];
+    tx.execute_many(
+        "DELETE FROM masked_reports WHERE device = $1 AND seq = $2",
+        reports.iter().map(row).collect(),
+    )
+    .await?;
+    Ok(())
+}
+
+fn values_of(waiting: &Waiting) -> Vec<crate::column::Value> {
+    values![waiting.cohort, waiting.model, waiting.task, waiting.veil]
 }
 
 /// What a device has paid, by purpose.
@@ -275,30 +310,32 @@ pub async fn put_paid(tx: &Tx, paid: &[Paid]) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// A device that can report under masks, and what it is known to have been told.
+/// A device that can report under masks or noise, and what it is known to have been told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Masking {
     /// Which device.
     pub device: DeviceId,
+    /// What it understands, as its hello said.
+    pub features: u32,
     /// The model that it runs.
     pub model: ModelId,
     /// The task that it was told, and when that was last known to hold.
     pub told: Option<(u32, Timestamp)>,
 }
 
-/// The devices whose features have a bit, and that run a model: one device if it does, or all.
+/// The devices whose features have any of these bits, and that run a model: one device if it does, or all.
 pub async fn masking(
     on: &impl Read,
-    feature: u16,
+    features: u16,
     device: Option<DeviceId>,
 ) -> Result<Vec<Masking>, StoreError> {
     macro_rules! among {
         ($which:literal) => {
             concat!(
-                "SELECT h.device, p.model_id, t.task, t.at FROM hellos h
+                "SELECT h.device, h.features, p.model_id, t.task, t.at FROM hellos h
                  JOIN presences p ON p.device = h.device
                  LEFT JOIN masked_tasks t ON t.device = h.device
-                 WHERE (h.features / $1) % 2 = 1 AND p.model_id IS NOT NULL",
+                 WHERE (h.features & $1) <> 0 AND p.model_id IS NOT NULL",
                 $which,
                 " ORDER BY h.device"
             )
@@ -306,18 +343,19 @@ pub async fn masking(
     }
     let read = |row: Row| {
         let mut row = row.of("masking device");
-        let (device, model) = (row.take()?, row.take()?);
+        let (device, features, model) = (row.take()?, row.take()?, row.take()?);
         let (task, at): (Option<u32>, Option<Timestamp>) = (row.take()?, row.take()?);
         Ok(Masking {
             device,
+            features,
             model,
             told: task.zip(at),
         })
     };
-    let feature = u32::from(feature);
+    let features = u32::from(features);
     let rows = match device {
-        Some(device) => on.query(among!(" AND h.device = $2"), values![feature, device]),
-        None => on.query(among!(""), values![feature]),
+        Some(device) => on.query(among!(" AND h.device = $2"), values![features, device]),
+        None => on.query(among!(""), values![features]),
     };
     rows.await?.into_iter().map(read).collect()
 }
@@ -349,6 +387,7 @@ fn read_report(row: Row) -> Result<MaskedReport, StoreError> {
     let mut row = row.of("masked report");
     Ok(MaskedReport {
         device: row.take()?,
+        veil: row.take()?,
         seq: row.take()?,
         cohort: row.take()?,
         model: row.take()?,

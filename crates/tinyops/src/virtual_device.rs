@@ -307,7 +307,8 @@ fn is_known(bytes: &[u8], key: &DeviceKey) -> bool {
             | Frame::Keys(_)
             | Frame::Shadow(_)
             | Frame::MaskedReport(_)
-            | Frame::MaskedPart(_))
+            | Frame::MaskedPart(_)
+            | Frame::NoisedReport(_))
     )
 }
 

@@ -14,6 +14,7 @@ mod intake;
 mod keys;
 mod label;
 mod links;
+mod local;
 mod masked;
 mod masked_round;
 mod own_head;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tinyops_fleet::helper::{Denied, Helper, SumRequest, mask_key};
-use tinyops_fleet::masked::{Answer, NoSum, PrivacyPolicy, SumHelper};
+use tinyops_fleet::masked::{Answer, Mode, NoSum, PrivacyPolicy, SumHelper};
 use tinyops_fleet::rollout::Wish;
 use tinyops_fleet::{Event, Policy, Refusal, Uplink};
 use tinyops_store::drift::{self, Scope};
@@ -147,6 +147,10 @@ impl Hall {
 }
 
 pub(crate) fn hello() -> Vec<u8> {
+    hello_with(Features::MASKS)
+}
+
+pub(crate) fn hello_with(features: Features) -> Vec<u8> {
     let hello = Hello {
         boot_count: 1,
         sequence: 1,
@@ -155,7 +159,7 @@ pub(crate) fn hello() -> Vec<u8> {
         board: "esp-eye",
         trust: Some(Trust {
             key_set: 1,
-            features: Features::STATEMENTS.with(Features::MASKS),
+            features: Features::STATEMENTS.with(features),
         }),
     };
     let mut out = vec![0; 64];
@@ -370,7 +374,7 @@ async fn too_few_devices_are_never_asked_for() {
 #[tokio::test]
 async fn a_fleet_of_sums_turns_away_what_is_said_in_the_clear() {
     let mut policy = Policy::default();
-    policy.privacy.masked_only = true;
+    policy.privacy.mode = Mode::Masked;
     let mut world = World::new(1, policy).await;
     world.devices[0].model = world.release().await.id;
     let heartbeat = Alarm {

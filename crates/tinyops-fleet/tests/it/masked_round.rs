@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use tinyops_device::{Budgets, Config, Masked, Privacy};
 use tinyops_fleet::helper::SumRequest;
 use tinyops_fleet::label::LabelWish;
-use tinyops_fleet::masked::PrivacyPolicy;
+use tinyops_fleet::masked::{Mode, PrivacyPolicy};
 use tinyops_fleet::round::RoundPolicy;
 use tinyops_fleet::{Event, Policy};
 use tinyops_nn::statistics::{ClassStatistics, cell_count};
@@ -41,7 +41,7 @@ impl Labelled {
     async fn new(device_count: u64, privacy: PrivacyPolicy, gather_ms: i64) -> Labelled {
         let policy = Policy {
             privacy: PrivacyPolicy {
-                masked_only: true,
+                mode: Mode::Masked,
                 ..privacy
             },
             round: RoundPolicy {

@@ -142,6 +142,7 @@ impl From<FleetError> for ApiError {
                 };
                 (status, "label", "")
             }
+            FleetError::NoStatistics => (StatusCode::CONFLICT, "privacy", ""),
             FleetError::NoModel(_) => (
                 StatusCode::NOT_FOUND,
                 "missing",

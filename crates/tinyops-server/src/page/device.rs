@@ -216,6 +216,7 @@ fn kind(frame: &[u8]) -> &'static str {
         Ok(Frame::Summary(_)) => "summary",
         Ok(Frame::MaskedReport(_)) => "masked report",
         Ok(Frame::MaskedPart(_)) => "masked statistics",
+        Ok(Frame::NoisedReport(_)) => "noised report",
         Ok(Frame::Alarm(_)) => "alarm",
         Ok(Frame::Statistics(_)) => "statistics",
         Ok(Frame::Outcome(_)) => "outcome",

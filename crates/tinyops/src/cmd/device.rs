@@ -11,14 +11,17 @@ use std::{
 use serde::Serialize;
 use tinyops_data::{finding::Report, ingest, ingest::Listing, spec::DataSpec};
 use tinyops_device::{
-    Answer, BlockSource, Budgets, Config, Event, Masked, OwnHeadState, Prediction, Privacy,
+    Answer, BlockSource, Budgets, Config, Event, Local, Masked, OwnHeadState, Prediction, Privacy,
     Reporting, Sensor, Trial,
 };
 use tinyops_fleet::keys::Trust;
 use tinyops_model::Model;
 use tinyops_pipeline::Project;
-use tinyops_store::model;
-use tinyops_wire::{DeviceId, Digest, enrolment::Enrolled, mask::MaskKey, summary::Format};
+use tinyops_store::{Readers, model, write_new};
+use tinyops_wire::{
+    DeviceId, DeviceKey, Digest, enrolment::Enrolled, mask::MaskKey, noise::NoiseKey,
+    summary::Format,
+};
 use tokio::sync::mpsc;
 
 use self::{
@@ -27,7 +30,7 @@ use self::{
 };
 use crate::{
     cmd::helper::noise,
-    cmd::serve::open_keys,
+    cmd::serve::{open_keys, seed},
     context::{Context, now, store_failure},
     endpoint::{Endpoint, Protocol},
     failure::{Exit, Failure},
@@ -120,10 +123,14 @@ struct Run {
     report_every: u32,
     /// File with the key that it shares with a helper (`tinyops helper key`): it reports under masks, and never in the
     /// clear
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", group = "hides")]
     mask_key_file: Option<PathBuf>,
-    /// Least noise that it takes part under, in units of its own greatest weight in a sum
-    #[arg(long, value_name = "Z", default_value_t = 20.0, requires = "mask_key_file", value_parser = noise)]
+    /// File with a secret of its own, made there at the first run: it reports under noise drawn from it, and never in the
+    /// clear, where there is no helper. Whoever reads the file reads its reports
+    #[arg(long, value_name = "FILE", group = "hides")]
+    noise_key_file: Option<PathBuf>,
+    /// Least noise that it reports under, in units of its own greatest weight in a sum
+    #[arg(long, value_name = "Z", default_value_t = 20.0, requires = "hides", value_parser = noise)]
     noise_min: f64,
     /// Where the server's MQTT is: HOST:PORT, or mqtts://HOST:PORT [default: as `tinyops config` says]
     #[arg(long, value_name = "URL", conflicts_with = "line")]
@@ -142,8 +149,16 @@ struct View<'a> {
     is_own_head: bool,
 }
 
-/// How it reports: under masks if it has a key for them.
-fn privacy(args: &Run) -> Result<Privacy, Failure> {
+/// How it reports: under masks or noise if it has a key for them.
+fn privacy(args: &Run, shared: &DeviceKey) -> Result<Privacy, Failure> {
+    let noise_tenths_min = (args.noise_min * 10.0).round() as u16;
+    if let Some(file) = &args.noise_key_file {
+        return Ok(Privacy::Local(Local {
+            key: noise_key(file, shared)?,
+            noise_tenths_min,
+            budgets: Budgets::default(),
+        }));
+    }
     let Some(file) = &args.mask_key_file else {
         return Ok(Privacy::Plain);
     };
@@ -156,9 +171,32 @@ fn privacy(args: &Run) -> Result<Privacy, Failure> {
     })?;
     Ok(Privacy::Masked(Masked {
         key: MaskKey(key.0),
-        noise_tenths_min: (args.noise_min * 10.0).round() as u16,
+        noise_tenths_min,
         budgets: Budgets::default(),
     }))
+}
+
+/// The secret in a file, which is made where there is none: by the device itself, and for nobody else.
+fn noise_key(file: &Path, shared: &DeviceKey) -> Result<NoiseKey, Failure> {
+    let shown = file.display();
+    if !file.exists() {
+        let secret = format!("{}\n", Digest(seed()));
+        write_new(file, Readers::Owner, secret.as_bytes()).map_err(|error| {
+            Failure::environment(format!("cannot write `{shown}`")).cause(&error)
+        })?;
+    }
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Failure::question(format!("cannot read `{shown}`")).cause(&error))?;
+    let secret: Digest = text.trim().parse().map_err(|_| {
+        Failure::question(format!("`{shown}` holds no secret: 64 hex digits"))
+            .hint("name a file that is not there: the device makes a secret of its own in it")
+    })?;
+    NoiseKey::new(secret.0, shared).ok_or_else(|| {
+        Failure::question(format!(
+            "the secret in `{shown}` is none: the server has it, or anyone guesses it"
+        ))
+        .hint("name a file that is not there: the device makes a secret of its own in it")
+    })
 }
 
 pub(crate) async fn run(context: &Context, args: &Device) -> Result<(), Failure> {
@@ -226,7 +264,7 @@ async fn live(context: &Context, args: &Run) -> Result<(), Failure> {
             every_ms: 0,
             format: Format::M6H8,
         },
-        privacy: privacy(args)?,
+        privacy: privacy(args, &key)?,
         hop: 0,
         blocks: BlockSource::Server,
         block_bytes: BLOCK_BYTES,

@@ -1,8 +1,9 @@
-use tinyops_fleet::FleetError;
+use tinyops_fleet::{Fleet, FleetError};
 use tinyops_server::RoundView;
 use tinyops_store::{ModelId, round};
 
 use crate::{
+    cmd::serve::policy,
     context::{ACTOR, Context, moment, now, short},
     failure::{Exit, Failure},
     table::Table,
@@ -101,7 +102,10 @@ async fn ls(context: &Context, args: &Ls) -> Result<(), Failure> {
 }
 
 async fn open(context: &Context, args: &Open) -> Result<(), Failure> {
-    let fleet = context.fleet().await?;
+    let (db, artifacts) = context.existing_store().await?;
+    // A store without its project at hand is judged by the server, at its next turn.
+    let policy = context.project().map(|project| policy(&project));
+    let fleet = Fleet::new(db, artifacts, policy.unwrap_or_default());
     let cohort = args.cohort.as_deref();
     let round = fleet
         .open_round(args.model, cohort, ACTOR, &args.why, now())
@@ -109,6 +113,7 @@ async fn open(context: &Context, args: &Open) -> Result<(), Failure> {
         .map_err(|error| match error {
             FleetError::NoModel(_) => Failure::of(Exit::Question, &error)
                 .hint("`tinyops monitor` says which ones devices run"),
+            FleetError::NoStatistics => Failure::of(Exit::Question, &error),
             error => error.into(),
         })?;
     let text = format!(

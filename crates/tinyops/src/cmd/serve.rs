@@ -4,7 +4,7 @@ use serde::Serialize;
 use tinyops_fleet::{
     KeyFolder, Keyring, Policy,
     enrol::Entropy,
-    masked::{PrivacyPolicy, SumHelper},
+    masked::{Mode, PrivacyPolicy, SumHelper},
     round::RoundPolicy,
 };
 use tinyops_pipeline::{PrivacyMode, Project};
@@ -65,6 +65,12 @@ pub(crate) async fn run(context: &Context, args: &Serve) -> Result<(), Failure> 
         Failure::environment(format!("cannot make `{}`", folder.display())).cause(&error)
     })?;
     let privacy = &workshop.project.privacy;
+    if helper.is_some() && privacy.mode == Some(PrivacyMode::Local) {
+        return Err(Failure::question(
+            "`mode = \"local\"` under `[privacy]` has no use for `--helper`: devices report under noise of their own",
+        )
+        .hint("with a helper `mode = \"masked\"` sees more through less noise; without one, leave `--helper` out"));
+    }
     if let Some(remark) = privacy.remark() {
         terminal.note(remark);
     }
@@ -108,11 +114,15 @@ pub(crate) async fn run(context: &Context, args: &Serve) -> Result<(), Failure> 
 }
 
 /// How the project wants its fleet judged.
-fn policy(project: &Project) -> Policy {
+pub(crate) fn policy(project: &Project) -> Policy {
     let back = project.repair.restandardize * f64::from(Restandardize::SIXTEENTHS);
     Policy {
         privacy: PrivacyPolicy {
-            masked_only: project.privacy.mode == Some(PrivacyMode::Masked),
+            mode: match project.privacy.mode {
+                None | Some(PrivacyMode::Plain) => Mode::Any,
+                Some(PrivacyMode::Masked) => Mode::Masked,
+                Some(PrivacyMode::Local) => Mode::Local,
+            },
             noise: project.privacy.noise,
             ..PrivacyPolicy::default()
         },
@@ -176,7 +186,9 @@ mod tests {
         let said = of(
             "[privacy]\nmode = \"masked\"\nnoise = 5.0\n[repair]\nrestandardize = 0.5\npersonal_head = true\n",
         );
-        assert!(said.privacy.masked_only);
+        assert_eq!(said.privacy.mode, Mode::Masked);
+        let local = of("[privacy]\nmode = \"local\"\n");
+        assert_eq!(local.privacy.mode, Mode::Local);
         assert_eq!(said.privacy.noise, 5.0);
         assert_eq!(said.round.restandardize_sixteenths, 8);
         assert!(said.own_heads);

@@ -183,3 +183,70 @@ fn a_device_that_may_not_tell_what_is_asked_of_it_says_so() {
     let usual = run("20").stderr;
     assert!(!usual.contains("refused"), "{usual}");
 }
+
+#[test]
+fn devices_report_under_noise_of_their_own_where_there_is_no_helper() {
+    let place = Workplace::fans();
+    place.check(&["run", "--quiet"], 0);
+    let local = |noise: &str| format!("{SETTINGS}\n[privacy]\nmode = \"local\"\nnoise = {noise}\n");
+    place.write("tinyops.toml", &local("0"));
+    let none = place.check(&["serve"], 2).stderr;
+    assert!(none.contains("all that protects"), "{none}");
+    place.write("tinyops.toml", &local("20"));
+    place.write("token", "secret");
+    let aided = [
+        "serve",
+        "--helper",
+        "127.0.0.1:1",
+        "--helper-token-file",
+        "token",
+    ];
+    let aided = place.check(&aided, 2).stderr;
+    assert!(aided.contains("has no use for `--helper`"), "{aided}");
+    let server = Server::start(&place, &[]);
+    let speaks = ["--server", &server.http, "--mqtt", &server.mqtt];
+    let is = ["--board", "esp-eye", "--identity", "own.json"];
+    let enrol = [&["device", "enrol"], &is[..], &speaks[..2]].concat();
+    place.check(&enrol, 0);
+    place.check(&["rollout", "start", "fan@1"], 0);
+    let run = |more: &[&str], exit: i32| {
+        let reads = ["--replay", "data/m0/normal/0.csv", "--times", "2"];
+        let reports = ["--real-time", "--report-every", "2"];
+        place.check(
+            &[&["device", "run"], &is[..], &reports, &reads, &speaks, more].concat(),
+            exit,
+        )
+    };
+    let strict = run(&["--noise-key-file", "noise.key", "--noise-min", "30"], 0).stderr;
+    assert!(strict.contains("refused what the server asks"), "{strict}");
+    // Its secret was made there, for it alone, and is the same from then on.
+    let secret = std::fs::read_to_string(place.path("noise.key")).unwrap();
+    assert_eq!(secret.trim().len(), 64, "{secret}");
+    let usual = run(&["--noise-key-file", "noise.key"], 0).stderr;
+    assert!(!usual.contains("refused"), "{usual}");
+    assert_eq!(
+        std::fs::read_to_string(place.path("noise.key")).unwrap(),
+        secret
+    );
+    for (text, why) in [
+        ("0".repeat(64), "anyone guesses it"),
+        ("5a".to_owned(), "64 hex digits"),
+    ] {
+        place.write("bad.key", &text);
+        let refused = run(&["--noise-key-file", "bad.key"], 2).stderr;
+        assert!(refused.contains(why), "{refused}");
+    }
+    place.write("mask.key", &"5a".repeat(32));
+    run(
+        &[
+            "--noise-key-file",
+            "noise.key",
+            "--mask-key-file",
+            "mask.key",
+        ],
+        2,
+    );
+    run(&["--noise-min", "3"], 2);
+    let open = place.check(&["rounds", "open", "11111111"], 2).stderr;
+    assert!(open.contains("devices tell no statistics"), "{open}");
+}
