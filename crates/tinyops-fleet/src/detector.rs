@@ -11,6 +11,8 @@
 
 mod score;
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 use tinyops_sketch::{BINS, Summary};
 
@@ -154,6 +156,29 @@ pub struct Pool {
     pub last_levels: Vec<f32>,
     /// Devices in it.
     pub last_member_count: u32,
+    /// What judging by it needs again and again.
+    pub(crate) work: Workspace,
+}
+
+/// What follows from a pool and a policy, kept from one report to the next, and room for the numbers of a report. It says
+/// nothing of the pool that the pool does not say.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Workspace {
+    /// What the rest was worked out from: the numbers, and how much was known of them, which grows with all that is learnt.
+    known: Option<(Layout, f64, DriftPolicy)>,
+    thresholds: Thresholds,
+    laws: Vec<Law>,
+    variances: Vec<f64>,
+    drifts: Vec<f64>,
+    jumps: Vec<f64>,
+    /// The devices of the pool's current window.
+    members: HashSet<u64>,
+}
+
+impl PartialEq for Workspace {
+    fn eq(&self, _: &Workspace) -> bool {
+        true
+    }
 }
 
 /// What a report, or a closed window of a cohort, says.
@@ -222,21 +247,19 @@ impl Layout {
             + usize::from(self.class_count > 1)
     }
 
-    /// Variance that quantisation and sampling alone give each number, so that one that never moved has some.
-    fn floors(self, window_count: f32) -> Vec<f64> {
+    /// Appends the variance that quantisation and sampling alone give each number, so that one that never moved has some.
+    fn add_floors(self, window_count: f32, floors: &mut Vec<f64>) {
         let sampling = 1.0 / f64::from(window_count.max(1.0));
         let step = |width: f64, codes: f64| (width / codes).powi(2) / 12.0;
         // The steps of frame M6H8, the coarsest that has histograms (`docs/formats/frames.md`).
         let (mean, spread) = (step(4.0, 63.0) + sampling, step(2.0, 63.0) + sampling / 2.0);
         let bin = step(std::f64::consts::FRAC_1_SQRT_2, 7.0) + sampling / 4.0;
         let class = step(1.0, 63.0) + sampling / 4.0;
-        let mut floors = Vec::with_capacity(self.len());
         for _ in 0..self.channel_count {
             floors.extend([mean, spread]);
             floors.extend(std::iter::repeat_n(bin, self.stride() - 2));
         }
         floors.extend(std::iter::repeat_n(class, usize::from(self.class_count)));
-        floors
     }
 }
 
@@ -360,9 +383,13 @@ impl Memory {
         if pool.layout != layout.as_numbers() {
             return None;
         }
-        let drifts = before.drifts(&pool.variances(before.reference.window_count), policy);
+        let mut work = Workspace::default();
+        work.prepare(pool, policy);
+        pool.put_variances(before.reference.window_count, &mut work.variances);
+        before.put_drifts(&work.variances, policy, &mut work.drifts);
         let thresholds = Thresholds::new(layout, policy);
-        let mut signals = score(layout, &drifts, &pool.laws(), thresholds.smoothed);
+        let rules = [(&work.drifts[..], thresholds.smoothed)];
+        let mut signals = score(layout, &work.laws, &rules);
         signals.retain(|(signal, _)| is_answer(*signal));
         (!signals.is_empty()).then(|| Judgement::of(signals))
     }
@@ -457,13 +484,14 @@ impl Watching {
         }
     }
 
-    /// The smoothed deviation in units of what noise of these variances would give after as many reports.
-    fn drifts(&self, variances: &[f64], policy: &DriftPolicy) -> Vec<f64> {
+    /// Puts down the smoothed deviation in units of what noise of these variances would give after as many reports.
+    fn put_drifts(&self, variances: &[f64], policy: &DriftPolicy, drifts: &mut Vec<f64>) {
         let of_reference = 1.0 / f64::from(self.baseline_count);
         let scale = smoothed_variance(policy.lambda, self.step_count, 1.0, of_reference);
         let drift =
             |(smoothed, variance): (&f32, &f64)| f64::from(*smoothed) / (variance * scale).sqrt();
-        self.smoothed.iter().zip(variances).map(drift).collect()
+        drifts.clear();
+        drifts.extend(self.smoothed.iter().zip(variances).map(drift));
     }
 
     fn push(
@@ -474,25 +502,25 @@ impl Watching {
         policy: &DriftPolicy,
     ) -> Judgement {
         self.smooth(point, policy.lambda);
-        let variances = pool.variances(self.reference.window_count);
-        let laws = pool.laws();
+        let mut work = std::mem::take(&mut pool.work);
+        let thresholds = work.prepare(pool, policy);
+        pool.put_variances(self.reference.window_count, &mut work.variances);
         let jump_variance = 1.0 + 1.0 / f64::from(self.baseline_count);
         let jump = |(index, variance): (usize, &f64)| {
             self.deviation(point, index) / (variance * jump_variance).sqrt()
         };
-        let jumps: Vec<f64> = variances.iter().enumerate().map(jump).collect();
-        let drifts = self.drifts(&variances, policy);
-        let layout = self.reference.layout;
-        let thresholds = Thresholds::new(layout, policy);
-        let mut signals = score(layout, &drifts, &laws, thresholds.smoothed);
-        for (slow, fast) in signals
-            .iter_mut()
-            .zip(score(layout, &jumps, &laws, thresholds.jump))
-        {
-            slow.1 = slow.1.max(fast.1);
-        }
-        let judgement = Judgement::of(signals);
-        pool.join(device, &jumps, point, judgement.score);
+        work.jumps.clear();
+        let jumps = work.variances.iter().enumerate().map(jump);
+        work.jumps.extend(jumps);
+        self.put_drifts(&work.variances, policy, &mut work.drifts);
+        let rules = [
+            (&work.drifts[..], thresholds.smoothed),
+            (&work.jumps[..], thresholds.jump),
+        ];
+        let judgement = Judgement::of(score(self.reference.layout, &work.laws, &rules));
+        pool.join(device, &work.jumps, point, judgement.score);
+        work.members.insert(device);
+        pool.work = work;
         judgement
     }
 }
@@ -520,6 +548,7 @@ impl Pool {
             step_count: 0,
             last_levels: Vec::new(),
             last_member_count: 0,
+            work: Workspace::default(),
         }
     }
 
@@ -552,21 +581,21 @@ impl Pool {
         }
     }
 
-    /// Variance of each number of a report around its device's mean.
-    fn variances(&self, window_count: f32) -> Vec<f64> {
-        let floors = self.layout.floors(window_count);
-        let mix = |(floor, squares): (f64, &f64)| {
-            (PRIOR_FREEDOM * floor + squares) / (PRIOR_FREEDOM + self.freedom)
-        };
-        floors.into_iter().zip(&self.squares).map(mix).collect()
+    /// Puts down the variance of each number of a report around its device's mean.
+    fn put_variances(&self, window_count: f32, variances: &mut Vec<f64>) {
+        variances.clear();
+        self.layout.add_floors(window_count, variances);
+        for (variance, squares) in variances.iter_mut().zip(&self.squares) {
+            *variance = (PRIOR_FREEDOM * *variance + squares) / (PRIOR_FREEDOM + self.freedom);
+        }
     }
 
-    /// The law of each number of a report: Student's, with the kurtosis that the baselines' reports show, or
+    /// Puts down the law of each number of a report: Student's, with the kurtosis that the baselines' reports show, or
     /// with the degrees of freedom that its variance is known by, where those are fewer.
     ///
     /// A day of few spells, and devices of which some scatter more than others, give far residuals more often
     /// than the normal law has it; thresholds far out in its tail would be crossed by chance.
-    fn laws(&self) -> Vec<Law> {
+    fn put_laws(&self, laws: &mut Vec<Law>) {
         let freedom = self.freedom + PRIOR_FREEDOM;
         let law = |(square, quartic): (&f64, &f64)| {
             let excess = if *square > 0.0 {
@@ -581,7 +610,8 @@ impl Pool {
             };
             Law::of(freedom, tail)
         };
-        self.squares.iter().zip(&self.quartics).map(law).collect()
+        laws.clear();
+        laws.extend(self.squares.iter().zip(&self.quartics).map(law));
     }
 
     /// Adds a judged report to the cohort's current window.
@@ -597,9 +627,15 @@ impl Pool {
     ///
     /// Call it before the device's report is pushed. Windows of fewer than three devices say nothing of a cohort.
     pub fn close_before(&mut self, device: u64, policy: &DriftPolicy) -> Option<Judgement> {
-        if !self.members.iter().any(|(member, _)| *member == device) {
+        if self.work.members.len() != self.members.len() {
+            self.work.members.clear();
+            let members = self.members.iter().map(|(member, _)| *member);
+            self.work.members.extend(members);
+        }
+        if !self.work.members.contains(&device) {
             return None;
         }
+        self.work.members.clear();
         let members = std::mem::take(&mut self.members);
         let count = members.len() as f64;
         let merged: Vec<f64> = self
@@ -632,15 +668,11 @@ impl Pool {
         // A sum over devices is close to normal, whatever the law of each.
         let laws = vec![Law::of(self.freedom + PRIOR_FREEDOM, f64::INFINITY); self.layout.len()];
         let thresholds = Thresholds::new(self.layout, policy);
-        let mut signals = score(self.layout, &drifts, &laws, thresholds.smoothed);
-        for (slow, fast) in
-            signals
-                .iter_mut()
-                .zip(score(self.layout, &jumps, &laws, thresholds.jump))
-        {
-            slow.1 = slow.1.max(fast.1);
-        }
-        let mut judgement = Judgement::of(signals);
+        let rules = [
+            (&drifts[..], thresholds.smoothed),
+            (&jumps[..], thresholds.jump),
+        ];
+        let mut judgement = Judgement::of(score(self.layout, &laws, &rules));
         judgement.member_count = members.len() as u32;
         judgement.crowd_score = crowd_score(&members, policy);
         judgement.score = judgement.score.max(judgement.crowd_score);
@@ -655,6 +687,21 @@ impl Pool {
                 .copied()
         };
         (0..self.layout.channel_count).filter_map(spread).collect()
+    }
+}
+
+impl Workspace {
+    /// Works out what the pool has not said before; answers with the thresholds.
+    fn prepare(&mut self, pool: &Pool, policy: &DriftPolicy) -> Thresholds {
+        let is_known = self.known.as_ref().is_some_and(|(layout, freedom, of)| {
+            (*layout, *freedom) == (pool.layout, pool.freedom) && of == policy
+        });
+        if !is_known {
+            self.known = Some((pool.layout, pool.freedom, policy.clone()));
+            self.thresholds = Thresholds::new(pool.layout, policy);
+            pool.put_laws(&mut self.laws);
+        }
+        self.thresholds
     }
 }
 

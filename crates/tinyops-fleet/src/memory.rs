@@ -13,7 +13,7 @@
 
 use tinyops_wire::frame::Flags;
 
-use crate::detector::{Layout, Memory, Point, Pool, Watching};
+use crate::detector::{Layout, Memory, Point, Pool, Watching, Workspace};
 
 const VERSION: u8 = 2;
 const LEARNING: u8 = 1;
@@ -183,6 +183,7 @@ impl Pool {
             step_count,
             last_levels,
             last_member_count,
+            work: Workspace::default(),
         };
         from.0.is_empty().then_some(pool)
     }

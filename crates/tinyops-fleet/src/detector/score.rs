@@ -1,5 +1,7 @@
 //! Scores: standardised deviations in units of the threshold, by signal and over the devices of a cohort.
 
+use std::ops::Range;
+
 use tinyops_sketch::BINS;
 
 use super::{DriftPolicy, HORIZON, Layout, Signal};
@@ -65,7 +67,7 @@ impl Law {
 }
 
 /// Standard normal values that alarm.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Thresholds {
     pub(super) smoothed: [f64; 2],
     pub(super) jump: [f64; 2],
@@ -87,30 +89,35 @@ impl Thresholds {
     }
 }
 
-/// Each signal's score from standardised deviations; `thresholds` are two-sided and one-sided.
+/// Each signal's score, the largest that any rule gives it. A rule is standardised deviations, and its thresholds,
+/// two-sided and one-sided.
 pub(super) fn score(
     layout: Layout,
-    deviations: &[f64],
     laws: &[Law],
-    thresholds: [f64; 2],
+    rules: &[(&[f64], [f64; 2])],
 ) -> Vec<(Signal, f64)> {
-    let [two_sided, one_sided] = thresholds;
     let alone = |index: usize| {
         let law = laws[index];
-        normal_of_student(deviations[index] * law.stretch, law.freedom).abs() / two_sided
+        let scores = rules.iter().map(|(deviations, [two_sided, _])| {
+            normal_of_student(deviations[index] * law.stretch, law.freedom).abs() / two_sided
+        });
+        scores.reduce(f64::max).unwrap_or(0.0)
     };
-    let together = |range: std::ops::Range<usize>, own_freedom: f64| {
+    let together = |range: Range<usize>, own_freedom: f64| {
         let count = range.len() as f64;
         let laws = &laws[range.clone()];
-        let squares: f64 = deviations[range]
-            .iter()
-            .zip(laws)
-            .map(|(deviation, law)| (deviation * law.stretch).powi(2))
-            .sum();
         let freedom = count / laws.iter().map(|law| 1.0 / law.freedom).sum::<f64>();
-        // Scaled so that the mean is that of the fewer degrees of freedom it really has.
-        let square = squares * own_freedom / count;
-        (normal_of_chi_square(square, own_freedom, freedom) / one_sided).max(0.0)
+        let scores = rules.iter().map(|(deviations, [_, one_sided])| {
+            let squares: f64 = deviations[range.clone()]
+                .iter()
+                .zip(laws)
+                .map(|(deviation, law)| (deviation * law.stretch).powi(2))
+                .sum();
+            // Scaled so that the mean is that of the fewer degrees of freedom it really has.
+            let square = squares * own_freedom / count;
+            (normal_of_chi_square(square, own_freedom, freedom) / one_sided).max(0.0)
+        });
+        scores.reduce(f64::max).unwrap_or(0.0)
     };
     let mut signals = Vec::with_capacity(layout.signal_count());
     for channel in 0..layout.channel_count {
