@@ -260,6 +260,7 @@ async fn commit<G: Gate>(gate: &G, group: &mut Vec<Work>, pace: Pace, metrics: &
             return;
         }
     };
+    let (mut heard, mut listening) = (Vec::with_capacity(group.len()), Vec::new());
     for work in group.drain(..) {
         match work {
             Work::Message {
@@ -270,19 +271,27 @@ async fn commit<G: Gate>(gate: &G, group: &mut Vec<Work>, pace: Pace, metrics: &
                 for message in verdict.down {
                     send(&session, &message, metrics);
                 }
+                heard.push(session);
             }
             Work::Upload { done, .. } => {
                 let verdict = verdicts.next().expect("one verdict per message");
                 drop(done.send(Ok(verdict)));
             }
-            Work::Listening { session } => match gate.owed(session.device).await {
-                Ok(messages) => {
-                    for message in messages {
-                        send(&session, &message, metrics);
-                    }
+            Work::Listening { session } => listening.push(session),
+        }
+    }
+    // The first time that a device comes here, everything of it goes out.
+    for session in heard {
+        session.write_acks();
+    }
+    for session in listening {
+        match gate.owed(session.device).await {
+            Ok(messages) => {
+                for message in messages {
+                    send(&session, &message, metrics);
                 }
-                Err(cause) => warn!(device = %session.device, %cause, "nothing could be offered"),
-            },
+            }
+            Err(cause) => warn!(device = %session.device, %cause, "nothing could be offered"),
         }
     }
 }

@@ -47,8 +47,8 @@ enum End {
 
 /// Serves one client from its first byte to its last.
 pub(crate) async fn serve<G: Gate>(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared<G>>) {
-    let mut stream = match Stream::new(stream, shared.tls.as_ref()) {
-        Ok(stream) => stream,
+    let (mut stream, writer) = match Stream::new(stream, shared.tls.as_ref()) {
+        Ok(split) => split,
         Err(cause) => {
             warn!(%peer, %cause, "no TLS for a connection");
             return;
@@ -58,7 +58,7 @@ pub(crate) async fn serve<G: Gate>(stream: TcpStream, peer: SocketAddr, shared: 
     let Some((hello, device, listens)) = Box::pin(welcome(&mut stream, peer, &shared)).await else {
         return;
     };
-    let session = Session::new(device);
+    let session = Session::new(device, writer);
     shared.sessions.enter(&session);
     shared.metrics.connections.inc();
     let mut connection = Connection::new(stream, hello, session.clone(), shared.clone());
@@ -215,6 +215,12 @@ struct Connection<G> {
     silence_max: Duration,
 }
 
+impl<G> Drop for Connection<G> {
+    fn drop(&mut self) {
+        self.session.hang_up();
+    }
+}
+
 impl<G: Gate> Connection<G> {
     fn new(
         stream: Stream,
@@ -253,6 +259,9 @@ impl<G: Gate> Connection<G> {
             }
             if self.stalled {
                 timer.as_mut().reset(Instant::now() + RETRY);
+            }
+            if self.in_flight >= self.shared.limits.in_flight_max {
+                session.wait_for_room();
             }
             let readable = !self.blocked();
             let interest = match (readable, self.out.is_empty()) {
@@ -309,6 +318,8 @@ impl<G: Gate> Connection<G> {
         let mut inbox = session.inbox();
         self.in_flight -= inbox.done_count;
         inbox.done_count = 0;
+        inbox.is_full = false;
+        inbox.put_rest_before(&mut self.out);
         for (packet_id, kept) in std::mem::take(&mut inbox.acks) {
             packet::puback(self.version, packet_id, kept, &mut self.out);
             self.in_flight -= 1;
@@ -320,6 +331,7 @@ impl<G: Gate> Connection<G> {
         {
             self.queue_message(&message);
         }
+        inbox.has_unsent = !self.out.is_empty();
         match inbox.closing {
             Some(why) => Err(End::Asked(why)),
             None => Ok(()),
@@ -346,6 +358,12 @@ impl<G: Gate> Connection<G> {
     }
 
     fn flush(&mut self) -> Result<(), End> {
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        // Held meanwhile, so that no acknowledgement comes in between.
+        let mut inbox = self.session.inbox();
+        inbox.put_rest_before(&mut self.out);
         let mut sent = 0;
         while sent < self.out.len() {
             match self.stream.try_write(&self.out[sent..]) {
@@ -359,6 +377,7 @@ impl<G: Gate> Connection<G> {
         } else {
             self.out.drain(..sent);
         }
+        inbox.has_unsent = !self.out.is_empty();
         Ok(())
     }
 

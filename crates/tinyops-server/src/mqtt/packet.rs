@@ -372,12 +372,16 @@ pub(crate) fn connack_denied(version: Version, denied: Denied, out: &mut Vec<u8>
     out.extend_from_slice(&bytes);
 }
 
+/// The acknowledgement of one message that is kept, the same four bytes in both versions (MQTT 5, section 3.4.2.1).
+pub(crate) fn puback_kept(packet_id: u16) -> [u8; 4] {
+    let [high, low] = packet_id.to_be_bytes();
+    [0x40, 2, high, low]
+}
+
 /// Writes the acknowledgement of one message; `kept` is false for one that was refused for good.
 pub(crate) fn puback(version: Version, packet_id: u16, kept: bool, out: &mut Vec<u8>) {
     if version == Version::V3 || kept {
-        // Success without properties is the same four bytes in both versions (MQTT 5, 3.4.2.1).
-        let [high, low] = packet_id.to_be_bytes();
-        out.extend_from_slice(&[0x40, 2, high, low]);
+        out.extend_from_slice(&puback_kept(packet_id));
         return;
     }
     let bytes = v5_0::Puback::builder()

@@ -11,13 +11,30 @@ use std::task::{Context, Poll, Waker};
 use rustls::{ServerConfig, ServerConnection};
 use tokio::io::{AsyncRead as _, Interest, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 /// Bytes that TLS keeps for a client which does not take them.
 const UNSENT_BYTES_MAX: usize = 16 * 1024;
 
 pub(super) enum Stream {
-    Plain(TcpStream),
+    Plain(OwnedReadHalf),
     Tls(Box<Tls>),
+}
+
+/// Writes to a plain connection beside the task that serves it.
+#[derive(Debug)]
+pub(crate) struct Writer(OwnedWriteHalf);
+
+impl Writer {
+    /// Writes what the socket takes without waiting; answers how many bytes that were.
+    pub(super) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.try_write(bytes)
+    }
+
+    /// Leaves the socket to whoever else has it.
+    pub(super) fn leave(self) {
+        self.0.forget();
+    }
 }
 
 pub(super) struct Tls {
@@ -28,26 +45,31 @@ pub(super) struct Tls {
 }
 
 impl Stream {
+    /// The stream, and what else may write to it.
     pub(super) fn new(
         tcp: TcpStream,
         tls: Option<&Arc<ServerConfig>>,
-    ) -> Result<Stream, rustls::Error> {
+    ) -> Result<(Stream, Option<Writer>), rustls::Error> {
         let Some(config) = tls else {
-            return Ok(Stream::Plain(tcp));
+            let (read, write) = tcp.into_split();
+            return Ok((Stream::Plain(read), Some(Writer(write))));
         };
         let mut session = ServerConnection::new(config.clone())?;
         session.set_buffer_limit(Some(UNSENT_BYTES_MAX));
-        Ok(Stream::Tls(Box::new(Tls {
+        let tls = Tls {
             tcp,
             session,
             decrypted: 0,
-        })))
+        };
+        Ok((Stream::Tls(Box::new(tls)), None))
     }
 
     /// Waits until reading or writing may get somewhere; it need not.
     pub(super) async fn ready(&mut self, interest: Interest) -> io::Result<()> {
         match self {
-            Stream::Plain(tcp) => poll_fn(|context| poll_ready(tcp, interest, context)).await,
+            Stream::Plain(tcp) => {
+                poll_fn(|context| poll_ready(tcp.as_ref(), interest, context)).await
+            }
             Stream::Tls(tls) => tls.ready(interest).await,
         }
     }
@@ -61,7 +83,7 @@ impl Stream {
 
     pub(super) fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Stream::Plain(tcp) => tcp.try_write(bytes),
+            Stream::Plain(tcp) => tcp.as_ref().try_write(bytes),
             Stream::Tls(tls) => tls.try_write(bytes),
         }
     }
@@ -154,7 +176,7 @@ fn poll_ready(
 
 /// Reads what is there. Unlike `TcpStream::try_read`, this takes a short read for the end of what there is, which
 /// spares the system call that would say so.
-fn read_now(tcp: &mut TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+fn read_now(tcp: &mut OwnedReadHalf, buffer: &mut [u8]) -> io::Result<usize> {
     let mut into = ReadBuf::new(buffer);
     // Nobody is woken by this: whoever reads waits with `ready`.
     let mut context = Context::from_waker(Waker::noop());
