@@ -6,7 +6,8 @@
 //! and how often each class came up. A [`Sketch`] counts the same of a live stream, in integers, so
 //! that sketches add up in any order. A [`Summary`] is what is left of a sketch once it has been
 //! through a frame of a few bytes; a [`Drift`] is the distance between two of them. A [`Cusum`]
-//! watches one signal reading by reading; [`stream`] holds the published detectors of changes.
+//! watches one signal reading by reading; [`stream`] holds the published detectors of changes. A [`Spread`] chooses few
+//! items of a stream that lie far apart.
 //!
 //! Nothing here knows who sends a sketch or where it is kept, reads a clock, or allocates.
 
@@ -17,6 +18,7 @@ mod cusum;
 pub mod distance;
 mod dither;
 mod sketch;
+mod spread;
 pub mod stream;
 mod summary;
 
@@ -25,6 +27,7 @@ pub use build::{BaselineBuilder, BuildError, NOISE_BLOCK, memory_len};
 pub use cusum::{Cusum, Direction};
 pub use dither::{Dither, Quantizer};
 pub use sketch::{ChannelSketch, Observation, Sketch};
+pub use spread::{ITEMS_MAX, Spread, distance_squared};
 pub use summary::{ChannelDrift, ChannelSummary, Drift, Summary};
 
 /// Bins of a channel's histogram.
