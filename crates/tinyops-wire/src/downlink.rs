@@ -15,11 +15,14 @@
 //! 10 MaskedRequest     the task of a masked update, 16 bytes, what u8, bytes of a part u16, forget afterwards u8
 //! 11 Restandardize     sixteenths u8, windows u16
 //! 12 OwnHead           wanted u8: 0 or 1
+//! 13 Collect           order u32, count u8, windows u16, annotator 4
+//! 14 PartRequest       order u32, offset u32, bytes u32
 //! ```
 
 use core::fmt;
 
 use crate::Digest;
+use crate::annotation::{Collect, PartRequest};
 use crate::bytes::{Reader, Writer};
 use crate::mask::Task;
 use crate::masked::Content;
@@ -67,6 +70,10 @@ pub enum Downlink<'a> {
     Restandardize(Restandardize),
     /// Whether the device shall answer by a head of its own where its labels lead to one that is no worse.
     OwnHead(bool),
+    /// Choose windows for an annotator.
+    Collect(Collect),
+    /// Tell bytes of what you have chosen.
+    PartRequest(PartRequest),
 }
 
 /// A capsule that a device shall run.
@@ -249,6 +256,8 @@ impl<'a> Downlink<'a> {
                 .u8()
                 .filter(|wanted| *wanted <= 1)
                 .map(|wanted| Downlink::OwnHead(wanted == 1)),
+            13 => Collect::read(&mut reader).map(Downlink::Collect),
+            14 => PartRequest::read(&mut reader).map(Downlink::PartRequest),
             kind => return Err(DownlinkError::Kind { found: kind }),
         };
         let message = message.ok_or(DownlinkError::Length)?;
@@ -318,6 +327,14 @@ impl<'a> Downlink<'a> {
             Downlink::OwnHead(is_wanted) => {
                 begin(12)?;
                 out.put(&[u8::from(*is_wanted)])
+            }
+            Downlink::Collect(collect) => {
+                begin(13)?;
+                collect.write(out)
+            }
+            Downlink::PartRequest(request) => {
+                begin(14)?;
+                request.write(out)
             }
             Downlink::MaskedRequest(request) => {
                 begin(10)?;

@@ -7,6 +7,7 @@ use core::fmt;
 use tinyops_sketch::Direction;
 
 use crate::ModelId;
+use crate::annotation::Annotation;
 use crate::block::BlockRequest;
 use crate::bytes::{Reader, Writer};
 use crate::codes::codes;
@@ -42,6 +43,7 @@ pub(crate) mod kind {
     pub(crate) const MASKED_REPORT: u8 = 12;
     pub(crate) const MASKED_PART: u8 = 13;
     pub(crate) const NOISED_REPORT: u8 = 14;
+    pub(crate) const ANNOTATION: u8 = 15;
 }
 
 /// Anything that a device tells.
@@ -72,6 +74,8 @@ pub enum Frame<'a> {
     MaskedPart(MaskedPart<'a>),
     /// The summary of a report period, under noise of the device's own.
     NoisedReport(NoisedReport<'a>),
+    /// What it says to an order for windows, or sealed bytes of them.
+    Annotation(Annotation<'a>),
 }
 
 impl<'a> Frame<'a> {
@@ -107,6 +111,7 @@ impl<'a> Frame<'a> {
             kind::MASKED_REPORT => MaskedReport::read(&mut reader).map(Frame::MaskedReport),
             kind::MASKED_PART => MaskedPart::read(&mut reader).map(Frame::MaskedPart),
             kind::NOISED_REPORT => NoisedReport::read(&mut reader).map(Frame::NoisedReport),
+            kind::ANNOTATION => Annotation::read(&mut reader).map(Frame::Annotation),
             _ => return Err(FrameError::Kind { found: kind }),
         };
         let frame = frame.ok_or(FrameError::Length)?;
@@ -136,6 +141,7 @@ impl<'a> Frame<'a> {
             Frame::MaskedReport(report) => report.write(&mut writer),
             Frame::MaskedPart(part) => part.write(&mut writer),
             Frame::NoisedReport(report) => report.write(&mut writer),
+            Frame::Annotation(annotation) => annotation.write(&mut writer),
         };
         written.ok_or(FrameError::Length)?;
         Ok(writer.written())

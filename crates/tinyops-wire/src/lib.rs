@@ -18,6 +18,10 @@ mod sign1;
 pub mod claim;
 pub mod enrolment;
 
+// Both ways: windows for an annotator.
+pub mod annotation;
+pub mod sealing;
+
 // Up: what a device tells.
 pub mod envelope;
 pub mod frame;

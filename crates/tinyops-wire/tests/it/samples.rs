@@ -3,6 +3,9 @@
 pub(crate) mod enrolment;
 
 use tinyops_sketch::{ChannelSummary, Direction, Summary};
+use tinyops_wire::annotation::{
+    Annotation, Answer, Collect, OrderReason, OrderState, Part as ParcelPart, PartRequest,
+};
 use tinyops_wire::block::BlockRequest;
 use tinyops_wire::capsule;
 use tinyops_wire::cost::Cost;
@@ -31,8 +34,8 @@ use tinyops_wire::smp;
 use tinyops_wire::statistics::{Shape, encode_part, plan_parts};
 use tinyops_wire::summary::{Format, Header, SummaryFrame};
 use tinyops_wire::{
-    DeviceId, DeviceKey, Digest, Downlink, Envelope, Frame, KeySet, Manifest, ModelId, SigningKey,
-    Statement,
+    DeviceId, DeviceKey, Digest, Downlink, Envelope, Frame, KeyId, KeySet, Manifest, ModelId,
+    SigningKey, Statement,
 };
 
 pub(crate) const MODEL: ModelId = ModelId(0x0403_0201);
@@ -387,6 +390,20 @@ pub(crate) fn frames() -> Vec<(&'static str, Vec<u8>)> {
         detail: 6,
     };
     let shadow = shadow_report(&[30, 12, 0, 6]);
+    let answer = Annotation::Answer(Answer {
+        order: 70_000,
+        state: OrderState::Ready,
+        reason: OrderReason::None,
+        count: 8,
+        left: 16,
+        bytes: 4384,
+    });
+    let parcel_part = Annotation::Part(ParcelPart {
+        order: 70_000,
+        offset: 4096,
+        is_last: true,
+        bytes: b"sealed",
+    });
     vec![
         (
             "alarm",
@@ -427,6 +444,8 @@ pub(crate) fn frames() -> Vec<(&'static str, Vec<u8>)> {
         ("masked-report", masked_report()),
         ("masked-part", masked_part()),
         ("noised-report", noised_report()),
+        ("annotation-answer", frame(&Frame::Annotation(answer))),
+        ("annotation-part", frame(&Frame::Annotation(parcel_part))),
     ]
 }
 
@@ -517,6 +536,23 @@ pub(crate) fn downlinks() -> Vec<(&'static str, Vec<u8>)> {
             }),
         ),
         ("own-head", Downlink::OwnHead(true)),
+        (
+            "collect",
+            Downlink::Collect(Collect {
+                order: 70_000,
+                count: 8,
+                windows: 500,
+                annotator: KeyId([1, 2, 3, 4]),
+            }),
+        ),
+        (
+            "part-request",
+            Downlink::PartRequest(PartRequest {
+                order: 70_000,
+                offset: 2048,
+                bytes: 65_536,
+            }),
+        ),
     ];
     messages
         .into_iter()
