@@ -1,7 +1,7 @@
 //! The agent's state machine: an event in, an action out.
 
 use tinyops_sketch::Observation;
-use tinyops_wire::block::{BlockRequest, blocks_joined};
+use tinyops_wire::block::blocks_joined;
 use tinyops_wire::downlink::{Command, Downlink, Label, StatisticsRequest};
 use tinyops_wire::envelope::{Direction, Sealed};
 use tinyops_wire::frame::{Alarm, Flags, Keys, Reason, Update, UpdateState};
@@ -10,6 +10,7 @@ use tinyops_wire::masked::WINDOWS_MIN;
 use tinyops_wire::{Digest, ModelId};
 
 use crate::adapt::Adapting;
+use crate::annotate::{Annotating, Seen};
 use crate::flash::Flash;
 use crate::install::Transfer;
 use crate::journal::Place;
@@ -19,6 +20,7 @@ use crate::memory::{Lent, Memory};
 use crate::model::{Prediction, Refusal, Workspace};
 use crate::monitor::Monitor;
 use crate::own_head::OwnHead;
+use crate::port::{Action, Counters, Event};
 use crate::running::{Authority, Running, claimed};
 use crate::settings::{Config, Privacy};
 use crate::shadow::Shadow;
@@ -27,99 +29,6 @@ use crate::trust::{InForce, Inbox};
 
 /// Offers without a statement that are answered with a hello after a boot; further ones are refused.
 const HELLOS: u8 = 4;
-
-/// What happens to a device.
-#[derive(Clone, Copy, Debug)]
-pub enum Event<'e> {
-    /// It has been reset; the first event of all, and the answer to [`Action::Reboot`].
-    Boot,
-    /// Nothing but time; also asks for what is left to do.
-    Tick,
-    /// One reading of all channels of its sensor.
-    Reading(&'e [f32]),
-    /// A whole window of readings, interleaved.
-    Window(&'e [f32]),
-    /// An envelope from its server.
-    Downlink(&'e [u8]),
-    /// A block of the capsule being fetched, from the caller.
-    Block {
-        /// Where it belongs.
-        offset: u32,
-        /// The bytes.
-        bytes: &'e [u8],
-    },
-    /// The truth about its newest windows has become known on the spot.
-    Label(Label),
-    /// Whoever has it does not want the head that its labels have led to: it is let go, and they with it.
-    DropOwnHead,
-    /// What the newest step that scored a window cost; the answer to [`Action::Predict`] and [`Action::Shadow`] of a
-    /// driver that measures it.
-    Measured(Measured),
-    /// The newest window once more, for a candidate: the answer to [`Action::Rescore`]. Empty if the agent has filled it
-    /// by single readings, and has it still.
-    Rescore(&'e [f32]),
-}
-
-/// What a window cost, as its driver has measured it: the agent reads no clock and no stack pointer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Measured {
-    /// Time of the step that scored it, in microseconds.
-    pub micros: u32,
-    /// Most memory that has been in use at once since the boot, stack and all, in bytes; 0 if it is not measured.
-    pub ram_bytes: u32,
-    /// Memory that the device has, in bytes.
-    pub ram_total_bytes: u32,
-}
-
-/// What a device is to do.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Action<'a> {
-    /// Nothing is left to do.
-    Idle,
-    /// Act upon what the model says of a window.
-    Predict(Prediction),
-    /// Hand the newest window in once more ([`Event::Rescore`]), now that its answer is out: a candidate is to score it.
-    /// A driver that goes on instead lets the candidate pass it over.
-    Rescore,
-    /// What a candidate says of a window: nothing to act upon.
-    Shadow(Prediction),
-    /// Send this envelope to the server.
-    Send(&'a [u8]),
-    /// Fetch blocks of a capsule, and hand them in as [`Event::Block`].
-    Fetch(Fetch),
-    /// Reset, or hand in [`Event::Boot`].
-    Reboot,
-}
-
-/// Blocks that the caller is to fetch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fetch {
-    /// Digest of the whole capsule.
-    pub digest: Digest,
-    /// Its size, in bytes.
-    pub bytes: u32,
-    /// Which blocks.
-    pub request: BlockRequest,
-}
-
-/// What has happened since the boot.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Windows scored.
-    pub windows: u64,
-    /// Windows with a reading that was not a number, or of the wrong length.
-    pub unreadable: u64,
-    /// Envelopes sent.
-    pub sent: u64,
-    /// Their bytes.
-    pub sent_bytes: u64,
-    /// Downlinks that were malformed, not for this device, or sealed with another key.
-    pub malformed: u64,
-    /// Downlinks that had been seen before.
-    pub replayed: u64,
-    /// Requests that ask for more than the device may tell.
-    pub refused: u64,
-}
 
 /// A device: flash, memory and a model, moved on by [`Agent::step`].
 #[derive(Clone)]
@@ -140,6 +49,7 @@ pub struct Agent<F, M> {
     pub(crate) ring: Ring,
     pub(crate) adapting: Adapting,
     pub(crate) own: OwnHead,
+    pub(crate) annotating: Annotating,
     pub(crate) transfer: Option<Transfer>,
     /// Blocks that the link carries in one.
     pub(crate) joined: u16,
@@ -206,6 +116,7 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             ring: Ring::default(),
             adapting: Adapting::default(),
             own: OwnHead::default(),
+            annotating: Annotating::default(),
             transfer: None,
             joined: 1,
             hellos_left: HELLOS,
@@ -247,6 +158,10 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             }
             Event::DropOwnHead => {
                 self.drop_own_head();
+                None
+            }
+            Event::Entropy(entropy) => {
+                self.entropy(entropy, now_ms);
                 None
             }
             Event::Measured(measured) => {
@@ -372,6 +287,7 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         }
         self.resume_adapting();
         self.resume_own_head();
+        self.annotating.begin_boot(self.memory.lend().chosen);
         if begun.may_shadow {
             self.resume_shadow();
         }
@@ -559,6 +475,7 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             statistics,
             moments,
             own_head,
+            chosen,
             ..
         } = self.memory.lend();
         let reading_count = running.parts.front_end.reading_count();
@@ -610,6 +527,16 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             self.ring.push(ring, class, embedding);
         }
         let model = running.model;
+        let seen = Seen {
+            model,
+            window,
+            channel_count: scorer.front_end.channel_count,
+            rate_hz: scorer.front_end.rate_hz,
+            features,
+            embedding,
+            answer,
+        };
+        self.annotating.see(chosen, &seen);
         if let Some(shadow) = &mut self.shadow {
             shadow.note(installed, is_own);
         }
@@ -681,6 +608,7 @@ impl<F: Flash, M: Memory> Agent<F, M> {
                 | Downlink::Task(_)
                 | Downlink::Restandardize(_)
                 | Downlink::OwnHead(_)
+                | Downlink::PartRequest(_)
         );
         if !is_idempotent && self.slots.write(|_| {}).is_err() {
             return;
@@ -696,6 +624,8 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             Downlink::Label(label) => self.label(label),
             Downlink::Restandardize(asked) => self.restandardize(asked),
             Downlink::OwnHead(is_wanted) => self.ask_own_head(is_wanted),
+            Downlink::Collect(asked) => self.collect(asked, now_ms),
+            Downlink::PartRequest(asked) => self.part_request(asked),
             Downlink::Command(command) => self.command(command),
             Downlink::ReportEvery { windows } => {
                 self.config.reporting.every_windows = windows;

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! offset  bytes
-//!  0      12   spent in this period: monitoring, update, windows; u32, millionths of ρ
+//!  0       8   spent in this period: monitoring, update; u32, millionths of ρ
+//!  8       4   windows that have left it for an annotator in this period, u32
 //! 12       2   minutes of this period that have passed while the device was on, u16
 //! ```
 //! A device without a clock counts the time that it is on, as its driver tells it. That is never more than the time that
@@ -51,7 +52,16 @@ impl Ledger {
         (budget > 0 && *spent <= budget).then_some(after)
     }
 
-    /// What is spent for a purpose in this period, in millionths of ρ.
+    /// Notes that so many windows leave the device, of so many in a period; `None` if that is more than are left.
+    #[must_use]
+    pub(crate) fn pay_windows(self, count: u32, quota: u32) -> Option<Ledger> {
+        let mut after = self;
+        let spent = &mut after.spent[index(Purpose::Windows)];
+        *spent = spent.checked_add(count)?;
+        (*spent <= quota).then_some(after)
+    }
+
+    /// What is spent for a purpose in this period, in millionths of ρ; of windows, how many.
     pub(crate) fn spent(&self, purpose: Purpose) -> u32 {
         self.spent[index(purpose)]
     }
@@ -113,6 +123,13 @@ mod tests {
         assert_eq!(ledger.pay(Purpose::Monitoring, 0, &budgets), Some(ledger));
         assert_eq!(ledger.pay(Purpose::Windows, 0, &budgets), None);
         assert_eq!(ledger.class(Purpose::Windows, 0, &budgets), 1);
+        // Windows are counted, whatever the budgets say.
+        let told = ledger.pay_windows(5, 8).unwrap();
+        assert_eq!(told.spent(Purpose::Windows), 5);
+        assert_eq!(told.pay_windows(4, 8), None);
+        assert_eq!(told.pay_windows(u32::MAX, u32::MAX), None);
+        assert_eq!(told.pay_windows(3, 8).unwrap().spent(Purpose::Windows), 8);
+        assert_eq!(Ledger::decode(&told.encode()), told);
         // Another purpose has a budget of its own.
         assert!(ledger.pay(Purpose::Update, 20_000, &budgets).is_some());
         assert_eq!(ledger.pay(Purpose::Update, u32::MAX, &budgets), None);

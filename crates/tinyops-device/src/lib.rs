@@ -6,6 +6,7 @@
 //! pin and no link, and allocates nothing: flash and memory are the caller's ([`flash::Flash`],
 //! [`memory::Memory`]). The same code runs on a board and, a thousand times over, in one process.
 
+pub mod annotate;
 pub mod flash;
 pub mod lorawan;
 pub mod memory;
@@ -24,6 +25,7 @@ mod model;
 mod normal;
 mod own_head;
 mod own_store;
+mod port;
 mod running;
 mod settings;
 mod shadow;
@@ -32,7 +34,8 @@ mod trust;
 mod unpack;
 mod uplink;
 
-pub use agent::{Action, Agent, Counters, Event, Fetch, Measured};
+pub use agent::Agent;
 pub use model::{Answer, Model, Prediction, Refusal, Scorer, Verdict, Workspace};
 pub use own_head::{OwnHeadState, Trial};
+pub use port::{Action, Counters, Event, Fetch, Measured};
 pub use settings::{BlockSource, Budgets, Config, Local, Masked, Privacy, Reporting, Sensor};

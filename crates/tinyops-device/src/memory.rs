@@ -32,6 +32,8 @@ pub struct Lent<'m> {
     pub own_head: &'m mut [f32],
     /// Labelled windows that they are solved from: `tinyops_nn::head::own_window_bytes` each, 8 at least and 64 at most.
     pub labelled: &'m mut [u8],
+    /// Windows chosen for an annotator ([`crate::annotate::memory_len`]); may be empty where none is to be.
+    pub chosen: &'m mut [u8],
     /// Which blocks of a capsule have arrived: one bit each.
     pub blocks: &'m mut [u8],
     /// The envelope being sent: at least [`OUTBOX_BYTES_MIN`].
@@ -54,6 +56,7 @@ pub struct Fixed<
     const MOMENTS: usize,
     const OWN_HEAD: usize,
     const LABELLED: usize,
+    const CHOSEN: usize,
     const OUTBOX: usize,
 > {
     arena: [u8; ARENA],
@@ -65,6 +68,7 @@ pub struct Fixed<
     moments: [f32; MOMENTS],
     own_head: [f32; OWN_HEAD],
     labelled: [u8; LABELLED],
+    chosen: [u8; CHOSEN],
     blocks: [u8; 64],
     outbox: [u8; OUTBOX],
 }
@@ -79,8 +83,22 @@ impl<
     const MOMENTS: usize,
     const OWN_HEAD: usize,
     const LABELLED: usize,
+    const CHOSEN: usize,
     const OUTBOX: usize,
-> Fixed<ARENA, WINDOW, FEATURES, SCRATCH, RING, STATISTICS, MOMENTS, OWN_HEAD, LABELLED, OUTBOX>
+>
+    Fixed<
+        ARENA,
+        WINDOW,
+        FEATURES,
+        SCRATCH,
+        RING,
+        STATISTICS,
+        MOMENTS,
+        OWN_HEAD,
+        LABELLED,
+        CHOSEN,
+        OUTBOX,
+    >
 {
     /// Zeroed memory.
     pub const fn new() -> Self {
@@ -95,6 +113,7 @@ impl<
             moments: [0.0; MOMENTS],
             own_head: [0.0; OWN_HEAD],
             labelled: [0; LABELLED],
+            chosen: [0; CHOSEN],
             blocks: [0; 64],
             outbox: [0; OUTBOX],
         }
@@ -111,6 +130,7 @@ impl<
     const MOMENTS: usize,
     const OWN_HEAD: usize,
     const LABELLED: usize,
+    const CHOSEN: usize,
     const OUTBOX: usize,
 > Default
     for Fixed<
@@ -123,6 +143,7 @@ impl<
         MOMENTS,
         OWN_HEAD,
         LABELLED,
+        CHOSEN,
         OUTBOX,
     >
 {
@@ -141,6 +162,7 @@ impl<
     const MOMENTS: usize,
     const OWN_HEAD: usize,
     const LABELLED: usize,
+    const CHOSEN: usize,
     const OUTBOX: usize,
 > Memory
     for Fixed<
@@ -153,6 +175,7 @@ impl<
         MOMENTS,
         OWN_HEAD,
         LABELLED,
+        CHOSEN,
         OUTBOX,
     >
 {
@@ -167,6 +190,7 @@ impl<
             moments: &mut self.moments,
             own_head: &mut self.own_head,
             labelled: &mut self.labelled,
+            chosen: &mut self.chosen,
             blocks: &mut self.blocks,
             outbox: &mut self.outbox,
         }

@@ -4,7 +4,7 @@ use tinyops_sketch::{Baseline, Cusum, Direction, Observation, Sketch, Summary};
 use tinyops_wire::cost::Cost;
 use tinyops_wire::frame::{Alarm, Flags};
 
-use crate::agent::Measured;
+use crate::port::Measured;
 
 /// Windows that a device learns its own normal output from, before it watches for a change.
 ///

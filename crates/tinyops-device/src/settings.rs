@@ -107,29 +107,26 @@ pub struct Budgets {
     pub monitoring: u32,
     /// Sums for a new head.
     pub update: u32,
-    /// Labelled windows for an annotator.
-    pub windows: u32,
 }
 
 impl Budgets {
-    /// The budget of a purpose.
+    /// The budget of a purpose; windows for an annotator have none, for no noise protects them: they are counted
+    /// ([`crate::annotate::Consent`]).
     pub fn of(&self, purpose: Purpose) -> u32 {
         match purpose {
             Purpose::Monitoring => self.monitoring,
             Purpose::Update => self.update,
-            Purpose::Windows => self.windows,
+            Purpose::Windows => 0,
         }
     }
 }
 
 impl Default for Budgets {
-    /// Thirty reports with 20 times the noise of one device's weight, one update with 5 times; for windows, which no
-    /// noise protects, nothing.
+    /// Thirty reports with 20 times the noise of one device's weight, one update with 5 times.
     fn default() -> Budgets {
         Budgets {
             monitoring: 37_500,
             update: 20_000,
-            windows: 0,
         }
     }
 }

@@ -8,9 +8,10 @@ use tinyops_wire::masked::WINDOWS_MIN;
 use tinyops_wire::statistics::{self, Cut};
 use tinyops_wire::summary::{Header, SummaryFrame};
 
-use crate::agent::{Action, Agent, Fetch};
+use crate::agent::Agent;
 use crate::flash::Flash;
 use crate::memory::{Lent, Memory};
+use crate::port::{Action, Fetch};
 use crate::settings::{BlockSource, Privacy};
 use crate::shadow::Shadow;
 
@@ -19,6 +20,9 @@ impl<F: Flash, M: Memory> Agent<F, M> {
     pub(crate) fn next_action(&mut self, now_ms: u64) -> Action<'_> {
         if self.shadow.as_mut().is_some_and(Shadow::ask) {
             return Action::Rescore;
+        }
+        if let Some(ask) = self.ask_entropy() {
+            return ask;
         }
         if self.sequence == u32::MAX || self.slots.reserve_sequence(self.sequence).is_err() {
             // Without a number that is surely new nothing may be sent.
@@ -79,7 +83,7 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         let told = match (self.pending.masked, self.pending.statistics) {
             (Some(telling), _) => self.compose_masked_part(telling).ok(),
             (None, Some((request, part))) => self.compose_statistics(request, part).ok(),
-            (None, None) => return None,
+            (None, None) => return self.compose_annotation()?.ok(),
         };
         // It goes on waiting while there are parts left.
         if let Some(label) = self.pending.label.take() {

@@ -376,6 +376,7 @@ pub(crate) struct Buffers {
     pub(crate) moments: Vec<f32>,
     pub(crate) own_head: Vec<f32>,
     pub(crate) labelled: Vec<u8>,
+    pub(crate) chosen: Vec<u8>,
     pub(crate) blocks: Vec<u8>,
     pub(crate) outbox: Vec<u8>,
 }
@@ -392,6 +393,7 @@ impl Default for Buffers {
             moments: vec![0.0; tinyops_device::restandard::memory_len(WINDOW)],
             own_head: vec![0.0; own_memory_len(CLASSES, WINDOW)],
             labelled: vec![0; LABELLED * own_window_bytes(WINDOW)],
+            chosen: vec![0; tinyops_device::annotate::memory_len(8, WINDOW, WINDOW)],
             blocks: vec![0; 8],
             outbox: vec![0; 128],
         }
@@ -410,6 +412,7 @@ impl Memory for Buffers {
             moments: &mut self.moments,
             own_head: &mut self.own_head,
             labelled: &mut self.labelled,
+            chosen: &mut self.chosen,
             blocks: &mut self.blocks,
             outbox: &mut self.outbox,
         }
@@ -483,6 +486,8 @@ pub(crate) struct Bench {
     pub(crate) reboots: usize,
     pub(crate) now_ms: u64,
     pub(crate) downlink_sequence: u32,
+    /// What its source of randomness gives; none if it has no source.
+    pub(crate) entropy: Option<[u8; 32]>,
 }
 
 impl Bench {
@@ -501,6 +506,7 @@ impl Bench {
             reboots: 0,
             now_ms: 0,
             downlink_sequence: 0,
+            entropy: Some([77; 32]),
         };
         bench.run(Event::Boot);
         bench
@@ -537,6 +543,13 @@ impl Bench {
                     };
                     action = own(self.agent.step(self.now_ms, Event::Rescore(window)));
                     continue;
+                }
+                Owned::Entropy => {
+                    if let Some(entropy) = self.entropy {
+                        let event = Event::Entropy(&entropy);
+                        action = own(self.agent.step(self.now_ms, event));
+                        continue;
+                    }
                 }
                 Owned::Send(bytes) => self.receive(&bytes),
                 Owned::Fetch(fetch) => {
@@ -697,6 +710,7 @@ enum Owned {
     Predict(Prediction),
     Rescore,
     Shadow(Prediction),
+    Entropy,
     Send(Vec<u8>),
     Fetch(Fetch),
     Reboot,
@@ -708,6 +722,7 @@ fn own(action: Action<'_>) -> Owned {
         Action::Predict(prediction) => Owned::Predict(prediction),
         Action::Rescore => Owned::Rescore,
         Action::Shadow(prediction) => Owned::Shadow(prediction),
+        Action::Entropy => Owned::Entropy,
         Action::Send(bytes) => Owned::Send(bytes.to_vec()),
         Action::Fetch(fetch) => Owned::Fetch(fetch),
         Action::Reboot => Owned::Reboot,

@@ -1,6 +1,7 @@
 //! Devices from the outside: envelopes and blocks in, envelopes and predictions out.
 
 mod adapt;
+mod annotate;
 mod attacks;
 mod delta;
 mod faults;

@@ -82,7 +82,7 @@ fn a_regressor_answers_with_its_number() {
 #[test]
 fn a_device_runs_in_memory_of_fixed_size() {
     let flash = blank_flash(Recipe::default().capsule());
-    let memory = Fixed::<16, 4, 4, 16, 64, 64, 8, 51, 64, 128>::new();
+    let memory = Fixed::<16, 4, 4, 16, 64, 64, 8, 51, 64, 0, 128>::new();
     let mut agent = Agent::new(config(), flash, memory);
     assert!(matches!(agent.step(0, Event::Boot), Action::Send(_)));
     let action = agent.step(0, Event::Window(&[0.0, 1.0, 0.0, 0.0]));

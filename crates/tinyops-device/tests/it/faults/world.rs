@@ -618,6 +618,7 @@ fn own(action: Action<'_>) -> Owned {
         Action::Predict(prediction) => Owned::Predict(prediction),
         Action::Rescore => Owned::Rescore,
         Action::Shadow(prediction) => Owned::Shadow(prediction),
+        Action::Entropy => unreachable!("nobody orders windows here"),
         Action::Send(bytes) => Owned::Send(bytes.to_vec()),
         Action::Fetch(fetch) => Owned::Fetch(
             fetch.digest,

@@ -377,7 +377,7 @@ impl Device {
             let mut next = Event::Tick;
             match action {
                 Action::Idle => return sent,
-                Action::Predict(_) | Action::Rescore | Action::Shadow(_) => {}
+                Action::Predict(_) | Action::Rescore | Action::Shadow(_) | Action::Entropy => {}
                 Action::Send(envelope) => match self.binding {
                     Binding::Mqtt | Binding::Http => sent.push(envelope.to_vec()),
                     Binding::Serial => sent.push(written(line_bytes_max(envelope.len()), |out| {
