@@ -241,6 +241,14 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         self.annotating.answer = Some(WITHDRAWN);
     }
 
+    /// Whether windows are chosen for an order, and the server does not have all of them yet.
+    pub fn has_chosen(&self) -> bool {
+        matches!(
+            self.annotating.stage,
+            Stage::Choosing(..) | Stage::Ready { .. }
+        )
+    }
+
     /// How many more windows may leave it in this month.
     pub fn windows_left(&self) -> u16 {
         self.windows_left_after(0)

@@ -13,6 +13,7 @@ use tinyops_store::trigger::Trigger;
 use tinyops_store::{Artifacts, Db, DeviceId, Digest, ModelId, StoreError, Timestamp};
 use tinyops_wire::enrolment::TokenId;
 
+use crate::annotate::Unasked;
 use crate::ddi::DdiPolicy;
 use crate::delta::Deltas;
 use crate::detector::DriftPolicy;
@@ -161,6 +162,9 @@ pub enum FleetError {
          `mode = \"masked\"` with a helper, or samples that are recorded and trained on anew"
     )]
     NoStatistics,
+    /// No windows can be ordered, or had.
+    #[error(transparent)]
+    Annotation(#[from] Unasked),
     /// No such rollout.
     #[error("rollout {0} does not exist")]
     NoRollout(RolloutId),

@@ -14,11 +14,13 @@ use tinyops_store::{
     DeviceId, DeviceKey, ModelId, Timestamp, Tx, device, hello, intake_log, outcome, presence,
     report,
 };
+use tinyops_wire::annotation::Annotation;
 use tinyops_wire::block::BlockRequest;
 use tinyops_wire::envelope::Direction;
 use tinyops_wire::frame::{Outcome as Judged, Reason};
 use tinyops_wire::{Envelope, Frame, Sealed};
 
+use crate::annotate;
 use crate::fleet::lock;
 use crate::intake_log::Entry as Logged;
 use crate::masked::PrivacyPolicy;
@@ -207,6 +209,9 @@ impl Fleet {
         self.follow_updates(&tx, &batch.observations, now).await?;
         self.collect(&tx, &batch.observations, now).await?;
         self.answer_requests(&tx, &batch, &mut verdicts).await?;
+        self.ask_windows_again(&tx, &batch.observations).await?;
+        self.take_annotations(&tx, &batch.annotations, &mut verdicts, now)
+            .await?;
         let shadows = batch
             .shadows
             .iter()
@@ -383,6 +388,8 @@ struct Batch<'a> {
     requests: Vec<(usize, DeviceId, BlockRequest)>,
     /// Candidates that devices say they score windows with.
     shadows: Vec<(usize, DeviceId, ModelId)>,
+    /// What devices say of orders for windows.
+    annotations: Vec<annotate::Told<'a>>,
 }
 
 /// An outcome as a device tells it.
@@ -466,6 +473,7 @@ impl<'a> Batch<'a> {
             observations: Vec::new(),
             requests: Vec::new(),
             shadows: Vec::new(),
+            annotations: Vec::new(),
         })
     }
 
@@ -535,15 +543,24 @@ impl<'a> Batch<'a> {
         let is_boot = matches!(frame, Frame::Hello(_));
         let fresh = stream.presence.follow(envelope, is_boot, now);
         match frame {
-            // Neither is history: blocks are asked for again, and statistics live in their round alone.
+            // None is history: blocks are asked for again, statistics live in their round alone, and what is sealed for an
+            // annotator in its order.
             Frame::BlockRequest(request) if fresh => {
                 let asked = index.map(|index| (index, envelope.device, request));
                 self.requests.extend(asked);
             }
-            Frame::BlockRequest(_) | Frame::Statistics(_) | Frame::MaskedPart(_) if !fresh => {
+            Frame::BlockRequest(_)
+            | Frame::Statistics(_)
+            | Frame::MaskedPart(_)
+            | Frame::Annotation(_)
+                if !fresh =>
+            {
                 stream.presence.duplicate_count += 1
             }
-            Frame::BlockRequest(_) | Frame::Statistics(_) | Frame::MaskedPart(_) => {}
+            Frame::BlockRequest(_)
+            | Frame::Statistics(_)
+            | Frame::MaskedPart(_)
+            | Frame::Annotation(_) => {}
             _ => {
                 self.reports.push(Report {
                     device: envelope.device,
@@ -560,6 +577,17 @@ impl<'a> Batch<'a> {
         {
             let told = index.map(|index| (index, envelope.device, report.model));
             self.shadows.extend(told);
+        }
+        if let Frame::Annotation(annotation) = frame
+            && (fresh || matches!(annotation, Annotation::Part(_)))
+        {
+            // Parts say where they belong, so that they may overtake each other.
+            self.annotations.push(annotate::Told {
+                index,
+                device: stream.device.clone(),
+                model: envelope.model,
+                annotation,
+            });
         }
         if let Frame::Outcome(judged) = frame {
             // A late one counts, too, and a repeated one once.

@@ -63,6 +63,7 @@ pub mod sums;
 pub mod window;
 
 // What they are told.
+pub mod annotate;
 pub mod ddi;
 mod delta;
 pub mod label;

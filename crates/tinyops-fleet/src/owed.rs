@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use tinyops_store::annotation::AnnotationId;
 use tinyops_store::capsule::Capsule;
 use tinyops_store::device::{Device, DeviceState};
 use tinyops_store::hello::Hello;
@@ -106,6 +107,10 @@ pub(crate) enum Debt {
     },
     /// How reports under masks are made.
     Task([u8; TASK_BYTES]),
+    /// An order for windows.
+    Collect(AnnotationId),
+    /// Bytes of what it has chosen.
+    Parts(AnnotationId),
     /// What someone knows of its newest windows.
     Label {
         id: LabelId,
@@ -282,6 +287,11 @@ impl Fleet {
         for (device, task) in self.tasks_owed(of, now).await? {
             if wanted.contains(&device) {
                 debts.entry(device).or_default().push(Debt::Task(task));
+            }
+        }
+        for (device, debt) in self.annotation_debts(of, now).await? {
+            if wanted.contains(&device) {
+                debts.entry(device).or_default().push(debt);
             }
         }
         for Label { id, said, .. } in label::untold(&self.db, of, now).await? {
@@ -473,6 +483,10 @@ impl Fleet {
                 None => return Ok(Vec::new()),
             },
             Debt::Label { windows: 0, .. } => Downlink::Command(Command::DropOwnHead),
+            Debt::Collect(_) | Debt::Parts(_) => match self.annotation_message(tx, debt).await? {
+                Some(message) => message,
+                None => return Ok(Vec::new()),
+            },
             Debt::Label { class, windows, .. } => Downlink::Label(WindowsLabel {
                 class,
                 windows_back: windows,
@@ -625,7 +639,7 @@ impl Fleet {
 }
 
 /// Seals messages with the device's next numbers.
-async fn seal(
+pub(crate) async fn seal(
     tx: &Tx,
     device: &Device,
     messages: &[Downlink<'_>],

@@ -33,6 +33,7 @@ pub mod trigger;
 pub mod webhook;
 
 pub mod alert;
+pub mod annotation;
 pub mod claim;
 pub mod class_token;
 pub mod ddi;

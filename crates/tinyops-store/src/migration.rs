@@ -32,6 +32,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0016_trigger_tries.sql"),
     include_str!("migrations/0017_schedules.sql"),
     include_str!("migrations/0018_noised_reports.sql"),
+    include_str!("migrations/0019_annotations.sql"),
 ];
 
 /// Applies what is missing.

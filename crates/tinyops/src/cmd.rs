@@ -1,6 +1,7 @@
 //! The verbs.
 
 mod alerts;
+pub(crate) mod annotate;
 mod audit;
 mod boards;
 pub(crate) mod claims;
@@ -93,6 +94,7 @@ enum Verb {
     Alerts(alerts::Alerts),
     Labels(labels::Labels),
     Retrain(retrain::Retrain),
+    Annotate(annotate::Annotate),
     Rounds(rounds::Rounds),
     Tokens(tokens::Tokens),
     Audit(audit::Audit),
@@ -133,6 +135,7 @@ pub(crate) async fn dispatch(cli: Cli, terminal: Terminal) -> Result<(), Failure
         Verb::Alerts(args) => alerts::run(&context, &args).await,
         Verb::Labels(args) => labels::run(&context, &args).await,
         Verb::Retrain(args) => retrain::run(&context, &args).await,
+        Verb::Annotate(args) => annotate::run(&context, &args).await,
         Verb::Rounds(args) => rounds::run(&context, &args).await,
         Verb::Tokens(args) => tokens::run(&context, &args).await,
         Verb::Audit(args) => audit::run(&context, &args).await,

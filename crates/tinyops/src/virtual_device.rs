@@ -20,6 +20,7 @@ pub(crate) use {
 use std::{sync::Arc, time::Instant};
 
 use self::meter::Meter;
+use crate::cmd::serve::seed;
 use tinyops_device::{
     Action, Agent, Config, Event, Fetch, OwnHeadState, Prediction,
     memory::{Lent, Memory},
@@ -29,6 +30,7 @@ use tinyops_nn::Regions;
 use tinyops_nn::head::{OWN_WINDOWS, own_memory_len, own_window_bytes};
 use tinyops_wire::{
     DeviceKey, ModelId,
+    annotation::Annotation,
     envelope::{Direction, Sealed},
     frame::Frame,
 };
@@ -45,6 +47,8 @@ pub(crate) struct Room {
     pub(crate) ring_windows: usize,
     pub(crate) class_count: usize,
     pub(crate) embedding_width: usize,
+    /// Bytes of windows chosen for an annotator.
+    pub(crate) chosen_bytes: usize,
 }
 
 impl Room {
@@ -58,6 +62,7 @@ impl Room {
         ring_windows: 48,
         class_count: 8,
         embedding_width: 64,
+        chosen_bytes: 16 * 1024,
     };
     /// More than any board in the list, for models of any size.
     pub(crate) const LARGE: Self = Self {
@@ -69,10 +74,11 @@ impl Room {
         ring_windows: 256,
         class_count: 32,
         embedding_width: 256,
+        chosen_bytes: 4 * 1024 * 1024,
     };
 }
 
-struct Buffers {
+pub(crate) struct Buffers {
     arena: Vec<u8>,
     window: Vec<f32>,
     features: Vec<f32>,
@@ -82,6 +88,7 @@ struct Buffers {
     moments: Vec<f32>,
     own_head: Vec<f32>,
     labelled: Vec<u8>,
+    chosen: Vec<u8>,
     blocks: Vec<u8>,
     outbox: Vec<u8>,
 }
@@ -99,6 +106,7 @@ impl Buffers {
             moments: vec![0.0; tinyops_device::restandard::memory_len(room.features_len)],
             own_head: vec![0.0; own_memory_len(room.class_count, room.embedding_width)],
             labelled: vec![0; OWN_WINDOWS * own_window_bytes(room.embedding_width)],
+            chosen: vec![0; room.chosen_bytes],
             // One bit for each block of a slot, the smallest that any link has.
             blocks: vec![0; room.slot_bytes.div_ceil(8 * usize::from(AIR_BLOCK_BYTES))],
             outbox: vec![0; 2048],
@@ -118,6 +126,7 @@ impl Memory for Buffers {
             moments: &mut self.moments,
             own_head: &mut self.own_head,
             labelled: &mut self.labelled,
+            chosen: &mut self.chosen,
             blocks: &mut self.blocks,
             outbox: &mut self.outbox,
         }
@@ -136,6 +145,8 @@ pub(crate) struct Traffic {
     /// Messages sent that are no report, request or sum that the wire format knows: all that could
     /// hold a raw window.
     pub(crate) raw_windows: u64,
+    /// Messages with bytes of windows that are sealed for an annotator whom its owner has consented to.
+    pub(crate) sealed_parts: u64,
 }
 
 /// What a device did upon an event.
@@ -188,6 +199,11 @@ impl VirtualDevice {
         }
     }
 
+    /// The agent, for what its owner decides.
+    pub(crate) fn agent(&mut self) -> &mut Agent<RamFlash<Vec<u8>, Arc<[u8]>>, Buffers> {
+        &mut self.agent
+    }
+
     /// Tells the device what its link carries: bytes of a capsule in one message.
     pub(crate) fn set_link_room(&mut self, room: usize) {
         self.agent.set_link_room(room);
@@ -199,6 +215,7 @@ impl VirtualDevice {
             self.traffic.down_bytes += bytes.len() as u64;
         }
         let mut response = Response::default();
+        let mut entropy;
         let mut next = event;
         loop {
             if let (Some(meter), Event::Boot) = (&mut self.meter, next) {
@@ -227,10 +244,18 @@ impl VirtualDevice {
                         next = Event::Measured(meter.window(took, self.agent.memory_mut()));
                     }
                 }
+                Action::Entropy => {
+                    entropy = seed();
+                    next = Event::Entropy(&entropy);
+                }
                 Action::Send(bytes) => {
                     self.traffic.up_bytes += bytes.len() as u64;
                     self.traffic.up_messages += 1;
-                    self.traffic.raw_windows += u64::from(!is_known(bytes, &self.key));
+                    match kind_of(bytes, &self.key) {
+                        Kind::Known => {}
+                        Kind::Sealed => self.traffic.sealed_parts += 1,
+                        Kind::Unknown => self.traffic.raw_windows += 1,
+                    }
                     response.uplinks.push(bytes.to_vec());
                 }
                 Action::Fetch(fetch) => {
@@ -286,18 +311,29 @@ impl VirtualDevice {
     }
 }
 
-/// Whether a message is one of the frames of the wire format, none of which can hold readings.
-fn is_known(bytes: &[u8], key: &DeviceKey) -> bool {
+/// What a message can hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// It is one of the frames of the wire format that cannot hold readings.
+    Known,
+    /// It holds bytes that are sealed for an annotator.
+    Sealed,
+    /// Readings, for all that is known.
+    Unknown,
+}
+
+fn kind_of(bytes: &[u8], key: &DeviceKey) -> Kind {
     let Ok(sealed) = Sealed::parse(bytes) else {
-        return false;
+        return Kind::Unknown;
     };
     let Ok(envelope) = sealed.open(key, Direction::Up) else {
-        return false;
+        return Kind::Unknown;
     };
     // A kind that is not named here counts as one, until somebody says that it cannot hold readings.
-    matches!(
-        Frame::decode(envelope.body),
-        Ok(Frame::Alarm(_)
+    match Frame::decode(envelope.body) {
+        Ok(Frame::Annotation(Annotation::Part(_))) => Kind::Sealed,
+        Ok(
+            Frame::Alarm(_)
             | Frame::Summary(_)
             | Frame::Statistics(_)
             | Frame::Outcome(_)
@@ -308,8 +344,11 @@ fn is_known(bytes: &[u8], key: &DeviceKey) -> bool {
             | Frame::Shadow(_)
             | Frame::MaskedReport(_)
             | Frame::MaskedPart(_)
-            | Frame::NoisedReport(_))
-    )
+            | Frame::NoisedReport(_)
+            | Frame::Annotation(_),
+        ) => Kind::Known,
+        _ => Kind::Unknown,
+    }
 }
 
 #[cfg(test)]
@@ -362,13 +401,25 @@ mod tests {
         let mut out = [0; 128];
         let written =
             MaskedReport::encode(&task, Flags::default(), values(), masks(), &mut out).unwrap();
-        assert!(is_known(&sealed(&out[..written]), &KEY), "a masked report");
+        assert_eq!(
+            kind_of(&sealed(&out[..written]), &KEY),
+            Kind::Known,
+            "a masked report"
+        );
         let written = MaskedPart::encode(head, 0, 2, &task, values(), masks(), &mut out).unwrap();
-        assert!(is_known(&sealed(&out[..written]), &KEY), "a masked part");
+        assert_eq!(
+            kind_of(&sealed(&out[..written]), &KEY),
+            Kind::Known,
+            "a masked part"
+        );
         let readings: Vec<u8> = (0..16_u8)
             .flat_map(|at| f32::from(at).to_le_bytes())
             .collect();
-        assert!(!is_known(&sealed(&readings), &KEY), "readings");
-        assert!(!is_known(&readings, &KEY), "readings without an envelope");
+        assert_eq!(kind_of(&sealed(&readings), &KEY), Kind::Unknown, "readings");
+        assert_eq!(
+            kind_of(&readings, &KEY),
+            Kind::Unknown,
+            "readings without an envelope"
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! One update over every link, in every weather: the real agent and the real fleet, time and luck from a seed.
 
 mod air;
+mod parcel;
 mod site;
 
 use std::cmp::Reverse;
@@ -43,6 +44,8 @@ struct Setting {
     ballast: usize,
     /// Power cuts of the device, so many ticks apart.
     resets_every: Option<u64>,
+    /// Once it has the update, windows are ordered of it: how many it has seen when their parcel is whole.
+    orders: bool,
 }
 
 impl Setting {
@@ -55,11 +58,17 @@ impl Setting {
             retry_after_ms: if is_radio { 600_000 } else { 2_000 },
             ballast: if is_radio { 0 } else { 40_000 },
             resets_every: None,
+            orders: false,
         }
     }
 }
 
 async fn pass(setting: &Setting) -> Passage {
+    carry(setting).await.0
+}
+
+/// As [`pass`], and the windows that were ordered, if they were.
+async fn carry(setting: &Setting) -> (Passage, Option<parcel::Delivered>) {
     let Setting {
         binding,
         weather,
@@ -85,8 +94,11 @@ async fn pass(setting: &Setting) -> Passage {
     push(&mut heap, 20 * tick_ms * 1000, Happens::Remind);
     push(&mut heap, 1000, Happens::Ask);
     let mut ticks = 0_u64;
+    let mut delivery: Option<parcel::Delivery> = None;
+    let begun = server.now;
     while let Some(Reverse((now_us, _, what))) = heap.pop() {
         let now_ms = now_us / 1000;
+        server.now = begun.plus_ms(now_ms as i64);
         assert!(
             now_ms < 100_000 * tick_ms,
             "the update does not arrive: {setting_binding:?}",
@@ -110,6 +122,9 @@ async fn pass(setting: &Setting) -> Passage {
                 } else {
                     from_device.extend(device.step(now_ms, Event::Tick));
                 }
+                if let Some(delivery) = &mut delivery {
+                    from_device.extend(delivery.measure(&mut device, now_ms));
+                }
                 push(&mut heap, now_us + tick_ms * 1000, Happens::Tick);
             }
             Happens::Remind => {
@@ -128,13 +143,24 @@ async fn pass(setting: &Setting) -> Passage {
                 device.agent.model().map(|model| model.0),
                 Some(server.capsule.id.0)
             );
-            return Passage {
+            let passage = Passage {
                 ms: now_ms,
                 capsule_bytes: server.bytes.len(),
                 block_bytes: server.block_bytes,
                 block_messages: server.block_messages,
                 requests: server.requests,
             };
+            if !setting.orders {
+                return (passage, None);
+            }
+            match &delivery {
+                None => delivery = parcel::Delivery::order(&server, &mut device).await,
+                Some(delivery) => {
+                    if let Some(delivered) = delivery.end(&server).await {
+                        return (passage, Some(delivered));
+                    }
+                }
+            }
         }
         for message in from_device {
             for (at, bytes) in up.send(now_us, &message, airtime(&message)) {

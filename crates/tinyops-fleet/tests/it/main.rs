@@ -1,6 +1,7 @@
 //! A fleet over an in-memory store: what devices send, and what comes of it.
 
 mod alerts;
+mod annotate;
 mod deltas;
 mod detection;
 mod enrolment;

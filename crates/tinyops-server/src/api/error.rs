@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
 use tinyops_fleet::FleetError;
+use tinyops_fleet::annotate::Unasked;
 use tinyops_fleet::enrolment::Unenrolled;
 use tinyops_fleet::label::Unlabelled;
 use tinyops_store::StoreError;
@@ -143,6 +144,14 @@ impl From<FleetError> for ApiError {
                 (status, "label", "")
             }
             FleetError::NoStatistics => (StatusCode::CONFLICT, "privacy", ""),
+            FleetError::Annotation(why) => {
+                let status = match why {
+                    Unasked::NoOrder(_) => StatusCode::NOT_FOUND,
+                    Unasked::Nobody | Unasked::NoParcel { .. } => StatusCode::CONFLICT,
+                    _ => StatusCode::UNPROCESSABLE_ENTITY,
+                };
+                (status, "annotation", "")
+            }
             FleetError::NoModel(_) => (
                 StatusCode::NOT_FOUND,
                 "missing",

@@ -4,6 +4,7 @@
 //! every route is a row of [`operations`], which the OpenAPI document is made from.
 
 mod alert;
+mod annotation;
 mod auth;
 mod ddi;
 mod device;
@@ -31,6 +32,7 @@ use tinyops_fleet::access::Right;
 
 use crate::app::App;
 pub use alert::{AddedWebhook, DeliveryView, WebhookView};
+pub use annotation::AnnotationView;
 pub(crate) use frame::framed;
 pub use label::LabelView;
 use operation::{Access, Content, Operation, Trace};
@@ -589,6 +591,31 @@ fn operations() -> Vec<Operation> {
             Content::json::<LabelView>(),
             post(label::take_back),
         ),
+        read(
+            "/api/v1/annotations",
+            "Orders for windows that devices choose for an annotator, newest first",
+            LIMIT,
+            Content::json::<Vec<AnnotationView>>(),
+            get(annotation::list),
+        ),
+        manage(
+            "/api/v1/annotations",
+            "Ask devices for the few windows that are worth a look; those whose owners have not consented refuse",
+            Content::json::<annotation::Wish>(),
+            201,
+            Content::json::<Vec<AnnotationView>>(),
+            post(annotation::ask),
+        ),
+        Operation {
+            access: Access::Right(Right::Operate),
+            ..read(
+                "/api/v1/annotations/{order}/parcel",
+                "The windows of an order as they came: sealed, to be opened with the annotator's key alone",
+                &[],
+                Content::Bytes,
+                get(annotation::parcel),
+            )
+        },
         read(
             "/api/v1/rounds",
             "Gatherings of statistics, newest first",

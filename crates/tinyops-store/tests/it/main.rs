@@ -1,5 +1,6 @@
 //! One suite for every back end: what a caller sees must not depend on where the bytes are.
 
+mod annotations;
 mod artifacts;
 mod audit;
 mod backend;

@@ -12,7 +12,7 @@ use serde::Serialize;
 use tinyops_data::{finding::Report, ingest, ingest::Listing, spec::DataSpec};
 use tinyops_device::{
     Answer, BlockSource, Budgets, Config, Event, Local, Masked, OwnHeadState, Prediction, Privacy,
-    Reporting, Sensor, Trial,
+    Reporting, Sensor, Trial, annotate::Consent,
 };
 use tinyops_fleet::keys::Trust;
 use tinyops_model::Model;
@@ -29,6 +29,7 @@ use self::{
     enrol::{Asking, Credential},
 };
 use crate::{
+    cmd::annotate::annotator_key,
     cmd::helper::noise,
     cmd::serve::{open_keys, seed},
     context::{Context, now, store_failure},
@@ -132,6 +133,16 @@ struct Run {
     /// Least noise that it reports under, in units of its own greatest weight in a sum
     #[arg(long, value_name = "Z", default_value_t = 20.0, requires = "hides", value_parser = noise)]
     noise_min: f64,
+    /// Public key of the annotator who may see windows of it, 64 hex digits, or the file that holds it: it lets windows be
+    /// chosen and sealed for nobody else, when the server asks for some
+    #[arg(long, value_name = "KEY")]
+    consent: Option<String>,
+    /// How many windows may leave it in 30 days
+    #[arg(long, value_name = "N", default_value_t = 16, requires = "consent")]
+    windows_per_month: u16,
+    /// Tell the server to delete the windows that it has of this device
+    #[arg(long, conflicts_with = "consent")]
+    withdraw_consent: bool,
     /// Where the server's MQTT is: HOST:PORT, or mqtts://HOST:PORT [default: as `tinyops config` says]
     #[arg(long, value_name = "URL", conflicts_with = "line")]
     mqtt: Option<String>,
@@ -289,6 +300,13 @@ async fn live(context: &Context, args: &Run) -> Result<(), Failure> {
             (Way::Mqtt(link), inbox)
         }
     };
+    let consent = match &args.consent {
+        Some(key) => Some(Consent {
+            annotator: annotator_key(key)?,
+            windows_per_month: args.windows_per_month,
+        }),
+        None => None,
+    };
     let readings = readings(args, &workshop.project, usize::from(sensor.channel_count))?;
     let mut body = Body {
         context,
@@ -301,6 +319,12 @@ async fn live(context: &Context, args: &Run) -> Result<(), Failure> {
         refused: 0,
         own_head: OwnHeadState::Off,
     };
+    if args.withdraw_consent {
+        body.device.agent().withdraw_consent();
+    }
+    if let Some(consent) = consent {
+        body.device.agent().give_consent(consent);
+    }
     let pace = args
         .real_time
         .then(|| Duration::from_secs_f32(1.0 / sensor.rate_hz.max(0.001)));
@@ -437,11 +461,25 @@ impl Body<'_> {
         while self.link.in_flight() > 0 && begun.elapsed() < Link::patience() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+        // Whoever has asked for windows asks for their bytes now.
+        while self.device.agent().has_chosen() {
+            match tokio::time::timeout(Link::patience(), self.inbox.recv()).await {
+                Ok(Some(down)) => self.down(&down).await?,
+                Ok(None) | Err(_) => break,
+            }
+        }
         let traffic = self.device.traffic();
         self.context.terminal.note(format_args!(
             "{} messages and {} bytes up, {} bytes down, raw windows sent: {}",
             traffic.up_messages, traffic.up_bytes, traffic.down_bytes, traffic.raw_windows
         ));
+        if traffic.sealed_parts > 0 {
+            self.context.terminal.note(format_args!(
+                "{} messages with windows sealed for the annotator; {} more windows may leave it this month",
+                traffic.sealed_parts,
+                self.device.agent().windows_left()
+            ));
+        }
         Ok(())
     }
 

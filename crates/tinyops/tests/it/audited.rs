@@ -17,6 +17,11 @@ const UNAUDITED: &[&str] = &[
     "alerts ls",
     "alerts webhook log",
     "alerts webhook ls",
+    "annotate keys new",
+    "annotate keys show",
+    "annotate ls",
+    // Its entry is in the test of the whole way (annotate.rs), for it takes a device that has sent windows.
+    "annotate open",
     "audit export",
     "audit ls",
     "audit verify",
@@ -286,6 +291,8 @@ fn every_verb_that_changes_something_leaves_an_entry() {
     say_that_it_runs(&walk.place, id, running);
     walk.step("labels add", &[id, "blade"], "device.label", id);
     walk.step("labels take-back", &[id], "device.take-labels-back", id);
+    let windows = ["--device", id, "--annotator", public];
+    walk.step("annotate ask", &windows, "annotation.ask", id);
     let wrong = walk.place.check(&["labels", "add", id, "blades"], 2);
     let classes = "it has: bearing, blade, normal";
     assert!(wrong.stderr.contains(classes), "{}", wrong.stderr);

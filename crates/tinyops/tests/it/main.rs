@@ -1,5 +1,6 @@
 //! The built binary in a folder of its own: what a person or a script sees of it.
 
+mod annotate;
 mod audited;
 mod boards;
 mod compare;

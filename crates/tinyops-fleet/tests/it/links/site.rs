@@ -56,7 +56,7 @@ pub(crate) struct Server {
     pub(crate) device: DeviceId,
     key: DeviceKey,
     radios: Radios,
-    now: Timestamp,
+    pub(crate) now: Timestamp,
     decoder: serial::Decoder<2400>,
     console: Console<2400>,
     /// What an SMP gateway has for the device.
@@ -377,7 +377,8 @@ impl Device {
             let mut next = Event::Tick;
             match action {
                 Action::Idle => return sent,
-                Action::Predict(_) | Action::Rescore | Action::Shadow(_) | Action::Entropy => {}
+                Action::Predict(_) | Action::Rescore | Action::Shadow(_) => {}
+                Action::Entropy => next = Event::Entropy(&[3; 32]),
                 Action::Send(envelope) => match self.binding {
                     Binding::Mqtt | Binding::Http => sent.push(envelope.to_vec()),
                     Binding::Serial => sent.push(written(line_bytes_max(envelope.len()), |out| {

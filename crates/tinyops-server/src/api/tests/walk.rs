@@ -32,6 +32,7 @@ fn calls() -> Vec<Call> {
     let hook = json!({ "name": "pager", "url": "http://127.0.0.1:1/hook" });
     let round = json!({ "model": "11111111", "why": "a test" });
     let label = json!({ "device": "00000000000000aa", "class": "worn", "windows": 12 });
+    let windows = json!({ "device": "00000000000000aa", "annotator": "07".repeat(32), "count": 2 });
     let plan = json!({ "install": "later" });
     let rollout = || json!({ "model": "fan", "version": 1, "plan": plan });
     vec![
@@ -104,6 +105,13 @@ fn calls() -> Vec<Call> {
         ("post", "/api/v1/runs", "/api/v1/runs", json!({}), 202),
         ("post", "/api/v1/rounds", "/api/v1/rounds", round, 201),
         ("post", "/api/v1/labels", "/api/v1/labels", label, 201),
+        (
+            "post",
+            "/api/v1/annotations",
+            "/api/v1/annotations",
+            windows,
+            201,
+        ),
         (
             "post",
             "/api/v1/devices/{device}/take-labels-back",
