@@ -90,7 +90,7 @@ mod tests {
     use clap::ValueEnum as _;
     use std::path::Path;
     use tinyops_data::pattern::Pattern;
-    use tinyops_pipeline::Project;
+    use tinyops_pipeline::{Project, RetrainRollout};
 
     use super::Template;
 
@@ -99,6 +99,19 @@ mod tests {
         for template in Template::value_variants() {
             let project = Project::parse(template.text(), Path::new("tinyops.toml")).unwrap();
             assert!(!project.data.source.is_empty(), "{template:?}");
+        }
+    }
+
+    #[test]
+    fn what_templates_offer_at_their_end_can_be_switched_on() {
+        for template in Template::value_variants() {
+            let (before, offered) = template.text().split_once("[repair]").unwrap();
+            let on = format!("{before}[repair]{}", offered.replace("\n# ", "\n"));
+            let project = Project::parse(&on, Path::new("tinyops.toml")).unwrap();
+            let (repair, retrain) = (project.repair, project.retrain);
+            assert!(repair.personal_head && repair.restandardize > 0.0);
+            assert!(retrain.schedule.is_some() && retrain.new_labelled.is_some());
+            assert_ne!(retrain.rollout, RetrainRollout::None);
         }
     }
 
