@@ -1,6 +1,8 @@
 //! Devices in this process: the real agent, over flash and memory that are only simulated.
 
 mod air;
+#[cfg(test)]
+mod carried;
 mod line;
 mod link;
 mod meter;

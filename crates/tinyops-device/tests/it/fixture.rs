@@ -491,6 +491,16 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
+    /// Labelled windows that the device last told sums of.
+    pub(crate) fn windows_told(&self) -> Option<u16> {
+        let told = self.reports.iter().rev().map(|report| &report.body);
+        told.map(|body| Frame::decode(body))
+            .find_map(|frame| match frame {
+                Ok(Frame::Statistics(part)) => Some(part.shape.window_count),
+                _ => None,
+            })
+    }
+
     /// A device that has booted.
     pub(crate) fn new(config: Config, flash: Flash) -> Bench {
         Bench::with_memory(config, flash, Buffers::default())

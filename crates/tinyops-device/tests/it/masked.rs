@@ -23,6 +23,13 @@ fn masked_config(device: u64, noise_tenths_min: u16) -> Config {
             noise_tenths_min,
             budgets: Budgets::default(),
         }),
+        ..reporting_periods()
+    }
+}
+
+/// A device that reports as often as [`period`] ends.
+pub(crate) fn reporting_periods() -> Config {
+    Config {
         reporting: Reporting {
             every_windows: 8,
             every_ms: 0,
@@ -32,7 +39,8 @@ fn masked_config(device: u64, noise_tenths_min: u16) -> Config {
     }
 }
 
-fn task(noise_tenths: u16) -> Task {
+/// What a fleet of so many devices is asked for.
+pub(crate) fn task_of(device_count: u32, noise_tenths: u16) -> Task {
     Task {
         purpose: Purpose::Monitoring,
         number: 77,
@@ -42,8 +50,12 @@ fn task(noise_tenths: u16) -> Task {
         clip: 0.53,
         noise_tenths,
     }
-    .with_finest_norm(100)
+    .with_finest_norm(device_count)
     .expect("it fits")
+}
+
+fn task(noise_tenths: u16) -> Task {
+    task_of(100, noise_tenths)
 }
 
 fn bench(device: u64, noise_tenths_min: u16) -> Bench {
@@ -52,14 +64,14 @@ fn bench(device: u64, noise_tenths_min: u16) -> Bench {
 }
 
 /// One report period: its windows scatter, and lie `shift` further on the first channel.
-fn period(bench: &mut Bench, shift: f32) {
+pub(crate) fn period(bench: &mut Bench, shift: f32) {
     for index in 0..8_u8 {
         let x = f32::from(index % 4) / 4.0;
         bench.window([x + shift, 1.0 - x, 0.5, 0.25]);
     }
 }
 
-fn learn(bench: &mut Bench) {
+pub(crate) fn learn(bench: &mut Bench) {
     for _ in 0..14 {
         period(bench, 0.0);
     }
@@ -72,7 +84,7 @@ fn masked(report: &Report) -> Option<MaskedReport<'_>> {
     }
 }
 
-fn last_alarm(bench: &Bench) -> Alarm {
+pub(crate) fn last_alarm(bench: &Bench) -> Alarm {
     match Frame::decode(&bench.reports.last().expect("a report").body) {
         Ok(Frame::Alarm(alarm)) => alarm,
         other => panic!("{other:?}"),

@@ -1,15 +1,15 @@
 //! What leaves a device that reports under noise of its own, and what it refuses to say.
 
-use tinyops_device::{Budgets, Config, Event, Local, Privacy, Reporting};
+use tinyops_device::{Budgets, Config, Event, Local, Privacy};
 use tinyops_wire::downlink::{Command, Label, MaskedRequest, StatisticsRequest};
-use tinyops_wire::frame::{Alarm, Features, Flags, Frame};
+use tinyops_wire::frame::{Features, Flags, Frame};
 use tinyops_wire::mask::{Purpose, Task};
 use tinyops_wire::masked::{Content, NoisedReport};
 use tinyops_wire::noise::NoiseKey;
-use tinyops_wire::summary::Format;
 use tinyops_wire::{DeviceKey, Downlink};
 
-use crate::fixture::{Bench, Recipe, Report, blank_flash, config, model_of};
+use crate::fixture::{Bench, Recipe, Report, blank_flash};
+use crate::masked::{last_alarm, learn, period, reporting_periods, task_of};
 
 /// Three channels and three classes.
 const VALUES: usize = 9;
@@ -27,46 +27,17 @@ fn local_config(number: u8, noise_tenths_min: u16) -> Config {
             noise_tenths_min,
             budgets: Budgets::default(),
         }),
-        reporting: Reporting {
-            every_windows: 8,
-            every_ms: 0,
-            format: Format::M6H8,
-        },
-        ..config()
+        ..reporting_periods()
     }
 }
 
 fn task(noise_tenths: u16) -> Task {
-    Task {
-        purpose: Purpose::Monitoring,
-        number: 77,
-        model: model_of(&Recipe::default().capsule()),
-        ring_bits: 13,
-        norm_max: 1,
-        clip: 0.53,
-        noise_tenths,
-    }
-    .with_finest_norm(1)
-    .expect("it fits")
+    task_of(1, noise_tenths)
 }
 
 fn bench(number: u8, noise_tenths_min: u16) -> Bench {
     let flash = blank_flash(Recipe::default().capsule());
     Bench::new(local_config(number, noise_tenths_min), flash)
-}
-
-/// One report period: its windows scatter, and lie `shift` further on the first channel.
-fn period(bench: &mut Bench, shift: f32) {
-    for index in 0..8_u8 {
-        let x = f32::from(index % 4) / 4.0;
-        bench.window([x + shift, 1.0 - x, 0.5, 0.25]);
-    }
-}
-
-fn learn(bench: &mut Bench) {
-    for _ in 0..14 {
-        period(bench, 0.0);
-    }
 }
 
 fn noised(report: &Report) -> Option<NoisedReport<'_>> {
@@ -80,13 +51,6 @@ fn values(task: &Task, report: &Report) -> Vec<i64> {
     let told = noised(report).expect("a noised report");
     let told = told.values(VALUES).expect("its shape");
     told.map(|value| task.signed(value)).collect()
-}
-
-fn last_alarm(bench: &Bench) -> Alarm {
-    match Frame::decode(&bench.reports.last().expect("a report").body) {
-        Ok(Frame::Alarm(alarm)) => alarm,
-        other => panic!("{other:?}"),
-    }
 }
 
 /// Thirty periods a device, so that none spends more than its budget.

@@ -391,15 +391,7 @@ fn rounds_ask_for_sums_as_before_and_forget_no_label_of_the_device() {
         frame_bytes: 100,
         forget: true,
     }));
-    let told = bench
-        .reports
-        .iter()
-        .rev()
-        .find_map(|report| match Frame::decode(&report.body) {
-            Ok(Frame::Statistics(part)) => Some(part.shape.window_count),
-            _ => None,
-        });
-    assert_eq!(told, Some(8));
+    assert_eq!(bench.windows_told(), Some(8));
     bench.send(&Downlink::Command(Command::Forget));
     assert_eq!(bench.agent.own_head(), OwnHeadState::Own(EIGHT));
 }

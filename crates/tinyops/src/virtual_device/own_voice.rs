@@ -16,7 +16,7 @@ use std::{
 use tinyops_data::{finding::Report, ingest::Listing, spec::DataSpec, window::Windowing};
 use tinyops_device::{BlockSource, Config, Event, OwnHeadState, Privacy, Reporting, Sensor};
 use tinyops_fleet::{
-    Fleet, KeyFolder, Policy, Uplink,
+    Fleet, KeyFolder, Policy,
     enrol::{Entropy, NewDevice},
     label::LabelWish,
     own_head::answers_by_own_head,
@@ -27,13 +27,12 @@ use tinyops_server::release;
 use tinyops_store::{Artifacts, Db, DeviceId, Timestamp};
 use tinyops_train::{Target, Windows};
 use tinyops_wire::{
-    Frame, Sealed,
-    envelope::Direction,
+    Frame,
     frame::{Flags, UpdateState},
     summary::Format,
 };
 
-use super::{BLOCK_BYTES, Room, VirtualDevice};
+use super::{BLOCK_BYTES, Room, VirtualDevice, carried::carry};
 
 const BOARD: &str = "esp-eye";
 const DATA: &str = "root = \"voices\"\nfiles = [\"{label}_{group}_{index}.wav\"]\n";
@@ -153,28 +152,11 @@ struct Field {
 impl Field {
     /// Hands in an event, and carries envelopes both ways until neither side has more to say.
     async fn run(&mut self, event: Event<'_>) -> Option<(u8, bool)> {
-        let response = self.device.handle(0, event);
-        let said = response.predictions.last();
-        let said = said.map(|p| (p.answer.class().expect("a class"), p.is_own_head));
-        let mut uplinks = response.uplinks;
-        while !uplinks.is_empty() {
-            for bytes in &uplinks {
-                let sealed = Sealed::parse(bytes).unwrap();
-                let envelope = sealed.open(&self.key, Direction::Up).unwrap();
-                self.frames.push(envelope.body.to_vec());
-            }
-            let carried: Vec<Uplink<'_>> = uplinks
-                .iter()
-                .map(|bytes| Uplink { from: None, bytes })
-                .collect();
-            let (verdicts, _) = self.fleet.ingest_many(&carried, self.now).await.unwrap();
-            let mut next = Vec::new();
-            for bytes in verdicts.iter().flat_map(|verdict| &verdict.down) {
-                next.extend(self.device.handle(0, Event::Downlink(bytes)).uplinks);
-            }
-            uplinks = next;
-        }
-        said
+        let frames = &mut self.frames;
+        let see = |body: &[u8]| frames.push(body.to_vec());
+        let of = (&self.key, self.now);
+        let said = carry(&self.fleet, &mut self.device, of, event, see).await;
+        said.map(|p| (p.answer.class().expect("a class"), p.is_own_head))
     }
 
     /// The device connects, and hears what it is owed.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tinyops_device::{BlockSource, Config, Event, Privacy, Reporting, Sensor};
 use tinyops_fleet::{
-    Fleet, KeyFolder, Keyring, Policy, Signer, Uplink,
+    Fleet, KeyFolder, Keyring, Policy, Signer,
     enrol::{Entropy, NewDevice},
     keys::{Proposed, Role},
     rollout::Wish,
@@ -13,14 +13,13 @@ use tinyops_fleet::{
 };
 use tinyops_store::{Artifacts, Db, DeviceId, Digest, Timestamp, hello, model, model::NewModel};
 use tinyops_wire::{
-    Frame, Sealed,
-    envelope::Direction,
+    Frame,
     frame::{Reason, UpdateState},
     payload::{self, SectionId},
     summary::Format,
 };
 
-use super::{BLOCK_BYTES, Room, VirtualDevice};
+use super::{BLOCK_BYTES, Room, VirtualDevice, carried::carry};
 
 const BOARD: &str = "esp-eye";
 
@@ -97,26 +96,14 @@ impl Rehearsal {
 
     /// Hands in an event, and carries envelopes both ways until neither side has more to say.
     async fn run(&mut self, event: Event<'_>) {
-        let mut uplinks = self.device.handle(0, event).uplinks;
-        while !uplinks.is_empty() {
-            for bytes in &uplinks {
-                let sealed = Sealed::parse(bytes).unwrap();
-                let envelope = sealed.open(&self.key, Direction::Up).unwrap();
-                if let Ok(Frame::Update(update)) = Frame::decode(envelope.body) {
-                    self.told.push((update.state, update.reason, update.detail));
-                }
+        let told = &mut self.told;
+        let see = |body: &[u8]| {
+            if let Ok(Frame::Update(update)) = Frame::decode(body) {
+                told.push((update.state, update.reason, update.detail));
             }
-            let carried: Vec<Uplink<'_>> = uplinks
-                .iter()
-                .map(|bytes| Uplink { from: None, bytes })
-                .collect();
-            let (verdicts, _) = self.fleet.ingest_many(&carried, self.now).await.unwrap();
-            let mut next = Vec::new();
-            for bytes in verdicts.iter().flat_map(|verdict| &verdict.down) {
-                next.extend(self.device.handle(0, Event::Downlink(bytes)).uplinks);
-            }
-            uplinks = next;
-        }
+        };
+        let of = (&self.key, self.now);
+        carry(&self.fleet, &mut self.device, of, event, see).await;
     }
 
     /// The device connects, and hears what it is owed.
