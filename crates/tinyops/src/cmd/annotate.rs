@@ -172,7 +172,10 @@ pub(crate) async fn run(context: &Context, args: &Annotate) -> Result<(), Failur
     }
 }
 
-/// A public key out of its 64 hex digits, or out of the file that holds them.
+/// What the file of a private half begins with, so that it cannot be taken for a public one.
+const SECRET_PREFIX: &str = "annotator-secret ";
+
+/// A public key out of its 64 hex digits, or out of the file that holds them; the file of a private half is refused.
 pub(crate) fn annotator_key(given: &str) -> Result<AnnotatorKey, Failure> {
     let parsed = |text: &str| text.trim().parse::<Digest>().map(|key| AnnotatorKey(key.0));
     parsed(given).or_else(|_| {
@@ -183,6 +186,12 @@ pub(crate) fn annotator_key(given: &str) -> Result<AnnotatorKey, Failure> {
             .cause(&error)
             .hint("a public key has 64 hex digits; `tinyops annotate keys new` makes one")
         })?;
+        if text.starts_with(SECRET_PREFIX) {
+            return Err(Failure::question(format!(
+                "`{given}` holds an annotator's private half, which is told to nobody"
+            ))
+            .hint(format!("name `{given}.pub`, its public half")));
+        }
         parsed(&text).map_err(|_| {
             Failure::question(format!("`{given}` holds no annotator's key: 64 hex digits"))
         })
@@ -203,11 +212,14 @@ impl KeyFile {
                 .cause(&error)
                 .hint("`tinyops annotate keys new` makes a key; `--key FILE` names another")
         })?;
-        text.trim()
-            .parse::<Digest>()
+        text.strip_prefix(SECRET_PREFIX)
+            .and_then(|digits| digits.trim().parse::<Digest>().ok())
             .map(|secret| AnnotatorSecret(secret.0))
-            .map_err(|_| {
-                Failure::question(format!("`{}` holds no key: 64 hex digits", path.display()))
+            .ok_or_else(|| {
+                Failure::question(format!(
+                    "`{}` holds no private half of an annotator's keys: `{SECRET_PREFIX}` and 64 hex digits",
+                    path.display()
+                ))
             })
     }
 }
@@ -229,12 +241,14 @@ fn keys(context: &Context, args: &Keys) -> Result<(), Failure> {
                         .cause(&error)
                 })?;
             }
+            let private = format!("{SECRET_PREFIX}{}\n", Digest(secret.0));
+            let public = format!("{}\n", Digest(secret.key().0));
             let files = [
-                (path.clone(), Readers::Owner, Digest(secret.0)),
-                (public_file(&path), Readers::Usual, Digest(secret.key().0)),
+                (path.clone(), Readers::Owner, private),
+                (public_file(&path), Readers::Usual, public),
             ];
-            for (file, readers, key) in files {
-                write_new(&file, readers, format!("{key}\n").as_bytes()).map_err(|error| {
+            for (file, readers, text) in files {
+                write_new(&file, readers, text.as_bytes()).map_err(|error| {
                     let failure = match error.kind() {
                         io::ErrorKind::AlreadyExists => {
                             Failure::question(format!("`{}` is there already", file.display()))

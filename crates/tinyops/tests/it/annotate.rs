@@ -249,3 +249,36 @@ fn windows_go_sealed_to_the_annotator_and_into_the_project() {
     assert!(!path.exists(), "the parcel is deleted");
     drop(device);
 }
+
+#[test]
+fn the_private_half_is_not_taken_for_the_public_one() {
+    let place = Workplace::fans();
+    let new = ["annotate", "keys", "new", "--key", "a.key", "--json"];
+    let made = place.check(&new, 0).json();
+    let secret = fs::read_to_string(place.path("a.key")).unwrap();
+    let digits = secret.trim().strip_prefix("annotator-secret ").unwrap();
+    assert_eq!(digits.len(), 64);
+    assert_ne!(digits, made["annotator"]);
+    let ask = [
+        "annotate",
+        "ask",
+        "--cohort",
+        "hall",
+        "--annotator",
+        "a.key",
+    ];
+    let refused = place.check(&ask, 2);
+    assert!(refused.stderr.contains("`a.key.pub`"), "{}", refused.stderr);
+    let said = refused.stdout + &refused.stderr;
+    assert!(!said.contains(digits), "{said}");
+    // Nor the other way about, nor digits that may be either half.
+    place.write("bare.key", digits);
+    for file in ["a.key.pub", "bare.key"] {
+        let refused = place.check(&["annotate", "open", "nothing", "--key", file], 2);
+        assert!(
+            refused.stderr.contains("no private half"),
+            "{}",
+            refused.stderr
+        );
+    }
+}
