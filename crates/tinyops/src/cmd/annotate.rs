@@ -247,13 +247,19 @@ fn keys(context: &Context, args: &Keys) -> Result<(), Failure> {
                 (path.clone(), Readers::Owner, private),
                 (public_file(&path), Readers::Usual, public),
             ];
+            let present = |file: &std::path::Path| {
+                Failure::question(format!("`{}` is there already", file.display())).hint(
+                    "windows that were sealed for it open with it alone; `--key FILE` makes another",
+                )
+            };
+            // Both before either is written: half a pair would be of no use, and in the way.
+            if let Some((file, ..)) = files.iter().find(|(file, ..)| file.exists()) {
+                return Err(present(file));
+            }
             for (file, readers, text) in files {
                 write_new(&file, readers, text.as_bytes()).map_err(|error| {
                     let failure = match error.kind() {
-                        io::ErrorKind::AlreadyExists => {
-                            Failure::question(format!("`{}` is there already", file.display()))
-                                .hint("windows that were sealed for it open with it alone; `--key FILE` makes another")
-                        }
+                        io::ErrorKind::AlreadyExists => present(&file),
                         _ => Failure::environment(format!("cannot write `{}`", file.display())),
                     };
                     failure.cause(&error)

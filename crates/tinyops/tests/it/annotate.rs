@@ -282,3 +282,20 @@ fn the_private_half_is_not_taken_for_the_public_one() {
         );
     }
 }
+
+#[test]
+fn a_pair_of_keys_is_made_whole_or_not_at_all() {
+    let place = Workplace::fans();
+    let new = ["annotate", "keys", "new", "--key", "a.key"];
+    place.write("a.key.pub", "another's");
+    let refused = place.check(&new, 2);
+    assert!(refused.stderr.contains("a.key.pub"), "{}", refused.stderr);
+    assert!(!place.path("a.key").exists(), "half a pair");
+    let kept = fs::read_to_string(place.path("a.key.pub")).unwrap();
+    assert_eq!(kept, "another's");
+    fs::remove_file(place.path("a.key.pub")).unwrap();
+    place.check(&new, 0);
+    fs::remove_file(place.path("a.key.pub")).unwrap();
+    place.check(&new, 2);
+    assert!(!place.path("a.key.pub").exists(), "of another pair");
+}
