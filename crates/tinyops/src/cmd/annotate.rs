@@ -422,7 +422,7 @@ async fn open_windows(context: &Context, args: &Open) -> Result<(), Failure> {
                 );
                 let path = args.folder.join(name);
                 let bytes = shape.write(&window.head, &readings);
-                match write_new(&path, Readers::Usual, &bytes) {
+                match write_new(&path, Readers::Owner, &bytes) {
                     Ok(()) => written += 1,
                     Err(error) if error.kind() == io::ErrorKind::AlreadyExists => present += 1,
                     Err(error) => {

@@ -158,7 +158,14 @@ fn windows_go_sealed_to_the_annotator_and_into_the_project() {
         .collect();
     assert!(stored.len() > 5, "{stored:?}");
     for window in windows {
-        let window = readings(&place.path(window["file"].as_str().unwrap()));
+        let path = place.path(window["file"].as_str().unwrap());
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            let mode = fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+            assert_eq!(mode, 0o600, "for its owner alone");
+        }
+        let window = readings(&path);
         assert_eq!(window.len(), 3 * 64);
         assert!(
             cycled.windows(3 * 64).any(|part| part == window),
