@@ -128,6 +128,10 @@ struct Ls {
 /// They have no label. Look at them, then `tinyops data add FILE --label CLASS` puts each where the project finds it. What
 /// came over a slow link has no readings, and is only listed. A window that is there already is left alone; one that does
 /// not open, because its bytes have changed or it was sealed for another, ends the command.
+///
+/// This reads the store itself and not the server: with SQLite the key has to be where the server's folder can be read,
+/// with PostgreSQL and S3 it can be on another machine that reaches both. The audit log tells of it, but not of who
+/// fetches a sealed parcel over HTTP.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: tinyops annotate open to-label")]
 struct Open {
