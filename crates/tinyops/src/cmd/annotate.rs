@@ -123,9 +123,10 @@ struct Ls {
     limit: u32,
 }
 
-/// Open the windows that have come, and write each as a recording of the kind that the project's first source reads
+/// Open the windows that have come, and write each as a recording that the project's first source reads
 ///
-/// They have no label. Look at them, then `tinyops data add FILE --label CLASS` puts each where the project finds it. What
+/// It is written as plain CSV or WAV; where that source reads another format, or tables otherwise than with a header,
+/// commas and every row, nothing is opened. They have no label. Look at them, then `tinyops data add FILE --label CLASS` puts each where the project finds it. What
 /// came over a slow link has no readings, and is only listed. A window that is there already is left alone; one that does
 /// not open, because its bytes have changed or it was sealed for another, ends the command.
 ///
@@ -373,6 +374,7 @@ fn state_of(order: &Annotation) -> String {
 
 async fn open_windows(context: &Context, args: &Open) -> Result<(), Failure> {
     let secret = args.key.read(context)?;
+    let shape = Shape::of(context.project().ok().as_ref(), &context.root)?;
     let fleet = context.fleet().await?;
     let mut orders = annotation::list(&fleet.db, u32::MAX >> 1).await?;
     orders.retain(|order| {
@@ -381,7 +383,6 @@ async fn open_windows(context: &Context, args: &Open) -> Result<(), Failure> {
             && args.order.is_none_or(|number| number == order.id.0)
     });
     orders.reverse();
-    let shape = Shape::of(context.project().ok().as_ref(), &context.root);
     let mut views = Vec::new();
     let (mut written, mut present) = (0, 0);
     for order in &orders {

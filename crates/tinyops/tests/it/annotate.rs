@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{
     running::{Running, Server},
-    workplace::{Workplace, recording},
+    workplace::{SETTINGS, Workplace, recording},
 };
 
 struct Site {
@@ -305,4 +305,15 @@ fn a_pair_of_keys_is_made_whole_or_not_at_all() {
     fs::remove_file(place.path("a.key.pub")).unwrap();
     place.check(&new, 2);
     assert!(!place.path("a.key.pub").exists(), "of another pair");
+}
+
+#[test]
+fn nothing_is_opened_for_a_source_that_would_misread_it() {
+    let place = Workplace::fans();
+    place.check(&["annotate", "keys", "new"], 0);
+    let decimated = SETTINGS.replace("rate_hz = 100.0", "rate_hz = 200.0\ndecimate = 2");
+    place.write("tinyops.toml", &decimated);
+    let refused = place.check(&["annotate", "open", "to-label"], 2);
+    assert!(refused.stderr.contains("`decimate`"), "{}", refused.stderr);
+    assert!(!place.path("to-label").exists());
 }
