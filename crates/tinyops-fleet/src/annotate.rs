@@ -192,15 +192,15 @@ impl Fleet {
             device.state == DeviceState::Active && is_in
         };
         devices.retain(is_meant);
-        let mut meant = Vec::new();
-        for device in devices {
-            let presence = presence::get(tx, device.id).await?;
-            let runs = running(presence.as_ref());
-            if let Some(model) = runs.filter(|model| whom.model.is_none_or(|asked| asked == *model))
-            {
-                meant.push((device.id, model));
-            }
-        }
+        let ids: Vec<DeviceId> = devices.iter().map(|device| device.id).collect();
+        let presences = presence::get_many(tx, &ids).await?;
+        let runs = presences.iter().map(|presence| running(Some(presence)));
+        let meant = ids
+            .into_iter()
+            .zip(runs)
+            .filter_map(|(device, model)| Some((device, model?)))
+            .filter(|(_, model)| whom.model.is_none_or(|asked| asked == *model))
+            .collect();
         Ok(meant)
     }
 
@@ -267,10 +267,10 @@ impl Fleet {
             }
             AnnotationState::Ready => {
                 // Where nothing is missing, what ends it comes again, and with it the end.
-                let parts = annotation::parts(tx, id).await?;
+                let spans = annotation::spans(tx, id).await?;
                 let last = order.bytes.saturating_sub(PART_BYTES_MIN as u32);
                 let (offset, bytes) =
-                    gap(&parts, order.bytes).unwrap_or((last, order.bytes - last));
+                    gap(&spans, order.bytes).unwrap_or((last, order.bytes - last));
                 Some(request(&order, offset, bytes))
             }
             _ => None,
@@ -368,12 +368,13 @@ impl Fleet {
                 order.state = AnnotationState::Ready;
                 order.chosen = answer.count.into();
                 order.bytes = answer.bytes;
-                let parts = annotation::parts(tx, order.id).await?;
+                let spans = annotation::spans(tx, order.id).await?;
                 reply =
-                    gap(&parts, order.bytes).map(|(offset, bytes)| request(&order, offset, bytes));
+                    gap(&spans, order.bytes).map(|(offset, bytes)| request(&order, offset, bytes));
             }
             OrderState::Ready => {
                 tracing::warn!(device = %told.device.id, order = %order.id, "a parcel that cannot be of its order");
+                annotation::forget_parts(tx, order.id).await?;
                 order.state = AnnotationState::Refused;
                 OrderReason::Model.as_str().clone_into(&mut order.reason);
                 reply = Some(let_go(&order));
@@ -415,10 +416,11 @@ impl Fleet {
         order.changed_at = now;
         let mut reply = None;
         if part.is_last {
-            let parts = annotation::parts(tx, order.id).await?;
-            reply = Some(match gap(&parts, order.bytes) {
+            let spans = annotation::spans(tx, order.id).await?;
+            reply = Some(match gap(&spans, order.bytes) {
                 Some((offset, bytes)) => request(&order, offset, bytes),
                 None => {
+                    let parts = annotation::parts(tx, order.id).await?;
                     let whole = joined(&parts, order.bytes);
                     order.parcel = Some(self.artifacts.put(&whole).await?);
                     order.state = AnnotationState::Whole;
@@ -435,13 +437,13 @@ impl Fleet {
     async fn withdraw(&self, tx: &Tx, device: DeviceId, now: Timestamp) -> Result<(), FleetError> {
         let mut deleted = Vec::new();
         for mut order in annotation::of_device(tx, device).await? {
+            annotation::forget_parts(tx, order.id).await?;
             if matches!(
                 order.state,
                 AnnotationState::Withdrawn | AnnotationState::Refused
             ) {
                 continue;
             }
-            annotation::forget_parts(tx, order.id).await?;
             if let Some(parcel) = order.parcel.take() {
                 self.artifacts.remove(&parcel).await?;
             }
@@ -482,13 +484,13 @@ fn let_go(order: &Order) -> Downlink<'static> {
 }
 
 /// The first bytes that are missing: where, and how many.
-fn gap(parts: &[(u32, Vec<u8>)], total: u32) -> Option<(u32, u32)> {
+fn gap(spans: &[(u32, u32)], total: u32) -> Option<(u32, u32)> {
     let mut end = 0;
-    for (first, bytes) in parts {
+    for (first, len) in spans {
         if *first > end {
             return Some((end, first - end));
         }
-        end = end.max(first + bytes.len() as u32);
+        end = end.max(first + len);
     }
     (end < total).then_some((end, total - end))
 }
@@ -507,13 +509,13 @@ mod tests {
 
     #[test]
     fn the_first_bytes_that_are_missing_are_found() {
-        let part = |first, len: usize| (first, vec![first as u8; len]);
         assert_eq!(gap(&[], 10), Some((0, 10)));
-        assert_eq!(gap(&[part(0, 4)], 10), Some((4, 6)));
-        assert_eq!(gap(&[part(2, 4)], 10), Some((0, 2)));
-        assert_eq!(gap(&[part(0, 4), part(6, 4)], 10), Some((4, 2)));
-        let parts = [part(0, 6), part(4, 2), part(5, 5)];
-        assert_eq!(gap(&parts, 10), None);
-        assert_eq!(joined(&parts, 10).len(), 10);
+        assert_eq!(gap(&[(0, 4)], 10), Some((4, 6)));
+        assert_eq!(gap(&[(2, 4)], 10), Some((0, 2)));
+        assert_eq!(gap(&[(0, 4), (6, 4)], 10), Some((4, 2)));
+        assert_eq!(gap(&[(0, 6), (4, 2), (5, 5)], 10), None);
+        let part = |first, len: usize| (first, vec![first as u8; len]);
+        let whole = joined(&[part(0, 6), part(4, 2), part(5, 5)], 10);
+        assert_eq!(whole, [0, 0, 0, 0, 4, 5, 5, 5, 5, 5]);
     }
 }

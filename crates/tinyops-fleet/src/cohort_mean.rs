@@ -4,7 +4,7 @@ use tinyops_sketch::Baseline;
 use tinyops_store::drift::{self, DriftPoint, DriftState, Scope};
 use tinyops_store::{ModelId, Timestamp, Tx};
 
-use crate::detector::Layout;
+use crate::detector::{Layout, stands};
 use crate::sum_watch::SumWatch;
 use crate::watch::history_of;
 use crate::{Event, Fleet, FleetError};
@@ -51,7 +51,7 @@ impl Fleet {
         let policy = &self.policy.drift;
         let judgement = watch.push(layout, &mean.values, mean.noise_variance, policy);
         let score = judgement.as_ref().map_or(0.0, |judgement| judgement.score);
-        let stands = score >= 1.0 || alarmed && score >= policy.calm_score;
+        let stands = stands(score, alarmed, policy.calm_score);
         let mut events = Vec::new();
         if let Some(mut judgement) = judgement {
             judgement.member_count = mean.device_count;

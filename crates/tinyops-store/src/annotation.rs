@@ -113,19 +113,22 @@ pub async fn list(on: &impl Read, limit: u32) -> Result<Vec<Annotation>, StoreEr
     rows.into_iter().map(read).collect()
 }
 
-/// The orders that devices which run their model may be told something of, oldest first: of one device, or all.
+/// The orders that devices may be told something of, oldest first: of one device, or all. One that is to be looked for
+/// takes the model that it was asked of; a parcel that is ready may be asked for whatever its device runs, which says
+/// if it has it no more.
 pub async fn open(
     on: &impl Read,
     device: Option<DeviceId>,
     now: Timestamp,
 ) -> Result<Vec<Annotation>, StoreError> {
+    // Spelt as the index is, so that it is used.
     let rows = match device {
         Some(device) => {
             let sql = concat!(
                 "SELECT ",
                 columns!(),
-                " FROM annotations a WHERE (state = 'ready' OR state IN ('asked', 'collecting') AND expires_at > $1)
-                 AND model_id = (SELECT p.model_id FROM presences p WHERE p.device = a.device)
+                " FROM annotations a WHERE state IN ('asked', 'collecting', 'ready') AND (state = 'ready'
+                   OR expires_at > $1 AND model_id = (SELECT p.model_id FROM presences p WHERE p.device = a.device))
                  AND device = $2 ORDER BY id"
             );
             on.query(sql, values![now, device]).await?
@@ -134,8 +137,9 @@ pub async fn open(
             let sql = concat!(
                 "SELECT ",
                 columns!(),
-                " FROM annotations a WHERE (state = 'ready' OR state IN ('asked', 'collecting') AND expires_at > $1)
-                 AND model_id = (SELECT p.model_id FROM presences p WHERE p.device = a.device) ORDER BY id"
+                " FROM annotations a WHERE state IN ('asked', 'collecting', 'ready') AND (state = 'ready'
+                   OR expires_at > $1 AND model_id = (SELECT p.model_id FROM presences p WHERE p.device = a.device))
+                 ORDER BY id"
             );
             on.query(sql, values![now]).await?
         }
@@ -178,7 +182,8 @@ pub async fn put(tx: &Tx, annotation: &Annotation) -> Result<(), StoreError> {
 pub async fn ask_again(tx: &Tx, devices: &[DeviceId]) -> Result<(), StoreError> {
     let rows = devices.iter().map(|device| values![*device]).collect();
     tx.execute_many(
-        "UPDATE annotations SET state = 'asked' WHERE device = $1 AND state = 'collecting'",
+        "UPDATE annotations SET state = 'asked' WHERE device = $1 AND state = 'collecting'
+           AND state IN ('asked', 'collecting', 'ready')",
         rows,
     )
     .await?;
@@ -217,6 +222,15 @@ pub async fn put_part(
 /// What has come of a parcel, by where it belongs.
 pub async fn parts(on: &impl Read, id: AnnotationId) -> Result<Vec<(u32, Vec<u8>)>, StoreError> {
     let sql = "SELECT first_byte, bytes FROM annotation_parts WHERE annotation_id = $1 ORDER BY first_byte";
+    let rows = on.query(sql, values![id]).await?;
+    rows.into_iter()
+        .map(|mut row| Ok((row.take()?, row.take()?)))
+        .collect()
+}
+
+/// Where the bytes that have come of a parcel begin, and how many they are, by where they belong.
+pub async fn spans(on: &impl Read, id: AnnotationId) -> Result<Vec<(u32, u32)>, StoreError> {
+    let sql = "SELECT first_byte, LENGTH(bytes) FROM annotation_parts WHERE annotation_id = $1 ORDER BY first_byte";
     let rows = on.query(sql, values![id]).await?;
     rows.into_iter()
         .map(|mut row| Ok((row.take()?, row.take()?)))

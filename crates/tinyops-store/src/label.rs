@@ -67,14 +67,14 @@ pub async fn untold(
         Some(device) => {
             let sql = "SELECT l.id, l.device, l.model_id, l.class, l.class_name, l.windows,
                        l.expires_at, l.made_at, l.told_at FROM labels l
-                       JOIN presences p ON p.device = l.device AND p.model_id = l.model_id
+                       JOIN presences p ON p.device = l.device AND (l.windows = 0 OR p.model_id = l.model_id)
                        WHERE l.told_at IS NULL AND l.expires_at > $1 AND l.device = $2 ORDER BY l.id";
             on.query(sql, values![now, device]).await?
         }
         None => {
             let sql = "SELECT l.id, l.device, l.model_id, l.class, l.class_name, l.windows,
                        l.expires_at, l.made_at, l.told_at FROM labels l
-                       JOIN presences p ON p.device = l.device AND p.model_id = l.model_id
+                       JOIN presences p ON p.device = l.device AND (l.windows = 0 OR p.model_id = l.model_id)
                        WHERE l.told_at IS NULL AND l.expires_at > $1 ORDER BY l.id";
             on.query(sql, values![now]).await?
         }
