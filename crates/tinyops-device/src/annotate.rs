@@ -64,6 +64,8 @@ pub(crate) struct Annotating {
     consent: Option<Consent>,
     /// It was taken back: the server is told after every boot, for it may not have heard.
     is_withdrawn: bool,
+    /// The server is to be told that; what else is answered does not take its place.
+    owes_withdrawal: bool,
     stage: Stage,
     answer: Option<Answer>,
 }
@@ -127,7 +129,8 @@ impl Annotating {
     /// After a reset nothing is left of an order.
     pub(crate) fn begin_boot(&mut self, memory: &mut [u8]) {
         self.forget(memory);
-        self.answer = self.is_withdrawn.then_some(WITHDRAWN);
+        self.answer = None;
+        self.owes_withdrawal = self.is_withdrawn;
     }
 
     /// Looks at a window, and keeps it if it lies far from those that are kept.
@@ -230,15 +233,17 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         }
         self.annotating.consent = Some(consent);
         self.annotating.is_withdrawn = false;
+        self.annotating.owes_withdrawal = false;
     }
 
-    /// Takes the consent back: what was chosen is forgotten, and the server is told to delete what it has, now and after
-    /// every boot until there is consent again.
+    /// Takes the consent back: what was chosen is forgotten, and the server is told to delete what it has, now and at
+    /// every boot of this agent until there is consent again. It is not kept: a program that starts anew and has no
+    /// consent any more says so again.
     pub fn withdraw_consent(&mut self) {
         self.annotating.forget(self.memory.lend().chosen);
         self.annotating.consent = None;
         self.annotating.is_withdrawn = true;
-        self.annotating.answer = Some(WITHDRAWN);
+        self.annotating.owes_withdrawal = true;
     }
 
     /// Whether windows are chosen for an order, and the server does not have all of them yet.
@@ -443,6 +448,9 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         let Lent { chosen, outbox, .. } = self.memory.lend();
         let room = outbox.len() - OVERHEAD;
         let body = &mut outbox[BODY_OFFSET..][..room];
+        if core::mem::take(&mut self.annotating.owes_withdrawal) {
+            return Some(Frame::Annotation(Annotation::Answer(WITHDRAWN)).encode(body));
+        }
         if let Some(answer) = self.annotating.answer.take() {
             return Some(Frame::Annotation(Annotation::Answer(answer)).encode(body));
         }

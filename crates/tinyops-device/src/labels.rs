@@ -86,10 +86,12 @@ impl Ring {
             counts: [0; CLASSES_MAX],
         };
         let count = usize::from(label.windows_back).min(self.len);
-        for _ in 0..count {
-            self.next = (self.next + capacity - 1) % capacity;
-            self.len -= 1;
-            let entry = &memory[self.next * entry_bytes..][..entry_bytes];
+        self.next = (self.next + capacity - count) % capacity;
+        self.len -= count;
+        // Oldest first: who keeps but some keeps the newest.
+        for index in 0..count {
+            let at = (self.next + index) % capacity;
+            let entry = &memory[at * entry_bytes..][..entry_bytes];
             if let Some(counted) = judged.counts.get_mut(usize::from(entry[0])) {
                 *counted = counted.saturating_add(1);
             }
@@ -155,5 +157,33 @@ impl<F: Flash, M: Memory> Agent<F, M> {
     pub(crate) fn forget_sums(&mut self) {
         let statistics = self.memory.lend().statistics;
         forget_sums(&mut self.ring, statistics, &mut self.pending);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_tells_its_windows_oldest_first() {
+        let (mut ring, mut memory) = (Ring::default(), [0; 2 * 5]);
+        (1..=8).for_each(|window| ring.push(&mut memory, 0, &[window]));
+        let shape = Shape {
+            class_count: 2,
+            width: 1,
+            zero_point: 0,
+        };
+        let label = |windows_back| Label {
+            class: 1,
+            windows_back,
+        };
+        for (windows_back, told) in [(2, [7, 8].as_slice()), (9, &[4, 5, 6]), (1, &[])] {
+            let (mut kept, mut count) = ([0; 8], 0);
+            ring.judge(&memory, &mut [], shape, label(windows_back), |embedding| {
+                kept[count] = embedding[0];
+                count += 1;
+            });
+            assert_eq!(&kept[..count], told);
+        }
     }
 }

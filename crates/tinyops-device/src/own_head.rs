@@ -351,10 +351,14 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         }
         if is_wanted && !self.can_own_head() {
             self.counters.refused += 1;
+            // An order that was refused must not come back when the device can.
+            let _ = self.slots.write(|_| {});
             return;
         }
         if self.renew_own_head(is_wanted).is_ok() {
             self.resume_own_head();
+            // The server asks until a hello says that it is so.
+            self.pending.hello = true;
         } else {
             self.counters.refused += 1;
         }
@@ -385,14 +389,17 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             self.monitor.begin_anew();
         }
         // What is left of it counts no more; that it is gone is for whoever reads flash.
-        own_store::erase(&mut self.slots);
+        own_store::erase_but(&mut self.slots, None);
         Ok(())
     }
 
     /// Goes on with what was kept: solves the head of before again, or, where another prior has come, tries one.
     pub(crate) fn resume_own_head(&mut self) {
         self.own = OwnHead::default();
-        let Some(generation) = self.slots.record().own_head.generation() else {
+        let generation = self.slots.record().own_head.generation();
+        // Power may have gone between what was written of it and the erasing.
+        own_store::erase_but(&mut self.slots, generation);
+        let Some(generation) = generation else {
             return;
         };
         let Some(running) = &self.running else {

@@ -184,11 +184,16 @@ pub(crate) fn write<F: Flash>(
     put(flash, area.start, &head)
 }
 
-/// Erases both copies; what cannot be erased counts no more either.
-pub(crate) fn erase<F: Flash>(slots: &mut Slots<F>) {
+/// Erases each copy that is not of this generation, torn ones too; what cannot be erased counts no more either.
+pub(crate) fn erase_but<F: Flash>(slots: &mut Slots<F>, generation: Option<u8>) {
+    if slots.own_head_bytes() <= STORE_HEAD_BYTES {
+        return;
+    }
     for copy in 0..2 {
         let area = slots.own_head_area(copy);
-        if !area.is_empty() && !is_blank(slots.flash().mapped(area.clone())) {
+        let kept = read(slots, copy).map(|(_, kept, _)| kept.generation);
+        let is_over = generation.is_none() || kept != generation;
+        if is_over && !is_blank(slots.flash().mapped(area.clone())) {
             let _ = slots.flash_mut().erase(area.start as u32, area.end as u32);
         }
     }

@@ -72,6 +72,9 @@ impl fmt::Display for PriorError {
 
 impl core::error::Error for PriorError {}
 
+/// Most values of an embedding that a prior is of.
+const EMBEDDING_LEN_MAX: usize = 4096;
+
 impl<'a> Prior<'a> {
     /// Bytes of the prior of so many classes and values.
     #[must_use]
@@ -96,6 +99,9 @@ impl<'a> Prior<'a> {
         else {
             return Err(PriorError::Value);
         };
+        if len > EMBEDDING_LEN_MAX {
+            return Err(PriorError::Value);
+        }
         let total = Sums::total(sums);
         let windows = u32::try_from(total as i64).map_err(|_| PriorError::Value)?;
         let out = out
@@ -163,6 +169,10 @@ impl<'a> Prior<'a> {
             usize::from(classes),
             usize::from(u16::from_le_bytes([l0, l1])),
         );
+        // More than this no embedding has, and its square is no length on a small machine.
+        if embedding_len > EMBEDDING_LEN_MAX {
+            return Err(PriorError::Value);
+        }
         let (words, left) = words.as_chunks::<2>();
         if bytes.len() != Prior::encoded_len(class_count, embedding_len) || !left.is_empty() {
             return Err(PriorError::Length);
@@ -346,6 +356,9 @@ mod tests {
         for len in 0..bytes.len() {
             assert!(Prior::decode(&bytes[..len]).is_err(), "{len}");
         }
+        // So wide that its length is none in 32 bits.
+        let wide = |bytes: &mut Vec<u8>| bytes[1..4].copy_from_slice(&[1, 0xff, 0xff]);
+        assert_eq!(refused(&wide), PriorError::Value);
     }
 
     #[test]

@@ -55,6 +55,14 @@ impl<F: Faulty> Device<F> {
         self.agent.as_mut().expect("always there").flash_mut()
     }
 
+    /// Whether no labelled window is left in flash.
+    fn keeps_nothing(&mut self) -> bool {
+        let flash = self.flash();
+        let end = flash.capacity();
+        let kept = flash.mapped(end - 2 * flash.own_head_bytes()..end);
+        kept.expect("a region").iter().all(|byte| *byte == 0xff)
+    }
+
     fn ask(&mut self, is_wanted: bool) {
         self.downlinks += 1;
         let bytes = downlink(&Downlink::OwnHead(is_wanted), self.downlinks);
@@ -167,6 +175,11 @@ fn strike<F: Faulty>(flash: F, deed: Deed) -> u32 {
                 strikes += 1;
                 let said = device.probe();
                 assert!(said == old || said == new, "{told}: {said:?}");
+                let is_over = deed != Deed::Label && said == new;
+                assert!(
+                    !is_over || device.keeps_nothing(),
+                    "{told}: windows are left"
+                );
                 // Flash that says that it failed may have done it: that is found at the reset.
                 if let Some(live) = live.filter(|_| kind != Kind::Fail) {
                     assert_eq!(
