@@ -69,6 +69,10 @@ async fn turn(app: &App) -> Result<(), FleetError> {
 /// to send out what came of it.
 const CLOSING_MS: i64 = 60_000;
 
+/// How long a trigger waits that another run of the project is in the way of, milliseconds: only a try tells whether a run
+/// elsewhere has ended, and each leaves records.
+const IN_THE_WAY_MS: i64 = 60_000;
+
 /// Answers triggers with pipeline runs until asked to stop.
 pub(crate) async fn make(app: App, tick: Duration, mut stop: Stop) {
     let mut look = Look::default();
@@ -262,8 +266,8 @@ fn said(trigger: &mut Trigger, why: Option<&str>) {
 /// Puts a trigger back that somebody else's run was in the way of.
 async fn wait_again(app: &App, mut taken: Trigger) -> Result<(), StoreError> {
     taken.tries = taken.tries.saturating_sub(1);
-    let now = app.now();
-    put_back(app, taken, now).await
+    let at = app.now().plus_ms(IN_THE_WAY_MS);
+    put_back(app, taken, at).await
 }
 
 /// Lets a trigger wait for another try, a while longer with each failure, or ends it where it was tried often enough.

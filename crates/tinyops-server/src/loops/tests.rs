@@ -383,6 +383,29 @@ async fn of_two_servers_on_one_store_one_answers_a_trigger() {
 }
 
 #[tokio::test]
+async fn a_run_elsewhere_is_asked_after_once_a_minute() {
+    let hall = Hall::new("").await;
+    let first = hall.ask("the new pump").await;
+    hall.kill_at_work(&first, 10 * 60_000).await;
+    let asked = hall.ask("once more").await;
+    for minute in 1..3 {
+        for _ in 0..60 {
+            hall.turn().await;
+            hall.pass_ms(1000);
+        }
+        let waits = hall.trigger(&asked).await;
+        assert_eq!((waits.state, waits.tries), (TriggerState::Waiting, 0));
+        let log = audit::list(hall.app.db(), 1000).await.unwrap();
+        let of = |action: &str| {
+            let subject = asked.id.to_string();
+            let is_it = |entry: &&audit::Entry| entry.action == action && entry.subject == subject;
+            log.iter().filter(is_it).count()
+        };
+        assert_eq!((of("run.take"), of("run.wait")), (minute, minute));
+    }
+}
+
+#[tokio::test]
 async fn recordings_at_fault_are_told_and_a_person_at_work_is_waited_for() {
     let hall = Hall::new("").await;
     let asked = hall.ask("the new pump").await;
