@@ -309,13 +309,17 @@ async fn note(tx: &Tx, app: &App, action: &str, about: &Trigger) -> Result<(), S
 
 type Answer = (RunId, Option<u32>, Option<String>);
 
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
 /// Runs the pipeline, and sends out what passed every gate.
-async fn answer(
-    app: &App,
-    taken: &Trigger,
-) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>> {
+async fn answer(app: &App, taken: &Trigger) -> Result<Answer, Failure> {
     let workshop = app.workshop();
-    let cause = cause(app, taken, &workshop.project.project.name).await?;
+    let cause = cause(app, taken, &workshop.project.project.name).await;
+    let cause = cause.map_err(|cause| match cause {
+        // So that a store that was away for a moment is told from words that make no sense.
+        CauseError::Store(error) => Failure::from(RunError::Store(error)),
+        cause => cause.into(),
+    })?;
     let job = job_for(&cause, &workshop.project)?;
     let outcome = tokio::spawn(run(app.clone(), job, taken.clone())).await??;
     let run = RunId(outcome.run);
@@ -405,7 +409,7 @@ async fn send_out(app: &App, taken: &Trigger, version: u32) -> Result<(), Releas
     Ok(())
 }
 
-/// Why a trigger's words make no sense.
+/// Why it cannot be told what a trigger asks for.
 #[derive(Debug, thiserror::Error)]
 enum CauseError {
     #[error("trigger kind `{0}` is unknown")]
