@@ -150,7 +150,7 @@ pub(crate) struct Look {
     /// The files, and since when they are so.
     seen: Option<(Digest, Timestamp)>,
     looked_at: Option<Timestamp>,
-    /// What was counted last: too few.
+    /// What was counted last: too few, or what a run was asked for by before.
     counted: Option<(Digest, Since)>,
     /// What was wrong with the sources.
     problem: Option<String>,
@@ -211,7 +211,7 @@ async fn look_at_data(workshop: &Workshop, look: &mut Look, wanted: u64) -> Resu
         return Ok(());
     }
     let project = &workshop.project.project.name;
-    let since = counted.1.version;
+    let since = counted.1.version.as_ref();
     let why = format!(
         "{} recordings are newly labelled{}",
         fresh.count,
@@ -228,6 +228,8 @@ async fn look_at_data(workshop: &Workshop, look: &mut Look, wanted: u64) -> Resu
         let subject = asked.id.to_string();
         audit::add(&tx, now, ACTOR, "run.ask", &subject, &asked.detail).await?;
         tx.commit().await?;
+    } else {
+        look.counted = Some(counted);
     }
     Ok(())
 }
