@@ -103,11 +103,12 @@ pub(crate) async fn turn_pipeline(app: &App, look: &mut Look) -> Result<(), Stor
     answer_next(app).await
 }
 
-/// Lets triggers wait again that a process took and did not live to answer, and ends those whose run has ended.
+/// Lets triggers of the project wait again that a process took and did not live to answer, and ends those whose run has ended.
 async fn take_up(app: &App) -> Result<(), StoreError> {
     let workshop = app.workshop();
     for left in trigger::open(app.db()).await? {
-        if left.state != TriggerState::Taken {
+        let is_ours = left.model.is_empty() || left.model == workshop.project.project.name;
+        if !is_ours || left.state != TriggerState::Taken {
             continue;
         }
         let run = match left.run {
@@ -176,11 +177,12 @@ fn gates_said_no(refusing: impl Iterator<Item = (String, String)>) -> String {
     format!("a gate said no: {}", said.join("; "))
 }
 
-/// Takes the oldest waiting trigger, if there is one, and answers it.
+/// Takes the project's oldest waiting trigger, if there is one, and answers it.
 async fn answer_next(app: &App) -> Result<(), StoreError> {
     let db = app.db();
     let tx = db.begin_audited("take a trigger").await?;
-    let Some(taken) = trigger::take(&tx, app.now()).await? else {
+    let project = &app.workshop().project.project.name;
+    let Some(taken) = trigger::take(&tx, project, app.now()).await? else {
         return Ok(());
     };
     if !is_free(&app.workshop().root) {

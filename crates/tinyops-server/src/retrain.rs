@@ -67,7 +67,10 @@ pub async fn ask_for_run(workshop: &Workshop, wish: RunWish<'_>) -> Result<Trigg
     let now = (workshop.now)();
     let tx = workshop.db.begin_audited("ask for a run").await?;
     let (asked, is_new) = match wish.key {
-        Some(key) => trigger::add_once(&tx, &new, &format!("asked:{key}"), now).await?,
+        Some(key) => {
+            let once = format!("asked:{}:{key}", workshop.project.project.name);
+            trigger::add_once(&tx, &new, &once, now).await?
+        }
         None => (trigger::add(&tx, &new, now).await?, true),
     };
     if is_new {

@@ -123,15 +123,16 @@ pub async fn before(on: &impl Read, trigger: &Trigger) -> Result<Option<Trigger>
     found.map(read).transpose()
 }
 
-/// Takes the oldest waiting trigger whose time has come, if there is one: it is `taken` once the transaction commits.
+/// Takes the oldest waiting trigger of a model family whose time has come, if there is one: it is `taken` once the
+/// transaction commits. One of no family, whose model the store does not know, anybody takes.
 ///
 /// # Errors
 /// [`StoreError::Conflict`] if somebody else took it at the same moment.
-pub async fn take(tx: &Tx, now: Timestamp) -> Result<Option<Trigger>, StoreError> {
+pub async fn take(tx: &Tx, model: &str, now: Timestamp) -> Result<Option<Trigger>, StoreError> {
     let sql =
         "SELECT id, kind, model, payload, detail, state, run_id, tries, not_before, created_at, changed_at, revision
-               FROM triggers WHERE state = 'waiting' AND not_before <= $1 ORDER BY id LIMIT 1";
-    let Some(row) = tx.query_one(sql, values![now]).await? else {
+               FROM triggers WHERE state = 'waiting' AND not_before <= $1 AND model IN ($2, '') ORDER BY id LIMIT 1";
+    let Some(row) = tx.query_one(sql, values![now, model.to_owned()]).await? else {
         return Ok(None);
     };
     let mut trigger = read(row)?;

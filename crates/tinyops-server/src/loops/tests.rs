@@ -107,7 +107,10 @@ impl Hall {
     /// Leaves a trigger as a process does that is killed at work in a folder elsewhere.
     async fn kill_at_work(&self, trigger: &Trigger, lease_ms: i64) -> Run {
         let tx = self.app.db().begin("test").await.unwrap();
-        let mut taken = trigger::take(&tx, self.app.now()).await.unwrap().unwrap();
+        let mut taken = trigger::take(&tx, "fan", self.app.now())
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!(taken.id, trigger.id);
         let new = NewRun {
             project: "fan".into(),
@@ -371,7 +374,10 @@ async fn of_two_servers_on_one_store_one_answers_a_trigger() {
     // One that took it a while ago, and was taken for dead, begins nothing.
     let asked = hall.ask("once more").await;
     let tx = hall.app.db().begin("test").await.unwrap();
-    let stale = trigger::take(&tx, hall.app.now()).await.unwrap().unwrap();
+    let stale = trigger::take(&tx, "fan", hall.app.now())
+        .await
+        .unwrap()
+        .unwrap();
     tx.commit().await.unwrap();
     hall.pass_ms(CLOSING_MS);
     take_up(&second).await.unwrap();
@@ -380,6 +386,43 @@ async fn of_two_servers_on_one_store_one_answers_a_trigger() {
     let late = tinyops_pipeline::run(hall.app.workshop(), &job, Some(stale), &reporter).await;
     assert!(matches!(late, Err(RunError::TriggerTaken { trigger }) if trigger == asked.id));
     assert_eq!(hall.runs().await.len(), 1, "nothing is left of it");
+}
+
+#[tokio::test]
+async fn of_two_projects_on_one_store_each_answers_its_own() {
+    let hall = Hall::new("").await;
+    let mut workshop = hall.app.workshop().clone();
+    workshop.project.project.name = "pump".into();
+    let door = Door {
+        is_open_here: true,
+        admin: None,
+        is_tls: false,
+    };
+    let other = assemble(&Config::of(workshop, Keyring::from_seed(&[7; 32])), door).0;
+    let wish = |reason| RunWish {
+        actor: "test",
+        reason,
+        key: Some("spring"),
+    };
+    let of_fan = ask_for_run(hall.app.workshop(), wish("new fans")).await;
+    let of_pump = ask_for_run(other.workshop(), wish("new pumps")).await;
+    let (of_fan, of_pump) = (of_fan.unwrap(), of_pump.unwrap());
+    assert_ne!(of_fan.id, of_pump.id);
+
+    // What a server of the one has left, that of the other lets be.
+    let tx = hall.app.db().begin("test").await.unwrap();
+    let taken = trigger::take(&tx, "fan", hall.app.now()).await.unwrap();
+    assert_eq!(taken.unwrap().id, of_fan.id);
+    tx.commit().await.unwrap();
+    hall.pass_ms(CLOSING_MS);
+    turn(&other).await.unwrap();
+    assert_eq!(hall.trigger(&of_fan).await.state, TriggerState::Taken);
+    assert_eq!(hall.trigger(&of_pump).await.state, TriggerState::Done);
+    hall.turn().await;
+    assert_eq!(hall.trigger(&of_fan).await.state, TriggerState::Done);
+    let runs = hall.runs().await;
+    let projects: Vec<&str> = runs.iter().map(|run| run.project.as_str()).collect();
+    assert_eq!(projects, ["fan", "pump"]);
 }
 
 #[tokio::test]

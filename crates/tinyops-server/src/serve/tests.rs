@@ -493,7 +493,8 @@ fn the_admin_token_is_made_once_and_only_for_its_owner() {
 #[tokio::test]
 async fn a_trigger_that_cannot_be_answered_fails_with_its_reason_and_stops_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let config = config(folder.path()).await;
+    let mut config = config(folder.path()).await;
+    config.workshop.project.project.name = "fan".into();
     let db = config.workshop.db.clone();
     let tx = db.begin("test").await.unwrap();
     for kind in ["brew-tea", "resolve-head", "train"] {

@@ -25,21 +25,28 @@ fn runs_steps_and_triggers() {
             detail: json!({}),
         };
         let trigger = trigger::add(&tx, &wish, NOW).await.unwrap();
+        assert_eq!(trigger::take(&tx, "pump", NOW).await.unwrap(), None);
         assert_eq!(
-            trigger::take(&tx, NOW).await.unwrap().unwrap().id,
+            trigger::take(&tx, "fan", NOW).await.unwrap().unwrap().id,
             trigger.id
         );
-        assert_eq!(trigger::take(&tx, NOW).await.unwrap(), None);
+        assert_eq!(trigger::take(&tx, "fan", NOW).await.unwrap(), None);
         let (once, is_new) = trigger::add_once(&tx, &wish, "k", NOW).await.unwrap();
         assert!(is_new);
         let again = trigger::add_once(&tx, &wish, "k", NOW.plus_ms(1)).await;
         assert_eq!(again.unwrap(), (once.clone(), false));
-        let mut later = trigger::take(&tx, NOW).await.unwrap().unwrap();
+        let mut later = trigger::take(&tx, "fan", NOW).await.unwrap().unwrap();
         assert_eq!((later.id, later.tries), (once.id, 1));
         (later.state, later.not_before) = (TriggerState::Waiting, NOW.plus_ms(5));
         trigger::put(&tx, &mut later).await.unwrap();
-        assert_eq!(trigger::take(&tx, NOW.plus_ms(4)).await.unwrap(), None);
-        let mut later = trigger::take(&tx, NOW.plus_ms(5)).await.unwrap().unwrap();
+        assert_eq!(
+            trigger::take(&tx, "fan", NOW.plus_ms(4)).await.unwrap(),
+            None
+        );
+        let mut later = trigger::take(&tx, "fan", NOW.plus_ms(5))
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!((later.id, later.tries), (once.id, 2));
         later.state = TriggerState::Done;
         trigger::put(&tx, &mut later).await.unwrap();
