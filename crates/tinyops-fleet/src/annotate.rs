@@ -62,6 +62,9 @@ pub struct AnnotationWish<'a> {
     pub why: &'a str,
 }
 
+/// Longest time for which devices may be told of an order, in hours: a year.
+pub const HOURS_MAX: u32 = 365 * 24;
+
 /// Why nobody is asked for windows.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -72,6 +75,9 @@ pub enum Unasked {
     /// An order that is over before it begins.
     #[error("an order holds for some time")]
     Time,
+    /// An order that holds for longer than a year.
+    #[error("an order holds for {HOURS_MAX} hours (a year) at most")]
+    TooLong,
     /// Nothing says who is asked.
     #[error("say which device, model or cohort is asked")]
     Whom,
@@ -123,6 +129,9 @@ impl Fleet {
         }
         if wish.within_ms <= 0 {
             return Err(Unasked::Time.into());
+        }
+        if wish.within_ms > i64::from(HOURS_MAX) * 3_600_000 {
+            return Err(Unasked::TooLong.into());
         }
         if *whom == Whom::default() {
             return Err(Unasked::Whom.into());

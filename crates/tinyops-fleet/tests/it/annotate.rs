@@ -1,6 +1,6 @@
 //! Orders for windows, at the server: who is asked, what is taken of what devices say, and what is deleted.
 
-use tinyops_fleet::annotate::{AnnotationWish, Unasked, Whom};
+use tinyops_fleet::annotate::{AnnotationWish, HOURS_MAX, Unasked, Whom};
 use tinyops_fleet::{FleetError, Policy, Verdict};
 use tinyops_store::annotation::{self, Annotation as Order, AnnotationId, AnnotationState};
 use tinyops_store::{DeviceId, ModelId, audit};
@@ -347,6 +347,17 @@ async fn who_is_asked_is_who_is_meant() {
         ..wish()
     };
     assert_eq!(refused(over).await, Unasked::Time);
+    let year = AnnotationWish {
+        within_ms: i64::from(HOURS_MAX) * HOUR,
+        ..wish()
+    };
+    let longer = AnnotationWish {
+        within_ms: year.within_ms + 1,
+        ..wish()
+    };
+    assert_eq!(refused(longer).await, Unasked::TooLong);
+    // Just a year is sound: all that is in its way is the order that is open.
+    assert_eq!(refused(year).await, Unasked::Nobody);
     let error = world.fleet.parcel(AnnotationId(99)).await.unwrap_err();
     assert!(error.to_string().contains("99"), "{error}");
 }

@@ -107,7 +107,7 @@ pub(super) struct Wish {
     /// Out of how many that come next.
     #[serde(default = "many")]
     pub windows: u16,
-    /// Hours in which devices may be told.
+    /// Hours in which devices may be told, 1 to 8,760 (a year).
     #[serde(default = "three_days")]
     pub hours: u32,
     /// Why, for the records.

@@ -3,7 +3,7 @@ mod recording;
 use std::{io, path::PathBuf};
 
 use serde::Serialize;
-use tinyops_fleet::annotate::{AnnotationWish, Whom, bound_of};
+use tinyops_fleet::annotate::{AnnotationWish, HOURS_MAX, Whom, bound_of};
 use tinyops_server::AnnotationView;
 use tinyops_store::{
     DeviceId, Digest, ModelId, Readers,
@@ -103,7 +103,7 @@ struct Ask {
     #[arg(long = "of", value_name = "N", default_value_t = 500)]
     windows: u16,
     /// Hours in which devices may be told
-    #[arg(long, default_value_t = 72, value_parser = clap::value_parser!(u32).range(1..=8760))]
+    #[arg(long, default_value_t = 72, value_parser = clap::value_parser!(u32).range(1..=i64::from(HOURS_MAX)))]
     hours: u32,
     /// Whom they are sealed for: a public key, 64 hex digits, or the file that holds it
     /// [default: .tinyops/annotator.key.pub in the project]
