@@ -2,7 +2,7 @@
 
 use tinyops_device::Event;
 use tinyops_device::annotate::Consent;
-use tinyops_fleet::annotate::{AnnotationWish, Whom, bound_of};
+use tinyops_fleet::annotate::{AnnotationWish, HOURS_MAX, Whom, bound_of};
 use tinyops_store::annotation::{self, AnnotationId, AnnotationState};
 use tinyops_wire::annotation::OpenWindow;
 use tinyops_wire::sealing::{AnnotatorSecret, TAG_BYTES, open};
@@ -48,7 +48,7 @@ impl Delivery {
             annotator: secret().key(),
             count: 4,
             windows: WINDOWS,
-            within_ms: i64::MAX / 2,
+            within_ms: i64::from(HOURS_MAX) * 3_600_000,
             why: "drift",
         };
         let orders = server
