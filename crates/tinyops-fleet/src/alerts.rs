@@ -16,7 +16,7 @@ use crate::enrol::note;
 use crate::{Event, Fleet, FleetError, webhook};
 
 /// Characters of a reason at most.
-const REASON_MAX: usize = 500;
+pub(crate) const REASON_MAX: usize = 500;
 
 /// What someone says of an alert.
 #[derive(Clone, Copy, Debug)]

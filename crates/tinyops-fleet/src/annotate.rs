@@ -8,7 +8,7 @@ use serde_json::json;
 use tinyops_store::annotation::{
     self, Annotation as Order, AnnotationId, AnnotationState, NewAnnotation,
 };
-use tinyops_store::device::{Device, DevicePage, DeviceState};
+use tinyops_store::device::{Device, DeviceState};
 use tinyops_store::{DeviceId, ModelId, Timestamp, Tx, device, presence};
 use tinyops_wire::Downlink;
 use tinyops_wire::annotation::{
@@ -33,8 +33,6 @@ const AGAIN_AFTER_MS: i64 = 60_000;
 /// A device of which nothing was heard for so long while it looks for windows is told again: what it has said since may be
 /// lost.
 const COLLECT_AGAIN_AFTER_MS: i64 = 3_600_000;
-/// Devices in a page of the list.
-const PAGE: u32 = 500;
 
 /// Which devices are asked: those to which all of it applies that is given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -122,6 +120,21 @@ impl Fleet {
         actor: &str,
         now: Timestamp,
     ) -> Result<Vec<Order>, FleetError> {
+        let tx = self.db.begin_audited("order windows").await?;
+        let orders = self.order_windows(&tx, whom, wish, actor, now).await?;
+        tx.commit().await?;
+        Ok(orders)
+    }
+
+    /// Orders windows in a transaction of its caller's.
+    pub(crate) async fn order_windows(
+        &self,
+        tx: &Tx,
+        whom: &Whom,
+        wish: &AnnotationWish<'_>,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<Vec<Order>, FleetError> {
         let is_sound =
             (1..=ORDER_WINDOWS_MAX).contains(&wish.count) && wish.windows >= u16::from(wish.count);
         if !is_sound {
@@ -136,9 +149,8 @@ impl Fleet {
         if *whom == Whom::default() {
             return Err(Unasked::Whom.into());
         }
-        let tx = self.db.begin_audited("order windows").await?;
         let mut orders = Vec::new();
-        for (device, model) in self.those_meant(&tx, whom).await? {
+        for (device, model) in those_meant(tx, whom).await? {
             let is_open = |order: &Order| match order.state {
                 AnnotationState::Ready => true,
                 AnnotationState::Asked | AnnotationState::Collecting => {
@@ -146,7 +158,7 @@ impl Fleet {
                 }
                 _ => false,
             };
-            let of_device = annotation::of_device(&tx, device).await?;
+            let of_device = annotation::of_device(tx, device).await?;
             if of_device.iter().any(is_open) {
                 continue;
             }
@@ -158,59 +170,18 @@ impl Fleet {
                 windows: wish.windows.into(),
                 expires_at: now.plus_ms(wish.within_ms),
             };
-            let order = annotation::add(&tx, &asked, now).await?;
+            let order = annotation::add(tx, &asked, now).await?;
             let detail = json!({
                 "order": order.id.0, "count": wish.count, "windows": wish.windows,
                 "annotator": wish.annotator.id().to_string(), "why": wish.why,
             });
-            note(&tx, now, actor, "annotation.ask", device, &detail).await?;
+            note(tx, now, actor, "annotation.ask", device, &detail).await?;
             orders.push(order);
         }
         if orders.is_empty() {
             return Err(Unasked::Nobody.into());
         }
-        tx.commit().await?;
         Ok(orders)
-    }
-
-    /// The active devices that are meant and have said which model they run.
-    async fn those_meant(
-        &self,
-        tx: &Tx,
-        whom: &Whom,
-    ) -> Result<Vec<(DeviceId, ModelId)>, FleetError> {
-        let mut devices: Vec<Device> = Vec::new();
-        match (whom.device, &whom.cohort) {
-            (Some(id), _) => devices.extend(device::get(tx, id).await?),
-            (None, Some(cohort)) => devices.extend(device::in_cohort(tx, cohort).await?),
-            (None, None) => {
-                let mut page = None;
-                loop {
-                    let more = device::list(tx, page, PAGE).await?;
-                    let Some(last) = more.last() else { break };
-                    page = Some(DevicePage::after(last));
-                    devices.extend(more);
-                }
-            }
-        }
-        let is_meant = |device: &Device| {
-            let is_in = whom
-                .cohort
-                .as_ref()
-                .is_none_or(|cohort| *cohort == device.cohort);
-            device.state == DeviceState::Active && is_in
-        };
-        devices.retain(is_meant);
-        let ids: Vec<DeviceId> = devices.iter().map(|device| device.id).collect();
-        let presences = presence::get_many(tx, &ids).await?;
-        let runs = presences.iter().map(|presence| running(Some(presence)));
-        let meant = ids
-            .into_iter()
-            .zip(runs)
-            .filter_map(|(device, model)| Some((device, model?)))
-            .filter(|(_, model)| whom.model.is_none_or(|asked| asked == *model))
-            .collect();
-        Ok(meant)
     }
 
     /// The sealed parcel of an order.
@@ -468,6 +439,37 @@ impl Fleet {
         }
         Ok(())
     }
+}
+
+/// The active devices that are meant and have said which model they run.
+async fn those_meant(tx: &Tx, whom: &Whom) -> Result<Vec<(DeviceId, ModelId)>, FleetError> {
+    let is_in = |cohort: &str| whom.cohort.as_ref().is_none_or(|asked| asked == cohort);
+    if let (None, Some(model)) = (whom.device, whom.model) {
+        let found = match model {
+            // Of those nobody has said which it is.
+            ModelId(0) => Vec::new(),
+            model => presence::running(tx, model).await?,
+        };
+        let meant = found.into_iter().filter(|(_, cohort)| is_in(cohort));
+        return Ok(meant.map(|(device, _)| (device, model)).collect());
+    }
+    let mut devices: Vec<Device> = Vec::new();
+    match (whom.device, &whom.cohort) {
+        (Some(id), _) => devices.extend(device::get(tx, id).await?),
+        (None, Some(cohort)) => devices.extend(device::in_cohort(tx, cohort).await?),
+        (None, None) => {}
+    }
+    devices.retain(|device| device.state == DeviceState::Active && is_in(&device.cohort));
+    let ids: Vec<DeviceId> = devices.iter().map(|device| device.id).collect();
+    let presences = presence::get_many(tx, &ids).await?;
+    let runs = presences.iter().map(|presence| running(Some(presence)));
+    let meant = ids
+        .into_iter()
+        .zip(runs)
+        .filter_map(|(device, model)| Some((device, model?)))
+        .filter(|(_, model)| whom.model.is_none_or(|asked| asked == *model))
+        .collect();
+    Ok(meant)
 }
 
 /// What a device says of an order, and where an answer to it goes.

@@ -11,15 +11,19 @@ use tinyops_store::alert::{Alert, AlertState};
 use tinyops_store::capsule::Capsule;
 use tinyops_store::drift::Scope;
 use tinyops_store::model::Model;
+use tinyops_store::repair::{Repair, RepairId};
 use tinyops_store::rollout::Rollout;
 use tinyops_store::round::{Round, RoundId};
 use tinyops_store::run::Run;
 use tinyops_store::trigger::{Trigger, TriggerId};
 use tinyops_store::{
-    ModelId, StoreError, Timestamp, alert, capsule, model, outcome, rollout, round, run, trigger,
+    ModelId, StoreError, Timestamp, alert, capsule, model, outcome, repair, rollout, round, run,
+    trigger,
 };
 
+use crate::ladder::Ladder;
 use crate::masked_round::task_of;
+use crate::repair::details;
 use crate::watch::cohort_of;
 use crate::{Fleet, FleetError};
 
@@ -32,6 +36,8 @@ pub struct Episode {
     pub repaired: Option<ModelId>,
     /// Alerts of that capsule that led to it, oldest first.
     pub alerts: Vec<Alert>,
+    /// The repair that the wish is a part of, and where that stands.
+    pub repair: Option<(Repair, Ladder)>,
     /// The round in which devices told sums, if there was one.
     pub round: Option<Round>,
     /// The run that answered.
@@ -62,7 +68,7 @@ impl Judged {
         (self.judged > 0).then(|| self.right as f64 / self.judged as f64)
     }
 
-    fn and(self, (right, judged): (i64, i64)) -> Judged {
+    pub(crate) fn and(self, (right, judged): (i64, i64)) -> Judged {
         Judged {
             right: self.right + right,
             judged: self.judged + judged,
@@ -155,6 +161,20 @@ impl Episode {
                 tell(rollout.changed_at, what);
             }
         }
+        if let Some((repair, ladder)) = &self.repair {
+            for step in &ladder.steps {
+                let what = match step.rung {
+                    Some(rung) => format!(
+                        "repair {}, level {}: {}",
+                        repair.id,
+                        rung.level(),
+                        step.what
+                    ),
+                    None => format!("repair {}: {}", repair.id, step.what),
+                };
+                tell(Timestamp(step.at_ms), what);
+            }
+        }
         let resolved = |alert: &&Alert| alert.state == AlertState::Resolved;
         let over: Vec<&Alert> = self.alerts.iter().filter(resolved).collect();
         if let Some(at) = over.iter().map(|alert| alert.changed_at).max() {
@@ -237,6 +257,12 @@ impl Fleet {
             Some(id) => round::get(db, RoundId(id)).await?,
             None => None,
         };
+        let repair = match detail["repair"].as_i64() {
+            Some(id) => repair::get(db, RepairId(id)).await?,
+            None => None,
+        };
+        // One that this version cannot read is told by its own page.
+        let repair = repair.and_then(|repair| Some((repair.clone(), details(&repair).ok()?)));
         let (run, model) = match trigger.run {
             Some(id) => {
                 let made = model::of_run(db, id).await?.into_iter().next();
@@ -264,6 +290,7 @@ impl Fleet {
             trigger,
             repaired,
             alerts,
+            repair,
             round,
             run,
             model,

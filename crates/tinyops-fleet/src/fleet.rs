@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use tinyops_sketch::Baseline;
 use tinyops_store::alert::{Alert, AlertId};
 use tinyops_store::ddi::ActionId;
+use tinyops_store::repair::{Repair, RepairId};
 use tinyops_store::rollout::{Rollout, RolloutId};
 use tinyops_store::round::Round;
 use tinyops_store::trigger::Trigger;
@@ -20,6 +21,7 @@ use crate::detector::DriftPolicy;
 use crate::enrolment::{EnrolmentPolicy, Rates, Unenrolled};
 use crate::keys::Keyring;
 use crate::label::Unlabelled;
+use crate::ladder::RepairPolicy;
 use crate::masked::{CountedTask, PrivacyPolicy, Silence, SumHelper};
 use crate::owed::{OwedPolicy, Told, keep_costly};
 use crate::plan::{Plan, PlanError};
@@ -60,6 +62,8 @@ pub struct Fleet {
     pub(crate) helper_silence: Arc<Mutex<Option<Silence>>>,
     /// How the devices of each model report under masks, and when they were counted for it.
     pub(crate) tasks: Arc<Mutex<HashMap<ModelId, CountedTask>>>,
+    /// When what takes reading many records was last looked at for a repair, and the revision of its record then.
+    pub(crate) looked: Arc<Mutex<HashMap<RepairId, (Timestamp, i64)>>>,
 }
 
 /// How a fleet is judged. Every default is meant to work.
@@ -72,6 +76,8 @@ pub struct Policy {
     pub rollout: Plan,
     /// When and how statistics are gathered.
     pub round: RoundPolicy,
+    /// How far the loop goes by itself about a drift, and what that may cost.
+    pub repair: RepairPolicy,
     /// How devices are told what they are owed.
     pub owed: OwedPolicy,
     /// How those that poll the hawkBit DDI are.
@@ -126,6 +132,8 @@ pub enum Event {
         /// How many a sum takes.
         device_count_min: u32,
     },
+    /// A repair is over; its record says how.
+    RepairEnded(Repair),
     /// A pipeline run is asked for.
     Triggered(Trigger),
     /// A rollout has begun.
@@ -168,6 +176,20 @@ pub enum FleetError {
     /// No such rollout.
     #[error("rollout {0} does not exist")]
     NoRollout(RolloutId),
+    /// No such repair.
+    #[error("repair {0} does not exist")]
+    NoRepair(RepairId),
+    /// It has ended.
+    #[error("repair {0} is over already")]
+    RepairOver(RepairId),
+    /// A repair's record cannot be used.
+    #[error("repair {id}: {problem}")]
+    Repair {
+        /// Which.
+        id: RepairId,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// The alert is over.
     #[error("alert {0} is resolved already")]
     AlertOver(AlertId),
@@ -330,6 +352,7 @@ impl Fleet {
             helper: None,
             tasks: Arc::default(),
             helper_silence: Arc::default(),
+            looked: Arc::default(),
         }
     }
 
@@ -380,7 +403,7 @@ impl Fleet {
         baseline
     }
 
-    /// One turn of the operating loop: rollouts are judged, rounds opened and closed, triggers made.
+    /// One turn of the operating loop: rollouts are judged, repairs carried on, rounds opened and closed, triggers made.
     ///
     /// Call it at every tick; two at once do no harm, one of them finds the work done.
     ///
@@ -389,6 +412,7 @@ impl Fleet {
     pub async fn turn(&self, now: Timestamp) -> Result<Vec<Event>, FleetError> {
         let mut events = self.turn_rollouts(now).await?;
         events.extend(self.turn_alerts(now).await?);
+        events.extend(self.turn_repairs(now).await?);
         events.extend(self.turn_rounds(now).await?);
         events.extend(self.turn_masked(now).await?);
         Ok(events)

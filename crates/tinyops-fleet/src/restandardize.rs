@@ -87,7 +87,7 @@ pub fn can_help(advice: Advice, baseline: &Baseline, fired: impl Fn(Signal) -> b
 }
 
 /// Whether it can help against an alert, which keeps the names of the signals that fired.
-fn helps(alert: &Alert, baseline: &Baseline) -> bool {
+pub(crate) fn helps(alert: &Alert, baseline: &Baseline) -> bool {
     let fired = |signal| alert.detail[name_of(signal, baseline)] == true;
     alert.kind == AlertKind::Drift
         && Advice::of_word(&alert.advice).is_some_and(|advice| can_help(advice, baseline, fired))
@@ -262,7 +262,7 @@ impl Fleet {
 
 impl RoundPolicy {
     /// What devices are asked for, if they are asked to move features at all.
-    fn restandardizes(&self) -> Option<Restandardize> {
+    pub(crate) fn restandardizes(&self) -> Option<Restandardize> {
         let asked = Restandardize {
             sixteenths: self.restandardize_sixteenths.min(Restandardize::SIXTEENTHS),
             windows: self.restandardize_windows,

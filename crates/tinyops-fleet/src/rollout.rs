@@ -7,7 +7,7 @@ mod follow;
 use serde_json::json;
 use tinyops_store::model::Stage;
 use tinyops_store::rollout::{NewRollout, Rollout, RolloutId, RolloutState};
-use tinyops_store::{Json, Timestamp, device, model, rollout};
+use tinyops_store::{Json, Timestamp, Tx, device, model, rollout};
 
 use self::arrange::{arrange, give_devices};
 use self::case::{Case, put_stage};
@@ -283,28 +283,7 @@ impl Fleet {
         now: Timestamp,
     ) -> Result<Rollout, FleetError> {
         let tx = self.db.begin_audited("change a rollout").await?;
-        let rollout = rollout::get(&tx, id)
-            .await?
-            .ok_or(FleetError::NoRollout(id))?;
-        let state = rollout.state;
-        let mut case = Case::read(&tx, &rollout).await?;
-        if state == RolloutState::Done {
-            case.find_its_devices(&tx, now).await?;
-        }
-        let is_open = matches!(state, RolloutState::Running | RolloutState::Paused);
-        if matches!(event, engine::Event::Install { .. }) && is_open && !case.state.is_unreleased()
-        {
-            return Err(FleetError::NothingWaits(id));
-        }
-        case.step(event, now);
-        if case.actions.contains(&Action::Refuse) {
-            return Err(FleetError::WrongState { id, state });
-        }
-        case.keep(&tx, now).await?;
-        let rollout = rollout::get(&tx, id)
-            .await?
-            .ok_or(FleetError::NoRollout(id))?;
-        note(&tx, now, actor, action, id, &rollout.reason).await?;
+        let rollout = command_in(&tx, id, event, (actor, action), now).await?;
         tx.commit().await?;
         Ok(rollout)
     }
@@ -367,6 +346,52 @@ impl Fleet {
         tx.commit().await?;
         Ok(events)
     }
+}
+
+/// Takes a rollout back in a transaction of its caller's, as [`Fleet::revert_rollout`] does.
+pub(crate) async fn revert_in(
+    tx: &Tx,
+    id: RolloutId,
+    actor: &str,
+    why: &str,
+    now: Timestamp,
+) -> Result<Rollout, FleetError> {
+    let event = engine::Event::Revert {
+        by: actor.to_owned(),
+        why: why.to_owned(),
+    };
+    command_in(tx, id, event, (actor, "rollout.revert"), now).await
+}
+
+async fn command_in(
+    tx: &Tx,
+    id: RolloutId,
+    event: engine::Event,
+    (actor, action): (&str, &str),
+    now: Timestamp,
+) -> Result<Rollout, FleetError> {
+    let rollout = rollout::get(tx, id)
+        .await?
+        .ok_or(FleetError::NoRollout(id))?;
+    let state = rollout.state;
+    let mut case = Case::read(tx, &rollout).await?;
+    if state == RolloutState::Done {
+        case.find_its_devices(tx, now).await?;
+    }
+    let is_open = matches!(state, RolloutState::Running | RolloutState::Paused);
+    if matches!(event, engine::Event::Install { .. }) && is_open && !case.state.is_unreleased() {
+        return Err(FleetError::NothingWaits(id));
+    }
+    case.step(event, now);
+    if case.actions.contains(&Action::Refuse) {
+        return Err(FleetError::WrongState { id, state });
+    }
+    case.keep(tx, now).await?;
+    let rollout = rollout::get(tx, id)
+        .await?
+        .ok_or(FleetError::NoRollout(id))?;
+    note(tx, now, actor, action, id, &rollout.reason).await?;
+    Ok(rollout)
 }
 
 fn plan_of(rollout: &Rollout) -> Result<Plan, FleetError> {

@@ -7,29 +7,26 @@
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::{BTreeMap, HashMap, HashSet};
-use tinyops_store::alert::Alert;
-use tinyops_store::drift::Scope;
 use tinyops_store::round::{Contribution, NewRound, Round, RoundId, RoundState};
-use tinyops_store::trigger::{NewTrigger, Trigger};
-use tinyops_store::{DeviceId, ModelId, Timestamp, Tx, alert, capsule, presence, round, trigger};
+use tinyops_store::trigger::NewTrigger;
+use tinyops_store::{DeviceId, Json, ModelId, Timestamp, Tx, capsule, presence, round, trigger};
 use tinyops_wire::Frame;
 use tinyops_wire::mask::Purpose;
 use tinyops_wire::statistics::StatisticsPart;
 
-use crate::diagnosis::Advice;
 use crate::enrol::note;
 use crate::masked::Mode;
 use crate::masked_round::{forget, task_of};
 use crate::masked_sums::MaskedGathering;
 use crate::sums::{ClippedSum, Gathering, Sums, clipped_sum};
-use crate::watch::{Observation, cohort_of};
+use crate::watch::Observation;
 use crate::{Event, Fleet, FleetError};
 
 /// When and how statistics are gathered.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RoundPolicy {
-    /// Whether an alert that calls for statistics opens a round by itself.
+    /// Whether an alert that calls for a repair begins one by itself.
     pub open_on_alert: bool,
     /// Share of the devices of a model that must have alarmed, unless their cohort has.
     pub alarmed_share_min: f64,
@@ -151,35 +148,46 @@ impl Fleet {
         if self.policy.privacy.mode == Mode::Local {
             return Err(FleetError::NoStatistics);
         }
+        let tx = self.db.begin_audited("open a round").await?;
+        let detail = json!({ "why": why });
+        let round = self
+            .add_round(&tx, model, cohort, detail, actor, now)
+            .await?;
+        tx.commit().await?;
+        Ok(round)
+    }
+
+    /// Opens a round in a transaction of its caller's.
+    pub(crate) async fn add_round(
+        &self,
+        tx: &Tx,
+        model: ModelId,
+        cohort: Option<&str>,
+        detail: Json,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<Round, FleetError> {
         let policy = &self.policy.round;
         let gather_at = now.plus_ms(policy.gather_ms.max(0));
+        let why = detail["why"].clone();
         let new = NewRound {
             model,
             cohort: cohort.map(str::to_owned),
             device_count_min: self.round_devices_min(),
             gather_at,
             deadline: gather_at.plus_ms(policy.within_ms.max(0)),
-            detail: json!({ "why": why }),
+            detail,
         };
-        let tx = self.db.begin_audited("open a round").await?;
-        if capsule::get(&tx, model).await?.is_none() {
+        if capsule::get(tx, model).await?.is_none() {
             return Err(FleetError::NoModel(model));
         }
-        let mut round = round::add(&tx, &new, now).await?;
+        let mut round = round::add(tx, &new, now).await?;
         if policy.gather_ms <= 0 {
-            self.begin_gathering(&tx, &mut round).await?;
-            round::put(&tx, &mut round).await?;
+            self.begin_gathering(tx, &mut round).await?;
+            round::put(tx, &mut round).await?;
         }
-        note(
-            &tx,
-            now,
-            actor,
-            "round.open",
-            round.id,
-            &json!({ "why": why, "model": model.to_string() }),
-        )
-        .await?;
-        tx.commit().await?;
+        let noted = json!({ "why": why, "model": model.to_string() });
+        note(tx, now, actor, "round.open", round.id, &noted).await?;
         Ok(round)
     }
 
@@ -246,63 +254,14 @@ impl Fleet {
                 Err(error) => return Err(error),
             }
         }
-        if self.policy.round.open_on_alert {
-            events.extend(self.answer_alerts(&open, now).await?);
-        }
         Ok(events)
     }
 
-    /// Opens a round, or asks for training, where standing alerts call for it.
-    async fn answer_alerts(
+    pub(crate) async fn had_round_lately(
         &self,
-        open: &[Round],
+        model: ModelId,
         now: Timestamp,
-    ) -> Result<Vec<Event>, FleetError> {
-        let mut by_model: BTreeMap<ModelId, Vec<Alert>> = BTreeMap::new();
-        for alert in alert::standing(&self.db).await? {
-            if !alert.is_muted(now) {
-                by_model.entry(alert.model).or_default().push(alert);
-            }
-        }
-        let mut events = Vec::new();
-        for (model, alerts) in by_model {
-            let running = presence::running(&self.db, model).await?;
-            if open.iter().any(|round| round.model == model) || running.is_empty() {
-                continue;
-            }
-            let advises = |advice: Advice| alerts.iter().any(|alert| alert.advice == advice.word());
-            let calling: Vec<&Alert> = alerts
-                .iter()
-                .filter(|alert| {
-                    Advice::of_word(&alert.advice).is_some_and(Advice::calls_for_statistics)
-                })
-                .collect();
-            let calling = self.left_by_moving(calling, &running, now).await?;
-            let devices = calling
-                .iter()
-                .filter(|alert| matches!(alert.scope, Scope::Device(_)))
-                .count();
-            let of_cohort = calling.iter().find_map(|alert| cohort_of(&alert.scope));
-            let share = devices as f64 / running.len() as f64;
-            let enough =
-                of_cohort.is_some() || devices > 0 && share >= self.policy.round.alarmed_share_min;
-            let enough = enough && self.may_open_masked(model, running.len()).await?;
-            if enough && !self.had_round_lately(model, now).await? {
-                let why = match of_cohort {
-                    Some(cohort) => format!("cohort {cohort} has drifted"),
-                    None => format!("{devices} of {} devices have drifted", running.len()),
-                };
-                events.push(Event::RoundOpened(
-                    self.open_round(model, None, "fleet", &why, now).await?,
-                ));
-            } else if advises(Advice::Retrain) {
-                events.extend(self.ask_for_training(model, now).await?);
-            }
-        }
-        Ok(events)
-    }
-
-    async fn had_round_lately(&self, model: ModelId, now: Timestamp) -> Result<bool, FleetError> {
+    ) -> Result<bool, FleetError> {
         let lately = |round: &Round| {
             let ended = if round.state == RoundState::Abandoned {
                 round.deadline
@@ -312,43 +271,6 @@ impl Fleet {
             round.model == model && now.ms_since(ended) < self.policy.round.again_after_ms
         };
         Ok(round::list(&self.db, 100).await?.iter().any(lately))
-    }
-
-    async fn ask_for_training(
-        &self,
-        model: ModelId,
-        now: Timestamp,
-    ) -> Result<Option<Event>, FleetError> {
-        let Some(capsule) = capsule::get(&self.db, model).await? else {
-            return Ok(None);
-        };
-        let asked = |trigger: &Trigger| {
-            trigger.kind == "train"
-                && trigger.model == capsule.model
-                && trigger.detail["model_id"] == model.to_string()
-        };
-        if trigger::list(&self.db, 100).await?.iter().any(asked) {
-            return Ok(None);
-        }
-        let new = NewTrigger {
-            kind: "train".to_owned(),
-            model: capsule.model.clone(),
-            payload: None,
-            detail: json!({ "why": "a new head did not repair it", "model_id": model.to_string(), "version": capsule.version }),
-        };
-        let tx = self.db.begin_audited("ask for training").await?;
-        let trigger = trigger::add(&tx, &new, now).await?;
-        note(
-            &tx,
-            now,
-            "fleet",
-            "trigger.train",
-            trigger.id,
-            &trigger.detail,
-        )
-        .await?;
-        tx.commit().await?;
-        Ok(Some(Event::Triggered(trigger)))
     }
 
     async fn turn_round(&self, id: RoundId, now: Timestamp) -> Result<Vec<Event>, FleetError> {
@@ -526,7 +448,7 @@ impl Fleet {
         }
         round::put(tx, round).await?;
         let detail = json!({
-            "why": round.detail["why"], "round": round.id.0, "model_id": round.model.to_string(), "version": version,
+            "why": round.detail["why"], "repair": round.detail["repair"], "round": round.id.0, "model_id": round.model.to_string(), "version": version,
             "devices": device_count, "labels": window_count, "device_count": device_count,
             "window_count": window_count, "class_count": sum.class_count, "width": sum.width,
         });

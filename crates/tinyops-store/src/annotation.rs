@@ -113,6 +113,17 @@ pub async fn list(on: &impl Read, limit: u32) -> Result<Vec<Annotation>, StoreEr
     rows.into_iter().map(read).collect()
 }
 
+/// The orders of these numbers, from the first to the last.
+pub async fn between(on: &impl Read, first: i64, last: i64) -> Result<Vec<Annotation>, StoreError> {
+    let sql = concat!(
+        "SELECT ",
+        columns!(),
+        " FROM annotations WHERE id >= $1 AND id <= $2 ORDER BY id"
+    );
+    let rows = on.query(sql, values![first, last]).await?;
+    rows.into_iter().map(read).collect()
+}
+
 /// The orders that devices may be told something of, oldest first: of one device, or all. One that is to be looked for
 /// takes the model that it was asked of; a parcel that is ready may be asked for whatever its device runs, which says
 /// if it has it no more.

@@ -48,6 +48,7 @@ pub mod masked_update;
 pub mod outcome;
 pub mod presence;
 pub mod privacy;
+pub mod repair;
 pub mod report;
 pub mod rollout;
 pub mod round;

@@ -34,6 +34,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0018_noised_reports.sql"),
     include_str!("migrations/0019_annotations.sql"),
     include_str!("migrations/0020_annotations_of_a_device.sql"),
+    include_str!("migrations/0021_repairs.sql"),
 ];
 
 /// Applies what is missing.

@@ -19,6 +19,7 @@ mod local;
 mod masked;
 mod masked_round;
 mod own_head;
+mod repair;
 mod restandardize;
 mod rollout;
 mod round;

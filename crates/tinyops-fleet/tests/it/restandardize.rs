@@ -1,9 +1,12 @@
 //! Features moved back before anyone is asked for sums: whether a round follows is what the model then says.
 
+use tinyops_fleet::ladder::End;
+use tinyops_fleet::repair::details;
 use tinyops_fleet::round::RoundPolicy;
 use tinyops_fleet::{Event, Policy};
 use tinyops_store::alert::{self, Alert, AlertKind, AlertState, NewAlert};
 use tinyops_store::drift::{self, Scope};
+use tinyops_store::repair::Repair;
 use tinyops_store::round;
 use tinyops_wire::frame::{Alarm, Features, Flags, Frame};
 
@@ -53,6 +56,12 @@ async fn day(world: &mut World, output: f32) -> Vec<Event> {
     world.fleet.turn(world.now).await.unwrap()
 }
 
+/// Whether features that were moved were all that it took.
+fn repaired(repair: &Repair) -> bool {
+    let ladder = details(repair).unwrap();
+    ladder.end() == Some(End::Repaired) && ladder.kept.is_empty() && ladder.device_bytes == 0
+}
+
 async fn standing(world: &World) -> Vec<Alert> {
     alert::standing(&world.fleet.db).await.unwrap()
 }
@@ -64,9 +73,16 @@ async fn no_sums_are_asked_for_where_moved_features_did() {
     world.deliver(|_| true).await;
     assert!(world.devices[..5].iter().all(|device| device.is_moved));
     let ids: Vec<_> = standing(&world).await.iter().map(|a| a.id).collect();
-    for _ in 0..3 {
+    for report in 1..=3 {
         assert!(!standing(&world).await.is_empty());
-        assert_eq!(day(&mut world, 0.0).await, []);
+        let events = day(&mut world, 0.0).await;
+        match report {
+            3 => assert!(
+                matches!(&events[..], [Event::RepairEnded(repair)] if repaired(repair)),
+                "{events:?}"
+            ),
+            _ => assert_eq!(events, []),
+        }
     }
     assert_eq!(standing(&world).await, []);
     for id in ids {

@@ -1,10 +1,11 @@
 //! Runs, what asks for them, and when.
 
 use serde_json::json;
+use tinyops_store::repair;
 use tinyops_store::run::{self, NewRun, RunState};
 use tinyops_store::step::{self, Port, Step, StepState};
 use tinyops_store::trigger::{self, NewTrigger, TriggerState};
-use tinyops_store::{Digest, Timestamp, schedule};
+use tinyops_store::{Digest, ModelId, Timestamp, schedule};
 
 use crate::backend::on_every_backend;
 
@@ -134,5 +135,42 @@ fn a_schedule_is_answered_by_one_of_its_readers() {
             late = kept.clone();
             kept.answered_to = NOW.plus_ms(1);
         }
+    });
+}
+
+#[test]
+fn a_repair_is_carried_on_by_one_of_its_readers() {
+    on_every_backend(|db, _| async move {
+        let tx = db.begin("test").await.unwrap();
+        let state = json!({ "phase": "first" });
+        let mut first = repair::add(&tx, "fan", ModelId(7), &state, NOW)
+            .await
+            .unwrap();
+        let other = repair::add(&tx, "pump", ModelId(8), &state, NOW).await;
+        let other = other.unwrap();
+        tx.commit().await.unwrap();
+        assert!(first.is_open && (first.name.as_str(), first.model) == ("fan", ModelId(7)));
+        let open = repair::open(&db).await.unwrap();
+        assert_eq!(open, [first.clone(), other.clone()]);
+        let mut late = first.clone();
+        first.is_open = false;
+        first.state = json!({ "phase": "over" });
+        first.changed_at = NOW.plus_ms(5);
+        let tx = db.begin("test").await.unwrap();
+        repair::put(&tx, &mut first).await.unwrap();
+        tx.commit().await.unwrap();
+        let tx = db.begin("test").await.unwrap();
+        let refused = repair::put(&tx, &mut late).await.unwrap_err();
+        assert!(refused.is_conflict(), "{refused}");
+        drop(tx);
+        assert_eq!(
+            repair::get(&db, first.id).await.unwrap(),
+            Some(first.clone())
+        );
+        assert_eq!(repair::open(&db).await.unwrap(), [other.clone()]);
+        let since = async |at| repair::since(&db, "fan", at).await.unwrap();
+        assert_eq!(since(NOW).await, [first.clone()]);
+        assert_eq!(since(NOW.plus_ms(1)).await, []);
+        assert_eq!(repair::list(&db, 9).await.unwrap(), [other, first]);
     });
 }

@@ -1,0 +1,116 @@
+//! How a repair ends, and who is told.
+
+use serde_json::json;
+use tinyops_store::alert::{AlertKind, AlertState, NewAlert};
+use tinyops_store::repair::Repair;
+use tinyops_store::{ModelId, Timestamp, Tx, alert, presence, webhook};
+
+use super::ACTOR;
+use crate::diagnosis::Advice;
+use crate::enrol::note;
+use crate::ladder::{End, Ladder, Step};
+use crate::watch::cohort_scope;
+use crate::{Fleet, FleetError, alerts};
+
+impl Fleet {
+    /// Does what the end of a repair asks for: alerts that it has answered are over; of one in vain somebody is told.
+    pub(super) async fn tell_end(
+        &self,
+        tx: &Tx,
+        known: &Repair,
+        ladder: &mut Ladder,
+        (end, actor): (End, &str),
+        now: Timestamp,
+    ) -> Result<(), FleetError> {
+        let current = self.current(tx, known, ladder).await?;
+        match end {
+            End::Repaired if ladder.kept.is_empty() => {
+                self.resolve_all(tx, known.model, now).await?
+            }
+            End::Unrepaired => {
+                let what = self.tell_in_vain(tx, known, ladder, &current, now).await?;
+                ladder.steps.push(Step {
+                    at_ms: now.0,
+                    rung: None,
+                    what,
+                });
+            }
+            End::Repaired | End::Unjudged | End::AlertsOver | End::Stopped => {}
+        }
+        let kept: Vec<u32> = ladder.kept.iter().map(|(_, version)| *version).collect();
+        let detail =
+            json!({ "end": end.word(), "kept": kept, "device_bytes": ladder.device_bytes });
+        note(tx, now, actor, "repair.end", known.id, &detail).await
+    }
+
+    /// What devices have repaired by themselves is over.
+    async fn resolve_all(&self, tx: &Tx, model: ModelId, now: Timestamp) -> Result<(), FleetError> {
+        for mut alert in alert::standing(tx).await? {
+            let calls = Advice::of_word(&alert.advice).is_some_and(Advice::calls_for_statistics);
+            if alert.model != model || !calls {
+                continue;
+            }
+            alert.state = AlertState::Resolved;
+            ACTOR.clone_into(&mut alert.actor);
+            "devices have repaired it by themselves".clone_into(&mut alert.reason);
+            alert.changed_at = now;
+            alert::put(tx, &mut alert).await?;
+            alerts::tell(tx, "alert.resolve", &alert, now).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells whoever looks after alerts that nothing has repaired it: by those that stand, or one that is raised for it.
+    async fn tell_in_vain(
+        &self,
+        tx: &Tx,
+        known: &Repair,
+        ladder: &Ladder,
+        current: &[ModelId],
+        now: Timestamp,
+    ) -> Result<String, FleetError> {
+        let mut told = Vec::new();
+        for mut alert in alert::standing(tx).await? {
+            if current.contains(&alert.model) {
+                alert.detail["repair ended in vain"] = json!(known.id.0);
+                alert.changed_at = now;
+                alert::put(tx, &mut alert).await?;
+                alerts::tell(tx, "alert.unrepaired", &alert, now).await?;
+                told.push(alert.id);
+            }
+        }
+        if told.is_empty() {
+            for model in current {
+                let running = presence::running(tx, *model).await?;
+                let cohort = ladder.cohort.as_ref();
+                let Some(cohort) = cohort.or(running.first().map(|(_, cohort)| cohort)) else {
+                    continue;
+                };
+                let new = NewAlert {
+                    scope: cohort_scope(cohort, *model),
+                    model: *model,
+                    kind: AlertKind::Drift,
+                    advice: Advice::Retrain.word().to_owned(),
+                    detail: json!({ "repair ended in vain": known.id.0 }),
+                };
+                if let Some(alert) = alert::raise(tx, &new, now).await? {
+                    alerts::tell(tx, "alert.unrepaired", &alert, now).await?;
+                    told.push(alert.id);
+                }
+            }
+        }
+        let hooks = webhook::list(tx).await?.len();
+        let alerts: Vec<String> = told.iter().take(5).map(|id| format!("#{id}")).collect();
+        let more = match told.len().saturating_sub(alerts.len()) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        Ok(match told.is_empty() {
+            true => "nobody runs the model any more, so nobody is told".to_owned(),
+            false => format!(
+                "it ends without a repair: alerts {}{more} say so on their page, and to {hooks} webhooks",
+                alerts.join(", ")
+            ),
+        })
+    }
+}
