@@ -235,6 +235,12 @@ pub struct Package {
     /// The artifact of the monitor baseline inside.
     #[serde(serialize_with = "as_text", deserialize_with = "from_text")]
     pub baseline: Digest,
+    /// Values of the embedding that devices tell sums of; 0 of a model without, and of a package of before it was told.
+    #[serde(default)]
+    pub embedding_width: u32,
+    /// Readings of a window, of all channels; 0 of a package of before it was told.
+    #[serde(default)]
+    pub window_readings: u32,
 }
 
 /// Does a job: every step that is needed, in order, each recorded with its inputs and outputs.

@@ -174,8 +174,8 @@ impl Default for PrivacySection {
     }
 }
 
-/// `[repair]`: what a drift is answered with before anybody trains.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// `[repair]`: what a drift is answered with, from the cheapest to the dearest, and what that may cost.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RepairSection {
     /// How far devices move their features back to training, 0 to 1 of the way, where the place or spread of inputs has
@@ -184,6 +184,84 @@ pub struct RepairSection {
     /// Whether capsules bring the factory's windows as a prior, and devices with room for it answer by heads of their own
     /// where their labels lead to one that is no worse.
     pub personal_head: bool,
+    /// Most bytes that repairs may have a device send in 30 days: a repair that would take more is passed over.
+    pub device_bytes_max: u64,
+    /// Whom windows are sealed for, a public key of 64 hex digits (`tinyops annotate keys`): with it few windows are
+    /// ordered where sums did not do, of devices whose owners have consented to it. Without it none are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub annotator: Option<String>,
+    /// How many windows are ordered of a device, 1 to 8.
+    pub windows: u8,
+    /// Out of how many that come next.
+    pub windows_of: u16,
+    /// Recordings that must be newly labelled before the model is trained on them.
+    pub labelled_min: u32,
+    /// Windows that later labels must have judged before a new version is found to repair, or is taken back.
+    pub verdict_windows: u32,
+    /// Days that such labels are awaited.
+    pub verdict_days: u32,
+}
+
+impl Default for RepairSection {
+    fn default() -> Self {
+        Self {
+            restandardize: 0.0,
+            personal_head: false,
+            device_bytes_max: 65_536,
+            annotator: None,
+            windows: 8,
+            windows_of: 500,
+            labelled_min: 16,
+            verdict_windows: 100,
+            verdict_days: 7,
+        }
+    }
+}
+
+impl RepairSection {
+    /// The annotator's public key, if one is named; `None` also for what is no key, which no project that was read holds.
+    #[must_use]
+    pub fn annotator_key(&self) -> Option<[u8; 32]> {
+        let key: tinyops_store::Digest = self.annotator.as_ref()?.parse().ok()?;
+        Some(key.0)
+    }
+
+    /// What is wrong with its numbers: the key, and the words after it.
+    fn fault(&self) -> Option<(&'static str, String)> {
+        if self.annotator.is_some() && self.annotator_key().is_none() {
+            let given = self.annotator.as_deref().unwrap_or_default();
+            let why = format!(
+                "is `{given}`: a public key has 64 hex digits; `tinyops annotate keys show` prints one"
+            );
+            return Some(("repair.annotator", why));
+        }
+        if !(1..=8).contains(&self.windows) {
+            return Some((
+                "repair.windows",
+                format!("is {}: 1 to 8 of a device", self.windows),
+            ));
+        }
+        if self.windows_of < u16::from(self.windows) {
+            let why = format!(
+                "is {}: at least `windows`, {}",
+                self.windows_of, self.windows
+            );
+            return Some(("repair.windows_of", why));
+        }
+        for (key, value) in [
+            ("repair.labelled_min", self.labelled_min),
+            ("repair.verdict_windows", self.verdict_windows),
+        ] {
+            if value == 0 {
+                return Some((key, "is 0: at least 1".to_owned()));
+            }
+        }
+        if !(1..=365).contains(&self.verdict_days) {
+            let why = format!("is {}: 1 to 365", self.verdict_days);
+            return Some(("repair.verdict_days", why));
+        }
+        None
+    }
 }
 
 /// `[retrain]`: runs that no drift has asked for.
@@ -445,6 +523,9 @@ impl Project {
                 ),
             );
         }
+        if let Some((key, why)) = self.repair.fault() {
+            return refuse(key, why);
+        }
         if self.repair.personal_head && self.train.goal != Goal::Classify {
             return refuse(
                 "repair.personal_head",
@@ -619,6 +700,20 @@ mod tests {
             "[repair]\nrestandardize = 1.5\n",
             "tinyops.toml:2:1: `repair.restandardize` is 1.5: a part of the way, from 0 to 1",
         );
+        for (line, why) in [
+            (
+                "annotator = \"ana\"",
+                "annotator` is `ana`: a public key has 64 hex digits; `tinyops annotate keys show` prints one",
+            ),
+            ("windows = 9", "windows` is 9: 1 to 8 of a device"),
+            ("windows_of = 7", "windows_of` is 7: at least `windows`, 8"),
+            ("labelled_min = 0", "labelled_min` is 0: at least 1"),
+            ("verdict_windows = 0", "verdict_windows` is 0: at least 1"),
+            ("verdict_days = 0", "verdict_days` is 0: 1 to 365"),
+        ] {
+            let text = format!("[repair]\n{line}\n");
+            check(&text, &format!("tinyops.toml:2:1: `repair.{why}"));
+        }
         check(
             "[repair]\npersonal_head = true\n[train]\ngoal = \"anomaly\"\n",
             "tinyops.toml:2:1: `repair.personal_head` is true: a head of a device's own tells classes apart, so it takes \

@@ -130,6 +130,7 @@ fn event_name(event: &tinyops_fleet::Event) -> &'static str {
         Fleet::RoundOpened(_) => "round opened",
         Fleet::RoundClosed { .. } => "round closed",
         Fleet::RoundAbandoned(_) => "round abandoned",
+        Fleet::RepairEnded(_) => "repair ended",
         Fleet::Triggered(_) => "run asked for",
         Fleet::RolloutStarted { .. } => "rollout started",
         Fleet::WaveDone(_) => "canary is well",

@@ -36,8 +36,8 @@ mod tls_client;
 mod watch;
 
 pub use api::{
-    AddedWebhook, AlertView, AnnotationView, AtWorkView, DeliveryView, LabelView, RoundView,
-    TriggerView, WebhookView,
+    AddedWebhook, AlertView, AnnotationView, AtWorkView, DeliveryView, LabelView, RepairView,
+    RoundView, TriggerView, WebhookView,
 };
 pub use app::{App, Business, Clock};
 pub use civil::Moment;

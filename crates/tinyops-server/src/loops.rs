@@ -17,6 +17,7 @@ use tinyops_pipeline::{
     job_for,
 };
 use tinyops_store::model::Stage;
+use tinyops_store::repair::RepairId;
 use tinyops_store::run::{self, RunId, RunState};
 use tinyops_store::trigger::{self, Trigger, TriggerState};
 use tinyops_store::{
@@ -28,7 +29,9 @@ use crate::app::{App, AtWork};
 use crate::event::Event;
 use crate::gate::tell;
 use crate::release::{ReleaseError, release};
-use crate::retrain::{Look, TRIES_MAX, again_at, ask_by_data, ask_by_schedule, cause_of};
+use crate::retrain::{
+    Look, TRIES_MAX, again_at, ask_by_data, ask_by_schedule, cause_of, is_repair,
+};
 use crate::stop::Stop;
 
 /// Who is named in the records for what the loops do.
@@ -98,9 +101,22 @@ pub(crate) async fn make(app: App, tick: Duration, mut stop: Stop) {
 /// What the pipeline's loop does at one tick.
 pub(crate) async fn turn_pipeline(app: &App, look: &mut Look) -> Result<(), StoreError> {
     ask_by_schedule(app.workshop()).await?;
-    ask_by_data(app.workshop(), look).await?;
+    ask_by_data(app.workshop(), look, awaits_labels(app).await?).await?;
     take_up(app).await?;
     answer_next(app).await
+}
+
+/// The repair of the project's model that awaits newly labelled recordings, and how many.
+async fn awaits_labels(app: &App) -> Result<Option<(RepairId, u32)>, StoreError> {
+    let name = &app.workshop().project.project.name;
+    match app.fleet().awaits_labels(name).await {
+        Ok(awaited) => Ok(awaited),
+        Err(FleetError::Store(error)) => Err(error),
+        Err(cause) => {
+            warn!(%cause, "whether a repair awaits labels cannot be told");
+            Ok(None)
+        }
+    }
 }
 
 /// Lets triggers of the project wait again that a process took and did not live to answer, and ends those whose run has ended.
@@ -377,14 +393,14 @@ async fn sent(app: &App, taken: &Trigger, run: RunId, version: u32) -> Answer {
 }
 
 /// Signs a version and starts its rollout. A repair goes out by the fleet's plan, anything else as the project says. A
-/// head is meant to predict other classes than the model that has drifted, so that it does does not halt it.
+/// repair is meant to predict other classes than the model that has drifted, so that it does does not halt it.
 async fn send_out(app: &App, taken: &Trigger, version: u32) -> Result<(), ReleaseError> {
     let inner = app.inner();
     let project = &app.workshop().project;
     let name = &project.project.name;
     let mut plan = inner.fleet.policy.rollout.clone();
     match project.retrain.rollout {
-        _ if cause_of(taken) == "repair" => {}
+        _ if is_repair(taken) => {}
         RetrainRollout::None => return Ok(()),
         RetrainRollout::Canary => plan.shadow = None,
         RetrainRollout::Shadow => {
@@ -398,7 +414,7 @@ async fn send_out(app: &App, taken: &Trigger, version: u32) -> Result<(), Releas
     }
     let keys = inner.fleet.keys().ok_or(FleetError::NoReleaseKey)?;
     release(&inner.fleet, &keys, name, version, app.now()).await?;
-    if taken.kind == "resolve-head" {
+    if is_repair(taken) {
         plan.halt_on
             .retain(|metric| !matches!(metric, Metric::Labels | Metric::Agreement));
     }

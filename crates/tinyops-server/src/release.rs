@@ -164,7 +164,10 @@ async fn packages(fleet: &Fleet, model: &str, version: u32) -> Result<Vec<Packag
             continue;
         };
         let payload = fleet.artifacts.get(&payload).await?;
-        let detail = serde_json::json!({ "labels": labels(&payload), "fit": package.get("fit") });
+        let detail = serde_json::json!({
+            "labels": labels(&payload), "fit": package.get("fit"),
+            "embedding_width": package.get("embedding_width"), "window_readings": package.get("window_readings"),
+        });
         packages.push(Package {
             model: model.to_owned(),
             version,

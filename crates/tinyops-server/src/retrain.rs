@@ -4,6 +4,7 @@ use serde_json::json;
 use tinyops_pipeline::{
     RunError, Schedule, Shelf, Since, Workshop, count_fresh, mark_of_sources, since_model,
 };
+use tinyops_store::repair::RepairId;
 use tinyops_store::trigger::{self, NewTrigger, Trigger};
 use tinyops_store::{Digest, Json, StoreError, Timestamp, audit, schedule};
 use tracing::warn;
@@ -153,19 +154,25 @@ pub(crate) struct Look {
     /// The files, and since when they are so.
     seen: Option<(Digest, Timestamp)>,
     looked_at: Option<Timestamp>,
-    /// What was counted last: too few, or what a run was asked for by before.
-    counted: Option<(Digest, Since)>,
+    /// What was counted last, and how many were wanted: too few, or what a run was asked for by before.
+    counted: Option<(Digest, Since, u64)>,
     /// What was wrong with the sources.
     problem: Option<String>,
 }
 
 /// Asks for a run if so many recordings as the project says are newly labelled: since the model in production, and since
-/// such a run was last asked for.
+/// such a run was last asked for. A repair that awaits labels (`repair`: its number, and how many) asks by the same count.
 ///
 /// # Errors
 /// [`StoreError`]; a conflict if another server was faster.
-pub(crate) async fn ask_by_data(workshop: &Workshop, look: &mut Look) -> Result<(), StoreError> {
-    let Some(wanted) = workshop.project.retrain.new_labelled else {
+pub(crate) async fn ask_by_data(
+    workshop: &Workshop,
+    look: &mut Look,
+    repair: Option<(RepairId, u32)>,
+) -> Result<(), StoreError> {
+    let by_project = workshop.project.retrain.new_labelled;
+    let by_repair = repair.map(|(_, labelled)| labelled);
+    let Some(wanted) = by_project.into_iter().chain(by_repair).min() else {
         return Ok(());
     };
     let now = (workshop.now)();
@@ -174,7 +181,8 @@ pub(crate) async fn ask_by_data(workshop: &Workshop, look: &mut Look) -> Result<
         return Ok(());
     }
     look.looked_at = Some(now);
-    match look_at_data(workshop, look, wanted.into()).await {
+    let repair = repair.map(|(id, _)| id);
+    match look_at_data(workshop, look, wanted.into(), repair).await {
         Ok(()) => look.problem = None,
         Err(RunError::Store(error)) => return Err(error),
         Err(error) => {
@@ -188,7 +196,12 @@ pub(crate) async fn ask_by_data(workshop: &Workshop, look: &mut Look) -> Result<
     Ok(())
 }
 
-async fn look_at_data(workshop: &Workshop, look: &mut Look, wanted: u64) -> Result<(), RunError> {
+async fn look_at_data(
+    workshop: &Workshop,
+    look: &mut Look,
+    wanted: u64,
+    repair: Option<RepairId>,
+) -> Result<(), RunError> {
     let (db, now) = (&workshop.db, (workshop.now)());
     let mark = mark_of_sources(workshop).await?;
     match look.seen {
@@ -204,7 +217,7 @@ async fn look_at_data(workshop: &Workshop, look: &mut Look, wanted: u64) -> Resu
     }
     let mut since = since_model(workshop).await?;
     since.datasets.extend(last_asked_by_data(workshop).await?);
-    let counted = (mark, since);
+    let counted = (mark, since, wanted);
     if look.counted.as_ref() == Some(&counted) {
         return Ok(());
     }
@@ -222,6 +235,7 @@ async fn look_at_data(workshop: &Workshop, look: &mut Look, wanted: u64) -> Resu
     );
     let detail = json!({
         "cause": "data", "why": why, "dataset": fresh.dataset.to_string(), "count": fresh.count,
+        "repair": repair.map(|id| id.0),
     });
     let new = new_trigger(workshop, detail);
     let once = format!("data:{project}:{}", fresh.dataset);
@@ -281,6 +295,11 @@ pub(crate) fn cause_of(trigger: &Trigger) -> &str {
     let asked = trigger.detail.get("asked_by").map(|_| "asked");
     let cause = trigger.detail.get("cause").and_then(Json::as_str);
     cause.or(asked).unwrap_or("repair")
+}
+
+/// Whether what comes of it goes out as a repair of a drift does, whatever the project says of other runs.
+pub(crate) fn is_repair(trigger: &Trigger) -> bool {
+    cause_of(trigger) == "repair" || trigger.detail["repair"].is_i64()
 }
 
 /// Why it was made, in words; empty where nothing was said.

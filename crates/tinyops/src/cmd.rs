@@ -27,6 +27,7 @@ mod monitor;
 mod ops;
 mod predict;
 mod release;
+mod repairs;
 mod retrain;
 mod rollout;
 mod rounds;
@@ -96,6 +97,7 @@ enum Verb {
     Retrain(retrain::Retrain),
     Annotate(annotate::Annotate),
     Rounds(rounds::Rounds),
+    Repairs(repairs::Repairs),
     Tokens(tokens::Tokens),
     Audit(audit::Audit),
     Serve(serve::Serve),
@@ -137,6 +139,7 @@ pub(crate) async fn dispatch(cli: Cli, terminal: Terminal) -> Result<(), Failure
         Verb::Retrain(args) => retrain::run(&context, &args).await,
         Verb::Annotate(args) => annotate::run(&context, &args).await,
         Verb::Rounds(args) => rounds::run(&context, &args).await,
+        Verb::Repairs(args) => repairs::run(&context, &args).await,
         Verb::Tokens(args) => tokens::run(&context, &args).await,
         Verb::Audit(args) => audit::run(&context, &args).await,
         Verb::Serve(args) => serve::run(&context, &args).await,

@@ -3,6 +3,8 @@
 mod air;
 #[cfg(test)]
 mod carried;
+#[cfg(test)]
+mod climb;
 mod line;
 mod link;
 mod meter;

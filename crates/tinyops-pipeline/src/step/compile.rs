@@ -86,6 +86,12 @@ pub struct CompileReport {
     /// Of them, what devices solve heads of their own from; 0 where they solve none.
     #[serde(default)]
     pub prior_bytes: usize,
+    /// Values of the embedding, 0 of a model without.
+    #[serde(default)]
+    pub embedding_width: u32,
+    /// Readings of a window, of all channels.
+    #[serde(default)]
+    pub window_readings: u32,
     /// The boards, targets first.
     #[serde(rename = "boards")]
     pub fits: Vec<BoardFit>,
@@ -241,6 +247,9 @@ pub(crate) async fn step(
                 arena_bytes: compiled.arena_bytes,
                 payload_bytes: payload.len(),
                 prior_bytes: compiled.prior.len(),
+                embedding_width: embedding_width(&model),
+                window_readings: model.front_end.window_len
+                    * u32::from(model.front_end.channel_count),
                 fits: fits(&packed, &project.boards, &project.known),
             };
             let fitting = report.fits.iter().filter(|fit| fit.fits).count();
@@ -285,6 +294,19 @@ pub(crate) async fn step(
         source,
     })?;
     Ok((done, report))
+}
+
+/// Values of what the last layer of a model sees, as devices tell sums of it; 0 of one without.
+fn embedding_width(model: &Model) -> u32 {
+    let Some(graph) = model.body.graph() else {
+        return 0;
+    };
+    let tensor = graph
+        .embedding
+        .and_then(|id| graph.tensors.get(id.0 as usize));
+    tensor.map_or(0, |tensor| {
+        tensor.shape.iter().copied().map(u32::from).product()
+    })
 }
 
 fn fits(packed: &Packed<'_>, settings: &BoardsSection, known: &[Board]) -> Vec<BoardFit> {
@@ -364,6 +386,8 @@ pub(crate) fn packages(compiled: &Done, report: &CompileReport) -> Result<Vec<Pa
                     .output(&format!("program/{board}"))
                     .or_else(|_| compiled.output("program"))?,
                 baseline,
+                embedding_width: report.embedding_width,
+                window_readings: report.window_readings,
             })
         })
         .collect()

@@ -24,6 +24,8 @@ pub(super) struct EpisodeView {
     pub repaired: Option<Text<ModelId>>,
     /// The alerts that led to it.
     pub alerts: Vec<i64>,
+    /// The repair that it is a part of, `/api/v1/repairs/{repair}`.
+    pub repair: Option<i64>,
     pub round: Option<i64>,
     pub run: Option<i64>,
     pub model: String,
@@ -73,6 +75,7 @@ impl From<Episode> for EpisodeView {
             episode: episode.trigger.id.0,
             repaired: episode.repaired.map(Text),
             alerts: episode.alerts.iter().map(|alert| alert.id.0).collect(),
+            repair: episode.repair.as_ref().map(|(repair, _)| repair.id.0),
             round: episode.round.as_ref().map(|round| round.id.0),
             run: episode.run.as_ref().map(|run| run.id.0),
             version: episode.model.as_ref().map(|model| model.version),

@@ -133,7 +133,7 @@ impl From<FleetError> for ApiError {
         let message = cause.to_string();
         let (status, code, hint) = match cause {
             FleetError::Store(cause) => return cause.into(),
-            FleetError::NoDevice(_) | FleetError::NoRollout(_) => {
+            FleetError::NoDevice(_) | FleetError::NoRollout(_) | FleetError::NoRepair(_) => {
                 (StatusCode::NOT_FOUND, "missing", "")
             }
             FleetError::Label(why) => {
@@ -215,6 +215,7 @@ impl From<FleetError> for ApiError {
                 "expiry",
                 "choose a time that is still to come",
             ),
+            FleetError::RepairOver(_) => (StatusCode::CONFLICT, "state", "its last step says how"),
             FleetError::AlertOver(_) => (StatusCode::CONFLICT, "state", "its reason stands"),
             FleetError::MuteEnds => (
                 StatusCode::UNPROCESSABLE_ENTITY,

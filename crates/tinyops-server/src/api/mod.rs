@@ -19,6 +19,7 @@ mod make;
 mod operate;
 mod operation;
 mod range;
+mod repair;
 #[cfg(test)]
 pub(crate) mod tests;
 mod token;
@@ -36,6 +37,7 @@ pub use annotation::AnnotationView;
 pub(crate) use frame::framed;
 pub use label::LabelView;
 use operation::{Access, Content, Operation, Trace};
+pub use repair::RepairView;
 pub use view::{AlertView, AtWorkView, RoundView, TriggerView};
 
 /// The routes of the API, and health and metrics beside it.
@@ -567,6 +569,28 @@ fn operations() -> Vec<Operation> {
             LIMIT,
             Content::json::<Vec<episode::EpisodeView>>(),
             get(episode::list),
+        ),
+        read(
+            "/api/v1/repairs",
+            "What is done about drifts, rung by rung, newest first",
+            LIMIT,
+            Content::json::<Vec<RepairView>>(),
+            get(repair::list),
+        ),
+        read(
+            "/api/v1/repairs/{repair}",
+            "One repair, with every step",
+            &[],
+            Content::json::<RepairView>(),
+            get(repair::show),
+        ),
+        manage(
+            "/api/v1/repairs/{repair}/end",
+            "End a repair: no further rung is tried, and what it has sent out stays as it is",
+            Content::json::<repair::Stop>(),
+            200,
+            Content::json::<RepairView>(),
+            post(repair::stop),
         ),
         read(
             "/api/v1/labels",

@@ -13,6 +13,7 @@ use super::alert::{self, Hand};
 use super::episode;
 use super::figure::Events;
 use super::part::{self, Names};
+use super::repair;
 use super::{Page, PageError, Place};
 use crate::app::App;
 use crate::chart::{Bar, Bars, Histogram, LineChart, Series, Tone, XAxis, number};
@@ -57,6 +58,7 @@ pub(super) async fn show(
         div.grid {
             (part::chart_card("w8", over_time(&histories, &events)))
             (part::card("w4", "Farthest from their own past", None, farthest(&detectors, now)))
+            (part::card("", "Repairs", None, repair::table(&app, &names, now).await?))
             (part::card("", "Episodes", None, episode::table(&app, &names, now).await?))
             (part::card("", "Alerts", None, alert::table(&alerts, &names, hand.as_ref(), now)))
             (part::card("", "What labels of 30 days say", None, labelled(&accuracy, &names, &app.business().costs)))

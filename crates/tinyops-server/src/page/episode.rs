@@ -144,6 +144,9 @@ fn records(episode: &Episode) -> Markup {
                 @for alert in episode.alerts.iter().take(12) { "#" (alert.id) " " }
                 @if episode.alerts.len() > 12 { "and " (episode.alerts.len() - 12) " more" }
             }
+            @if let Some((repair, _)) = &episode.repair {
+                dt { "repair" } dd { a href=(format!("/repairs/{}", repair.id)) { "#" (repair.id) } }
+            }
             dt { "round" } dd { @match &episode.round { Some(round) => (round.id), None => "none" } }
             dt { "run" } dd { @match &episode.run { Some(run) => a href=(format!("/runs/{}", run.id)) { "#" (run.id) }, None => "none yet" } }
             dt { "version" } dd { (made(episode)) }

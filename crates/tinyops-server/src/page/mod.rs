@@ -13,6 +13,7 @@ mod login;
 mod model;
 mod overview;
 mod part;
+mod repair;
 mod rollout;
 mod run;
 #[cfg(test)]
@@ -45,6 +46,7 @@ pub(crate) fn routes(app: &App) -> Router<App> {
         .route("/drift", get(drift::show))
         .route("/alerts/{alert}", post(alert::act))
         .route("/episodes/{episode}", get(episode::show))
+        .route("/repairs/{repair}", get(repair::show))
         .route("/rollouts", get(rollout::list))
         .route("/rollouts/{rollout}", get(rollout::show))
         .route("/audit", get(audit::show))

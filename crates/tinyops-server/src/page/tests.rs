@@ -6,6 +6,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use serde_json::json;
+use tinyops_fleet::ladder::{End, Ladder, Phase, Rung, Step as RepairStep};
 use tinyops_store::alert::{self, AlertKind, NewAlert};
 use tinyops_store::capsule::{self, Capsule};
 use tinyops_store::device::{self, Device, DeviceState};
@@ -18,7 +19,7 @@ use tinyops_store::rollout::{self, Delivery, Member, NewRollout};
 use tinyops_store::run::{self, NewRun, RunId, RunState};
 use tinyops_store::step::{self, Port, Step, StepState};
 use tinyops_store::trigger::{self, NewTrigger, TriggerState};
-use tinyops_store::{DeviceId, DeviceKey, Digest, ModelId, Timestamp};
+use tinyops_store::{DeviceId, DeviceKey, Digest, ModelId, Timestamp, repair};
 use tower::ServiceExt as _;
 
 use crate::App;
@@ -404,7 +405,20 @@ async fn an_episode_is_told_from_the_alert_to_the_verdict() {
         payload: None,
         detail,
     };
-    let detail = json!({ "model_id": OLD.to_string(), "why": "cohort hall-2 has drifted" });
+    let mut ladder = Ladder::begin("cohort hall-2 has drifted".into(), None, false, None, NOW.0);
+    ladder.phase = Phase::Over { end: End::Repaired };
+    ladder.kept.push((Rung::Round, 2));
+    ladder.steps.push(RepairStep {
+        at_ms: NOW.0 + 1,
+        rung: Some(Rung::Round),
+        what: "round 1 asks devices for sums".into(),
+    });
+    repair::add(&tx, "fan", OLD, &json!(ladder), NOW)
+        .await
+        .unwrap();
+    let detail = json!({
+        "model_id": OLD.to_string(), "why": "cohort hall-2 has drifted", "repair": 1,
+    });
     let mut answered = trigger::add(&tx, &wish(detail), NOW).await.unwrap();
     answered.state = TriggerState::Done;
     answered.run = Some(RunId(2));
@@ -416,6 +430,8 @@ async fn an_episode_is_told_from_the_alert_to_the_verdict() {
     for expected in [
         "/episodes/1",
         "/episodes/2",
+        "/repairs/1",
+        "repaired",
         "a new head from sums",
         "fan@2",
     ] {
@@ -430,12 +446,22 @@ async fn an_episode_is_told_from_the_alert_to_the_verdict() {
     let in_order = [
         "head-update",
         "cohort hall-2 has drifted",
+        "/repairs/1",
+        "repair 1, level 2: round 1 asks devices for sums",
         "run 2 begins",
         "every gate is passed: fan@2 is registered",
         "goes to the first devices",
     ];
     for expected in in_order {
         assert!(told.contains(expected), "{expected}: {told}");
+    }
+    let repair = page(&router, "/repairs/1").await;
+    for expected in [
+        "level 2: round 1 asks devices for sums",
+        "fan@2",
+        "of at most 65536",
+    ] {
+        assert!(repair.contains(expected), "{expected}: {repair}");
     }
     let asked = page(&router, "/episodes/2").await;
     assert!(asked.contains("a person asked for it"), "{asked}");
@@ -524,6 +550,7 @@ async fn what_does_not_exist_is_not_found() {
         "/devices/00000000000000ff",
         "/rollouts/9",
         "/episodes/9",
+        "/repairs/9",
     ] {
         let request = Request::get(path).body(Body::empty()).unwrap();
         let response = router.clone().oneshot(request).await.unwrap();

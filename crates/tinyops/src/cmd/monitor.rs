@@ -1,5 +1,8 @@
+use std::collections::BTreeSet;
+
 use serde::Serialize;
-use tinyops_store::{ModelId, Timestamp, alert, capsule, device, drift, presence};
+use tinyops_fleet::watch::cohort_of;
+use tinyops_store::{ModelId, Timestamp, alert, capsule, device, drift, presence, repair};
 
 use crate::{context::Context, failure::Failure, table::Table};
 
@@ -19,6 +22,8 @@ pub(crate) struct Monitor {
 struct View {
     devices: i64,
     standing_alerts: usize,
+    /// Numbers of the repairs that go on; `tinyops repairs show` tells each.
+    open_repairs: Vec<i64>,
     models: Vec<ModelView>,
     cohorts: Vec<CohortView>,
     accuracy: Vec<AccuracyView>,
@@ -101,6 +106,11 @@ pub(crate) async fn run(context: &Context, args: &Monitor) -> Result<(), Failure
     let view = View {
         devices: device::count(db).await?,
         standing_alerts: alert::standing(db).await?.len(),
+        open_repairs: repair::open(db)
+            .await?
+            .iter()
+            .map(|repair| repair.id.0)
+            .collect(),
         models,
         cohorts,
         accuracy: accuracy
@@ -114,11 +124,13 @@ pub(crate) async fn run(context: &Context, args: &Monitor) -> Result<(), Failure
             })
             .collect(),
     };
-    let drifted = drift::of_cohorts(db)
-        .await?
-        .iter()
-        .filter(|state| state.alarmed)
-        .count();
+    // A cohort has a scope for each model, and one more where its devices report in two formats.
+    let states = drift::of_cohorts(db).await?;
+    let alarmed = states.iter().filter(|state| state.alarmed);
+    let drifted: BTreeSet<&str> = alarmed
+        .filter_map(|state| cohort_of(&state.scope))
+        .collect();
+    let drifted = drifted.len();
     context.terminal.answer(&view, || text(&view));
     if args.check && drifted > 0 {
         return Err(Failure::no(format!("{drifted} cohorts have drifted"))
@@ -137,8 +149,10 @@ async fn name_of(
 
 fn text(view: &View) -> String {
     let mut out = format!(
-        "{} devices, {} standing alerts\n",
-        view.devices, view.standing_alerts
+        "{} devices, {} standing alerts, {} repairs open\n",
+        view.devices,
+        view.standing_alerts,
+        view.open_repairs.len()
     );
     let dash = || "–".to_owned();
     let mut table = Table::new(["model id", "devices", "model"]);

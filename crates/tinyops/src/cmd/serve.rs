@@ -4,6 +4,7 @@ use serde::Serialize;
 use tinyops_fleet::{
     KeyFolder, Keyring, Policy,
     enrol::Entropy,
+    ladder::RepairPolicy,
     masked::{Mode, PrivacyPolicy, SumHelper},
     round::RoundPolicy,
 };
@@ -115,7 +116,8 @@ pub(crate) async fn run(context: &Context, args: &Serve) -> Result<(), Failure> 
 
 /// How the project wants its fleet judged.
 pub(crate) fn policy(project: &Project) -> Policy {
-    let back = project.repair.restandardize * f64::from(Restandardize::SIXTEENTHS);
+    let repair = &project.repair;
+    let back = repair.restandardize * f64::from(Restandardize::SIXTEENTHS);
     Policy {
         privacy: PrivacyPolicy {
             mode: match project.privacy.mode {
@@ -130,7 +132,17 @@ pub(crate) fn policy(project: &Project) -> Policy {
             restandardize_sixteenths: back.round() as u8,
             ..RoundPolicy::default()
         },
-        own_heads: project.repair.personal_head,
+        repair: RepairPolicy {
+            device_bytes_max: repair.device_bytes_max,
+            annotator: repair.annotator_key(),
+            windows: repair.windows,
+            windows_of: repair.windows_of,
+            labelled_min: repair.labelled_min,
+            verdict_windows_min: repair.verdict_windows.into(),
+            verdict_within_ms: i64::from(repair.verdict_days) * 24 * 3_600_000,
+            ..RepairPolicy::default()
+        },
+        own_heads: repair.personal_head,
         ..Policy::default()
     }
 }
@@ -192,5 +204,15 @@ mod tests {
         assert_eq!(said.privacy.noise, 5.0);
         assert_eq!(said.round.restandardize_sixteenths, 8);
         assert!(said.own_heads);
+        let key = "ab".repeat(32);
+        let text = format!(
+            "[repair]\nannotator = \"{key}\"\ndevice_bytes_max = 9\nwindows = 3\nverdict_days = 2\n"
+        );
+        let repair = of(&text).repair;
+        assert_eq!(
+            (repair.annotator, repair.device_bytes_max, repair.windows),
+            (Some([0xab; 32]), 9, 3)
+        );
+        assert_eq!(repair.verdict_within_ms, 2 * 24 * 3_600_000);
     }
 }

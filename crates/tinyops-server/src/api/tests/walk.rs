@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use tinyops_fleet::credential::NewToken;
 use tinyops_fleet::enrol::Entropy;
+use tinyops_fleet::ladder::Ladder;
 use tinyops_store::alert::{self, AlertKind, NewAlert};
 use tinyops_store::capsule::{self, Capsule};
 use tinyops_store::drift::Scope;
 use tinyops_store::model::{self, NewModel};
 use tinyops_store::presence::{self, Presence};
-use tinyops_store::{DeviceId, ModelId, audit};
+use tinyops_store::{DeviceId, ModelId, audit, repair};
 use tinyops_wire::payload::{self, SectionId};
 
 use super::enrolment::New;
@@ -189,6 +190,13 @@ fn calls() -> Vec<Call> {
             json!({ "reason": "a test" }),
             200,
         ),
+        (
+            "post",
+            "/api/v1/repairs/{repair}/end",
+            "/api/v1/repairs/1/end",
+            why(),
+            200,
+        ),
         ("post", "/api/v1/webhooks", "/api/v1/webhooks", hook, 201),
         (
             "post",
@@ -244,6 +252,10 @@ async fn seed(app: &App) {
     made.await.unwrap();
     let tx = app.db().begin("seed").await.unwrap();
     model::add(&tx, &new, NOW).await.unwrap();
+    let ladder = Ladder::begin("a drift".into(), None, false, None, NOW.0);
+    repair::add(&tx, "pump", alarm.model, &json!(ladder), NOW)
+        .await
+        .unwrap();
     let runs = Capsule {
         manifest_digest: Digest::of(b"manifest"),
         id: alarm.model,
@@ -352,6 +364,38 @@ async fn every_call_that_changes_something_leaves_an_entry() {
     );
     let chain = audit::walk(app.db()).await.unwrap();
     assert_eq!(chain.broken_at, None);
+    // What has ended does not end again, and what never began is not there.
+    let (status, shown) = call(
+        &router,
+        "GET",
+        "/api/v1/repairs/1",
+        Some(&token),
+        Value::Null,
+    )
+    .await;
+    assert_eq!(
+        (status, &shown["state"]),
+        (StatusCode::OK, &json!("stopped")),
+        "{shown}"
+    );
+    assert_eq!(
+        shown["steps"][1]["what"], "walker ends it: a test",
+        "{shown}"
+    );
+    for (path, expected) in [
+        ("/api/v1/repairs/1/end", StatusCode::CONFLICT),
+        ("/api/v1/repairs/2/end", StatusCode::NOT_FOUND),
+    ] {
+        let answer = call(
+            &router,
+            "POST",
+            path,
+            Some(&token),
+            json!({ "why": "again" }),
+        )
+        .await;
+        assert_eq!(answer.0, expected, "{answer:?}");
+    }
     // Of a model that is not known here nobody is asked for anything.
     let round = json!({ "model": "11111112" });
     let answer = call(&router, "POST", "/api/v1/rounds", Some(&token), round).await;
