@@ -404,8 +404,8 @@ async fn units(
             device: row.id,
             key: row.key.clone(),
             first_uplink: 0,
-            roots: keys.trust.roots.clone(),
-            keys: keys.trust.keys.clone(),
+            roots: keys.trust.roots,
+            keys: keys.trust.keys,
             board: BOARD,
             sensor: Sensor {
                 channel_count: 1,
