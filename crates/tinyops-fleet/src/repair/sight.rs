@@ -302,21 +302,18 @@ impl Fleet {
         })
     }
 
-    /// Whether most devices of a model family run one of these capsules: those of a version that was taken back need a
-    /// while.
+    /// Whether all devices of a model family run one of these capsules, or one of their versions: those of a version that
+    /// was taken back need a while.
     async fn are_back(&self, name: &str, current: &[ModelId]) -> Result<bool, FleetError> {
-        let family = capsule::of_model(&self.db, name).await?;
-        let (mut back, mut elsewhere) = (0, 0);
-        for (model, devices) in presence::by_model(&self.db).await? {
-            match model {
-                Some(model) if current.contains(&model) => back += devices,
-                Some(model) if family.iter().any(|capsule| capsule.id == model) => {
-                    elsewhere += devices
-                }
-                _ => {}
-            }
-        }
-        Ok(back > elsewhere)
+        let mut others = capsule::of_model(&self.db, name).await?;
+        let is_current = |capsule: &&Capsule| current.contains(&capsule.id);
+        let versions: HashSet<u32> = (others.iter().filter(is_current))
+            .map(|capsule| capsule.version)
+            .collect();
+        others.retain(|capsule| !versions.contains(&capsule.version));
+        let running = presence::by_model(&self.db).await?;
+        let runs = |capsule: &Capsule| running.iter().any(|(model, _)| *model == Some(capsule.id));
+        Ok(!others.iter().any(runs))
     }
 
     /// Whether training was asked for because heads did not repair this capsule.
