@@ -126,6 +126,20 @@ impl Episode {
                 tell(round.gather_at, what);
             }
         }
+        if let Some((repair, ladder)) = &self.repair {
+            for step in &ladder.steps {
+                let what = match step.rung {
+                    Some(rung) => format!(
+                        "repair {}, level {}: {}",
+                        repair.id,
+                        rung.level(),
+                        step.what
+                    ),
+                    None => format!("repair {}: {}", repair.id, step.what),
+                };
+                tell(Timestamp(step.at_ms), what);
+            }
+        }
         let detail = &self.trigger.detail;
         let what = match (&self.round, detail["window_count"].as_u64()) {
             (Some(round), Some(windows)) => {
@@ -159,20 +173,6 @@ impl Episode {
             if rollout.changed_at > rollout.created_at {
                 let what = format!("rollout {id} is {}", rollout.state);
                 tell(rollout.changed_at, what);
-            }
-        }
-        if let Some((repair, ladder)) = &self.repair {
-            for step in &ladder.steps {
-                let what = match step.rung {
-                    Some(rung) => format!(
-                        "repair {}, level {}: {}",
-                        repair.id,
-                        rung.level(),
-                        step.what
-                    ),
-                    None => format!("repair {}: {}", repair.id, step.what),
-                };
-                tell(Timestamp(step.at_ms), what);
             }
         }
         let resolved = |alert: &&Alert| alert.state == AlertState::Resolved;

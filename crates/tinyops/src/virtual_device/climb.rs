@@ -542,11 +542,8 @@ async fn new_voices_are_learnt_rung_by_rung() {
     // A round: what they have is of before; labels come; sums go up.
     field.connect().await;
     field.label(&to_learn, 8).await;
-    field
-        .days(&to_learn, |ladder| {
-            matches!(ladder.phase, Phase::Running { .. })
-        })
-        .await;
+    let is_summed = |ladder: &Ladder| !matches!(ladder.phase, Phase::Gathering { .. });
+    field.days(&to_learn, is_summed).await;
     let ladder = field
         .until(|ladder| !matches!(ladder.phase, Phase::Running { .. }))
         .await;

@@ -8,6 +8,7 @@ use tinyops_store::{
     alert::{self, AlertKind, NewAlert},
     drift::Scope,
     presence::{self, Presence},
+    repair,
 };
 
 use crate::workplace::{SETTINGS, Workplace};
@@ -68,6 +69,8 @@ const UNAUDITED: &[&str] = &[
     "predict",
     "release request",
     "release sign",
+    "repairs ls",
+    "repairs show",
     "rollout ls",
     "rollout show",
     "retrain ls",
@@ -156,6 +159,21 @@ fn raise_alert(place: &Workplace) {
             detail: json!({}),
         };
         alert::raise(tx, &alarm, Timestamp(1)).await.unwrap();
+    });
+}
+
+/// A repair that has just begun, as a server keeps it.
+fn begin_repair(place: &Workplace) {
+    let state = json!({
+        "why": "a drift", "cohort": null, "wants_training": false, "target": null, "best": null, "kept": [],
+        "has_shipped": false, "device_bytes": 0, "phase": { "is": "choosing", "next": "round" }, "since_ms": 1,
+        "steps": [{ "at_ms": 1, "rung": null, "what": "a repair begins: a drift" }],
+    });
+    write(place, async |tx| {
+        let model = ModelId(0x1111_1111);
+        repair::add(tx, "fan", model, &state, Timestamp(1))
+            .await
+            .unwrap();
     });
 }
 
@@ -282,6 +300,19 @@ fn every_verb_that_changes_something_leaves_an_entry() {
     let running = imported["capsules"][0]["model_id"].as_str().unwrap();
     walk.place.check(&["rounds", "open", "00000001"], 2);
     walk.step("rounds open", &[running], "round.open", "1");
+    begin_repair(&walk.place);
+    walk.place
+        .check(&["repairs", "end", "2", "--why", "none"], 2);
+    let why = ["1", "--why", "the fans are sold"];
+    let ended = walk.step("repairs end", &why, "repair.step", "1");
+    assert_eq!(ended["state"], "stopped", "{ended}");
+    let shown = walk
+        .place
+        .check(&["repairs", "show", "1", "--json"], 0)
+        .json();
+    assert_eq!(shown, ended);
+    let listed = walk.place.check(&["repairs", "ls", "--json"], 0).json();
+    assert_eq!(listed["repairs"], json!([ended]));
     let request = walk.place.request(None).1;
     let added = ["--request", &request];
     let added = walk.step("devices add", &added, "device.enrol", "");
