@@ -167,7 +167,10 @@ fn a_repair_is_carried_on_by_one_of_its_readers() {
             repair::get(&db, first.id).await.unwrap(),
             Some(first.clone())
         );
-        assert_eq!(repair::open(&db).await.unwrap(), [other.clone()]);
+        assert_eq!(
+            repair::open(&db).await.unwrap(),
+            std::slice::from_ref(&other)
+        );
         let since = async |at| repair::since(&db, "fan", at).await.unwrap();
         assert_eq!(since(NOW).await, [first.clone()]);
         assert_eq!(since(NOW.plus_ms(1)).await, []);
