@@ -213,16 +213,41 @@ impl<'a> SummaryFrame<'a> {
         class_count: usize,
         (seed, sequence): (u64, u32),
     ) -> Result<Summary, FrameError> {
+        let mut dither = Dither::new(seed, sequence);
+        self.read_bits(channel_count, class_count, |quantizer, code| {
+            quantizer.decode(code, &mut dither)
+        })
+    }
+
+    /// The same for who has no key of the device, and so not the dither: right in the mean over many reports, and each
+    /// number up to a whole step off instead of half of one.
+    ///
+    /// # Errors
+    /// [`FrameError::Length`] if a frame of that shape has another length.
+    pub fn decode_undithered(
+        &self,
+        channel_count: usize,
+        class_count: usize,
+    ) -> Result<Summary, FrameError> {
+        self.read_bits(channel_count, class_count, |quantizer, code| {
+            quantizer.decode_undithered(code)
+        })
+    }
+
+    fn read_bits(
+        &self,
+        channel_count: usize,
+        class_count: usize,
+        mut value: impl FnMut(Quantizer, u32) -> f32,
+    ) -> Result<Summary, FrameError> {
         if channel_count > CHANNELS_MAX
             || class_count > CLASSES_MAX
             || self.bits.len() != self.format.bits_len(channel_count, class_count)
         {
             return Err(FrameError::Length);
         }
-        let mut dither = Dither::new(seed, sequence);
         let mut bits = BitReader::new(self.bits);
-        let mut take =
-            |quantizer: Quantizer| quantizer.decode(bits.take(quantizer.bits), &mut dither);
+        let mut take = |quantizer: Quantizer| value(quantizer, bits.take(quantizer.bits));
         let mut channels = [ChannelSummary::default(); CHANNELS_MAX];
         for channel in &mut channels[..channel_count] {
             channel.mean = take(self.format.mean());

@@ -3,7 +3,7 @@
 use tinyops_wire::cost::Cost;
 use tinyops_wire::frame::FrameError;
 use tinyops_wire::manifest::{MANIFEST_BYTES_MAX, TEXT_BYTES_MAX};
-use tinyops_wire::summary::Format;
+use tinyops_wire::summary::{Format, SummaryFrame};
 use tinyops_wire::{Digest, Frame, Manifest};
 
 use crate::samples;
@@ -93,6 +93,38 @@ fn what_scoring_cost_takes_three_bytes_more_where_there_is_room() {
     let mut frame = samples::summary_frame(Format::M4);
     frame[0] = frame[0] & 0xf | 2 << 4;
     assert_eq!(Frame::decode(&frame), Err(FrameError::Version { found: 2 }));
+}
+
+/// A gateway has no key of the device, and so not the dither.
+#[test]
+fn without_the_dither_numbers_are_right_in_the_mean_and_a_step_off_at_most() {
+    let sent = samples::summary();
+    let count = 2_000;
+    let (mut mean, mut share) = ([0.0_f32; 9], [0.0_f32; 4]);
+    for sequence in 0..count {
+        let mut out = [0; 64];
+        let dither = (samples::dither().0, sequence);
+        let header = tinyops_wire::summary::Header::default();
+        let encoded = SummaryFrame::encode(Format::M6H8, header, &sent, dither, &mut out);
+        let Ok(Frame::Summary(frame)) = Frame::decode(&out[..encoded.expect("room")]) else {
+            panic!("a summary");
+        };
+        let read = frame.decode_undithered(9, 4).expect("its shape");
+        for (index, (read, sent)) in read.channels().iter().zip(sent.channels()).enumerate() {
+            assert!((read.mean - sent.mean).abs() <= 4.0 / 63.0 + 1e-5);
+            mean[index] += read.mean / count as f32;
+        }
+        for (sum, read) in share.iter_mut().zip(read.class_shares()) {
+            *sum += read / count as f32;
+        }
+        assert!(frame.decode_undithered(8, 4).is_err(), "another shape");
+    }
+    for (mean, sent) in mean.iter().zip(sent.channels()) {
+        assert!((mean - sent.mean).abs() < 2e-3, "{mean} for {}", sent.mean);
+    }
+    for (share, sent) in share.iter().zip(sent.class_shares()) {
+        assert!((share - sent).abs() < 2e-3, "{share} for {sent}");
+    }
 }
 
 #[test]
