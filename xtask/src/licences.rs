@@ -28,7 +28,8 @@ fn own_check() -> Answer {
     let settings: toml::Table = text
         .parse()
         .map_err(|error| format!("deny.toml: {error}"))?;
-    let allowed = allowed(&settings)?;
+    let allowed = licensees(settings.get("licenses"), "licenses")?;
+    let exceptions = exceptions(&settings)?;
     let metadata = metadata(&[])?;
     let mut faults = Vec::new();
     for package in metadata["packages"].as_array().into_iter().flatten() {
@@ -41,7 +42,10 @@ fn own_check() -> Answer {
             faults.push(format!("`{name}` names no licence"));
             continue;
         };
-        match permits(licence, &allowed) {
+        let own = exceptions.iter().filter(|(excepted, _)| excepted == name);
+        let mut all = allowed.clone();
+        all.extend(own.flat_map(|(_, more)| more.iter().cloned()));
+        match permits(licence, &all) {
             Ok(true) => {}
             Ok(false) => faults.push(format!(
                 "`{name}` is under `{licence}`, which deny.toml does not allow"
@@ -55,12 +59,26 @@ fn own_check() -> Answer {
     Err(faults.join("\n  "))
 }
 
-fn allowed(settings: &toml::Table) -> Result<Vec<spdx::Licensee>, String> {
+/// What single packages may be under besides.
+fn exceptions(settings: &toml::Table) -> Result<Vec<(String, Vec<spdx::Licensee>)>, String> {
     let list = settings
         .get("licenses")
+        .and_then(|licences| licences.get("exceptions"))
+        .and_then(toml::Value::as_array);
+    let one = |exception: &toml::Value| {
+        let package = exception.get("crate").and_then(toml::Value::as_str);
+        let package = package.ok_or("deny.toml has an exception for no crate")?;
+        let more = licensees(Some(exception), "licenses.exceptions")?;
+        Ok((package.to_owned(), more))
+    };
+    list.into_iter().flatten().map(one).collect()
+}
+
+fn licensees(of: Option<&toml::Value>, place: &str) -> Result<Vec<spdx::Licensee>, String> {
+    let list = of
         .and_then(|licences| licences.get("allow"))
         .and_then(toml::Value::as_array)
-        .ok_or("deny.toml has no licenses.allow")?;
+        .ok_or_else(|| format!("deny.toml has no {place}.allow"))?;
     list.iter()
         .filter_map(toml::Value::as_str)
         .map(|name| {
@@ -83,6 +101,16 @@ mod tests {
     fn check_licence(expression: &str, expected: bool) {
         let allowed = [spdx::Licensee::parse("MIT").unwrap()];
         assert_eq!(permits(expression, &allowed), Ok(expected), "{expression}");
+    }
+
+    #[test]
+    fn an_exception_is_for_one_package() {
+        let settings = "[[licenses.exceptions]]\ncrate = \"prio\"\nallow = [\"MPL-2.0\"]";
+        let exceptions = exceptions(&settings.parse().unwrap()).unwrap();
+        assert_eq!(exceptions.len(), 1);
+        assert_eq!(exceptions[0].0, "prio");
+        assert_eq!(permits("MPL-2.0", &exceptions[0].1), Ok(true));
+        assert_eq!(permits("MIT AND MPL-2.0", &exceptions[0].1), Ok(false));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! reads the records, decides, and writes them in one transaction. This crate knows nothing of training: it
 //! asks for a model by a trigger in the store, and finds the answer there as capsules.
 //!
-//! Time, keys and randomness come from the caller.
+//! Time, keys and randomness come from the caller; only `dap` draws its own, from the system.
 
 mod again;
 mod fleet;
@@ -31,6 +31,7 @@ pub mod outcome;
 // What they tell under masks or noise, as sums.
 pub mod budget;
 mod cohort_mean;
+pub mod dap;
 pub mod helper;
 mod local;
 pub mod masked;

@@ -213,15 +213,19 @@ impl SumHelper for Helper {
     }
 }
 
+/// Whether a frame says in the clear what one device has seen.
+pub(crate) fn is_clear(frame: &Frame<'_>) -> bool {
+    match frame {
+        Frame::Summary(_) | Frame::Outcome(_) | Frame::Statistics(_) | Frame::Shadow(_) => true,
+        Frame::Alarm(alarm) => alarm.moved.is_some(),
+        _ => false,
+    }
+}
+
 impl PrivacyPolicy {
     /// Whether a frame says something of one device in the clear that this fleet does not take.
     pub(crate) fn forbids(&self, frame: &Frame<'_>) -> bool {
-        let is_clear = match frame {
-            Frame::Summary(_) | Frame::Outcome(_) | Frame::Statistics(_) | Frame::Shadow(_) => true,
-            Frame::Alarm(alarm) => alarm.moved.is_some(),
-            _ => false,
-        };
-        self.mode != Mode::Any && is_clear
+        self.mode != Mode::Any && is_clear(frame)
     }
 
     /// Fewest devices of a sum: what the helper has as its floor is never gone below.

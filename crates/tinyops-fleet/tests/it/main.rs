@@ -2,6 +2,7 @@
 
 mod alerts;
 mod annotate;
+mod dap;
 mod deltas;
 mod detection;
 mod enrolment;
