@@ -1,4 +1,4 @@
-//! The little of HTTP/1.1 that a device or a gateway needs to speak to a TinyOps server.
+//! The little of HTTP/1.1 that a device or a gateway needs to speak to a TinyOps server, or to an aggregator.
 
 use std::{io, time::Duration};
 
@@ -12,14 +12,25 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 /// Bytes of an answer at most; what is longer is no answer of ours.
 const ANSWER_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
+/// Media type of bytes that have none of their own.
+pub(crate) const OCTETS: &str = "application/octet-stream";
+
 /// What a server answered.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
+    /// Names, in small letters, and values.
+    headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
+    /// The first header of this name, which is written in small letters.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(found, _)| found == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
     /// The body as a document; null if it is none.
     pub(crate) fn document(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or(Value::Null)
@@ -34,20 +45,28 @@ pub(crate) async fn post(
     document: &Value,
 ) -> io::Result<Answer> {
     let body = document.to_string();
-    let sent = exchange(server, path, token, "application/json", body.as_bytes());
+    let sent = exchange(
+        server,
+        path,
+        token,
+        Some(("application/json", body.as_bytes())),
+    );
     in_time(sent).await
 }
 
-/// Posts bytes to a server, over a connection of its own.
-pub(crate) async fn post_bytes(server: &Endpoint, path: &str, body: &[u8]) -> io::Result<Answer> {
-    in_time(exchange(
-        server,
-        path,
-        None,
-        "application/octet-stream",
-        body,
-    ))
-    .await
+/// Posts bytes of a media type to a server, over a connection of its own.
+pub(crate) async fn post_bytes(
+    server: &Endpoint,
+    path: &str,
+    content_type: &str,
+    body: &[u8],
+) -> io::Result<Answer> {
+    in_time(exchange(server, path, None, Some((content_type, body)))).await
+}
+
+/// Asks a server for what lies at a path, over a connection of its own.
+pub(crate) async fn get(server: &Endpoint, path: &str) -> io::Result<Answer> {
+    in_time(exchange(server, path, None, None)).await
 }
 
 async fn in_time(exchange: impl Future<Output = io::Result<Answer>>) -> io::Result<Answer> {
@@ -60,17 +79,22 @@ async fn exchange(
     server: &Endpoint,
     path: &str,
     token: Option<&str>,
-    content_type: &str,
-    body: &[u8],
+    posted: Option<(&str, &[u8])>,
 ) -> io::Result<Answer> {
     let authorization = token.map_or_else(String::new, |token| {
         format!("Authorization: Bearer {token}\r\n")
     });
+    let (method, content, body) = match posted {
+        None => ("GET", String::new(), &[][..]),
+        Some((content_type, body)) => {
+            let length = body.len();
+            let content = format!("Content-Type: {content_type}\r\nContent-Length: {length}\r\n");
+            ("POST", content, body)
+        }
+    };
     let request = format!(
-        "POST {path} HTTP/1.1\r\nHost: {}\r\n{authorization}Content-Type: {content_type}\r\n\
-         Content-Length: {}\r\nConnection: close\r\n\r\n",
+        "{method} {path} HTTP/1.1\r\nHost: {}\r\n{authorization}{content}Connection: close\r\n\r\n",
         server.authority(),
-        body.len()
     );
     let mut stream = server.connect().await?;
     stream
@@ -106,18 +130,27 @@ fn read_answer(answer: &[u8]) -> Option<Answer> {
     let head = std::str::from_utf8(&answer[..end]).ok()?;
     let mut lines = head.lines();
     let status = lines.next()?.strip_prefix("HTTP/1.1 ")?.get(..3)?;
-    let is_chunked = lines.any(|line| {
-        let line = line.to_ascii_lowercase();
-        line.starts_with("transfer-encoding:") && line.contains("chunked")
-    });
-    let body = &answer[end + 4..];
-    Some(Answer {
+    let headers = lines
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+        .collect();
+    let mut answer = Answer {
         status: status.parse().ok()?,
-        body: match is_chunked {
-            true => joined(body)?,
-            false => body.to_vec(),
-        },
-    })
+        headers,
+        body: answer[end + 4..].to_vec(),
+    };
+    let coding = answer.header("transfer-encoding").unwrap_or_default();
+    if coding.to_ascii_lowercase().contains("chunked") {
+        answer.body = joined(&answer.body)?;
+    } else if let Some(length) = answer.header("content-length") {
+        // What was cut off on the way is no answer.
+        let length: usize = length.parse().ok()?;
+        if answer.body.len() < length {
+            return None;
+        }
+        answer.body.truncate(length);
+    }
+    Some(answer)
 }
 
 /// The chunks of a body (RFC 9112, section 7.1), joined.
@@ -150,6 +183,10 @@ mod tests {
         assert_eq!(read_answer(chunked).unwrap().document()["a"], 2);
         let cut = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n{\"";
         assert!(read_answer(cut).is_none());
+        assert!(read_answer(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nab").is_none());
+        let more = read_answer(b"HTTP/1.1 200 OK\r\nX-Y:  z \r\nContent-Length: 1\r\n\r\nab");
+        let more = more.unwrap();
+        assert_eq!((&more.body[..], more.header("x-y")), (&b"a"[..], Some("z")));
         assert!(read_answer(b"+OK POP3 ready\r\n\r\n").is_none());
         assert!(read_answer(b"").is_none());
     }

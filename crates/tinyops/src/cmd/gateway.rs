@@ -1,4 +1,5 @@
 mod backoff;
+mod dap;
 mod hub;
 mod line;
 mod smp;
@@ -12,6 +13,7 @@ use tinyops_server::{StreamListener, Tls};
 use tokio::task::JoinSet;
 
 use self::{
+    dap::{DapFlags, Desks, TaskStatus},
     hub::{Counters, Hub},
     line::{Framing, Lines, Place},
     upstream::Upstream,
@@ -67,6 +69,8 @@ pub(crate) struct Gateway {
     /// Memory for envelopes that wait, in KiB
     #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(4..=1_048_576))]
     queue_kib: u32,
+    #[command(flatten)]
+    dap: DapFlags,
     /// Milliseconds between two questions what devices are owed
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(10..))]
     poll_ms: u64,
@@ -89,6 +93,8 @@ struct Status {
     waiting_bytes: usize,
     #[serde(flatten)]
     counters: Counters,
+    /// Tasks whose aggregators reports go to as shares.
+    dap: Vec<TaskStatus>,
 }
 
 pub(crate) async fn run(context: &Context, args: &Gateway) -> Result<(), Failure> {
@@ -110,7 +116,8 @@ pub(crate) async fn run(context: &Context, args: &Gateway) -> Result<(), Failure
     let connects: Vec<&Endpoint> = std::iter::once(&server).chain(&tcp).collect();
     Endpoint::check_ca(ca, &connects)?;
     let tls = tls(args)?;
-    let hub = Arc::new(Hub::new(args.queue_kib as usize * 1024));
+    let desks = args.dap.open(ca)?;
+    let hub = Arc::new(Hub::new(args.queue_kib as usize * 1024, desks));
     let framing = if args.smp {
         Framing::Smp
     } else {
@@ -143,6 +150,9 @@ pub(crate) async fn run(context: &Context, args: &Gateway) -> Result<(), Failure
     };
     let carrying = Arc::clone(&hub);
     tasks.spawn(async move { upstream.keep(carrying).await });
+    for desk in hub.desks().into_iter().flat_map(Desks::each) {
+        tasks.spawn(async move { desk.keep().await });
+    }
     context.terminal.note(format_args!(
         "carries to {server}; Ctrl-C stops the gateway"
     ));
@@ -201,7 +211,7 @@ impl Local {
     pub(crate) async fn open(server: SocketAddr, poll: Duration) -> std::io::Result<Local> {
         let listener = StreamListener::bind(([127, 0, 0, 1], 0).into(), None).await?;
         let address = listener.address();
-        let hub = Arc::new(Hub::new(1024 * 1024));
+        let hub = Arc::new(Hub::new(1024 * 1024, None));
         let server = Endpoint::plain(Protocol::Http, server);
         let lines = Lines {
             framing: Framing::Cobs,
@@ -232,6 +242,7 @@ fn status(hub: &Hub, listening: &[SocketAddr]) -> Status {
         waiting,
         waiting_bytes,
         counters,
+        dap: hub.desks().map(Desks::status).unwrap_or_default(),
     }
 }
 
@@ -259,5 +270,8 @@ fn say(context: &Context, status: &Status) {
             counters.damaged,
             counters.failures,
         ));
+        for task in &status.dap {
+            context.terminal.line(format_args!("{task}"));
+        }
     }
 }

@@ -4,6 +4,7 @@ mod annotate;
 mod audited;
 mod boards;
 mod compare;
+mod dap;
 mod drift;
 mod enrolment;
 mod full;

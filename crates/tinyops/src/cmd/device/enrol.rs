@@ -168,7 +168,7 @@ impl Asking<'_> {
 
 /// Sends a request to the server itself.
 async fn over_http(server: &Endpoint, request: &[u8], chip: &Chip) -> Result<Vec<u8>, Failure> {
-    let answer = http::post_bytes(server, "/api/v1/enrol", request)
+    let answer = http::post_bytes(server, "/api/v1/enrol", http::OCTETS, request)
         .await
         .map_err(|error| unreachable(server, &error))?;
     if answer.status == 200 {

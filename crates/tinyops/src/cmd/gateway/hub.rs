@@ -10,6 +10,8 @@ use serde::Serialize;
 use tinyops_wire::{DeviceId, Sealed};
 use tokio::sync::{Notify, mpsc};
 
+use super::dap::Desks;
+
 /// Devices that are remembered at most; the one that was silent longest makes room.
 const DEVICES_MAX: usize = 2048;
 /// Envelopes that wait for one line at most.
@@ -32,6 +34,8 @@ pub(super) struct Counters {
     pub(super) refused: u64,
     /// Envelopes that were dropped because the queue was full.
     pub(super) dropped: u64,
+    /// Envelopes that say in the clear what a device has seen, and that the server is not to have.
+    pub(super) withheld: u64,
     /// Envelopes that went out to devices.
     pub(super) down: u64,
     pub(super) down_bytes: u64,
@@ -51,6 +55,8 @@ pub(super) struct Hub {
     /// There is something to bring up.
     pub(super) waiting: Notify,
     queue_bytes_max: usize,
+    /// Where reports are measured, if they are to go out as shares.
+    desks: Option<Desks>,
 }
 
 #[derive(Default)]
@@ -78,12 +84,18 @@ pub(super) struct Batch {
 }
 
 impl Hub {
-    pub(super) fn new(queue_bytes_max: usize) -> Hub {
+    pub(super) fn new(queue_bytes_max: usize, desks: Option<Desks>) -> Hub {
         Hub {
             state: Mutex::default(),
             waiting: Notify::new(),
             queue_bytes_max,
+            desks,
         }
+    }
+
+    /// The tasks whose aggregators reports go to as shares, if they do.
+    pub(super) fn desks(&self) -> Option<&Desks> {
+        self.desks.as_ref()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -118,14 +130,21 @@ impl Hub {
 
     /// An envelope came over a line.
     pub(super) fn up(&self, line: LineId, bytes: &[u8]) {
-        let mut state = self.state();
         let Ok(sealed) = Sealed::parse(bytes) else {
-            state.counters.damaged += 1;
+            self.damaged();
             return;
         };
+        let passes = self
+            .desks()
+            .is_none_or(|desks| desks.passes(&sealed, bytes));
+        let mut state = self.state();
         state.counters.up += 1;
         state.counters.up_bytes += bytes.len() as u64;
         state.hear(sealed.device(), line);
+        if !passes {
+            state.counters.withheld += 1;
+            return;
+        }
         state.queue_bytes += bytes.len();
         state.queue.push_back(bytes.to_vec());
         // The oldest goes: what devices say now is worth more than what they said long ago.
@@ -258,7 +277,7 @@ mod tests {
 
     #[test]
     fn the_oldest_makes_room_and_a_batch_on_its_way_is_removed_once() {
-        let hub = Hub::new(250);
+        let hub = Hub::new(250, None);
         let (line, _receiver) = hub.open();
         for device in 1..=2 {
             hub.up(line, &envelope(device, 100));
@@ -277,7 +296,7 @@ mod tests {
 
     #[test]
     fn a_batch_keeps_its_bounds() {
-        let hub = Hub::new(10_000);
+        let hub = Hub::new(10_000, None);
         let (line, _receiver) = hub.open();
         (0..10).for_each(|device| hub.up(line, &envelope(device, 100)));
         assert_eq!(hub.batch(3, 10_000).envelopes.len(), 3);
@@ -286,7 +305,7 @@ mod tests {
 
     #[test]
     fn envelopes_go_down_where_the_device_was_last_heard() {
-        let hub = Hub::new(10_000);
+        let hub = Hub::new(10_000, None);
         let (old, mut at_old) = hub.open();
         let (new, mut at_new) = hub.open();
         hub.up(old, &envelope(7, 60));
@@ -305,7 +324,7 @@ mod tests {
 
     #[test]
     fn what_is_no_envelope_is_counted_and_goes_nowhere() {
-        let hub = Hub::new(10_000);
+        let hub = Hub::new(10_000, None);
         let (line, _receiver) = hub.open();
         hub.up(line, b"hello");
         assert_eq!(hub.figures().0.damaged, 1);
@@ -314,7 +333,7 @@ mod tests {
 
     #[test]
     fn who_was_silent_longest_makes_room() {
-        let hub = Hub::new(10_000_000);
+        let hub = Hub::new(10_000_000, None);
         let (line, _receiver) = hub.open();
         for device in 0..=DEVICES_MAX as u64 {
             hub.up(line, &envelope(device, 30));

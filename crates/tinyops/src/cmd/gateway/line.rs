@@ -17,7 +17,10 @@ use super::{
     backoff::Backoff,
     hub::{Hub, LineId},
 };
-use crate::{endpoint::Endpoint, http};
+use crate::{
+    endpoint::Endpoint,
+    http::{self, OCTETS},
+};
 
 /// Where a line leads.
 #[derive(Clone, Debug)]
@@ -183,7 +186,7 @@ enum Said {
 /// Brings a request to enrol to the server. Where that is away, or what answers is no server of ours (a proxy, another
 /// address), nothing is said, and the device asks again.
 async fn enrol(request: Vec<u8>, nonce: [u8; NONCE_BYTES], lines: Lines, says: mpsc::Sender<Said>) {
-    let answer = match http::post_bytes(&lines.server, "/api/v1/enrol", &request).await {
+    let answer = match http::post_bytes(&lines.server, "/api/v1/enrol", OCTETS, &request).await {
         Ok(answer) if answer.status == 200 => {
             lines.hub.enrolled();
             answer.body
