@@ -1,6 +1,7 @@
 //! `cargo xtask bench listen`: monitoring, and learning without the data, against the figures they must reach.
 
 mod average;
+mod dap;
 mod delays;
 mod episodes;
 mod heads;
@@ -85,6 +86,7 @@ const MEASUREMENTS: &[Measurement] = &[
     ("private sums", private::sums),
     ("private budgets", private::budgets),
     ("private delays", private::delays),
+    ("dap", dap::rows),
 ];
 
 /// Measures the groups whose name contains one of `groups`, and prints.
