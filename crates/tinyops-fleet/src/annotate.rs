@@ -9,7 +9,7 @@ use tinyops_store::annotation::{
     self, Annotation as Order, AnnotationId, AnnotationState, NewAnnotation,
 };
 use tinyops_store::device::{Device, DeviceState};
-use tinyops_store::{DeviceId, ModelId, Timestamp, Tx, device, presence};
+use tinyops_store::{DeviceId, ModelId, StoreError, Timestamp, Tx, device, presence};
 use tinyops_wire::Downlink;
 use tinyops_wire::annotation::{
     Annotation, Answer, Collect, ORDER_WINDOWS_MAX, OrderReason, OrderState, Part, PartRequest,
@@ -87,6 +87,9 @@ pub enum Unasked {
     /// No such order.
     #[error("order {0} does not exist")]
     NoOrder(AnnotationId),
+    /// The parcel was deleted.
+    #[error("the parcel of order {0} is gone: the device's owner has taken the consent back")]
+    Gone(AnnotationId),
     /// The parcel is not here.
     #[error("the parcel of order {id} is not here: it is {state}")]
     NoParcel {
@@ -187,7 +190,7 @@ impl Fleet {
     /// The sealed parcel of an order.
     ///
     /// # Errors
-    /// [`Unasked::NoOrder`], [`Unasked::NoParcel`], [`FleetError::Store`].
+    /// [`Unasked::NoOrder`], [`Unasked::NoParcel`], [`Unasked::Gone`], [`FleetError::Store`].
     pub async fn parcel(&self, id: AnnotationId) -> Result<(Order, Vec<u8>), FleetError> {
         let order = annotation::get(&self.db, id).await?;
         let order = order.ok_or(Unasked::NoOrder(id))?;
@@ -198,8 +201,12 @@ impl Fleet {
             }
             .into());
         };
-        let bytes = self.artifacts.get(&digest).await?;
-        Ok((order, bytes))
+        match self.artifacts.get(&digest).await {
+            Ok(bytes) => Ok((order, bytes)),
+            // It is deleted before the record says so.
+            Err(StoreError::Missing { .. }) => Err(Unasked::Gone(id).into()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// What devices are owed of orders: to take one up, or bytes of a parcel that has stopped to come.
@@ -390,10 +397,9 @@ impl Fleet {
         let end = u64::from(part.offset) + part.bytes.len() as u64;
         let is_of_it = end <= u64::from(order.bytes)
             && (part.bytes.len() >= PART_BYTES_MIN || end == u64::from(order.bytes));
-        if is_of_it {
-            annotation::put_part(tx, order.id, part.offset, part.bytes).await?;
-        }
-        order.changed_at = now;
+        let room = (PART_BYTES_MIN, order.bytes);
+        let is_new =
+            is_of_it && annotation::put_part(tx, order.id, part.offset, part.bytes, room).await?;
         let mut reply = None;
         if part.is_last {
             let spans = annotation::spans(tx, order.id).await?;
@@ -408,6 +414,10 @@ impl Fleet {
                     let_go(&order)
                 }
             });
+        }
+        // What brings nothing new, and is answered by nothing, is no reason to ask again later.
+        if is_new || reply.is_some() && told.index.is_some() {
+            order.changed_at = now;
         }
         annotation::put(tx, &order).await?;
         Ok(reply)

@@ -201,33 +201,56 @@ pub async fn ask_again(tx: &Tx, devices: &[DeviceId]) -> Result<(), StoreError> 
     Ok(())
 }
 
-/// Keeps bytes of a parcel, unless the first of them is here already.
+/// Keeps bytes of a parcel of `total`, as far as what is here already, unless the first of them is here; whether any were
+/// kept.
+///
+/// No byte is kept twice, however parts overlap, and none as fewer than `least` at a time unless they fill the gap or end
+/// the parcel: what is kept of a parcel is bounded by its bytes, and by how many parts of `least` they make.
 pub async fn put_part(
     tx: &Tx,
     id: AnnotationId,
     first_byte: u32,
     bytes: &[u8],
-) -> Result<(), StoreError> {
+    (least, total): (usize, u32),
+) -> Result<bool, StoreError> {
+    let first = i64::from(first_byte);
     let before = tx
         .query_one(
             "SELECT first_byte + LENGTH(bytes) FROM annotation_parts
              WHERE annotation_id = $1 AND first_byte <= $2 ORDER BY first_byte DESC LIMIT 1",
-            values![id, first_byte],
+            values![id, first],
         )
         .await?;
     let covered: i64 = match before {
         Some(mut row) => row.take()?,
         None => 0,
     };
-    if covered > i64::from(first_byte) {
-        return Ok(());
+    if covered > first {
+        return Ok(false);
     }
+    let after = tx
+        .query_one(
+            "SELECT first_byte FROM annotation_parts
+             WHERE annotation_id = $1 AND first_byte > $2 ORDER BY first_byte LIMIT 1",
+            values![id, first],
+        )
+        .await?;
+    let until: i64 = match after {
+        Some(mut row) => row.take()?,
+        None => total.into(),
+    };
+    let end = until.min(first + bytes.len() as i64);
+    let fills = first == covered && end == until;
+    if end <= first || (end - first < least as i64 && !fills && end != i64::from(total)) {
+        return Ok(false);
+    }
+    let kept = &bytes[..(end - first) as usize];
     tx.execute(
         "INSERT INTO annotation_parts (annotation_id, first_byte, bytes) VALUES ($1, $2, $3)",
-        values![id, first_byte, bytes.to_vec()],
+        values![id, first, kept.to_vec()],
     )
     .await?;
-    Ok(())
+    Ok(true)
 }
 
 /// What has come of a parcel, by where it belongs.

@@ -361,3 +361,21 @@ async fn who_is_asked_is_who_is_meant() {
     let error = world.fleet.parcel(AnnotationId(99)).await.unwrap_err();
     assert!(error.to_string().contains("99"), "{error}");
 }
+
+#[tokio::test]
+async fn what_is_here_already_puts_off_no_asking() {
+    let mut world = world().await;
+    let first = world.devices[0].row.id;
+    let made = ask(&world, &of(first)).await.unwrap();
+    let number = made[0].id.0 as u32;
+    say(&mut world, 0, answer(number, OrderState::Ready, 2)).await;
+    say(&mut world, 0, part(number, 0, false, &[1; 80])).await;
+    // The rest does not come; what is here comes again and again, and crumbs of it.
+    world.now = world.now.plus_ms(50_000);
+    say(&mut world, 0, part(number, 0, false, &[1; 80])).await;
+    say(&mut world, 0, part(number, 40, false, &[1; 40])).await;
+    assert_eq!(owed(&world, 0).await, [], "not yet");
+    world.now = world.now.plus_ms(10_000);
+    let again = Downlink::PartRequest(request(number, 80, PARCEL - 80));
+    assert_eq!(owed(&world, 0).await, [again]);
+}

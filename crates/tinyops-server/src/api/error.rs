@@ -147,6 +147,7 @@ impl From<FleetError> for ApiError {
             FleetError::Annotation(why) => {
                 let status = match why {
                     Unasked::NoOrder(_) => StatusCode::NOT_FOUND,
+                    Unasked::Gone(_) => StatusCode::GONE,
                     Unasked::Nobody | Unasked::NoParcel { .. } => StatusCode::CONFLICT,
                     _ => StatusCode::UNPROCESSABLE_ENTITY,
                 };

@@ -63,10 +63,21 @@ fn orders_and_what_comes_of_them() {
         (first.chosen, first.quota_left, first.bytes) = (3, Some(13), 4000);
         first.changed_at = NOW.plus_ms(5);
         annotation::put(&tx, &first).await.unwrap();
-        for (at, byte) in [(100, 1), (0, 2), (120, 3), (100, 4), (150, 5)] {
-            annotation::put_part(&tx, first.id, at, &[byte; 50])
-                .await
-                .unwrap();
+        for (at, byte, is_new) in [
+            (100, 1, true),
+            (0, 2, true),
+            (120, 3, false),
+            (100, 4, false),
+            (150, 5, true),
+            // As far as what is here, what fills a gap, the end, and a crumb before it.
+            (70, 6, true),
+            (50, 7, true),
+            (3_990, 8, true),
+            (3_980, 9, false),
+        ] {
+            let bytes = vec![byte; 50.min(4_000 - at) as usize];
+            let kept = annotation::put_part(&tx, first.id, at, &bytes, (16, 4_000));
+            assert_eq!(kept.await.unwrap(), is_new, "{at}");
         }
         tx.commit().await.unwrap();
         assert_eq!(
@@ -76,7 +87,26 @@ fn orders_and_what_comes_of_them() {
         );
         let parts = annotation::parts(&db, first.id).await.unwrap();
         let starts: Vec<(u32, u8)> = parts.iter().map(|(at, bytes)| (*at, bytes[0])).collect();
-        assert_eq!(starts, [(0, 2), (100, 1), (150, 5)], "what is here stays");
+        let expected = [(0, 2), (50, 7), (70, 6), (100, 1), (150, 5), (3_990, 8)];
+        assert_eq!(starts, expected, "what is here stays");
+        // However parts overlap, no byte is kept twice, and no crumbs: each begins before all that came.
+        let tx = db.begin("test").await.unwrap();
+        let second_parts = async || annotation::parts(&db, second.id).await.unwrap();
+        for at in (0..1_000).rev() {
+            let kept = annotation::put_part(&tx, second.id, at, &[7; 900], (16, 2_000));
+            kept.await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        let parts = second_parts().await;
+        let bytes: usize = parts.iter().map(|(_, bytes)| bytes.len()).sum();
+        assert!(
+            bytes <= 2_000 && parts.len() <= 2_000 / 16,
+            "{bytes} in {}",
+            parts.len()
+        );
+        let spans = annotation::spans(&db, second.id).await.unwrap();
+        let apart = spans.windows(2).all(|two| two[0].0 + two[0].1 <= two[1].0);
+        assert!(apart, "{spans:?}");
         let tx = db.begin("test").await.unwrap();
         annotation::forget_parts(&tx, first.id).await.unwrap();
         first.state = AnnotationState::Whole;
