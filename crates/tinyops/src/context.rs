@@ -8,7 +8,7 @@ use std::{
 
 use tinyops_compile::{Board, Boards};
 use tinyops_fleet::{Fleet, FleetError, Policy};
-use tinyops_pipeline::{Project, ProjectError, Workshop, boards_of, read_board};
+use tinyops_pipeline::{FILE_NAME, Project, ProjectError, Workshop, boards_of, read_board};
 use tinyops_server::{Moment, ReleaseError};
 use tinyops_store::{Artifacts, Db, Digest, Readers, StoreError, Timestamp, audit, write_whole};
 
@@ -70,6 +70,14 @@ impl Context {
                 _ => failure,
             }
         })
+    }
+
+    /// The project file, if there is one: one that is there and says nonsense is no project that is missing.
+    pub(crate) fn project_if_any(&self) -> Result<Option<Project>, Failure> {
+        match self.root.join(FILE_NAME).exists() {
+            true => self.project().map(Some),
+            false => Ok(None),
+        }
     }
 
     /// The boards that TinyOps knows and those of the project's folder.

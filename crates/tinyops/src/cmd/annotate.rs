@@ -3,7 +3,10 @@ mod recording;
 use std::{io, path::PathBuf};
 
 use serde::Serialize;
-use tinyops_fleet::annotate::{AnnotationWish, HOURS_MAX, Whom, bound_of};
+use tinyops_fleet::{
+    FleetError,
+    annotate::{AnnotationWish, HOURS_MAX, Unasked, Whom, bound_of},
+};
 use tinyops_server::AnnotationView;
 use tinyops_store::{
     DeviceId, Digest, ModelId, Readers,
@@ -374,7 +377,7 @@ fn state_of(order: &Annotation) -> String {
 
 async fn open_windows(context: &Context, args: &Open) -> Result<(), Failure> {
     let secret = args.key.read(context)?;
-    let shape = Shape::of(context.project().ok().as_ref(), &context.root)?;
+    let shape = Shape::of(context.project_if_any()?.as_ref(), &context.root)?;
     let fleet = context.fleet().await?;
     let mut orders = annotation::list(&fleet.db, u32::MAX >> 1).await?;
     orders.retain(|order| {
@@ -386,7 +389,14 @@ async fn open_windows(context: &Context, args: &Open) -> Result<(), Failure> {
     let mut views = Vec::new();
     let (mut written, mut present) = (0, 0);
     for order in &orders {
-        let (order, mut parcel) = fleet.parcel(order.id).await?;
+        let (order, mut parcel) = match fleet.parcel(order.id).await {
+            Ok(found) => found,
+            Err(FleetError::Annotation(gone @ Unasked::Gone(_))) => {
+                context.terminal.note(gone);
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
         let len = open(&secret, &bound_of(&order), &mut parcel).map_err(|error| {
             Failure::of(Exit::Question, &error)
                 .because(format!(

@@ -104,7 +104,7 @@ async fn ls(context: &Context, args: &Ls) -> Result<(), Failure> {
 async fn open(context: &Context, args: &Open) -> Result<(), Failure> {
     let (db, artifacts) = context.existing_store().await?;
     // A store without its project at hand is judged by the server, at its next turn.
-    let policy = context.project().map(|project| policy(&project));
+    let policy = context.project_if_any()?.map(|project| policy(&project));
     let fleet = Fleet::new(db, artifacts, policy.unwrap_or_default());
     let cohort = args.cohort.as_deref();
     let round = fleet

@@ -244,6 +244,11 @@ fn windows_go_sealed_to_the_annotator_and_into_the_project() {
     let refused = place.run(&["annotate", "open", "changed"]);
     assert_ne!(refused.code, 0, "{}", refused.stdout);
     assert!(!place.path("changed").exists());
+    // One that is gone, as of a device that has taken its consent back, is no reason to open none.
+    fs::remove_file(path).unwrap();
+    let rest = place.check(&["annotate", "open", "rest", "--json"], 0);
+    assert!(rest.stderr.contains("is gone"), "{}", rest.stderr);
+    assert_eq!(rest.json()["windows"].as_array().unwrap().len(), 1);
     fs::write(path, bytes).unwrap();
 
     // Consent that is taken back leaves nothing at the server.
@@ -305,6 +310,22 @@ fn a_pair_of_keys_is_made_whole_or_not_at_all() {
     fs::remove_file(place.path("a.key.pub")).unwrap();
     place.check(&new, 2);
     assert!(!place.path("a.key.pub").exists(), "of another pair");
+}
+
+#[test]
+fn a_project_that_says_nonsense_is_not_taken_for_none() {
+    let place = Workplace::fans();
+    place.check(&["annotate", "keys", "new"], 0);
+    place.write("tinyops.toml", "[project]\nnaem = \"fan\"\n");
+    for args in [
+        &["annotate", "open", "to-label"][..],
+        &["rounds", "open", "11111111"],
+    ] {
+        let refused = place.check(args, 2);
+        let place = "tinyops.toml:2:1: unknown field `naem`";
+        assert!(refused.stderr.contains(place), "{}", refused.stderr);
+    }
+    assert!(!place.path("to-label").exists());
 }
 
 #[test]
