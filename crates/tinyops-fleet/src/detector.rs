@@ -62,7 +62,7 @@ pub const HORIZON: u32 = 30;
 const PRIOR_FREEDOM: f64 = 4.0;
 
 /// Which numbers a report gives: reports of another layout begin a new baseline.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Layout {
     /// Monitored channels.
     pub channel_count: u8,

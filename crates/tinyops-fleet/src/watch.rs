@@ -12,6 +12,7 @@ use tinyops_store::{DeviceId, Json, ModelId, Timestamp, Tx, alert, capsule, drif
 use tinyops_wire::Frame;
 use tinyops_wire::frame::Flags;
 use tinyops_wire::masked::{MaskedReport, NoisedReport};
+use tinyops_wire::summary::Format;
 
 use crate::detector::{Judgement, Layout, Memory, Point, Pool, Signal, stands};
 use crate::diagnosis::{Advice, Symptoms, diagnose, is_answer};
@@ -350,6 +351,7 @@ impl Desk {
         };
         let mut strangers = HashSet::new();
         let (mut devices, mut cohorts) = (HashSet::new(), HashSet::new());
+        let mut layouts: HashMap<(Arc<str>, ModelId), HashSet<Layout>> = HashMap::new();
         for observation in observations.iter().filter(heard) {
             let model = observation.model;
             if strangers.contains(&model) {
@@ -363,7 +365,20 @@ impl Desk {
                 place.insert(baseline);
             }
             devices.insert((observation.device, model));
-            cohorts.insert((observation.cohort.clone(), model));
+            let cohort = (observation.cohort.clone(), model);
+            if let (Frame::Summary(frame), Some(baseline)) =
+                (observation.frame, desk.baselines.get(&model))
+            {
+                let layout = Layout {
+                    channel_count: baseline.channels().len() as u8,
+                    has_shares: frame.format == Format::M6H8,
+                    class_count: baseline.class_prior().len() as u8,
+                    is_restandardized: false,
+                    has_own_head: false,
+                };
+                layouts.entry(cohort.clone()).or_default().insert(layout);
+            }
+            cohorts.insert(cohort);
         }
         let mut devices: Vec<(DeviceId, ModelId)> = devices.into_iter().collect();
         devices.sort_unstable();
@@ -371,12 +386,9 @@ impl Desk {
         let of_device = |(device, model): &(DeviceId, ModelId)| (Scope::Device(*device), *model);
         let of_cohort =
             |(cohort, model): &(Arc<str>, ModelId)| (cohort_scope(cohort, *model), *model);
-        let of_other =
-            |(cohort, model): &(Arc<str>, ModelId)| (other_format_scope(cohort, *model), *model);
         let of_devices = devices.iter().map(of_device);
         let of_cohorts = cohorts.iter().map(of_cohort);
-        let of_others = cohorts.iter().map(of_other);
-        let wanted: Vec<_> = of_devices.chain(of_cohorts).chain(of_others).collect();
+        let wanted: Vec<_> = of_devices.chain(of_cohorts).collect();
         let mut states = drift::get_many(tx, &wanted).await?.into_iter();
         for ((device, model), state) in devices.into_iter().zip(states.by_ref()) {
             let is_new = state.is_none();
@@ -396,10 +408,28 @@ impl Desk {
             has_own_head: false,
         };
         let record = |state| Record::of(state, Pool::decode, || Pool::new(nothing));
-        let firsts: Vec<_> = states.by_ref().take(cohorts.len()).collect();
-        for ((cohort, first), other) in cohorts.into_iter().zip(firsts).zip(states) {
-            let (first, other) = (record(first), record(other));
+        // Most cohorts have one format, so that the pool of the other is read only where a report is of it.
+        let mut others = Vec::new();
+        for (cohort, first) in cohorts.into_iter().zip(states) {
+            let first = record(first);
+            let known = first.memory.layout;
+            let told = layouts.get(&cohort);
+            if !known.is_empty() && told.into_iter().flatten().any(|layout| *layout != known) {
+                others.push(cohort.clone());
+            }
+            let other = record(None);
             desk.pools.insert(cohort, Pools { first, other });
+        }
+        let of_other =
+            |(cohort, model): &(Arc<str>, ModelId)| (other_format_scope(cohort, *model), *model);
+        let wanted: Vec<_> = others.iter().map(of_other).collect();
+        if !wanted.is_empty() {
+            let states = drift::get_many(tx, &wanted).await?;
+            for (cohort, state) in others.iter().zip(states) {
+                if let Some(pools) = desk.pools.get_mut(cohort) {
+                    pools.other = record(state);
+                }
+            }
         }
         Ok(desk)
     }
