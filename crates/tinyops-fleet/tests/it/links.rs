@@ -8,6 +8,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use tinyops_device::Event;
+use tinyops_fleet::lorawan::Network;
 use tinyops_wire::lorawan::airtime_us;
 
 use air::{Way, Weather};
@@ -44,6 +45,8 @@ struct Setting {
     ballast: usize,
     /// Power cuts of the device, so many ticks apart.
     resets_every: Option<u64>,
+    /// Of a radio: whose network.
+    network: Network,
     /// Once it has the update, windows are ordered of it: how many it has seen when their parcel is whole.
     orders: bool,
 }
@@ -58,6 +61,7 @@ impl Setting {
             retry_after_ms: if is_radio { 600_000 } else { 2_000 },
             ballast: if is_radio { 0 } else { 40_000 },
             resets_every: None,
+            network: Network::ChirpStack,
             orders: false,
         }
     }
@@ -76,6 +80,7 @@ async fn carry(setting: &Setting) -> (Passage, Option<parcel::Delivered>) {
         ..
     } = *setting;
     let mut server = Server::new(setting.ballast).await;
+    server.network = setting.network;
     let mut device = Device::new(&server, binding, unit_of(binding), setting.retry_after_ms);
     let (mut up, mut down) = (Way::new(weather, 1), Way::new(weather, 2));
     let mut heap = BinaryHeap::new();
@@ -233,6 +238,25 @@ async fn an_update_arrives_whole_over_every_link_in_clear_and_in_foul_weather() 
                 again.block_bytes >= again.capsule_bytes,
                 "{binding:?} {again:?}"
             );
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_update_and_windows_go_by_the_things_stack_as_by_chirpstack() {
+    for factor in [12, 7] {
+        let binding = Binding::Lorawan(factor);
+        for weather in [clear(binding), foul(binding, 1)] {
+            let by = |network| Setting {
+                network,
+                orders: true,
+                ..Setting::new(binding, weather)
+            };
+            let (stack, windows) = carry(&by(Network::TheThingsStack)).await;
+            let (chirp, _) = carry(&by(Network::ChirpStack)).await;
+            assert!(windows.is_some(), "SF{factor}: windows come");
+            // The same bytes at the same times: the documents alone differ.
+            assert_eq!(format!("{stack:?}"), format!("{chirp:?}"));
         }
     }
 }

@@ -56,6 +56,8 @@ pub(crate) struct Server {
     pub(crate) device: DeviceId,
     key: DeviceKey,
     radios: Radios,
+    /// Whose events and downlinks radios come by.
+    pub(crate) network: Network,
     pub(crate) now: Timestamp,
     decoder: serial::Decoder<2400>,
     console: Console<2400>,
@@ -121,6 +123,7 @@ impl Server {
             device: device.id,
             key: DeviceKey(device.key.0),
             radios: Radios::default(),
+            network: Network::ChirpStack,
             now,
             decoder: serial::Decoder::new(),
             console: Console::new(),
@@ -184,15 +187,40 @@ impl Server {
                 }
             }
             Binding::Lorawan(factor) => {
-                let event = serde_json::json!({
-                    "deviceInfo": { "devEui": self.device.to_string() },
-                    "fPort": message[0],
-                    "data": base64(&message[1..]),
-                    "txInfo": { "modulation": { "lora": { "bandwidth": 125_000, "spreadingFactor": factor } } },
-                });
-                let heard = Network::ChirpStack
-                    .read("up", event.to_string().as_bytes())
-                    .unwrap();
+                let (device, data) = (self.device.to_string(), base64(&message[1..]));
+                let (kind, event) = match self.network {
+                    Network::ChirpStack => (
+                        "up",
+                        serde_json::json!({
+                            "deviceInfo": { "devEui": device },
+                            "fPort": message[0],
+                            "data": data,
+                            "txInfo": { "modulation": { "lora": { "bandwidth": 125_000, "spreadingFactor": factor } } },
+                        }),
+                    ),
+                    Network::TheThingsStack => (
+                        "",
+                        serde_json::json!({
+                            "end_device_ids": {
+                                "device_id": "fan-1", "application_ids": { "application_id": "fans" },
+                                "dev_eui": device.to_uppercase(),
+                            },
+                            "received_at": "2026-11-29T08:00:00.123456789Z",
+                            "uplink_message": {
+                                "f_port": message[0],
+                                "frm_payload": data,
+                                "settings": {
+                                    "data_rate": { "lora": {
+                                        "bandwidth": 125_000, "spreading_factor": factor, "coding_rate": "4/5",
+                                    } },
+                                    "frequency": "868100000",
+                                },
+                            },
+                        }),
+                    ),
+                };
+                let heard = self.network.read(kind, event.to_string().as_bytes());
+                let heard = heard.unwrap();
                 let Heard::Uplink(uplink) = heard else {
                     panic!("{heard:?}")
                 };
@@ -204,13 +232,20 @@ impl Server {
                         .unwrap();
                 }
                 let payload = self.radios.next(self.device, factor);
-                let document =
-                    payload.map(|payload| Network::ChirpStack.write(self.device, &payload));
+                let document = payload.map(|payload| self.network.write(self.device, &payload));
                 let message = document.map(|document| {
-                    let text = document["data"].as_str().unwrap().as_bytes().to_vec();
+                    let (port, data) = match self.network {
+                        Network::ChirpStack => (&document["fPort"], &document["data"]),
+                        Network::TheThingsStack => {
+                            let queued = document["downlinks"].as_array().unwrap();
+                            assert_eq!(queued.len(), 1, "one at a time");
+                            (&queued[0]["f_port"], &queued[0]["frm_payload"])
+                        }
+                    };
+                    let text = data.as_str().unwrap().as_bytes().to_vec();
                     let mut bytes = vec![0; text.len()];
                     let len = tinyops_wire::base64::decode(&text, &mut bytes).unwrap();
-                    let port = document["fPort"].as_u64().unwrap() as u8;
+                    let port = port.as_u64().unwrap() as u8;
                     if port == tinyops_wire::lorawan::PORT_BLOCK {
                         self.block_messages += 1;
                     }
