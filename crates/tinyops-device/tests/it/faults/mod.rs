@@ -12,6 +12,7 @@ mod explore;
 mod flash;
 mod foreign;
 mod own_head;
+mod parcel;
 mod schedule;
 mod story;
 mod world;
