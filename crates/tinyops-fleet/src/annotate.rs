@@ -337,7 +337,10 @@ impl Fleet {
         if is_over {
             return Ok(None);
         }
-        order.quota_left = Some(answer.left.into());
+        // One that another model has ended while it looked says nothing of its quota.
+        if (answer.state, answer.reason) != (OrderState::Refused, OrderReason::Model) {
+            order.quota_left = Some(answer.left.into());
+        }
         order.changed_at = now;
         let is_possible = (1..=order.asked.count).contains(&u32::from(answer.count))
             && (1..=PARCEL_BYTES_MAX).contains(&answer.bytes);

@@ -379,3 +379,28 @@ async fn what_is_here_already_puts_off_no_asking() {
     let again = Downlink::PartRequest(request(number, 80, PARCEL - 80));
     assert_eq!(owed(&world, 0).await, [again]);
 }
+
+#[tokio::test]
+async fn a_refusal_for_another_model_tells_nothing_of_the_quota() {
+    let mut world = world().await;
+    let first = world.devices[0].row.id;
+    let made = ask(&world, &of(first)).await.unwrap();
+    let (id, number) = (made[0].id, made[0].id.0 as u32);
+    say(&mut world, 0, answer(number, OrderState::Collecting, 2)).await;
+    let refused = |reason, left| {
+        Annotation::Answer(Answer {
+            order: number,
+            state: OrderState::Refused,
+            reason,
+            count: 0,
+            left,
+            bytes: 0,
+        })
+    };
+    say(&mut world, 0, refused(OrderReason::Model, 0)).await;
+    let ended = order(&world, id).await;
+    assert_eq!(
+        (ended.state, ended.quota_left),
+        (AnnotationState::Refused, Some(5))
+    );
+}
