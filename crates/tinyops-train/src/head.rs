@@ -150,14 +150,16 @@ pub fn solve(
         .map(|at| &buckets[at])
         .collect();
     let dropped = (0..buckets.len()).filter(|&at| !passed[at]).collect();
-    let mut all = Sums::none(sums.classes, sums.width);
-    kept.iter().for_each(|bucket| all.accumulate(bucket, 1.0));
+    let mut whole = Sums::none(sums.classes, sums.width);
+    kept.iter().for_each(|bucket| whole.accumulate(bucket, 1.0));
+    let all = whole.clone().definite();
     if all.total() + sums.total() < 1.0 {
         return Err(TrainError::Mismatch("the statistics hold no window".into()));
     }
     let at_factory = |head: &Linear| head.accuracy(factory).map_or(0.0, |found| found.plain);
     let narrowed = projection.map_or_else(|| old.clone(), |projection| old.narrowed(projection));
-    let judged = |head: &dyn Fn(&Sums) -> Option<Linear>| expected(&kept, &all, head);
+    let folds = folds(&kept, &whole);
+    let judged = |head: &dyn Fn(&Sums) -> Option<Linear>| expected(&folds, head);
     let before = judged(&|_| Some(narrowed.clone())).unwrap_or(0.0);
     let before = (before, at_factory(&old));
     let mut best = (Solver::Unchanged, 0.0, None, before);
@@ -326,20 +328,36 @@ impl Solver {
     }
 }
 
-/// What each bucket expects of the head that the other buckets lead to, by windows; a lone bucket expects it of its own.
+/// Sums that a head is solved from, and those that judge it.
+struct Fold {
+    solves: Sums,
+    judges: Sums,
+}
+
+/// Each bucket, and what the others come to together; a lone bucket judges what it led to itself.
+fn folds(kept: &[&Sums], whole: &Sums) -> Vec<Fold> {
+    let fold = |bucket: &&Sums| {
+        let mut solves = whole.clone();
+        if kept.len() > 1 {
+            solves.accumulate(bucket, -1.0);
+        }
+        Fold {
+            solves: solves.definite(),
+            judges: (*bucket).clone().definite(),
+        }
+    };
+    kept.iter().map(fold).collect()
+}
+
+/// What buckets expect of the heads that the others lead to, by windows.
 ///
-/// `head` is told the sums of the others. `None` where some of them lead to none: two heads are held against each other
-/// over the same windows or not at all.
-fn expected(kept: &[&Sums], all: &Sums, head: impl Fn(&Sums) -> Option<Linear>) -> Option<f64> {
-    if kept.len() < 2 {
-        return Some(all.expected_accuracy(&head(all)?));
-    }
+/// `head` is told the sums that it is to be solved from. `None` where some of them lead to none: two heads are held
+/// against each other over the same windows or not at all.
+fn expected(folds: &[Fold], head: impl Fn(&Sums) -> Option<Linear>) -> Option<f64> {
     let (mut sum, mut windows) = (0.0, 0.0);
-    for bucket in kept {
-        let mut others = all.clone();
-        others.accumulate(bucket, -1.0);
-        sum += bucket.total() * bucket.expected_accuracy(&head(&others)?);
-        windows += bucket.total();
+    for Fold { solves, judges } in folds {
+        sum += judges.total() * judges.expected_accuracy(&head(solves)?);
+        windows += judges.total();
     }
     Some(sum / f64::max(windows, 1.0))
 }

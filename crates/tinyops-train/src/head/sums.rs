@@ -11,6 +11,9 @@ use crate::linalg;
 /// Measured in the design notes, "Privacy and monitoring", section 4.1: λ = 0.1 · tr / d.
 const RIDGE: f64 = 0.1;
 
+/// What sums of doubles may be off by, as a share of the mean variance.
+const LAST_DIGITS: f64 = 1e-9;
+
 /// Statistics in real numbers, per window.
 #[derive(Clone, Debug)]
 pub(super) struct Sums {
@@ -118,6 +121,43 @@ impl Sums {
         within
     }
 
+    /// The same, where numbers that were rounded, or noise, have left the covariance indefinite: a direction that is left
+    /// `-e` of variance gets `e`. Sums that are exact stay as they are, but for what their last digits do.
+    ///
+    /// A true covariance has no negative eigenvalue, so that in this direction the error has taken `e` at least, and the
+    /// true variance is anywhere from nothing to what else it has taken. With `-e`, or none, a head that leans on the
+    /// direction would seem to make no mistakes; an error as large on the other side is as likely.
+    ///
+    /// # Source
+    /// Higham, 1988, "Computing a nearest symmetric positive semidefinite matrix", by way of the polar factor: the
+    /// eigenvalues' sizes. Weyl's inequality, `|λ(Σ + E) - λ(Σ)| ≤ ‖E‖`, for what the error is at least (Golub and Van
+    /// Loan, "Matrix computations", section 8.1.2).
+    pub(super) fn definite(mut self) -> Self {
+        let d = self.width;
+        let within = self.within();
+        let scale = (0..d).map(|i| within[i * d + i].abs()).sum::<f64>() / d.max(1) as f64;
+        let mut padded = within.clone();
+        (0..d).for_each(|i| padded[i * d + i] += LAST_DIGITS * scale);
+        if scale <= 0.0 || linalg::cholesky(&padded, d).is_some() {
+            return self;
+        }
+        let vectors = linalg::principal(&within, d, d);
+        let values: Vec<f64> = vectors
+            .chunks_exact(d)
+            .map(|vector| quadratic(&within, vector))
+            .collect();
+        let total = self.total().max(1.0);
+        for (vector, value) in vectors.chunks_exact(d).zip(values) {
+            let lift = total * 2.0 * (-value).max(0.0);
+            for i in 0..d {
+                for j in 0..d {
+                    self.gram[i * d + j] += lift * vector[i] * vector[j];
+                }
+            }
+        }
+        self
+    }
+
     /// Adds the ridge to the diagonal; a value that never moves gets some too.
     fn ridged(mut matrix: Vec<f64>, d: usize) -> Vec<f64> {
         let trace: f64 = (0..d).map(|i| matrix[i * d + i]).sum();
@@ -206,7 +246,6 @@ impl Sums {
     /// Calls `see(class, other, mean, variance)` of the margin by which each class beats each other one,
     /// its embeddings taken for Gaussian with the pooled covariance.
     pub(super) fn margins(&self, head: &Linear, mut see: impl FnMut(usize, usize, f64, f64)) {
-        let d = self.width;
         let within = self.within();
         for class in (0..self.classes).filter(|&class| self.holds(class)) {
             let mean = self.mean(class);
@@ -218,10 +257,7 @@ impl Sums {
                     .map(|(a, b)| a - b)
                     .collect();
                 let margin = dot(&ahead, &mean) + head.bias[class] - head.bias[other];
-                let variance: f64 = (0..d)
-                    .map(|i| ahead[i] * dot(&within[i * d..][..d], &ahead))
-                    .sum();
-                see(class, other, margin, variance.max(0.0));
+                see(class, other, margin, quadratic(&within, &ahead).max(0.0));
             }
         }
     }
@@ -274,15 +310,11 @@ impl Sums {
     /// Least and greatest logit to expect: four deviations around the class means.
     pub(super) fn logit_range(&self, head: &Linear) -> [f64; 2] {
         const DEVIATIONS: f64 = 4.0;
-        let d = self.width;
         let within = self.within();
         let mut range = [0.0f64; 2];
         for output in 0..head.classes() {
             let weights = head.row(output);
-            let variance: f64 = (0..d)
-                .map(|i| weights[i] * dot(&within[i * d..][..d], weights))
-                .sum();
-            let room = DEVIATIONS * variance.max(0.0).sqrt();
+            let room = DEVIATIONS * quadratic(&within, weights).max(0.0).sqrt();
             for class in (0..self.classes).filter(|&class| self.holds(class)) {
                 let centre = dot(weights, &self.mean(class)) + head.bias[output];
                 range = [range[0].min(centre - room), range[1].max(centre + room)];
@@ -290,6 +322,12 @@ impl Sums {
         }
         range
     }
+}
+
+/// `xᵀ A x`.
+fn quadratic(a: &[f64], x: &[f64]) -> f64 {
+    let rows = a.chunks_exact(x.len().max(1)).zip(x);
+    rows.map(|(row, x_i)| x_i * dot(row, x)).sum()
 }
 
 pub(super) fn dot(a: &[f64], b: &[f64]) -> f64 {
