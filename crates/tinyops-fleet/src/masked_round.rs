@@ -257,6 +257,7 @@ impl Fleet {
             buckets: vec![sums.clone()],
             sum: sums,
             device_count: round.device_count,
+            parts: 1,
             window_count: least_windows(round.device_count),
             clipped_count: None,
             norm_max: f64::INFINITY,

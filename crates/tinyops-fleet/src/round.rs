@@ -18,7 +18,7 @@ use crate::enrol::note;
 use crate::masked::Mode;
 use crate::masked_round::{forget, task_of};
 use crate::masked_sums::MaskedGathering;
-use crate::sums::{ClippedSum, Gathering, Sums, clipped_sum};
+use crate::sums::{ClippedSum, Gathering, PARTS, Sums, clipped_sum};
 use crate::watch::Observation;
 use crate::{Event, Fleet, FleetError};
 
@@ -103,6 +103,8 @@ pub(crate) struct Sum {
     pub(crate) sum: Sums,
     /// The same by disjoint sets of devices.
     pub(crate) buckets: Vec<Sums>,
+    /// Parts that a window is counted in.
+    pub(crate) parts: i64,
     pub(crate) device_count: u32,
     /// Labelled windows in it: counted, or under masks as many as its devices have at least.
     pub(crate) window_count: i64,
@@ -116,7 +118,8 @@ pub(crate) struct Sum {
 impl Sum {
     fn of(clipped: ClippedSum, device_count: u32) -> Sum {
         Sum {
-            window_count: clipped.sum.window_count(),
+            window_count: whole(clipped.sum.window_count(), PARTS),
+            parts: PARTS,
             sum: clipped.sum,
             buckets: clipped.buckets,
             device_count,
@@ -124,6 +127,11 @@ impl Sum {
             norm_max: clipped.norm_max,
         }
     }
+}
+
+/// Whole windows of what is counted in so many parts of one.
+fn whole(count: i64, parts: i64) -> i64 {
+    (count + parts / 2).div_euclid(parts)
 }
 
 /// The number that devices know a round by.
@@ -415,6 +423,7 @@ impl Fleet {
         let Sum {
             sum,
             buckets,
+            parts,
             device_count,
             window_count,
             clipped_count,
@@ -425,12 +434,11 @@ impl Fleet {
             (capsule.model, capsule.version)
         });
         let mut artifact = json!({
-            "format": "tinyops-statistics", "version": 1, "model": model, "model_version": version,
+            "format": "tinyops-statistics", "version": 3, "parts": parts, "model": model, "model_version": version,
             "model_id": round.model.to_string(), "class_count": sum.class_count, "width": sum.width,
             "devices": device_count, "clipped": clipped_count, "windows": window_count, "values": sum.values,
         });
         if buckets.len() > 1 {
-            artifact["version"] = json!(2);
             artifact["norm_max"] = json!(norm_max.is_finite().then_some(norm_max));
             let bucket = |sums: &Sums| json!({ "values": sums.values });
             artifact["buckets"] = buckets.iter().map(bucket).collect();
@@ -441,7 +449,7 @@ impl Fleet {
         if let Some(count) = clipped_count {
             round.detail["clipped"] = json!(count);
             for (class, count) in sum.values.iter().take(sum.class_count).enumerate() {
-                round.detail[format!("windows of class {class}")] = json!(count);
+                round.detail[format!("windows of class {class}")] = json!(whole(*count, parts));
             }
         } else {
             round.detail["windows_min"] = json!(window_count);

@@ -24,6 +24,10 @@ const EMBEDDED_MAX: i64 = 255;
 /// Most values of one device: 32 classes of 1,024 numbers; a lie beyond that asks for memory only.
 const VALUES_MAX: usize = 32 + 32 * 1_024 + 1_024 * 1_025 / 2;
 
+/// Parts that a labelled window is counted in once devices are scaled down. Whole ones would take up to half a window of
+/// each class from a device or give it, and class means and covariances with it: of eight windows much is lost.
+pub const PARTS: i64 = 256;
+
 /// Sufficient statistics of a head: counts, class sums, upper triangle of the Gram matrix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sums {
@@ -92,15 +96,16 @@ impl Sums {
 }
 
 impl Sums {
-    /// These sums scaled down to a norm of `limit`, if they are above it: the same sums and limit give the same values,
-    /// so that what was added once can be taken back exactly.
+    /// These sums in [`PARTS`] of a window, scaled down to a norm of `limit` windows' if they are above it: the same sums
+    /// and limit give the same values, so that what was added once can be taken back exactly.
     #[must_use]
     pub fn clipped(&self, limit: f64) -> Sums {
         let norm = self.norm();
-        if norm <= limit {
-            return self.clone();
-        }
-        let scaled = |value: &i64| (*value as f64 * (limit / norm)).round() as i64;
+        let scale = PARTS as f64 * (limit / norm);
+        let scaled = |value: &i64| match norm <= limit {
+            true => value.saturating_mul(PARTS),
+            false => (*value as f64 * scale).round() as i64,
+        };
         Sums {
             values: self.values.iter().map(scaled).collect(),
             ..*self
@@ -247,7 +252,7 @@ impl Gathering {
     }
 }
 
-/// Devices added together, each scaled down to a norm.
+/// Devices added together, each scaled down to a norm, in [`PARTS`] of a window.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClippedSum {
     /// All of them.
@@ -387,10 +392,29 @@ mod tests {
         let devices = vec![sums(1), sums(1), sums(1), sums(1_000)];
         let all = clipped_sum(&devices, 1.0, 1).unwrap();
         assert_eq!(all.clipped_count, 1);
-        assert_eq!(all.sum, sums(4));
+        assert_eq!(all.sum, sums(4 * PARTS));
         assert_eq!(all.norm_max, sums(1).norm());
-        assert_eq!(clipped_sum(&devices, 0.0, 1).unwrap().sum, sums(1_003));
+        let whole = clipped_sum(&devices, 0.0, 1).unwrap();
+        assert_eq!(whole.sum, sums(1_003 * PARTS));
         assert_eq!(clipped_sum(&[], 1.0, 1), None);
+    }
+
+    #[test]
+    fn few_windows_keep_their_means_when_they_are_scaled_down() {
+        // One window of a class that is a third too loud: its mean is what it was, not three quarters of it.
+        let device = sums(1);
+        let clipped = device.clipped(0.75 * device.norm());
+        for class in 0..device.class_count {
+            let mean = |sums: &Sums| {
+                let at = sums.class_count + class * sums.width;
+                sums.values[at] as f64 / sums.values[class].max(1) as f64
+            };
+            let (before, after) = (mean(&device), mean(&clipped));
+            assert!(
+                (after - before).abs() <= 0.01 * before.abs(),
+                "{before} {after}"
+            );
+        }
     }
 
     #[test]
@@ -401,12 +425,12 @@ mod tests {
         sum.add(&leaver.clipped(limit)).unwrap();
         sum.add(&late.clipped(limit)).unwrap();
         sum.subtract(&leaver.clipped(limit)).unwrap();
-        assert_eq!(sum, sums(8));
+        assert_eq!(sum, sums(8 * PARTS));
         let mut other = sums(1);
         other.width = 3;
         assert_eq!(sum.add(&other), Err(OtherShape));
         assert_eq!(sum.subtract(&other), Err(OtherShape));
-        assert_eq!(sum, sums(8), "nothing has changed");
+        assert_eq!(sum, sums(8 * PARTS), "nothing has changed");
     }
 
     #[test]
@@ -414,12 +438,12 @@ mod tests {
         let devices: Vec<Sums> = (1..=9).map(sums).collect();
         let all = clipped_sum(&devices, 0.0, 4).unwrap();
         assert_eq!(all.buckets.len(), 4);
-        assert_eq!(all.buckets[0], sums(1 + 5 + 9));
+        assert_eq!(all.buckets[0], sums((1 + 5 + 9) * PARTS));
         let mut sum = sums(0);
         all.buckets
             .iter()
             .for_each(|bucket| sum.add(bucket).unwrap());
-        assert_eq!((&sum, &all.sum), (&sums(45), &sums(45)));
+        assert_eq!((&sum, &all.sum), (&sums(45 * PARTS), &sums(45 * PARTS)));
         assert_eq!(clipped_sum(&devices[..2], 0.0, 4).unwrap().buckets.len(), 2);
     }
 }

@@ -53,6 +53,8 @@ pub enum Solver {
 pub struct Fleet<'a> {
     /// Sums of disjoint sets of devices; one where there are no buckets.
     pub buckets: &'a [Statistics],
+    /// Parts that a window is counted in: 1 where the sums are those of whole windows.
+    pub parts: u32,
     /// What narrowed the embeddings before they were summed, if anything did.
     pub projection: Option<&'a Projection>,
 }
@@ -303,7 +305,11 @@ impl<'a> Candidates<'a> {
             }
         }
         Ok(Self {
-            buckets: fleet.buckets.iter().map(Sums::of).collect(),
+            buckets: fleet
+                .buckets
+                .iter()
+                .map(|sums| Sums::of(sums).in_wholes(fleet.parts))
+                .collect(),
             factory,
             projection: fleet.projection,
         })

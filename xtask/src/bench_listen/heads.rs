@@ -14,7 +14,8 @@ use tinyops_train::{
 
 use super::average;
 use super::rounds::{
-    NARROW_RING, WIDE_RING, bucketed, narrow_sums, plain_bytes, prototypes_told, told,
+    IN_PARTS, NARROW_RING, TOLD_IN_PARTS, WIDE_RING, bucketed, narrow_sums, plain_bytes,
+    prototypes_told, told,
 };
 use super::sets;
 use crate::chance::Chance;
@@ -170,11 +171,13 @@ fn measure(world: &World, all: &mut Figures) -> Result<(), String> {
     all.old.add(sets::accuracy(&world.model, &world.test)?, 0.0);
     let sums = world.sums(false)?;
     let bytes: usize = sums.iter().map(plain_bytes).sum::<Result<_, _>>()?;
-    let exact = world.solved(&bucketed(&sums, 1)?, None)?;
+    let exact = world.solved((&bucketed(&sums, 1)?, IN_PARTS), None)?;
     all.exact.add(exact, bytes as f64 / devices);
     let (kept, bytes) = told(&sums, WIDE_RING, 1.0)?;
-    all.wide
-        .add(world.solved(&bucketed(&kept, 1)?, None)?, bytes);
+    all.wide.add(
+        world.solved((&bucketed(&kept, 1)?, TOLD_IN_PARTS), None)?,
+        bytes,
+    );
     let factory = world
         .factory
         .statistics()
@@ -183,7 +186,7 @@ fn measure(world: &World, all: &mut Figures) -> Result<(), String> {
     let narrowed = sums.iter().map(|sums| narrow_sums(sums, &projection));
     let narrowed: Vec<Sums> = narrowed.collect::<Option<_>>().ok_or("another width")?;
     let (kept, bytes) = told(&narrowed, NARROW_RING, projection.length())?;
-    let narrow = world.solved(&bucketed(&kept, 1)?, Some(&projection))?;
+    let narrow = world.solved((&bucketed(&kept, 1)?, TOLD_IN_PARTS), Some(&projection))?;
     all.narrow.add(narrow, bytes);
     let (accuracy, bytes) = world.prototypes(&sums)?;
     all.prototypes.add(accuracy, bytes);
@@ -195,9 +198,10 @@ fn measure(world: &World, all: &mut Figures) -> Result<(), String> {
     )?;
     all.averaged.add(averaged.accuracy, averaged.bytes as f64);
     all.central.add(world.central()?, 0.0);
-    let honest = world.solved(&bucketed(&sums, BUCKETS)?, None)?;
+    let honest = world.solved((&bucketed(&sums, BUCKETS)?, IN_PARTS), None)?;
     all.honest.add(honest, 0.0);
-    let lied = world.solved(&bucketed(&world.sums(true)?, BUCKETS)?, None)?;
+    let lied = bucketed(&world.sums(true)?, BUCKETS)?;
+    let lied = world.solved((&lied, IN_PARTS), None)?;
     all.lied.add(lied, 0.0);
     Ok(())
 }
@@ -374,14 +378,15 @@ impl World {
             .collect()
     }
 
-    /// Accuracy of the head that these sums lead to, with the arithmetic of a device.
+    /// Accuracy of the head that these sums, in parts of a window, lead to, with the arithmetic of a device.
     fn solved(
         &self,
-        buckets: &[Statistics],
+        (buckets, parts): (&[Statistics], u32),
         projection: Option<&Projection>,
     ) -> Result<f64, String> {
         let fleet = Fleet {
             buckets,
+            parts,
             projection,
         };
         let solved = head::solve(&self.model, fleet, &self.factory, 0.0)
@@ -408,7 +413,7 @@ impl World {
         }
         let whole = head::with_scatter_of(&sum, &factory).ok_or("sums of another model")?;
         Ok((
-            self.solved(&[whole], None)?,
+            self.solved((&[whole], 1), None)?,
             bytes as f64 / all.len() as f64,
         ))
     }
@@ -420,6 +425,6 @@ impl World {
             .fleet
             .statistics_of(all)
             .map_err(|error| error.to_string())?;
-        self.solved(&[all], None)
+        self.solved((&[all], 1), None)
     }
 }

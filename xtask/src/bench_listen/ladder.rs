@@ -14,7 +14,7 @@ use tinyops_train::head::{self, Embedded, Fleet, Statistics};
 use tinyops_train::{Features, Predictor, Target, Windows};
 
 use super::episodes::{BLEND, Case, ENVELOPE, Repaired, Tale, joined};
-use super::rounds::{bucketed, plain_bytes};
+use super::rounds::{IN_PARTS, bucketed, in_wholes, plain_bytes};
 use super::sets;
 
 /// Windows that a device may be asked for at one drift.
@@ -302,6 +302,7 @@ impl Ladder<'_> {
         let buckets = bucketed(&sums, 1)?;
         let fleet = Fleet {
             buckets: &buckets,
+            parts: IN_PARTS,
             projection: None,
         };
         let solved = head::solve(&base.model, fleet, &factory, 0.0).map_err(told)?;
@@ -314,7 +315,7 @@ impl Ladder<'_> {
         // The round's sums are the prior of the capsule that brings the new head.
         let mut prior = prior;
         prior
-            .merge(&buckets[0])
+            .merge(&in_wholes(&buckets[0])?)
             .map_err(|error| error.to_string())?;
         let personal = repaired.personal(&self.fit, &prior)?;
         self.step(format!("{said}2 + 1"), personal, 0, 1)

@@ -12,7 +12,7 @@ use tinyops_train::head::{self, Fleet, Solver};
 
 use super::episodes::{Case, Repaired};
 use super::ladder::{State, round_bytes};
-use super::rounds::bucketed;
+use super::rounds::{IN_PARTS, bucketed};
 use super::sets;
 
 const DAY_MS: i64 = 24 * 3_600_000;
@@ -69,6 +69,7 @@ fn repair(case: &Case<'_>, may_move: bool) -> Result<Option<Repaired>, String> {
         let buckets = bucketed(&sums, 1)?;
         let fleet = Fleet {
             buckets: &buckets,
+            parts: IN_PARTS,
             projection: None,
         };
         let factory = state.prior()?;

@@ -1,6 +1,6 @@
 //! What devices tell of their sums, and what the server adds up.
 
-use tinyops_fleet::sums::{Sums, clipped_sum};
+use tinyops_fleet::sums::{PARTS, Sums, clipped_sum};
 use tinyops_train::head::{Projection, Statistics};
 use tinyops_wire::ModelId;
 use tinyops_wire::mask::{Purpose, Task};
@@ -13,7 +13,12 @@ pub(super) const NARROW_RING: u8 = 15;
 /// Bytes of a whole part.
 const PART_BYTES: usize = 1_024;
 /// What is left of a device's numbers is told in hundredths of a window, so that it is not rounded again.
-const HUNDREDTHS: f64 = 100.0;
+const HUNDREDTHS: u32 = 100;
+
+/// Parts of a window that [`bucketed`] counts in.
+pub(super) const IN_PARTS: u32 = PARTS as u32;
+/// The same of what [`told`] leaves.
+pub(super) const TOLD_IN_PARTS: u32 = HUNDREDTHS * IN_PARTS;
 
 /// What is left of sums that are cut down to the fleet's median norm and rounded to the integers of a ring; and the
 /// bytes of one device. `length` is that of an embedded value, in those of a wide embedding.
@@ -54,7 +59,7 @@ pub(super) fn told(all: &[Sums], ring_bits: u8, length: f64) -> Result<(Vec<Sums
         let values = real(sums);
         let integers = quantize(&task, values.iter().copied()).ok_or("the ring is too coarse")?;
         let back = |(at, integer): (usize, i32)| {
-            (HUNDREDTHS * f64::from(integer) / steps / unit(sums, at)).round() as i64
+            (f64::from(HUNDREDTHS) * f64::from(integer) / steps / unit(sums, at)).round() as i64
         };
         Ok(Sums {
             values: integers.enumerate().map(back).collect(),
@@ -110,7 +115,7 @@ pub(super) fn prototypes_told(sums: &Sums) -> (Vec<i64>, usize) {
 /// Kind, round and number of classes.
 const PROTOTYPE_HEADER_BYTES: usize = 4;
 
-/// Devices cut down to the median norm and added up in so many buckets.
+/// Devices cut down to the median norm and added up in so many buckets, in [`IN_PARTS`] of a window.
 pub(super) fn bucketed(all: &[Sums], count: usize) -> Result<Vec<Statistics>, String> {
     let clipped = clipped_sum(all, 1.0, count).ok_or("no device has sums")?;
     let buckets = clipped.buckets;
@@ -118,6 +123,14 @@ pub(super) fn bucketed(all: &[Sums], count: usize) -> Result<Vec<Statistics>, St
         .iter()
         .map(|sums| statistics(sums).ok_or("sums of no model"));
     Ok(whole.collect::<Result<_, _>>()?)
+}
+
+/// Whole windows of what [`bucketed`] has added up.
+pub(super) fn in_wholes(sums: &Statistics) -> Result<Statistics, String> {
+    let cells = sums.cells().iter();
+    let cells = cells.map(|&cell| (cell as f64 / PARTS as f64).round() as i64);
+    Statistics::new(sums.class_count(), sums.embedding_len(), cells.collect())
+        .map_err(|error| error.to_string())
 }
 
 /// Bytes of a device's answer in frames of the plain mode, as the device cuts them.

@@ -2,6 +2,7 @@
 
 use tinyops_fleet::rollout::Wish;
 use tinyops_fleet::round::RoundPolicy;
+use tinyops_fleet::sums::PARTS;
 use tinyops_fleet::{Event, Policy};
 use tinyops_store::alert::Alert;
 use tinyops_store::drift::Scope;
@@ -115,9 +116,11 @@ async fn a_drift_becomes_a_round_and_the_round_a_trigger() {
         .await
         .unwrap();
     let artifact: serde_json::Value = serde_json::from_slice(&artifact).unwrap();
+    let expected = [60, 40, 600, 60, 40, 400, 6400, 200, 5000].map(|value| value * PARTS);
+    assert_eq!(artifact["values"], serde_json::json!(expected));
     assert_eq!(
-        artifact["values"],
-        serde_json::json!([60, 40, 600, 60, 40, 400, 6400, 200, 5000])
+        (&artifact["version"], &artifact["parts"]),
+        (&3.into(), &PARTS.into())
     );
     assert_eq!(
         (&artifact["devices"], &artifact["width"]),
@@ -175,10 +178,10 @@ async fn a_sum_of_many_devices_is_kept_by_buckets() {
     let artifact = artifact.get(&wanted.payload.unwrap()).await.unwrap();
     let artifact: serde_json::Value = serde_json::from_slice(&artifact).unwrap();
     let buckets = artifact["buckets"].as_array().unwrap();
-    assert_eq!((&artifact["version"], buckets.len()), (&2.into(), 5));
+    assert_eq!((&artifact["version"], buckets.len()), (&3.into(), 5));
     for bucket in buckets {
-        let expected = serde_json::json!([12, 8, 120, 12, 8, 80, 1280, 40, 1000]);
-        assert_eq!(bucket["values"], expected);
+        let expected = [12, 8, 120, 12, 8, 80, 1280, 40, 1000].map(|value| value * PARTS);
+        assert_eq!(bucket["values"], serde_json::json!(expected));
     }
     assert!(artifact["norm_max"].as_f64().unwrap() > 0.0);
 }

@@ -20,8 +20,12 @@ struct FleetSums {
     width: usize,
     /// Devices in the sum.
     devices: u32,
-    /// Counts, class sums, upper triangle of the Gram matrix row by row.
+    /// Counts, class sums, upper triangle of the Gram matrix row by row; in [`FleetSums::parts`] of a window.
     values: Vec<i64>,
+    /// From version 3 on: parts that a window is counted in, so that devices which weigh less than their windows lose
+    /// nothing by it.
+    #[serde(default = "whole")]
+    parts: u32,
     /// From version 2 on: the sums of disjoint sets of devices, which add up to `values`.
     #[serde(default)]
     buckets: Vec<Bucket>,
@@ -33,8 +37,12 @@ struct Bucket {
     values: Vec<i64>,
 }
 
+fn whole() -> u32 {
+    1
+}
+
 impl FleetSums {
-    const VERSIONS: std::ops::RangeInclusive<u32> = 1..=2;
+    const VERSIONS: std::ops::RangeInclusive<u32> = 1..=3;
 
     fn decode(bytes: &[u8]) -> Result<Self, RunError> {
         let sums: Self = parsed(bytes)?;
@@ -42,6 +50,12 @@ impl FleetSums {
             return Err(RunError::Statistics(format!(
                 "`{}` of version {} is not known",
                 sums.format, sums.version
+            )));
+        }
+        if sums.parts == 0 || sums.version < 3 && sums.parts != 1 {
+            return Err(RunError::Statistics(format!(
+                "a window in {} parts, in version {}",
+                sums.parts, sums.version
             )));
         }
         let adds_up = |at: usize| {
@@ -59,7 +73,7 @@ impl FleetSums {
     }
 
     /// The buckets, or the sum as the only one.
-    fn parts(self) -> Result<Vec<head::Statistics>, RunError> {
+    fn statistics(self) -> Result<Vec<head::Statistics>, RunError> {
         let (class_count, width) = (self.class_count, self.width);
         let parts = if self.buckets.is_empty() {
             vec![self.values]
@@ -111,10 +125,13 @@ pub(crate) async fn step(
         let set = FeatureSet::decode(&features)?;
         let factory = head::Embedded::of(&model, &set.train)?;
         let devices = sums.devices;
-        let buckets = sums.parts()?;
+        let parts = sums.parts;
+        let buckets = sums.statistics()?;
         let windows: i64 = buckets.iter().map(head::Statistics::total).sum();
+        let windows = (windows as f64 / f64::from(parts)).round();
         let fleet = head::Fleet {
             buckets: &buckets,
+            parts,
             projection: None,
         };
         let solved = head::solve(&model, fleet, &factory, floor)?;
@@ -177,8 +194,17 @@ mod tests {
         };
         let sums = FleetSums::decode(text(1).as_bytes()).unwrap();
         assert_eq!((sums.class_count, sums.values), (2, vec![3, -4]));
-        FleetSums::decode(text(3).as_bytes()).unwrap_err();
+        FleetSums::decode(text(4).as_bytes()).unwrap_err();
         FleetSums::decode(b"{}").unwrap_err();
+        let in_parts = |version: u32, parts: u32| {
+            text(version).replace("\"width\":1", &format!("\"width\":1,\"parts\":{parts}"))
+        };
+        let sums = FleetSums::decode(in_parts(3, 256).as_bytes()).unwrap();
+        assert_eq!(sums.parts, 256);
+        for (version, parts) in [(3, 0), (2, 256)] {
+            let error = FleetSums::decode(in_parts(version, parts).as_bytes()).unwrap_err();
+            assert!(error.to_string().contains("parts"), "{error}");
+        }
     }
 
     #[test]
@@ -192,7 +218,7 @@ mod tests {
         let whole = r#"[{"values":[1,1,0,2,4]},{"values":[2,0,-4,0,5]}]"#;
         let parts = FleetSums::decode(text(whole).as_bytes())
             .unwrap()
-            .parts()
+            .statistics()
             .unwrap();
         assert_eq!((parts.len(), parts[1].total()), (2, 2));
         for broken in [

@@ -47,6 +47,15 @@ impl Sums {
         }
     }
 
+    /// Of whole windows what is counted in so many parts of one.
+    pub(super) fn in_wholes(mut self, parts: u32) -> Self {
+        let parts = f64::from(parts.max(1));
+        let all = [&mut self.counts, &mut self.sums, &mut self.gram];
+        let values = all.into_iter().flatten();
+        values.for_each(|value| *value /= parts);
+        self
+    }
+
     /// No window.
     pub(super) fn none(classes: usize, width: usize) -> Self {
         Self {

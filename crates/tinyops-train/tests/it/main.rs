@@ -283,6 +283,7 @@ fn a_head_solved_from_training_statistics_is_as_good_as_the_trained_one() {
     let statistics = [factory.statistics().unwrap()];
     let fleet = head::Fleet {
         buckets: &statistics,
+        parts: 1,
         projection: None,
     };
     let mut spoiled = model.clone();
@@ -391,6 +392,7 @@ fn a_head_that_forgets_the_factory_is_not_taken() {
     let solve = |floor| {
         let fleet = head::Fleet {
             buckets: &buckets,
+            parts: 1,
             projection: None,
         };
         head::solve(&model, fleet, &factory, floor).unwrap()
@@ -406,6 +408,7 @@ fn a_head_that_forgets_the_factory_is_not_taken() {
     assert!(solve(2.0).factory_accuracy[1] >= before);
     let none = head::Fleet {
         buckets: &[],
+        parts: 1,
         projection: None,
     };
     let error = head::solve(&model, none, &factory, 0.0).unwrap_err();
@@ -432,6 +435,7 @@ fn a_head_is_held_against_the_old_one_over_the_same_buckets() {
     ];
     let fleet = head::Fleet {
         buckets: &buckets,
+        parts: 1,
         projection: None,
     };
     let solved = head::solve(&model, fleet, &factory, 0.0).unwrap();
