@@ -70,7 +70,7 @@ pub struct Solved {
     pub factory_weight: f32,
     /// Expected accuracy of the old and the new head on what the fleet saw, classes weighing the same.
     pub fleet_accuracy: [f32; 2],
-    /// Accuracy of the old and the new head on the factory's windows.
+    /// Accuracy of the old and the new head on the factory's windows that were held out.
     pub factory_accuracy: [f32; 2],
     /// Buckets that failed the factory-data check, by index; nothing of them is in the head.
     pub dropped: Vec<usize>,
@@ -81,7 +81,7 @@ pub struct Solved {
 /// A class counts as seen by the fleet from so many windows on.
 const SEEN: f64 = 5.0;
 /// Weights of the factory's windows that are tried, against as many windows of the fleet.
-const FACTORY_WEIGHTS: [f64; 3] = [0.0, 0.25, 1.0];
+const FACTORY_WEIGHTS: [f64; 4] = [0.0, 0.25, 1.0, 4.0];
 /// Expected accuracies closer than this are even; the factory's decides then.
 const EVEN: f64 = 0.003;
 /// The three ways to a head.
@@ -127,8 +127,9 @@ const MARK: [u8; 8] = *b"TOSTATS1";
 
 /// Solves for a new head; the same sums give the same bytes.
 ///
-/// `factory` are the windows that the model was trained on; `floor` is the least share of them that a new head must be
-/// right about, where the old one was.
+/// `factory` are the windows that the model was trained on. `floor` is the least share that a new head must be right about,
+/// where the old one was, of windows that were `held_out` of them: of those that it was trained on the old head knows more
+/// than any gate will find. They are the same where none were.
 ///
 /// # Errors
 /// [`TrainError::Mismatch`] where the statistics are not of this model, or of no window.
@@ -136,6 +137,7 @@ pub fn solve(
     model: &Model,
     fleet: Fleet<'_>,
     factory: &Embedded,
+    held_out: &Embedded,
     floor: f32,
 ) -> Result<Solved, TrainError> {
     let head = Head::of(model)?;
@@ -158,7 +160,7 @@ pub fn solve(
     if all.total() + sums.total() < 1.0 {
         return Err(TrainError::Mismatch("the statistics hold no window".into()));
     }
-    let at_factory = |head: &Linear| head.accuracy(factory).map_or(0.0, |found| found.plain);
+    let at_factory = |head: &Linear| head.accuracy(held_out).map_or(0.0, |found| found.plain);
     let narrowed = projection.map_or_else(|| old.clone(), |projection| old.narrowed(projection));
     let folds = folds(&kept, &whole);
     let judged = |head: &dyn Fn(&Sums) -> Option<Linear>| expected(&folds, head);

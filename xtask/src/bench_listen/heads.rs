@@ -389,7 +389,7 @@ impl World {
             parts,
             projection,
         };
-        let solved = head::solve(&self.model, fleet, &self.factory, 0.0)
+        let solved = head::solve(&self.model, fleet, &self.factory, &self.factory, 0.0)
             .map_err(|error| error.to_string())?;
         sets::accuracy(&solved.model, &self.test)
     }

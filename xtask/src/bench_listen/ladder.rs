@@ -134,7 +134,12 @@ impl State {
 
     /// What the capsule brings of the factory's windows.
     pub(super) fn prior(&self) -> Result<Embedded, String> {
-        let features = sets::features(&self.model, &self.prior)?;
+        self.embedded(&self.prior)
+    }
+
+    /// Windows of that world as the model's body embeds them.
+    pub(super) fn embedded(&self, windows: &Windows) -> Result<Embedded, String> {
+        let features = sets::features(&self.model, windows)?;
         Embedded::of(&self.model, &features).map_err(|error| error.to_string())
     }
 
@@ -305,7 +310,7 @@ impl Ladder<'_> {
             parts: IN_PARTS,
             projection: None,
         };
-        let solved = head::solve(&base.model, fleet, &factory, 0.0).map_err(told)?;
+        let solved = head::solve(&base.model, fleet, &factory, &factory, 0.0).map_err(told)?;
         let mut repaired = base.clone();
         repaired.model = solved.model;
         let bytes = round_bytes(&sums)?;
