@@ -35,7 +35,7 @@ pub mod dap;
 pub mod helper;
 mod local;
 pub mod masked;
-mod masked_sums;
+pub mod masked_sums;
 pub mod sum_watch;
 
 // What it means.

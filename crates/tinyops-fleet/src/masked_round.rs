@@ -36,8 +36,9 @@ const NORM_MIN: u16 = 1024;
 const WIDTHS_MAX: usize = 4;
 
 impl PrivacyPolicy {
-    /// How devices of a model tell their statistics to a round when so many of them may be in the sum.
-    fn update_task(&self, model: ModelId, round: RoundId, running: u32) -> Option<Task> {
+    /// How devices of a model tell their statistics to a round when so many of them may be in the sum; `None` if no ring is
+    /// wide enough.
+    pub fn update_task(&self, model: ModelId, round: RoundId, running: u32) -> Option<Task> {
         let device_count = sizes().find(|size| *size >= running)?;
         (RING_BITS_MIN..=*RING_BITS.end())
             .filter_map(|ring_bits| {

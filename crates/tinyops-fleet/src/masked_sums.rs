@@ -32,16 +32,18 @@ const HEARD_SDS: f64 = 4.0;
 
 /// What a round asks of its devices.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Asked {
-    pub(crate) task: Task,
-    pub(crate) class_count: usize,
+pub struct Asked {
+    /// How numbers are made, masked and summed.
+    pub task: Task,
+    /// Classes of the model.
+    pub class_count: usize,
     /// Most bytes of a part.
-    pub(crate) frame_bytes: u16,
+    pub frame_bytes: u16,
 }
 
 /// What is known of one device's update.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct MaskedGathering {
+pub struct MaskedGathering {
     pub(crate) received: i64,
     pub(crate) sequence: u32,
     pub(crate) class_count: usize,
@@ -54,7 +56,7 @@ pub(crate) struct MaskedGathering {
 
 /// What became of a part.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Taken {
+pub enum Taken {
     /// Others are missing.
     Waits,
     /// It was known, or is of an update that a newer one has replaced.
@@ -123,11 +125,7 @@ impl MaskedGathering {
     ///
     /// # Errors
     /// What is wrong with it; then nothing has changed.
-    pub(crate) fn take(
-        &mut self,
-        asked: &Asked,
-        part: &MaskedPart<'_>,
-    ) -> Result<Taken, &'static str> {
+    pub fn take(&mut self, asked: &Asked, part: &MaskedPart<'_>) -> Result<Taken, &'static str> {
         let (head, task) = (&part.head, &asked.task);
         let wanted = (task.number, task.ring_bits, Content::Gram);
         if (head.task, head.ring_bits, head.content) != wanted
@@ -195,7 +193,7 @@ fn numbers_per_part(part: &MaskedPart<'_>) -> Option<u32> {
 }
 
 /// Adds a device's masked numbers to the sum of others, in the ring.
-pub(crate) fn add(sum: &mut [u32], numbers: &[u32], task: &Task) {
+pub fn add(sum: &mut [u32], numbers: &[u32], task: &Task) {
     for (sum, number) in sum.iter_mut().zip(numbers) {
         *sum = sum.wrapping_add(*number) & task.ring_mask();
     }
@@ -219,7 +217,7 @@ pub(crate) fn from_bytes(bytes: &[u8]) -> Vec<u32> {
 }
 
 /// The sum of what devices have told, in steps, the helper's noise in it.
-pub(crate) fn unmasked(task: &Task, sum: &[u32], masks: &[u32]) -> Vec<i64> {
+pub fn unmasked(task: &Task, sum: &[u32], masks: &[u32]) -> Vec<i64> {
     sum.iter()
         .zip(masks)
         .map(|(sum, mask)| task.signed(sum.wrapping_sub(*mask)))
@@ -235,7 +233,7 @@ pub(crate) fn unmasked(task: &Task, sum: &[u32], masks: &[u32]) -> Vec<i64> {
 ///
 /// # Errors
 /// What is wrong with the sum: its noise is louder than it.
-pub(crate) fn opened(
+pub fn opened(
     task: &Task,
     (class_count, width): (usize, usize),
     device_count: u32,

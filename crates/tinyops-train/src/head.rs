@@ -241,6 +241,15 @@ pub fn with_scatter_of(prototypes: &Statistics, others: &Statistics) -> Option<S
     Statistics::new(classes, width, cells).ok()
 }
 
+/// Weights, `[class, value]`, and biases of the discriminant that sums lead to; `None` where a class has no window.
+///
+/// What [`solve`] does with them before it chooses and rounds: `cargo xtask bench listen exact` holds it against windows
+/// at one place.
+pub fn discriminant(statistics: &Statistics) -> Option<(Vec<f64>, Vec<f64>)> {
+    let head = Sums::of(statistics).lda()?;
+    Some((head.weights, head.bias))
+}
+
 /// What a capsule of the model brings of the factory's windows, so that devices can solve heads of their own: section
 /// PRIOR of its payload.
 ///

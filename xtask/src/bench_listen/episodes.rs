@@ -106,6 +106,8 @@ pub(super) struct Repaired {
 type Repair = fn(&Case<'_>) -> Result<Option<Repaired>, String>;
 
 const WAYS: [Repair; 3] = [ladder::climb, product::as_it_comes, product::moving];
+/// Where sums are told under masks; the first is what it is held against.
+const UNDER_MASKS: [Repair; 2] = [product::as_it_comes, product::under_masks];
 
 /// What the monitor saw of a drift.
 struct Alarmed {
@@ -219,26 +221,49 @@ impl Totals {
 /// The rows of one tale by the names that `tales` gives them: of the ladder, then of the product alone,
 /// as it comes and where it may move features.
 pub(super) fn rows(names: [&'static str; 9], tell: tales::Tell) -> Result<Vec<Row>, String> {
-    let mut totals: [Totals; WAYS.len()] = std::array::from_fn(|_| Totals::default());
-    for seed in SEEDS {
-        run_tale(names[0], &tell(seed)?, &mut totals)?;
-    }
-    let both = names.chunks_exact(3).zip(&totals);
-    let rows = both.flat_map(|(names, totals)| {
-        [
-            totals.recovered_row(names[0]),
-            totals.bytes_row(names[1]),
-            totals.reports_row(names[2]),
-        ]
-    });
+    let totals = followed(names[0], tell, &WAYS)?;
+    let rows = names
+        .chunks_exact(3)
+        .zip(&totals)
+        .flat_map(|(names, totals)| {
+            [
+                totals.recovered_row(names[0]),
+                totals.bytes_row(names[1]),
+                totals.reports_row(names[2]),
+            ]
+        });
     Ok(rows.collect())
 }
 
-/// One fleet goes through the tale for each of [`WAYS`].
-fn run_tale(name: &str, tale: &Tale, totals: &mut [Totals; WAYS.len()]) -> Result<(), String> {
+/// The rows of one tale by the names that `tales` gives them, of sums under masks.
+pub(super) fn masked_rows(names: [&'static str; 3], tell: tales::Tell) -> Result<Vec<Row>, String> {
+    let [clear, masked] = &followed(names[0], tell, &UNDER_MASKS)?[..] else {
+        return Err("another number of ways".to_owned());
+    };
+    let mut rows = vec![
+        masked.recovered_row(names[0]),
+        masked.bytes_row(names[1]),
+        masked.reports_row(names[2]),
+    ];
+    let told = format!("; in the clear {:.3}", clear.mean(clear.ours));
+    rows[0].peer.push_str(&told);
+    Ok(rows)
+}
+
+/// What the ways of one tale come to, over all seeds.
+fn followed(name: &str, tell: tales::Tell, ways: &[Repair]) -> Result<Vec<Totals>, String> {
+    let mut totals: Vec<Totals> = ways.iter().map(|_| Totals::default()).collect();
+    for seed in SEEDS {
+        run_tale(name, &tell(seed)?, ways, &mut totals)?;
+    }
+    Ok(totals)
+}
+
+/// One fleet goes through the tale for each way.
+fn run_tale(name: &str, tale: &Tale, ways: &[Repair], totals: &mut [Totals]) -> Result<(), String> {
     let (model, _) = sets::trained(&tale.spec, &tale.classes, &tale.factory)?;
     let untouched = State::new(model, &tale.factory[0], tale.calm.len());
-    let mut states: [State; WAYS.len()] = std::array::from_fn(|_| untouched.clone());
+    let mut states = vec![untouched.clone(); ways.len()];
     let mut calm: &[Windows] = &tale.calm;
     let mut moved: Vec<Windows> = vec![tale.factory[0].clone()];
     for drift in &tale.drifts {
@@ -247,13 +272,13 @@ fn run_tale(name: &str, tale: &Tale, totals: &mut [Totals; WAYS.len()]) -> Resul
         let test = sets::features(&central, &joined(&drift.test))?;
         let central = sets::accuracy(&central, &test)?;
         let nothing = untouched.accuracy(&drift.test)?;
-        for ((state, totals), repair) in states.iter_mut().zip(&mut *totals).zip(WAYS) {
+        for ((state, totals), repair) in states.iter_mut().zip(&mut *totals).zip(ways) {
             totals.drifts += 1;
             totals.devices = tale.calm.len();
             totals.nothing += nothing;
             totals.central += central;
             totals.recorded_bytes += drift.recorded_bytes;
-            totals.follow(name, tale, (calm, drift), state, repair)?;
+            totals.follow(name, tale, (calm, drift), state, *repair)?;
             totals.ours += state.accuracy(&drift.test)?;
         }
         calm = &drift.test;

@@ -78,21 +78,26 @@ const BUCKETS: usize = 20;
 const SEEDS: [u64; 2] = [1, 2];
 
 /// A factory's model, and devices in a world that has changed.
-struct World {
+pub(super) struct World {
     model: Model,
     factory: Embedded,
     /// Windows of the fleet, as the model's body embeds them.
-    fleet: Embedded,
+    pub(super) fleet: Embedded,
     /// Windows that nobody learns from.
     test: Features,
     test_embedded: Embedded,
     /// Which windows each device holds.
-    devices: Vec<Vec<usize>>,
+    pub(super) devices: Vec<Vec<usize>>,
 }
 
 /// Rows of the digits.
 pub(super) fn digit_rows() -> Result<Vec<Row>, String> {
     rows(&CASES[0])
+}
+
+/// The digits' factory and fleet.
+pub(super) fn digit_world() -> Result<World, String> {
+    world(&CASES[0], SEEDS[0])
 }
 
 /// Rows of the spoken digits.
@@ -347,7 +352,7 @@ fn spoken(seed: u64, _: &mut Chance) -> Result<Made, String> {
 
 impl World {
     /// What each device has summed up; every fifth lies about its classes and shouts, where liars are asked for.
-    fn sums(&self, liars: bool) -> Result<Vec<Sums>, String> {
+    pub(super) fn sums(&self, liars: bool) -> Result<Vec<Sums>, String> {
         let classes = self.model.labels.len();
         (0..self.devices.len())
             .map(|device| {

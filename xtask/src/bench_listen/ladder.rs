@@ -172,7 +172,11 @@ impl State {
     }
 
     /// Level 1: every device solves its own head from its own labels and the factory's sums.
-    fn personal(&self, windows: &[Windows], prior: &Statistics) -> Result<State, String> {
+    pub(super) fn personal(
+        &self,
+        windows: &[Windows],
+        prior: &Statistics,
+    ) -> Result<State, String> {
         let mut state = self.clone();
         let (classes, width) = (prior.class_count(), prior.embedding_len());
         for (device, own) in self.sums(windows)?.into_iter().enumerate() {
@@ -204,11 +208,15 @@ impl State {
         each.collect()
     }
 
-    /// Windows that each device is asked for: at most [`UPLOADS`], as far from each other as there are.
+    /// So many windows of each device at most, as far from each other as there are.
     ///
     /// # Source
     /// Gonzalez, 1985, "Clustering to minimize the maximum intercluster distance": the farthest is taken next.
-    fn asked(&self, windows: &[Windows]) -> Result<Vec<Windows>, String> {
+    pub(super) fn farthest(
+        &self,
+        windows: &[Windows],
+        count: usize,
+    ) -> Result<Vec<Windows>, String> {
         let each = windows.iter().enumerate().map(|(device, windows)| {
             let embedded = self.see(device, windows)?.embedded;
             let row = |index: usize| embedded.values(index).map(f64::from);
@@ -218,7 +226,7 @@ impl State {
             let mut chosen: Vec<usize> = vec![0];
             let all = 0..windows.count();
             let mut nearest: Vec<f64> = all.clone().map(|index| distance(index, 0)).collect();
-            while chosen.len() < UPLOADS.min(all.len()) {
+            while chosen.len() < count.min(all.len()) {
                 let by = |a: &usize, b: &usize| nearest[*a].total_cmp(&nearest[*b]);
                 let Some(far) = all.clone().max_by(by) else {
                     break;
@@ -283,7 +291,7 @@ impl Ladder<'_> {
             return Ok(());
         }
         // A full retrain on a few windows of each device, sent with consent.
-        let asked = base.asked(&self.fit)?;
+        let asked = base.farthest(&self.fit, UPLOADS)?;
         let sent: usize = asked.iter().map(|windows| tale.raw_bytes(windows)).sum();
         let sent = sent + ENVELOPE * asked.iter().map(Windows::count).sum::<usize>();
         let (model, prior) = retrained(tale, &base.prior, &asked)?;

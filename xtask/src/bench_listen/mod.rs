@@ -3,10 +3,14 @@
 mod average;
 mod dap;
 mod delays;
+mod elec2;
 mod episodes;
+mod exact;
 mod heads;
+mod labelled;
 mod ladder;
 mod monitor;
+mod personal;
 mod private;
 mod product;
 mod report;
@@ -15,6 +19,7 @@ mod sets;
 mod simulation;
 mod speed;
 mod tales;
+mod under_masks;
 
 use crate::figure::{Measurement, Row, measure};
 use crate::steps::Answer;
@@ -27,6 +32,10 @@ const MEASUREMENTS: &[Measurement] = &[
     ("drift report", report::of_a_table),
     ("heads digits", heads::digit_rows),
     ("heads fsdd", heads::spoken_rows),
+    ("exact", exact::rows),
+    ("labelled", labelled::rows),
+    ("elec2", elec2::rows),
+    ("personal", personal::rows),
     ("episodes har-phone-watch", || {
         let names = [
             "har-phone-watch",
@@ -83,10 +92,19 @@ const MEASUREMENTS: &[Measurement] = &[
         ];
         episodes::rows(names, tales::ageing_sensors)
     }),
+    ("episodes under masks", || {
+        let names = [
+            "fsdd, sums under masks",
+            "fsdd, sums under masks, bytes up",
+            "fsdd, sums under masks, reports",
+        ];
+        episodes::masked_rows(names, tales::new_speakers)
+    }),
     ("private sums", private::sums),
     ("private budgets", private::budgets),
     ("private delays", private::delays),
     ("dap", dap::rows),
+    ("private local", private::local),
 ];
 
 /// Measures the groups whose name contains one of `groups`, and prints.

@@ -5,9 +5,11 @@ use tinyops_fleet::detector::{DriftPolicy, HORIZON, Layout};
 use tinyops_fleet::masked::PrivacyPolicy;
 use tinyops_fleet::sum_watch::SumWatch;
 use tinyops_sketch::Summary;
+use tinyops_wire::frame::Flags;
 use tinyops_wire::mask::{HelperKey, Purpose, Task};
-use tinyops_wire::masked::{quantize, report_bytes, report_values};
-use tinyops_wire::{DeviceId, ModelId};
+use tinyops_wire::masked::{NoisedReport, quantize, report_bytes, report_values};
+use tinyops_wire::noise::NoiseKey;
+use tinyops_wire::{DeviceId, DeviceKey, Frame, ModelId};
 
 use super::Row;
 use super::delays::{First, delay_row, rate_row};
@@ -178,12 +180,8 @@ pub(super) fn delays() -> Result<Vec<Row>, String> {
         let task = task(devices, 20.0)?;
         let found: Vec<_> = (0..STABLE_FLEETS)
             .map(|_| {
-                watch(
-                    &drawn(&stable, devices, &mut chance),
-                    &task,
-                    &policy,
-                    &mut chance,
-                )
+                let fleet = drawn(&stable, devices, &mut chance);
+                watch(&fleet, &task, task.noise_sd(), &policy, &mut chance)
             })
             .collect();
         rows.push(rate_row(name, &found));
@@ -201,13 +199,229 @@ pub(super) fn delays() -> Result<Vec<Row>, String> {
                     let mut fleet = drawn(&shifted, watched.moved, &mut chance);
                     let still = watched.devices - watched.moved;
                     fleet.extend(drawn(&stable, still, &mut chance));
-                    watch(&fleet, &task, &policy, &mut chance)
+                    watch(&fleet, &task, task.noise_sd(), &policy, &mut chance)
                 })
                 .collect();
             rows.push(delay_row(watched.name, watched.days, 0.0, &found));
         }
     }
     Ok(rows)
+}
+
+/// A fleet without a helper, each of whose devices adds noise of its own.
+struct Alone {
+    name: &'static str,
+    change: Change,
+    devices: usize,
+    noise: f64,
+    /// One in so many moves.
+    one_in: usize,
+    /// Days that half of the fleets may take: as many as 100 devices at z = 20 with a helper, where the noise of the mean
+    /// is as much. Elsewhere it is more, there is no goal, and what is found is told.
+    days: Option<u32>,
+}
+
+const ALONE: [Alone; 11] = {
+    const fn of(
+        name: &'static str,
+        change: Change,
+        (devices, noise): (usize, f64),
+        one_in: usize,
+        days: Option<u32>,
+    ) -> Alone {
+        Alone {
+            name,
+            change,
+            devices,
+            noise,
+            one_in,
+            days,
+        }
+    }
+    const MEAN: Change = Change::Mean(0.5);
+    const SPREAD: Change = Change::Variance(1.5);
+    const CLASSES: Change = Change::Prior;
+    const LARGE: (usize, f64) = (10_000, 20.0);
+    const FREE: (usize, f64) = (1_000, 5.0);
+    const SMALL: (usize, f64) = (1_000, 20.0);
+    [
+        of(
+            "own noise, 10,000, z = 20, all: mean",
+            MEAN,
+            LARGE,
+            1,
+            Some(3),
+        ),
+        of(
+            "own noise, 10,000, z = 20, all: variance",
+            SPREAD,
+            LARGE,
+            1,
+            Some(7),
+        ),
+        of(
+            "own noise, 10,000, z = 20, all: classes",
+            CLASSES,
+            LARGE,
+            1,
+            Some(3),
+        ),
+        of(
+            "own noise, 10,000, z = 20, a tenth: mean",
+            MEAN,
+            LARGE,
+            10,
+            None,
+        ),
+        of(
+            "own noise, 10,000, z = 20, a tenth: classes",
+            CLASSES,
+            LARGE,
+            10,
+            None,
+        ),
+        of("own noise, 1,000, z = 5, all: mean", MEAN, FREE, 1, Some(3)),
+        of(
+            "own noise, 1,000, z = 5, all: variance",
+            SPREAD,
+            FREE,
+            1,
+            Some(7),
+        ),
+        of(
+            "own noise, 1,000, z = 5, all: classes",
+            CLASSES,
+            FREE,
+            1,
+            Some(3),
+        ),
+        of("own noise, 1,000, z = 20, all: mean", MEAN, SMALL, 1, None),
+        of(
+            "own noise, 1,000, z = 20, all: variance",
+            SPREAD,
+            SMALL,
+            1,
+            None,
+        ),
+        of(
+            "own noise, 1,000, z = 20, all: classes",
+            CLASSES,
+            SMALL,
+            1,
+            None,
+        ),
+    ]
+};
+
+/// How soon a fleet's move is seen where each device adds noise of its own, and how often where there is none.
+pub(super) fn local() -> Result<Vec<Row>, String> {
+    let policy = DriftPolicy::default();
+    let stable = traces(41, Change::Nothing, &policy);
+    let mut chance = Chance(16);
+    let mut rows = vec![noise_of_devices()?];
+    for (name, devices, noise) in [
+        ("own noise, stable fleets of 10,000, z = 20", 10_000, 20.0),
+        ("own noise, stable fleets of 1,000, z = 5", 1_000, 5.0),
+        ("own noise, stable fleets of 1,000, z = 20", 1_000, 20.0),
+    ] {
+        let found: Result<Vec<_>, String> = (0..STABLE_FLEETS)
+            .map(|_| watch_alone(&stable, &stable, (devices, noise, 1), &policy, &mut chance))
+            .collect();
+        rows.push(rate_row(name, &found?));
+    }
+    for (seed, change) in [
+        (42, Change::Mean(0.5)),
+        (43, Change::Variance(1.5)),
+        (44, Change::Prior),
+    ] {
+        let shifted = traces(seed, change, &policy);
+        for alone in ALONE.iter().filter(|alone| alone.change == change) {
+            let of = (alone.devices, alone.noise, alone.one_in);
+            let found: Result<Vec<_>, String> = (0..FLEETS)
+                .map(|_| watch_alone(&shifted, &stable, of, &policy, &mut chance))
+                .collect();
+            let row = delay_row(alone.name, alone.days.unwrap_or(HORIZON), 0.0, &found?);
+            rows.push(match alone.days {
+                Some(_) => row,
+                None => Row {
+                    goal: "–".to_owned(),
+                    holds: true,
+                    ..row
+                },
+            });
+        }
+    }
+    Ok(rows)
+}
+
+/// Noise of a thousand devices' own reports, as they draw it and the server reads it out of their frames, over what the
+/// task says: fleets are told by that law, since to draw all of their noise one by one would take hours.
+fn noise_of_devices() -> Result<Row, String> {
+    const REPORTS: u32 = 1_000;
+    const WITHIN: f64 = 0.02;
+    let task = Task {
+        ring_bits: 13,
+        ..task(1, 20.0)?
+    };
+    let mut chance = Chance(5);
+    let mut squares = 0.0;
+    for sequence in 0..REPORTS {
+        let secret = std::array::from_fn(|_| chance.next() as u8);
+        let key = NoiseKey::new(secret, &DeviceKey([0; 32])).ok_or("no key")?;
+        let values: Vec<f64> = (0..VALUES).map(|_| 0.1 * chance.normal()).collect();
+        let told: Vec<i32> = quantize(&task, values.into_iter())
+            .ok_or("too coarse")?
+            .collect();
+        let noise = key.noise(&task, sequence, told.iter().copied());
+        let mut frame = [0; 64];
+        let told_values = told.iter().copied();
+        let written = NoisedReport::encode(
+            &task,
+            Flags::default(),
+            told_values,
+            noise.ok_or("too much noise")?,
+            &mut frame,
+        );
+        let written = written.map_err(|error| error.to_string())?;
+        let Frame::NoisedReport(heard) =
+            Frame::decode(&frame[..written]).map_err(|error| error.to_string())?
+        else {
+            return Err("a report came back as another frame".to_owned());
+        };
+        let heard = heard.values(VALUES).ok_or("another number of values")?;
+        for (heard, told) in heard.zip(told) {
+            squares += ((task.signed(heard) - i64::from(told)) as f64).powi(2);
+        }
+    }
+    let sd = (squares / f64::from(REPORTS) / VALUES as f64).sqrt() / task.noise_sd();
+    Ok(Row {
+        name: "noise of 1,000 devices' reports over what is said",
+        goal: format!("1 ± {WITHIN}"),
+        own: format!("{sd:.3}"),
+        peer: String::new(),
+        holds: (sd - 1.0).abs() <= WITHIN,
+    })
+}
+
+/// The first alarm of a fleet of so many devices, of which one in so many moves. Of a fleet larger than there are traces
+/// each stands for as many devices, whose noise is their own.
+fn watch_alone(
+    shifted: &[Trace],
+    stable: &[Trace],
+    (devices, noise, one_in): (usize, f64, usize),
+    policy: &DriftPolicy,
+    chance: &mut Chance,
+) -> Result<Option<First>, String> {
+    let task = Task {
+        ring_bits: 13,
+        ..task(1, noise)?
+    };
+    let count = devices.min(stable.len());
+    let mut fleet = drawn(shifted, count / one_in, chance);
+    fleet.extend(drawn(stable, count - count / one_in, chance));
+    let share = count as f64 / devices as f64;
+    let noise_sd = share * (devices as f64).sqrt() * task.noise_sd();
+    Ok(watch(&fleet, &task, noise_sd, policy, chance))
 }
 
 /// Devices of the simulated world whose reports are those of the real sketch: their own normal, which nobody is told,
@@ -247,10 +461,11 @@ fn drawn<'a>(traces: &'a [Trace], count: usize, chance: &mut Chance) -> Vec<&'a 
     all
 }
 
-/// The first alarm of a fleet that the server knows by noisy sums alone, days from 1.
+/// The first alarm of a fleet that the server knows by sums with so much noise alone, days from 1.
 fn watch(
     fleet: &[&Trace],
     task: &Task,
+    noise_sd: f64,
     policy: &DriftPolicy,
     chance: &mut Chance,
 ) -> Option<First> {
@@ -263,7 +478,7 @@ fn watch(
     };
     let scale = task.steps_per_unit(VALUES)? * fleet.len() as f64;
     let rounding = fleet.len() as f64 / 12.0;
-    let variance = (task.noise_sd().powi(2) + rounding) / (scale * scale);
+    let variance = (noise_sd.powi(2) + rounding) / (scale * scale);
     let mut watch = SumWatch::new(layout);
     for day in 0..policy.baseline_reports + HORIZON {
         let mut sums = [0_i64; VALUES];
@@ -272,8 +487,8 @@ fn watch(
             let parts = sums.iter_mut().zip(own);
             parts.for_each(|(sum, own)| *sum += i64::from(own));
         }
-        // The helper's law is the discrete Gaussian; hundreds of steps wide, it is a rounded normal.
-        let noisy = sums.map(|sum| sum + (task.noise_sd() * chance.normal()).round() as i64);
+        // The law is the discrete Gaussian; hundreds of steps wide, it is a rounded normal, and so are sums of it.
+        let noisy = sums.map(|sum| sum + (noise_sd * chance.normal()).round() as i64);
         let mean = noisy.map(|sum| sum as f64 / scale);
         let judgement = watch.push(layout, &mean, variance, policy);
         let monitored = (day + 1).saturating_sub(policy.baseline_reports);

@@ -13,21 +13,33 @@ use tinyops_train::head::{self, Fleet, Solver};
 use super::episodes::{Case, Repaired};
 use super::ladder::{State, round_bytes};
 use super::rounds::{IN_PARTS, bucketed};
-use super::sets;
+use super::{sets, under_masks};
 
 const DAY_MS: i64 = 24 * 3_600_000;
 
+/// How devices tell their sums.
+#[derive(Clone, Copy)]
+enum Telling {
+    Clear,
+    UnderMasks,
+}
+
 /// Nobody has asked for features to be moved.
 pub(super) fn as_it_comes(case: &Case<'_>) -> Result<Option<Repaired>, String> {
-    repair(case, false)
+    repair(case, false, Telling::Clear)
+}
+
+/// The same where devices tell their sums under masks.
+pub(super) fn under_masks(case: &Case<'_>) -> Result<Option<Repaired>, String> {
+    repair(case, false, Telling::UnderMasks)
 }
 
 /// The project asks for it: `restandardize = 0.5` under `[repair]`.
 pub(super) fn moving(case: &Case<'_>) -> Result<Option<Repaired>, String> {
-    repair(case, true)
+    repair(case, true, Telling::Clear)
 }
 
-fn repair(case: &Case<'_>, may_move: bool) -> Result<Option<Repaired>, String> {
+fn repair(case: &Case<'_>, may_move: bool, telling: Telling) -> Result<Option<Repaired>, String> {
     let policy = RoundPolicy::default();
     if !case.advice.calls_for_statistics() {
         return Ok(None);
@@ -60,16 +72,26 @@ fn repair(case: &Case<'_>, may_move: bool) -> Result<Option<Repaired>, String> {
     let reports = waited + (policy.gather_ms / DAY_MS) as u32 + 1;
     let windows = |sums: &Sums| sums.values[..sums.class_count].iter().sum::<i64>();
     let mut sums = state.sums(learn)?;
-    let bytes = round_bytes(&sums)?;
+    let mut bytes = match telling {
+        Telling::Clear => round_bytes(&sums)?,
+        Telling::UnderMasks => 0,
+    };
     sums.retain(|sums| windows(sums) >= i64::from(policy.window_count_min));
     let is_enough = sums.len() >= policy.device_count_min as usize
         && sums.iter().map(windows).sum::<i64>() >= policy.total_window_count_min;
     if is_enough {
         // Four sets of as many devices as a sum needs would be kept apart; no tale has so many.
-        let buckets = bucketed(&sums, 1)?;
+        let (buckets, parts) = match telling {
+            Telling::Clear => (bucketed(&sums, 1)?, IN_PARTS),
+            Telling::UnderMasks => {
+                let (sum, told) = under_masks::sum(&sums)?;
+                bytes += told;
+                (vec![sum], 1)
+            }
+        };
         let fleet = Fleet {
             buckets: &buckets,
-            parts: IN_PARTS,
+            parts,
             projection: None,
         };
         let factory = state.prior()?;

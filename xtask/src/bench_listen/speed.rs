@@ -16,7 +16,7 @@ use crate::peer;
 use crate::steps::root;
 
 /// From PyPI: river, and what it imports and does not name.
-const RIVER: [&str; 2] = ["river==0.23.0", "typing_extensions"];
+pub(super) const RIVER: [&str; 2] = ["river==0.23.0", "typing_extensions"];
 
 /// A detector, what it is fed, how many values the peer is, and how many times faster ours must be.
 type Race = (&'static str, &'static str, usize, f64);
