@@ -47,13 +47,46 @@ fn of_target(target: &str) -> std::io::Result<Vec<Seed>> {
         "envelope" => frozen("envelopes.txt"),
         "serial" => frozen("serial.txt"),
         "smp" => frozen("smp.txt"),
+        "hpke_config" => golden("dap/janus.txt"),
+        "upload_answer" => Ok(answers()),
         _ => Ok(Vec::new()),
     }
 }
 
-/// What a golden file of the wire holds: a name and bytes in hexadecimal on each line.
+/// What a leader may answer: status, media type and body, as the target reads them.
+fn answers() -> Vec<Seed> {
+    let problem = |token: &str| {
+        format!(r#"{{"type":"urn:ietf:params:ppm:dap:error:{token}","title":"t","detail":"d"}}"#)
+    };
+    // Two reports; errors of reports (1), a problem (2), none (0).
+    let answer = |kind: u8, status: u16, body: &[u8]| {
+        [&[kind | 2 << 2][..], &status.to_be_bytes(), body].concat()
+    };
+    let errors = [&[b'a'; 16][..], &[2], &[b'b'; 16], &[9]].concat();
+    vec![
+        ("stored".to_owned(), answer(0, 200, b"")),
+        ("errors".to_owned(), answer(1, 200, &errors)),
+        ("one-error".to_owned(), answer(1, 200, &errors[17..])),
+        (
+            "task".to_owned(),
+            answer(2, 404, problem("unrecognizedTask").as_bytes()),
+        ),
+        (
+            "message".to_owned(),
+            answer(2, 400, problem("invalidMessage").as_bytes()),
+        ),
+        ("busy".to_owned(), answer(3, 503, b"<html>")),
+    ]
+}
+
+/// What a golden file of the wire holds.
 fn frozen(file: &str) -> std::io::Result<Vec<Seed>> {
-    let path = root().join("testdata/golden/wire").join(file);
+    golden(&format!("wire/{file}"))
+}
+
+/// What a golden file holds: a name and bytes in hexadecimal on each line.
+fn golden(file: &str) -> std::io::Result<Vec<Seed>> {
+    let path = root().join("testdata/golden").join(file);
     let text = fs::read_to_string(&path)?;
     let seed = |line: &str| {
         let (name, digits) = line.split_once(' ')?;
