@@ -69,7 +69,8 @@ pub enum PayloadError {
 }
 
 /// Writes the payload of a capsule: plan or distance, front end, scaler, labels, baseline,
-/// decision, golden vectors and, where there are any, what the readings are measured in and the prior of a head. The
+/// decision, golden vectors and, where there are any, what the readings are measured in, the prior of a head and where
+/// embeddings lie. The
 /// same arguments give the same bytes.
 ///
 /// # Errors
@@ -114,6 +115,7 @@ pub fn payload(
         (SectionId::Golden, &golden),
         (SectionId::Sensor, &compiled.sensor),
         (SectionId::Prior, &compiled.prior),
+        (SectionId::Embedding, &model.embedding),
     ];
     let sections: Vec<_> = sections
         .into_iter()

@@ -116,6 +116,7 @@ pub fn model_of(name: &str, graph: Graph) -> Result<Model, CompileError> {
         },
         baseline: Baseline::new(0, &[], &[])
             .map_err(|_| CompileError::Model("the empty baseline"))?,
+        embedding: Vec::new(),
     })
 }
 

@@ -514,7 +514,14 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             self.monitor.flags = self.monitor.flags.with(Flags::OWN_HEAD);
         }
         let output = answer.output();
-        let observation = observation.with_output(baseline, output);
+        let mut observation = observation.with_output(baseline, output);
+        // Of what the network itself says: a head of the device's own leaves its embeddings as they are.
+        let distance = installed.class().and_then(|class| {
+            running.embedding_distance(self.slots.capsule(running.place), class, embedding)
+        });
+        if let Some(distance) = distance {
+            observation = observation.with_embedding(baseline, distance);
+        }
         let alarm = self
             .monitor
             .push(baseline, &observation, output, answer.class());

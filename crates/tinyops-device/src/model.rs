@@ -6,7 +6,9 @@ use tinyops_dsp::{FrontEnd, FrontEndError};
 use tinyops_nn::distance::reconstruction_error;
 use tinyops_nn::golden::{Difference, differences, score_difference};
 use tinyops_nn::head::{Prior, Sums};
-use tinyops_nn::{Arena, Plan, PlanError, Program, ProgramError, Regions, RunError, TensorView};
+use tinyops_nn::{
+    Arena, EmbeddingDistance, Plan, PlanError, Program, ProgramError, Regions, RunError, TensorView,
+};
 use tinyops_sketch::{Baseline, Source};
 use tinyops_wire::ModelId;
 use tinyops_wire::frame::Reason;
@@ -39,6 +41,8 @@ pub struct Model<'a> {
     pub golden: GoldenSection<'a>,
     /// What the factory's windows say of a head, if the capsule brings it.
     pub prior: Option<Prior<'a>>,
+    /// Where the factory's embeddings lie, if the baseline watches how far those of the device are from them.
+    pub embedding_distance: Option<EmbeddingDistance<'a>>,
 }
 
 /// The parts that turn a window into an answer.
@@ -220,6 +224,10 @@ impl<'a> Model<'a> {
                 Some(bytes) => Some(Prior::decode(bytes).map_err(|_| MALFORMED)?),
                 None => None,
             },
+            embedding_distance: match payload.section(SectionId::Embedding) {
+                Some(bytes) => Some(EmbeddingDistance::decode(bytes).map_err(|_| MALFORMED)?),
+                None => None,
+            },
         };
         if model.is_coherent() {
             Ok(model)
@@ -341,6 +349,7 @@ impl<'a> Model<'a> {
         let channels = self.baseline.channels();
         let is_monitored = channels.iter().all(|channel| match channel.source {
             Source::Feature(index) => usize::from(index) < features,
+            Source::Embedding => self.embedding_distance.is_some(),
             Source::Output => true,
         });
         let is_measured = self
@@ -351,6 +360,11 @@ impl<'a> Model<'a> {
             self.embedding()
                 .is_some_and(|embedding| embedding.len == prior.embedding_len())
                 && self.labels.count() == prior.class_count()
+        });
+        let measures_its_own = self.embedding_distance.is_none_or(|distance| {
+            self.embedding()
+                .is_some_and(|embedding| embedding.len == distance.embedding_len())
+                && self.labels.count() == distance.class_count()
         });
         let classes = self.labels.count();
         let answers = match (self.decision.task, self.decision.body, &self.program) {
@@ -372,6 +386,7 @@ impl<'a> Model<'a> {
             && is_measured
             && is_scaled
             && has_prior_of_it
+            && measures_its_own
             && answers
     }
 

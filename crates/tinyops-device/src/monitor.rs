@@ -6,13 +6,13 @@ use tinyops_wire::frame::{Alarm, Flags};
 
 use crate::port::Measured;
 
-/// Windows that a device learns its own normal output from, before it watches for a change.
+/// Windows that a device learns its own normal from, before it watches for a change.
 ///
 /// Neighbouring windows resemble each other; so many still fix the mean to 0.15 of its spread, within
 /// the slack of the cumulative sum.
 const OWN_WINDOWS: u32 = 128;
 
-/// Least spread of a device's output that a change is measured in, in that of the training data: a
+/// Least spread of a device's values that a change is measured in, in that of the training data: a
 /// model that is always sure must not raise an alarm when it is a little less so.
 const OWN_SPREAD_MIN: f32 = 0.25;
 
@@ -22,8 +22,8 @@ pub struct Monitor {
     pub(crate) sketch: Sketch,
     pub(crate) flags: Flags,
     pub(crate) costs: Costs,
-    own: Own,
-    cusum: Cusum<f32>,
+    output: Watched,
+    embedding: Watched,
     /// Counts the reports of this model.
     pub(crate) epoch: u16,
 }
@@ -35,13 +35,14 @@ impl Monitor {
             sketch: Sketch::new(),
             flags: Flags::default(),
             costs: Costs::default(),
-            own: Own::default(),
-            cusum: Cusum::device_default(),
+            output: Watched::new(),
+            embedding: Watched::new(),
             epoch: 0,
         }
     }
 
-    /// Counts one scored window; answers with an alarm if the model's output has moved, at most once a period.
+    /// Counts one scored window; answers with an alarm if the model's output, or how far embeddings lie from the
+    /// factory's, has moved, at most once a period each.
     pub fn push(
         &mut self,
         baseline: &Baseline,
@@ -54,15 +55,22 @@ impl Monitor {
             self.flags = self.flags.with(Flags::NOT_FINITE);
             return None;
         }
-        let index = baseline.output_channel()?;
-        let channel = &baseline.channels()[index];
-        let z = self
-            .own
-            .deviation((output - channel.mean) * channel.inv_sd)?;
-        let direction = self.cusum.update(z)?;
-        let is_first = !self.flags.has(Flags::OUTPUT_MOVED);
-        self.flags = self.flags.with(Flags::OUTPUT_MOVED);
-        is_first.then_some(self.alarm(index, direction))
+        let output_moved = baseline
+            .output_channel()
+            .and_then(|index| self.output.see(baseline, index, output));
+        // Of two alarms in one window the one that says more is told: that windows are none that the model knows.
+        let moved = baseline
+            .embedding_channel()
+            .and_then(|index| {
+                self.embedding
+                    .see(baseline, index, observation.value(index))
+            })
+            .or(output_moved)?;
+        self.flags = self.flags.with(Flags::MOVED);
+        Some(Alarm {
+            flags: self.flags,
+            moved: Some(moved),
+        })
     }
 
     /// What the report says.
@@ -75,6 +83,8 @@ impl Monitor {
         self.sketch.clear();
         self.costs.begin_period();
         self.flags = Flags::default();
+        self.output.has_alarmed = false;
+        self.embedding.has_alarmed = false;
         self.epoch = self.epoch.wrapping_add(1);
     }
 
@@ -84,13 +94,6 @@ impl Monitor {
             epoch: self.epoch.wrapping_add(1),
             ..Monitor::new()
         };
-    }
-
-    fn alarm(&self, index: usize, direction: Direction) -> Alarm {
-        Alarm {
-            flags: self.flags,
-            moved: Some((index as u8, direction)),
-        }
     }
 }
 
@@ -136,7 +139,45 @@ impl Costs {
     }
 }
 
-/// What this device's output is like, in standard deviations of the training data.
+/// One channel that the device itself watches for a change.
+#[derive(Clone, Copy, Debug)]
+struct Watched {
+    own: Own,
+    cusum: Cusum<f32>,
+    /// Whether it has alarmed in this period.
+    has_alarmed: bool,
+}
+
+impl Watched {
+    const fn new() -> Watched {
+        Watched {
+            own: Own {
+                count: 0,
+                centre: 0.0,
+                sum: 0.0,
+                sum_squares: 0.0,
+                inv_sd: 0.0,
+            },
+            cusum: Cusum::device_default(),
+            has_alarmed: false,
+        }
+    }
+
+    /// Takes a value of a channel; answers the first time in a period that it has moved.
+    #[inline]
+    fn see(&mut self, baseline: &Baseline, index: usize, value: f32) -> Option<(u8, Direction)> {
+        let channel = baseline.channels().get(index)?;
+        let deviation = (value - channel.mean) * channel.inv_sd;
+        if !deviation.is_finite() {
+            return None;
+        }
+        let direction = self.cusum.update(self.own.deviation(deviation)?)?;
+        let is_first = !core::mem::replace(&mut self.has_alarmed, true);
+        is_first.then_some((index as u8, direction))
+    }
+}
+
+/// What this device's values of a channel are like, in standard deviations of the training data.
 ///
 /// No device is the mean of the training data: its place, load and mix of classes are its own.
 #[derive(Clone, Copy, Debug, Default)]

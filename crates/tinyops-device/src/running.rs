@@ -3,7 +3,7 @@
 use core::ops::Range;
 
 use tinyops_dsp::FrontEnd;
-use tinyops_nn::Program;
+use tinyops_nn::{EmbeddingDistance, Program};
 use tinyops_sketch::{Baseline, ChannelBaseline};
 use tinyops_wire::capsule::{CapsuleError, Unverified};
 use tinyops_wire::frame::Reason;
@@ -32,6 +32,8 @@ pub(crate) struct Running {
     golden: Range<usize>,
     /// Empty where the capsule brings none.
     prior: Range<usize>,
+    /// Empty where the baseline does not watch embeddings.
+    embedding: Range<usize>,
 }
 
 /// Where the parts of a capsule are that score a window.
@@ -85,9 +87,9 @@ impl Running {
         if with_golden {
             model.check_golden(workspace)?;
         }
-        let range = |id| {
-            let range = capsule.payload.section_range(id).unwrap_or_default();
-            range.start + capsule.payload_offset..range.end + capsule.payload_offset
+        let range = |id| match capsule.payload.section_range(id) {
+            Some(range) => range.start + capsule.payload_offset..range.end + capsule.payload_offset,
+            None => 0..0,
         };
         Ok(Running {
             place,
@@ -103,10 +105,8 @@ impl Running {
             labels: label_shape(&model),
             names: range(SectionId::Labels),
             golden: range(SectionId::Golden),
-            prior: match capsule.payload.section_range(SectionId::Prior) {
-                Some(_) => range(SectionId::Prior),
-                None => 0..0,
-            },
+            prior: range(SectionId::Prior),
+            embedding: range(SectionId::Embedding),
             baseline: model.baseline,
         })
     }
@@ -120,6 +120,22 @@ impl Running {
     /// What the factory's windows say of a head; empty if the capsule does not tell.
     pub(crate) fn prior_bytes<'c>(&self, capsule: &'c [u8]) -> &'c [u8] {
         capsule.get(self.prior.clone()).unwrap_or_default()
+    }
+
+    /// How far the embedding of a window that was given this class lies from those of the factory; `None` where nothing
+    /// watches it.
+    pub(crate) fn embedding_distance(
+        &self,
+        capsule: &[u8],
+        class: u8,
+        embedding: &[u8],
+    ) -> Option<f32> {
+        let bytes = capsule.get(self.embedding.clone())?;
+        if bytes.is_empty() {
+            return None;
+        }
+        let distance = EmbeddingDistance::decode(bytes).ok()?;
+        distance.octaves(usize::from(class), embedding)
     }
 
     /// The golden vectors.

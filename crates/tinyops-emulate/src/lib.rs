@@ -19,7 +19,9 @@ pub use bench::{Bench, Measured, RunFile, runtime_flash_bytes};
 pub use delta::{DeltaBench, DeltaMeasured, delta_flash_bytes};
 pub use firmware::{Firmware, MAIN_PIECE, Memory, ONE_PIECE, Toolchain};
 pub use machine::{MACHINES, Machine, Region, Uart};
-pub use monitor::{MONITOR_FEATURES, MonitorBench, MonitorMeasured, MonitorWindow};
+pub use monitor::{
+    MONITOR_EMBEDDING, MONITOR_FEATURES, MonitorBench, MonitorMeasured, MonitorWindow,
+};
 pub use report::{Case, Smoke};
 pub use smoke::smoke;
 pub use trace::Tracer;

@@ -9,6 +9,9 @@ use std::path::PathBuf;
 /// Features of a window; its output comes after them.
 pub const MONITOR_FEATURES: usize = 8;
 
+/// Values of the embedding of a window.
+pub const MONITOR_EMBEDDING: usize = 32;
+
 /// One window as the monitor is given it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct MonitorWindow {
@@ -18,6 +21,8 @@ pub struct MonitorWindow {
     pub output: f32,
     /// Its class.
     pub class: u8,
+    /// Its embedding, as it lies in memory.
+    pub embedding: [u8; MONITOR_EMBEDDING],
 }
 
 /// The program that counts windows, built for a machine.
@@ -34,6 +39,8 @@ pub struct MonitorMeasured {
     pub window_count: u32,
     /// Instructions of all of them, to within a tick of the timer.
     pub instructions: u64,
+    /// Instructions of measuring how far all their embeddings lie from the factory's.
+    pub embedding_instructions: u64,
     /// Bytes of the monitor's state.
     pub monitor_bytes: u32,
     /// Bytes of what it compares with.
@@ -56,22 +63,25 @@ impl MonitorBench {
         Ok(MonitorBench { program, machine })
     }
 
-    /// Counts these windows against an encoded baseline.
+    /// Counts these windows against an encoded baseline, and bytes that say where embeddings lie.
     ///
     /// # Errors
     /// [`EmulateError`]: no figures came out.
     pub fn run(
         &self,
         baseline: &[u8],
+        embedding: &[u8],
         windows: &[MonitorWindow],
     ) -> Result<MonitorMeasured, EmulateError> {
-        let counts = [baseline.len() as u32, windows.len() as u32];
+        let counts = [baseline.len(), embedding.len(), windows.len()].map(|count| count as u32);
         let mut bytes: Vec<u8> = counts.into_iter().flat_map(u32::to_le_bytes).collect();
         bytes.extend(baseline);
+        bytes.extend(embedding);
         for window in windows {
             let values = window.features.iter().chain([&window.output]);
             bytes.extend(values.flat_map(|value| value.to_le_bytes()));
             bytes.extend(u32::from(window.class).to_le_bytes());
+            bytes.extend(window.embedding);
         }
         MonitorMeasured::parse(&load(&self.program, self.machine, &bytes)?)
     }
@@ -85,6 +95,7 @@ impl MonitorMeasured {
             match *name {
                 "windows" => measured.window_count = word.parse().ok()?,
                 "instructions" => measured.instructions = word.parse().ok()?,
+                "embedding" => measured.embedding_instructions = word.parse().ok()?,
                 "monitor" => measured.monitor_bytes = word.parse().ok()?,
                 "reference" => measured.reference_bytes = word.parse().ok()?,
                 "report" => (*word).clone_into(&mut measured.report),
@@ -102,9 +113,10 @@ mod tests {
 
     #[test]
     fn a_whole_report_is_read_and_half_of_one_is_not() {
-        let text = "tinyops-monitor 1\nwindows 512\ninstructions 9000\nmonitor 640\nreference 400\nreport 0a12\nend\n";
+        let text = "tinyops-monitor 1\nwindows 512\ninstructions 9000\nembedding 700\nmonitor 640\nreference 400\nreport 0a12\nend\n";
         let measured = MonitorMeasured::parse(text).unwrap();
         assert_eq!((measured.window_count, measured.instructions), (512, 9000));
+        assert_eq!(measured.embedding_instructions, 700);
         assert_eq!(measured.report, "0a12");
         assert!(MonitorMeasured::parse(&text[..40]).is_err());
     }

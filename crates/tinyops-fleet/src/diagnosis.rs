@@ -13,7 +13,8 @@ pub enum Advice {
     Recalibrate,
     /// The inputs moved in place or spread, and the model says what it said: scaling them again may do.
     ReStandardise,
-    /// Inputs and outputs moved, or labels say that it errs: the last layer needs new statistics.
+    /// Inputs and outputs moved, or windows lie elsewhere among the model's own features, or labels say that it errs: the
+    /// last layer needs new statistics.
     HeadUpdate,
     /// A new head did not repair it: train again.
     Retrain,
@@ -46,6 +47,7 @@ const STUCK_LN_SD: f32 = -0.9;
 /// | a reading that is no number, or an input whose spread fell until it stands still | sensor fault |
 /// | inputs, and output or classes or labelled errors | head update; retrain if the head was updated before |
 /// | labelled errors alone | head update; retrain if the head was updated before |
+/// | the distance of embeddings, whatever else | head update; retrain if the head was updated before |
 /// | shape of inputs alone | head update |
 /// | place or spread of inputs alone | re-standardise |
 /// | output or classes alone | recalibrate |
@@ -61,6 +63,7 @@ pub fn diagnose(symptoms: &Symptoms, baseline: &Baseline) -> Advice {
             .is_some_and(|ln_sd| *ln_sd <= STUCK_LN_SD)
     };
     let (mut inputs, mut shapes, mut answers, mut stands_still) = (false, false, false, false);
+    let mut embeddings = false;
     for signal in &symptoms.fired {
         match *signal {
             Signal::Mean(channel) if is_input(channel) => inputs = true,
@@ -69,6 +72,7 @@ pub fn diagnose(symptoms: &Symptoms, baseline: &Baseline) -> Advice {
                 stands_still |= stuck(channel);
             }
             Signal::Shape(channel) if is_input(channel) => shapes = true,
+            signal if is_embedding(signal, baseline) => embeddings = true,
             _ => answers = true,
         }
     }
@@ -79,7 +83,7 @@ pub fn diagnose(symptoms: &Symptoms, baseline: &Baseline) -> Advice {
     };
     if symptoms.not_finite || stands_still {
         Advice::SensorFault
-    } else if symptoms.errs || !inputs && shapes || inputs && answers {
+    } else if symptoms.errs || embeddings || !inputs && shapes || inputs && answers {
         head
     } else if inputs {
         Advice::ReStandardise
@@ -94,7 +98,17 @@ fn is_input(channel: u8, baseline: &Baseline) -> bool {
     channel.is_some_and(|channel| matches!(channel.source, Source::Feature(_)))
 }
 
-/// Whether a signal is of what the model says: its output, or its classes.
+/// Whether a signal is of how far embeddings lie from those of the factory.
+pub fn is_embedding(signal: Signal, baseline: &Baseline) -> bool {
+    match signal {
+        Signal::Mean(channel) | Signal::Spread(channel) | Signal::Shape(channel) => {
+            baseline.embedding_channel() == Some(usize::from(channel))
+        }
+        Signal::Classes => false,
+    }
+}
+
+/// Whether a signal is of what the model makes of its inputs: its embedding, its output, or its classes.
 pub fn is_answer(signal: Signal, baseline: &Baseline) -> bool {
     match signal {
         Signal::Mean(channel) | Signal::Spread(channel) | Signal::Shape(channel) => {
@@ -148,6 +162,7 @@ mod tests {
         let channels = [
             ChannelBaseline::new(Source::Feature(0), 0.0, 1.0),
             ChannelBaseline::new(Source::Output, 0.9, 0.1),
+            ChannelBaseline::new(Source::Embedding, 5.0, 0.5),
         ];
         let baseline = Baseline::new(100, &channels, &[]).unwrap();
         let mut symptoms = Symptoms {
@@ -163,6 +178,22 @@ mod tests {
         let (input, shape, output) = (Signal::Mean(0), Signal::Shape(0), Signal::Mean(1));
         check(&[input], |_| (), Advice::ReStandardise);
         check(&[input, shape], |_| (), Advice::ReStandardise);
+        for embedding in [Signal::Mean(2), Signal::Spread(2), Signal::Shape(2)] {
+            check(&[embedding], |_| (), Advice::HeadUpdate);
+            check(&[embedding, output], |_| (), Advice::HeadUpdate);
+            check(&[embedding, input], |_| (), Advice::HeadUpdate);
+        }
+        check(
+            &[Signal::Mean(2)],
+            |s| s.repaired_before = true,
+            Advice::Retrain,
+        );
+        // A spread that falls is a fault of a sensor, but not of the network.
+        check(
+            &[Signal::Spread(2)],
+            |s| s.ln_sds = vec![0.0, 0.0, -0.98],
+            Advice::HeadUpdate,
+        );
         check(&[shape], |_| (), Advice::HeadUpdate);
         check(&[input, output], |_| (), Advice::HeadUpdate);
         check(&[input, Signal::Classes], |_| (), Advice::HeadUpdate);

@@ -12,7 +12,7 @@ use tinyops_wire::downlink::Restandardize;
 use tinyops_wire::frame::Features;
 
 use crate::detector::{Memory, Signal};
-use crate::diagnosis::{Advice, is_answer};
+use crate::diagnosis::{Advice, is_answer, is_embedding};
 use crate::round::RoundPolicy;
 use crate::watch::{cohort_of, name_of};
 use crate::{Fleet, FleetError, alerts};
@@ -75,14 +75,15 @@ pub fn outcome_of_cohort(devices: impl Iterator<Item = Outcome>, policy: &RoundP
     }
 }
 
-/// Whether moving features can help: the place or spread of an input is part of what fired. The shape of inputs is
-/// not changed by it, and what a model is told to be wrong about by labels alone is no matter of its inputs.
+/// Whether moving features can help: the place or spread of an input, or of how far embeddings lie from the factory's, is
+/// part of what fired. Embeddings that move alone are of features that nobody watches. The shape of inputs is not changed
+/// by it, and what a model is told to be wrong about by labels alone is no matter of its inputs.
 pub fn can_help(advice: Advice, baseline: &Baseline, fired: impl Fn(Signal) -> bool) -> bool {
     let advises = matches!(advice, Advice::ReStandardise | Advice::HeadUpdate);
     let channels = 0..baseline.channels().len() as u8;
     let mut moved = channels
         .flat_map(|channel| [Signal::Mean(channel), Signal::Spread(channel)])
-        .filter(|signal| !is_answer(*signal, baseline));
+        .filter(|signal| !is_answer(*signal, baseline) || is_embedding(*signal, baseline));
     advises && moved.any(fired)
 }
 
@@ -300,6 +301,7 @@ mod tests {
         let channels = [
             ChannelBaseline::new(Source::Feature(0), 0.0, 1.0),
             ChannelBaseline::new(Source::Output, 0.9, 0.1),
+            ChannelBaseline::new(Source::Embedding, 5.0, 0.5),
         ];
         let baseline = Baseline::new(100, &channels, &[]).unwrap();
         let helps = |advice: Advice, kind: AlertKind, fired: Json| {
@@ -326,7 +328,18 @@ mod tests {
         assert!(drift(Advice::HeadUpdate, mean.clone()));
         assert!(drift(Advice::HeadUpdate, spread.clone()));
         assert!(drift(Advice::ReStandardise, spread));
-        for other in ["shape of feature 0", "mean of output", "classes"] {
+        // Features that nobody watches have moved.
+        assert!(drift(
+            Advice::HeadUpdate,
+            json!({ "mean of embedding": true })
+        ));
+        let others = [
+            "shape of feature 0",
+            "shape of embedding",
+            "mean of output",
+            "classes",
+        ];
+        for other in others {
             assert!(
                 !drift(Advice::HeadUpdate, json!({ other: true })),
                 "{other}"

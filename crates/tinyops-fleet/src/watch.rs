@@ -33,7 +33,7 @@ pub(crate) struct Observation<'a> {
 /// One monitored channel of a cohort next to its baseline.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChannelView {
-    /// `feature 3`, or `output`.
+    /// `feature 3`, `embedding` or `output`.
     pub name: String,
     /// How far it is from its baseline: 1 is the alarm threshold.
     pub score: f64,
@@ -690,6 +690,7 @@ fn channel_name(channel: u8, baseline: &Baseline) -> String {
         .map(|channel| channel.source)
     {
         Some(Source::Feature(index)) => format!("feature {index}"),
+        Some(Source::Embedding) => "embedding".to_owned(),
         _ => "output".to_owned(),
     }
 }

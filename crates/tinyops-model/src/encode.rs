@@ -4,6 +4,7 @@ mod embedding;
 mod general;
 
 use tinyops_dsp::FrontEnd;
+use tinyops_nn::EmbeddingDistance;
 use tinyops_nn::record::Element;
 use tinyops_sketch::Baseline;
 
@@ -15,7 +16,10 @@ use crate::graph::{
 use crate::model::{Body, Decision, Model, OwnedScaler, Task};
 
 const MAGIC: [u8; 4] = *b"TMDL";
+/// What a model needs whose baseline does not watch embeddings.
 const VERSION: u16 = 2;
+/// With where the embeddings of the training windows lie, after the baseline.
+const VERSION_EMBEDDING: u16 = 3;
 /// More than any front end takes; its own encoder tells how many it took.
 const FRONT_END_BYTES_MAX: usize = 4096;
 
@@ -33,7 +37,7 @@ pub enum DecodeError {
     #[error("not a model")]
     Magic,
     /// A version that this crate does not know.
-    #[error("model format version {0} is unknown, this program reads version 2")]
+    #[error("model format version {0} is unknown, this program reads versions 2 and 3")]
     Version(u16),
     /// A field has a value that it cannot have.
     #[error("{0} has an impossible value")]
@@ -52,7 +56,10 @@ impl Model {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Writer::default();
         out.bytes.extend(MAGIC);
-        out.u16(VERSION);
+        out.u16(match self.embedding.is_empty() {
+            true => VERSION,
+            false => VERSION_EMBEDDING,
+        });
         out.text(&self.name);
         out.u8(match self.task {
             Task::Classify => 0,
@@ -72,6 +79,10 @@ impl Model {
             .expect("the buffer has the length that was asked");
         out.count(baseline_bytes);
         out.bytes.extend(&baseline[..baseline_bytes]);
+        if !self.embedding.is_empty() {
+            out.count(self.embedding.len());
+            out.bytes.extend(&self.embedding);
+        }
         out.bytes
     }
 
@@ -99,7 +110,7 @@ impl Model {
             return Err(DecodeError::Magic);
         }
         let version = reader.u16()?;
-        if version != VERSION {
+        if !(VERSION..=VERSION_EMBEDDING).contains(&version) {
             return Err(DecodeError::Version(version));
         }
         let name = reader.text()?;
@@ -128,6 +139,13 @@ impl Model {
         let baseline_bytes = reader.count()?;
         let baseline = Baseline::decode(reader.take(baseline_bytes)?)
             .map_err(|_| DecodeError::Value("baseline"))?;
+        let embedding = match version {
+            VERSION => Vec::new(),
+            _ => decode_embedding(&mut reader)?,
+        };
+        if embedding.is_empty() != baseline.embedding_channel().is_none() {
+            return Err(DecodeError::Value("baseline or embedding"));
+        }
         if !reader.is_empty() {
             return Err(DecodeError::Trailing);
         }
@@ -140,8 +158,16 @@ impl Model {
             labels,
             decision,
             baseline,
+            embedding,
         })
     }
+}
+
+fn decode_embedding(reader: &mut Reader<'_>) -> Result<Vec<u8>, DecodeError> {
+    let count = reader.count()?;
+    let bytes = reader.take(count)?;
+    EmbeddingDistance::decode(bytes).map_err(|_| DecodeError::Value("embedding"))?;
+    Ok(bytes.to_vec())
 }
 
 fn encode_body(body: &Body, out: &mut Writer) {

@@ -24,6 +24,9 @@ pub struct Model {
     pub decision: Decision,
     /// What training saw, to measure drift against.
     pub baseline: Baseline,
+    /// Where the embeddings of the training windows lie, as section EMBEDDING of a payload: bytes of
+    /// [`tinyops_nn::EmbeddingDistance`]. Empty where the baseline does not watch them.
+    pub embedding: Vec<u8>,
 }
 
 /// What the scores of a model mean.

@@ -30,6 +30,7 @@ pub mod lookup;
 pub mod quantize;
 
 pub mod distance;
+mod embedding;
 pub mod golden;
 pub mod head;
 #[cfg(not(target_os = "none"))]
@@ -43,6 +44,7 @@ pub mod statistics;
 
 pub use arena::{Arena, Regions};
 pub use distance::Distance;
+pub use embedding::{EMBEDDING_LEN_MAX, EmbeddingDistance, EmbeddingError};
 pub use executor::RunError;
 #[cfg(not(target_os = "none"))]
 pub use isa::Isa;

@@ -5,8 +5,15 @@ use core::fmt;
 use crate::bytes::{Reader, Writer};
 use crate::{BINS, CHANNELS_MAX, CLASSES_MAX};
 
+/// What a baseline needs that watches features and the output alone.
 const VERSION: u8 = 1;
+/// With the distance of the embedding, or with how often answers were right.
+const VERSION_EMBEDDING: u8 = 2;
 const OUTPUT: u16 = u16::MAX;
+const EMBEDDING: u16 = u16::MAX - 1;
+/// In the fourth byte of version 2: a calibration follows the classes.
+const HAS_CALIBRATION: u8 = 1;
+const CALIBRATION_BYTES: usize = 4 * BINS + 8;
 const HEADER_BYTES: usize = 8;
 const CHANNEL_BYTES: usize = 2 + 4 * (2 + (BINS - 1) + BINS + 3);
 
@@ -19,6 +26,47 @@ pub struct Baseline {
     channels: [ChannelBaseline; CHANNELS_MAX],
     class_count: usize,
     class_prior: [f32; CLASSES_MAX],
+    calibration: Option<Calibration>,
+    /// Where the channels of the output and of the embedding stand, so that no window searches for them; past all where
+    /// there is none.
+    output: u8,
+    embedding: u8,
+}
+
+/// How often the model was right on windows that it was not fitted on, by its confidence.
+///
+/// From it the server estimates, without a label, what a fleet's accuracy may be, while embeddings lie where they did
+/// here (`docs/monitoring.md`).
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Calibration {
+    /// Windows in each bin of the output's channel.
+    pub windows: [u16; BINS],
+    /// Of these, windows that the model was right about.
+    pub right: [u16; BINS],
+    /// Mean of the distance of their embeddings, from that of the embedding's channel and in its standard deviations;
+    /// 0 without such a channel.
+    pub embedding_mean: f32,
+    /// Standard deviation of the same; 0 without such a channel.
+    pub embedding_sd: f32,
+}
+
+impl Calibration {
+    /// Windows of all bins.
+    pub fn window_count(&self) -> u32 {
+        self.windows.iter().map(|&windows| u32::from(windows)).sum()
+    }
+
+    fn is_sound(&self) -> bool {
+        self.window_count() > 0
+            && self
+                .windows
+                .iter()
+                .zip(&self.right)
+                .all(|(windows, right)| right <= windows)
+            && self.embedding_mean.is_finite()
+            && self.embedding_sd.is_finite()
+            && self.embedding_sd >= 0.0
+    }
 }
 
 /// What training saw of one channel.
@@ -56,6 +104,8 @@ pub struct Noise {
 pub enum Source {
     /// The feature at this index, as the front end makes it, before scaling.
     Feature(u16),
+    /// How far the embedding lies from those of the factory, as `tinyops_nn::EmbeddingDistance` tells it.
+    Embedding,
     /// What the model says: the confidence in its class, the anomaly score, or the regressed value.
     Output,
 }
@@ -79,14 +129,12 @@ impl ChannelBaseline {
     /// The bin that `value` falls into; one that is not a number falls into the last.
     #[inline]
     pub fn bin(&self, value: f32) -> usize {
-        if value.is_nan() {
-            return BINS - 1;
-        }
-        // How many of the edges, which ascend, are at or below it: three comparisons, and no branch.
+        // How many of the edges, which ascend, are at or below it: three comparisons, and no branch. What is no number
+        // is below none.
         let edges = &self.edges;
-        let mut bin = if edges[3] <= value { 4 } else { 0 };
-        bin += if edges[bin + 1] <= value { 2 } else { 0 };
-        bin + usize::from(edges[bin] <= value)
+        let mut bin = if value < edges[3] { 0 } else { 4 };
+        bin += if value < edges[bin + 1] { 0 } else { 2 };
+        bin + if value < edges[bin] { 0 } else { 1 }
     }
 
     fn is_sound(&self) -> bool {
@@ -97,7 +145,10 @@ impl ChannelBaseline {
             self.noise.ln_sd,
             self.noise.psi,
         ];
-        self.sd > 0.0
+        // The two indices above it mean other sources in the bytes.
+        let is_source = !matches!(self.source, Source::Feature(EMBEDDING..));
+        is_source
+            && self.sd > 0.0
             && self.sd.is_finite()
             && finite.iter().all(|value| value.is_finite())
             && self.edges.iter().all(|edge| edge.is_finite())
@@ -134,6 +185,9 @@ impl Baseline {
             channels: [ChannelBaseline::new(Source::Output, 0.0, 1.0); CHANNELS_MAX],
             class_count: class_prior.len(),
             class_prior: [0.0; CLASSES_MAX],
+            calibration: None,
+            output: place_of(channels, Source::Output),
+            embedding: place_of(channels, Source::Embedding),
         };
         baseline.channels[..channels.len()].copy_from_slice(channels);
         baseline.class_prior[..class_prior.len()].copy_from_slice(class_prior);
@@ -150,16 +204,44 @@ impl Baseline {
         &self.class_prior[..self.class_count]
     }
 
+    /// The same baseline with how often answers were right, or without it: what was measured of one head says nothing
+    /// of another.
+    ///
+    /// # Errors
+    /// [`BaselineError::Number`] for counts or distances that no windows can have.
+    pub fn with_calibration(
+        mut self,
+        calibration: Option<Calibration>,
+    ) -> Result<Baseline, BaselineError> {
+        if !calibration.is_none_or(|calibration| calibration.is_sound()) {
+            return Err(BaselineError::Number);
+        }
+        self.calibration = calibration;
+        Ok(self)
+    }
+
+    /// How often answers were right, by confidence, on windows that the model was not fitted on; `None` where nobody
+    /// has measured it.
+    pub fn calibration(&self) -> Option<&Calibration> {
+        self.calibration.as_ref()
+    }
+
     /// Bytes that [`Baseline::encode`] writes.
     pub fn encoded_len(&self) -> usize {
-        HEADER_BYTES + CHANNEL_BYTES * self.channel_count + 4 * self.class_count
+        let calibration = self.calibration.map_or(0, |_| CALIBRATION_BYTES);
+        HEADER_BYTES + CHANNEL_BYTES * self.channel_count + 4 * self.class_count + calibration
     }
 
     /// Which channel watches the model's output, if one does.
+    #[inline]
     pub fn output_channel(&self) -> Option<usize> {
-        // It stands last as training makes it, so that the search ends where it begins.
-        let is_output = |channel: &ChannelBaseline| channel.source == Source::Output;
-        self.channels().iter().rposition(is_output)
+        (self.output != NOWHERE).then_some(self.output.into())
+    }
+
+    /// Which channel watches how far the embedding lies from those of the factory, if one does.
+    #[inline]
+    pub fn embedding_channel(&self) -> Option<usize> {
+        (self.embedding != NOWHERE).then_some(self.embedding.into())
     }
 
     /// Writes the bytes of `docs/formats/capsule.md`, section BASELINE; answers how many.
@@ -173,11 +255,23 @@ impl Baseline {
     }
 
     fn write(&self, out: &mut Writer<'_>) -> Option<()> {
-        out.put(&[VERSION, self.channel_count as u8, self.class_count as u8, 0])?;
+        let flags = self.calibration.map_or(0, |_| HAS_CALIBRATION);
+        // What needs no later version is readable for devices of before.
+        let version = match (self.embedding_channel(), self.calibration) {
+            (None, None) => VERSION,
+            _ => VERSION_EMBEDDING,
+        };
+        out.put(&[
+            version,
+            self.channel_count as u8,
+            self.class_count as u8,
+            flags,
+        ])?;
         out.put(&self.window_count.to_le_bytes())?;
         for channel in self.channels() {
             let source = match channel.source {
                 Source::Feature(index) => index,
+                Source::Embedding => EMBEDDING,
                 Source::Output => OUTPUT,
             };
             out.put(&source.to_le_bytes())?;
@@ -191,9 +285,18 @@ impl Baseline {
                 out.put(&number.to_le_bytes())?;
             }
         }
-        self.class_prior()
-            .iter()
-            .try_for_each(|share| out.put(&share.to_le_bytes()))
+        for share in self.class_prior() {
+            out.put(&share.to_le_bytes())?;
+        }
+        if let Some(calibration) = &self.calibration {
+            for count in calibration.windows.iter().chain(&calibration.right) {
+                out.put(&count.to_le_bytes())?;
+            }
+            for number in [calibration.embedding_mean, calibration.embedding_sd] {
+                out.put(&number.to_le_bytes())?;
+            }
+        }
+        Some(())
     }
 
     /// Reads what [`Baseline::encode`] wrote, from bytes that may be anything.
@@ -202,11 +305,13 @@ impl Baseline {
     /// [`BaselineError`], never a panic.
     pub fn decode(bytes: &[u8]) -> Result<Baseline, BaselineError> {
         let mut reader = Reader(bytes);
-        let [version, channel_count, class_count, _] =
+        let [version, channel_count, class_count, flags] =
             reader.array().ok_or(BaselineError::Length)?;
-        if version != VERSION {
-            return Err(BaselineError::Version);
-        }
+        let has_calibration = match (version, flags) {
+            (VERSION, _) => false,
+            (VERSION_EMBEDDING, 0 | HAS_CALIBRATION) => flags == HAS_CALIBRATION,
+            _ => return Err(BaselineError::Version),
+        };
         let (channel_count, class_count) = (usize::from(channel_count), usize::from(class_count));
         let window_count = reader.u32().ok_or(BaselineError::Length)?;
         let mut channels = [ChannelBaseline::new(Source::Output, 0.0, 1.0); CHANNELS_MAX];
@@ -214,7 +319,7 @@ impl Baseline {
             .get_mut(..channel_count)
             .ok_or(BaselineError::Channels)?;
         for channel in channels.iter_mut() {
-            *channel = read_channel(&mut reader).ok_or(BaselineError::Length)?;
+            *channel = read_channel(&mut reader, version).ok_or(BaselineError::Length)?;
         }
         let mut class_prior = [0.0; CLASSES_MAX];
         let class_prior = class_prior
@@ -223,16 +328,42 @@ impl Baseline {
         for share in class_prior.iter_mut() {
             *share = reader.f32().ok_or(BaselineError::Length)?;
         }
+        let calibration = match has_calibration {
+            true => Some(read_calibration(&mut reader).ok_or(BaselineError::Length)?),
+            false => None,
+        };
         if !reader.0.is_empty() {
             return Err(BaselineError::Length);
         }
-        Baseline::new(window_count, channels, class_prior)
+        Baseline::new(window_count, channels, class_prior)?.with_calibration(calibration)
     }
 }
 
-fn read_channel(reader: &mut Reader<'_>) -> Option<ChannelBaseline> {
+/// A place that no channel has.
+const NOWHERE: u8 = u8::MAX;
+
+/// The last channel of a source.
+fn place_of(channels: &[ChannelBaseline], source: Source) -> u8 {
+    let is_it = |channel: &ChannelBaseline| channel.source == source;
+    let found = channels.iter().rposition(is_it);
+    found.map_or(NOWHERE, |place| place as u8)
+}
+
+fn read_calibration(reader: &mut Reader<'_>) -> Option<Calibration> {
+    let mut calibration = Calibration::default();
+    let counts = calibration.windows.iter_mut().chain(&mut calibration.right);
+    for count in counts {
+        *count = reader.u16()?;
+    }
+    calibration.embedding_mean = reader.f32()?;
+    calibration.embedding_sd = reader.f32()?;
+    Some(calibration)
+}
+
+fn read_channel(reader: &mut Reader<'_>, version: u8) -> Option<ChannelBaseline> {
     let source = match reader.u16()? {
         OUTPUT => Source::Output,
+        EMBEDDING if version >= VERSION_EMBEDDING => Source::Embedding,
         index => Source::Feature(index),
     };
     let (mean, sd) = (reader.f32()?, reader.f32()?);

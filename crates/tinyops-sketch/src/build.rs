@@ -55,7 +55,8 @@ impl<'a> BaselineBuilder<'a> {
         })
     }
 
-    /// Takes one training window: its features before scaling, what the model says of it, its class.
+    /// Takes one training window: its features before scaling, what the model says of it, how far its embedding lies from
+    /// the others' (anything where no channel watches it), its class.
     ///
     /// Windows should come in the order of their recordings, for the noise is measured between neighbours.
     ///
@@ -65,6 +66,7 @@ impl<'a> BaselineBuilder<'a> {
         &mut self,
         features: &[f32],
         output: f32,
+        embedding: f32,
         class: Option<u8>,
     ) -> Result<(), BuildError> {
         if self.window_count == self.capacity {
@@ -78,6 +80,7 @@ impl<'a> BaselineBuilder<'a> {
         for (value, source) in values.iter_mut().zip(self.sources) {
             *value = match *source {
                 Source::Output => output,
+                Source::Embedding => embedding,
                 Source::Feature(index) => *features
                     .get(usize::from(index))
                     .ok_or(BuildError::NoFeature { index })?,

@@ -22,7 +22,7 @@ mod spread;
 pub mod stream;
 mod summary;
 
-pub use baseline::{Baseline, BaselineError, ChannelBaseline, Noise, Source};
+pub use baseline::{Baseline, BaselineError, Calibration, ChannelBaseline, Noise, Source};
 pub use build::{BaselineBuilder, BuildError, NOISE_BLOCK, memory_len};
 pub use cusum::{Cusum, Direction};
 pub use dither::{Dither, Quantizer};
@@ -33,7 +33,7 @@ pub use summary::{ChannelDrift, ChannelSummary, Drift, Summary};
 /// Bins of a channel's histogram.
 pub const BINS: usize = 8;
 
-/// Most channels that a baseline can watch: eight features and the model's output.
+/// Most channels that a baseline can watch: features, the distance of the embedding and the model's output.
 pub const CHANNELS_MAX: usize = 9;
 
 /// Most classes that a baseline can count.

@@ -44,7 +44,9 @@ pub struct Observation {
 impl Observation {
     /// The monitored among `features`; one that the window lacks counts as far off.
     pub fn of(baseline: &Baseline, features: &[f32]) -> Observation {
-        let mut values = [f32::NAN; CHANNELS_MAX];
+        // Copied in a few instructions, where filling takes some for each value.
+        static NOTHING: [f32; CHANNELS_MAX] = [f32::NAN; CHANNELS_MAX];
+        let mut values = NOTHING;
         for (value, channel) in values.iter_mut().zip(baseline.channels()) {
             if let Source::Feature(index) = channel.source {
                 *value = features
@@ -57,6 +59,7 @@ impl Observation {
     }
 
     /// Adds what the model says of the window: its confidence, score or value.
+    #[inline]
     #[must_use]
     pub fn with_output(mut self, baseline: &Baseline, output: f32) -> Observation {
         if let Some(value) = baseline
@@ -66,6 +69,25 @@ impl Observation {
             *value = output;
         }
         self
+    }
+
+    /// Adds how far its embedding lies from those of the factory; one that is not told counts as far off.
+    #[inline]
+    #[must_use]
+    pub fn with_embedding(mut self, baseline: &Baseline, distance: f32) -> Observation {
+        if let Some(value) = baseline
+            .embedding_channel()
+            .and_then(|index| self.values.get_mut(index))
+        {
+            *value = distance;
+        }
+        self
+    }
+
+    /// The value of a channel; what was not told is no number.
+    #[inline]
+    pub fn value(&self, channel: usize) -> f32 {
+        self.values.get(channel).copied().unwrap_or(f32::NAN)
     }
 }
 
@@ -158,13 +180,16 @@ impl ChannelSketch {
 fn deviation_steps(deviation: f32) -> i32 {
     /// From here to twice as much, numbers of single precision are the whole ones, so that adding it rounds.
     const WHOLE: f32 = 12_582_912.0;
+    const MOST: i32 = STEPS_MAX as i32;
     let steps = deviation * STEPS_PER_SD;
-    if libm::fabsf(steps) < STEPS_MAX {
-        (steps + WHOLE).to_bits() as i32 - WHOLE.to_bits() as i32
+    // Bits rise with the number that they are, so that what is farther, or none, does not come out in between.
+    let whole = ((steps + WHOLE).to_bits() as i32).wrapping_sub(WHOLE.to_bits() as i32);
+    if whole.wrapping_add(MOST) as u32 <= 2 * MOST as u32 {
+        whole
     } else if steps <= -STEPS_MAX {
-        -(STEPS_MAX as i32)
+        -MOST
     } else {
-        STEPS_MAX as i32
+        MOST
     }
 }
 

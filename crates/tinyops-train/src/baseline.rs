@@ -1,8 +1,13 @@
 //! What training saw of a few telling features and of the model's own output.
 
-use tinyops_sketch::{Baseline, BaselineBuilder, CHANNELS_MAX, CLASSES_MAX, Source};
+use tinyops_model::Model;
+use tinyops_sketch::{
+    BINS, Baseline, BaselineBuilder, CHANNELS_MAX, CLASSES_MAX, Calibration, Source,
+};
 
+use crate::embedding::Embeddings;
 use crate::evaluation::Scores;
+use crate::predictor::Predictor;
 use crate::spec::Goal;
 use crate::{Features, Target, TrainError};
 
@@ -14,20 +19,95 @@ pub(crate) fn empty() -> Baseline {
     Baseline::new(0, &[], &[]).expect("nothing is within every limit")
 }
 
-/// The baseline of the training windows, in the order of their recordings.
+/// Has a model watch what training saw: a baseline of the training windows, in the order of their recordings, and where
+/// their embeddings lie.
 ///
-/// Watched are the features that tell the classes apart best and are not the same as each other, and
-/// the model's output: the confidence of a class, the anomaly score, or the value.
-pub(crate) fn of(
+/// Watched are the features that tell the classes apart best and are not the same as each other, how far a classifier's
+/// embedding lies from those of the windows that were given the same class, and the model's output: the confidence of a
+/// class, the anomaly score, or the value. `unseen` are windows that the model was not fitted on, if there are any: they
+/// tell how often it is right.
+pub(crate) fn watch(
+    model: &mut Model,
+    train: &Features,
+    unseen: Option<&Features>,
+    goal: Goal,
+) -> Result<(), TrainError> {
+    let predictor = Predictor::new(model)?;
+    let scores = predictor.score(train);
+    let class_count = model.labels.len();
+    let is_classifier = goal == Goal::Classify && class_count <= CLASSES_MAX;
+    let embeddings = match is_classifier {
+        true => Embeddings::of(&predictor, train),
+        false => None,
+    };
+    let section = embeddings
+        .as_ref()
+        .and_then(|embeddings| embeddings.section(&scores, class_count))
+        .unwrap_or_default();
+    let distances = embeddings.map_or(Vec::new(), |of| of.distances(&section, &scores));
+    let baseline = of(train, &scores, &distances, class_count, goal)?;
+    let calibration = unseen
+        .filter(|_| is_classifier)
+        .and_then(|unseen| calibration(&predictor, &section, &baseline, unseen));
+    model.baseline = baseline
+        .with_calibration(calibration)
+        .map_err(|error| TrainError::Mismatch(format!("no baseline: {error}")))?;
+    model.embedding = section;
+    Ok(())
+}
+
+/// How often the model is right about windows that it was not fitted on, by its confidence.
+fn calibration(
+    predictor: &Predictor,
+    section: &[u8],
+    baseline: &Baseline,
+    unseen: &Features,
+) -> Option<Calibration> {
+    let scores = predictor.score(unseen);
+    let output = baseline.channels().get(baseline.output_channel()?)?;
+    let mut calibration = Calibration::default();
+    let (windows, right) = (&mut calibration.windows, &mut calibration.right);
+    let known = unseen.targets.iter().enumerate();
+    // More than a count holds tells no more.
+    for (index, target) in known.take(usize::from(u16::MAX)) {
+        let Target::Class(class) = *target else {
+            continue;
+        };
+        let given = scores.class(index);
+        let bin: usize = output.bin(scores.row(index)[given]).min(BINS - 1);
+        windows[bin] += 1;
+        right[bin] += u16::from(given == usize::from(class));
+    }
+    let watched = baseline.embedding_channel();
+    if let Some(channel) = watched.map(|index| &baseline.channels()[index]) {
+        let distances = Embeddings::of(predictor, unseen)?.distances(section, &scores);
+        let deviation = |value: &f32| f64::from((value - channel.mean) * channel.inv_sd);
+        let count = distances.len().max(1) as f64;
+        let mean = distances.iter().map(deviation).sum::<f64>() / count;
+        let square = |value| (deviation(value) - mean).powi(2);
+        let variance = distances.iter().map(square).sum::<f64>() / count;
+        calibration.embedding_mean = mean as f32;
+        calibration.embedding_sd = variance.sqrt() as f32;
+    }
+    (calibration.window_count() > 0).then_some(calibration)
+}
+
+/// The baseline of windows with these scores, and with these distances of their embeddings if they have any.
+fn of(
     train: &Features,
     scores: &Scores,
+    distances: &[f32],
     class_count: usize,
     goal: Goal,
 ) -> Result<Baseline, TrainError> {
-    let mut sources: Vec<Source> = telling(train, CHANNELS_MAX - 1)
+    let has_embedding = !distances.is_empty();
+    let mut sources: Vec<Source> = telling(train, CHANNELS_MAX - 1 - usize::from(has_embedding))
         .into_iter()
         .map(|feature| Source::Feature(feature as u16))
         .collect();
+    if has_embedding {
+        sources.push(Source::Embedding);
+    }
     sources.push(Source::Output);
     let counted = if goal == Goal::Classify && class_count <= CLASSES_MAX {
         class_count
@@ -47,6 +127,7 @@ pub(crate) fn of(
             .push(
                 train.row(0, index),
                 scores.row(index)[scores.class(index)],
+                distances.get(index).copied().unwrap_or(0.0),
                 class,
             )
             .map_err(wrong)?;
@@ -57,7 +138,8 @@ pub(crate) fn of(
 /// Features by how well they tell the classes apart (variance between over variance within), those too
 /// close to a better one left out.
 fn telling(train: &Features, most: usize) -> Vec<usize> {
-    let width = train.width().min(usize::from(u16::MAX) + 1);
+    // The two highest indices mean other sources.
+    let width = train.width().min(usize::from(u16::MAX) - 1);
     let mut order: Vec<(usize, f64)> = (0..width)
         .map(|feature| (feature, spread(train, feature)))
         .collect();

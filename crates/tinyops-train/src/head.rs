@@ -198,6 +198,11 @@ pub fn solve(
         seen.temper(&mut chosen);
         let range = seen.logit_range(&chosen);
         head.write(&mut solved, &chosen.lifted(projection), range)?;
+        // What was measured of the old head's answers is not so of these.
+        solved.baseline = solved
+            .baseline
+            .with_calibration(None)
+            .expect("none is sound");
     }
     Ok(Solved {
         model: solved,

@@ -10,6 +10,7 @@ mod architecture;
 mod augment;
 mod baseline;
 pub mod codec;
+mod embedding;
 mod error;
 mod evaluate;
 pub mod evaluation;
@@ -32,6 +33,7 @@ mod trained;
 pub mod tune;
 mod windows;
 
+pub use embedding::embedding_distances;
 pub use error::TrainError;
 pub use evaluate::{Comparison, evaluate, golden, golden_again};
 pub use evaluation::{Evaluation, Scores};

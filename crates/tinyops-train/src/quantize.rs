@@ -94,6 +94,7 @@ pub fn quantize(
         labels: trained.labels.clone(),
         decision: trained.decision,
         baseline: baseline::empty(),
+        embedding: Vec::new(),
     };
     let predictor = Predictor::new(&model)?;
     // After a refit, the validation windows are no strangers any more: what the first fit said of them stands.
@@ -103,19 +104,23 @@ pub fn quantize(
         threshold(spec, set, |features| predictor.score(features))
     };
     told(2, report)?;
-    let baseline = baseline::of(
-        &set.train,
-        &predictor.score(&set.train),
-        trained.labels.len(),
-        trained.goal,
-    )?;
+    baseline::watch(&mut model, &set.train, unseen(spec, set), trained.goal)?;
     model.decision = Decision {
         threshold,
         min_confidence: spec.min_confidence,
     };
-    model.baseline = baseline;
     told(3, report)?;
     Ok(model)
+}
+
+/// Windows that the model was not fitted on. Nothing is chosen by them here: they only tell how often it is right.
+pub(crate) fn unseen<'a>(spec: &TrainSpec, set: &'a FeatureSet) -> Option<&'a Features> {
+    // A refit has seen the validation part too.
+    let validation = (!spec.refit).then_some(&set.validation);
+    [Some(&set.test), validation]
+        .into_iter()
+        .flatten()
+        .find(|part| part.count() > 0)
 }
 
 /// Standardised features of training windows, spread evenly.

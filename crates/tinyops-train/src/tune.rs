@@ -364,8 +364,12 @@ fn thinned<E: From<TrainError>>(
 ///
 /// # Errors
 /// [`TrainError::Mismatch`] where the windows are not the model's.
-pub fn with_baseline(model: &Model, set: &FeatureSet) -> Result<Model, TrainError> {
-    tuner::with_baseline(model, set)
+pub fn with_baseline(
+    model: &Model,
+    spec: &TrainSpec,
+    set: &FeatureSet,
+) -> Result<Model, TrainError> {
+    tuner::with_baseline(model, spec, set)
 }
 
 #[cfg(test)]

@@ -156,7 +156,7 @@ impl Flags {
     /// Bits that hold the privacy budget class ([`Flags::privacy_class`]).
     pub const PRIVACY_MASK: u8 = 0b0000_0011;
     /// The cumulative sum of the model's output has alarmed since the last report.
-    pub const OUTPUT_MOVED: Flags = Flags(1 << 2);
+    pub const MOVED: Flags = Flags(1 << 2);
     /// A reading, feature or output was infinite or not a number since the last report.
     pub const NOT_FINITE: Flags = Flags(1 << 3);
     /// Features are moved back to those of training, a part of the way.

@@ -50,6 +50,9 @@ pub enum SectionId {
     /// What the factory's windows say of a head, as `tinyops_nn::head::Prior` writes it; left out where devices do not
     /// solve heads of their own.
     Prior = 9,
+    /// Where the factory's embeddings lie, as `tinyops_nn::EmbeddingDistance` writes it; left out where the baseline does
+    /// not watch them.
+    Embedding = 10,
 }
 
 /// A payload whose structure has been checked: every section lies inside and has the right CRC.

@@ -431,8 +431,11 @@ impl Server {
             let mut sketch = Sketch::new();
             for _ in 0..WINDOWS_A_REPORT {
                 let index = self.chance.below(seen.classes.len());
-                let observation = Observation::of(baseline, seen.features.row(0, index))
+                let mut observation = Observation::of(baseline, seen.features.row(0, index))
                     .with_output(baseline, seen.confidences[index]);
+                if let Some(distances) = &seen.distances {
+                    observation = observation.with_embedding(baseline, distances[index]);
+                }
                 sketch.push(baseline, &observation, Some(seen.classes[index] as u8));
             }
             let summary = Summary::of(&sketch, baseline);
@@ -500,7 +503,7 @@ fn watch(state: &State, calm: &[Windows], drifted: &[Windows]) -> Result<Alarmed
 }
 
 /// A summary through its frame and back.
-fn sent(
+pub(super) fn sent(
     summary: &Summary,
     model: &Model,
     device: usize,

@@ -11,7 +11,7 @@ use tinyops_model::Model;
 use tinyops_nn::head as own_head;
 use tinyops_nn::statistics::ClassStatistics;
 use tinyops_train::head::{self, Embedded, Fleet, Statistics};
-use tinyops_train::{Features, Predictor, Target, Windows};
+use tinyops_train::{Features, Predictor, Target, Windows, embedding_distances};
 
 use super::episodes::{BLEND, Case, ENVELOPE, Repaired, Tale, joined};
 use super::rounds::{IN_PARTS, bucketed, in_wholes, plain_bytes};
@@ -37,6 +37,8 @@ pub(super) struct Seen {
     embedded: Embedded,
     pub(super) classes: Vec<usize>,
     pub(super) confidences: Vec<f32>,
+    /// How far embeddings lie from the factory's; nothing where the model does not watch it.
+    pub(super) distances: Option<Vec<f32>>,
 }
 
 /// A fleet whose devices run one model, each adapted in its own way.
@@ -99,7 +101,9 @@ impl State {
         };
         let all = 0..features.count();
         let confidence = |index: usize| scores.row(index)[scores.class(index)];
+        let distances = embedding_distances(&self.model, &features).map_err(told)?;
         Ok(Seen {
+            distances,
             classes: all.clone().map(class).collect(),
             confidences: all.map(confidence).collect(),
             features,

@@ -4,9 +4,11 @@ use super::Row;
 use super::simulation::{CHANNELS, CLASSES, Noise, baseline};
 use tinyops_device::monitor::Monitor;
 use tinyops_emulate::{
-    EmulateError, Firmware, MONITOR_FEATURES, Machine, MonitorBench, MonitorWindow,
+    EmulateError, Firmware, MONITOR_EMBEDDING, MONITOR_FEATURES, Machine, MonitorBench,
+    MonitorWindow,
 };
-use tinyops_sketch::Observation;
+use tinyops_nn::EmbeddingDistance;
+use tinyops_sketch::{Baseline, Observation, Source};
 use tinyops_wire::summary::{Format, Header, SummaryFrame};
 
 /// Windows that are counted, the 128 that teach the monitor what is normal among them.
@@ -26,7 +28,7 @@ pub(super) fn on_device() -> Result<Vec<Row>, String> {
         }
         bench => bench.map_err(told)?,
     };
-    let baseline = baseline();
+    let (baseline, embedding) = watched()?;
     let mut bytes = vec![0; baseline.encoded_len()];
     baseline
         .encode(&mut bytes)
@@ -37,15 +39,19 @@ pub(super) fn on_device() -> Result<Vec<Row>, String> {
             features: std::array::from_fn(|_| noise.normal() as f32),
             output: noise.normal() as f32,
             class: (index % CLASSES) as u8,
+            embedding: std::array::from_fn(|_| (20.0 * noise.normal()) as i8 as u8),
         })
         .collect();
-    let measured = bench.run(&bytes, &windows).map_err(told)?;
+    let measured = bench.run(&bytes, &embedding, &windows).map_err(told)?;
     // The board must count what the host counts, or its figures say nothing.
     let mut monitor = Monitor::new();
+    let distance = EmbeddingDistance::decode(&embedding).map_err(|error| error.to_string())?;
     for window in &windows {
         let features: &[f32; MONITOR_FEATURES] = &window.features;
-        let observation =
-            Observation::of(&baseline, features).with_output(&baseline, window.output);
+        let octaves = distance.octaves(usize::from(window.class), &window.embedding);
+        let observation = Observation::of(&baseline, features)
+            .with_output(&baseline, window.output)
+            .with_embedding(&baseline, octaves.ok_or("an embedding of another shape")?);
         monitor.push(&baseline, &observation, window.output, Some(window.class));
     }
     let mut frame = [0; 64];
@@ -79,5 +85,36 @@ pub(super) fn on_device() -> Result<Vec<Row>, String> {
             Some(100),
             measured.instructions.div_ceil(values),
         ),
+        row(
+            "distance of an embedding of 32 values, instructions a value",
+            Some(100),
+            measured
+                .embedding_instructions
+                .div_ceil(u64::from(measured.window_count) * MONITOR_EMBEDDING as u64),
+        ),
+        row(
+            "where embeddings of 32 values and 4 classes lie, bytes of a capsule",
+            None,
+            embedding.len() as u64,
+        ),
     ])
+}
+
+/// A baseline of seven features, the distance of the embedding and the output, and where embeddings lie.
+fn watched() -> Result<(Baseline, Vec<u8>), String> {
+    let told = |error: tinyops_sketch::BaselineError| error.to_string();
+    let plain = baseline();
+    let mut channels = plain.channels().to_vec();
+    channels[CHANNELS - 2].source = Source::Embedding;
+    let baseline = Baseline::new(plain.window_count, &channels, plain.class_prior());
+    let len = MONITOR_EMBEDDING;
+    // A factor without a zero, so that nothing is cheaper than in a trained one.
+    let factor: Vec<f64> = (0..len * (len + 1) / 2)
+        .map(|at| 0.02 + 0.001 * (at % 7) as f64)
+        .collect();
+    let means: Vec<f64> = (0..CLASSES * len).map(|at| (at % 11) as f64).collect();
+    let mut bytes = vec![0; EmbeddingDistance::encoded_len(CLASSES, len)];
+    EmbeddingDistance::encode(&means, &factor, &[0.5; CLASSES], &mut bytes)
+        .map_err(|error| error.to_string())?;
+    Ok((baseline.map_err(told)?, bytes))
 }

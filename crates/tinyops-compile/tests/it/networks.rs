@@ -346,6 +346,7 @@ pub(crate) fn model(body: Body, task: Task) -> Model {
             min_confidence: 0.6,
         },
         baseline,
+        embedding: Vec::new(),
     }
 }
 

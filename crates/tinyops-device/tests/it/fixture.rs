@@ -14,7 +14,7 @@ use tinyops_nn::record::{
     FLAG_INPUT_KEPT, FLAG_ONE_MULTIPLIER, Header, NONE, OpCode, OpRecord, TensorRecord,
 };
 use tinyops_nn::statistics::{ClassStatistics, cell_count};
-use tinyops_nn::{Multiplier, Regions, distance};
+use tinyops_nn::{EmbeddingDistance, Multiplier, Regions, distance};
 use tinyops_sketch::{BaselineBuilder, Source, memory_len};
 use tinyops_wire::capsule;
 use tinyops_wire::capsule::Unverified;
@@ -81,6 +81,10 @@ pub(crate) struct Recipe {
     pub(crate) measured: &'static [Channel<'static>],
     /// What its factory's windows say of a head, if it tells.
     pub(crate) prior: Option<Factory>,
+    /// Whether its baseline watches how far embeddings lie from the factory's.
+    pub(crate) watches_embedding: bool,
+    /// Values of the embeddings that it says where they lie; 0 where it does not.
+    pub(crate) embedding_len: usize,
 }
 
 /// Windows of a factory: class `c` is where feature `(c + turn) % 3` is 1.
@@ -140,6 +144,8 @@ impl Default for Recipe {
             fourth_mean: 0.0,
             measured: &[],
             prior: None,
+            watches_embedding: false,
+            embedding_len: 0,
         }
     }
 }
@@ -233,7 +239,7 @@ impl Recipe {
         let means = [0.0, 0.0, 0.0, self.fourth_mean];
         let scaler = write(|out| ScalerSection::encode(&means, &[1.0; 4], out).expect("room"));
         let labels = write(|out| Labels::encode(names, out).expect("room"));
-        let baseline = baseline(is_classifier);
+        let baseline = baseline(is_classifier, self.watches_embedding);
         let golden =
             write(|out| GoldenSection::encode(&golden[..self.golden_count], out).expect("room"));
         let decision = decision.encode();
@@ -253,6 +259,10 @@ impl Recipe {
         let prior = self.prior.map(Factory::prior).unwrap_or_default();
         if !prior.is_empty() {
             sections.push((SectionId::Prior, &prior));
+        }
+        let embedding = where_embeddings_lie(self.embedding_len);
+        if !embedding.is_empty() {
+            sections.push((SectionId::Embedding, &embedding));
         }
         let mut payload = vec![0; 32_768 + self.ballast];
         let len = payload::encode(&sections, &mut payload).expect("room");
@@ -341,8 +351,27 @@ fn clusters() -> Vec<u8> {
     bytes
 }
 
-pub(crate) fn baseline(is_classifier: bool) -> Vec<u8> {
-    let sources = [Source::Feature(0), Source::Feature(1), Source::Output];
+/// Each class at 1 in its own feature, every value with a deviation of two steps of the embedding.
+pub(crate) fn where_embeddings_lie(embedding_len: usize) -> Vec<u8> {
+    if embedding_len == 0 {
+        return Vec::new();
+    }
+    let mean = |at: usize| {
+        let is_own = at % embedding_len == at / embedding_len;
+        if is_own { 16.0 } else { 0.0 }
+    };
+    let means: Vec<f64> = (0..CLASSES * embedding_len).map(mean).collect();
+    let factor: Vec<f64> = (0..embedding_len)
+        .flat_map(|row| (row..embedding_len).map(move |column| f64::from(column == row) / 2.0))
+        .collect();
+    write(|out| EmbeddingDistance::encode(&means, &factor, &[0.0; CLASSES], out).expect("room"))
+}
+
+pub(crate) fn baseline(is_classifier: bool, watches_embedding: bool) -> Vec<u8> {
+    let mut sources = vec![Source::Feature(0), Source::Feature(1), Source::Output];
+    if watches_embedding {
+        sources.insert(2, Source::Embedding);
+    }
     let mut memory = vec![0.0; memory_len(64, sources.len())];
     let classes = if is_classifier { CLASSES } else { 0 };
     let mut builder = BaselineBuilder::new(&sources, classes, &mut memory).expect("few channels");
@@ -350,7 +379,7 @@ pub(crate) fn baseline(is_classifier: bool) -> Vec<u8> {
         let x = f32::from(index % 8) / 8.0;
         let class = is_classifier.then_some(index % 3);
         builder
-            .push(&[x, 1.0 - x], 0.5 + x / 16.0, class)
+            .push(&[x, 1.0 - x], 0.5 + x / 16.0, 2.0 + x, class)
             .expect("room");
     }
     let baseline = builder.finish().expect("windows");
@@ -487,7 +516,10 @@ pub(crate) struct Bench {
     pub(crate) now_ms: u64,
     pub(crate) downlink_sequence: u32,
     /// What its source of randomness gives; none if it has no source.
+    /// What the driver's generator of random numbers gives next.
     pub(crate) entropy: Option<[u8; 32]>,
+    /// Whether it gives the same again and again.
+    pub(crate) repeats_entropy: bool,
 }
 
 impl Bench {
@@ -516,7 +548,8 @@ impl Bench {
             reboots: 0,
             now_ms: 0,
             downlink_sequence: 0,
-            entropy: Some([77; 32]),
+            entropy: Some(Digest::of(b"entropy").0),
+            repeats_entropy: false,
         };
         bench.run(Event::Boot);
         bench
@@ -556,6 +589,9 @@ impl Bench {
                 }
                 Owned::Entropy => {
                     if let Some(entropy) = self.entropy {
+                        if !self.repeats_entropy {
+                            self.entropy = Some(Digest::of(&entropy).0);
+                        }
                         let event = Event::Entropy(&entropy);
                         action = own(self.agent.step(self.now_ms, event));
                         continue;

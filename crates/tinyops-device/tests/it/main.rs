@@ -4,6 +4,7 @@ mod adapt;
 mod annotate;
 mod attacks;
 mod delta;
+mod embedding;
 mod faults;
 mod fixture;
 mod hold;

@@ -257,7 +257,7 @@ fn nothing_else_of_one_device_is_told() {
     assert!(bench.reports.len() >= 10);
     for report in &bench.reports {
         match Frame::decode(&report.body) {
-            Ok(Frame::NoisedReport(report)) => assert!(!report.flags.has(Flags::OUTPUT_MOVED)),
+            Ok(Frame::NoisedReport(report)) => assert!(!report.flags.has(Flags::MOVED)),
             Ok(Frame::Alarm(alarm)) => {
                 assert_eq!(alarm.moved, None);
                 assert_eq!(alarm.flags.0 & !Flags::PRIVACY_MASK, 0);

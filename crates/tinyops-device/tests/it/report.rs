@@ -177,7 +177,7 @@ fn an_output_that_moves_raises_one_alarm_before_the_report() {
     let Ok(Frame::Summary(summary)) = Frame::decode(&bench.reports[2].body) else {
         panic!("a summary");
     };
-    assert!(summary.header.flags.has(Flags::OUTPUT_MOVED));
+    assert!(summary.header.flags.has(Flags::MOVED));
 }
 
 #[test]

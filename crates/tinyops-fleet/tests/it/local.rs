@@ -56,7 +56,7 @@ impl Agents {
             bytes: bytes.len() as u32,
             payload: Digest::of(b"payload"),
             sequence: 99,
-            baseline: fixture::baseline(true),
+            baseline: fixture::baseline(true, false),
             detail: serde_json::json!({}),
             created_at: world.now,
         };

@@ -708,7 +708,7 @@ async fn what_agents_tell_opens_to_the_sum_of_their_labelled_embeddings() {
     let mut fleet = Labelled::new(AGENTS, without_noise(), 0).await;
     let capsule = Recipe::default().capsule();
     let model = model_of(&capsule);
-    let baseline = fixture::baseline(true);
+    let baseline = fixture::baseline(true, false);
     let row = Capsule {
         manifest_digest: Digest::of(b"manifest"),
         id: model,

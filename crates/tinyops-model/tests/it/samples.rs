@@ -6,7 +6,8 @@ use tinyops_model::{
     Activation, Body, Conv, Decision, Graph, GraphBuilder, Model, OwnedScaler, Padding, Pool,
     Quantization, Task,
 };
-use tinyops_sketch::{Baseline, ChannelBaseline, Source};
+use tinyops_nn::EmbeddingDistance;
+use tinyops_sketch::{Baseline, Calibration, ChannelBaseline, Source};
 
 pub(crate) fn quantization(zero_point: i8) -> Option<Quantization> {
     Some(Quantization::per_tensor(0.1, zero_point))
@@ -116,7 +117,27 @@ pub(crate) fn model(body: Body) -> Model {
             min_confidence: 0.6,
         },
         baseline: Baseline::new(100, &channels, &[0.25, 0.25, 0.5]).expect("sound"),
+        embedding: Vec::new(),
     }
+}
+
+/// A model whose baseline watches how far embeddings lie from those of its training windows.
+pub(crate) fn watching_embeddings() -> Model {
+    let channel = ChannelBaseline::new(Source::Embedding, 5.0, 0.5);
+    let calibration = Calibration {
+        windows: [3; 8],
+        right: [1, 2, 2, 2, 3, 3, 3, 3],
+        embedding_mean: 0.25,
+        embedding_sd: 1.5,
+    };
+    let mut model = model(Body::Network(every_op()));
+    let baseline = Baseline::new(100, &[channel], &[0.25, 0.25, 0.5]).expect("sound");
+    let baseline = baseline.with_calibration(Some(calibration));
+    model.baseline = baseline.expect("sound");
+    model.embedding = vec![0; EmbeddingDistance::encoded_len(3, 2)];
+    EmbeddingDistance::encode(&[1.0; 6], &[0.5, 0.1, 0.5], &[0.5; 3], &mut model.embedding)
+        .expect("three means of two values");
+    model
 }
 
 pub(crate) fn models() -> Vec<Model> {
@@ -125,6 +146,7 @@ pub(crate) fn models() -> Vec<Model> {
     let output = logistic.logistic(input);
     vec![
         model(Body::Network(every_op())),
+        watching_embeddings(),
         model(Body::Autoencoder(logistic.finish(&[output]))),
         model(Body::KMeans {
             centres: vec![1.5; 256],

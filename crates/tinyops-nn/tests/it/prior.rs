@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use tinyops_nn::EmbeddingDistance;
 use tinyops_nn::head::{Prior, Sums};
 use tinyops_nn::statistics::{ClassStatistics, cell_count};
 
@@ -27,10 +28,38 @@ fn encoded() -> Vec<u8> {
     out
 }
 
+/// Where embeddings of two classes and three values lie.
+fn embedding() -> Vec<u8> {
+    let means = [1.0, -2.5, 20.25, 0.0, 7.0, -128.0];
+    let factor = [0.5, -0.1, 0.02, 0.3, 0.04, 1.25];
+    let mut out = vec![0; EmbeddingDistance::encoded_len(2, 3)];
+    EmbeddingDistance::encode(&means, &factor, &[0.0, 2.25], &mut out)
+        .expect("an embedding of int8");
+    out
+}
+
+#[test]
+fn a_frozen_embedding_measures_the_frozen_distance() {
+    let bytes = embedding();
+    let distance = EmbeddingDistance::decode(&bytes).expect("where embeddings lie");
+    // Roots of -0.055, 0.14 and -0.3125 are -1, 2 and -5 sixteenths.
+    assert_eq!(
+        distance.octaves(0, &[1, 254, 20]),
+        Some((1.0 + 4.0 + 25.0) / 256.0)
+    );
+    // 55.26² + 7.02² + 285² and one, of which 2¹⁶ is the power below.
+    let far = distance.octaves(1, &[100, 0, 100]).expect("a class");
+    assert!((far - (16.2868 - 2.25)).abs() < 0.02, "{far}");
+}
+
 #[test]
 fn priors_are_as_frozen() {
     let mut actual = "prior ".to_owned();
     for byte in encoded() {
+        write!(actual, "{byte:02x}").expect("a string grows");
+    }
+    actual.push_str("\nembedding ");
+    for byte in embedding() {
         write!(actual, "{byte:02x}").expect("a string grows");
     }
     actual.push('\n');

@@ -226,7 +226,7 @@ pub(crate) async fn step(
         let mut taken = found.model;
         let mut bytes = found.candidates[found.chosen].delta_bytes;
         // A capsule whose baseline is of what devices see now sets off no alarm that is none; room permitting.
-        let renewed = with_baseline(&taken, &set)?;
+        let renewed = with_baseline(&taken, &project.train, &set)?;
         let renewed_bytes = delta_bytes(&renewed)?;
         let is_baseline_new = found.chosen > 0 && renewed_bytes <= budget.delta_bytes_max;
         if is_baseline_new {

@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use tinyops_sketch::{
-    Baseline, BaselineBuilder, BaselineError, ChannelBaseline, Dither, Observation, Quantizer,
-    Sketch, Source, Summary, memory_len,
+    Baseline, BaselineBuilder, BaselineError, Calibration, ChannelBaseline, Dither, Observation,
+    Quantizer, Sketch, Source, Summary, memory_len,
 };
 
 pub(crate) fn baseline() -> Baseline {
@@ -14,7 +14,7 @@ pub(crate) fn baseline() -> Baseline {
         let x = f32::from(index % 16);
         let features = [x - 7.5, 100.0 + 10.0 * x];
         builder
-            .push(&features, x / 16.0, Some((index % 3) as u8))
+            .push(&features, x / 16.0, 0.0, Some((index % 3) as u8))
             .expect("room");
     }
     builder.finish().expect("windows")
@@ -127,6 +127,107 @@ fn encoded(baseline: &Baseline) -> Vec<u8> {
 fn a_baseline_comes_back_from_its_bytes() {
     let baseline = baseline();
     assert_eq!(Baseline::decode(&encoded(&baseline)), Ok(baseline));
+}
+
+/// What watches embeddings, with how often answers were right.
+fn watching_embeddings() -> Baseline {
+    let channels = [
+        ChannelBaseline::new(Source::Feature(3), 1.0, 2.0),
+        ChannelBaseline::new(Source::Embedding, 5.0, 0.5),
+        ChannelBaseline::new(Source::Output, 0.9, 0.1),
+    ];
+    let calibration = Calibration {
+        windows: [1, 2, 3, 4, 5, 6, 7, 8],
+        right: [0, 1, 2, 3, 4, 5, 6, 8],
+        embedding_mean: 0.5,
+        embedding_sd: 1.25,
+    };
+    let baseline = Baseline::new(640, &channels, &[0.5, 0.5]).expect("sound");
+    baseline
+        .with_calibration(Some(calibration))
+        .expect("counts that windows can have")
+}
+
+#[test]
+fn baselines_are_as_frozen() {
+    let mut actual = String::new();
+    let plain = watching_embeddings().with_calibration(None).expect("none");
+    for (name, baseline) in [
+        ("1", baseline()),
+        ("2 embedding", plain),
+        ("2 embedding calibration", watching_embeddings()),
+    ] {
+        actual += &format!("baseline {name} ");
+        for byte in encoded(&baseline) {
+            actual += &format!("{byte:02x}");
+        }
+        actual.push('\n');
+    }
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../testdata/golden/wire/baselines.txt");
+    if std::env::var_os("TINYOPS_BLESS").is_some() {
+        std::fs::write(&path, &actual).expect("a file");
+    }
+    let expected = std::fs::read_to_string(&path).expect("the golden file is in the repository");
+    assert_eq!(actual, expected, "{}", path.display());
+}
+
+#[test]
+fn a_baseline_is_of_the_first_version_that_holds_it() {
+    let with = watching_embeddings();
+    let bytes = encoded(&with);
+    assert_eq!(Baseline::decode(&bytes), Ok(with.clone()));
+    assert_eq!((bytes[0], bytes[3]), (2, 1));
+    let without = with.with_calibration(None).expect("none is sound");
+    assert_eq!(encoded(&without)[..4], [2, 3, 2, 0]);
+    assert_eq!(encoded(&baseline())[0], 1);
+    // In version 1 the index of the distance is that of a feature, which nothing has.
+    let mut old = encoded(&without);
+    old[0] = 1;
+    assert_eq!(Baseline::decode(&old), Err(BaselineError::Number));
+    for (at, byte) in [(0, 3), (3, 2)] {
+        let mut later = bytes.clone();
+        later[at] = byte;
+        assert_eq!(Baseline::decode(&later), Err(BaselineError::Version));
+    }
+    for len in 0..bytes.len() {
+        assert!(Baseline::decode(&bytes[..len]).is_err(), "{len}");
+    }
+}
+
+#[test]
+fn what_no_windows_calibrate_is_refused() {
+    let baseline = watching_embeddings();
+    let sound = *baseline.calibration().expect("it has one");
+    let none = Calibration::default();
+    let more_right = Calibration {
+        right: [2; 8],
+        ..sound
+    };
+    let nan = Calibration {
+        embedding_mean: f32::NAN,
+        ..sound
+    };
+    let negative = Calibration {
+        embedding_sd: -1.0,
+        ..sound
+    };
+    for calibration in [none, more_right, nan, negative] {
+        let refused = baseline.clone().with_calibration(Some(calibration));
+        assert_eq!(refused, Err(BaselineError::Number), "{calibration:?}");
+    }
+}
+
+#[test]
+fn a_distance_that_is_not_told_counts_as_far_off() {
+    let baseline = watching_embeddings();
+    let told = Observation::of(&baseline, &[0.0; 4]).with_embedding(&baseline, 5.0);
+    assert_eq!(told.value(1), 5.0);
+    let mut sketch = Sketch::new();
+    sketch.push(&baseline, &told, None);
+    assert_eq!((sketch.channels[1].bins[7], sketch.channels[1].sum), (1, 0));
+    sketch.push(&baseline, &Observation::of(&baseline, &[0.0; 4]), None);
+    assert_eq!(sketch.channels[1].sum, 32_768);
 }
 
 #[test]

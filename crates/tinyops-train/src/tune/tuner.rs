@@ -11,6 +11,7 @@ use crate::net::{Layer, Network};
 use crate::optimise::{Examples, Loss, forward_all, optimise};
 use crate::predictor::Predictor;
 use crate::progress::{Flow, Listener, Progress, Stage};
+use crate::quantize::unseen;
 use crate::spec::{Goal, TrainSpec};
 use crate::trained::standardised;
 use crate::{FeatureSet, Features, TrainError, baseline, evaluate, quantize};
@@ -314,6 +315,11 @@ impl<'a, 'l> Tuner<'a, 'l> {
             threshold: threshold(&self.spec, self.set, |features| predictor.score(features)),
             ..model.decision
         };
+        // What was measured of the parent's answers is not so of these.
+        model.baseline = model
+            .baseline
+            .with_calibration(None)
+            .expect("none is sound");
         Ok(model)
     }
 }
@@ -328,18 +334,19 @@ pub(super) fn judged(question: &Question<'_>, model: &Model) -> Result<f64, Trai
     })
 }
 
-pub(super) fn with_baseline(model: &Model, set: &FeatureSet) -> Result<Model, TrainError> {
+pub(super) fn with_baseline(
+    model: &Model,
+    spec: &TrainSpec,
+    set: &FeatureSet,
+) -> Result<Model, TrainError> {
     let goal = match model.task {
         ModelTask::Classify => Goal::Classify,
         ModelTask::Regress => Goal::Regress,
         ModelTask::Anomaly => Goal::Anomaly,
     };
-    let scores = Predictor::new(model)?.score(&set.train);
-    let baseline = baseline::of(&set.train, &scores, model.labels.len(), goal)?;
-    Ok(Model {
-        baseline,
-        ..model.clone()
-    })
+    let mut renewed = model.clone();
+    baseline::watch(&mut renewed, &set.train, unseen(spec, set), goal)?;
+    Ok(renewed)
 }
 
 /// What a fine-tune keeps must be what the project makes.

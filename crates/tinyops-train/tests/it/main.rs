@@ -8,11 +8,13 @@ use tinyops_compile::Golden;
 use tinyops_model::Body;
 use tinyops_nn::head::{Prior, Sums, Weights, class_of, head_len, solve, work_len};
 use tinyops_nn::statistics::cell_count;
+use tinyops_sketch::Source;
 use tinyops_train::progress::{Flow, Progress, Stage};
 use tinyops_train::{
     AutoencoderSpec, Comparison, Conv1dSpec, Conv2dSpec, Costs, DenseSpec, FeatureSet, Features,
-    FrontEndSpec, Goal, KMeansSpec, MahalanobisSpec, MfeSpec, NetworkSpec, RawSpec, Target,
-    TrainError, TrainSpec, Trained, evaluate, fit, golden, head, quantize,
+    FrontEndSpec, Goal, KMeansSpec, MahalanobisSpec, MfeSpec, NetworkSpec, Predictor, RawSpec,
+    Target, TrainError, TrainSpec, Trained, embedding_distances, evaluate, fit, golden, head,
+    quantize,
 };
 
 fn quiet(_: Progress) -> Flow {
@@ -267,11 +269,63 @@ fn the_baseline_watches_telling_features_and_the_output() {
     let (_, model, _) = whole(&spec, &set);
     assert_eq!(model.baseline.window_count as usize, set.train.count());
     assert_eq!(model.baseline.channels().len(), 9);
-    assert_eq!(
-        model.baseline.channels()[8].source,
-        tinyops_sketch::Source::Output
-    );
+    let sources = model.baseline.channels().iter().map(|c| c.source);
+    let watched: Vec<Source> = sources.skip(7).collect();
+    assert_eq!(watched, [Source::Embedding, Source::Output]);
     assert!((model.baseline.class_prior().iter().sum::<f32>() - 1.0).abs() < 1e-5);
+}
+
+#[test]
+fn the_distance_of_an_embedding_is_that_of_the_device_and_tells_of_windows_like_no_other() {
+    let spec = spec(NetworkSpec::Dense(DenseSpec::default()));
+    let set = feature_set(&spec);
+    let (_, model, _) = whole(&spec, &set);
+    let channel = &model.baseline.channels()[7];
+    let distances = |features: &Features| {
+        let found = embedding_distances(&model, features).unwrap();
+        found.expect("the model watches them")
+    };
+    let mean = |values: &[f32]| values.iter().sum::<f32>() / values.len() as f32;
+    let own = distances(&set.train);
+    assert!((mean(&own) - channel.mean).abs() < 1e-3 * channel.mean);
+    let embedded = head::Embedded::of(&model, &set.train).unwrap();
+    let section = tinyops_nn::EmbeddingDistance::decode(&model.embedding).unwrap();
+    let classes = Predictor::new(&model).unwrap().score(&set.train);
+    for (index, own) in own.iter().enumerate() {
+        let octaves = section.octaves(classes.class(index), embedded.bytes(index));
+        assert_eq!(octaves, Some(*own));
+    }
+    // The squared distances of windows from their own mean are on average as many as there are values, but for what
+    // shrinkage takes.
+    let squared = own.iter().map(|octaves| octaves.exp2() - 1.0);
+    let squared = squared.sum::<f32>() / own.len() as f32 / embedded.width() as f32;
+    assert!((0.5..1.1).contains(&squared), "{squared}");
+    let [_, _, mut windows] = machines();
+    windows.readings.iter_mut().for_each(|x| *x *= 3.0);
+    let strange = Features::extract(&model.front_end, &windows, &mut |_| Flow::Continue);
+    let far = mean(&distances(&strange.unwrap()));
+    assert!(far > channel.mean + 2.0 * channel.sd, "{far} {channel:?}");
+}
+
+#[test]
+fn only_windows_that_were_not_fitted_calibrate() {
+    let mut spec = spec(NetworkSpec::Dense(DenseSpec::default()));
+    let mut set = feature_set(&spec);
+    let calibrated = |spec: &TrainSpec, set: &FeatureSet| {
+        let (_, model, _) = whole(spec, set);
+        let calibration = model.baseline.calibration().copied();
+        calibration.map(|found| (found.window_count() as usize, found))
+    };
+    let (windows, found) = calibrated(&spec, &set).expect("a test part");
+    assert_eq!(windows, set.test.count());
+    // What is new lies farther off than what was learnt.
+    assert!(found.embedding_mean > 0.0 && found.embedding_sd > 0.0);
+    set.test = set.test.select(&[]);
+    spec.refit = false;
+    let (windows, _) = calibrated(&spec, &set).expect("a validation part");
+    assert_eq!(windows, set.validation.count());
+    spec.refit = true;
+    assert_eq!(calibrated(&spec, &set), None, "a refit has seen them");
 }
 
 #[test]

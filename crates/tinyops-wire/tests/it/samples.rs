@@ -341,7 +341,7 @@ pub(crate) fn masked_part() -> Vec<u8> {
 }
 
 pub(crate) fn frames() -> Vec<(&'static str, Vec<u8>)> {
-    let flags = Flags::OUTPUT_MOVED;
+    let flags = Flags::MOVED;
     let update = Update {
         state: UpdateState::Refused,
         reason: Reason::Arena,
