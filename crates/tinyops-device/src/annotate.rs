@@ -13,7 +13,6 @@
 use core::ops::Range;
 
 use tinyops_sketch::{ITEMS_MAX, Spread};
-use tinyops_wire::ModelId;
 use tinyops_wire::annotation::{
     Annotation, Answer, Collect, ORDER_WINDOWS_MAX, OrderReason, OrderState, PART_OVERHEAD, Part,
     PartRequest, WINDOW_HEAD_BYTES, WindowHead,
@@ -21,7 +20,10 @@ use tinyops_wire::annotation::{
 use tinyops_wire::envelope::{BODY_OFFSET, OVERHEAD};
 use tinyops_wire::frame::{Frame, FrameError};
 use tinyops_wire::mask::Purpose;
-use tinyops_wire::sealing::{AnnotatorKey, Bound, ENCAPSULATED_BYTES, SealError, TAG_BYTES, seal};
+use tinyops_wire::sealing::{
+    AnnotatorKey, Bound, ENCAPSULATED_BYTES, SealError, TAG_BYTES, hedged, is_guessable, seal,
+};
+use tinyops_wire::{Digest, ModelId};
 
 use crate::agent::Agent;
 use crate::flash::Flash;
@@ -31,7 +33,7 @@ use crate::port::Action;
 
 /// A link that carries less in one message brings no readings: the vectors that windows were chosen by, and no more.
 /// It is above what LoRaWAN carries at any rate.
-pub const READINGS_LINK_BYTES_MIN: usize = 256;
+const READINGS_LINK_BYTES_MIN: usize = 256;
 
 /// Steps of a standardised feature in a standard deviation, where a model has no embedding.
 const STEPS_PER_SD: f32 = 16.0;
@@ -68,6 +70,8 @@ pub(crate) struct Annotating {
     owes_withdrawal: bool,
     stage: Stage,
     answer: Option<Answer>,
+    /// Of the bytes that the newest parcel was sealed with, since the boot.
+    sealed_with: Option<Digest>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -130,6 +134,7 @@ impl Annotating {
     pub(crate) fn begin_boot(&mut self, memory: &mut [u8]) {
         self.forget(memory);
         self.answer = None;
+        self.sealed_with = None;
         self.owes_withdrawal = self.is_withdrawn;
     }
 
@@ -383,13 +388,20 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         }
     }
 
-    /// Seals what was chosen, once it is written down that it leaves.
+    /// Seals what was chosen, once it is written down that it leaves. Bytes that can be guessed, and those of the parcel
+    /// before, are refused: others are asked for with the next window.
     pub(crate) fn entropy(&mut self, entropy: &[u8; 32], now_ms: u64) {
         let (&Stage::Choosing(job, _), Some(consent)) =
             (&self.annotating.stage, self.annotating.consent)
         else {
             return;
         };
+        let given = Digest::of(entropy);
+        if is_guessable(entropy) || self.annotating.sealed_with == Some(given) {
+            self.counters.refused += 1;
+            return;
+        }
+        self.annotating.sealed_with = Some(given);
         let sealed = self.pay_and_seal(&job, &consent, entropy, now_ms);
         let left = self.windows_left();
         match sealed {
@@ -431,7 +443,9 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         let bytes = ENCAPSULATED_BYTES + count * job.window_len();
         let (parcel, rest) = self.memory.lend().chosen.split_at_mut(bytes);
         rest.fill(0);
-        seal(&consent.annotator, &bound, entropy, parcel).map_err(|error| match error {
+        // A driver may give what its generator gave after the boot before; with this, no two parcels share a key.
+        let entropy = hedged(entropy, &self.config.key.0, &bound, parcel);
+        seal(&consent.annotator, &bound, &entropy, parcel).map_err(|error| match error {
             SealError::Key => OrderReason::Key,
             _ => OrderReason::Room,
         })?;

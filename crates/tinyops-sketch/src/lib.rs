@@ -27,7 +27,7 @@ pub use build::{BaselineBuilder, BuildError, NOISE_BLOCK, memory_len};
 pub use cusum::{Cusum, Direction};
 pub use dither::{Dither, Quantizer};
 pub use sketch::{ChannelSketch, Observation, Sketch};
-pub use spread::{ITEMS_MAX, Spread, distance_squared};
+pub use spread::{ITEMS_MAX, Spread};
 pub use summary::{ChannelDrift, ChannelSummary, Drift, Summary};
 
 /// Bins of a channel's histogram.

@@ -117,7 +117,7 @@ impl Spread {
 }
 
 /// Squared Euclidean distance of bytes that are numbers of eight bits, negative ones in two's complement.
-pub fn distance_squared(a: &[u8], b: &[u8]) -> u64 {
+fn distance_squared(a: &[u8], b: &[u8]) -> u64 {
     let square = |(a, b): (&u8, &u8)| {
         let difference = u64::from((*a as i8).abs_diff(*b as i8));
         difference * difference

@@ -16,11 +16,13 @@
 use core::convert::Infallible;
 use core::fmt;
 
+use hkdf::Hkdf;
 use hpke::aead::{AeadCtxR, AeadCtxS, AeadTag, ChaCha20Poly1305};
 use hpke::kdf::HkdfSha256;
 use hpke::kem::X25519HkdfSha256;
 use hpke::rand_core::{TryCryptoRng, TryRng};
 use hpke::{Deserializable as _, Kem, OpModeR, OpModeS, Serializable as _};
+use sha2::Sha256;
 
 use crate::{DeviceId, Digest, KeyId, ModelId};
 
@@ -30,6 +32,7 @@ pub const ENCAPSULATED_BYTES: usize = 32;
 pub const TAG_BYTES: usize = 16;
 
 const INFO: &[u8] = b"tinyops windows 1";
+const HEDGE: &[u8] = b"tinyops windows hedge 1";
 const BOUND_BYTES: usize = 18;
 
 type Scheme = X25519HkdfSha256;
@@ -151,6 +154,31 @@ pub fn seal(
         tag.copy_from_slice(&sealed.map_err(|_| SealError::Length)?.to_bytes());
     }
     Ok(())
+}
+
+/// Whether bytes are none that a generator of random numbers gives: one byte over and over, bytes that rise in equal steps,
+/// one half twice. It finds a driver that hands in nothing; that others are good it does not prove.
+pub fn is_guessable(entropy: &[u8; 32]) -> bool {
+    let (first, second) = entropy.split_at(16);
+    first == second
+        || (1..32).all(|at| {
+            entropy[at].wrapping_sub(entropy[at - 1]) == entropy[1].wrapping_sub(entropy[0])
+        })
+}
+
+/// Bytes to seal a parcel with that differ from parcel to parcel even where `entropy` does not: drawn from it, from a
+/// `secret` of the device, from what the parcel is of and from the windows that lie in it, which nobody else has seen.
+///
+/// # Source
+/// Hedging against a bad generator: RFC 8937, "Randomness improvements for security protocols"; HKDF is RFC 5869.
+pub fn hedged(entropy: &[u8; 32], secret: &[u8; 32], bound: &Bound, parcel: &[u8]) -> [u8; 32] {
+    let windows = parcel.get(ENCAPSULATED_BYTES..).unwrap_or_default();
+    let hkdf = Hkdf::<Sha256>::new(Some(secret), entropy);
+    let mut out = [0; 32];
+    let context = [HEDGE, &bound.of_window(0), &Digest::of(windows).0];
+    // 32 bytes are far below what it can give.
+    let _ = hkdf.expand_multi_info(&context, &mut out);
+    out
 }
 
 /// Opens the windows of a parcel where they lie; answers the bytes of each, without its tag.

@@ -8,7 +8,7 @@ use tinyops_wire::annotation::{
 use tinyops_wire::downlink::Downlink;
 use tinyops_wire::frame::Frame;
 use tinyops_wire::sealing::{AnnotatorKey, AnnotatorSecret, Bound, TAG_BYTES, open};
-use tinyops_wire::{KeyId, ModelId};
+use tinyops_wire::{Digest, KeyId, ModelId};
 
 use crate::fixture::{
     Bench, Buffers, CLASSES, DEVICE, Recipe, WINDOW, blank_flash, config, model_of,
@@ -273,7 +273,7 @@ fn windows_are_sealed_for_nobody_else() {
         annotator: stranger,
         windows_per_month: 16,
     });
-    bench.entropy = Some([1; 32]);
+    bench.entropy = Some(Digest::of(b"later").0);
     bench.window([0.0; WINDOW]);
     assert!(
         answers(&bench)
@@ -308,13 +308,80 @@ fn nothing_is_sealed_with_what_can_be_guessed() {
         bench.window(window);
     }
     assert_eq!(answers(&bench).len(), 1, "it waits");
-    bench.entropy = Some([1; 32]);
+    bench.entropy = Some(Digest::of(b"later").0);
     bench.window([0.0; WINDOW]);
     let ready = *answers(&bench).last().unwrap();
     assert_eq!(ready.state, OrderState::Ready);
     // It came unasked for: nothing is made of it.
-    bench.run(Event::Entropy(&[2; 32]));
+    bench.run(Event::Entropy(&Digest::of(b"unasked").0));
     assert_eq!(*answers(&bench).last().unwrap(), ready);
+}
+
+/// Whether the newest thing that the device has said of an order is that its parcel is ready.
+fn is_ready(bench: &Bench) -> bool {
+    answers(bench).last().unwrap().state == OrderState::Ready
+}
+
+#[test]
+fn what_a_broken_generator_gives_is_asked_for_again() {
+    let mut bench = bench();
+    bench.repeats_entropy = true;
+    bench.entropy = None;
+    collect(&mut bench, order(1, 2, 2));
+    for window in stream() {
+        bench.window(window);
+    }
+    let weak: [[u8; 32]; 4] = [
+        [0; 32],
+        [0xff; 32],
+        std::array::from_fn(|at| 7 * at as u8),
+        std::array::from_fn(|at| Digest::of(b"half").0[at % 16]),
+    ];
+    for (refused, entropy) in (1..).zip(weak) {
+        bench.entropy = Some(entropy);
+        bench.window([0.0; WINDOW]);
+        assert!(!is_ready(&bench), "{entropy:?}");
+        assert_eq!(bench.agent.counters().refused, refused);
+    }
+    let windows_left = bench.agent.windows_left();
+    let good = Digest::of(b"good").0;
+    bench.entropy = Some(good);
+    bench.window([0.0; WINDOW]);
+    assert!(is_ready(&bench));
+    let count = u16::from(answers(&bench).last().unwrap().count);
+    assert_eq!(
+        bench.agent.windows_left(),
+        windows_left - count,
+        "paid once"
+    );
+    // The same again is for no other parcel.
+    collect(&mut bench, order(2, 2, 2));
+    for window in stream() {
+        bench.window(window);
+    }
+    assert!(!is_ready(&bench));
+    bench.entropy = Some(Digest::of(b"better").0);
+    bench.window([0.0; WINDOW]);
+    assert!(is_ready(&bench));
+}
+
+#[test]
+fn a_generator_that_begins_alike_after_each_boot_gives_no_key_twice() {
+    let mut bench = bench();
+    bench.repeats_entropy = true;
+    let mut sealed = |number: u32, shift: f32| {
+        bench.boot();
+        bench.agent.give_consent(consent(16));
+        collect(&mut bench, order(number, 2, 2));
+        for window in stream() {
+            bench.window(window.map(|value| value + shift));
+        }
+        bench.window([0.0; WINDOW]);
+        let ready = *answers(&bench).last().unwrap();
+        assert_eq!(ready.state, OrderState::Ready);
+        fetch(&mut bench, &ready, |_| false)[..32].to_vec()
+    };
+    assert_ne!(sealed(1, 0.0), sealed(2, 0.125));
 }
 
 fn deliver(bench: &mut Bench, number: u32) -> Answer {

@@ -408,12 +408,13 @@ impl Device {
         let mut sent = Vec::new();
         let is_radio = matches!(self.binding, Binding::Lorawan(_));
         let mut action = self.agent.step(now_ms, event);
-        for _ in 0..1000 {
+        for turn in 0..1000_u64 {
             let mut next = Event::Tick;
+            let entropy = Digest::of(&(now_ms + turn).to_le_bytes()).0;
             match action {
                 Action::Idle => return sent,
                 Action::Predict(_) | Action::Rescore | Action::Shadow(_) => {}
-                Action::Entropy => next = Event::Entropy(&[3; 32]),
+                Action::Entropy => next = Event::Entropy(&entropy),
                 Action::Send(envelope) => match self.binding {
                     Binding::Mqtt | Binding::Http => sent.push(envelope.to_vec()),
                     Binding::Serial => sent.push(written(line_bytes_max(envelope.len()), |out| {
