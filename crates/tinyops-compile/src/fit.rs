@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use tinyops_model::Model;
-use tinyops_nn::head::{OWN_WINDOWS, Prior, Sums, own_window_bytes};
+use tinyops_nn::head::{OWN_STORE_HEAD_BYTES, OWN_WINDOWS, Prior, Sums, own_window_bytes};
 
 use crate::board::{Band, Board, Speed};
 use crate::compiled::{CompileError, Compiled, Options, compile, compile_with};
@@ -15,8 +15,6 @@ pub const GOLDEN_COUNT_MAX: u32 = 8;
 const GOLDEN_BYTES_MAX: u32 = 64 * 1024;
 /// Flash pages are erased whole; 8 KiB is the largest page of the boards (Apollo3, STM32U5, STM32H7A3).
 const PAGE_BYTES: u32 = 8192;
-/// What stands before the labelled windows in flash.
-const OWN_HEAD_HEAD_BYTES: u32 = 64;
 /// An update lands beside what runs.
 const SLOT_COUNT: u32 = 2;
 
@@ -335,7 +333,7 @@ pub(crate) fn own_head_flash_bytes(compiled: &Compiled) -> u32 {
         return 0;
     };
     let bytes =
-        OWN_HEAD_HEAD_BYTES + (OWN_WINDOWS * own_window_bytes(prior.embedding_len())) as u32;
+        (OWN_STORE_HEAD_BYTES + OWN_WINDOWS * own_window_bytes(prior.embedding_len())) as u32;
     2 * bytes.next_multiple_of(PAGE_BYTES)
 }
 

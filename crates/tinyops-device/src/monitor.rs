@@ -88,6 +88,15 @@ impl Monitor {
         self.epoch = self.epoch.wrapping_add(1);
     }
 
+    /// Forgets what the device's own output is like: somebody else answers from here on. What comes in, and how far
+    /// embeddings lie from the factory's, is as it was.
+    pub(crate) fn begin_output_anew(&mut self) {
+        self.output = Watched {
+            has_alarmed: self.output.has_alarmed,
+            ..Watched::new()
+        };
+    }
+
     /// Forgets the period and what the device's own output is like, but not which report is the next.
     pub(crate) fn begin_anew(&mut self) {
         *self = Monitor {

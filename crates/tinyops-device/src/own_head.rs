@@ -6,8 +6,8 @@
 //! reset.
 
 use tinyops_nn::head::{
-    self, OWN_WINDOWS, Prior, Sums, Weights, answer_of, class_of, head_len, own_memory_len,
-    own_window_bytes, work_len,
+    self, OWN_STORE_HEAD_BYTES, OWN_WINDOWS, Prior, Sums, Weights, answer_of, class_of, head_len,
+    own_memory_len, own_window_bytes, work_len,
 };
 use tinyops_nn::{Program, Regions};
 use tinyops_wire::crc::crc32;
@@ -20,7 +20,7 @@ use crate::labels::Shape;
 use crate::memory::{Lent, Memory};
 use crate::model::{Answer, Scorer};
 use crate::normal::Normal;
-use crate::own_store::{self, Kept, STORE_HEAD_BYTES};
+use crate::own_store::{self, Kept};
 use crate::running::Running;
 
 /// Labelled windows from which on a head is tried, and after so many more again.
@@ -339,7 +339,7 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             own_head, labelled, ..
         } = self.memory.lend();
         let has_memory = !own_head.is_empty() && !labelled.is_empty();
-        has_memory && self.slots.own_head_bytes() > STORE_HEAD_BYTES
+        has_memory && self.slots.own_head_bytes() > OWN_STORE_HEAD_BYTES
     }
 
     /// Takes an order to solve one up, or takes it back; refuses what there is no room for at all.
@@ -415,7 +415,10 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             own_head, labelled, ..
         } = self.memory.lend();
         let window_bytes = own_window_bytes(shape.width);
-        let in_flash = self.slots.own_head_bytes().saturating_sub(STORE_HEAD_BYTES);
+        let in_flash = self
+            .slots
+            .own_head_bytes()
+            .saturating_sub(OWN_STORE_HEAD_BYTES);
         let capacity = (labelled.len().min(in_flash) / window_bytes).min(OWN_WINDOWS);
         let Some((answering, _, work)) = split(own_head, shape) else {
             return;
@@ -482,6 +485,12 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         ) else {
             return;
         };
+        // One on trial may yet go, and then the head of before comes back: what is in flash is its.
+        let is_of_another = |kept: Kept| kept.embedding != prior.embedding() || !kept.is_of(shape);
+        let newest = own_store::newest(&self.slots, generation);
+        if self.trial_left.is_some() && newest.is_some_and(|(kept, _)| is_of_another(kept)) {
+            return;
+        }
         let Lent {
             mut arena,
             own_head,
@@ -528,6 +537,10 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         if is_passed {
             answering.copy_from_slice(tried);
         }
+        if self.own.is_passed && is_passed {
+            // Another of the device's own answers from here on: what it says is not what was normal of the one before.
+            self.monitor.begin_output_anew();
+        }
         let changes = self.own.is_passed != is_passed;
         self.own.fresh = 0;
         self.own.trial = Some(trial);
@@ -546,5 +559,5 @@ impl<F: Flash, M: Memory> Agent<F, M> {
 /// Bytes that the head of a shape takes with the fewest windows, in memory and in flash.
 fn needed_bytes(shape: Shape) -> usize {
     let windows = usize::from(BATCH) * own_window_bytes(shape.width);
-    4 * own_memory_len(shape.class_count, shape.width) + 2 * windows + STORE_HEAD_BYTES
+    4 * own_memory_len(shape.class_count, shape.width) + 2 * windows + OWN_STORE_HEAD_BYTES
 }

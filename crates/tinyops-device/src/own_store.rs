@@ -25,7 +25,7 @@
 //! A new one goes to the other copy, which is erased first, and is read back: power that goes meanwhile leaves the one
 //! before, and what is half written counts for nothing. What is taken back is so by the journal alone.
 
-use tinyops_nn::head::own_window_bytes;
+use tinyops_nn::head::{OWN_STORE_HEAD_BYTES, own_window_bytes};
 use tinyops_wire::crc::crc32;
 
 use crate::adapt::ORDER_BYTES;
@@ -35,9 +35,7 @@ use crate::labels::Shape;
 use crate::own_head::Trial;
 use crate::slots::Slots;
 
-/// Bytes before the windows.
-pub(crate) const STORE_HEAD_BYTES: usize = 64;
-const _: () = assert!(STORE_HEAD_BYTES.is_multiple_of(WRITE_BYTES_MAX));
+const _: () = assert!(OWN_STORE_HEAD_BYTES.is_multiple_of(WRITE_BYTES_MAX));
 const MAGIC: [u8; 4] = *b"TOPO";
 const VERSION: u8 = 1;
 
@@ -60,8 +58,8 @@ impl Kept {
         self.shape == shape
     }
 
-    fn encode(&self, number: u32, entries: &[u8]) -> [u8; STORE_HEAD_BYTES] {
-        let mut out = [0; STORE_HEAD_BYTES];
+    fn encode(&self, number: u32, entries: &[u8]) -> [u8; OWN_STORE_HEAD_BYTES] {
+        let mut out = [0; OWN_STORE_HEAD_BYTES];
         let mut put = |at: usize, bytes: &[u8]| out[at..at + bytes.len()].copy_from_slice(bytes);
         put(0, &MAGIC);
         let passed = u8::from(self.is_passed);
@@ -88,8 +86,8 @@ impl Kept {
             put(34 + 2 * index, &word.to_le_bytes());
         }
         put(48, &crc32(entries).to_le_bytes());
-        let crc = crc32(&out[..STORE_HEAD_BYTES - 4]);
-        out[STORE_HEAD_BYTES - 4..].copy_from_slice(&crc.to_le_bytes());
+        let crc = crc32(&out[..OWN_STORE_HEAD_BYTES - 4]);
+        out[OWN_STORE_HEAD_BYTES - 4..].copy_from_slice(&crc.to_le_bytes());
         out
     }
 }
@@ -99,7 +97,7 @@ fn read<F: Flash>(slots: &Slots<F>, copy: usize) -> Option<(u32, Kept, &[u8])> {
     let area = slots.own_head_area(copy);
     let head = slots
         .flash()
-        .mapped(area.start..area.start + STORE_HEAD_BYTES)?;
+        .mapped(area.start..area.start + OWN_STORE_HEAD_BYTES)?;
     let (body, crc) = head.split_last_chunk()?;
     if body[..5] != [MAGIC[0], MAGIC[1], MAGIC[2], MAGIC[3], VERSION]
         || crc32(body) != u32::from_le_bytes(*crc)
@@ -129,7 +127,7 @@ fn read<F: Flash>(slots: &Slots<F>, copy: usize) -> Option<(u32, Kept, &[u8])> {
             golden_alike: half(46),
         },
     };
-    let start = area.start + STORE_HEAD_BYTES;
+    let start = area.start + OWN_STORE_HEAD_BYTES;
     let end = start + usize::from(kept.windows) * own_window_bytes(kept.shape.width);
     if end > area.end {
         return None;
@@ -140,7 +138,7 @@ fn read<F: Flash>(slots: &Slots<F>, copy: usize) -> Option<(u32, Kept, &[u8])> {
 
 /// The newest of a generation, and its windows.
 pub(crate) fn newest<F: Flash>(slots: &Slots<F>, generation: u8) -> Option<(Kept, &[u8])> {
-    if slots.own_head_bytes() <= STORE_HEAD_BYTES {
+    if slots.own_head_bytes() <= OWN_STORE_HEAD_BYTES {
         return None;
     }
     let whole = (0..2).filter_map(|copy| read(slots, copy));
@@ -164,7 +162,7 @@ pub(crate) fn write<F: Flash>(
     let copy = usize::from(numbers[0] > numbers[1]);
     let number = numbers.into_iter().flatten().max().unwrap_or(0);
     let area = slots.own_head_area(copy);
-    if STORE_HEAD_BYTES + entries.len() > area.len() {
+    if OWN_STORE_HEAD_BYTES + entries.len() > area.len() {
         return Err(Unwritten);
     }
     let head = kept.encode(number.saturating_add(1), entries);
@@ -173,7 +171,7 @@ pub(crate) fn write<F: Flash>(
     if erased.is_err() || !is_blank(flash.mapped(area.clone())) {
         return Err(Unwritten);
     }
-    let start = area.start + STORE_HEAD_BYTES;
+    let start = area.start + OWN_STORE_HEAD_BYTES;
     let (whole, rest) = entries.split_at(entries.len() - entries.len() % F::WRITE_SIZE);
     put(flash, start, whole)?;
     if !rest.is_empty() {
@@ -186,7 +184,7 @@ pub(crate) fn write<F: Flash>(
 
 /// Erases each copy that is not of this generation, torn ones too; what cannot be erased counts no more either.
 pub(crate) fn erase_but<F: Flash>(slots: &mut Slots<F>, generation: Option<u8>) {
-    if slots.own_head_bytes() <= STORE_HEAD_BYTES {
+    if slots.own_head_bytes() <= OWN_STORE_HEAD_BYTES {
         return;
     }
     for copy in 0..2 {

@@ -52,6 +52,9 @@ pub const fn head_len(class_count: usize, embedding_len: usize) -> usize {
 /// Labelled windows that a device should keep for a head of its own: the newest.
 pub const OWN_WINDOWS: usize = 64;
 
+/// Bytes that stand before the windows in the flash of a device, which says there what they are of.
+pub const OWN_STORE_HEAD_BYTES: usize = 64;
+
 /// Bytes that one labelled window takes in a device's memory, and in its flash: its class, a word, its embedding.
 #[must_use]
 pub const fn own_window_bytes(embedding_len: usize) -> usize {

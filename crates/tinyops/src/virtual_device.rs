@@ -31,7 +31,7 @@ use tinyops_device::{
     sim::RamFlash,
 };
 use tinyops_nn::Regions;
-use tinyops_nn::head::{OWN_WINDOWS, own_memory_len, own_window_bytes};
+use tinyops_nn::head::{OWN_STORE_HEAD_BYTES, OWN_WINDOWS, own_memory_len, own_window_bytes};
 use tinyops_wire::{
     DeviceKey, ModelId,
     annotation::Annotation,
@@ -281,7 +281,7 @@ impl VirtualDevice {
     }
 
     fn own_head_bytes(room: Room) -> usize {
-        64 + OWN_WINDOWS * own_window_bytes(room.embedding_width)
+        OWN_STORE_HEAD_BYTES + OWN_WINDOWS * own_window_bytes(room.embedding_width)
     }
 
     /// What the flash holds, and how often it was written since the device was made.

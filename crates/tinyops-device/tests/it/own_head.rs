@@ -1,6 +1,6 @@
 //! A head of the device's own: solved from its labels, kept over resets, let go.
 
-use tinyops_device::{Event, OwnHeadState, Reporting, Trial};
+use tinyops_device::{Answer, Event, OwnHeadState, Reporting, Trial};
 use tinyops_wire::Downlink;
 use tinyops_wire::downlink::{Command, Label, Restandardize, StatisticsRequest};
 use tinyops_wire::frame::{Features, Flags, Frame};
@@ -343,6 +343,83 @@ fn it_goes_with_the_body_and_stays_with_a_new_head() {
     assert_eq!(bench.agent.own_head(), OwnHeadState::NoPrior);
     label(&mut bench, 16);
     assert_eq!(bench.agent.own_head(), OwnHeadState::NoPrior);
+}
+
+#[test]
+fn labels_of_a_body_on_trial_leave_the_head_that_a_revert_brings_back() {
+    let mut config = config();
+    config.trial_windows = 200;
+    let mut bench = Bench::new(config, flash_of_own_head(recipe(3).capsule()));
+    ask(&mut bench, true);
+    label(&mut bench, 8);
+    assert_eq!(bench.agent.own_head(), OwnHeadState::Own(EIGHT));
+    let body = Recipe {
+        prior: Some(Factory {
+            embedding: *b"embedd-2",
+            ..Factory::default()
+        }),
+        ..Recipe::numbered(5)
+    };
+    bench.install(&body.capsule());
+    bench.boot();
+    assert!(bench.agent.is_on_trial());
+    // Twice as many as lead to a head, and so to both copies in flash.
+    label(&mut bench, 16);
+    assert_eq!(
+        bench.agent.own_head(),
+        OwnHeadState::Gathering { windows: 16 }
+    );
+    bench.send(&Downlink::Command(Command::Revert));
+    bench.boot();
+    assert!(!bench.agent.is_on_trial());
+    assert_eq!(bench.agent.own_head(), OwnHeadState::Own(EIGHT));
+    assert_eq!(windows(&mut bench, 4), [0, 1, 0, 1]);
+    // One that stays may write over it.
+    let body = Recipe {
+        sequence: 6,
+        ..body
+    };
+    bench.install(&body.capsule());
+    bench.boot();
+    windows(&mut bench, 200);
+    assert!(!bench.agent.is_on_trial());
+    label(&mut bench, 8);
+    assert!(matches!(bench.agent.own_head(), OwnHeadState::Own(_)));
+}
+
+#[test]
+fn the_next_head_of_its_own_is_normal_to_nobody_yet() {
+    let mut bench = bench();
+    ask(&mut bench, true);
+    label(&mut bench, 8);
+    // 128 windows are what the device takes for normal, here all between two classes. Then they are labelled, and the head
+    // that follows is surer of them: what it says is not held against what the one before said.
+    let between = [0.5, 0.55 + OFFSET, 0.0, 0.0];
+    (0..160).for_each(|_| bench.window(between));
+    let confidence = |bench: &Bench| match bench.answers().last() {
+        Some(Answer::Class { confidence, .. }) => *confidence,
+        other => panic!("a class: {other:?}"),
+    };
+    let before = confidence(&bench);
+    let alarms = |bench: &Bench| {
+        let is_alarm = |report: &&crate::fixture::Report| {
+            matches!(Frame::decode(&report.body), Ok(Frame::Alarm(_)))
+        };
+        bench.reports.iter().filter(is_alarm).count()
+    };
+    assert_eq!(alarms(&bench), 0);
+    bench.run(Event::Label(Label {
+        class: 1,
+        windows_back: 8,
+    }));
+    let OwnHeadState::Own(trial) = bench.agent.own_head() else {
+        panic!("the head that follows is its own too");
+    };
+    assert_eq!(trial.windows, 16);
+    (0..120).for_each(|_| bench.window(between));
+    let after = confidence(&bench);
+    assert!((after - before).abs() > 0.05, "{before} {after}");
+    assert_eq!(alarms(&bench), 0, "{before} {after}");
 }
 
 #[test]
