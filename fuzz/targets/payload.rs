@@ -2,8 +2,10 @@
 #![no_main]
 use libfuzzer_sys::fuzz_target;
 
+use tinyops_nn::EmbeddingDistance;
 use tinyops_nn::head::{Prior, Sums, Weights, head_len, solve, work_len};
 use tinyops_nn::statistics::{ClassStatistics, cell_count};
+use tinyops_sketch::Baseline;
 use tinyops_wire::payload::{Payload, SectionId};
 use tinyops_wire::section::{DecisionSection, GoldenSection, Labels, ScalerSection};
 
@@ -39,5 +41,13 @@ fuzz_target!(|bytes: &[u8]| {
             }
         }
     }
+    let embedding = payload.section(SectionId::Embedding);
+    if let Some(Ok(distance)) = embedding.map(EmbeddingDistance::decode) {
+        for class in 0..=distance.class_count() {
+            let octaves = distance.octaves(class, &vec![0x80; distance.embedding_len()]);
+            assert_eq!(octaves.is_some_and(f32::is_finite), class < distance.class_count());
+        }
+    }
+    let _ = payload.section(SectionId::Baseline).map(Baseline::decode);
     let _ = payload.section(SectionId::Decision).map(DecisionSection::decode);
 });
