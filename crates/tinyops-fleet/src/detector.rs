@@ -443,6 +443,17 @@ impl Memory {
         Some(layout.as_numbers())
     }
 
+    /// Windows that a report of the device stands for, once its baseline is known.
+    pub fn window_count(&self) -> Option<f64> {
+        match self {
+            Memory::Learning(_) => None,
+            Memory::Watching(watching)
+            | Memory::Settling {
+                before: watching, ..
+            } => Some(f64::from(watching.reference.window_count)),
+        }
+    }
+
     /// Reports taken so far.
     pub fn report_count(&self) -> u32 {
         match self {

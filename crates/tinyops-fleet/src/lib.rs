@@ -41,6 +41,7 @@ pub mod sum_watch;
 // What it means.
 mod alerts;
 mod concept;
+pub mod confidence;
 pub mod detector;
 pub mod diagnosis;
 pub mod drift_report;

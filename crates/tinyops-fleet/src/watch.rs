@@ -14,6 +14,7 @@ use tinyops_wire::frame::Flags;
 use tinyops_wire::masked::{MaskedReport, NoisedReport};
 use tinyops_wire::summary::Format;
 
+use crate::confidence::{Interval, Withheld, expect_of};
 use crate::detector::{Judgement, Layout, Memory, Point, Pool, Signal, stands};
 use crate::diagnosis::{Advice, Symptoms, diagnose, is_answer};
 use crate::{Event, Fleet, FleetError, alerts};
@@ -62,6 +63,8 @@ pub struct CohortView {
     pub own_head_count: usize,
     /// How far it is from its baseline: 1 is the alarm threshold.
     pub score: f64,
+    /// Between what the share of right answers lies, as far as confidences can tell; or why nothing is told.
+    pub expected: Result<Interval, Withheld>,
     /// Its channels.
     pub channels: Vec<ChannelView>,
     /// Share of each class in training.
@@ -272,17 +275,24 @@ impl Fleet {
             .last()
             .map(|point| point.detail.clone())
             .unwrap_or_default();
+        let own_head_count = memories.iter().filter(|m| m.has_own_head()).count();
+        let channels = channel_views(&baseline, &pool, &scores);
+        let expected = match own_head_count {
+            0 => {
+                let calm = self.policy.drift.calm_score;
+                expect_of(&baseline, &pool, &memories, &channels, calm)
+            }
+            _ => Err(Withheld::OwnHeads),
+        };
         Ok(Some(CohortView {
             cohort: cohort.to_owned(),
             model: state.model,
             watched_count: memories.iter().filter(is_watching).count(),
             alarmed_count: devices.iter().filter(|device| device.alarmed).count(),
-            own_head_count: memories
-                .iter()
-                .filter(|memory| memory.has_own_head())
-                .count(),
+            own_head_count,
             score: state.score,
-            channels: channel_views(&baseline, &pool, &scores),
+            expected,
+            channels,
             class_prior: baseline.class_prior().to_vec(),
             class_shares: class_shares(&pool),
         }))

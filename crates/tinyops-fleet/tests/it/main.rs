@@ -6,6 +6,7 @@ mod dap;
 mod deltas;
 mod detection;
 mod enrolment;
+mod expected;
 // The device's own tests make sound capsules, and memory to run them in.
 #[allow(dead_code, reason = "the device's tests use the rest")]
 #[path = "../../../tinyops-device/tests/it/fixture.rs"]

@@ -16,6 +16,7 @@ use crate::world::{DAY, Shift, World};
 const DRIFTED: Shift = Shift {
     mean: 0.8,
     ln_sd: 0.0,
+    embedding: 0.0,
     output: -0.8,
     micros: 0.0,
     not_finite: false,

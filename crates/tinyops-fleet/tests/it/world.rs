@@ -3,7 +3,7 @@
 use tinyops_fleet::enrol::{Entropy, NewDevice};
 use tinyops_fleet::sign::Unsigned;
 use tinyops_fleet::{Event, Fleet, Keyring, Policy, Signer, Uplink, Verdict};
-use tinyops_sketch::{Baseline, ChannelBaseline, ChannelSummary, Source, Summary};
+use tinyops_sketch::{Baseline, Calibration, ChannelBaseline, ChannelSummary, Source, Summary};
 use tinyops_store::capsule::Capsule;
 use tinyops_store::device::Device;
 use tinyops_store::hello::{self, Hello};
@@ -63,10 +63,17 @@ impl Noise {
 pub(crate) fn baseline() -> Baseline {
     let channels = [
         ChannelBaseline::new(Source::Feature(0), 0.0, 1.0),
-        ChannelBaseline::new(Source::Feature(1), 5.0, 2.0),
+        ChannelBaseline::new(Source::Embedding, 5.0, 0.5),
         ChannelBaseline::new(Source::Output, 0.9, 0.05),
     ];
-    Baseline::new(1_000, &channels, &[0.7, 0.3]).unwrap()
+    let baseline = Baseline::new(1_000, &channels, &[0.7, 0.3]).unwrap();
+    let calibration = Calibration {
+        windows: [100; 8],
+        right: [60, 70, 80, 90, 95, 100, 100, 100],
+        embedding_mean: 0.0,
+        embedding_sd: 1.0,
+    };
+    baseline.with_calibration(Some(calibration)).unwrap()
 }
 
 fn payload_bytes() -> Vec<u8> {
@@ -249,6 +256,8 @@ pub(crate) struct Shift {
     pub(crate) mean: f32,
     pub(crate) ln_sd: f32,
     pub(crate) output: f32,
+    /// How far embeddings lie from training's.
+    pub(crate) embedding: f32,
     /// What a window takes, in microseconds; 0 if the device does not measure it.
     pub(crate) micros: f32,
     /// Whether a reading was no number.
@@ -287,7 +296,7 @@ impl Virtual {
         };
         let channels = [
             channel(shift.mean, shift.ln_sd),
-            channel(0.0, 0.0),
+            channel(shift.embedding, 0.0),
             channel(shift.output, 0.0),
         ];
         let share = 0.7 + 0.02 * self.noise.next() as f32;

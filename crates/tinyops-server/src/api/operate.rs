@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tinyops_fleet::FleetError;
+use tinyops_fleet::confidence::{Interval, Withheld};
 use tinyops_fleet::rollout::Wish;
 use tinyops_fleet::selector::Selector;
 use tinyops_store::alert;
@@ -49,6 +50,28 @@ pub(super) struct ModelShare {
 pub(super) struct CohortShare {
     pub cohort: String,
     pub device_count: i64,
+    /// What confidences let expect of the share of right answers, which is no accuracy; none before any report.
+    pub expected: Option<ExpectedView>,
+}
+
+/// Between what the share of right answers lies as far as confidences can tell, or why nothing is told.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct ExpectedView {
+    pub low: Option<f64>,
+    pub high: Option<f64>,
+    /// Such as `embeddings moved`; null where an interval is told.
+    pub withheld: Option<String>,
+}
+
+impl From<Result<Interval, Withheld>> for ExpectedView {
+    fn from(expected: Result<Interval, Withheld>) -> ExpectedView {
+        let interval = expected.ok();
+        ExpectedView {
+            low: interval.map(|interval| interval.low),
+            high: interval.map(|interval| interval.high),
+            withheld: expected.err().map(|withheld| withheld.reason().to_owned()),
+        }
+    }
 }
 
 /// How right a model is in a cohort, by labels that came back.
@@ -79,7 +102,15 @@ pub(super) async fn fleet(
         .accuracy(Timestamp(since_ms.unwrap_or(0)))
         .await?;
     let models = presence::by_model(db).await?.into_iter();
-    let cohorts = device::cohorts(db).await?.into_iter();
+    let mut cohorts = Vec::new();
+    for (cohort, device_count) in device::cohorts(db).await? {
+        let view = app.fleet().cohort_view(&cohort).await?;
+        cohorts.push(CohortShare {
+            cohort,
+            device_count,
+            expected: view.map(|view| view.expected.into()),
+        });
+    }
     Ok(Json(FleetView {
         now_ms: app.now().0,
         device_count: device::count(db).await?,
@@ -90,12 +121,7 @@ pub(super) async fn fleet(
                 device_count,
             })
             .collect(),
-        cohorts: cohorts
-            .map(|(cohort, device_count)| CohortShare {
-                cohort,
-                device_count,
-            })
-            .collect(),
+        cohorts,
         standing_alert_count: alert::standing(db).await?.len(),
         open_rollout_count: rollout::open(db).await?.len(),
         accuracy: accuracy

@@ -199,6 +199,7 @@ fn cohort(view: &CohortView, names: &Names) -> Markup {
                     " " (view.own_head_count) " answer by heads of their own."
                 }
             }
+            p.muted style="margin:6px 0 0" { (expected(view)) }
         }))
         (part::card("w6", &format!("{}: what moved most", view.cohort), None, html! {
             div.grid {
@@ -207,6 +208,21 @@ fn cohort(view: &CohortView, names: &Names) -> Markup {
                 }
             }
         }))
+    }
+}
+
+/// What confidences let expect, in a sentence.
+fn expected(view: &CohortView) -> String {
+    match view.expected {
+        Ok(interval) => format!(
+            "By confidence, {} to {} of the answers should be right. Nobody has looked: labels tell.",
+            part::percent(interval.low),
+            part::percent(interval.high)
+        ),
+        Err(withheld) => format!(
+            "How many answers should be right is withheld: {}.",
+            withheld.reason()
+        ),
     }
 }
 

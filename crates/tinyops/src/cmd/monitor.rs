@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 
 use serde::Serialize;
+use tinyops_fleet::confidence::{Interval, Withheld};
 use tinyops_fleet::watch::cohort_of;
 use tinyops_store::{ModelId, Timestamp, alert, capsule, device, drift, presence, repair};
 
@@ -48,7 +49,41 @@ struct CohortView {
     alarmed: usize,
     /// Devices that answer by a head of their own.
     own_heads: usize,
+    /// What confidences let expect of the share of right answers; it is no accuracy.
+    expected: ExpectedView,
     channels: Vec<ChannelView>,
+}
+
+/// An interval, or why none is told.
+#[derive(Serialize)]
+struct ExpectedView {
+    low: Option<f64>,
+    high: Option<f64>,
+    withheld: Option<&'static str>,
+}
+
+impl ExpectedView {
+    fn of(expected: Result<Interval, Withheld>) -> ExpectedView {
+        match expected {
+            Ok(Interval { low, high }) => ExpectedView {
+                low: Some(low),
+                high: Some(high),
+                withheld: None,
+            },
+            Err(withheld) => ExpectedView {
+                low: None,
+                high: None,
+                withheld: Some(withheld.reason()),
+            },
+        }
+    }
+
+    fn text(&self) -> String {
+        match (self.low, self.high, self.withheld) {
+            (Some(low), Some(high), _) => format!("{low:.2}–{high:.2}"),
+            (.., reason) => format!("withheld: {}", reason.unwrap_or("nobody knows")),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -99,6 +134,7 @@ pub(crate) async fn run(context: &Context, args: &Monitor) -> Result<(), Failure
             watched: view.watched_count,
             alarmed: view.alarmed_count,
             own_heads: view.own_head_count,
+            expected: ExpectedView::of(view.expected),
             channels: channels.collect(),
         });
     }
@@ -173,6 +209,7 @@ fn text(view: &View) -> String {
         "alarmed",
         "own heads",
         "farthest",
+        "right, by confidence",
     ]);
     for cohort in &view.cohorts {
         let farthest = cohort
@@ -188,6 +225,7 @@ fn text(view: &View) -> String {
             farthest.map_or_else(dash, |channel| {
                 format!("{} ({:+.1} σ)", channel.name, channel.mean)
             }),
+            cohort.expected.text(),
         ]);
     }
     if !table.is_empty() {
