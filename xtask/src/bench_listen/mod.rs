@@ -1,6 +1,7 @@
 //! `cargo xtask bench listen`: monitoring, and learning without the data, against the figures they must reach.
 
 mod average;
+mod coverage;
 mod dap;
 mod delays;
 mod elec2;
@@ -100,6 +101,9 @@ const MEASUREMENTS: &[Measurement] = &[
         ];
         episodes::masked_rows(names, tales::new_speakers)
     }),
+    ("coverage har-phone-watch", coverage::of_activities),
+    ("coverage digits", coverage::of_digits),
+    ("coverage fsdd", coverage::of_speech),
     ("private sums", private::sums),
     ("private budgets", private::budgets),
     ("private delays", private::delays),
