@@ -304,6 +304,9 @@ pub enum Event {
         meanwhile: Judged,
         /// Alerts of the version that stand.
         alerts: u32,
+        /// Between what confidences expect the share of right windows, in the cohort where that is least; nothing
+        /// where it is withheld of one.
+        expected: Option<(f64, f64)>,
     },
     /// A person ends it.
     Stop {
@@ -547,6 +550,7 @@ impl Ladder {
                     after,
                     meanwhile,
                     alerts,
+                    expected,
                 },
             ) => {
                 let is_late = waited >= policy.verdict_within_ms;
@@ -554,7 +558,7 @@ impl Ladder {
                     rung,
                     version,
                     rollout,
-                    (after, meanwhile, alerts),
+                    (after, meanwhile, alerts, expected),
                     is_late,
                     policy,
                     now_ms,
@@ -683,7 +687,7 @@ impl Ladder {
         rung: Rung,
         version: u32,
         rollout: i64,
-        (after, meanwhile, alerts): (Judged, Judged, u32),
+        (after, meanwhile, alerts, expected): (Judged, Judged, u32, Option<(f64, f64)>),
         is_late: bool,
         policy: &RepairPolicy,
         now_ms: i64,
@@ -697,8 +701,21 @@ impl Ladder {
                 after.judged, policy.verdict_windows_min
             );
             self.kept.push((rung, version));
-            return match alerts {
-                0 => {
+            let least = self.target.map(|target| target - policy.loss_max);
+            let told = expected.map(|(low, high)| {
+                format!("{few}; confidences expect {low:.3} to {high:.3}, and embeddings lie where they did")
+            });
+            return match (expected.zip(least), told, alerts) {
+                (Some(((low, _), least)), Some(told), 0) if low >= least => {
+                    self.over(End::Repaired, format!("{told}: repaired"), now_ms)
+                }
+                (Some(((_, high), least)), Some(told), _) if high < least => self.climb(
+                    rung,
+                    &format!("{told}: it is kept, but more is asked"),
+                    now_ms,
+                ),
+                (_, told, 0) => {
+                    let few = told.unwrap_or(few);
                     let what =
                         format!("{few}, and no alarm of version {version} stands: it is kept");
                     self.over(End::Unjudged, what, now_ms)

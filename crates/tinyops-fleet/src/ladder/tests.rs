@@ -48,6 +48,7 @@ impl Climb {
             after: of((right, judged)),
             meanwhile: of(meanwhile),
             alerts: 0,
+            expected: None,
         })
     }
 
@@ -214,6 +215,7 @@ fn labels_that_do_not_come_leave_a_version_unjudged_or_its_alarms_judge_it() {
             },
             meanwhile: Judged::default(),
             alerts,
+            expected: None,
         });
         assert_eq!(climb.ladder.end(), end);
         assert_eq!(climb.ladder.kept, [(Rung::Round, 2)]);
@@ -414,4 +416,49 @@ fn costs_are_no_less_than_what_devices_were_seen_to_send() {
     // Eight windows of a second of sound.
     let order = order_bytes(8, 32, 8000);
     assert!((256_000..320_000).contains(&order), "{order}");
+}
+
+#[test]
+fn where_labels_do_not_come_an_interval_judges_as_far_as_it_tells() {
+    let cases = [
+        // At most 0.02 below what is asked, whatever is right within.
+        (0, Some((0.89, 0.97)), Some(End::Repaired)),
+        // It cannot tell.
+        (0, Some((0.85, 0.93)), Some(End::Unjudged)),
+        // At best too little: the next rung.
+        (0, Some((0.70, 0.85)), None),
+        (2, Some((0.70, 0.85)), None),
+        // An alarm stands, whatever is expected.
+        (2, Some((0.89, 0.97)), None),
+        (0, None, Some(End::Unjudged)),
+    ];
+    for (alerts, expected, end) in cases {
+        let mut climb = Climb::begin(Some(0.9));
+        climb.round();
+        let labels = || Event::Labels {
+            after: Judged {
+                right: 3,
+                judged: 4,
+            },
+            meanwhile: Judged::default(),
+            alerts,
+            expected,
+        };
+        assert_eq!(climb.step(labels()), [], "labels may still come");
+        climb.now = 7 * DAY;
+        climb.step(labels());
+        assert_eq!(climb.ladder.end(), end, "{alerts} {expected:?}");
+        assert_eq!(climb.ladder.kept, [(Rung::Round, 2)]);
+    }
+    // Nothing says what it is to reach: no interval is enough, or too little.
+    let mut climb = Climb::begin(None);
+    climb.round();
+    climb.now = 7 * DAY;
+    climb.step(Event::Labels {
+        after: Judged::default(),
+        meanwhile: Judged::default(),
+        alerts: 0,
+        expected: Some((0.99, 1.0)),
+    });
+    assert_eq!(climb.ladder.end(), Some(End::Unjudged));
 }

@@ -1,6 +1,6 @@
 //! What is to be seen of a repair: what the records say of the phase that it is in.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use tinyops_store::alert::Alert;
 use tinyops_store::annotation::{self, AnnotationState};
@@ -511,7 +511,30 @@ impl Fleet {
             after,
             meanwhile,
             alerts: alerts.iter().filter(stands).count() as u32,
+            expected: self.expected(&shipped).await?,
         }))
+    }
+
+    /// Between what confidences expect the share of right windows of some capsules, in the cohort where that is least;
+    /// nothing where it is withheld of one, or most of its devices run another model.
+    async fn expected(&self, capsules: &[ModelId]) -> Result<Option<(f64, f64)>, FleetError> {
+        let mut cohorts = BTreeSet::new();
+        for model in capsules {
+            let running = presence::running(&self.db, *model).await?;
+            cohorts.extend(running.into_iter().map(|(_, cohort)| cohort));
+        }
+        let mut least: Option<(f64, f64)> = None;
+        for cohort in cohorts {
+            let view = self.cohort_view(&cohort).await?;
+            let view = view.filter(|view| capsules.contains(&view.model));
+            let Some(Ok(told)) = view.map(|view| view.expected) else {
+                return Ok(None);
+            };
+            least = Some(least.map_or((told.low, told.high), |(low, high)| {
+                (low.min(told.low), high.min(told.high))
+            }));
+        }
+        Ok(least)
     }
 
     async fn ordered(
