@@ -3,6 +3,7 @@
 use crate::bench_device;
 use crate::golden_drift;
 use crate::golden_dsp;
+use crate::golden_labels;
 use crate::golden_random;
 use crate::golden_tflite::{self, Arena};
 use crate::steps::Answer;
@@ -25,6 +26,14 @@ pub(crate) enum Golden {
     /// Prints each figure that differs, then `N checked, M differ`; exits with 1 if any does.
     Drift {
         /// Files, or folders whose `.json` files are taken
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
+    },
+    /// Likely wrong labels and outliers: folders in the format of the `labels-golden` data folder
+    ///
+    /// Prints each figure that differs, then `N checked, M differ`; exits with 1 if any does.
+    Labels {
+        /// Folders
         #[arg(required = true)]
         paths: Vec<PathBuf>,
     },
@@ -68,6 +77,13 @@ impl Golden {
         match self {
             Self::Dsp { paths } => run_files(paths, "operations", golden_dsp::check_file),
             Self::Drift { paths } => run_files(paths, "figures", golden_drift::check_file),
+            Self::Labels { paths } => {
+                let mut tally = Tally::default();
+                for path in &paths {
+                    golden_labels::check_folder(path, &mut tally)?;
+                }
+                told(&tally, "figures")
+            }
             Self::Tflite {
                 paths,
                 split_arena,
@@ -103,18 +119,23 @@ fn run_files(
             unreadable += 1;
         }
     }
+    let held = told(&tally, what);
+    match unreadable {
+        0 => held,
+        count => Err(format!("{count} files could not be read")),
+    }
+}
+
+/// Prints what a comparison came to.
+fn told(tally: &Tally, what: &str) -> Answer {
     for difference in &tally.differences {
         println!("{difference}");
     }
-    println!(
-        "{} checked, {} differ",
-        tally.checked,
-        tally.differences.len()
-    );
-    match (unreadable, tally.differences.len()) {
-        (0, 0) => Ok(()),
-        (0, count) => Err(format!("{count} {what} differ from their reference")),
-        (count, _) => Err(format!("{count} files could not be read")),
+    let count = tally.differences.len();
+    println!("{} checked, {count} differ", tally.checked);
+    match count {
+        0 => Ok(()),
+        count => Err(format!("{count} {what} differ from their reference")),
     }
 }
 

@@ -21,6 +21,7 @@ mod fuzz;
 mod golden;
 mod golden_drift;
 mod golden_dsp;
+mod golden_labels;
 mod golden_random;
 mod golden_tflite;
 mod house;

@@ -9,6 +9,7 @@
 //! report out. [`split::split`] and [`window::Windowing`] take it from there.
 
 mod annotate;
+pub mod confident;
 pub mod dataset;
 pub mod decode;
 pub mod finding;
@@ -16,6 +17,7 @@ pub mod ingest;
 mod leak;
 pub mod manifest;
 mod natural;
+pub mod outlier;
 pub mod pattern;
 mod resample;
 pub mod sample;
