@@ -20,6 +20,7 @@ mod lease;
 mod project;
 mod schedule;
 mod step;
+pub mod tracking;
 mod trigger;
 
 pub use boards::{BOARDS_FOLDER, BoardFileError, boards_of, read_board};

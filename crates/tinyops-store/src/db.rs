@@ -1,5 +1,6 @@
 //! The database handle and its transactions, the same over both engines.
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -40,14 +41,26 @@ pub trait Read: Query {}
 impl Read for Db {}
 impl Read for Tx {}
 
+/// A statement: one of the program's own, prepared once, or one put together for a search.
+pub(crate) type Sql = Cow<'static, str>;
+
 /// The reading half of both, out of reach of other crates: only this one speaks SQL.
 pub trait Query: Sync {
+    /// All rows of one `SELECT`, whoever put it together.
+    fn select(
+        &self,
+        sql: Sql,
+        values: Vec<Value>,
+    ) -> impl Future<Output = Result<Vec<Row>, StoreError>> + Send;
+
     /// All rows of one `SELECT`.
     fn query(
         &self,
         sql: &'static str,
         values: Vec<Value>,
-    ) -> impl Future<Output = Result<Vec<Row>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Vec<Row>, StoreError>> + Send {
+        self.select(Sql::Borrowed(sql), values)
+    }
 
     /// The first row, if there is one.
     fn query_one(
@@ -155,7 +168,7 @@ impl Db {
 }
 
 impl Query for Db {
-    async fn query(&self, sql: &'static str, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
+    async fn select(&self, sql: Sql, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
         match &*self.engine {
             Engine::Sqlite(sqlite) => sqlite.read(sql, values).await,
             #[cfg(feature = "postgres")]
@@ -206,6 +219,14 @@ impl Tx {
         sql: &'static str,
         rows: Vec<Vec<Value>>,
     ) -> Result<Vec<Vec<Row>>, StoreError> {
+        self.select_many(Sql::Borrowed(sql), rows).await
+    }
+
+    async fn select_many(
+        &self,
+        sql: Sql,
+        rows: Vec<Vec<Value>>,
+    ) -> Result<Vec<Vec<Row>>, StoreError> {
         if rows.is_empty() {
             return Ok(Vec::new());
         }
@@ -227,8 +248,8 @@ impl Tx {
 }
 
 impl Query for Tx {
-    async fn query(&self, sql: &'static str, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
-        let answers = self.query_many(sql, vec![values]).await?;
+    async fn select(&self, sql: Sql, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
+        let answers = self.select_many(sql, vec![values]).await?;
         Ok(answers.into_iter().flatten().collect())
     }
 }

@@ -29,6 +29,7 @@ pub mod project;
 pub mod run;
 pub mod schedule;
 pub mod step;
+pub mod tracking;
 pub mod trigger;
 pub mod webhook;
 

@@ -35,6 +35,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0019_annotations.sql"),
     include_str!("migrations/0020_annotations_of_a_device.sql"),
     include_str!("migrations/0021_repairs.sql"),
+    include_str!("migrations/0022_tracking.sql"),
 ];
 
 /// Applies what is missing.

@@ -3,6 +3,7 @@
 use crate::column::{Row, values, words};
 use crate::db::{Query as _, Read, touched};
 use crate::run::RunId;
+use crate::tracking::registry::next_version;
 use crate::{Digest, Json, StoreError, Timestamp, Tx};
 
 words! {
@@ -63,14 +64,15 @@ pub struct NewModel {
     pub metrics: Json,
 }
 
-/// Registers the next version of a name.
+/// Registers the next version of a name; versions that clients of the tracking API hand in are numbered with them.
 pub async fn add(tx: &Tx, new: &NewModel, now: Timestamp) -> Result<Model, StoreError> {
+    let version = next_version(tx, &new.name, now).await?;
     let row = tx
         .query_one(
             "INSERT INTO models (name, version, project, digest, run_id, parent, metrics, stage, created_at, revision)
-             VALUES ($1, (SELECT COALESCE(MAX(version), 0) + 1 FROM models WHERE name = $1), $2, $3, $4, $5, $6, $7, $8, 0)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0)
              RETURNING name, version, project, digest, run_id, parent, metrics, stage, created_at, revision",
-            values![new.name, new.project, new.digest, new.run, new.parent, new.metrics, Stage::Candidate, now],
+            values![new.name, version, new.project, new.digest, new.run, new.parent, new.metrics, Stage::Candidate, now],
         )
         .await?;
     row.map(read).transpose()?.ok_or(StoreError::Closed)

@@ -12,6 +12,7 @@ use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Client, Config, NoTls, Statement};
 
 use crate::column::{Row, Value};
+use crate::db::Sql;
 use crate::{Cause, StoreError};
 
 /// Connections at most; more transactions wait.
@@ -80,11 +81,7 @@ impl Postgres {
         })
     }
 
-    pub(crate) async fn read(
-        &self,
-        sql: &'static str,
-        values: Vec<Value>,
-    ) -> Result<Vec<Row>, StoreError> {
+    pub(crate) async fn read(&self, sql: Sql, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
         let (connection, _permit) = self.pool.take().await?;
         let statement = self.pool.prepare(&connection, sql).await?;
         let rows = self
@@ -103,7 +100,7 @@ impl Session {
         rows: Vec<Vec<Value>>,
     ) -> Result<Vec<u64>, StoreError> {
         let connection = self.connection();
-        let statement = self.pool.prepare(connection, sql).await?;
+        let statement = self.pool.prepare(connection, sql.into()).await?;
         // Sent one behind the other without waiting: one round trip for all.
         let counts = rows
             .iter()
@@ -115,7 +112,7 @@ impl Session {
 
     pub(crate) async fn query_many(
         &self,
-        sql: &'static str,
+        sql: Sql,
         rows: Vec<Vec<Value>>,
     ) -> Result<Vec<Vec<Row>>, StoreError> {
         let connection = self.connection();
@@ -213,20 +210,19 @@ impl Pool {
         })
     }
 
-    async fn prepare(
-        &self,
-        connection: &Connection,
-        sql: &'static str,
-    ) -> Result<Statement, StoreError> {
-        if let Some(statement) = lock(&connection.statements).get(sql) {
+    /// Prepares a statement; one of the program's own is kept, one put together for a search is not.
+    async fn prepare(&self, connection: &Connection, sql: Sql) -> Result<Statement, StoreError> {
+        if let Some(statement) = lock(&connection.statements).get(&*sql) {
             return Ok(statement.clone());
         }
         let statement = connection
             .client
-            .prepare(sql)
+            .prepare(&sql)
             .await
             .map_err(|error| self.explain("prepare", &error))?;
-        lock(&connection.statements).insert(sql, statement.clone());
+        if let Sql::Borrowed(sql) = sql {
+            lock(&connection.statements).insert(sql, statement.clone());
+        }
         Ok(statement)
     }
 

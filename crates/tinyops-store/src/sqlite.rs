@@ -14,6 +14,7 @@ use rusqlite::{Connection, ErrorCode, Statement};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::column::{Row, Value};
+use crate::db::Sql;
 use crate::{Cause, StoreError};
 
 /// How many commits share an fsync at most.
@@ -58,7 +59,7 @@ type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 enum Job {
     Begin(&'static str),
     Execute(&'static str, Vec<Vec<Value>>, Answer<Vec<u64>>),
-    Query(&'static str, Vec<Vec<Value>>, Answer<Vec<Vec<Row>>>),
+    Query(Sql, Vec<Vec<Value>>, Answer<Vec<Vec<Row>>>),
     Batch(String, Answer<()>),
     Commit(Answer<()>),
     Rollback,
@@ -137,11 +138,7 @@ impl Sqlite {
         })
     }
 
-    pub(crate) async fn read(
-        &self,
-        sql: &'static str,
-        values: Vec<Value>,
-    ) -> Result<Vec<Row>, StoreError> {
+    pub(crate) async fn read(&self, sql: Sql, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
         if self.memory {
             // A second connection would open a second, empty database.
             let jobs = lock(&self.jobs).clone().ok_or(StoreError::Closed)?;
@@ -167,9 +164,8 @@ impl Sqlite {
                     connect(&place).map_err(|error| explain(&place, "open the store", &error))?
                 }
             };
-            let rows = connection
-                .prepare_cached(&numbered(sql))
-                .and_then(|mut statement| query(&mut statement, &values))
+            let rows = query_rows(&connection, &sql, std::slice::from_ref(&values))
+                .map(|rows| rows.into_iter().flatten().collect())
                 .map_err(|error| explain(&place, "read", &error));
             lock(&readers).push(connection);
             rows
@@ -201,7 +197,7 @@ impl Turn {
 
     pub(crate) async fn query_many(
         &self,
-        sql: &'static str,
+        sql: Sql,
         rows: Vec<Vec<Value>>,
     ) -> Result<Vec<Vec<Row>>, StoreError> {
         self.ask(|answer| Job::Query(sql, rows, answer)).await
@@ -326,10 +322,8 @@ impl Pen {
                 let _ = answer.send(counts);
             }
             Job::Query(sql, rows, answer) => {
-                let answers = self.attempt("read", |connection| {
-                    let mut statement = connection.prepare_cached(&numbered(sql))?;
-                    rows.iter().map(|row| query(&mut statement, row)).collect()
-                });
+                let answers =
+                    self.attempt("read", |connection| query_rows(connection, &sql, &rows));
                 let _ = answer.send(answers);
             }
             Job::Batch(sql, answer) => {
@@ -440,9 +434,29 @@ fn connect(path: &str) -> rusqlite::Result<Connection> {
     connection.set_prepared_statement_cache_capacity(128);
     // FULL: an acknowledged report is on the disk, not in a cache. The WAL makes that one fsync per commit.
     connection.execute_batch(
-        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY;",
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY;
+         PRAGMA case_sensitive_like = ON;",
     )?;
     Ok(connection)
+}
+
+/// Runs a `SELECT` once per row of values.
+fn query_rows(
+    connection: &Connection,
+    sql: &Sql,
+    rows: &[Vec<Value>],
+) -> rusqlite::Result<Vec<Vec<Row>>> {
+    match sql {
+        Sql::Borrowed(sql) => {
+            let mut statement = connection.prepare_cached(&numbered(sql))?;
+            rows.iter().map(|row| query(&mut statement, row)).collect()
+        }
+        // Hardly the same twice: it would only push others out.
+        Sql::Owned(sql) => {
+            let mut statement = connection.prepare(&numbered(sql))?;
+            rows.iter().map(|row| query(&mut statement, row)).collect()
+        }
+    }
 }
 
 fn query(statement: &mut Statement<'_>, values: &[Value]) -> rusqlite::Result<Vec<Row>> {

@@ -11,5 +11,6 @@ mod full;
 mod records;
 mod reports;
 mod runs;
+mod tracking;
 mod transactions;
 mod webhooks;
