@@ -28,6 +28,7 @@ mod house;
 mod imports;
 mod licences;
 mod memory;
+mod mlflow;
 mod peer;
 mod screenshots;
 mod server;

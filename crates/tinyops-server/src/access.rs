@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use axum::http::{HeaderMap, Method, header};
+use base64::Engine as _;
 use tinyops_fleet::FleetError;
 use tinyops_fleet::access::{Refused, Right, may};
 use tinyops_store::access::Role;
@@ -89,7 +90,7 @@ pub(crate) async fn identify(
     method: &Method,
     headers: &HeaderMap,
 ) -> Result<Option<Who>, Denied> {
-    if let Some(shown) = bearer(headers) {
+    if let Some(shown) = shown(headers) {
         return match shown.split_once('.') {
             Some((id, password)) => by_password(app, id, password).await.map(Some),
             None => by_token(app, &Digest::of(shown.as_bytes())).await.map(Some),
@@ -139,9 +140,17 @@ async fn by_password(app: &App, id: &str, password: &str) -> Result<Who, Denied>
     }
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+/// What is shown as a token: of `Bearer`, or as the password of `Basic`, whose user may be anyone.
+fn shown(headers: &HeaderMap) -> Option<String> {
     let shown = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    shown.strip_prefix("Bearer ").map(str::trim)
+    if let Some(token) = shown.strip_prefix("Bearer ") {
+        return Some(token.trim().to_owned());
+    }
+    let packed = shown.strip_prefix("Basic ")?.trim();
+    let unpacked = base64::engine::general_purpose::STANDARD.decode(packed);
+    let text = String::from_utf8(unpacked.ok()?).ok()?;
+    let (_, password) = text.split_once(':')?;
+    Some(password.to_owned())
 }
 
 /// Where the page is that made a browser call.

@@ -15,6 +15,7 @@ mod stop;
 // The doors.
 mod api;
 mod gate;
+mod mlflow;
 mod mqtt;
 mod page;
 

@@ -31,7 +31,7 @@ use crate::stop::{self, Stopper};
 use crate::text::hex;
 use crate::tls::{Tls, TlsError, TlsFiles};
 use crate::watch::Watch;
-use crate::{api, loops, page, webhook};
+use crate::{api, loops, mlflow, page, webhook};
 
 /// Events that a slow listener may fall behind by before it misses some.
 const EVENTS_MAX: usize = 1024;
@@ -219,7 +219,9 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
 
 /// Every route: pages, API, health, metrics.
 pub fn router(app: App) -> Router {
-    let routes = page::routes(&app).merge(api::routes(&app));
+    let routes = page::routes(&app)
+        .merge(api::routes(&app))
+        .merge(mlflow::routes(&app));
     api::framed(routes, &app).with_state(app)
 }
 

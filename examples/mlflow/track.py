@@ -1,0 +1,144 @@
+"""Logs to TinyOps with the stock MLflow client: nothing but MLFLOW_TRACKING_URI says where.
+
+    tinyops serve
+    MLFLOW_TRACKING_URI=http://127.0.0.1:8420 python track.py
+
+Needs mlflow (2.x or 3.x; mlflow-skinny is enough), scikit-learn and pandas. With Keras installed its flavour is run as
+well. Every step is checked, so that the script ends with `all as logged`, or with what was not.
+"""
+
+import math
+import os
+import tempfile
+import time
+
+os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+
+import mlflow
+import pandas
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
+
+HAS_LOGGED_MODELS = int(mlflow.__version__.split(".")[0]) >= 3
+
+
+def refused(work):
+    """Whether the server refuses what `work` does, and says why."""
+    try:
+        work()
+    except MlflowException as why:
+        print("refused, as it should be:", why)
+        return True
+    return False
+
+
+def log_a_run(client, experiment):
+    with mlflow.start_run(run_name="baseline", tags={"board": "esp-eye"}) as run:
+        mlflow.log_param("lr", 0.001)
+        mlflow.log_params({"batch": 32, "arch": "dscnn"})
+        mlflow.log_metric("acc", 0.9, step=1)
+        mlflow.log_metrics({"f1": 0.88, "odd": float("nan"), "loud": float("inf")}, step=2)
+        for step, loss in enumerate([0.9, 0.5, 0.3]):
+            mlflow.log_metric("loss", loss, step=step)
+        # What a board costs is a metric like any other.
+        mlflow.log_metrics({"esp-eye/arena_bytes": 35024, "esp-eye/flash_bytes": 61440})
+        mlflow.log_dict({"window_ms": 1000}, "config.json")
+        mlflow.log_text("quiet room", "notes/recordings.txt")
+        table = pandas.DataFrame({"rms": [0.1, 0.7], "label": [0, 1]})
+        mlflow.log_input(mlflow.data.from_pandas(table, name="fan"), context="training")
+        with mlflow.start_run(nested=True, run_name="fold 1"):
+            mlflow.log_metric("acc", 0.5)
+        assert refused(lambda: mlflow.log_param("lr", 2)), "a parameter never changes"
+    found = client.get_run(run.info.run_id)
+    assert found.data.params["arch"] == "dscnn" and found.data.metrics["acc"] == 0.9
+    assert math.isnan(found.data.metrics["odd"]) and found.data.metrics["loud"] > 1e308
+    assert found.inputs.dataset_inputs[0].dataset.name == "fan"
+    history = [point.value for point in client.get_metric_history(run.info.run_id, "loss")]
+    assert sorted(history) == [0.3, 0.5, 0.9], history
+    for query, count in [
+        ("metrics.acc > 0.6 and params.arch = 'dscnn' and tags.board = 'esp-eye'", 1),
+        ("metrics.`esp-eye/arena_bytes` < 65536 and attributes.status = 'FINISHED'", 1),
+        ("params.arch LIKE 'DS%'", 0),
+        ("params.arch ILIKE 'DS%'", 1),
+        ("datasets.name = 'fan'", 1),
+    ]:
+        rows = mlflow.search_runs([experiment.experiment_id], query, order_by=["metrics.acc DESC"])
+        assert len(rows) == count, (query, len(rows))
+    assert refused(lambda: mlflow.search_runs(filter_string="acc > 1")), "a key needs its entity"
+    names = {file.path for file in client.list_artifacts(run.info.run_id)}
+    assert names == {"config.json", "notes"}, names
+    with tempfile.TemporaryDirectory() as folder:
+        uri = f"runs:/{run.info.run_id}/notes/recordings.txt"
+        path = mlflow.artifacts.download_artifacts(uri, dst_path=folder)
+        assert open(path).read() == "quiet room"
+
+
+def register_a_model(client, name):
+    rows, labels = load_iris(return_X_y=True)
+    model = LogisticRegression(max_iter=500).fit(rows, labels)
+    with mlflow.start_run(run_name="scikit-learn") as run:
+        where = {"name": "model"} if HAS_LOGGED_MODELS else {"artifact_path": "model"}
+        mlflow.sklearn.log_model(model, registered_model_name=name, **where)
+        mlflow.log_metric("acc", model.score(rows, labels))
+    same = lambda uri: (mlflow.sklearn.load_model(uri).predict(rows) == model.predict(rows)).all()
+    assert same(f"runs:/{run.info.run_id}/model")
+    assert same(f"models:/{name}/1")
+    client.set_registered_model_alias(name, "champion", "1")
+    assert same(f"models:/{name}@champion")
+    client.set_model_version_tag(name, "1", "checked", "yes")
+    client.update_model_version(name, "1", description="from the laptop")
+    client.transition_model_version_stage(name, "1", "Production", archive_existing_versions=True)
+    assert same(f"models:/{name}/Production")
+    version = client.get_model_version(name, "1")
+    assert version.tags["checked"] == "yes" and version.description == "from the laptop"
+    again = mlflow.register_model(f"runs:/{run.info.run_id}/model", name)
+    assert int(again.version) == 2
+    assert len(client.search_model_versions(f"name = '{name}'")) == 2
+    assert refused(lambda: client.set_registered_model_alias(name, "v1", "1")), "v1 is a version"
+
+
+def log_by_itself(client):
+    rows, labels = load_iris(return_X_y=True)
+    mlflow.sklearn.autolog(log_models=False)
+    with mlflow.start_run(run_name="autolog") as run:
+        LogisticRegression(max_iter=400).fit(rows, labels)
+    mlflow.sklearn.autolog(disable=True)
+    assert "training_accuracy_score" in client.get_run(run.info.run_id).data.metrics
+
+
+def log_with_keras(client):
+    try:
+        import keras
+        import numpy
+    except ImportError:
+        print("Keras is not installed: its flavour is left out")
+        return
+    inputs = numpy.random.default_rng(7).normal(size=(64, 8)).astype("float32")
+    labels = (inputs.sum(axis=1) > 0).astype("float32")
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(1, activation="sigmoid")])
+    model.compile("adam", "binary_crossentropy", metrics=["accuracy"])
+    mlflow.keras.autolog() if hasattr(mlflow, "keras") else mlflow.tensorflow.autolog()
+    with mlflow.start_run(run_name="keras") as run:
+        model.fit(inputs, labels, epochs=2, verbose=0)
+    assert "accuracy" in client.get_run(run.info.run_id).data.metrics
+
+
+def main():
+    print("MLflow", mlflow.__version__, "at", mlflow.get_tracking_uri())
+    name = f"fan-{time.time_ns()}"
+    experiment = mlflow.set_experiment(name)
+    client = MlflowClient()
+    log_a_run(client, experiment)
+    register_a_model(client, name)
+    log_by_itself(client)
+    log_with_keras(client)
+    client.delete_registered_model(name)
+    client.delete_experiment(experiment.experiment_id)
+    client.restore_experiment(experiment.experiment_id)
+    print("all as logged")
+
+
+if __name__ == "__main__":
+    main()
