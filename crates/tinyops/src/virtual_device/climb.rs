@@ -529,6 +529,8 @@ async fn new_voices_are_learnt_rung_by_rung() {
         field.ladder().await
     );
     field.label(&before, 12).await;
+    // Whoever comes next does so later: the first report of them may be an alert, and labels of before it are of before.
+    field.pass(60_000);
 
     // Others come.
     let drifted = field.day(&to_learn).await;
