@@ -11,7 +11,7 @@ use tinyops_wire::downlink::Downlink;
 use tinyops_wire::envelope::Direction;
 use tinyops_wire::frame::Frame;
 use tinyops_wire::sealing::{AnnotatorSecret, Bound, open};
-use tinyops_wire::{ModelId, Sealed};
+use tinyops_wire::{Digest, ModelId, Sealed};
 
 use super::flash::{FaultFlash, Faulty};
 use super::schedule::{Fault, Kind};
@@ -108,7 +108,7 @@ impl<F: Faulty> Device<F> {
                 Action::Reboot => first = Some(Event::Boot),
                 Action::Entropy => {
                     self.entropy += 1;
-                    entropy = std::array::from_fn(|index| self.entropy ^ (index as u8) << 3);
+                    entropy = Digest::of(&[self.entropy]).0;
                     asks = true;
                 }
                 _ => {}
