@@ -173,25 +173,42 @@ impl Baseline {
         if class_prior.len() > CLASSES_MAX {
             return Err(BaselineError::Classes);
         }
-        if !channels.iter().all(ChannelBaseline::is_sound) {
-            return Err(BaselineError::Number);
-        }
-        if !class_prior.is_empty() && !is_distribution(class_prior) {
-            return Err(BaselineError::Number);
-        }
-        let mut baseline = Baseline {
+        let mut baseline = Baseline::empty(window_count);
+        baseline.channel_count = channels.len();
+        baseline.channels[..channels.len()].copy_from_slice(channels);
+        baseline.class_count = class_prior.len();
+        baseline.class_prior[..class_prior.len()].copy_from_slice(class_prior);
+        baseline.settle()?;
+        Ok(baseline)
+    }
+
+    fn empty(window_count: u32) -> Baseline {
+        Baseline {
             window_count,
-            channel_count: channels.len(),
+            channel_count: 0,
             channels: [ChannelBaseline::new(Source::Output, 0.0, 1.0); CHANNELS_MAX],
-            class_count: class_prior.len(),
+            class_count: 0,
             class_prior: [0.0; CLASSES_MAX],
             calibration: None,
-            output: place_of(channels, Source::Output),
-            embedding: place_of(channels, Source::Embedding),
-        };
-        baseline.channels[..channels.len()].copy_from_slice(channels);
-        baseline.class_prior[..class_prior.len()].copy_from_slice(class_prior);
-        Ok(baseline)
+            output: NOWHERE,
+            embedding: NOWHERE,
+        }
+    }
+
+    /// Checks what it was filled with, and finds the places. Where it lies: a copy of it is a kilobyte of a device's stack.
+    #[inline(never)]
+    fn settle(&mut self) -> Result<(), BaselineError> {
+        let is_sound = self.channels().iter().all(ChannelBaseline::is_sound)
+            && (self.class_count == 0 || is_distribution(self.class_prior()))
+            && self
+                .calibration
+                .is_none_or(|calibration| calibration.is_sound());
+        if !is_sound {
+            return Err(BaselineError::Number);
+        }
+        self.output = place_of(self.channels(), Source::Output);
+        self.embedding = place_of(self.channels(), Source::Embedding);
+        Ok(())
     }
 
     /// The monitored channels.
@@ -213,10 +230,8 @@ impl Baseline {
         mut self,
         calibration: Option<Calibration>,
     ) -> Result<Baseline, BaselineError> {
-        if !calibration.is_none_or(|calibration| calibration.is_sound()) {
-            return Err(BaselineError::Number);
-        }
         self.calibration = calibration;
+        self.settle()?;
         Ok(self)
     }
 
@@ -314,28 +329,32 @@ impl Baseline {
         };
         let (channel_count, class_count) = (usize::from(channel_count), usize::from(class_count));
         let window_count = reader.u32().ok_or(BaselineError::Length)?;
-        let mut channels = [ChannelBaseline::new(Source::Output, 0.0, 1.0); CHANNELS_MAX];
-        let channels = channels
+        let mut baseline = Baseline::empty(window_count);
+        let channels = baseline
+            .channels
             .get_mut(..channel_count)
             .ok_or(BaselineError::Channels)?;
         for channel in channels.iter_mut() {
             *channel = read_channel(&mut reader, version).ok_or(BaselineError::Length)?;
         }
-        let mut class_prior = [0.0; CLASSES_MAX];
-        let class_prior = class_prior
+        baseline.channel_count = channel_count;
+        let class_prior = baseline
+            .class_prior
             .get_mut(..class_count)
             .ok_or(BaselineError::Classes)?;
         for share in class_prior.iter_mut() {
             *share = reader.f32().ok_or(BaselineError::Length)?;
         }
-        let calibration = match has_calibration {
-            true => Some(read_calibration(&mut reader).ok_or(BaselineError::Length)?),
-            false => None,
-        };
+        baseline.class_count = class_count;
+        if has_calibration {
+            let calibration = read_calibration(&mut reader).ok_or(BaselineError::Length)?;
+            baseline.calibration = Some(calibration);
+        }
         if !reader.0.is_empty() {
             return Err(BaselineError::Length);
         }
-        Baseline::new(window_count, channels, class_prior)?.with_calibration(calibration)
+        baseline.settle()?;
+        Ok(baseline)
     }
 }
 
