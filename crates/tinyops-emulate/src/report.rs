@@ -1,9 +1,9 @@
 //! What the firmware reports, line by line.
 //!
 //! ```text
-//! tinyops-smoke 2
+//! tinyops-smoke 3
 //! case <index> equal <instructions>
-//! case <index> differs <instructions> <element> <expected> <actual>
+//! case <index> differs <instructions> <element> <expected> <actual>   (the last two as bits, in hex)
 //! arena <bytes that the plan claims> <bytes that were written>
 //! stack <bytes to install> <bytes to run>
 //! end
@@ -94,7 +94,7 @@ impl Smoke {
     /// Reads the firmware's report.
     pub(crate) fn parse(output: &str) -> Result<Self, EmulateError> {
         let mut smoke = Self::default();
-        lines(output, "tinyops-smoke 2", |words| {
+        lines(output, "tinyops-smoke 3", |words| {
             match words {
                 ["arena", claimed, touched] => {
                     smoke.arena_bytes.push(claimed.parse().ok()?);
@@ -125,12 +125,17 @@ fn parse_case(words: &[&str]) -> Option<Case> {
             instructions: instructions.parse().ok()?,
             difference: Some((
                 element.parse().ok()?,
-                expected.parse().ok()?,
-                actual.parse().ok()?,
+                number_of(expected)?,
+                number_of(actual)?,
             )),
         }),
         _ => None,
     }
+}
+
+/// A number told by its bits, in hex.
+fn number_of(bits: &str) -> Option<f32> {
+    u32::from_str_radix(bits, 16).ok().map(f32::from_bits)
 }
 
 #[cfg(test)]
@@ -139,7 +144,7 @@ mod tests {
 
     #[test]
     fn a_whole_report_is_read() {
-        let text = "tinyops-smoke 2\ncase 0 equal 4000\ncase 1 differs 4040 2 -7 9\narena 512 500\narena 64 60\nstack 2900 900\nend\n";
+        let text = "tinyops-smoke 3\ncase 0 equal 4000\ncase 1 differs 4040 2 c0e00000 41100000\narena 512 500\narena 64 60\nstack 2900 900\nend\n";
         let smoke = Smoke::parse(text).unwrap();
         assert_eq!(smoke.arena_bytes, [512, 64]);
         assert_eq!(smoke.arena_touched_bytes, [500, 60]);
@@ -151,15 +156,15 @@ mod tests {
 
     #[test]
     fn a_report_without_cases_does_not_pass() {
-        assert!(!Smoke::parse("tinyops-smoke 2\nend\n").unwrap().passed());
+        assert!(!Smoke::parse("tinyops-smoke 3\nend\n").unwrap().passed());
     }
 
     #[test]
     fn a_torn_report_is_an_error() {
         for text in [
             "",
-            "tinyops-smoke 2\narena 5 5\n",
-            "tinyops-smoke 2\ncase 1 equal 5\nend\n",
+            "tinyops-smoke 3\narena 5 5\n",
+            "tinyops-smoke 3\ncase 1 equal 5\nend\n",
         ] {
             assert!(
                 matches!(Smoke::parse(text), Err(EmulateError::Report { .. })),
@@ -170,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_refusal_keeps_its_reason() {
-        let error = Smoke::parse("tinyops-smoke 2\nrefused no plan\n").unwrap_err();
+        let error = Smoke::parse("tinyops-smoke 3\nrefused no plan\n").unwrap_err();
         assert!(matches!(error, EmulateError::Refused { reason } if reason == "no plan"));
     }
 }

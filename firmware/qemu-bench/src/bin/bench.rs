@@ -41,7 +41,11 @@ fn measure(file: &BenchFile, serial: &mut Serial) -> Result<(), Fault> {
     } else {
         let mut arena = lend(&plan).ok_or(Fault::Lacks(arena_bytes))?;
         run_cases(file, &plan, &mut arena, &mut counter, serial)?;
-        touched = arena.pieces().iter().map(|piece| memory::touched(piece)).sum();
+        touched = arena
+            .pieces()
+            .iter()
+            .map(|piece| memory::touched(piece))
+            .sum();
     }
     let _ = writeln!(serial, "touched {touched}");
     Ok(())
