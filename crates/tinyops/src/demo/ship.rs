@@ -134,18 +134,21 @@ impl Opened {
         let days = |hours: u32| f64::from(hours) / f64::from(DAY);
         shipped.days_to_halt = Some(days(halted_at - sent_at));
 
-        // Everyone who had it goes back, each over its own link.
-        let mut is_back = false;
+        // Everyone who had it goes back, each over its own link. Whoever was about to install it when it was halted still
+        // does, so that all have to be back for a while.
+        let (mut back_at, mut is_back) = (None, false);
         for _ in 0..PATIENCE_DAYS * 4 {
             self.stage.live(DAY / 4, |_| 0.0).await;
             let states = self.stage.fans.settle().await;
-            is_back = states.iter().all(|state| state.model == good_id);
+            let are_back = states.iter().all(|state| state.model == good_id);
+            is_back = are_back && back_at.is_some();
             if is_back {
                 break;
             }
+            back_at = are_back.then_some(self.stage.fans.hour);
         }
-        if is_back {
-            let took = self.stage.fans.hour - halted_at;
+        if let (true, Some(back_at)) = (is_back, back_at) {
+            let took = back_at - halted_at;
             shipped.days_to_return = Some(days(took));
             self.stage.story.say(format_args!(
                 "Day {}: every fan runs {}@{good} again",
