@@ -3,8 +3,8 @@
     tinyops serve
     MLFLOW_TRACKING_URI=http://127.0.0.1:8420 python track.py
 
-Needs mlflow (2.x or 3.x; mlflow-skinny is enough), scikit-learn and pandas. With Keras installed its flavour is run as
-well. Every step is checked, so that the script ends with `all as logged`, or with what was not.
+Needs mlflow (2.x or 3.x; mlflow-skinny is enough, with skops beside it), scikit-learn and pandas. With Keras installed
+its flavour is run as well. Every step is checked, so that the script ends with `all as logged`, or with what was not.
 """
 
 import math

@@ -8,11 +8,11 @@ use crate::server::{Server, fresh_project, target};
 use crate::steps::{Answer, cargo, root, run};
 
 /// What the example imports: the client without a server, and what it logs.
-const PACKAGES: [&str; 3] = ["mlflow-skinny>=3,<4", "scikit-learn", "pandas"];
+const PACKAGES: [&str; 4] = ["mlflow-skinny>=3,<4", "scikit-learn", "skops", "pandas"];
 
 /// Runs the example, which checks all that it logs.
 pub(crate) fn check() -> Answer {
-    let python = match peer::python(&folder(), &PACKAGES, "mlflow, sklearn, pandas") {
+    let python = match peer::python(&folder(), &PACKAGES, "mlflow, sklearn, skops.io, pandas") {
         Ok(python) => python,
         Err(why) => {
             println!(
