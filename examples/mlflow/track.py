@@ -50,6 +50,9 @@ def log_a_run(client, experiment):
         mlflow.log_input(mlflow.data.from_pandas(table, name="fan"), context="training")
         with mlflow.start_run(nested=True, run_name="fold 1"):
             mlflow.log_metric("acc", 0.5)
+        for step in range(20):
+            mlflow.log_metric("later", step, step=step, synchronous=False)
+        mlflow.flush_async_logging()
         assert refused(lambda: mlflow.log_param("lr", 2)), "a parameter never changes"
     found = client.get_run(run.info.run_id)
     assert found.data.params["arch"] == "dscnn" and found.data.metrics["acc"] == 0.9
@@ -57,6 +60,7 @@ def log_a_run(client, experiment):
     assert found.inputs.dataset_inputs[0].dataset.name == "fan"
     history = [point.value for point in client.get_metric_history(run.info.run_id, "loss")]
     assert sorted(history) == [0.3, 0.5, 0.9], history
+    assert len(client.get_metric_history(run.info.run_id, "later")) == 20
     for query, count in [
         ("metrics.acc > 0.6 and params.arch = 'dscnn' and tags.board = 'esp-eye'", 1),
         ("metrics.`esp-eye/arena_bytes` < 65536 and attributes.status = 'FINISHED'", 1),

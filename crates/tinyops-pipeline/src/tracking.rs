@@ -39,7 +39,7 @@ pub enum TrackingError {
 impl TrackingError {
     /// Another writer was faster; the same again may go well.
     fn is_conflict(&self) -> bool {
-        matches!(self, TrackingError::Store(StoreError::Conflict { .. }))
+        matches!(self, TrackingError::Store(error) if error.is_conflict())
     }
 }
 

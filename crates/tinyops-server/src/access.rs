@@ -90,13 +90,17 @@ pub(crate) async fn identify(
     method: &Method,
     headers: &HeaderMap,
 ) -> Result<Option<Who>, Denied> {
-    if let Some(shown) = shown(headers) {
+    let is_change = !method.is_safe();
+    if let Some(Shown { text: shown, by }) = shown(headers) {
+        // A browser that was once told a password shows it by itself.
+        if by == Scheme::Basic && is_change && origin(headers) == Origin::Foreign {
+            return Err(Denied::Foreign);
+        }
         return match shown.split_once('.') {
             Some((id, password)) => by_password(app, id, password).await.map(Some),
             None => by_token(app, &Digest::of(shown.as_bytes())).await.map(Some),
         };
     }
-    let is_change = !method.is_safe();
     if let Some(session) = login::cookie_of(headers)
         && let Some(token) = app.inner().logins.token_of(&session, app.now())
     {
@@ -140,17 +144,37 @@ async fn by_password(app: &App, id: &str, password: &str) -> Result<Who, Denied>
     }
 }
 
-/// What is shown as a token: of `Bearer`, or as the password of `Basic`, whose user may be anyone.
-fn shown(headers: &HeaderMap) -> Option<String> {
+/// How a token is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scheme {
+    Bearer,
+    /// As the password of a user who may be anyone.
+    Basic,
+}
+
+/// What is shown as a token.
+#[derive(Debug)]
+struct Shown {
+    text: String,
+    by: Scheme,
+}
+
+fn shown(headers: &HeaderMap) -> Option<Shown> {
     let shown = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     if let Some(token) = shown.strip_prefix("Bearer ") {
-        return Some(token.trim().to_owned());
+        return Some(Shown {
+            text: token.trim().to_owned(),
+            by: Scheme::Bearer,
+        });
     }
     let packed = shown.strip_prefix("Basic ")?.trim();
     let unpacked = base64::engine::general_purpose::STANDARD.decode(packed);
     let text = String::from_utf8(unpacked.ok()?).ok()?;
     let (_, password) = text.split_once(':')?;
-    Some(password.to_owned())
+    Some(Shown {
+        text: password.to_owned(),
+        by: Scheme::Basic,
+    })
 }
 
 /// Where the page is that made a browser call.

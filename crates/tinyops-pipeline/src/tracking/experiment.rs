@@ -1,7 +1,7 @@
 //! Experiments: made, renamed, put away, brought back.
 
 use tinyops_store::tracking::experiment::{self, Experiment, ExperimentId};
-use tinyops_store::tracking::search::{Condition, Field, Search, Test};
+use tinyops_store::tracking::search::{Comparison, Condition, Field, Search, Test};
 use tinyops_store::tracking::{Lifecycle, Pair};
 use tinyops_store::{Db, Json, Read, Timestamp, audit};
 
@@ -26,17 +26,14 @@ pub enum View {
 impl View {
     /// What must hold of a record in view.
     pub(crate) fn condition(self) -> Option<Condition> {
-        let list = match self {
+        let lifecycle = match self {
             View::Active => Lifecycle::Active,
             View::Deleted => Lifecycle::Deleted,
             View::All => return None,
         };
         Some(Condition {
             field: Field::Text("lifecycle"),
-            test: Test::In {
-                list: vec![list.word().to_owned()],
-                negated: false,
-            },
+            test: Test::Text(Comparison::Equal, lifecycle.word().to_owned()),
         })
     }
 }

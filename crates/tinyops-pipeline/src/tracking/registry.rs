@@ -130,11 +130,13 @@ pub async fn describe(
     by: By<'_>,
 ) -> Result<RegisteredModel, TrackingError> {
     check_length("The description", description, DESCRIPTION_MAX)?;
-    write!(db.begin("describe a registered model"), |tx| {
+    write!(db.begin_audited("describe a registered model"), |tx| {
         let mut found = get(&tx, name).await?;
         description.clone_into(&mut found.description);
         found.updated_at = by.now;
         registry::put(&tx, &found).await?;
+        by.note(&tx, "registered-model.describe", name, Json::Null)
+            .await?;
         found
     })
 }
@@ -160,11 +162,13 @@ pub async fn remove(db: &Db, name: &str, by: By<'_>) -> Result<(), TrackingError
 pub async fn tag(db: &Db, name: &str, tag: Pair, by: By<'_>) -> Result<(), TrackingError> {
     let tags = [tag];
     check_pairs("Registered model tag", &tags, REGISTRY_TAG_MAX)?;
-    write!(db.begin("tag a registered model"), |tx| {
+    write!(db.begin_audited("tag a registered model"), |tx| {
         let mut found = get(&tx, name).await?;
         found.updated_at = by.now;
         registry::put(&tx, &found).await?;
         registry::tag(&tx, found.row, &tags).await?;
+        let detail = Json::from_iter([("key", tags[0].key.as_str())]);
+        by.note(&tx, "registered-model.tag", name, detail).await?;
     })
 }
 
@@ -173,11 +177,13 @@ pub async fn tag(db: &Db, name: &str, tag: Pair, by: By<'_>) -> Result<(), Track
 /// # Errors
 /// [`TrackingError::Missing`].
 pub async fn untag(db: &Db, name: &str, key: &str, by: By<'_>) -> Result<(), TrackingError> {
-    write!(db.begin("untag a registered model"), |tx| {
+    write!(db.begin_audited("untag a registered model"), |tx| {
         let mut found = get(&tx, name).await?;
         found.updated_at = by.now;
         registry::put(&tx, &found).await?;
         registry::untag(&tx, found.row, key).await?;
+        let detail = Json::from_iter([("key", key)]);
+        by.note(&tx, "registered-model.untag", name, detail).await?;
     })
 }
 
@@ -229,9 +235,11 @@ pub async fn describe_version(
     by: By<'_>,
 ) -> Result<Version, TrackingError> {
     check_length("The description", description, DESCRIPTION_MAX)?;
-    write!(db.begin("describe a model version"), |tx| {
+    write!(db.begin_audited("describe a model version"), |tx| {
         let found = touched(&tx, name, number, by).await?;
         registry::describe_version(&tx, &found, description, by.now).await?;
+        by.note(&tx, "model-version.describe", &found.id, Json::Null)
+            .await?;
         found
     })
 }
@@ -317,9 +325,11 @@ pub async fn tag_version(
 ) -> Result<(), TrackingError> {
     let tags = [tag];
     check_pairs("Model version tag", &tags, REGISTRY_TAG_MAX)?;
-    write!(db.begin("tag a model version"), |tx| {
+    write!(db.begin_audited("tag a model version"), |tx| {
         let found = touched(&tx, name, number, by).await?;
         registry::tag_version(&tx, &found, &tags).await?;
+        let detail = Json::from_iter([("key", tags[0].key.as_str())]);
+        by.note(&tx, "model-version.tag", &found.id, detail).await?;
     })
 }
 
@@ -334,9 +344,12 @@ pub async fn untag_version(
     key: &str,
     by: By<'_>,
 ) -> Result<(), TrackingError> {
-    write!(db.begin("untag a model version"), |tx| {
+    write!(db.begin_audited("untag a model version"), |tx| {
         let found = touched(&tx, name, number, by).await?;
         registry::untag_version(&tx, &found, key).await?;
+        let detail = Json::from_iter([("key", key)]);
+        by.note(&tx, "model-version.untag", &found.id, detail)
+            .await?;
     })
 }
 

@@ -21,6 +21,8 @@ use super::{TrackingError, write};
 const NAME_TAG: &str = "mlflow.runName";
 /// The tag of a dataset's use that says what for.
 const CONTEXT_TAG: &str = "mlflow.data.context";
+/// The tag in which a run's history of models stands, as clients before MLflow 3 write it.
+const MODEL_HISTORY_TAG: &str = "mlflow.log-model.history";
 /// Letters of an id at most.
 const ID_MAX: usize = 256;
 
@@ -260,6 +262,30 @@ async fn log_of_models(tx: &Tx, run: &str, metrics: &[Logged]) -> Result<(), Tra
         logged_model::add_metrics(tx, model.row, &of_model.collect::<Vec<_>>()).await?;
     }
     Ok(())
+}
+
+/// Adds what an older client says of a model to the run's history of models, a tag.
+///
+/// # Errors
+/// [`TrackingError::Missing`]; [`TrackingError::Invalid`] for what is no JSON, and for a history that gets too long.
+pub async fn note_model(db: &Db, id: &str, model: &str) -> Result<(), TrackingError> {
+    let model: Json = serde_json::from_str(model)
+        .map_err(|cause| TrackingError::Invalid(format!("Malformed model info: {cause}")))?;
+    write!(db.begin("note a model of a tracked run"), |tx| {
+        let found = active(&tx, id).await?;
+        let data = run::data_of(&tx, std::slice::from_ref(&found)).await?;
+        let mut tags = data.into_iter().flat_map(|data| data.tags);
+        let history = tags.find(|tag| tag.key == MODEL_HISTORY_TAG);
+        let history = history.and_then(|tag| serde_json::from_str(&tag.value).ok());
+        let mut history: Vec<Json> = history.unwrap_or_default();
+        history.push(model.clone());
+        let tag = Pair {
+            key: MODEL_HISTORY_TAG.to_owned(),
+            value: Json::from(history).to_string(),
+        };
+        check_pairs("Tag", std::slice::from_ref(&tag), TAG_MAX)?;
+        run::tag(&tx, found.row, &[tag]).await?;
+    })
 }
 
 /// Removes a tag.

@@ -88,8 +88,8 @@ impl IntoResponse for MlflowError {
         let body = Json(json!({ "error_code": self.code.word(), "message": self.message }));
         let mut response = (self.code.status(), body).into_response();
         if self.code == Code::Unauthenticated {
-            // Also what makes the client's Basic credentials welcome.
-            let scheme = HeaderValue::from_static("Basic realm=\"tinyops\"");
+            // Never `Basic`: a browser would ask, and show what it was told to whichever page makes it call.
+            let scheme = HeaderValue::from_static("Bearer");
             let headers = response.headers_mut();
             headers.insert(header::WWW_AUTHENTICATE, scheme);
         }

@@ -84,7 +84,7 @@ pub(super) fn pairs(inputs: Vec<PairInput>) -> Vec<Pair> {
 }
 
 /// A whole number, as one or as a text.
-pub(super) fn whole<'de, D: Deserializer<'de>>(from: D) -> Result<i64, D::Error> {
+fn whole<'de, D: Deserializer<'de>>(from: D) -> Result<i64, D::Error> {
     struct Whole;
     impl Visitor<'_> for Whole {
         type Value = i64;

@@ -18,7 +18,7 @@ use tinyops_store::tracking::{Lifecycle, Pair};
 use super::Actor;
 use super::error::MlflowError;
 use super::experiment::ViewType;
-use super::input::{Input, PairInput, maybe_whole, number, pairs, texts, whole};
+use super::input::{Input, PairInput, maybe_whole, number, pairs, texts};
 use super::view::{Done, MetricView, RunInfoView, RunView, moment};
 use crate::app::App;
 use crate::text::hex;
@@ -236,46 +236,21 @@ impl MetricInput {
 
 #[derive(Deserialize)]
 pub(super) struct LogMetric {
-    #[serde(default)]
-    run_id: String,
-    #[serde(default)]
-    run_uuid: String,
-    #[serde(default)]
-    key: String,
-    #[serde(deserialize_with = "number")]
-    value: f64,
-    #[serde(deserialize_with = "whole")]
-    timestamp: i64,
-    #[serde(default, deserialize_with = "maybe_whole")]
-    step: Option<i64>,
-    #[serde(default)]
-    model_id: Option<String>,
-    #[serde(default)]
-    dataset_name: Option<String>,
-    #[serde(default)]
-    dataset_digest: Option<String>,
+    #[serde(flatten)]
+    by: ById,
+    #[serde(flatten)]
+    metric: MetricInput,
 }
 
 pub(super) async fn log_metric(
     State(app): State<App>,
     Input(input): Input<LogMetric>,
 ) -> Result<Json<Done>, MlflowError> {
-    let logged = Logged {
-        model: input.model_id.unwrap_or_default(),
-        dataset_name: input.dataset_name.unwrap_or_default(),
-        dataset_digest: input.dataset_digest.unwrap_or_default(),
-        ..Logged::of(
-            input.key,
-            input.timestamp,
-            input.step.unwrap_or(0),
-            input.value,
-        )
-    };
     let batch = Batch {
-        metrics: vec![logged],
+        metrics: vec![input.metric.logged()?],
         ..Batch::default()
     };
-    run::log(app.db(), either(&input.run_id, &input.run_uuid), &batch).await?;
+    run::log(app.db(), input.by.id(), &batch).await?;
     Ok(Json(Done {}))
 }
 
@@ -366,33 +341,11 @@ pub(super) struct LogModel {
     model_json: String,
 }
 
-/// The tag in which a run's history of models stands.
-const MODEL_HISTORY: &str = "mlflow.log-model.history";
-
 pub(super) async fn log_model(
     State(app): State<App>,
     Input(input): Input<LogModel>,
 ) -> Result<Json<Done>, MlflowError> {
-    let model: serde_json::Value = serde_json::from_str(&input.model_json)
-        .map_err(|cause| MlflowError::invalid(format!("Malformed model info. \n {cause}")))?;
-    let found = run::get(app.db(), &input.run_id).await?;
-    let data = records::data_of(app.db(), &[found]).await?;
-    let tags = data.into_iter().flat_map(|data| data.tags);
-    let mut history: Vec<serde_json::Value> = tags
-        .into_iter()
-        .find(|tag| tag.key == MODEL_HISTORY)
-        .and_then(|tag| serde_json::from_str(&tag.value).ok())
-        .unwrap_or_default();
-    history.push(model);
-    let tag = Pair {
-        key: MODEL_HISTORY.to_owned(),
-        value: serde_json::Value::from(history).to_string(),
-    };
-    let batch = Batch {
-        tags: vec![tag],
-        ..Batch::default()
-    };
-    run::log(app.db(), &input.run_id, &batch).await?;
+    run::note_model(app.db(), &input.run_id, &input.model_json).await?;
     Ok(Json(Done {}))
 }
 

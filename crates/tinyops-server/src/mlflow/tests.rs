@@ -8,7 +8,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Request, header};
 use serde_json::{Value, json};
 use tinyops_store::model::{self, NewModel};
-use tinyops_store::{Artifacts, Digest};
+use tinyops_store::{Artifacts, Digest, audit};
 
 use tower::ServiceExt as _;
 
@@ -631,6 +631,12 @@ async fn what_a_pipeline_registered_is_seen_and_not_moved() {
     );
     let alias = json!({ "name": "fan", "alias": "champion", "version": "1" });
     assert_eq!(post(&router, "registered-models/alias", alias).await.0, 200);
+    let tag = json!({ "name": "fan", "key": "site", "value": "hall" });
+    assert_eq!(post(&router, "registered-models/set-tag", tag).await.0, 200);
+    let entries = audit::about(app.db(), "fan", 9).await.unwrap();
+    let actions: Vec<&str> = entries.iter().map(|entry| entry.action.as_str()).collect();
+    assert!(actions.contains(&"registered-model.alias"), "{actions:?}");
+    assert!(actions.contains(&"registered-model.tag"), "{actions:?}");
     let (_, champion) = get(&router, "registered-models/alias?name=fan&alias=champion").await;
     assert_eq!(
         champion["model_version"]["source"],
@@ -686,4 +692,29 @@ async fn without_a_token_nothing_is_told_where_one_is_asked_for() {
     );
     assert_eq!(of("Basic YW5hOm5vdC10aGUtdG9rZW4=").await, 401);
     assert_eq!(of("Basic ???").await, 401);
+    // What a browser remembers it shows to the pages of others, too.
+    let foreign = async |site: &str| {
+        let request = Request::builder()
+            .method("POST")
+            .uri(format!("{API}/experiments/create"))
+            .header(
+                header::AUTHORIZATION,
+                "Basic YW5hOmEtdG9rZW4tb2YtMzItbGV0dGVycy1hbmQtZGlnaXRzLQ==",
+            )
+            .header(header::CONTENT_TYPE, "application/json")
+            .header("sec-fetch-site", site)
+            .body(Body::from(r#"{"name":"theirs"}"#))
+            .unwrap();
+        router.clone().oneshot(request).await.unwrap()
+    };
+    assert_eq!(foreign("cross-site").await.status().as_u16(), 403);
+    assert_eq!(foreign("same-origin").await.status().as_u16(), 200);
+    let challenge = router.clone().oneshot(
+        Request::builder()
+            .uri(format!("{API}/experiments/get"))
+            .body(Body::empty())
+            .unwrap(),
+    );
+    let challenge = challenge.await.unwrap();
+    assert_eq!(challenge.headers()[header::WWW_AUTHENTICATE], "Bearer");
 }

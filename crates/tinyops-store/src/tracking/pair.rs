@@ -7,7 +7,7 @@ use crate::db::Read;
 use crate::{Digest, StoreError, Tx};
 
 /// Owners asked for in one statement.
-const OWNERS_MAX: usize = 500;
+pub(crate) const OWNERS_MAX: usize = 500;
 
 /// A parameter or a tag.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::pair::{Pair, REGISTERED_TAGS, VERSION_TAGS, places};
+use super::pair::{OWNERS_MAX, Pair, REGISTERED_TAGS, VERSION_TAGS, places};
 use super::search::{self, Entity, Search};
 use crate::column::{Column as _, Row, row_id, values, words};
 use crate::db::{Query as _, Read};
@@ -387,7 +387,7 @@ pub async fn descriptions(
     ids: &[String],
 ) -> Result<BTreeMap<String, String>, StoreError> {
     let mut found = BTreeMap::new();
-    for ids in ids.chunks(500) {
+    for ids in ids.chunks(OWNERS_MAX) {
         let sql = format!(
             "SELECT id, description FROM model_version_notes WHERE id IN ({})",
             places(ids.len())

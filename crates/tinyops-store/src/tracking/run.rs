@@ -185,7 +185,7 @@ pub async fn search(on: &impl Read, search: &Search) -> Result<Vec<TrackedRun>, 
     rows.into_iter().map(read).collect()
 }
 
-/// The parameters that a run has of these keys.
+/// The parameters of a run.
 pub async fn params_of(on: &impl Read, run: RunRow) -> Result<Vec<Pair>, StoreError> {
     let mut found = RUN_PARAMS.of(on, &[run]).await?;
     Ok(found.remove(&run).unwrap_or_default())
