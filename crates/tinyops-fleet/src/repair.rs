@@ -237,7 +237,14 @@ impl Fleet {
         if now.ms_since(last.changed_at) >= self.policy.repair.again_after_ms {
             return Ok(false);
         }
-        let ladder = details(last)?;
+        let ladder = match details(last) {
+            Ok(ladder) => ladder,
+            // Nobody knows how it went, and nothing else of the fleet waits for that.
+            Err(error) => {
+                tracing::error!(repair = %last.id, %error, "a repair of before cannot be read");
+                return Ok(true);
+            }
+        };
         Ok(match ladder.end() {
             Some(End::Unrepaired | End::Stopped) => true,
             // What still runs the capsule of before has not been there since.

@@ -8,9 +8,14 @@ use tinyops_store::{ModelId, Timestamp, Tx, alert, presence, webhook};
 use super::ACTOR;
 use crate::diagnosis::Advice;
 use crate::enrol::note;
-use crate::ladder::{End, Ladder, Step};
+use crate::ladder::{End, Ladder, Rung, Step};
 use crate::watch::cohort_scope;
 use crate::{Fleet, FleetError, alerts};
+
+/// The rung that a repair ended on.
+fn left(ladder: &Ladder) -> Option<Rung> {
+    ladder.steps.last().and_then(|step| step.rung)
+}
 
 impl Fleet {
     /// Does what the end of a repair asks for: alerts that it has answered are over; of one in vain somebody is told.
@@ -24,7 +29,8 @@ impl Fleet {
     ) -> Result<(), FleetError> {
         let current = self.current(tx, known, ladder).await?;
         match end {
-            End::Repaired if ladder.kept.is_empty() => {
+            // Those that moving features has ended are over by then; what still stands it has not helped.
+            End::Repaired if ladder.kept.is_empty() && left(ladder) == Some(Rung::OwnHeads) => {
                 self.resolve_all(tx, known.model, now).await?
             }
             End::Unrepaired => {
@@ -47,7 +53,7 @@ impl Fleet {
     async fn resolve_all(&self, tx: &Tx, model: ModelId, now: Timestamp) -> Result<(), FleetError> {
         for mut alert in alert::standing(tx).await? {
             let calls = Advice::of_word(&alert.advice).is_some_and(Advice::calls_for_statistics);
-            if alert.model != model || !calls {
+            if alert.model != model || !calls || alert.is_muted(now) {
                 continue;
             }
             alert.state = AlertState::Resolved;

@@ -65,6 +65,7 @@ impl Fleet {
         let db = &self.db;
         Ok(match &ladder.phase {
             Phase::Over { .. } | Phase::Beginning { .. } => None,
+            Phase::Choosing { .. } if self.is_looked_at(known, false, now) => None,
             Phase::Choosing { .. } => {
                 let (offers, trains_at_once) =
                     self.offers(&known.name, known.model, ladder, now).await?;
@@ -170,12 +171,10 @@ impl Fleet {
     async fn other_bytes(&self, known: &Repair, now: Timestamp) -> Result<u64, FleetError> {
         let since = now.plus_ms(-BUDGET_MS);
         let others = repair::since(&self.db, &known.name, since).await?;
-        let of = |other: &Repair| details(other).map(|ladder| ladder.device_bytes);
-        others
-            .iter()
-            .filter(|other| other.id != known.id)
-            .map(of)
-            .sum()
+        // One that cannot be read holds up no other.
+        let of = |other: &Repair| details(other).ok().map(|ladder| ladder.device_bytes);
+        let others = others.iter().filter(|other| other.id != known.id);
+        Ok(others.filter_map(of).sum())
     }
 
     /// What can be tried of a model, by rung; whether the last trains on what there is.

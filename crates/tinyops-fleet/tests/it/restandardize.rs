@@ -1,5 +1,6 @@
 //! Features moved back before anyone is asked for sums: whether a round follows is what the model then says.
 
+use serde_json::json;
 use tinyops_fleet::ladder::End;
 use tinyops_fleet::repair::details;
 use tinyops_fleet::round::RoundPolicy;
@@ -98,6 +99,34 @@ async fn no_sums_are_asked_for_where_moved_features_did() {
         assert_eq!(day(&mut world, 0.0).await, []);
     }
     assert_eq!(round::list(&world.fleet.db, 10).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn an_alert_that_moving_was_not_to_help_stands_when_the_rest_is_repaired() {
+    let mut world = able_world().await;
+    let new = NewAlert {
+        scope: Scope::Device(world.devices[9].row.id),
+        model: world.devices[9].model,
+        kind: AlertKind::Drift,
+        advice: "head-update".to_owned(),
+        detail: json!({}),
+    };
+    let tx = world.fleet.db.begin("test").await.unwrap();
+    let other = alert::raise(&tx, &new, world.now).await.unwrap().unwrap();
+    tx.commit().await.unwrap();
+    let until = world.now.plus_ms(90 * DAY);
+    let muted = world.fleet.mute(other.id, until, "known", "ana", world.now);
+    muted.await.unwrap();
+    assert_eq!(world.fleet.turn(world.now).await.unwrap(), []);
+    world.deliver(|_| true).await;
+    let mut ended = false;
+    for _ in 1..=3 {
+        let events = day(&mut world, 0.0).await;
+        ended |= matches!(&events[..], [Event::RepairEnded(repair)] if repaired(repair));
+    }
+    assert!(ended);
+    let left: Vec<_> = standing(&world).await.iter().map(|a| a.id).collect();
+    assert_eq!(left, [other.id]);
 }
 
 #[tokio::test]
