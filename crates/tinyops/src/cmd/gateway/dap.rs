@@ -342,11 +342,7 @@ impl Desk {
             Err(Trouble::Upload(UploadProblem::Message(_) | UploadProblem::TooLarge))
                 if reports.len() > 1 =>
             {
-                *batch = match *batch {
-                    BATCH_COUNT => reports.len() / 2,
-                    fewer => fewer / 2,
-                }
-                .max(1);
+                *batch = reports.len() / 2;
                 return Ok(());
             }
             Err(Trouble::Upload(UploadProblem::Message(problem))) => {

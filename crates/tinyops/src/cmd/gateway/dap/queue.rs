@@ -112,8 +112,11 @@ impl Queue {
             .filter(|waiting| !queue.seen.contains(&waiting.mark))
             .map(|waiting| (waiting.mark, waiting.device, waiting.time.unwrap_or(0)))
             .collect();
-        for line in unlogged {
-            queue.log(line)?;
+        for (mark, device, time) in unlogged {
+            // One that has waited for long says nothing of the clock.
+            let last = queue.latest.get(&device);
+            let time = last.map_or(time, |last| if *last > time { 0 } else { time });
+            queue.log((mark, device, time))?;
         }
         Ok(queue)
     }
@@ -126,7 +129,14 @@ impl Queue {
     /// Whether a device may be measured by this envelope, in this unit of time.
     pub(super) fn wants(&self, envelope: &[u8], device: DeviceId, time: Option<u64>) -> bool {
         let is_new = !self.seen.contains(&mark(envelope));
-        is_new && time.is_none_or(|time| self.latest.get(&device).is_none_or(|last| *last < time))
+        is_new && time.is_none_or(|time| self.is_due(device, time))
+    }
+
+    /// Whether a device was not measured in this unit of time yet. One that lies ahead by more than the next is of a clock
+    /// that has been set back since: nobody waits until it is reached.
+    fn is_due(&self, device: DeviceId, time: u64) -> bool {
+        let last = self.latest.get(&device);
+        last.is_none_or(|&last| last < time || last > time + 1)
     }
 
     /// Takes a measurement in: when this has answered, it is in the folder.
@@ -182,8 +192,7 @@ impl Queue {
             let Some(mut waiting) = self.waiting.get(&number).cloned() else {
                 continue;
             };
-            let last = self.latest.get(&waiting.device);
-            if last.is_some_and(|last| *last >= time) {
+            if !self.is_due(waiting.device, time) {
                 self.done(number)?;
                 dropped += 1;
                 continue;
@@ -235,8 +244,11 @@ impl Queue {
         self.remember(line);
         if self.order.len() >= 2 * REMEMBERED {
             let kept = self.order.split_off(self.order.len() - REMEMBERED);
-            for (forgotten, ..) in std::mem::replace(&mut self.order, kept) {
+            for (forgotten, device, time) in std::mem::replace(&mut self.order, kept) {
                 self.seen.remove(&forgotten);
+                if self.latest.get(&device) == Some(&time) {
+                    self.latest.remove(&device);
+                }
             }
             self.log = write_log(&self.folder, self.order.make_contiguous())?;
         }
@@ -247,7 +259,12 @@ impl Queue {
         self.seen.insert(mark);
         self.order.push_back((mark, device, time));
         let latest = self.latest.entry(device).or_default();
-        *latest = time.max(*latest);
+        let was_set_back = time > 0 && *latest > time + 1;
+        *latest = if was_set_back {
+            time
+        } else {
+            time.max(*latest)
+        };
     }
 }
 
@@ -423,6 +440,24 @@ mod tests {
         assert_eq!(times, [Some(500), Some(500)]);
         assert_eq!(take(&mut queue, 4, 8, Some(500)), Taken::Repeated);
         assert_eq!(queue.stamp(501).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_costs_no_device_its_reports() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut queue = Queue::open(folder.path()).unwrap();
+        assert_eq!(take(&mut queue, 1, 7, Some(500)), Taken::Waits);
+        assert_eq!(take(&mut queue, 2, 7, Some(499)), Taken::Repeated);
+        assert_eq!(take(&mut queue, 3, 7, Some(100)), Taken::Waits);
+        assert_eq!(take(&mut queue, 4, 7, Some(100)), Taken::Repeated);
+        assert_eq!(take(&mut queue, 5, 8, Some(500)), Taken::Waits);
+        assert_eq!(take(&mut queue, 6, 8, None), Taken::Waits);
+        assert_eq!(queue.stamp(100).unwrap(), 0);
+        drop(queue);
+        let mut queue = Queue::open(folder.path()).unwrap();
+        assert_eq!(take(&mut queue, 7, 7, Some(100)), Taken::Repeated);
+        assert_eq!(take(&mut queue, 8, 8, Some(100)), Taken::Repeated);
+        assert_eq!(take(&mut queue, 9, 7, Some(101)), Taken::Waits);
     }
 
     #[test]
