@@ -518,7 +518,7 @@ impl Desk {
     /// What a device says itself, outside of a report that is judged: a reading that is no number raises an alert at
     /// once, and the alarm falls with a report of readings that are.
     ///
-    /// That the output moved does not. The device's sum of deviations takes windows for independent and normal;
+    /// That the output or embeddings moved does not. The device's sum of deviations takes windows for independent and normal;
     /// a machine that stays in one condition for hours gives neither, and the sum crosses its threshold on stable
     /// devices too. Its flag is in the next report, which is judged like any other, within the stated chance of
     /// a false alarm.

@@ -155,7 +155,7 @@ pub struct Flags(pub u8);
 impl Flags {
     /// Bits that hold the privacy budget class ([`Flags::privacy_class`]).
     pub const PRIVACY_MASK: u8 = 0b0000_0011;
-    /// The cumulative sum of the model's output has alarmed since the last report.
+    /// A cumulative sum, of the model's output or of the distance of embeddings, has alarmed since the last report.
     pub const MOVED: Flags = Flags(1 << 2);
     /// A reading, feature or output was infinite or not a number since the last report.
     pub const NOT_FINITE: Flags = Flags(1 << 3);
