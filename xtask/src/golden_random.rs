@@ -30,22 +30,14 @@ pub(crate) fn check(
     tally: &mut Tally,
 ) -> Result<(), String> {
     for seed in seed..seed + count {
-        let mut random = Random(Chance(seed));
-        let graph = network(&mut random);
-        let kinds: Vec<&str> = graph.ops.iter().map(|op| op.kind.name()).collect();
-        let at = |error: &dyn std::fmt::Display| format!("seed {seed}, {kinds:?}: {error}");
-        let compiled = compile_graph(&graph, false).map_err(|error| at(&error))?;
-        let plan = Plan::load(&compiled.program).map_err(|error| at(&error))?;
-        let mut arena = vec![0; plan.arena_bytes()];
-        let mut cases = Vec::new();
-        for _ in 0..CASES {
-            let input: Vec<u8> = random.bytes(plan.input().len);
-            arena[plan.input().range()].copy_from_slice(&input);
-            plan.run(&mut arena).map_err(|error| at(&error))?;
-            cases.push((input, arena[plan.output().range()].to_vec()));
-        }
-        let spread = golden_tflite::split(&graph, &compiled).map(|spread| spread.program);
-        for (plan, over) in [(Some(compiled.program), ""), (spread, " over two regions")] {
+        let Drawn {
+            graph,
+            plan,
+            spread,
+            cases,
+        } = drawn(seed)?;
+        let at = |error: &dyn std::fmt::Display| format!("{}: {error}", name(seed, &graph));
+        for (plan, over) in [(Some(plan), ""), (spread, " over two regions")] {
             let Some(plan) = plan else { continue };
             let run = RunFile {
                 plan: &plan,
@@ -70,6 +62,48 @@ pub(crate) fn check(
         }
     }
     Ok(())
+}
+
+/// A network from a seed.
+pub(crate) struct Drawn {
+    graph: Graph,
+    /// Its plan, and another over two memory regions where it goes into them.
+    pub(crate) plan: Vec<u8>,
+    pub(crate) spread: Option<Vec<u8>>,
+    /// Inputs, and what the portable kernels make of them.
+    pub(crate) cases: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// The network of a seed.
+///
+/// # Errors
+/// When its plan is refused.
+pub(crate) fn drawn(seed: u64) -> Result<Drawn, String> {
+    let mut random = Random(Chance(seed));
+    let graph = network(&mut random);
+    let at = |error: &dyn std::fmt::Display| format!("{}: {error}", name(seed, &graph));
+    let compiled = compile_graph(&graph, false).map_err(|error| at(&error))?;
+    let plan = Plan::load(&compiled.program).map_err(|error| at(&error))?;
+    let mut arena = vec![0; plan.arena_bytes()];
+    let mut cases = Vec::new();
+    for _ in 0..CASES {
+        let input: Vec<u8> = random.bytes(plan.input().len);
+        arena[plan.input().range()].copy_from_slice(&input);
+        plan.run(&mut arena).map_err(|error| at(&error))?;
+        cases.push((input, arena[plan.output().range()].to_vec()));
+    }
+    let spread = golden_tflite::split(&graph, &compiled).map(|spread| spread.program);
+    Ok(Drawn {
+        graph,
+        plan: compiled.program,
+        spread,
+        cases,
+    })
+}
+
+fn name(seed: u64, graph: &Graph) -> String {
+    let kinds: Vec<&str> = graph.ops.iter().map(|op| op.kind.name()).collect();
+    format!("seed {seed}, {kinds:?}")
 }
 
 /// One to three ops after each other.

@@ -214,7 +214,7 @@ pub(crate) fn check_file(
 }
 
 /// Puts inputs, which lie after each other, into the arena.
-fn put(arena: &mut [u8], plan: &Plan<'_>, mut inputs: &[u8]) {
+pub(crate) fn put(arena: &mut [u8], plan: &Plan<'_>, mut inputs: &[u8]) {
     for view in plan.inputs() {
         let (one, others) = inputs.split_at(view.bytes());
         arena[view.range()].copy_from_slice(one);
@@ -223,7 +223,7 @@ fn put(arena: &mut [u8], plan: &Plan<'_>, mut inputs: &[u8]) {
 }
 
 /// The outputs of a run, one after the other.
-fn outputs(arena: &[u8], plan: &Plan<'_>) -> Vec<u8> {
+pub(crate) fn outputs(arena: &[u8], plan: &Plan<'_>) -> Vec<u8> {
     let all = plan.outputs().map(|view| &arena[view.range()]);
     all.collect::<Vec<_>>().concat()
 }

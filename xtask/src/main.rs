@@ -15,6 +15,7 @@ mod bench_host;
 mod bench_listen;
 mod bench_loop;
 mod bench_ship;
+mod c99;
 mod chance;
 mod figure;
 mod fuzz;
@@ -59,6 +60,15 @@ enum Chore {
     /// Measure ourselves on real recordings
     #[command(subcommand)]
     Bench(bench_loop::Bench),
+    /// Hold the C99 runtime of `c/` to the Rust runtime, byte for byte
+    C99 {
+        /// Run the MLPerf Tiny networks on every emulated core, and print target by network
+        #[arg(long, conflicts_with = "write")]
+        matrix: bool,
+        /// Write the records to a file and run none, for a target of your own
+        #[arg(long, value_name = "FILE")]
+        write: Option<std::path::PathBuf>,
+    },
     /// Run the tests of the kernels under Miri (says so where there is none)
     Miri,
     /// Run the tests of the kernels under AddressSanitizer
@@ -86,6 +96,11 @@ fn main() -> ExitCode {
         Chore::Ci => steps::ci(),
         Chore::Golden(golden) => golden.run(),
         Chore::Bench(bench) => bench.run(),
+        Chore::C99 { matrix: true, .. } => c99::matrix(),
+        Chore::C99 { write, .. } => match write {
+            Some(file) => c99::write(&file),
+            None => c99::check(),
+        },
         Chore::Miri => memory::miri(),
         Chore::Address => memory::address(),
         Chore::Fuzz { target, seconds } => fuzz::fuzz(target.as_deref(), seconds),

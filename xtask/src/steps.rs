@@ -1,8 +1,8 @@
 //! The order of `cargo xtask ci` and `cargo xtask test`, with the time that each step took.
 
 use crate::{
-    aarch64, bench_device, bench_ship::power_loss, fuzz, house, imports, licences, memory, mlflow,
-    tools,
+    aarch64, bench_device, bench_ship::power_loss, c99, fuzz, house, imports, licences, memory,
+    mlflow, tools,
 };
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -63,6 +63,7 @@ pub(crate) fn test() -> Answer {
     step("address sanitizer", memory::address)?;
     step("fuzz targets", fuzz::check)?;
     step("tests on AArch64", aarch64::test)?;
+    step("C99", c99::check)?;
     step("instructions", bench_device::check)
 }
 

@@ -12,7 +12,7 @@ struct Tool {
     used_for: &'static str,
 }
 
-const TOOLS: [Tool; 5] = [
+const TOOLS: [Tool; 12] = [
     Tool {
         program: "qemu-system-arm",
         packages: &["qemu-system-arm"],
@@ -26,6 +26,49 @@ const TOOLS: [Tool; 5] = [
             "libc6-dev-arm64-cross",
         ],
         used_for: "the tests of the kernels for AArch64",
+    },
+    Tool {
+        program: "clang",
+        packages: &["clang"],
+        used_for: "the C99 runtime under sanitizers",
+    },
+    Tool {
+        program: "cppcheck",
+        packages: &["cppcheck"],
+        used_for: "reading the C99 runtime",
+    },
+    Tool {
+        program: "arm-none-eabi-gcc",
+        packages: &["gcc-arm-none-eabi", "libnewlib-arm-none-eabi"],
+        used_for: "the C99 runtime on Cortex-M",
+    },
+    Tool {
+        program: "riscv64-unknown-elf-gcc",
+        packages: &[
+            "gcc-riscv64-unknown-elf",
+            "picolibc-riscv64-unknown-elf",
+            "qemu-system-misc",
+        ],
+        used_for: "the C99 runtime on RISC-V",
+    },
+    Tool {
+        program: "xtensa-lx106-elf-gcc",
+        packages: &[
+            "gcc-xtensa-lx106",
+            "picolibc-xtensa-lx106-elf",
+            "qemu-system-misc",
+        ],
+        used_for: "the C99 runtime on Xtensa",
+    },
+    Tool {
+        program: "s390x-linux-gnu-gcc",
+        packages: &["gcc-s390x-linux-gnu", "libc6-dev-s390x-cross", "qemu-user"],
+        used_for: "the C99 runtime on a big-endian host",
+    },
+    Tool {
+        program: "i686-linux-gnu-gcc",
+        packages: &["gcc-i686-linux-gnu", "libc6-dev-i386-cross"],
+        used_for: "the C99 runtime on a 32-bit host",
     },
     // Builds `core` for Cortex-M from source, where rustup has no such target; rustup's own linker links.
     Tool {

@@ -1,0 +1,57 @@
+/* The records that the conformance check gives to the runtime, on a host and on a board.
+ *
+ *   plan_bytes u32, case_count u32, is_stream u32, verdict u32, the plan, zeros to a multiple of 16,
+ *   case_count times the inputs and the expected outputs, zeros to a multiple of 16
+ *
+ * The verdict is the reason of tinyops_plan_load(), and the index shifted left by 8 bits. Records
+ * stand after each other; one of a plan without bytes ends them. */
+#ifndef TINYOPS_CHECK_RECORD_FILE_H
+#define TINYOPS_CHECK_RECORD_FILE_H
+
+#include "../include/tinyops.h"
+
+#define TINYOPS_CHECK_HEADER_BYTES 16u
+
+typedef struct tinyops_check_record {
+  const uint8_t *plan;
+  size_t plan_bytes;
+  const uint8_t *cases;
+  uint32_t case_count;
+  /* Each case goes on where the one before ended. */
+  bool is_stream;
+  uint32_t verdict;
+} tinyops_check_record;
+
+static inline uint32_t tinyops_check_word(const uint8_t *at) {
+  return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
+}
+
+static inline tinyops_check_record tinyops_check_record_at(const uint8_t *bytes) {
+  tinyops_check_record record;
+  record.plan_bytes = tinyops_check_word(bytes);
+  record.case_count = tinyops_check_word(bytes + 4);
+  record.is_stream = tinyops_check_word(bytes + 8) != 0;
+  record.verdict = tinyops_check_word(bytes + 12);
+  record.plan = bytes + TINYOPS_CHECK_HEADER_BYTES;
+  record.cases = record.plan + (record.plan_bytes + 15) / 16 * 16;
+  return record;
+}
+
+static inline uint32_t tinyops_check_verdict(tinyops_verdict verdict) {
+  return (uint32_t)verdict.reason | (uint32_t)verdict.index << 8;
+}
+
+/* The bytes of all inputs of a case, or of all outputs. */
+static inline size_t tinyops_check_side_bytes(const tinyops_plan *plan, bool of_outputs) {
+  tinyops_tensor tensor;
+  size_t bytes = 0;
+  uint16_t number;
+  for (number = 0; of_outputs ? tinyops_plan_output(plan, number, &tensor)
+                              : tinyops_plan_input(plan, number, &tensor);
+       number++) {
+    bytes += tinyops_tensor_bytes(&tensor);
+  }
+  return bytes;
+}
+
+#endif

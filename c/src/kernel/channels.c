@@ -1,0 +1,79 @@
+#include "channels.h"
+
+tinyops_channels tinyops_channels_of(const tinyops_call *call) {
+  const tinyops_op *op = call->op;
+  size_t count = call->output.shape[3];
+  tinyops_channels channels;
+  channels.words = call->plan->constants + op->numbers_offset;
+  channels.multipliers = channels.words + 4 * count;
+  channels.rest = channels.words + tinyops_channel_words(op, count);
+  channels.zero_point = call->output.zero_point;
+  channels.least = op->clamp[0];
+  channels.greatest = op->clamp[1];
+  channels.shift_max = op->shift;
+  channels.is_packed = (op->flags & TINYOPS_FLAG_PACKED) != 0;
+  channels.is_one = (op->flags & TINYOPS_FLAG_ONE_MULTIPLIER) != 0;
+  return channels;
+}
+
+/* The bias of a channel, and its multiplier. Of a packed one the two top bits of a multiplier are
+ * always 01, and its word has the distance of the shift to the greatest of the op in their place; the
+ * bias has 24 bits. */
+static int32_t read(const tinyops_channels *channels, uint32_t channel,
+                    tinyops_multiplier *multiplier) {
+  const uint32_t own = channels->is_one ? 0 : channel;
+  if (channels->is_packed) {
+    const uint8_t *bias = channels->rest + 3 * (size_t)channel;
+    const uint32_t word = tinyops_read_u32(channels->words + 4 * (size_t)channel);
+    const uint32_t wide =
+        (uint32_t)bias[0] << 8 | (uint32_t)bias[1] << 16 | (uint32_t)bias[2] << 24;
+    multiplier->value = (int32_t)((word & 0x3FFFFFFFu) | 0x40000000u);
+    multiplier->shift = channels->shift_max - (int32_t)(word >> 30);
+    return tinyops_shift_right((int32_t)wide, 8);
+  }
+  multiplier->value = tinyops_read_i32(channels->multipliers + 4 * (size_t)own);
+  multiplier->shift = tinyops_int8(channels->rest[own]);
+  return tinyops_read_i32(channels->words + 4 * (size_t)channel);
+}
+
+static uint8_t finished(const tinyops_channels *channels, tinyops_multiplier multiplier,
+                        int32_t sum) {
+  const int32_t value =
+      tinyops_add_saturating(tinyops_rescale(multiplier, sum), channels->zero_point);
+  return (uint8_t)(int8_t)tinyops_clamp(value, channels->least, channels->greatest);
+}
+
+void tinyops_channels_finish(const tinyops_channels *channels, uint32_t first, const int32_t *sums,
+                             uint32_t count, uint8_t *out) {
+  uint32_t index;
+  for (index = 0; index < count; index++) {
+    tinyops_multiplier multiplier;
+    const int32_t bias = read(channels, first + index, &multiplier);
+    out[index] = finished(channels, multiplier, tinyops_add_wrapping(bias, sums[index]));
+  }
+}
+
+void tinyops_channels_finish_pixels(const tinyops_channels *channels, uint32_t channel,
+                                    const int32_t *sums, uint32_t pixels, uint8_t *out,
+                                    size_t step) {
+  tinyops_multiplier multiplier;
+  const int32_t bias = read(channels, channel, &multiplier);
+  uint32_t pixel;
+  for (pixel = 0; pixel < pixels; pixel++, out += step) {
+    *out = finished(channels, multiplier, tinyops_add_wrapping(bias, sums[pixel]));
+  }
+}
+
+bool tinyops_channels_are_sound(const tinyops_plan *plan, const tinyops_op *op) {
+  size_t count = tinyops_plan_view(plan, op->output).shape[3], index;
+  const uint8_t *shifts;
+  if ((op->flags & TINYOPS_FLAG_PACKED) != 0) {
+    return count <= TINYOPS_UNPACKED_MAX &&
+           tinyops_in_range(op->shift, TINYOPS_STEP_MAX - 31, 30);
+  }
+  shifts = plan->constants + op->numbers_offset + tinyops_channel_words(op, count);
+  for (index = 0; index < tinyops_channel_rest(op, count); index++) {
+    if (!tinyops_is_shift(tinyops_int8(shifts[index]))) return false;
+  }
+  return true;
+}

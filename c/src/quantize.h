@@ -1,0 +1,101 @@
+/* Sums that wrap, and the fixed-point rescaling of docs/arithmetic.md.
+ *
+ * Source: the TensorFlow Lite 8-bit quantization specification, with the double rounding of
+ * gemmlowp (SaturatingRoundingDoublingHighMul, then RoundingDivideByPOT). Everything is written so
+ * that no step has a result that C leaves open. */
+#ifndef TINYOPS_QUANTIZE_H
+#define TINYOPS_QUANTIZE_H
+
+#include <stdint.h>
+
+/* A positive real factor: value / 2^31 * 2^shift, the value in [2^30, 2^31) or 0. */
+typedef struct tinyops_multiplier {
+  int32_t value;
+  int32_t shift;
+} tinyops_multiplier;
+
+static inline int32_t tinyops_add_wrapping(int32_t a, int32_t b) {
+  return (int32_t)((uint32_t)a + (uint32_t)b);
+}
+
+static inline int32_t tinyops_sub_wrapping(int32_t a, int32_t b) {
+  return (int32_t)((uint32_t)a - (uint32_t)b);
+}
+
+static inline int32_t tinyops_mul_wrapping(int32_t a, int32_t b) {
+  return (int32_t)((uint32_t)a * (uint32_t)b);
+}
+
+static inline int32_t tinyops_neg_wrapping(int32_t a) {
+  return (int32_t)(0u - (uint32_t)a);
+}
+
+static inline int32_t tinyops_shift_left(int32_t a, uint32_t bits) {
+  return (int32_t)((uint32_t)a << (bits & 31));
+}
+
+/* Towards the lesser number; a compiler makes one instruction of it. */
+static inline int32_t tinyops_shift_right(int32_t a, uint32_t bits) {
+  return a < 0 ? ~(~a >> (bits & 31)) : a >> (bits & 31);
+}
+
+static inline int64_t tinyops_shift_right_wide(int64_t a, uint32_t bits) {
+  return a < 0 ? ~(~a >> (bits & 63)) : a >> (bits & 63);
+}
+
+static inline int32_t tinyops_add_saturating(int32_t a, int32_t b) {
+  int64_t sum = (int64_t)a + b;
+  return sum > INT32_MAX ? INT32_MAX : sum < INT32_MIN ? INT32_MIN : (int32_t)sum;
+}
+
+static inline int32_t tinyops_clamp(int32_t value, int32_t least, int32_t greatest) {
+  return value < least ? least : value > greatest ? greatest : value;
+}
+
+/* The zero bits above the first one; 32 of none. */
+static inline uint32_t tinyops_leading_zeros(uint32_t value) {
+  uint32_t count = 0;
+  if (value == 0) return 32;
+  if ((value & 0xFFFF0000u) == 0) { count += 16; value <<= 16; }
+  if ((value & 0xFF000000u) == 0) { count += 8; value <<= 8; }
+  if ((value & 0xF0000000u) == 0) { count += 4; value <<= 4; }
+  if ((value & 0xC0000000u) == 0) { count += 2; value <<= 2; }
+  return count + ((value & 0x80000000u) == 0 ? 1u : 0u);
+}
+
+/* floor(a * b / 2^31 + 1/2), saturating. */
+static inline int32_t tinyops_doubling_high_mul(int32_t a, int32_t b) {
+  int64_t product = tinyops_shift_right_wide((int64_t)a * b + ((int64_t)1 << 30), 31);
+  /* Only the product of the two least numbers passes the greatest. */
+  return product > INT32_MAX ? INT32_MAX : (int32_t)product;
+}
+
+/* round(x / 2^exponent), halves away from zero, for an exponent in 0...31. */
+static inline int32_t tinyops_rounding_divide(int32_t x, uint32_t exponent) {
+  int32_t mask = (int32_t)(((uint32_t)1 << (exponent & 31)) - 1);
+  int32_t remainder = x & mask;
+  int32_t threshold = (mask >> 1) + (x < 0 ? 1 : 0);
+  return tinyops_shift_right(x, exponent) + (remainder > threshold ? 1 : 0);
+}
+
+/* Rescales a sum, rounding twice. The shift is in -31...30. */
+static inline int32_t tinyops_rescale(tinyops_multiplier multiplier, int32_t sum) {
+  uint32_t left = multiplier.shift > 0 ? (uint32_t)multiplier.shift : 0;
+  uint32_t right = multiplier.shift < 0 ? (uint32_t)-multiplier.shift : 0;
+  int32_t doubled = tinyops_doubling_high_mul(tinyops_shift_left(sum, left), multiplier.value);
+  return tinyops_rounding_divide(doubled, right);
+}
+
+/* Rescales a sum of 64 bits by the upper 16 bits of the fraction, rounding once, halves upwards. The
+ * shift is in -31...7. */
+static inline int32_t tinyops_rescale_wide(tinyops_multiplier multiplier, int64_t sum) {
+  int32_t upper = multiplier.value < 0x7FFF0000
+                      ? tinyops_shift_right(multiplier.value + (1 << 15), 16)
+                      : 0x7FFF;
+  uint32_t down = (uint32_t)(15 - multiplier.shift) & 63;
+  uint64_t half = ((uint64_t)1 << down) >> 1;
+  uint64_t product = (uint64_t)sum * (uint64_t)(int64_t)upper + half;
+  return (int32_t)(uint32_t)(uint64_t)tinyops_shift_right_wide((int64_t)product, down);
+}
+
+#endif
