@@ -1,5 +1,9 @@
 #include "channels.h"
 
+#ifdef TINYOPS_ARM_DSP
+#include "arm_dsp.h"
+#endif
+
 tinyops_channels tinyops_channels_of(const tinyops_call *call) {
   const tinyops_op *op = call->op;
   size_t count = call->output.shape[3];
@@ -38,6 +42,13 @@ static int32_t read(const tinyops_channels *channels, uint32_t channel,
 
 static uint8_t finished(const tinyops_channels *channels, tinyops_multiplier multiplier,
                         int32_t sum) {
+#ifdef TINYOPS_ARM_DSP
+  if (multiplier.shift < 0 && multiplier.value >> 30 == 1) {
+    const int32_t low =
+        tinyops_rescale_low(multiplier.value, multiplier.shift, sum, channels->zero_point);
+    return (uint8_t)(int8_t)tinyops_clamp(low, channels->least, channels->greatest);
+  }
+#endif
   const int32_t value =
       tinyops_add_saturating(tinyops_rescale(multiplier, sum), channels->zero_point);
   return (uint8_t)(int8_t)tinyops_clamp(value, channels->least, channels->greatest);

@@ -9,6 +9,10 @@
 #include "../sum.h"
 #include "channels.h"
 
+#ifdef TINYOPS_ARM_DSP
+#include "arm_dsp.h"
+#endif
+
 /* Copies the inputs under the filter at one output pixel into one piece. */
 static void gather(const tinyops_call *call, uint32_t pixel, uint8_t *patch) {
   const tinyops_op *op = call->op;
@@ -55,11 +59,154 @@ static int32_t dot(const uint8_t *patch, const uint8_t *row, size_t taps) {
   return (int32_t)sum;
 }
 
+#ifdef TINYOPS_ARM_DSP
+/* A block is four patches of 16 bits: of each quad of taps 0, 2, 1, 3 of the first lane, then of the
+ * others. */
+#define LANE_BYTES 8u
+
+static uint8_t *block_of(const tinyops_call *call, size_t row_bytes) {
+  (void)row_bytes;
+  return call->scratch;
+}
+
+/* Puts quads of bytes into a lane, from one of its quads on. */
+static uint8_t *put_quads(const uint8_t *from, size_t count, uint8_t *lane) {
+  for (; count > 0; count--, from += TINYOPS_QUAD, lane += TINYOPS_BLOCK_PIXELS * LANE_BYTES) {
+    const int32_t word = tinyops_load_word(from);
+    tinyops_store_word(lane, tinyops_even(word));
+    tinyops_store_word(lane + 4, tinyops_odd(word));
+  }
+  return lane;
+}
+
+static uint8_t *put_zeros(uint8_t zero, size_t count, uint8_t *lane) {
+  const int32_t both = tinyops_even((int32_t)((uint32_t)zero * 0x01010101u));
+  for (; count > 0; count--, lane += TINYOPS_BLOCK_PIXELS * LANE_BYTES) {
+    tinyops_store_word(lane, both);
+    tinyops_store_word(lane + 4, both);
+  }
+  return lane;
+}
+
+/* The inputs under the filter at one output pixel, whose taps are whole quads, into a lane. */
+static void gather_quads(const tinyops_call *call, uint32_t pixel, uint8_t *lane) {
+  const tinyops_op *op = call->op;
+  const int32_t height = call->input.shape[1], width = call->input.shape[2];
+  const size_t channels = call->input.shape[3], quads = channels / TINYOPS_QUAD;
+  const uint32_t columns = call->output.shape[2];
+  const uint8_t zero = (uint8_t)call->input.zero_point;
+  const int32_t top = tinyops_window_start(op, 0, pixel / columns);
+  const int32_t left = tinyops_window_start(op, 1, pixel % columns);
+  const int32_t kernel_width = op->kernel[1];
+  int32_t row, column;
+  for (row = 0; row < op->kernel[0]; row++) {
+    const int32_t y = top + row * op->dilation[0];
+    const uint8_t *line;
+    if (y < 0 || y >= height) {
+      lane = put_zeros(zero, (size_t)kernel_width * quads, lane);
+      continue;
+    }
+    line = call->in + (size_t)y * (size_t)width * channels;
+    if (op->dilation[1] == 1 && left >= 0 && left + kernel_width <= width) {
+      lane = put_quads(line + (size_t)left * channels, (size_t)kernel_width * quads, lane);
+      continue;
+    }
+    for (column = 0; column < kernel_width; column++) {
+      const int32_t x = left + column * op->dilation[1];
+      lane = x < 0 || x >= width ? put_zeros(zero, quads, lane)
+                                 : put_quads(line + (size_t)x * channels, quads, lane);
+    }
+  }
+}
+
+static void put_pixel(const tinyops_call *call, uint32_t pixel, uint32_t index, size_t row_bytes,
+                      size_t taps, uint8_t *block) {
+  uint8_t *lane = block + index * LANE_BYTES;
+  (void)taps;
+  if (call->input.shape[3] % TINYOPS_QUAD == 0) {
+    gather_quads(call, pixel, lane);
+  } else {
+    /* The weights behind the taps are 0, whatever lies there. */
+    uint8_t *stage = call->scratch + TINYOPS_BLOCK_PIXELS * 2 * row_bytes;
+    gather(call, pixel, stage);
+    (void)put_quads(stage, row_bytes / TINYOPS_QUAD, lane);
+  }
+}
+
+/* Two taps of one lane, by those of two rows. */
+#define ADD_LANE(at, a, b)                        \
+  do {                                            \
+    const int32_t lane = tinyops_load_word(at);   \
+    a = __smlad(lane, x, a);                      \
+    b = __smlad(lane, y, b);                      \
+    TINYOPS_IN_ORDER();                           \
+  } while (0)
+
+/* Two rows of a filter over the four patches of a block. */
+TINYOPS_APART static void dot_block(const uint8_t *block, const uint8_t *first,
+                                    const uint8_t *second, size_t taps,
+                                    int32_t sums[2 * TINYOPS_BLOCK_PIXELS]) {
+  const uint8_t *end = first + (size_t)tinyops_round_up(taps, TINYOPS_QUAD);
+  int32_t a0 = 0, a1 = 0, a2 = 0, a3 = 0, b0 = 0, b1 = 0, b2 = 0, b3 = 0;
+  while (first != end) {
+    int32_t x = tinyops_even(tinyops_load_word(first));
+    int32_t y = tinyops_even(tinyops_load_word(second));
+    ADD_LANE(block, a0, b0);
+    ADD_LANE(block + 8, a1, b1);
+    ADD_LANE(block + 16, a2, b2);
+    ADD_LANE(block + 24, a3, b3);
+    /* Loaded once more: two registers less. */
+    x = tinyops_odd(tinyops_load_word(first));
+    y = tinyops_odd(tinyops_load_word(second));
+    ADD_LANE(block + 4, a0, b0);
+    ADD_LANE(block + 12, a1, b1);
+    ADD_LANE(block + 20, a2, b2);
+    ADD_LANE(block + 28, a3, b3);
+    first += TINYOPS_QUAD;
+    second += TINYOPS_QUAD;
+    block += TINYOPS_BLOCK_PIXELS * LANE_BYTES;
+  }
+  sums[0] = a0;
+  sums[1] = a1;
+  sums[2] = a2;
+  sums[3] = a3;
+  sums[4] = b0;
+  sums[5] = b1;
+  sums[6] = b2;
+  sums[7] = b3;
+}
+
+/* The products of four values and the four rows of a quad of a dense filter. */
+static inline void add_quad(const uint8_t *values, const uint8_t *weights, int32_t sums[4]) {
+  const int32_t value = tinyops_load_word(values);
+  const int32_t even = tinyops_even(value), odd = tinyops_odd(value);
+  int32_t weight = tinyops_load_word(weights);
+  sums[0] = __smlad(odd, tinyops_odd(weight), __smlad(even, tinyops_even(weight), sums[0]));
+  weight = tinyops_load_word(weights + 4);
+  sums[1] = __smlad(odd, tinyops_odd(weight), __smlad(even, tinyops_even(weight), sums[1]));
+  weight = tinyops_load_word(weights + 8);
+  sums[2] = __smlad(odd, tinyops_odd(weight), __smlad(even, tinyops_even(weight), sums[2]));
+  weight = tinyops_load_word(weights + 12);
+  sums[3] = __smlad(odd, tinyops_odd(weight), __smlad(even, tinyops_even(weight), sums[3]));
+}
+#else
+/* A block is four patches of bytes, a tap of each after the other. */
+static uint8_t *block_of(const tinyops_call *call, size_t row_bytes) {
+  return call->scratch + row_bytes;
+}
+
 /* Puts a patch of bytes into a lane of a block. */
 static void put_lane(const uint8_t *patch, size_t taps, uint32_t lane, uint8_t *block) {
   size_t tap;
   block += lane;
   for (tap = 0; tap < taps; tap++) block[TINYOPS_BLOCK_PIXELS * tap] = patch[tap];
+}
+
+static void put_pixel(const tinyops_call *call, uint32_t pixel, uint32_t index, size_t row_bytes,
+                      size_t taps, uint8_t *block) {
+  (void)row_bytes;
+  gather(call, pixel, call->scratch);
+  put_lane(call->scratch, taps, index, block);
 }
 
 /* Two rows of a filter over the four patches of a block. */
@@ -89,6 +236,18 @@ static void dot_block(const uint8_t *block, const uint8_t *first, const uint8_t 
   sums[7] = (int32_t)b3;
 }
 
+/* The products of four values and the four rows of a quad of a dense filter. */
+static inline void add_quad(const uint8_t *values, const uint8_t *weights, int32_t sums[4]) {
+  const int8_t *w = (const int8_t *)weights;
+  const int32_t a = tinyops_int8(values[0]), b = tinyops_int8(values[1]);
+  const int32_t c = tinyops_int8(values[2]), d = tinyops_int8(values[3]);
+  sums[0] = tinyops_add_wrapping(sums[0], a * w[0] + b * w[1] + c * w[2] + d * w[3]);
+  sums[1] = tinyops_add_wrapping(sums[1], a * w[4] + b * w[5] + c * w[6] + d * w[7]);
+  sums[2] = tinyops_add_wrapping(sums[2], a * w[8] + b * w[9] + c * w[10] + d * w[11]);
+  sums[3] = tinyops_add_wrapping(sums[3], a * w[12] + b * w[13] + c * w[14] + d * w[15]);
+}
+#endif
+
 /* What does not change from block to block. */
 typedef struct conv {
   const tinyops_call *call;
@@ -117,12 +276,11 @@ static void make_pixel(const conv *layer, uint32_t pixel) {
 static void make_block(const conv *layer, uint32_t first, uint32_t pixels) {
   const tinyops_call *call = layer->call;
   const uint32_t count = call->output.shape[3];
-  uint8_t *block = call->scratch + layer->row_bytes;
+  uint8_t *block = block_of(call, layer->row_bytes);
   uint8_t *out = call->out + (size_t)first * count;
   uint32_t pixel, channel;
   for (pixel = 0; pixel < pixels; pixel++) {
-    gather(call, first + pixel, call->scratch);
-    put_lane(call->scratch, layer->taps, pixel, block);
+    put_pixel(call, first + pixel, pixel, layer->row_bytes, layer->taps, block);
   }
   for (channel = 0; channel < count; channel += 2) {
     const uint8_t *row = layer->filter + channel * layer->row_bytes;
@@ -177,37 +335,23 @@ static void convolve(const tinyops_call *call, const uint8_t *filter) {
 static void dense(const tinyops_call *call, const uint8_t *filter) {
   const tinyops_channels channels = tinyops_channels_of(call);
   const uint32_t count = call->output.shape[3], values = call->input.shape[3];
-  uint32_t first;
+  const uint32_t whole = values / TINYOPS_QUAD, rest = values % TINYOPS_QUAD;
+  uint8_t last[TINYOPS_QUAD] = {0};
+  uint32_t first, quad;
+  memcpy(last, call->in + TINYOPS_QUAD * (size_t)whole, rest);
   for (first = 0; first < count; first += TINYOPS_GROUP_ROWS) {
-    uint32_t some = count - first < TINYOPS_GROUP_ROWS ? count - first : TINYOPS_GROUP_ROWS;
-    uint32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0, quad, place;
-    const int8_t *value = (const int8_t *)call->in;
-    const int8_t *weight = (const int8_t *)filter;
-    int32_t sums[TINYOPS_GROUP_ROWS];
-    for (quad = 0; quad < values / TINYOPS_QUAD; quad++) {
-      for (place = 0; place < TINYOPS_QUAD; place++) {
-        int32_t x = value[place];
-        s0 += (uint32_t)(x * weight[place]);
-        s1 += (uint32_t)(x * weight[TINYOPS_QUAD + place]);
-        s2 += (uint32_t)(x * weight[2 * TINYOPS_QUAD + place]);
-        s3 += (uint32_t)(x * weight[3 * TINYOPS_QUAD + place]);
-      }
-      value += TINYOPS_QUAD;
-      weight += TINYOPS_QUAD * TINYOPS_GROUP_ROWS;
+    const uint32_t some = tinyops_lesser(count - first, TINYOPS_GROUP_ROWS);
+    const uint8_t *value = call->in;
+    int32_t sums[TINYOPS_GROUP_ROWS] = {0};
+    for (quad = 0; quad < whole; quad++, value += TINYOPS_QUAD) {
+      add_quad(value, filter, sums);
+      filter += TINYOPS_QUAD * TINYOPS_GROUP_ROWS;
     }
-    for (place = 0; place < values % TINYOPS_QUAD; place++) {
-      int32_t x = value[place];
-      s0 += (uint32_t)(x * weight[place]);
-      s1 += (uint32_t)(x * weight[TINYOPS_QUAD + place]);
-      s2 += (uint32_t)(x * weight[2 * TINYOPS_QUAD + place]);
-      s3 += (uint32_t)(x * weight[3 * TINYOPS_QUAD + place]);
+    if (rest > 0) {
+      add_quad(last, filter, sums);
+      filter += TINYOPS_QUAD * TINYOPS_GROUP_ROWS;
     }
-    sums[0] = (int32_t)s0;
-    sums[1] = (int32_t)s1;
-    sums[2] = (int32_t)s2;
-    sums[3] = (int32_t)s3;
     tinyops_channels_finish(&channels, first, sums, some, call->out + first);
-    filter += (size_t)tinyops_round_up(values, TINYOPS_QUAD) * TINYOPS_GROUP_ROWS;
   }
   if (call->sum != NULL) call->sum->add(call->sum, 0, count);
 }

@@ -5,6 +5,10 @@
  * nothing. */
 #include "channels.h"
 
+#ifdef TINYOPS_ARM_DSP
+#include "arm_dsp.h"
+#endif
+
 /* Output channels whose sums are kept at once. */
 #define LANES 4u
 
@@ -96,10 +100,20 @@ static void sum_inside(const depthwise *layer, int32_t top, int32_t left, uint32
   for (row = 0; row < op->kernel[0]; row++, values += row_step) {
     const int8_t *value = values;
     for (column = op->kernel[1]; column > 0; column--, value += column_step, tap += count) {
+#ifdef TINYOPS_ARM_DSP
+      const int32_t four = tinyops_load_word(value), weights = tinyops_load_word(tap);
+      const int32_t v_even = tinyops_even(four), v_odd = tinyops_odd(four);
+      const int32_t w_even = tinyops_even(weights), w_odd = tinyops_odd(weights);
+      s0 = (uint32_t)__smlabb(v_even, w_even, (int32_t)s0);
+      s1 = (uint32_t)__smlabb(v_odd, w_odd, (int32_t)s1);
+      s2 = (uint32_t)__smlatt(v_even, w_even, (int32_t)s2);
+      s3 = (uint32_t)__smlatt(v_odd, w_odd, (int32_t)s3);
+#else
       s0 += (uint32_t)(value[0] * tap[0]);
       s1 += (uint32_t)(value[1] * tap[1]);
       s2 += (uint32_t)(value[2] * tap[2]);
       s3 += (uint32_t)(value[3] * tap[3]);
+#endif
     }
   }
   sums[0] = (int32_t)s0;

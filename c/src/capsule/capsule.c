@@ -1,0 +1,168 @@
+/* The capsule: a signed manifest and the payload that it vouches for. */
+#include <string.h>
+
+#include "../bytes.h"
+#include "cbor.h"
+#include "payload.h"
+
+#define HEADER_BYTES 8u
+#define CLAIMS 8u
+/* What is signed before the manifest: an array, "Signature1", the header {1: -8}, no external data,
+ * and the head of the manifest, of two bytes at most. */
+#define SIGNED_HEAD_BYTES 19u
+
+static const uint8_t eddsa[3] = {0xa1, 0x01, 0x27};
+
+/* The manifest and the signature over it, which nobody has checked. */
+typedef struct signed_bytes {
+  const uint8_t *manifest;
+  size_t manifest_bytes;
+  const uint8_t *signature;
+} signed_bytes;
+
+static bool read_sign1(const uint8_t *bytes, size_t len, signed_bytes *read) {
+  tinyops_cbor cbor = tinyops_cbor_of(bytes, len);
+  const uint8_t *header;
+  size_t header_bytes, signature_bytes;
+  uint64_t number;
+  if (!tinyops_cbor_head(&cbor, TINYOPS_CBOR_TAG, &number) || number != 18 ||
+      !tinyops_cbor_head(&cbor, TINYOPS_CBOR_ARRAY, &number) || number != 4 ||
+      !tinyops_cbor_string(&cbor, TINYOPS_CBOR_BYTES, &header, &header_bytes) ||
+      header_bytes != sizeof eddsa || memcmp(header, eddsa, sizeof eddsa) != 0 ||
+      !tinyops_cbor_head(&cbor, TINYOPS_CBOR_MAP, &number) || number != 0 ||
+      !tinyops_cbor_string(&cbor, TINYOPS_CBOR_BYTES, &read->manifest, &read->manifest_bytes) ||
+      !tinyops_cbor_string(&cbor, TINYOPS_CBOR_BYTES, &read->signature, &signature_bytes)) {
+    return false;
+  }
+  /* There is one encoding. */
+  return signature_bytes == TINYOPS_SIGNATURE_BYTES && cbor.is_shortest && cbor.at == cbor.end &&
+         read->manifest_bytes <= TINYOPS_MANIFEST_BYTES_MAX;
+}
+
+/* Reads the next key and the head of an unsigned number behind it. */
+static bool read_number(tinyops_cbor *cbor, uint32_t key, uint32_t *value) {
+  uint64_t number;
+  if (!tinyops_cbor_head(cbor, TINYOPS_CBOR_UINT, &number) || number != key ||
+      !tinyops_cbor_head(cbor, TINYOPS_CBOR_UINT, &number) || number > UINT32_MAX) {
+    return false;
+  }
+  *value = (uint32_t)number;
+  return true;
+}
+
+static bool read_string(tinyops_cbor *cbor, uint32_t key, uint8_t major, const uint8_t **bytes,
+                        size_t *len) {
+  uint64_t number;
+  return tinyops_cbor_head(cbor, TINYOPS_CBOR_UINT, &number) && number == key &&
+         tinyops_cbor_string(cbor, major, bytes, len);
+}
+
+static bool read_digest(tinyops_cbor *cbor, uint32_t key, const uint8_t **digest) {
+  size_t len;
+  return read_string(cbor, key, TINYOPS_CBOR_BYTES, digest, &len) && len == TINYOPS_DIGEST_BYTES;
+}
+
+static tinyops_capsule_reason read_manifest(const uint8_t *bytes, size_t len,
+                                            tinyops_manifest *manifest) {
+  tinyops_cbor cbor = tinyops_cbor_of(bytes, len);
+  size_t board_bytes, name_bytes;
+  uint64_t claims;
+  uint32_t version;
+  if (!tinyops_cbor_head(&cbor, TINYOPS_CBOR_MAP, &claims) || claims != CLAIMS ||
+      !read_number(&cbor, 1, &version)) {
+    return TINYOPS_CAPSULE_MANIFEST_CBOR;
+  }
+  if (version != 1) return TINYOPS_CAPSULE_MANIFEST_VERSION;
+  if (!read_number(&cbor, 2, &manifest->sequence) ||
+      !read_string(&cbor, 3, TINYOPS_CBOR_TEXT, &manifest->board, &board_bytes) ||
+      !read_digest(&cbor, 4, &manifest->payload_digest) ||
+      !read_number(&cbor, 5, &manifest->payload_bytes) ||
+      !read_digest(&cbor, 6, &manifest->program_digest) ||
+      !read_string(&cbor, 7, TINYOPS_CBOR_TEXT, &manifest->name, &name_bytes) ||
+      !read_number(&cbor, 8, &manifest->version)) {
+    return TINYOPS_CAPSULE_MANIFEST_CBOR;
+  }
+  if (board_bytes > TINYOPS_TEXT_BYTES_MAX || name_bytes > TINYOPS_TEXT_BYTES_MAX) {
+    return TINYOPS_CAPSULE_MANIFEST_TEXT;
+  }
+  manifest->board_bytes = (uint8_t)board_bytes;
+  manifest->name_bytes = (uint8_t)name_bytes;
+  /* What reads well is also written so. */
+  return cbor.is_shortest && cbor.at == cbor.end ? TINYOPS_CAPSULE_VERIFIED
+                                                 : TINYOPS_CAPSULE_MANIFEST_CBOR;
+}
+
+/* Takes a capsule apart. */
+static tinyops_capsule_reason parse(tinyops_capsule *capsule, const uint8_t *bytes, size_t len,
+                                    signed_bytes *read) {
+  static const uint8_t magic[4] = {'T', 'O', 'P', 'C'};
+  tinyops_capsule_reason reason;
+  size_t cose_bytes, index;
+  if (len < 4 || memcmp(bytes, magic, sizeof magic) != 0) return TINYOPS_CAPSULE_MAGIC;
+  if (len < 6) return TINYOPS_CAPSULE_LENGTH;
+  if (bytes[4] != 1 || bytes[5] != 1) return TINYOPS_CAPSULE_VERSION;
+  if (len < HEADER_BYTES) return TINYOPS_CAPSULE_LENGTH;
+  cose_bytes = tinyops_read_u16(bytes + 6);
+  if (len - HEADER_BYTES < cose_bytes) return TINYOPS_CAPSULE_LENGTH;
+  if (!read_sign1(bytes + HEADER_BYTES, cose_bytes, read)) return TINYOPS_CAPSULE_COSE;
+  reason = read_manifest(read->manifest, read->manifest_bytes, &capsule->manifest);
+  if (reason != TINYOPS_CAPSULE_VERIFIED) return reason;
+  capsule->payload_offset = (HEADER_BYTES + cose_bytes + TINYOPS_CAPSULE_ALIGN - 1) /
+                            TINYOPS_CAPSULE_ALIGN * TINYOPS_CAPSULE_ALIGN;
+  if (len < capsule->payload_offset) return TINYOPS_CAPSULE_LENGTH;
+  for (index = HEADER_BYTES + cose_bytes; index < capsule->payload_offset; index++) {
+    if (bytes[index] != 0) return TINYOPS_CAPSULE_COSE;
+  }
+  capsule->payload = bytes + capsule->payload_offset;
+  capsule->payload_bytes = len - capsule->payload_offset;
+  return capsule->payload_bytes == capsule->manifest.payload_bytes ? TINYOPS_CAPSULE_VERIFIED
+                                                                   : TINYOPS_CAPSULE_LENGTH;
+}
+
+/* Writes what is signed: ["Signature1", h'a10127', h'', manifest]; answers how many bytes. */
+static size_t to_sign(const signed_bytes *read,
+                      uint8_t out[SIGNED_HEAD_BYTES + TINYOPS_MANIFEST_BYTES_MAX]) {
+  static const uint8_t head[17] = {0x84, 0x6a, 'S',  'i',  'g',  'n',  'a',  't', 'u',
+                                   'r',  'e',  '1',  0x43, 0xa1, 0x01, 0x27, 0x40};
+  size_t at = sizeof head;
+  memcpy(out, head, sizeof head);
+  if (read->manifest_bytes < 24) {
+    out[at++] = (uint8_t)(0x40 | read->manifest_bytes);
+  } else {
+    out[at++] = 0x58;
+    out[at++] = (uint8_t)read->manifest_bytes;
+  }
+  memcpy(out + at, read->manifest, read->manifest_bytes);
+  return at + read->manifest_bytes;
+}
+
+static bool is_signed(const signed_bytes *read, const uint8_t *keys, size_t key_count,
+                      tinyops_verifier verifier, void *context) {
+  uint8_t message[SIGNED_HEAD_BYTES + TINYOPS_MANIFEST_BYTES_MAX];
+  const size_t len = to_sign(read, message);
+  size_t index;
+  for (index = 0; index < key_count; index++) {
+    if (verifier(context, keys + TINYOPS_KEY_BYTES * index, message, len, read->signature)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+tinyops_capsule_reason tinyops_capsule_verify(tinyops_capsule *capsule, const uint8_t *bytes,
+                                              size_t len, const uint8_t *keys, size_t key_count,
+                                              tinyops_verifier verifier, void *context) {
+  uint8_t digest[TINYOPS_DIGEST_BYTES];
+  signed_bytes read;
+  tinyops_capsule_reason reason;
+  memset(capsule, 0, sizeof *capsule);
+  reason = parse(capsule, bytes, len, &read);
+  if (reason != TINYOPS_CAPSULE_VERIFIED) return reason;
+  if (!is_signed(&read, keys, key_count, verifier, context)) return TINYOPS_CAPSULE_SIGNATURE;
+  tinyops_sha256(capsule->payload, capsule->payload_bytes, digest);
+  if (memcmp(digest, capsule->manifest.payload_digest, sizeof digest) != 0) {
+    return TINYOPS_CAPSULE_DIGEST;
+  }
+  tinyops_sha256(read.manifest, read.manifest_bytes, capsule->manifest_digest);
+  return tinyops_payload_check(capsule->payload, capsule->payload_bytes);
+}
