@@ -6,7 +6,6 @@
 #include <arm_acle.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
 
 #ifndef __ARM_FEATURE_DSP
 #error "TINYOPS_ARM_DSP needs a core with the DSP extension, such as -mcpu=cortex-m4"
@@ -14,12 +13,12 @@
 
 static inline int32_t tinyops_load_word(const void *at) {
   int32_t word;
-  memcpy(&word, at, sizeof word);
+  __builtin_memcpy(&word, at, sizeof word);
   return word;
 }
 
 static inline void tinyops_store_word(void *at, int32_t word) {
-  memcpy(at, &word, sizeof word);
+  __builtin_memcpy(at, &word, sizeof word);
 }
 
 /* Bytes 0 and 2 of a word as two numbers of 16 bits, and bytes 1 and 3. */
