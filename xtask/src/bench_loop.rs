@@ -18,7 +18,7 @@ use tinyops_data::spec::DataSpec;
 use tinyops_data::split::{Split, leave_one_out, split};
 use tinyops_data::window::Windowing;
 use tinyops_train::progress::Flow;
-use tinyops_train::{FeatureSet, TrainSpec, evaluate, fit, quantize};
+use tinyops_train::{Asked, FeatureSet, TrainSpec, evaluate, fit, quantize};
 
 /// Which measurement
 #[derive(clap::Subcommand)]
@@ -267,13 +267,13 @@ fn measure_split(
     let trained = fit(spec, &set, &mut quiet).map_err(told)?;
     let model = quantize("bench", spec, &trained, &set, &mut quiet).map_err(told)?;
     let seconds = start.elapsed().as_secs_f32();
-    let comparison = evaluate(
+    let (comparison, _) = evaluate(
         &model,
         Some(&trained),
         spec,
         &set.classes,
         &set.test,
-        &[],
+        Asked::default(),
         &mut quiet,
     )
     .map_err(told)?;

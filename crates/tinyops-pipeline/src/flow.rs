@@ -186,10 +186,11 @@ async fn judge(
     model: Port,
     last: StepName,
 ) -> Result<Outcome, RunError> {
-    let comparison = evaluate::step(bench, origin, &model).await?;
-    found
-        .gates
-        .extend(judged::gates(&comparison, &bench.workshop.project));
+    let (comparison, predictions) = evaluate::step(bench, origin, &model).await?;
+    let project = &bench.workshop.project;
+    found.gates.extend(judged::gates(&comparison, project));
+    let against = judged::against_production(bench, &model.digest, &predictions).await?;
+    found.gates.extend(against);
     found.evaluation = Some(comparison);
     if last == StepName::Evaluate {
         return stop(bench, found).await;

@@ -16,6 +16,13 @@ pub enum GateName {
         /// Such as `group=machine-03`.
         slice: String,
     },
+    /// The metric on the rows of one slice, beside that of the version in production.
+    SliceChange {
+        /// Such as `group=machine-03`.
+        slice: String,
+        /// Such as `fan@3`.
+        production: String,
+    },
     /// What int8 may lose against float.
     Quantization,
     /// That a new head is better for the fleet than the one it replaces.
@@ -38,6 +45,9 @@ impl fmt::Display for GateName {
         match self {
             Self::Metric => write!(f, "metric"),
             Self::Slice { slice } => write!(f, "slice {slice}"),
+            Self::SliceChange { slice, production } => {
+                write!(f, "slice {slice} against {production}")
+            }
             Self::Quantization => write!(f, "int8 against float"),
             Self::Head => write!(f, "new head"),
             Self::Budget => write!(f, "update budget"),

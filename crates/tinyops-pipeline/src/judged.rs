@@ -1,33 +1,17 @@
 //! What a model is worth on the test split, int8 and float side by side, and what the gates say to it.
 
-use tinyops_store::Json;
-use tinyops_train::{Comparison, Evaluation};
+use tinyops_store::{
+    Digest, Json,
+    model::{self, Stage},
+};
+use tinyops_train::interval::{Interval, UNITS_MIN};
+use tinyops_train::slices::{SliceFigures, UNKNOWN};
+use tinyops_train::{Comparison, Metric, Predictions, SliceChange};
 
-use crate::{Gate, GateName, Metric, Project};
-
-impl Metric {
-    /// This metric's value in an evaluation, if the task has one.
-    #[must_use]
-    pub fn of(self, evaluation: &Evaluation) -> Option<f64> {
-        evaluation.metric_named(self.word()).map(f64::from)
-    }
-
-    /// A value as one of which more is better.
-    pub(crate) fn goodness(self, value: f64) -> f64 {
-        match self {
-            Self::Rmse => -value,
-            Self::Accuracy | Self::MacroF1 | Self::Auc => value,
-        }
-    }
-
-    /// How much worse `value` is than `reference`; negative when it is better.
-    pub(crate) fn loss(self, value: f64, reference: f64) -> f64 {
-        match self {
-            Self::Rmse => value - reference,
-            Self::Accuracy | Self::MacroF1 | Self::Auc => reference - value,
-        }
-    }
-}
+use crate::{
+    Gate, GateName, Project, RunError, background::background, bench::Bench,
+    predicted::predictions_of, step::evaluate::asked,
+};
 
 /// The gates of metric, slices and quantization.
 pub(crate) fn gates(judged: &Comparison, project: &Project) -> Vec<Gate> {
@@ -57,7 +41,7 @@ pub(crate) fn gates(judged: &Comparison, project: &Project) -> Vec<Gate> {
             quantization_reason(loss, float, allowed),
         ));
     }
-    gates.extend(slice_gates(judged, project, value));
+    gates.extend(slice_gates(&judged.int8.slices, project));
     gates
 }
 
@@ -71,27 +55,211 @@ fn quantization_reason(loss: f64, float: f64, allowed: f64) -> String {
     format!("int8 {change} against float {float:.4}, {allowed} allowed")
 }
 
-fn slice_gates(judged: &Comparison, project: &Project, whole: f64) -> Vec<Gate> {
-    let metric = project.project.metric;
-    let settings = &project.gates;
-    let slices = judged.int8.slices.iter().filter(|slice| {
-        project.project.slices.contains(&slice.key)
-            && slice.windows >= settings.slice_windows_min as usize
-    });
-    slices
-        .filter_map(|slice| {
-            let value = f64::from(slice.metric?);
-            let gap = metric.loss(value, whole);
-            let name = GateName::Slice {
-                slice: format!("{}={}", slice.key, slice.value),
-            };
+/// One gate for each slice that can be judged, and one for each key of which some cannot.
+fn slice_gates(slices: &[SliceFigures], project: &Project) -> Vec<Gate> {
+    let mut gates = Vec::new();
+    for key in &project.project.slices {
+        let of_key: Vec<&SliceFigures> = slices.iter().filter(|slice| slice.key == *key).collect();
+        if of_key.iter().all(|slice| slice.value == UNKNOWN) {
+            let reason = format!("no recording of the test split says what its `{key}` is");
+            gates.push(Gate::not_run(slice_name(key), reason));
+            continue;
+        }
+        let min = project.gates.slice_windows_min as usize;
+        let (judged, small): (Vec<_>, Vec<_>) =
+            of_key.into_iter().partition(|slice| slice.windows >= min);
+        gates.extend(judged.into_iter().map(|slice| slice_gate(slice, project)));
+        if !small.is_empty() {
+            let named: Vec<String> = small
+                .iter()
+                .take(NAMED_MAX)
+                .map(|slice| format!("{} ({})", slice.value, slice.windows))
+                .collect();
+            let more = if small.len() > NAMED_MAX { ", …" } else { "" };
             let reason = format!(
-                "{value:.4} on {} windows, {:.4} on all, {} behind allowed",
-                slice.windows, whole, settings.slice_gap_max
+                "not judged, of fewer than {min} windows: {}{more}",
+                named.join(", ")
             );
-            Some(Gate::new(name, gap <= settings.slice_gap_max, reason))
-        })
-        .collect()
+            gates.push(Gate::not_run(slice_name(key), reason));
+        }
+    }
+    gates
+}
+
+/// Slices too small to be judged that a reason names.
+const NAMED_MAX: usize = 5;
+
+fn slice_name(slice: &str) -> GateName {
+    GateName::Slice {
+        slice: slice.to_owned(),
+    }
+}
+
+/// A slice blocks when it lies behind by more than is allowed, and its interval leaves no doubt that it lies behind.
+fn slice_gate(slice: &SliceFigures, project: &Project) -> Gate {
+    let metric = project.project.metric;
+    let allowed = project.gates.slice_gap_max;
+    let name = slice_name(&format!("{}={}", slice.key, slice.value));
+    let counts = counted(slice.windows, "window");
+    let (Some(value), Some(whole)) = (slice.metric, slice.whole) else {
+        let reason = format!("its {counts} give no {}: not judged", slice.figure);
+        return Gate::not_run(name, reason);
+    };
+    let figure = match slice.figure == metric.word() {
+        true => String::new(),
+        false => format!("{} ", slice.figure),
+    };
+    let told = format!(
+        "{figure}{value:.4}{} on {counts} of {}, {whole:.4} on all",
+        within(slice.interval),
+        counted(slice.recordings, "recording")
+    );
+    let (value, whole) = (f64::from(value), f64::from(whole));
+    let is_behind = metric.loss(value, whole) > allowed;
+    match slice.interval {
+        _ if !is_behind => Gate::new(name, true, format!("{told}, {allowed} behind allowed")),
+        None => {
+            let reason = format!(
+                "{told}, more than {allowed} behind, but fewer than {UNITS_MIN} recordings do not tell whether by chance: \
+                 not judged"
+            );
+            Gate::not_run(name, reason)
+        }
+        Some(interval) if metric.loss(best(metric, interval), whole) > 0.0 => {
+            Gate::new(name, false, format!("{told}, {allowed} behind allowed"))
+        }
+        Some(_) => {
+            let reason =
+                format!("{told}, more than {allowed} behind, but that may be chance: not judged");
+            Gate::not_run(name, reason)
+        }
+    }
+}
+
+/// The end of an interval that is best for the model.
+fn best(metric: Metric, interval: Interval) -> f64 {
+    match metric {
+        Metric::Rmse => interval.low.into(),
+        Metric::Accuracy | Metric::MacroF1 | Metric::Auc => interval.high.into(),
+    }
+}
+
+fn within(interval: Option<Interval>) -> String {
+    interval.map_or_else(String::new, |interval| {
+        format!(" ({:.4}–{:.4})", interval.low, interval.high)
+    })
+}
+
+fn counted(count: usize, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
+}
+
+/// The gates that hold each slice against the version in production; none where there is none, or it is the same model.
+pub(crate) async fn against_production(
+    bench: &Bench<'_>,
+    model: &Digest,
+    predictions: &Digest,
+) -> Result<Vec<Gate>, RunError> {
+    let workshop = bench.workshop;
+    let project = &workshop.project;
+    if !project.gates.slice_production || project.project.slices.is_empty() {
+        return Ok(Vec::new());
+    }
+    let name = &project.project.name;
+    let Some(production) = model::in_stage(&workshop.db, name, Stage::Production).await? else {
+        return Ok(Vec::new());
+    };
+    if production.digest == *model {
+        return Ok(Vec::new());
+    }
+    let title = format!("{name}@{}", production.version);
+    let Some(before) = predictions_of(&workshop.db, &workshop.artifacts, &production).await? else {
+        let gate = GateName::SliceChange {
+            slice: project.project.slices.join(", "),
+            production: title.clone(),
+        };
+        let reason = format!("what {title} said of each test window was not kept: not comparable");
+        return Ok(vec![Gate::not_run(gate, reason)]);
+    };
+    let now = Predictions::decode(&bench.bytes(predictions).await?)?;
+    let project = project.clone();
+    let gates = background(move || change_gates(&now, &before, &project, &title)).await;
+    gates.ok_or(RunError::Panicked {
+        step: crate::StepName::Evaluate,
+    })
+}
+
+fn change_gates(
+    now: &Predictions,
+    before: &Predictions,
+    project: &Project,
+    production: &str,
+) -> Vec<Gate> {
+    let asked = asked(project);
+    let changes = now.against(before, &project.train.costs, asked);
+    let gate = |slice: String| GateName::SliceChange {
+        slice,
+        production: production.to_owned(),
+    };
+    if changes.is_empty() {
+        let reason = format!("no test window is one of {production} as well: not comparable");
+        return vec![Gate::not_run(
+            gate(project.project.slices.join(", ")),
+            reason,
+        )];
+    }
+    let min = asked.slice_windows_min;
+    let (judged, small): (Vec<_>, Vec<_>) =
+        changes.iter().partition(|change| change.windows >= min);
+    let mut gates: Vec<Gate> = judged
+        .into_iter()
+        .map(|change| change_gate(change, project, gate(slice_of(change))))
+        .collect();
+    if !small.is_empty() {
+        let count = counted(small.len(), "slice");
+        let reason =
+            format!("not judged, of fewer than {min} windows that both were tested on: {count}");
+        gates.push(Gate::not_run(
+            gate(project.project.slices.join(", ")),
+            reason,
+        ));
+    }
+    gates
+}
+
+fn slice_of(change: &SliceChange) -> String {
+    format!("{}={}", change.key, change.value)
+}
+
+/// A slice blocks when it loses more than is allowed, and the interval of the loss leaves no doubt that it loses.
+fn change_gate(change: &SliceChange, project: &Project, name: GateName) -> Gate {
+    let metric = project.project.metric;
+    let allowed = project.gates.slice_loss_max;
+    let counts = counted(change.windows, "window");
+    let Some([now, before]) = change.figures else {
+        let reason = format!("{counts} give no {}: not judged", metric.word());
+        return Gate::not_run(name, reason);
+    };
+    let loss = match change.interval {
+        Some(interval) => format!("{:.4}{}", change.loss, within(Some(interval))),
+        None => format!("{:.4}", change.loss),
+    };
+    let told = format!(
+        "{now:.4}, before {before:.4} on the same {counts}: {loss} worse, {allowed} allowed"
+    );
+    let is_behind = f64::from(change.loss) > allowed;
+    match change.interval {
+        _ if !is_behind => Gate::new(name, true, told),
+        Some(interval) if interval.low > 0.0 => Gate::new(name, false, told),
+        Some(_) => Gate::not_run(name, format!("{told}, but that may be chance: not judged")),
+        None => Gate::not_run(
+            name,
+            format!(
+                "{told}, but fewer than {UNITS_MIN} recordings do not tell whether by chance: not judged"
+            ),
+        ),
+    }
 }
 
 /// The figures that records keep.
@@ -123,6 +291,108 @@ mod tests {
             reason,
             format!("int8 {expected} against float 0.9500, 0.01 allowed")
         );
+    }
+
+    fn project(text: &str) -> Project {
+        Project::parse(text, std::path::Path::new("tinyops.toml")).unwrap()
+    }
+
+    fn slice(
+        value: &str,
+        windows: usize,
+        metric: f32,
+        interval: Option<(f32, f32)>,
+    ) -> SliceFigures {
+        SliceFigures {
+            key: "group".to_owned(),
+            value: value.to_owned(),
+            windows,
+            recordings: 6,
+            figure: "macro_f1".to_owned(),
+            metric: Some(metric),
+            interval: interval.map(|(low, high)| Interval { low, high }),
+            whole: Some(0.9),
+        }
+    }
+
+    #[track_caller]
+    fn check_slice(slice: SliceFigures, expected: crate::Verdict, why: &str) {
+        let project = project(
+            "[project]\nmetric = \"macro_f1\"\nslices = [\"group\"]\n[gates]\nslice_gap_max = 0.1\n",
+        );
+        let gates = slice_gates(&[slice], &project);
+        let [gate] = &gates[..] else {
+            panic!("one gate, not {gates:?}")
+        };
+        assert_eq!(gate.verdict, expected, "{}", gate.reason);
+        assert!(gate.reason.contains(why), "{}", gate.reason);
+    }
+
+    #[test]
+    fn a_slice_blocks_where_it_lies_behind_and_that_is_no_chance() {
+        use crate::Verdict::{Fail, NotRun, Pass};
+        let behind = slice("a", 100, 0.7, Some((0.6, 0.8)));
+        check_slice(
+            behind,
+            Fail,
+            "0.7000 (0.6000–0.8000) on 100 windows of 6 recordings, 0.9000 on all, 0.1 behind allowed",
+        );
+        let doubtful = slice("a", 100, 0.7, Some((0.4, 0.92)));
+        check_slice(doubtful, NotRun, "may be chance: not judged");
+        check_slice(
+            slice("a", 100, 0.7, None),
+            NotRun,
+            "fewer than 5 recordings",
+        );
+        check_slice(
+            slice("a", 100, 0.85, Some((0.8, 0.89))),
+            Pass,
+            "0.1 behind allowed",
+        );
+        check_slice(
+            slice("a", 19, 0.1, Some((0.0, 0.2))),
+            NotRun,
+            "fewer than 20 windows: a (19)",
+        );
+        check_slice(
+            slice(UNKNOWN, 100, 0.9, None),
+            NotRun,
+            "no recording of the test split says",
+        );
+        let empty = SliceFigures {
+            metric: None,
+            ..slice("a", 100, 0.0, None)
+        };
+        check_slice(empty, NotRun, "give no macro_f1");
+    }
+
+    #[track_caller]
+    fn check_change(loss: f32, interval: Option<(f32, f32)>, expected: crate::Verdict) {
+        let change = SliceChange {
+            key: "group".to_owned(),
+            value: "a".to_owned(),
+            windows: 50,
+            figures: Some([0.9 - loss, 0.9]),
+            loss,
+            interval: interval.map(|(low, high)| Interval { low, high }),
+        };
+        let name = GateName::SliceChange {
+            slice: slice_of(&change),
+            production: "fan@2".to_owned(),
+        };
+        assert_eq!(name.to_string(), "slice group=a against fan@2");
+        let gate = change_gate(&change, &project("[project]\n"), name);
+        assert_eq!(gate.verdict, expected, "{}", gate.reason);
+    }
+
+    #[test]
+    fn a_slice_blocks_where_it_loses_against_production() {
+        use crate::Verdict::{Fail, NotRun, Pass};
+        check_change(0.2, Some((0.1, 0.3)), Fail);
+        check_change(0.2, Some((-0.1, 0.5)), NotRun);
+        check_change(0.2, None, NotRun);
+        check_change(0.04, Some((0.01, 0.07)), Pass);
+        check_change(-0.3, Some((-0.5, -0.1)), Pass);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 mod background;
 mod bench;
 mod boards;
+pub mod catalog;
 mod code;
 mod delta;
 mod error;
@@ -17,11 +18,13 @@ mod gate;
 mod job;
 mod judged;
 mod lease;
+mod predicted;
 mod project;
 mod schedule;
 mod step;
 pub mod tracking;
 mod trigger;
+pub mod worth;
 
 pub use boards::{BOARDS_FOLDER, BoardFileError, boards_of, read_board};
 pub use code::code_version;
@@ -33,9 +36,10 @@ pub use job::{
     Job, Outcome, Output, Package, Progress, Reporter, StepName, StepReport, Workshop, run,
 };
 pub use lease::{is_free, is_left};
+pub use predicted::predictions_of;
 pub use project::{
-    BoardsSection, FILE_NAME, GatesSection, Metric, PrivacyMode, PrivacySection, Project,
-    ProjectError, ProjectSection, RetrainRollout, RetrainSection, Smoke, TuneSection,
+    BoardsSection, FILE_NAME, GatesSection, PrivacyMode, PrivacySection, Project, ProjectError,
+    ProjectSection, RetrainRollout, RetrainSection, Smoke, TuneSection,
 };
 pub use schedule::Schedule;
 pub use step::{
@@ -43,5 +47,5 @@ pub use step::{
     ingest::{Shelf, files_below, read_recording, source_root},
     tune::{TuneReport, Tuned},
 };
-pub use tinyops_train::tune::Budget;
+pub use tinyops_train::{Costs, Metric, tune::Budget};
 pub use trigger::{Refusal, Trigger, job_for};

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tinyops_compile::Boards;
 use tinyops_data::spec::DataSpec;
 use tinyops_train::tune::{Budget, TuneSpec};
-use tinyops_train::{Goal, TrainError, TrainSpec};
+use tinyops_train::{Goal, Metric, TrainError, TrainSpec};
 
 use crate::boards::{BoardFileError, boards_of};
 use crate::schedule::Schedule;
@@ -50,7 +50,8 @@ pub struct ProjectSection {
     pub metric: Metric,
     /// The least (for errors such as `rmse`, the most) the metric may be.
     pub threshold: f64,
-    /// Parts of the test split that must not fall behind: `group`, or names captured from paths.
+    /// Parts of the test split that must not fall behind: `group`, `class`, names captured from paths, or several with `*`
+    /// between, such as `group*load`.
     pub slices: Vec<String>,
 }
 
@@ -62,42 +63,6 @@ impl Default for ProjectSection {
             metric: Metric::Accuracy,
             threshold: 0.0,
             slices: Vec::new(),
-        }
-    }
-}
-
-/// What a project is judged by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Metric {
-    /// Share of windows whose class is right.
-    Accuracy,
-    /// Mean over classes of the F1 score.
-    MacroF1,
-    /// Area under the ROC curve of the anomaly score (or of the positive class).
-    Auc,
-    /// Root mean squared error of a regression, in the unit of the target.
-    Rmse,
-}
-
-impl Metric {
-    /// The word in the project file.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Accuracy => "accuracy",
-            Self::MacroF1 => "macro_f1",
-            Self::Auc => "auc",
-            Self::Rmse => "rmse",
-        }
-    }
-
-    /// Whether `value` is as good as `threshold` or better.
-    #[must_use]
-    pub fn reaches(self, value: f64, threshold: f64) -> bool {
-        match self {
-            Self::Rmse => value <= threshold,
-            Self::Accuracy | Self::MacroF1 | Self::Auc => value >= threshold,
         }
     }
 }
@@ -302,6 +267,10 @@ pub struct GatesSection {
     pub slice_gap_max: f64,
     /// Fewest windows of a slice that is judged.
     pub slice_windows_min: u32,
+    /// Whether no slice may fall behind the version in production either.
+    pub slice_production: bool,
+    /// Most that a slice may lose against the version in production, in the unit of the metric.
+    pub slice_loss_max: f64,
     /// Whether the emulated board must answer.
     pub smoke: Smoke,
 }
@@ -312,6 +281,8 @@ impl Default for GatesSection {
             quantization_loss_max: 0.01,
             slice_gap_max: 0.1,
             slice_windows_min: 20,
+            slice_production: true,
+            slice_loss_max: 0.05,
             smoke: Smoke::WhenAvailable,
         }
     }
@@ -460,6 +431,7 @@ impl Project {
                 self.gates.quantization_loss_max,
             ),
             ("gates.slice_gap_max", self.gates.slice_gap_max),
+            ("gates.slice_loss_max", self.gates.slice_loss_max),
             ("tune.loss_max", self.tune.loss_max),
         ];
         // No gate passes or fails by a comparison with what is not a number.

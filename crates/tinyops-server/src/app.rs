@@ -5,9 +5,8 @@ use std::fmt;
 use std::sync::{Arc, PoisonError};
 
 use tinyops_fleet::lorawan::Radios;
-use tinyops_fleet::outcome::Costs;
 use tinyops_fleet::{Fleet, FleetError, Intake};
-use tinyops_pipeline::{StepName, Workshop};
+use tinyops_pipeline::{Costs, StepName, Workshop};
 use tinyops_store::trigger::TriggerId;
 use tinyops_store::{Db, DeviceId, Timestamp};
 use tokio::sync::{Mutex, Notify, broadcast, mpsc};

@@ -9,7 +9,6 @@ use std::time::Duration;
 use axum::Router;
 use tinyops_fleet::enrol::Entropy;
 use tinyops_fleet::masked::SumHelper;
-use tinyops_fleet::outcome::Costs;
 use tinyops_fleet::{Fleet, Intake, Keyring, Policy};
 use tinyops_pipeline::{Metric, Workshop};
 use tinyops_store::Digest;
@@ -306,16 +305,11 @@ pub(crate) fn assemble(config: &Config, door: Door) -> Parts {
 
 fn business(workshop: &Workshop) -> Business {
     let project = &workshop.project.project;
-    let costs = &workshop.project.train.costs;
     Business {
         purpose: project.goal.clone(),
         goal: (project.metric == Metric::Accuracy && project.threshold > 0.0)
             .then_some(project.threshold),
-        costs: Costs {
-            normal: costs.normal.clone(),
-            false_alarm: costs.false_alarm.into(),
-            miss: costs.miss.into(),
-        },
+        costs: workshop.project.train.costs.clone(),
     }
 }
 

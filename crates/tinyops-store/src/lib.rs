@@ -21,6 +21,7 @@ mod file;
 pub mod access;
 pub mod audit;
 pub mod capsule;
+pub mod catalog;
 pub mod dataset;
 pub mod label;
 pub mod lineage;

@@ -53,6 +53,25 @@ pub struct Span {
     pub judged: i64,
 }
 
+/// Judged windows of one device and model in one span of time: a cell of their confusion matrix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cell {
+    /// When the span begins.
+    pub begin: Timestamp,
+    /// In which cohort.
+    pub cohort: String,
+    /// By which model.
+    pub model: ModelId,
+    /// Of which device.
+    pub device: DeviceId,
+    /// The class predicted.
+    pub predicted: u32,
+    /// The class that it was.
+    pub actual: u32,
+    /// How many windows.
+    pub window_count: i64,
+}
+
 /// Adds outcomes; one with the same device, report and predicted class stays as it is.
 pub async fn add_many(tx: &Tx, outcomes: &[Outcome]) -> Result<(), StoreError> {
     let rows = outcomes
@@ -149,6 +168,38 @@ pub async fn over_time(
             model: row.take()?,
             right: row.take()?,
             judged: row.take()?,
+        })
+    };
+    rows.into_iter().map(read).collect()
+}
+
+/// Confusion matrices since `since`, by spans of `span_ms` from the epoch, cohort, model and device.
+///
+/// # Panics
+/// If `span_ms` is not positive.
+pub async fn cells(
+    on: &impl Read,
+    since: Timestamp,
+    span_ms: i64,
+) -> Result<Vec<Cell>, StoreError> {
+    assert!(span_ms > 0, "a span has a length");
+    let sql =
+        "SELECT (o.at / $1) * $1 AS span, d.cohort, o.model_id, o.device, o.predicted, o.actual,
+                      CAST(SUM(o.window_count) AS BIGINT)
+               FROM outcomes o JOIN devices d ON d.id = o.device WHERE o.at >= $2
+               GROUP BY span, d.cohort, o.model_id, o.device, o.predicted, o.actual
+               ORDER BY span, d.cohort, o.model_id, o.device, o.predicted, o.actual";
+    let rows = on.query(sql, values![span_ms, since]).await?;
+    let read = |row: Row| {
+        let mut row = row.of("outcome cell");
+        Ok(Cell {
+            begin: row.take()?,
+            cohort: row.take()?,
+            model: row.take()?,
+            device: row.take()?,
+            predicted: row.take()?,
+            actual: row.take()?,
+            window_count: row.take()?,
         })
     };
     rows.into_iter().map(read).collect()

@@ -3,7 +3,7 @@
 //! An experiment holds runs; a run has parameters and tags (texts by key), metrics (points by key) and logged models.
 //! Names of models have numbered versions, some handed in by clients, some registered by a pipeline.
 
-mod pair;
+pub(crate) mod pair;
 
 pub mod experiment;
 pub mod file;

@@ -4,12 +4,12 @@ use serde::{Deserialize, Serialize};
 use tinyops_compile::Golden;
 use tinyops_model::Model;
 
-use crate::evaluation::{Evaluation, Judgement};
-use crate::fit::normal_classes;
+use crate::evaluation::Evaluation;
+use crate::predictions::Predictions;
 use crate::predictor::Predictor;
 use crate::progress::{Flow, Listener, Progress, Stage};
 use crate::spec::TrainSpec;
-use crate::{Features, TrainError, Trained, Windows};
+use crate::{Features, Metric, TrainError, Trained, Windows};
 
 /// One evaluation of the int8 model, computed exactly as a board does, and one of the float model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,7 +27,18 @@ impl Comparison {
     }
 }
 
-/// Judges a model on features, each slicing by `group` or a key of the recordings' metadata.
+/// What is asked of an evaluation, beside what the model itself and `[train]` say.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asked<'a> {
+    /// The figure that speaks for the model, and by which its slices are judged.
+    pub metric: Metric,
+    /// How to slice the windows: `group`, `class`, keys of the recordings' metadata, or several with `*` between.
+    pub slices: &'a [String],
+    /// Fewest windows of a slice that is judged.
+    pub slice_windows_min: usize,
+}
+
+/// Judges a model on features, and tells what it said of each window. The float model is judged on the whole alone.
 ///
 /// `classes` are those of the dataset: an anomaly model has none itself, and is judged by which of them
 /// `[train.costs]` calls normal.
@@ -40,28 +51,14 @@ pub fn evaluate(
     spec: &TrainSpec,
     classes: &[String],
     features: &Features,
-    slices: &[&str],
+    asked: Asked<'_>,
     report: Listener<'_>,
-) -> Result<Comparison, TrainError> {
+) -> Result<(Comparison, Predictions), TrainError> {
     if features.front_end != model.front_end {
         return Err(TrainError::Mismatch(
             "the features are those of another front end".into(),
         ));
     }
-    let mut judgement = Judgement {
-        labels: if model.labels.is_empty() {
-            classes
-        } else {
-            &model.labels
-        },
-        normal: normal_classes(spec, classes),
-        costs: &spec.costs,
-        threshold: model.decision.threshold,
-        slices: slices
-            .iter()
-            .map(|key| ((*key).to_owned(), features.slices(key)))
-            .collect(),
-    };
     let total = features.count();
     let mut told = |done: usize| {
         let progress = Progress {
@@ -78,14 +75,30 @@ pub fn evaluate(
         }
     };
     told(0)?;
-    let scores = Predictor::new(model)?.score(features);
-    let int8 = Evaluation::of(&scores, &features.targets, &judgement);
+    let predictions = Predictions {
+        labels: if model.labels.is_empty() {
+            classes.to_vec()
+        } else {
+            model.labels.clone()
+        },
+        threshold: model.decision.threshold,
+        targets: features.targets.clone(),
+        origins: features.origins.clone(),
+        recordings: features.recordings.clone(),
+        scores: Predictor::new(model)?.score(features),
+    };
+    let int8 = predictions.evaluate(&spec.costs, asked);
     let float = trained.map(|trained| {
+        let whole = Asked {
+            slices: &[],
+            ..asked
+        };
+        let mut judgement = predictions.judgement(&spec.costs, whole);
         judgement.threshold = trained.decision.threshold;
         Evaluation::of(&trained.score(features), &features.targets, &judgement)
     });
     told(total)?;
-    Ok(Comparison { int8, float })
+    Ok((Comparison { int8, float }, predictions))
 }
 
 /// Readings that a capsule carries at most to prove the front end too: 4 kB.

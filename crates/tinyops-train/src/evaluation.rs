@@ -2,9 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Target;
+use crate::interval::Interval;
 use crate::roc::{Operation, Roc};
+use crate::slices::{Fairness, SliceFigures, slices_of};
 use crate::spec::Costs;
+use crate::table::Table;
+use crate::{Metric, Origin, Recording, Target};
 
 /// What a model said of each window.
 ///
@@ -53,8 +56,16 @@ pub struct Judgement<'a> {
     pub costs: &'a Costs,
     /// The alarm threshold to be judged.
     pub threshold: f32,
-    /// Name of a way to slice the windows, and the slice of each window.
-    pub slices: Vec<(String, Vec<String>)>,
+    /// The figure that slices are judged by.
+    pub metric: Metric,
+    /// Where each window comes from; windows without an origin stand for themselves.
+    pub origins: &'a [Origin],
+    /// The recordings that origins name.
+    pub recordings: &'a [Recording],
+    /// How to slice the windows: `group`, `class`, keys of the recordings' metadata, or several with `*` between.
+    pub slices: &'a [String],
+    /// Fewest windows of a slice that is judged.
+    pub slice_windows_min: usize,
 }
 
 /// What a model is worth on windows it has not seen.
@@ -72,8 +83,17 @@ pub struct Evaluation {
     pub confusion: Vec<Vec<u32>>,
     /// Figures of each class.
     pub per_class: Vec<ClassFigures>,
-    /// Figures of each slice, smallest first.
+    /// The project's metric, of which slices have theirs.
+    #[serde(default)]
+    pub metric: Option<Metric>,
+    /// Where the project's metric lies.
+    #[serde(default)]
+    pub interval: Option<Interval>,
+    /// Figures of each slice, key by key, smallest first.
     pub slices: Vec<SliceFigures>,
+    /// How far the slices of each key lie apart.
+    #[serde(default)]
+    pub fairness: Vec<Fairness>,
     /// The alarm score's curve, where some windows are normal and some are not.
     pub roc: Option<Roc>,
     /// What the model's threshold does.
@@ -95,24 +115,13 @@ pub struct ClassFigures {
     pub precision: f32,
     /// Share of its windows that were given it; 0 where there are none.
     pub recall: f32,
+    /// Where that lies.
+    #[serde(default)]
+    pub recall_interval: Option<Interval>,
     /// Harmonic mean of the two.
     pub f1: f32,
     /// Area under the curve of its share, against all other classes.
     pub auc: Option<f32>,
-}
-
-/// How one slice of the windows fares.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct SliceFigures {
-    /// How windows were sliced, such as `group`.
-    pub key: String,
-    /// The slice.
-    pub value: String,
-    /// Its windows.
-    pub windows: usize,
-    /// Accuracy; area under the curve of an anomaly score (where both kinds are there); or root of the
-    /// mean squared error.
-    pub metric: Option<f32>,
 }
 
 impl Evaluation {
@@ -121,8 +130,11 @@ impl Evaluation {
         let known: Vec<usize> = (0..targets.len().min(scores.count()))
             .filter(|&i| targets[i] != Target::None)
             .collect();
+        let table = Table::of(scores, targets, judgement);
         let mut evaluation = Self {
             windows: known.len(),
+            metric: Some(judgement.metric),
+            interval: table.interval(judgement.metric, &table.all()),
             ..Self::default()
         };
         let classes: Vec<(usize, usize)> = known
@@ -141,7 +153,7 @@ impl Evaluation {
             .collect();
         let is_classifier = scores.width == judgement.labels.len() && scores.width > 1;
         if is_classifier && !classes.is_empty() {
-            evaluation.judge_classes(scores, &classes, judgement);
+            evaluation.judge_classes(scores, &classes, judgement, &table);
         }
         if !classes.is_empty() && !judgement.normal.is_empty() {
             let alarms: Vec<f32> = classes
@@ -169,7 +181,23 @@ impl Evaluation {
             let absolute = errors.iter().map(|error| error.abs()).sum::<f64>();
             evaluation.mean_absolute_error = Some((absolute / errors.len() as f64) as f32);
         }
-        evaluation.judge_slices(scores, targets, &known, judgement, is_classifier);
+        for key in judgement.slices {
+            let slices = slices_of(
+                key,
+                judgement.origins,
+                judgement.recordings,
+                targets,
+                judgement.labels,
+            );
+            let (figures, fairness) = table.judge(
+                judgement.metric,
+                (key, &slices),
+                judgement.labels,
+                judgement.slice_windows_min,
+            );
+            evaluation.slices.extend(figures);
+            evaluation.fairness.extend(fairness);
+        }
         evaluation
     }
 
@@ -211,6 +239,7 @@ impl Evaluation {
         scores: &Scores,
         known: &[(usize, usize)],
         judgement: &Judgement<'_>,
+        table: &Table,
     ) {
         let count = judgement.labels.len();
         let mut confusion = vec![vec![0u32; count]; count];
@@ -235,6 +264,9 @@ impl Evaluation {
             } else {
                 2.0 * hit as f32 / (given + windows) as f32
             };
+            let members: Vec<usize> = (0..table.answers.len())
+                .filter(|&at| table.answers[at].is == Some(class))
+                .collect();
             let own: Vec<f32> = known.iter().map(|&(i, _)| scores.row(i)[class]).collect();
             let is: Vec<bool> = known.iter().map(|&(_, truth)| truth == class).collect();
             self.per_class.push(ClassFigures {
@@ -242,6 +274,9 @@ impl Evaluation {
                 windows: windows as usize,
                 precision: share(given),
                 recall: share(windows),
+                recall_interval: table
+                    .share(hit as usize, &members)
+                    .map(|(_, interval)| interval),
                 f1,
                 auc: Roc::of(&own, &is).map(|roc| roc.auc),
             });
@@ -257,70 +292,6 @@ impl Evaluation {
         self.macro_f1 = Some(seen.iter().sum::<f32>() / seen.len().max(1) as f32);
         self.classes = judgement.labels.to_vec();
         self.confusion = confusion;
-    }
-
-    fn judge_slices(
-        &mut self,
-        scores: &Scores,
-        targets: &[Target],
-        known: &[usize],
-        judgement: &Judgement<'_>,
-        is_classifier: bool,
-    ) {
-        for (key, slices) in &judgement.slices {
-            let mut members: std::collections::BTreeMap<&str, Vec<usize>> =
-                std::collections::BTreeMap::new();
-            for &index in known {
-                if let Some(slice) = slices.get(index) {
-                    members.entry(slice).or_default().push(index);
-                }
-            }
-            let mut figures: Vec<SliceFigures> = members
-                .into_iter()
-                .map(|(value, members)| SliceFigures {
-                    key: key.clone(),
-                    value: value.to_owned(),
-                    windows: members.len(),
-                    metric: slice_metric(scores, targets, &members, judgement, is_classifier),
-                })
-                .collect();
-            figures.sort_by_key(|slice| slice.windows);
-            self.slices.append(&mut figures);
-        }
-    }
-}
-
-fn slice_metric(
-    scores: &Scores,
-    targets: &[Target],
-    members: &[usize],
-    judgement: &Judgement<'_>,
-    is_classifier: bool,
-) -> Option<f32> {
-    let mut right = 0;
-    let mut alarms = (Vec::new(), Vec::new());
-    let mut errors = Vec::new();
-    for &index in members {
-        match targets[index] {
-            Target::Class(class) if is_classifier => {
-                right += usize::from(scores.class(index) == usize::from(class));
-            }
-            Target::Class(class) => {
-                alarms.0.push(alarm(scores, index, &judgement.normal));
-                alarms
-                    .1
-                    .push(!judgement.normal.contains(&usize::from(class)));
-            }
-            Target::Value(value) => errors.push(f64::from(scores.row(index)[0] - value)),
-            Target::None => {}
-        }
-    }
-    if is_classifier {
-        Some(right as f32 / members.len() as f32)
-    } else if !errors.is_empty() {
-        Some(root_mean_square(&errors))
-    } else {
-        Roc::of(&alarms.0, &alarms.1).map(|roc| roc.auc)
     }
 }
 
@@ -355,10 +326,15 @@ mod tests {
             width: 3,
             values: values.to_vec(),
         };
-        let slices = vec![(
-            "group".to_owned(),
-            vec!["a".to_owned(), "a".into(), "b".into(), "b".into()],
-        )];
+        let recordings = ["a", "b"].map(|group| Recording {
+            name: group.to_owned(),
+            group: group.to_owned(),
+            ..Recording::default()
+        });
+        let origins = [0, 0, 1, 1].map(|recording| Origin {
+            recording,
+            start: 0,
+        });
         let labels = labels();
         let costs = Costs::default();
         Evaluation::of(
@@ -369,7 +345,11 @@ mod tests {
                 normal,
                 costs: &costs,
                 threshold: 0.5,
-                slices,
+                metric: Metric::Accuracy,
+                origins: &origins,
+                recordings: &recordings,
+                slices: &["group".to_owned()],
+                slice_windows_min: 1,
             },
         )
     }
@@ -420,7 +400,11 @@ mod tests {
             normal: vec![],
             costs: &costs,
             threshold: 0.0,
-            slices: vec![],
+            metric: Metric::Rmse,
+            origins: &[],
+            recordings: &[],
+            slices: &[],
+            slice_windows_min: 1,
         };
         let evaluation = Evaluation::of(
             &scores,

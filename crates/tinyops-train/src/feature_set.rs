@@ -140,22 +140,29 @@ fn write_part(out: &mut Writer, part: &Features) {
     write_front_end(out, &part.front_end);
     out.len(part.copies);
     out.f32s(&part.values);
+    write_rows(out, &part.targets, &part.origins, &part.recordings);
+}
+
+/// What windows are and where they come from.
+pub(crate) fn write_rows(
+    out: &mut Writer,
+    targets: &[Target],
+    origins: &[Origin],
+    recordings: &[Recording],
+) {
     // A class is its index, a value its bits; the two kinds are told apart by the word before.
-    let words = part.targets.iter().flat_map(|target| match target {
+    let words = targets.iter().flat_map(|target| match target {
         Target::None => [0, 0],
         Target::Class(class) => [1, u32::from(*class)],
         Target::Value(value) => [2, value.to_bits()],
     });
     out.u32s(&words.collect::<Vec<_>>());
-    out.u32s(
-        &part
-            .origins
-            .iter()
-            .flat_map(|origin| [origin.recording, origin.start])
-            .collect::<Vec<_>>(),
-    );
-    out.len(part.recordings.len());
-    for recording in &part.recordings {
+    let places = origins
+        .iter()
+        .flat_map(|origin| [origin.recording, origin.start]);
+    out.u32s(&places.collect::<Vec<_>>());
+    out.len(recordings.len());
+    for recording in recordings {
         out.text(&recording.name);
         out.text(&recording.group);
         out.len(recording.metadata.len());
@@ -170,6 +177,28 @@ fn read_part(from: &mut Reader<'_>, classes: usize) -> Result<Features, CodecErr
     let front_end = read_front_end(from)?;
     let copies = from.size()?;
     let values = from.f32s()?;
+    let (targets, origins, recordings) = read_rows(from, classes)?;
+    let features = front_end.feature_count();
+    let expected = targets
+        .len()
+        .checked_mul(copies)
+        .and_then(|rows| rows.checked_mul(features));
+    if expected != Some(values.len()) || copies == 0 {
+        return Err(from.wrong());
+    }
+    Ok(Features {
+        front_end,
+        shape: front_end.shape(),
+        copies,
+        values,
+        targets,
+        origins,
+        recordings,
+    })
+}
+
+/// What [`write_rows`] wrote, as many origins as targets, each of a recording that is there.
+pub(crate) fn read_rows(from: &mut Reader<'_>, classes: usize) -> Result<Rows, CodecError> {
     let wrong = from.wrong();
     let targets = from.u32s()?;
     let targets = targets
@@ -202,27 +231,14 @@ fn read_part(from: &mut Reader<'_>, classes: usize) -> Result<Features, CodecErr
         }
         recordings.push(recording);
     }
-    let features = front_end.feature_count();
-    let expected = targets
-        .len()
-        .checked_mul(copies)
-        .and_then(|rows| rows.checked_mul(features));
-    let is_whole = expected == Some(values.len())
-        && copies > 0
-        && origins.len() == targets.len()
+    let is_whole = origins.len() == targets.len()
         && origins
             .iter()
             .all(|origin| (origin.recording as usize) < recordings.len());
-    if !is_whole {
-        return Err(from.wrong());
+    match is_whole {
+        true => Ok((targets, origins, recordings)),
+        false => Err(wrong),
     }
-    Ok(Features {
-        front_end,
-        shape: front_end.shape(),
-        copies,
-        values,
-        targets,
-        origins,
-        recordings,
-    })
 }
+
+type Rows = (Vec<Target>, Vec<Origin>, Vec<Recording>);

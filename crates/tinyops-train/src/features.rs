@@ -174,20 +174,6 @@ impl Features {
         joined.recordings.extend(other.recordings.iter().cloned());
         joined
     }
-
-    /// The slice of each window: its recording's group where `key` is `group`, or else that of its metadata;
-    /// empty where nothing is known.
-    pub fn slices(&self, key: &str) -> Vec<String> {
-        let slice = |origin: &Origin| match self.recordings.get(origin.recording as usize) {
-            None => "",
-            Some(recording) if key == "group" => &recording.group,
-            Some(recording) => recording.metadata.get(key).map_or("", String::as_str),
-        };
-        self.origins
-            .iter()
-            .map(|origin| slice(origin).to_owned())
-            .collect()
-    }
 }
 
 /// Windows between two reports.

@@ -232,7 +232,7 @@ pub(crate) fn threshold(
     set: &FeatureSet,
     score: impl Fn(&Features) -> Scores,
 ) -> f32 {
-    let normal = normal_classes(spec, &set.classes);
+    let normal = spec.costs.normal_of(&set.classes);
     if spec.goal == Goal::Regress || (spec.goal == Goal::Classify && normal.is_empty()) {
         return 0.5;
     }
@@ -276,15 +276,6 @@ pub(crate) fn threshold(
         anomaly::quantile(&normals, 0.99),
     );
     high + 0.25 * (high - middle)
-}
-
-/// Indices of the classes where nothing is wrong.
-pub(crate) fn normal_classes(spec: &TrainSpec, classes: &[String]) -> Vec<usize> {
-    spec.costs
-        .normal
-        .iter()
-        .filter_map(|label| classes.iter().position(|class| class == label))
-        .collect()
 }
 
 /// What is learned from which windows.
@@ -331,7 +322,7 @@ impl<'a> Task<'a> {
         let mut task = Self {
             spec,
             classes: &set.classes,
-            normal: normal_classes(spec, &set.classes),
+            normal: spec.costs.normal_of(&set.classes),
             value_scale: [0.0, 1.0],
             class_weights: Vec::new(),
         };

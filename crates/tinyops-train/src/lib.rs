@@ -19,23 +19,29 @@ mod features;
 mod fit;
 mod front_end;
 pub mod head;
+pub mod interval;
 mod linalg;
+mod metric;
 mod net;
 mod optimise;
+mod predictions;
 mod predictor;
 pub mod progress;
 mod quantize;
 mod rng;
 pub mod roc;
+pub mod slices;
 mod spec;
 mod standard;
+mod table;
 mod trained;
 pub mod tune;
 mod windows;
+pub mod worth;
 
 pub use embedding::embedding_distances;
 pub use error::TrainError;
-pub use evaluate::{Comparison, evaluate, golden, golden_again};
+pub use evaluate::{Asked, Comparison, evaluate, golden, golden_again};
 pub use evaluation::{Evaluation, Scores};
 pub use feature_set::FeatureSet;
 pub use features::Features;
@@ -44,12 +50,15 @@ pub use front_end::{
     FilterSpec, FlattenSpec, FrontEndSpec, ImageSpec, MaxHoldSpec, MfccSpec, MfeSpec,
     NormalizeSpec, RawSpec, SpectralSpec, TimelineSpec,
 };
+pub use metric::Metric;
 pub use optimise::Epoch;
+pub use predictions::{Predictions, SliceChange};
 pub use predictor::Predictor;
 pub use quantize::quantize;
 pub use spec::{
-    AugmentSpec, AutoencoderSpec, ClassWeights, Conv1dSpec, Conv2dSpec, Costs, DenseSpec, Goal,
-    KMeansSpec, MahalanobisSpec, NetworkSpec, QuantizeSpec, Range, ScalerSpec, Template, TrainSpec,
+    ALARM, AugmentSpec, AutoencoderSpec, ClassWeights, Conv1dSpec, Conv2dSpec, Costs, DenseSpec,
+    Goal, KMeansSpec, MahalanobisSpec, NO_ALARM, NetworkSpec, Price, QuantizeSpec, Range,
+    ScalerSpec, Template, TrainSpec,
 };
 pub use trained::Trained;
 pub use windows::{Origin, Recording, Target, Windows};

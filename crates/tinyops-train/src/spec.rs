@@ -290,11 +290,34 @@ pub struct Costs {
     pub normal: Vec<String>,
     /// An alarm where nothing is wrong.
     pub false_alarm: f32,
-    /// No alarm where something is.
+    /// No alarm where something is, or an alarm for another fault; every wrong answer where no class is normal.
     pub miss: f32,
     /// Expected share of windows where something is wrong.
     pub fault_share: f32,
+    /// Prices of single confusions, before those above.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cost: Vec<Price>,
+    /// Windows that a device decides on in a month; without it, as many as follow each other in 30 days.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub windows_per_month: Option<f64>,
 }
+
+/// What one answer costs to windows of one class: an entry of a cost matrix.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Price {
+    /// What the window is.
+    pub is: String,
+    /// What is said of it: a class, or `alarm` or `no alarm` where the model has no classes.
+    pub said: String,
+    /// What that costs.
+    pub cost: f32,
+}
+
+/// What a model without classes says of a window above its threshold.
+pub const ALARM: &str = "alarm";
+/// What it says of any other.
+pub const NO_ALARM: &str = "no alarm";
 
 impl Default for Costs {
     fn default() -> Self {
@@ -303,6 +326,81 @@ impl Default for Costs {
             false_alarm: 1.0,
             miss: 10.0,
             fault_share: 0.05,
+            cost: Vec::new(),
+            windows_per_month: None,
+        }
+    }
+}
+
+impl Costs {
+    /// Indices of the classes where nothing is wrong.
+    #[must_use]
+    pub fn normal_of(&self, classes: &[String]) -> Vec<usize> {
+        let place = |label| classes.iter().position(|class| class == label);
+        self.normal.iter().filter_map(place).collect()
+    }
+
+    /// Whether the project has said what errors cost: which classes are normal, or a price of its own.
+    #[must_use]
+    pub fn are_set(&self) -> bool {
+        !self.normal.is_empty() || !self.cost.is_empty()
+    }
+
+    /// What it costs to say `said` of a window that is `is`.
+    ///
+    /// What `cost` says of the two; else nothing where the answer is right, or both are normal; `false_alarm` where
+    /// something normal is called a fault; `miss` for any other wrong answer.
+    #[must_use]
+    pub fn price(&self, is: &str, said: &str) -> f64 {
+        let named = self
+            .cost
+            .iter()
+            .find(|price| price.is == is && price.said == said);
+        if let Some(price) = named {
+            return price.cost.into();
+        }
+        let is_normal = |label: &str| self.normal.iter().any(|normal| normal == label);
+        let says_normal = said == NO_ALARM || is_normal(said);
+        match (is_normal(is), says_normal) {
+            _ if is == said => 0.0,
+            (true, true) => 0.0,
+            (true, false) => self.false_alarm.into(),
+            // An alarm without a name is right about every fault.
+            (false, false) if said == ALARM => 0.0,
+            (false, _) => self.miss.into(),
+        }
+    }
+
+    /// What is wrong with its numbers.
+    fn check(&self) -> Result<(), TrainError> {
+        for price in &self.cost {
+            if !(price.cost.is_finite() && price.cost >= 0.0) {
+                let reason = format!(
+                    "must be a finite number from 0 on (`is = \"{}\", said = \"{}\"`)",
+                    price.is, price.said
+                );
+                return Err(TrainError::setting("train.costs.cost", price.cost, reason));
+            }
+            let others = self
+                .cost
+                .iter()
+                .filter(|other| (&other.is, &other.said) == (&price.is, &price.said));
+            if others.count() > 1 {
+                let pair = format!("`{}` said of `{}`", price.said, price.is);
+                return Err(TrainError::setting(
+                    "train.costs.cost",
+                    pair,
+                    "has two prices",
+                ));
+            }
+        }
+        match self.windows_per_month {
+            Some(windows) if !(windows.is_finite() && windows > 0.0) => Err(TrainError::setting(
+                "train.costs.windows_per_month",
+                windows,
+                "must be a finite number above 0",
+            )),
+            _ => Ok(()),
         }
     }
 }
@@ -497,6 +595,7 @@ impl TrainSpec {
         )?;
         within("train.costs.miss", self.costs.miss, 0.0, f32::MAX)?;
         within("train.costs.fault_share", self.costs.fault_share, 0.0, 1.0)?;
+        self.costs.check()?;
         let augment = &self.augment;
         within("train.augment.copies", augment.copies as f32, 0.0, 100.0)?;
         within("train.augment.noise", augment.noise, 0.0, 10.0)?;

@@ -9,6 +9,7 @@ mod compare;
 mod compile;
 mod completions;
 mod config;
+mod cost;
 mod data;
 mod demo;
 mod device;
@@ -32,10 +33,12 @@ mod retrain;
 mod rollout;
 mod rounds;
 mod run;
+mod search_catalog;
 pub(crate) mod serve;
 mod smoke;
 mod tokens;
 mod tune;
+mod worth;
 
 use clap::{Parser, Subcommand};
 
@@ -81,6 +84,9 @@ enum Verb {
     Run(run::Run),
     Tune(tune::Tune),
     Models(models::Models),
+    Cost(cost::Cost),
+    Worth(worth::WorthArgs),
+    SearchCatalog(search_catalog::SearchCatalog),
     Predict(predict::Predict),
     Compile(compile::Compile),
     Compare(compare::Compare),
@@ -123,6 +129,9 @@ pub(crate) async fn dispatch(cli: Cli, terminal: Terminal) -> Result<(), Failure
         Verb::Run(args) => run::run(&context, &args).await,
         Verb::Tune(args) => tune::run(&context, &args).await,
         Verb::Models(args) => models::run(&context, &args).await,
+        Verb::Cost(args) => cost::run(&context, &args).await,
+        Verb::Worth(args) => worth::run(&context, &args).await,
+        Verb::SearchCatalog(args) => search_catalog::run(&context, &args).await,
         Verb::Predict(args) => predict::run(&context, &args).await,
         Verb::Compile(args) => compile::run(&context, &args).await,
         Verb::Compare(args) => compare::run(&context, &args).await,

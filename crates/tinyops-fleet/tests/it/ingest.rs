@@ -117,15 +117,19 @@ async fn outcomes_count_once() {
         .unwrap();
     assert_eq!((found.len(), found[0].right, found[0].judged), (1, 8, 10));
     assert_eq!(found[0].confusion, [[0, 0], [2, 8]]);
-    let mut costs = tinyops_fleet::outcome::Costs {
-        normal: vec!["normal".to_owned()],
-        false_alarm: 1.0,
-        miss: 10.0,
-    };
     let labels = ["normal", "bearing"].map(str::to_owned);
-    assert_eq!(costs.of_all(&found[0], &labels), 20.0);
-    costs.normal = vec!["bearing".to_owned()];
-    assert_eq!(costs.of_all(&found[0], &labels), 2.0);
+    let price = |is: &str, said: &str| match (is, said) {
+        ("bearing", "normal") => 10.0,
+        _ => 0.0,
+    };
+    assert_eq!(found[0].cost(&labels, &price), 20.0);
+    let since = world.now.plus_ms(-HOUR);
+    let cells = outcome::cells(&world.fleet.db, since, HOUR).await.unwrap();
+    let of: Vec<_> = cells
+        .iter()
+        .map(|cell| (cell.actual, cell.predicted, cell.window_count))
+        .collect();
+    assert_eq!(of, [(1, 0, 2), (1, 1, 8)]);
     assert_eq!(outcome::list(&world.fleet.db, 9).await.unwrap().len(), 2);
 }
 

@@ -2,11 +2,11 @@
 
 use serde::Serialize;
 use tinyops_model::Model;
-use tinyops_store::step::Port;
-use tinyops_train::{Comparison, Costs, FeatureSet, Trained, evaluate};
+use tinyops_store::{Digest, step::Port};
+use tinyops_train::{Asked, Comparison, Costs, FeatureSet, Metric, Trained, evaluate};
 
 use crate::{
-    RunError, StepName,
+    Project, RunError, StepName,
     bench::{Bench, Made, listener},
     flow::Origin,
     step::validate::{json, parsed},
@@ -16,13 +16,15 @@ use crate::{
 struct Settings<'a> {
     costs: &'a Costs,
     slices: &'a [String],
+    metric: Metric,
+    slice_windows_min: u32,
 }
 
 pub(crate) async fn step(
     bench: &mut Bench<'_>,
     origin: &Origin,
     model: &Port,
-) -> Result<Comparison, RunError> {
+) -> Result<(Comparison, Digest), RunError> {
     let project = bench.workshop.project.clone();
     let mut inputs = vec![model.clone(), origin.featurized.port("features")?];
     let features = bench.bytes(&origin.featurized.output("features")?).await?;
@@ -37,22 +39,23 @@ pub(crate) async fn step(
     let settings = Settings {
         costs: &project.train.costs,
         slices: &project.project.slices,
+        metric: project.project.metric,
+        slice_windows_min: project.gates.slice_windows_min,
     };
     let metric = project.project.metric;
     let work = {
-        let (spec, slices) = (project.train.clone(), project.project.slices.clone());
+        let project = project.clone();
         move |tell| {
             let set = FeatureSet::decode(&features)?;
             let model = read_model(&model)?;
             let float = float.as_deref().map(Trained::decode).transpose()?;
-            let slices: Vec<&str> = slices.iter().map(String::as_str).collect();
-            let comparison = evaluate(
+            let (comparison, predictions) = evaluate(
                 &model,
                 float.as_ref(),
-                &spec,
+                &project.train,
                 &set.classes,
                 &set.test,
-                &slices,
+                asked(&project),
                 &mut listener(tell),
             )?;
             let figure = |evaluation| metric.of(evaluation).unwrap_or(f64::NAN);
@@ -67,7 +70,10 @@ pub(crate) async fn step(
                 None => format!("int8 {word} {int8:.4} on {windows} windows"),
             };
             Ok(Made {
-                outputs: vec![("evaluation".to_owned(), json(&comparison))],
+                outputs: vec![
+                    ("evaluation".to_owned(), json(&comparison)),
+                    (PREDICTIONS.to_owned(), predictions.encode()),
+                ],
                 detail: serde_json::to_value(&comparison).expect("evaluations have string keys"),
                 summary,
             })
@@ -76,7 +82,20 @@ pub(crate) async fn step(
     let done = bench
         .step(StepName::Evaluate, &settings, inputs, work)
         .await?;
-    parsed(&bench.bytes(&done.output("evaluation")?).await?)
+    let comparison = parsed(&bench.bytes(&done.output("evaluation")?).await?)?;
+    Ok((comparison, done.output(PREDICTIONS)?))
+}
+
+/// The name of what the model said of each test window.
+pub(crate) const PREDICTIONS: &str = "predictions";
+
+/// What a project asks of an evaluation.
+pub(crate) fn asked(project: &Project) -> Asked<'_> {
+    Asked {
+        metric: project.project.metric,
+        slices: &project.project.slices,
+        slice_windows_min: project.gates.slice_windows_min as usize,
+    }
 }
 
 /// A model from the bytes of its artifact.

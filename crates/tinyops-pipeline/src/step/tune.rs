@@ -7,7 +7,7 @@ use tinyops_compile::{Golden, SensorChannel, Update, golden_of};
 use tinyops_model::Model;
 use tinyops_store::{Json, model, step::Port};
 use tinyops_train::tune::{Budget, Candidate, Question, search, with_baseline};
-use tinyops_train::{Comparison, FeatureSet, evaluate, golden_again, progress::Flow};
+use tinyops_train::{Asked, Comparison, FeatureSet, evaluate, golden_again, progress::Flow};
 
 use crate::{
     Gate, GateName, Metric, Package, Project, RunError, StepName,
@@ -234,13 +234,13 @@ pub(crate) async fn step(
         }
         let on_test = |model: &Model| -> Result<f64, RunError> {
             let quiet = &mut |_| Flow::Continue;
-            let Comparison { int8, .. } = evaluate(
+            let (Comparison { int8, .. }, _) = evaluate(
                 model,
                 None,
                 &project.train,
                 &set.classes,
                 &set.test,
-                &[],
+                Asked::default(),
                 quiet,
             )?;
             metric.of(&int8).ok_or_else(|| RunError::Missing {

@@ -10,6 +10,8 @@ use tinyops_fleet::FleetError;
 use tinyops_fleet::annotate::Unasked;
 use tinyops_fleet::enrolment::Unenrolled;
 use tinyops_fleet::label::Unlabelled;
+use tinyops_pipeline::RunError;
+use tinyops_pipeline::worth::WorthError;
 use tinyops_store::StoreError;
 use tracing::error;
 
@@ -303,6 +305,28 @@ impl From<ReleaseError> for ApiError {
                 let hint = "run the pipeline with this board in `[boards]`";
                 ApiError::new(StatusCode::CONFLICT, "no_payload", message, hint)
             }
+        }
+    }
+}
+
+impl From<WorthError> for ApiError {
+    fn from(cause: WorthError) -> ApiError {
+        let message = cause.to_string();
+        match cause {
+            WorthError::NotKept { .. } => {
+                let hint = "it was imported, or made before this was kept: a new run makes one that can be priced";
+                ApiError::new(StatusCode::CONFLICT, "not_kept", message, hint)
+            }
+            WorthError::NoClasses { .. } => {
+                ApiError::new(StatusCode::CONFLICT, "no_classes", message, "")
+            }
+            WorthError::Run(RunError::Store(cause)) => cause.into(),
+            cause => internal(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "worth",
+                "the server's log says more under this request id",
+                &cause,
+            ),
         }
     }
 }

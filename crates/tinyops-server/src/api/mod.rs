@@ -6,6 +6,7 @@
 mod alert;
 mod annotation;
 mod auth;
+mod catalog;
 mod ddi;
 mod device;
 mod enrol;
@@ -24,6 +25,7 @@ mod repair;
 pub(crate) mod tests;
 mod token;
 mod view;
+mod worth;
 
 use axum::http::header;
 use axum::middleware;
@@ -34,6 +36,7 @@ use tinyops_fleet::access::Right;
 use crate::app::App;
 pub use alert::{AddedWebhook, DeliveryView, WebhookView};
 pub use annotation::AnnotationView;
+pub(crate) use catalog::id_of;
 pub(crate) use frame::framed;
 pub use label::LabelView;
 use operation::{Access, Content, Operation, Trace};
@@ -372,6 +375,41 @@ fn operations() -> Vec<Operation> {
             &[],
             Content::json::<make::ModelDetailView>(),
             get(make::model_version),
+        ),
+        read(
+            "/api/v1/models/{name}/{version}/cost",
+            "What a version's wrong answers cost on its test windows, by alarm threshold",
+            &[("threshold", "one more alarm threshold to price")],
+            Content::json::<worth::BillView>(),
+            get(worth::cost),
+        ),
+        read(
+            "/api/v1/models/{name}/{version}/worth",
+            "What a version saves against no model and against the version before",
+            &[("against", "number of another version")],
+            Content::json::<worth::AppraisalView>(),
+            get(worth::worth),
+        ),
+        read(
+            "/api/v1/catalog",
+            "Find data, models, runs, experiments, devices, cohorts and recordings, best first",
+            &[
+                ("q", "what to look for, as docs/guide/catalog.md lists it"),
+                ("offset", "entries to leave out before the page"),
+                ("limit", "entries of the page, 100 unless said, 500 at most"),
+            ],
+            Content::json::<catalog::PageView>(),
+            get(catalog::find),
+        ),
+        read(
+            "/api/v1/costs",
+            "What labelled windows of the field cost, by span, cohort and model",
+            &[
+                ("days", "how far back, 30 unless said"),
+                ("every", "days of one span, 1 unless said"),
+            ],
+            Content::json::<Vec<worth::CostSpanView>>(),
+            get(worth::costs),
         ),
         read(
             "/api/v1/runs",

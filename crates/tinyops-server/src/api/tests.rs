@@ -18,6 +18,7 @@ use crate::serve::{Config, assemble};
 use crate::{App, Clock, router};
 
 mod access;
+mod catalog;
 mod ddi;
 mod enrolment;
 mod walk;

@@ -5,11 +5,13 @@
 
 mod axis;
 mod bars;
+mod dots;
 mod heat;
 mod line;
 
 pub(crate) use axis::{Scale, number};
 pub(crate) use bars::{Bar, Bars, Histogram, Part, Parts};
+pub(crate) use dots::{Dot, Dots};
 pub(crate) use heat::Confusion;
 pub(crate) use line::{LineChart, Marker, Series, Span, XAxis};
 

@@ -4,8 +4,9 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use maud::{Markup, html};
-use tinyops_fleet::outcome::{Accuracy, Costs};
+use tinyops_fleet::outcome::{Accuracy, cost_spans};
 use tinyops_fleet::watch::{ChannelView, CohortView, cohort_of};
+use tinyops_pipeline::Costs;
 use tinyops_store::drift::{self, DriftPoint, DriftState, Scope};
 use tinyops_store::{Timestamp, device, rollout};
 
@@ -24,6 +25,7 @@ const POINTS_MAX: u32 = 500;
 const LINES_MAX: usize = 6;
 /// How far labels are looked back at: what models got right once says little of how they do now.
 const LABELS_MS: i64 = 30 * 24 * 3_600_000;
+const DAY_MS: i64 = 24 * 3_600_000;
 /// Cohorts drawn in full.
 const COHORTS_MAX: usize = 4;
 
@@ -54,6 +56,9 @@ pub(super) async fn show(
         alerts: &alerts,
         rollouts: &rollouts,
     };
+    let (cells, labels) = app.fleet().judged(now.plus_ms(-LABELS_MS), DAY_MS).await?;
+    let costs = &app.business().costs;
+    let spans = cost_spans(&cells, &labels, &|is, said| costs.price(is, said));
     let body = html! {
         div.grid {
             (part::chart_card("w8", over_time(&histories, &events)))
@@ -62,6 +67,7 @@ pub(super) async fn show(
             (part::card("", "Episodes", None, episode::table(&app, &names, now).await?))
             (part::card("", "Alerts", None, alert::table(&alerts, &names, hand.as_ref(), now)))
             (part::card("", "What labels of 30 days say", None, labelled(&accuracy, &names, &app.business().costs)))
+            (part::chart_card("", super::worth::over_time(&spans, &names)))
             @for view in &views { (cohort(view, &names)) }
         }
     };
@@ -146,7 +152,7 @@ fn labelled(accuracy: &[Accuracy], names: &Names, costs: &Costs) -> Markup {
                 @if has_costs { th.num { "cost" } th.num { "cost of 1,000" } }
             } }
             @for found in accuracy {
-                @let cost = costs.of_all(found, &names.labels(found.model));
+                @let cost = found.cost(&names.labels(found.model), &|is, said| costs.price(is, said));
                 tr {
                     td { (found.cohort) }
                     td { (names.link(Some(found.model))) }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use maud::Markup;
-use tinyops_fleet::outcome::Costs;
+use tinyops_fleet::outcome::cost_of;
+use tinyops_pipeline::Costs;
 use tinyops_store::alert::{Alert, AlertState};
 use tinyops_store::outcome::Outcome;
 use tinyops_store::rollout::{Rollout, RolloutState};
@@ -137,7 +138,10 @@ pub(super) fn accuracy(outcomes: &[Outcome], events: &Events<'_>, goal: Option<f
 pub(super) fn cost(outcomes: &[Outcome], names: &Names, costs: &Costs) -> Markup {
     let buckets = buckets(outcomes, |outcome, bucket| {
         let cell = (outcome.actual as usize, outcome.predicted as usize);
-        bucket.cost += costs.of(cell, outcome.window_count, &names.labels(outcome.model));
+        let each = cost_of(cell, &names.labels(outcome.model), &|is, said| {
+            costs.price(is, said)
+        });
+        bucket.cost += outcome.window_count as f64 * each;
     });
     let points = buckets
         .iter()

@@ -5,6 +5,7 @@
 
 mod alert;
 mod audit;
+mod catalog;
 mod device;
 mod drift;
 mod episode;
@@ -16,8 +17,10 @@ mod part;
 mod repair;
 mod rollout;
 mod run;
+mod slices;
 #[cfg(test)]
 mod tests;
+mod worth;
 
 use axum::Router;
 use axum::http::{StatusCode, header};
@@ -49,6 +52,7 @@ pub(crate) fn routes(app: &App) -> Router<App> {
         .route("/repairs/{repair}", get(repair::show))
         .route("/rollouts", get(rollout::list))
         .route("/rollouts/{rollout}", get(rollout::show))
+        .route("/catalog", get(catalog::show))
         .route("/audit", get(audit::show))
         .route_layer(guard);
     Router::new()
@@ -84,18 +88,20 @@ enum Place {
     Devices,
     Drift,
     Rollouts,
+    Catalog,
     Audit,
     /// Off the navigation: it is for those who are asked who they are.
     Login,
 }
 
-const PLACES: [(Place, &str, &str); 7] = [
+const PLACES: [(Place, &str, &str); 8] = [
     (Place::Overview, "/", "Overview"),
     (Place::Runs, "/runs", "Runs"),
     (Place::Models, "/models", "Models"),
     (Place::Devices, "/devices", "Devices"),
     (Place::Drift, "/drift", "Drift"),
     (Place::Rollouts, "/rollouts", "Rollouts"),
+    (Place::Catalog, "/catalog", "Catalog"),
     (Place::Audit, "/audit", "Audit"),
 ];
 

@@ -86,11 +86,13 @@ pub(super) async fn show(
     let boards = detail("compile")
         .and_then(|d| d.get("boards"))
         .and_then(Json::as_array);
+    let worth = super::worth::cards(&app, &model).await?;
     let body = html! {
         div.grid {
             (part::card("w5", "Facts", None, facts(&model)))
             (part::card("w7", "Capsules", None, capsules_table(&capsules, device_count)))
             @if let Some(evaluation) = &evaluation { (super::run::judgement(evaluation)) }
+            (worth)
             @if let Some(boards) = boards { (part::card("", "Fit on boards", None, fit_table(boards))) }
             (part::card("w5", "Figures", None, figures(&model)))
             (part::card("w7", "Lineage", None, lineage_table(&model.digest, &edges)))

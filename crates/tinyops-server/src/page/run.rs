@@ -275,6 +275,7 @@ pub(super) fn judgement(detail: &Json) -> Markup {
         @if !labels.is_empty() { (part::chart_card("w7", confusion.draw())) }
         @if !labels.is_empty() { (part::chart_card("w5", recalls(int8))) }
         @if roc.len() > 1 { (part::chart_card("w7", roc_curve(roc))) }
+        (super::slices::cards(int8))
     }
 }
 

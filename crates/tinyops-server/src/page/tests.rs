@@ -42,6 +42,20 @@ async fn seed(app: &App) {
                 { "label": "normal", "f1": 0.985 }, { "label": "imbalance", "f1": 0.97 },
                 { "label": "bearing wear", "f1": 0.985 },
             ],
+            "slices": [
+                { "key": "group", "value": "hall-1", "windows": 180, "recordings": 9, "figure": "macro_f1", "metric": 0.99,
+                  "interval": { "low": 0.98, "high": 1.0 }, "whole": 0.979 },
+                { "key": "group", "value": "hall-2", "windows": 120, "recordings": 6, "figure": "macro_f1", "metric": 0.9,
+                  "interval": { "low": 0.85, "high": 0.95 }, "whole": 0.979 },
+            ],
+            "fairness": [{
+                "key": "group",
+                "metric": { "of": "macro_f1", "best": "hall-1", "worst": "hall-2", "figures": [0.99, 0.9], "gap": 0.09,
+                            "interval": { "low": 0.03, "high": 0.15 } },
+                "recalls": [{ "of": "bearing wear", "best": "hall-1", "worst": "hall-2", "figures": [1.0, 0.8],
+                              "gap": 0.2, "interval": null }],
+                "false_alarms": null,
+            }],
             "roc": { "auc": 0.998, "points": [[0.0, 0.0], [0.0, 0.9], [0.05, 0.99], [1.0, 1.0]] },
         },
         "float": { "windows": 300, "accuracy": 0.983, "macro_f1": 0.982, "roc": { "auc": 0.999 } },
@@ -359,7 +373,24 @@ async fn pages_tell_how_the_fleet_is() {
                 "imbalance taken for bearing wear: 1 of 100",
                 "Loss by epoch",
                 "at least 0.95 asked",
+                "Slices by group",
+                "hall-2: 0.9 (0.85 to 0.95), 120 w",
+                "Gaps between slices by group",
+                "recall of bearing wear",
             ],
+        ),
+        (
+            "/catalog?q=fan",
+            vec!["/models/fan/2", "cohort"][..1].to_vec(),
+        ),
+        (
+            "/catalog?q=kind:device+hall-2",
+            vec!["/devices/0000fa000000001e"],
+        ),
+        ("/catalog?q=kind:robot", vec!["is no kind"]),
+        (
+            "/catalog?q=%22%3Cscript%3E%22",
+            vec!["Nothing is found", "&lt;script&gt;"],
         ),
         ("/models", vec!["production", "0.9800"]),
         (
@@ -373,7 +404,12 @@ async fn pages_tell_how_the_fleet_is() {
         ("/devices/0000fa000000001e", vec!["hall-2", "1.31"]),
         (
             "/drift",
-            vec!["Drift by cohort", "alarm at", "hall-2 with fan@1"],
+            vec![
+                "Drift by cohort",
+                "alarm at",
+                "hall-2 with fan@1",
+                "Cost by cohort",
+            ],
         ),
         ("/rollouts", vec!["45 confirmed", "1 failed"]),
         (

@@ -51,7 +51,7 @@ pub enum Comparison {
 }
 
 impl Comparison {
-    fn sql(self) -> &'static str {
+    pub(crate) fn sql(self) -> &'static str {
         match self {
             Comparison::Equal => "=",
             Comparison::Unequal => "<>",

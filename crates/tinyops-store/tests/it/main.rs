@@ -4,6 +4,7 @@ mod annotations;
 mod artifacts;
 mod audit;
 mod backend;
+mod catalog;
 mod crash;
 mod ddi;
 mod enrolment;

@@ -14,7 +14,7 @@ use crate::progress::{Flow, Listener, Progress, Stage};
 use crate::quantize::unseen;
 use crate::spec::{Goal, TrainSpec};
 use crate::trained::standardised;
-use crate::{FeatureSet, Features, TrainError, baseline, evaluate, quantize};
+use crate::{Asked, FeatureSet, Features, TrainError, baseline, evaluate, quantize};
 
 /// Everything that the ways share.
 pub(super) struct Tuner<'a, 'l> {
@@ -328,7 +328,16 @@ impl<'a, 'l> Tuner<'a, 'l> {
 pub(super) fn judged(question: &Question<'_>, model: &Model) -> Result<f64, TrainError> {
     let Question { spec, set, .. } = *question;
     let quiet = &mut |_| Flow::Continue;
-    let judged = evaluate(model, None, spec, &set.classes, &set.validation, &[], quiet)?;
+    let asked = Asked::default();
+    let (judged, _) = evaluate(
+        model,
+        None,
+        spec,
+        &set.classes,
+        &set.validation,
+        asked,
+        quiet,
+    )?;
     (question.goodness)(&judged.int8).ok_or_else(|| {
         TrainError::Mismatch("the validation windows give no such metric".to_owned())
     })

@@ -11,10 +11,10 @@ use tinyops_nn::statistics::cell_count;
 use tinyops_sketch::Source;
 use tinyops_train::progress::{Flow, Progress, Stage};
 use tinyops_train::{
-    AutoencoderSpec, Comparison, Conv1dSpec, Conv2dSpec, Costs, DenseSpec, FeatureSet, Features,
-    FrontEndSpec, Goal, KMeansSpec, MahalanobisSpec, MfeSpec, NetworkSpec, Predictor, RawSpec,
-    Target, TrainError, TrainSpec, Trained, embedding_distances, evaluate, fit, golden, head,
-    quantize,
+    Asked, AutoencoderSpec, Comparison, Conv1dSpec, Conv2dSpec, Costs, DenseSpec, FeatureSet,
+    Features, FrontEndSpec, Goal, KMeansSpec, MahalanobisSpec, MfeSpec, NetworkSpec, Predictions,
+    Predictor, RawSpec, Target, TrainError, TrainSpec, Trained, embedding_distances, evaluate, fit,
+    golden, head, quantize,
 };
 
 fn quiet(_: Progress) -> Flow {
@@ -32,16 +32,24 @@ fn spec(network: NetworkSpec) -> TrainSpec {
 fn whole(spec: &TrainSpec, set: &FeatureSet) -> (Trained, tinyops_model::Model, Comparison) {
     let trained = fit(spec, set, &mut quiet).unwrap();
     let model = quantize("machine", spec, &trained, set, &mut quiet).unwrap();
-    let comparison = evaluate(
+    let asked = Asked {
+        slices: &["group".to_owned()],
+        ..Asked::default()
+    };
+    let (comparison, predictions) = evaluate(
         &model,
         Some(&trained),
         spec,
         &set.classes,
         &set.test,
-        &["group"],
+        asked,
         &mut quiet,
     )
     .unwrap();
+    // What is kept of it is enough to judge it again.
+    let kept = Predictions::decode(&predictions.encode()).unwrap();
+    assert_eq!(kept, predictions);
+    assert_eq!(kept.evaluate(&spec.costs, asked), comparison.int8);
     (trained, model, comparison)
 }
 
@@ -353,11 +361,21 @@ fn a_head_solved_from_training_statistics_is_as_good_as_the_trained_one() {
         .0 as usize;
     graph.tensors[bias].data = Some(tinyops_model::Data::Int32(vec![90_000, 0, 0]));
     let accuracy = |model: &tinyops_model::Model| {
-        evaluate(model, None, &spec, &set.classes, &set.test, &[], &mut quiet)
-            .unwrap()
-            .int8
-            .accuracy
-            .unwrap()
+        let asked = Asked::default();
+        evaluate(
+            model,
+            None,
+            &spec,
+            &set.classes,
+            &set.test,
+            asked,
+            &mut quiet,
+        )
+        .unwrap()
+        .0
+        .int8
+        .accuracy
+        .unwrap()
     };
     assert!(accuracy(&spoiled) < 0.9, "the head is spoiled");
     let solved = head::solve(&spoiled, fleet, &factory, &factory, 0.0).unwrap();
@@ -576,7 +594,7 @@ fn every_stage_tells_how_far_it_is_and_can_be_stopped() {
         &spec,
         &set.classes,
         &set.test,
-        &[],
+        Asked::default(),
         &mut listen,
     )
     .unwrap();

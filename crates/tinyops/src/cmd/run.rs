@@ -7,6 +7,7 @@ use tinyops_pipeline::{
     run as run_pipeline,
 };
 use tinyops_store::run::Run as Row;
+use tinyops_train::interval::Interval;
 use tinyops_train::{Comparison, Evaluation};
 
 use crate::{
@@ -263,32 +264,72 @@ pub(crate) fn evaluation_text(comparison: &Comparison, slice_windows_min: u32) -
         out += "\nConfusion (rows are the truth), precision, recall, F1 of each class\n";
         out += &confusion_text(int8);
     }
+    out += &slices_text(int8, slice_windows_min);
+    out
+}
+
+/// The slices, the weakest first, and how far those of one key lie apart.
+pub(crate) fn slices_text(int8: &Evaluation, slice_windows_min: u32) -> String {
+    let mut out = String::new();
+    let metric = int8.metric.unwrap_or_default();
     // As the gate does: what a handful of windows says of a slice is chance.
     let (mut judged, small): (Vec<_>, Vec<_>) = int8
         .slices
         .iter()
         .partition(|slice| slice.windows >= slice_windows_min as usize);
-    judged.sort_by(|a, b| match (a.metric, b.metric) {
-        (Some(a), Some(b)) => a.total_cmp(&b),
-        (a, b) => b.is_some().cmp(&a.is_some()),
-    });
-    let mut table = Table::new(["slice", "windows", "metric"]);
-    for slice in judged.iter().take(5) {
-        let metric = slice
-            .metric
-            .map_or_else(|| "–".to_owned(), |value| format!("{value:.4}"));
+    let badness =
+        |figure: Option<f32>| figure.map_or(f64::INFINITY, |figure| metric.goodness(figure.into()));
+    judged.sort_by(|a, b| badness(a.metric).total_cmp(&badness(b.metric)));
+    let mut table = Table::new(["slice", "windows", "figure", "is", "95 %", "of all"]);
+    let figure =
+        |figure: Option<f32>| figure.map_or_else(|| "–".to_owned(), |of| format!("{of:.4}"));
+    for slice in judged.iter().take(SLICES_MAX) {
         table.row([
             format!("{}={}", slice.key, slice.value),
             slice.windows.to_string(),
-            metric,
+            slice.figure.clone(),
+            figure(slice.metric),
+            range(slice.interval),
+            figure(slice.whole),
         ]);
     }
     if !table.is_empty() {
         out += "\nSlices, the weakest first\n";
         out += &table.text();
-        if judged.len() > 5 {
-            let _ = writeln!(out, "  and {} better ones", judged.len() - 5);
+        if judged.len() > SLICES_MAX {
+            let _ = writeln!(out, "  and {} better ones", judged.len() - SLICES_MAX);
         }
+    }
+    let mut table = Table::new(["by", "gap of", "is", "95 %", "worst", "best"]);
+    for fairness in &int8.fairness {
+        // Of the classes the widest gap speaks for all; `--json` has each.
+        let recall = fairness
+            .recalls
+            .iter()
+            .max_by(|a, b| a.gap.total_cmp(&b.gap));
+        let named = [
+            fairness.metric.as_ref().map(|gap| (gap, gap.of.clone())),
+            recall.map(|gap| (gap, format!("recall of {}", gap.of))),
+            fairness
+                .false_alarms
+                .as_ref()
+                .map(|gap| (gap, "false alarms".to_owned())),
+        ];
+        for (gap, of) in named.into_iter().flatten() {
+            let [best, worst] = gap.figures;
+            table.row([
+                fairness.key.clone(),
+                of,
+                format!("{:.4}", gap.gap),
+                range(gap.interval),
+                format!("{} {worst:.4}", gap.worst),
+                format!("{} {best:.4}", gap.best),
+            ]);
+        }
+    }
+    if !table.is_empty() {
+        out += "\nGaps between slices; one whose interval holds 0 may be chance\n";
+        out += &table.text();
     }
     if !small.is_empty() {
         let _ = writeln!(
@@ -298,6 +339,16 @@ pub(crate) fn evaluation_text(comparison: &Comparison, slice_windows_min: u32) -
         );
     }
     out
+}
+
+/// Slices that are listed.
+const SLICES_MAX: usize = 8;
+
+pub(crate) fn range(interval: Option<Interval>) -> String {
+    interval.map_or_else(
+        || "–".to_owned(),
+        |interval| format!("{:.3}–{:.3}", interval.low, interval.high),
+    )
 }
 
 fn confusion_text(evaluation: &Evaluation) -> String {

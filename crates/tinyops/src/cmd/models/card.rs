@@ -10,6 +10,7 @@ use tinyops_store::{
 use tinyops_train::{Comparison, Evaluation};
 
 use crate::{
+    cmd::run::range,
     context::{Context, moment},
     failure::Failure,
     model_ref::{ModelRef, chosen, title},
@@ -314,8 +315,19 @@ impl Facts {
 }
 
 fn weakest_slice(evaluation: &Evaluation) -> Option<(String, f32)> {
-    let slice = evaluation.slices.first()?;
-    Some((format!("`{}={}`", slice.key, slice.value), slice.metric?))
+    let metric = evaluation.metric.unwrap_or_default();
+    // A slice without an interval is too small to be spoken of.
+    let told = evaluation
+        .slices
+        .iter()
+        .filter(|slice| slice.interval.is_some());
+    let figures = told.filter_map(|slice| Some((slice, slice.metric?)));
+    let (slice, figure) = figures.min_by(|a, b| {
+        metric
+            .goodness(a.1.into())
+            .total_cmp(&metric.goodness(b.1.into()))
+    })?;
+    Some((format!("`{}={}`", slice.key, slice.value), figure))
 }
 
 fn figures(out: &mut String, comparison: &Comparison) {
@@ -358,7 +370,10 @@ fn figures(out: &mut String, comparison: &Comparison) {
         );
     }
     if !int8.slices.is_empty() {
-        let _ = writeln!(out, "\n| slice | windows | metric |\n|---|---|---|");
+        let _ = writeln!(
+            out,
+            "\n| slice | windows | recordings | figure | is | 95 % |\n|---|---|---|---|---|---|"
+        );
     }
     for slice in &int8.slices {
         let metric = slice
@@ -366,9 +381,48 @@ fn figures(out: &mut String, comparison: &Comparison) {
             .map_or_else(|| "–".to_owned(), |value| format!("{value:.4}"));
         let _ = writeln!(
             out,
-            "| {}={} | {} | {metric} |",
-            slice.key, slice.value, slice.windows
+            "| {}={} | {} | {} | {} | {metric} | {} |",
+            slice.key,
+            slice.value,
+            slice.windows,
+            slice.recordings,
+            slice.figure,
+            range(slice.interval)
         );
+    }
+    for fairness in &int8.fairness {
+        let rows = fairness
+            .metric
+            .iter()
+            .map(|gap| (gap, gap.of.clone()))
+            .chain(
+                fairness
+                    .recalls
+                    .iter()
+                    .map(|gap| (gap, format!("recall of {}", gap.of))),
+            )
+            .chain(
+                fairness
+                    .false_alarms
+                    .iter()
+                    .map(|gap| (gap, "false alarms".to_owned())),
+            );
+        let _ = writeln!(
+            out,
+            "\n| gap by {} | is | 95 % | worst | best |\n|---|---|---|---|---|",
+            fairness.key
+        );
+        for (gap, of) in rows {
+            let [best, worst] = gap.figures;
+            let _ = writeln!(
+                out,
+                "| {of} | {:.4} | {} | {} {worst:.4} | {} {best:.4} |",
+                gap.gap,
+                range(gap.interval),
+                gap.worst,
+                gap.best
+            );
+        }
     }
     out.push('\n');
 }

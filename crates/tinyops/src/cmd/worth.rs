@@ -1,0 +1,179 @@
+use std::fmt::Write as _;
+
+use serde::Serialize;
+use tinyops_fleet::outcome::{FieldWorth, field_worth};
+use tinyops_pipeline::worth::{Appraisal, appraise};
+use tinyops_store::capsule;
+use tinyops_train::worth::{Expected, Worth};
+
+use crate::{
+    cmd::cost::{figure, mean_text, project_of, worth_failure},
+    context::{Context, now},
+    failure::Failure,
+    model_ref::{ModelRef, chosen},
+};
+
+/// Say what a model saves: against answering the same always, and against the version before
+///
+/// On the test windows of both, each window counting as often as `[train.costs]` expects faults, and in the field by what
+/// labels said since.
+#[derive(Debug, clap::Args)]
+#[command(
+    name = "worth",
+    after_help = "Example: tinyops worth fan@3 --against fan@2"
+)]
+pub(crate) struct WorthArgs {
+    /// Model and version, such as `fan@3` [default: the project's]
+    model: Option<ModelRef>,
+    /// Another version [default: the one in production, or the one before that]
+    #[arg(long)]
+    against: Option<ModelRef>,
+    /// Days that labels of the field are looked back at
+    #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=3650))]
+    days: u32,
+}
+
+/// `tinyops worth --json`
+#[derive(Serialize)]
+struct View {
+    #[serde(flatten)]
+    test: Appraisal,
+    field: Option<FieldView>,
+}
+
+/// What labelled windows of the field say.
+#[derive(Serialize)]
+struct FieldView {
+    windows: i64,
+    devices: usize,
+    answer: String,
+    model: f64,
+    model_interval: Option<[f64; 2]>,
+    other: f64,
+    gain: f64,
+    gain_interval: Option<[f64; 2]>,
+}
+
+const DAY_MS: i64 = 24 * 3_600_000;
+
+pub(crate) async fn run(context: &Context, args: &WorthArgs) -> Result<(), Failure> {
+    let fleet = context.fleet().await?;
+    let model = chosen(context, &fleet.db, args.model.as_ref()).await?;
+    let against = match &args.against {
+        Some(against) => Some(against.resolve(&fleet.db).await?),
+        None => None,
+    };
+    let project = project_of(context, &fleet.db, &model).await?;
+    let test = appraise(
+        &fleet.db,
+        &fleet.artifacts,
+        &model,
+        against.as_ref(),
+        &project,
+    )
+    .await
+    .map_err(worth_failure)?;
+    let span = i64::from(args.days) * DAY_MS;
+    let (mut cells, labels) = fleet.judged(now().plus_ms(-span), span).await?;
+    let own: Vec<_> = capsule::of_model(&fleet.db, &model.name)
+        .await?
+        .into_iter()
+        .filter(|capsule| capsule.version == model.version)
+        .map(|capsule| capsule.id)
+        .collect();
+    cells.retain(|cell| own.contains(&cell.model));
+    let costs = &project.train.costs;
+    let field = field_worth(&cells, &labels, &|is, said| costs.price(is, said));
+    let text = text(&test, field.as_ref(), args.days);
+    let view = View {
+        test,
+        field: field.map(view_of),
+    };
+    context.terminal.answer(&view, || text);
+    Ok(())
+}
+
+fn view_of(field: FieldWorth) -> FieldView {
+    let pair = |interval: Option<(f64, f64)>| interval.map(|(low, high)| [low, high]);
+    FieldView {
+        windows: field.windows,
+        devices: field.devices,
+        answer: field.answer,
+        model: field.model.value,
+        model_interval: pair(field.model.interval),
+        other: field.constant,
+        gain: field.gain.value,
+        gain_interval: pair(field.gain.interval),
+    }
+}
+
+fn text(test: &Appraisal, field: Option<&FieldWorth>, days: u32) -> String {
+    let mut out = format!("{}, in the currency of `[train.costs]`\n", test.model);
+    let none = &test.none;
+    let _ = writeln!(out, "\nAgainst no model: always `{}`", none.answer);
+    out += &worth_text(&none.worth, test.windows_per_month);
+    match (&test.previous, &test.incomparable) {
+        (Some(previous), _) => {
+            let _ = writeln!(
+                out,
+                "\nAgainst {}, on the windows that both were tested on",
+                previous.model
+            );
+            out += &worth_text(&previous.worth, test.windows_per_month);
+        }
+        (None, why) => {
+            let _ = writeln!(
+                out,
+                "\nAgainst the version before: {}",
+                why.as_deref().unwrap_or("–")
+            );
+        }
+    }
+    let _ = writeln!(out, "\nIn the field, by labels of {days} days");
+    match field {
+        None => out += "  no label came back of windows that it answered\n",
+        Some(field) => {
+            let _ = writeln!(
+                out,
+                "  a window costs {}\n  always `{}`    {:.4}\n  saves          {}\n  on {} labelled windows of {} devices",
+                mean_text(&field.model),
+                field.answer,
+                field.constant,
+                mean_text(&field.gain),
+                field.windows,
+                field.devices
+            );
+        }
+    }
+    out
+}
+
+fn worth_text(worth: &Worth, windows_per_month: Option<f64>) -> String {
+    let mut out = format!(
+        "  a window costs {}, without it {}\n  saves          {} a window\n",
+        figure(&worth.model),
+        figure(&worth.other),
+        figure(&worth.gain)
+    );
+    if let Some(windows) = windows_per_month {
+        let scaled = Expected {
+            cost: worth.gain.cost * windows,
+            interval: worth.gain.interval,
+        };
+        let range = scaled.interval.map_or_else(String::new, |of| {
+            let ends = [of.low, of.high].map(|end| f64::from(end) * windows);
+            format!(" ({:.0} to {:.0})", ends[0], ends[1])
+        });
+        let _ = writeln!(
+            out,
+            "                 {:.0}{range} a device and month, of {windows:.0} windows",
+            scaled.cost
+        );
+    }
+    let _ = writeln!(
+        out,
+        "  on {} windows of {} recordings or groups",
+        worth.windows, worth.units
+    );
+    out
+}
