@@ -221,6 +221,15 @@ pub enum Found {
     },
 }
 
+/// What is known of a recording, in few words: its label, its group where that is not itself, its project.
+#[must_use]
+pub fn about(entry: &Entry, project: &str) -> String {
+    match entry.group == entry.name {
+        true => format!("{}, in {project}", entry.label),
+        false => format!("{}, group {}, in {project}", entry.label, entry.group),
+    }
+}
+
 /// A page of what was found.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Page {

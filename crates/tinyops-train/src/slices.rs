@@ -20,7 +20,7 @@ pub struct SliceFigures {
     /// The recordings that they come from.
     #[serde(default)]
     pub recordings: usize,
-    /// What `metric` is: the project's metric, or `recall` where the slices are the classes of a classifier.
+    /// What `metric` is: the project's metric, or `recall` where each slice holds one class of a classifier.
     #[serde(default)]
     pub figure: String,
     /// The figure; none where the slice's windows do not give it, as windows of one kind give no area.
@@ -28,7 +28,7 @@ pub struct SliceFigures {
     /// Where it lies; none of too few recordings.
     #[serde(default)]
     pub interval: Option<Interval>,
-    /// The same figure of all windows; for `recall` the mean over the classes.
+    /// The same figure of all windows; for `recall` the mean over the slices.
     #[serde(default)]
     pub whole: Option<f32>,
 }
@@ -154,9 +154,9 @@ fn quartiles(values: &[Option<&str>]) -> Option<[f64; 3]> {
     Some([1, 2, 3].map(|quarter| numbers[last * quarter / 4]))
 }
 
-/// Whether the slices of a key are the classes.
+/// Whether each slice of a key holds one class alone.
 fn is_by_class(key: &str) -> bool {
-    key.trim() == "class"
+    key.split('*').any(|part| part.trim() == "class")
 }
 
 impl Table {

@@ -91,10 +91,12 @@ impl Predictions {
 
     /// What the answers would cost that are cheapest by the shares, in place of those of the largest share.
     ///
-    /// The answer `j` of least `Σ_i share_i · cost(i, j)`; nothing of a model without classes.
+    /// The answer `j` of least `Σ_i w_i · share_i · cost(i, j)`; nothing of a model without classes. `w_i` is how much more
+    /// often windows of the kind of `i`, normal or faulty, are to be expected than the test split has them: shares are
+    /// those of a split that is as balanced as training's.
     ///
     /// # Source
-    /// C. Elkan, 2001, "The foundations of cost-sensitive learning", §1.
+    /// C. Elkan, 2001, "The foundations of cost-sensitive learning", §1 and, for the weights, theorem 2.
     #[must_use]
     pub fn cost_by_shares(&self, costs: &Costs) -> Option<Expected> {
         let ledger = Ledger::of(self, costs)?;
@@ -111,11 +113,21 @@ impl Predictions {
                     .collect()
             })
             .collect();
+        let normal = costs.normal_of(&self.labels);
+        let [of_normal, of_faulty] = ledger.weights();
+        let weights: Vec<f64> = (0..self.labels.len())
+            .map(|class| match normal.contains(&class) {
+                true => of_normal,
+                false => of_faulty,
+            })
+            .collect();
         let cheapest = |answer: &Answer| {
             let shares = self.scores.row(answer.row);
             let risk = |said: usize| -> f64 {
-                let risks = shares.iter().zip(&prices);
-                risks.map(|(share, of)| f64::from(*share) * of[said]).sum()
+                let risks = shares.iter().zip(&prices).zip(&weights);
+                let risks =
+                    risks.map(|((share, of), weight)| weight * f64::from(*share) * of[said]);
+                risks.sum()
             };
             let said = (0..self.labels.len()).min_by(|a, b| risk(*a).total_cmp(&risk(*b)));
             ledger.price(answer, &self.labels[said.unwrap_or(0)])
@@ -265,14 +277,24 @@ impl<'a> Ledger<'a> {
         .collect()
     }
 
+    /// What a window of each kind counts, normal and faulty; as much as any other where nothing says what is normal.
+    fn weights(&self) -> [f64; 2] {
+        if !self.is_weighed {
+            return [1.0; 2];
+        }
+        let faulty = self
+            .answers
+            .iter()
+            .filter(|answer| answer.is_faulty)
+            .count();
+        let share = f64::from(self.costs.fault_share);
+        let normal = self.answers.len() - faulty;
+        [(1.0 - share) / normal as f64, share / faulty as f64]
+    }
+
     /// The threshold of least cost, of rising ones; the lowest of equals. One walk over the scores.
     fn cheapest(&self, thresholds: &[f32]) -> Option<f32> {
-        let counts = self.answers.iter().fold([0.0, 0.0], |mut counts, answer| {
-            counts[usize::from(answer.is_faulty)] += 1.0;
-            counts
-        });
-        let share = f64::from(self.costs.fault_share);
-        let weights = [(1.0 - share) / counts[0], share / counts[1]];
+        let weights = self.weights();
         let mut order: Vec<usize> = (0..self.answers.len()).collect();
         order.sort_by(|&a, &b| self.answers[a].alarm.total_cmp(&self.answers[b].alarm));
         let mut rest = order.into_iter().peekable();

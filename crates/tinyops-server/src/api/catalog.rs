@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tinyops_pipeline::catalog::{self, Found, QueryError};
+use tinyops_pipeline::catalog::{self, Found, QueryError, about};
 use tinyops_store::DeviceId;
 use tinyops_store::catalog::{Hit, Kind};
 
@@ -54,9 +54,9 @@ impl From<Found> for EntryView {
             Found::Recording { project, entry, .. } => EntryView {
                 kind: "recording",
                 id: entry.content.to_string(),
+                about: about(&entry, &project),
                 name: entry.name,
                 owner: None,
-                about: format!("{}, group {}, in {project}", entry.label, entry.group),
                 at_ms: None,
             },
         }

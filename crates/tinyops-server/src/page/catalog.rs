@@ -82,7 +82,7 @@ fn list(app: &App, asked: &Asked, hits: &Hits) -> Markup {
                         td { "recording" }
                         td { (entry.name) }
                         td {}
-                        td.wide { (entry.label) ", group " (entry.group) ", in " (project) " " (part::digest(version)) }
+                        td.wide { (catalog::about(entry, project)) " " (part::digest(version)) }
                         td {}
                     },
                 }

@@ -24,7 +24,7 @@ pub(super) fn cards(int8: &Json) -> Markup {
         @for key in keys {
             @let of_key: Vec<&Json> = slices.iter().copied().filter(|slice| text(slice, "key") == key).collect();
             @let gaps = fairness.iter().find(|of| text(of, "key") == key);
-            (part::chart_card(if gaps.is_some() { "w7" } else { "" }, dots(key, of_key)))
+            (part::chart_card("w7", dots(key, of_key)))
             @if let Some(gaps) = gaps {
                 (part::card("w5", &format!("Gaps between slices by {key}"), None, table(gaps)))
             }

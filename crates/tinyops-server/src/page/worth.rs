@@ -108,14 +108,12 @@ fn worth_table(bill: &Bill, worth: &Appraisal) -> Markup {
     let row = |against: Markup, of: &Worth| {
         html! {
             tr {
-                td { (against) }
-                td { (expected(&of.other)) }
+                td { (against) div.muted { "costs " (number(of.other.cost)) ", on " (number(of.windows as f64)) " windows" } }
                 td { (expected(&of.gain)) }
                 td.num { @match worth.windows_per_month {
                     Some(windows) => (number(of.gain.cost * windows)),
                     None => "–",
                 } }
-                td.num { (number(of.windows as f64)) }
             }
         }
     };
@@ -125,7 +123,7 @@ fn worth_table(bill: &Bill, worth: &Appraisal) -> Markup {
             p.muted { "By the answers of least expected cost it would cost " (expected(by_shares)) "." }
         }
         div.tablewrap { table {
-            thead { tr { th { "against" } th { "costs" } th { "saves a window" } th.num { "a device and month" } th.num { "windows" } } }
+            thead { tr { th { "against" } th { "saves a window" } th.num { "a device, month" } } }
             (row(html! { "always " code { (worth.none.answer) } }, &worth.none.worth))
             @if let Some(previous) = &worth.previous { (row(html! { (previous.model) }, &previous.worth)) }
         } }

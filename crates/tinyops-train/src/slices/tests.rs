@@ -133,6 +133,10 @@ fn a_class_is_judged_by_what_is_found_of_it() {
         check_figures(&by_class, &found);
         assert!((by_class.slices[0].whole.unwrap() - 7.0 / 9.0).abs() < 1e-6);
         assert_eq!(by_class.fairness, []);
+        let combined = judged(&two_groups(), metric, &["group*class"], 1);
+        let worn = combined.slices.iter().find(|slice| slice.value == "b*worn");
+        let worn = worn.unwrap();
+        assert_eq!((worn.figure.as_str(), worn.metric), ("recall", Some(0.0)));
     }
     // By area a fault stands against all that is calm, and what is calm against nothing.
     let by_area = judged(&two_groups(), Metric::Auc, &["class"], 1);

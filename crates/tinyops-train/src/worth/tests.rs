@@ -125,6 +125,23 @@ fn shares_and_prices_together_choose_the_cheapest_answer() {
 }
 
 #[test]
+fn shares_of_a_balanced_split_are_weighed_by_what_is_to_be_expected() {
+    // Half of the split is worn, a hundredth of what devices see: 0.3 of a chance is not worth an alarm.
+    let doubtful = [0.7, 0.3, 0.0];
+    let of = predictions(&[(0, doubtful), (1, doubtful)]);
+    let rare = Costs {
+        fault_share: 0.01,
+        ..costs(&["calm"], &[])
+    };
+    assert!((of.cost_by_shares(&rare).unwrap().cost - 0.1).abs() < 1e-6);
+    let often = Costs {
+        fault_share: 0.5,
+        ..rare
+    };
+    assert!((of.cost_by_shares(&often).unwrap().cost - 1.0).abs() < 1e-6);
+}
+
+#[test]
 fn a_score_without_classes_alarms_or_does_not() {
     let of = Predictions {
         scores: Scores {

@@ -173,7 +173,7 @@ fn text(test: &Bill, field: &[SpanView], days: u32) -> String {
     out += &prices_text(&test.costs);
     let _ = writeln!(out, "\n  as it answers          {}", figure(&test.answers));
     if let Some(by_shares) = &test.by_shares {
-        let _ = writeln!(out, "  cheapest by shares     {}", figure(by_shares));
+        let _ = writeln!(out, "  by least expected cost {}", figure(by_shares));
     }
     if let Some(curve) = &test.curve {
         let mut table = Table::new(["alarm above", "false alarms", "missed", "cost", "95 %", ""]);

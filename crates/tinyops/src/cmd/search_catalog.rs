@@ -1,5 +1,5 @@
 use serde::Serialize;
-use tinyops_pipeline::catalog::{Found, PAGE_MAX, Page, Query, find};
+use tinyops_pipeline::catalog::{Found, PAGE_MAX, Page, Query, about, find};
 use tinyops_store::DeviceId;
 use tinyops_store::catalog::{Hit, Kind};
 
@@ -60,12 +60,7 @@ impl EntryView {
                 entry,
             } => Self {
                 kind: "recording",
-                about: format!(
-                    "{}, group {}, in {project} {}",
-                    entry.label,
-                    entry.group,
-                    short(&version)
-                ),
+                about: format!("{} {}", about(&entry, &project), short(&version)),
                 name: entry.name,
                 id: entry.content.to_string(),
                 owner: None,
