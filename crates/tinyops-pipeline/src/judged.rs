@@ -1,15 +1,15 @@
 //! What a model is worth on the test split, int8 and float side by side, and what the gates say to it.
 
 use tinyops_store::{
-    Digest, Json,
-    model::{self, Stage},
+    Artifacts, Digest, Json, Read,
+    model::{self, Model, Stage},
 };
 use tinyops_train::interval::{Interval, UNITS_MIN};
 use tinyops_train::slices::{SliceFigures, UNKNOWN};
 use tinyops_train::{Comparison, Metric, Predictions, SliceChange};
 
 use crate::{
-    Gate, GateName, Project, RunError, background::background, bench::Bench,
+    Gate, GateName, Project, RunError, StepName, background::background, bench::Bench,
     predicted::predictions_of, step::evaluate::asked,
 };
 
@@ -175,18 +175,59 @@ pub(crate) async fn against_production(
     }
     let title = format!("{name}@{}", production.version);
     let Some(before) = predictions_of(&workshop.db, &workshop.artifacts, &production).await? else {
-        let gate = GateName::SliceChange {
-            slice: project.project.slices.join(", "),
-            production: title.clone(),
-        };
-        let reason = format!("what {title} said of each test window was not kept: not comparable");
-        return Ok(vec![Gate::not_run(gate, reason)]);
+        return Ok(not_kept(project, &title, &title));
     };
     let now = Predictions::decode(&bench.bytes(predictions).await?)?;
+    held_against(now, before, project, title).await
+}
+
+/// The gates that hold each slice of a registered version against another; none where the project asks for none.
+///
+/// # Errors
+/// [`RunError::Store`], [`RunError::Codec`], [`RunError::Panicked`].
+pub async fn slices_against(
+    on: &impl Read,
+    artifacts: &Artifacts,
+    (now, before): (&Model, &Model),
+    project: &Project,
+) -> Result<Vec<Gate>, RunError> {
+    if !project.gates.slice_production
+        || project.project.slices.is_empty()
+        || now.digest == before.digest
+    {
+        return Ok(Vec::new());
+    }
+    let title = |of: &Model| format!("{}@{}", of.name, of.version);
+    let kept = |of: &Model| not_kept(project, &title(of), &title(before));
+    let Some(own) = predictions_of(on, artifacts, now).await? else {
+        return Ok(kept(now));
+    };
+    let Some(theirs) = predictions_of(on, artifacts, before).await? else {
+        return Ok(kept(before));
+    };
+    held_against(own, theirs, project, title(before)).await
+}
+
+fn not_kept(project: &Project, of: &str, production: &str) -> Vec<Gate> {
+    let gate = GateName::SliceChange {
+        slice: project.project.slices.join(", "),
+        production: production.to_owned(),
+    };
+    let reason = format!("what {of} said of each test window was not kept: not comparable");
+    vec![Gate::not_run(gate, reason)]
+}
+
+/// Draws, which takes its time, where nobody waits for it.
+async fn held_against(
+    now: Predictions,
+    before: Predictions,
+    project: &Project,
+    production: String,
+) -> Result<Vec<Gate>, RunError> {
     let project = project.clone();
-    let gates = background(move || change_gates(&now, &before, &project, &title)).await;
+    let gates = background(move || change_gates(&now, &before, &project, &production)).await;
     gates.ok_or(RunError::Panicked {
-        step: crate::StepName::Evaluate,
+        step: StepName::Evaluate,
     })
 }
 

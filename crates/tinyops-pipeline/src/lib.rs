@@ -35,6 +35,7 @@ pub use gate::{Gate, GateName, Verdict};
 pub use job::{
     Job, Outcome, Output, Package, Progress, Reporter, StepName, StepReport, Workshop, run,
 };
+pub use judged::slices_against;
 pub use lease::{is_free, is_left};
 pub use predicted::predictions_of;
 pub use project::{

@@ -1,6 +1,7 @@
 mod card;
 mod export;
 mod lineage;
+mod slices;
 
 use serde::Serialize;
 use tinyops_store::{
@@ -49,7 +50,8 @@ struct Show {
 
 /// Make a version the one that devices should run
 ///
-/// Changes the registry only: `tinyops rollout start` brings it to devices.
+/// Changes the registry only: `tinyops rollout start` brings it to devices. Exits with 1 where a slice of the project
+/// falls behind the version in production.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: tinyops models promote fan@3 --yes")]
 struct Promote {
@@ -166,7 +168,7 @@ fn main_figure(metrics: &Json) -> &'static str {
 }
 
 async fn show(context: &Context, args: &Show) -> Result<(), Failure> {
-    let (db, _) = context.existing_store().await?;
+    let (db, artifacts) = context.existing_store().await?;
     let model = crate::model_ref::chosen(context, &db, args.model.as_ref()).await?;
     let mut capsules = Vec::new();
     let signed = tinyops_store::capsule::of_model(&db, &model.name).await?;
@@ -185,8 +187,16 @@ async fn show(context: &Context, args: &Show) -> Result<(), Failure> {
             device_count: running.len(),
         });
     }
-    let text = show_text(&model, &capsules);
-    let view = serde_json::json!({ "model": View::of(model), "capsules": capsules });
+    let evaluation = slices::evaluation(&db, &artifacts, &model).await?;
+    let mut text = show_text(&model, &capsules);
+    if let Some(evaluation) = &evaluation {
+        text += &super::run::slices_text(evaluation, 0);
+    }
+    let evaluation = evaluation.unwrap_or_default();
+    let view = serde_json::json!({
+        "model": View::of(model), "capsules": capsules,
+        "slices": evaluation.slices, "fairness": evaluation.fairness,
+    });
     context.terminal.answer(&view, || text);
     Ok(())
 }
@@ -242,7 +252,7 @@ struct Move {
 }
 
 async fn promote(context: &Context, args: &Promote) -> Result<(), Failure> {
-    let (db, _) = context.existing_store().await?;
+    let (db, artifacts) = context.existing_store().await?;
     let model = args.model.resolve(&db).await?;
     if model.stage == Stage::Rejected {
         return Err(Failure::no(format!("{} was rejected", title(&model)))
@@ -251,6 +261,9 @@ async fn promote(context: &Context, args: &Promote) -> Result<(), Failure> {
     let before = model::in_stage(&db, &model.name, Stage::Production)
         .await?
         .filter(|before| before.version != model.version);
+    if let Some(before) = &before {
+        slices::check(context, &db, &artifacts, (&model, before)).await?;
+    }
     let plan = match &before {
         Some(before) => format!("{} takes the place of {}", title(&model), title(before)),
         None => format!("{} goes into production", title(&model)),

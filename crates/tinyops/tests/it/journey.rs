@@ -123,6 +123,14 @@ fn from_recordings_to_a_device_and_back() {
     let models = check_shape(&place, "models-ls", &["models", "ls"]);
     assert_eq!(models["models"][0]["version"], 2);
     check_shape(&place, "models-show", &["models", "show"]);
+    check_shape(&place, "cost", &["cost"]);
+    place.check(&["cost", "--threshold", "0.4"], 2);
+    let worth = check_shape(&place, "worth", &["worth"]);
+    assert_eq!(worth["previous"]["model"], "fan@1");
+    let found = check_shape(&place, "search-catalog", &["search-catalog", "fan"]);
+    assert_eq!(found["found"][0]["kind"], "data");
+    place.check(&["search-catalog", "kind:robot"], 2);
+    place.check(&["search-catalog", "nothing-is-called-so"], 1);
 
     // What it says.
     place.write("field/new.csv", &recording(9.0, 18.0));
