@@ -4,7 +4,7 @@ use serde::Serialize;
 use tinyops_fleet::outcome::{FieldWorth, field_worth};
 use tinyops_pipeline::worth::{Appraisal, appraise};
 use tinyops_store::capsule;
-use tinyops_train::worth::{Expected, Worth};
+use tinyops_train::worth::{Expected, Worth, WorthOfNone};
 
 use crate::{
     cmd::cost::{figure, mean_text, project_of, worth_failure},
@@ -36,9 +36,21 @@ pub(crate) struct WorthArgs {
 /// `tinyops worth --json`
 #[derive(Serialize)]
 struct View {
-    #[serde(flatten)]
-    test: Appraisal,
+    model: String,
+    windows_per_month: Option<f64>,
+    none: WorthOfNone,
+    previous: Option<PreviousView>,
+    incomparable: Option<String>,
     field: Option<FieldView>,
+}
+
+/// What a version is worth against another.
+#[derive(Serialize)]
+struct PreviousView {
+    /// Such as `fan@2`.
+    against: String,
+    #[serde(flatten)]
+    worth: Worth,
 }
 
 /// What labelled windows of the field say.
@@ -86,7 +98,14 @@ pub(crate) async fn run(context: &Context, args: &WorthArgs) -> Result<(), Failu
     let field = field_worth(&cells, &labels, &|is, said| costs.price(is, said));
     let text = text(&test, field.as_ref(), args.days);
     let view = View {
-        test,
+        model: test.model,
+        windows_per_month: test.windows_per_month,
+        none: test.none,
+        previous: test.previous.map(|of| PreviousView {
+            against: of.model,
+            worth: of.worth,
+        }),
+        incomparable: test.incomparable,
         field: field.map(view_of),
     };
     context.terminal.answer(&view, || text);

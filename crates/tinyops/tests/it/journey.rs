@@ -126,7 +126,7 @@ fn from_recordings_to_a_device_and_back() {
     check_shape(&place, "cost", &["cost"]);
     place.check(&["cost", "--threshold", "0.4"], 2);
     let worth = check_shape(&place, "worth", &["worth"]);
-    assert_eq!(worth["previous"]["model"], "fan@1");
+    assert_eq!(worth["previous"]["against"], "fan@1");
     let found = check_shape(&place, "search-catalog", &["search-catalog", "fan"]);
     assert_eq!(found["found"][0]["kind"], "data");
     place.check(&["search-catalog", "kind:robot"], 2);
