@@ -8,6 +8,7 @@ use tinyops_fleet::outcome::{Accuracy, cost_spans};
 use tinyops_fleet::watch::{ChannelView, CohortView, cohort_of};
 use tinyops_pipeline::Costs;
 use tinyops_store::drift::{self, DriftPoint, DriftState, Scope};
+use tinyops_store::outcome::Cell;
 use tinyops_store::{Timestamp, device, rollout};
 
 use super::alert::{self, Hand};
@@ -25,7 +26,8 @@ const POINTS_MAX: u32 = 500;
 const LINES_MAX: usize = 6;
 /// How far labels are looked back at: what models got right once says little of how they do now.
 const LABELS_MS: i64 = 30 * 24 * 3_600_000;
-const DAY_MS: i64 = 24 * 3_600_000;
+const DAY_MS: i64 = 24 * HOUR_MS;
+const HOUR_MS: i64 = 3_600_000;
 /// Cohorts drawn in full.
 const COHORTS_MAX: usize = 4;
 
@@ -56,7 +58,17 @@ pub(super) async fn show(
         alerts: &alerts,
         rollouts: &rollouts,
     };
-    let (cells, labels) = app.fleet().judged(now.plus_ms(-LABELS_MS), DAY_MS).await?;
+    let since = now.plus_ms(-LABELS_MS);
+    let (mut cells, labels) = app.fleet().judged(since, DAY_MS).await?;
+    let days = |cell: &Cell| cell.begin.0 / DAY_MS;
+    let is_short = match (cells.first(), cells.last()) {
+        (Some(first), Some(last)) => days(last) - days(first) < 2,
+        _ => false,
+    };
+    if is_short {
+        // Two days would be two points: hours show more.
+        cells = app.fleet().judged(since, HOUR_MS).await?.0;
+    }
     let costs = &app.business().costs;
     let spans = cost_spans(&cells, &labels, &|is, said| costs.price(is, said));
     let body = html! {
@@ -67,7 +79,7 @@ pub(super) async fn show(
             (part::card("", "Episodes", None, episode::table(&app, &names, now).await?))
             (part::card("", "Alerts", None, alert::table(&alerts, &names, hand.as_ref(), now)))
             (part::card("", "What labels of 30 days say", None, labelled(&accuracy, &names, &app.business().costs)))
-            (part::chart_card("", super::worth::over_time(&spans, &names)))
+            (part::chart_card("w8", super::worth::over_time(&spans, &names, if is_short { "hour" } else { "day" })))
             @for view in &views { (cohort(view, &names)) }
         }
     };

@@ -138,7 +138,7 @@ fn worth_table(bill: &Bill, worth: &Appraisal) -> Markup {
 const LINES_MAX: usize = 4;
 
 /// What labelled windows of each cohort cost, over time.
-pub(super) fn over_time(spans: &[CostSpan], names: &Names) -> Markup {
+pub(super) fn over_time(spans: &[CostSpan], names: &Names, each: &str) -> Markup {
     let mut cohorts: Vec<(String, i64)> = Vec::new();
     let name = |span: &CostSpan| format!("{} with {}", span.cohort, names.text(span.model));
     for span in spans {
@@ -191,7 +191,7 @@ pub(super) fn over_time(spans: &[CostSpan], names: &Names) -> Markup {
     }
     let labels: i64 = spans.iter().map(|span| span.windows).sum();
     let note = format!(
-        "a day each, by {} labelled windows in all",
+        "by {each}, of {} labelled windows in all",
         number(labels as f64)
     );
     LineChart {
