@@ -97,6 +97,45 @@ pub enum Code {
     LeakFamily,
     /// The same readings stand on both sides of the split.
     LeakDuplicate,
+    /// Almost the same readings, shifted or rescaled, stand on both sides of the split.
+    LeakSimilar,
+    /// A recording has another rate than the schema says.
+    SchemaRate,
+    /// A recording has other channels or units than the schema says.
+    SchemaChannel,
+    /// A recording is shorter or longer than the schema says.
+    SchemaLength,
+    /// A reading lies outside of its range in the schema.
+    SchemaRange,
+    /// A reading is no whole number, as the schema says.
+    SchemaWhole,
+    /// A channel repeats its readings more often than the schema says.
+    SchemaHeld,
+    /// A class that the schema does not know, or one that no recording is of.
+    SchemaClass,
+    /// A class is more or less frequent than the schema says.
+    SchemaBalance,
+    /// Readings are distributed otherwise than when the schema was made.
+    SchemaDrift,
+}
+
+impl Code {
+    /// Whether it says how recordings that can be read differ from the schema.
+    #[must_use]
+    pub fn is_of_schema(self) -> bool {
+        matches!(
+            self,
+            Code::SchemaRate
+                | Code::SchemaChannel
+                | Code::SchemaLength
+                | Code::SchemaRange
+                | Code::SchemaWhole
+                | Code::SchemaHeld
+                | Code::SchemaClass
+                | Code::SchemaBalance
+                | Code::SchemaDrift
+        )
+    }
 }
 
 impl fmt::Display for Code {
@@ -297,6 +336,21 @@ impl Report {
     /// Whether any finding is an error.
     pub fn has_errors(&self) -> bool {
         self.count(Severity::Error) > 0
+    }
+
+    /// Whether there are errors, and all of them say how recordings differ from the schema: then they can be read, and the
+    /// answer is that they are not as they should be.
+    pub fn is_refused_by_schema(&self) -> bool {
+        let full = self
+            .findings
+            .iter()
+            .map(|finding| (finding.severity, finding.code));
+        let counted = self.more.iter().map(|more| (more.severity, more.code));
+        let mut errors = full
+            .chain(counted)
+            .filter(|(severity, _)| *severity == Severity::Error)
+            .peekable();
+        errors.peek().is_some() && errors.all(|(_, code)| code.is_of_schema())
     }
 
     /// The findings of one kind that were kept in full.

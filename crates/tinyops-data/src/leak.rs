@@ -7,6 +7,7 @@ use tinyops_wire::id::Digest;
 use crate::dataset::Dataset;
 use crate::finding::{Code, Finding, Report};
 use crate::sample::Sample;
+use crate::similar;
 use crate::split::Split;
 
 /// Names shown of those that leak; the others are counted.
@@ -31,6 +32,7 @@ pub(crate) fn check(dataset: &Dataset, split: &Split, report: &mut Report) {
     recordings(&sides, report);
     families(dataset, &sides, report);
     duplicates(&sides, report);
+    similar(&sides, report);
 }
 
 struct Sides<'a> {
@@ -153,6 +155,31 @@ fn duplicates(sides: &Sides<'_>, report: &mut Report) {
             finding
         };
         report.push(finding.hint("leave one of the two out"));
+    }
+}
+
+/// Readings that are shifted or rescaled ones of the other side. Pieces of a file, and the same readings, have been told.
+fn similar(sides: &Sides<'_>, report: &mut Report) {
+    let all: Vec<&Sample> = sides.known.iter().chain(&sides.test).copied().collect();
+    for (first, second, share) in similar::pairs(&all) {
+        let (known, test) = (all[first], all[second]);
+        let is_across = first < sides.known.len() && second >= sides.known.len();
+        let is_piece =
+            known.origin.source == test.origin.source && known.origin.file == test.origin.file;
+        if !is_across || is_piece || known.content_digest() == test.content_digest() {
+            continue;
+        }
+        let message = format!(
+            "is almost the same as `{}` in training, shifted or rescaled: they share {:.0} % of their shapes",
+            known.name,
+            share * 100.0
+        );
+        let finding = Finding::warning(Code::LeakSimilar, message).in_file(&test.origin.file);
+        let finding = match test.origin.row {
+            0 => finding,
+            row => finding.at_row(row),
+        };
+        report.push(finding.hint("leave one of the two out, or give both one group"));
     }
 }
 

@@ -9,9 +9,11 @@
 //! report out. [`split::split`] and [`window::Windowing`] take it from there.
 
 mod annotate;
+pub mod chunk;
 pub mod confident;
 pub mod dataset;
 pub mod decode;
+pub mod dvc;
 pub mod finding;
 pub mod ingest;
 mod leak;
@@ -19,9 +21,13 @@ pub mod manifest;
 mod natural;
 pub mod outlier;
 pub mod pattern;
+pub mod pointer;
 mod resample;
 pub mod sample;
+pub mod schema;
+mod similar;
 pub mod spec;
 pub mod split;
+pub mod tree;
 mod validate;
 pub mod window;
