@@ -1,7 +1,8 @@
 #![forbid(unsafe_code)]
 //! Records by entity and artifacts by digest: what TinyOps remembers.
 //!
-//! Records live in SQLite or PostgreSQL, chosen by URL; artifacts in a folder or in memory. One module per
+//! Records live in SQLite or PostgreSQL, chosen by URL; artifacts in a folder or in memory; versions of recordings in a
+//! cache of files and on a remote, a folder or a bucket. One module per
 //! table: the row's type, its SQL, nothing else. This crate never decides anything: it keeps what it is given,
 //! whole or not at all, and an answered commit is on the disk.
 //!
@@ -16,7 +17,9 @@ mod postgres;
 mod sqlite;
 
 mod artifacts;
+pub mod cache;
 mod file;
+pub mod remote;
 
 pub mod access;
 pub mod audit;
