@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 /// The commit checked out in `folder` or in the nearest folder above it, as `git:<40 hex digits>`;
 /// where there is none, `tinyops:<version>`.
 ///
-/// Reads `.git` as files, for only `tinyops-emulate` starts processes. Uncommitted changes are not
+/// Reads `.git` as files: a machine without Git makes models, too. Uncommitted changes are not
 /// seen: the digests of a run's inputs tell those apart.
 #[must_use]
 pub fn code_version(folder: &Path) -> String {

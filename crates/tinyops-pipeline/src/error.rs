@@ -19,6 +19,25 @@ use crate::StepName;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
+    /// The project's schema says nothing of use.
+    #[error("`{}` is no schema", path.display())]
+    Schema {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: tinyops_data::schema::SchemaError,
+    },
+    /// The project's schema cannot be read.
+    #[error("cannot read `{}`", path.display())]
+    SchemaRead {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A pointer of tracked recordings says nothing of use.
+    #[error("the versions of tracked recordings cannot be told")]
+    Versions(#[from] crate::versions::VersionError),
     /// Another run of the project is at work, as far as its lease tells.
     #[error("run {} of project `{}` is at work", _0.id, _0.project)]
     AtWork(Box<Run>),

@@ -24,6 +24,7 @@ mod schedule;
 mod step;
 pub mod tracking;
 mod trigger;
+pub mod versions;
 pub mod worth;
 
 pub use boards::{BOARDS_FOLDER, BoardFileError, boards_of, read_board};
@@ -47,6 +48,7 @@ pub use step::{
     compile::{BoardFit, CompileReport},
     ingest::{Shelf, files_below, read_recording, source_root},
     tune::{TuneReport, Tuned},
+    validate::{SCHEMA_FILE, schema_of},
 };
 pub use tinyops_train::{Costs, Metric, tune::Budget};
 pub use trigger::{Refusal, Trigger, job_for};

@@ -10,6 +10,7 @@ use tinyops_train::{Goal, Metric, TrainError, TrainSpec};
 
 use crate::boards::{BoardFileError, boards_of};
 use crate::schedule::Schedule;
+use crate::versions::VersionsSection;
 
 /// A project file. Every section may be absent, every key has a default, an unknown key is an error.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -33,6 +34,8 @@ pub struct Project {
     pub gates: GatesSection,
     /// How a model in the field is fine-tuned.
     pub tune: TuneSection,
+    /// Where versions of recordings are shared.
+    pub versions: VersionsSection,
     /// The boards that targets may name: those that TinyOps knows and those of the project's folder.
     #[serde(skip)]
     pub known: Boards,

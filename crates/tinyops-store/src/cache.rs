@@ -53,26 +53,19 @@ pub struct CacheLock {
 }
 
 impl Cache {
-    /// Opens the cache in a folder, which is made if it is missing; `links` are tried in their order, and at last a copy.
-    ///
-    /// # Errors
-    /// [`StoreError::Permission`], [`StoreError::Full`].
-    pub fn open(root: &Path, links: &[Link]) -> Result<Cache, StoreError> {
-        for folder in ["objects", "tmp"] {
-            let folder = root.join(folder);
-            fs::create_dir_all(&folder)
-                .map_err(|error| StoreError::io(folder.display(), "make the cache", &error))?;
-        }
+    /// The cache in a folder, which is made when something is kept; `links` are tried in their order, and at last a copy.
+    #[must_use]
+    pub fn open(root: &Path, links: &[Link]) -> Cache {
         let mut links = links.to_vec();
         links.retain(|link| *link != Link::Copy);
         links.truncate(2);
         links.push(Link::Copy);
-        Ok(Cache {
+        Cache {
             root: root.to_path_buf(),
             links,
             failed: Default::default(),
             dirty: AtomicBool::new(false),
-        })
+        }
     }
 
     /// Takes the lock; `wait` says whether to wait for another process.
@@ -84,7 +77,7 @@ impl Cache {
         let explain = |error: io::Error| StoreError::io(path.display(), "lock the cache", &error);
         let mut options = File::options();
         options.read(true).write(true).create(true).truncate(false);
-        let mut file = options.open(&path).map_err(explain)?;
+        let mut file = in_its_folder(&path, || options.open(&path)).map_err(explain)?;
         match file.try_lock() {
             Err(TryLockError::WouldBlock) if wait => file.lock().map_err(explain)?,
             Err(TryLockError::WouldBlock) => {
@@ -242,7 +235,7 @@ impl Cache {
 
     fn put_reflink(&self, path: &Path, file: &File) -> io::Result<()> {
         let part = self.part();
-        let made = File::create_new(&part)
+        let made = in_its_folder(&part, || File::create_new(&part))
             .and_then(|new| {
                 reflink(file, &new)?;
                 protect(&new)
@@ -283,7 +276,8 @@ impl Cache {
     /// [`StoreError::Permission`], [`StoreError::Full`].
     pub fn writer(&self) -> Result<ObjectWriter<'_>, StoreError> {
         let part = self.part();
-        let file = File::create_new(&part).map_err(|error| self.unwritten(&error))?;
+        let file = in_its_folder(&part, || File::create_new(&part));
+        let file = file.map_err(|error| self.unwritten(&error))?;
         Ok(ObjectWriter {
             cache: self,
             file: Some(BufWriter::with_capacity(1 << 16, file)),
@@ -431,7 +425,7 @@ impl ObjectWriter<'_> {
     /// [`StoreError::Permission`], [`StoreError::Full`].
     pub fn finish(mut self) -> Result<Digest, StoreError> {
         let digest = std::mem::take(&mut self.hash).finish();
-        self.into_cache(&digest)?;
+        self.settle(&digest)?;
         Ok(digest)
     }
 
@@ -447,10 +441,10 @@ impl ObjectWriter<'_> {
                 found,
             });
         }
-        self.into_cache(digest)
+        self.settle(digest)
     }
 
-    fn into_cache(&mut self, digest: &Digest) -> Result<(), StoreError> {
+    fn settle(&mut self, digest: &Digest) -> Result<(), StoreError> {
         let file = self.file.take().expect("it is taken once, at the end");
         let done = file
             .into_inner()
@@ -487,7 +481,11 @@ impl Drop for ObjectWriter<'_> {
 pub(crate) fn list_objects(root: &Path) -> Result<Vec<(Digest, u64)>, StoreError> {
     let explain = |error: io::Error| StoreError::io(root.display(), "list the objects", &error);
     let mut objects = Vec::new();
-    for folder in fs::read_dir(root).map_err(explain)? {
+    let folders = match fs::read_dir(root) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(objects),
+        folders => folders.map_err(explain)?,
+    };
+    for folder in folders {
         let folder = folder.map_err(explain)?;
         let head = folder.file_name();
         if head.len() != 2 || !folder.file_type().map_err(explain)?.is_dir() {
@@ -599,7 +597,7 @@ mod tests {
     impl Place {
         fn new(links: &[Link]) -> Place {
             let folder = tempfile::tempdir().expect("a folder");
-            let cache = Cache::open(&folder.path().join("cache"), links).expect("opens");
+            let cache = Cache::open(&folder.path().join("cache"), links);
             Place { folder, cache }
         }
 
@@ -701,7 +699,7 @@ mod tests {
                 .count(),
             0
         );
-        let second = Cache::open(&place.path("cache"), &[]).expect("opens");
+        let second = Cache::open(&place.path("cache"), &[]);
         let busy = second.lock(false).expect_err("held");
         assert!(matches!(busy, StoreError::Busy { .. }), "{busy}");
         drop(lock);

@@ -27,7 +27,7 @@ pub struct Remote {
 #[derive(Debug)]
 enum Place {
     Folder(PathBuf),
-    S3(s3::Bucket),
+    S3(Box<s3::Bucket>),
 }
 
 const URLS: &str = "a folder, `file:PATH` or `s3://BUCKET/PREFIX`";
@@ -54,7 +54,9 @@ impl Remote {
             Some(("s3", rest)) => {
                 let rest = rest.strip_prefix("//").ok_or_else(unknown)?;
                 let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-                Place::S3(s3::Bucket::open(bucket, prefix).ok_or_else(unknown)?)
+                Place::S3(Box::new(
+                    s3::Bucket::open(bucket, prefix).ok_or_else(unknown)?,
+                ))
             }
             Some(("file", path)) => Place::Folder(path.strip_prefix("//").unwrap_or(path).into()),
             Some((_, rest)) if rest.starts_with("//") => return Err(unknown()),

@@ -51,6 +51,11 @@ impl Terminal {
         self.color
     }
 
+    /// Whether somebody sees how far work has come.
+    pub(crate) fn is_watched(self) -> bool {
+        self.interactive && !self.quiet
+    }
+
     /// Prints the answer: `text` for people, `view` for programs.
     pub(crate) fn answer(self, view: &impl Serialize, text: impl FnOnce() -> String) {
         let answer = if self.json {

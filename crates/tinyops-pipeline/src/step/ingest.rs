@@ -20,6 +20,7 @@ use walkdir::WalkDir;
 use crate::{
     RunError, StepName,
     bench::{Bench, Done, Made},
+    versions::{SourceVersion, versions_below},
 };
 
 /// The listed files of all sources.
@@ -30,6 +31,8 @@ pub struct Shelf {
     listings: Vec<Listing>,
     /// What tells one state of the files from another without reading them.
     marks: Vec<Mark>,
+    /// The versions of tracked files that the sources read from.
+    pointers: Vec<SourceVersion>,
     /// Decoded once in a run, and only if a step needs it.
     decoded: Arc<OnceLock<(Dataset, Report)>>,
 }
@@ -47,6 +50,9 @@ struct Mark {
 struct Settings<'a> {
     spec: &'a DataSpec,
     marks: &'a [Mark],
+    /// So that a model made of files which were tracked later still names their version.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pointers: &'a [SourceVersion],
 }
 
 impl Shelf {
@@ -60,6 +66,7 @@ impl Shelf {
             roots: Vec::new(),
             listings: Vec::new(),
             marks: Vec::new(),
+            pointers: Vec::new(),
             decoded: Arc::default(),
         };
         for (source, settings) in spec.source.iter().enumerate() {
@@ -68,6 +75,7 @@ impl Shelf {
             shelf.roots.push(folder);
             shelf.listings.push(Listing { files });
         }
+        shelf.pointers = versions_below(root, &shelf.roots)?;
         Ok(shelf)
     }
 
@@ -200,6 +208,7 @@ pub(crate) async fn step(bench: &mut Bench<'_>, shelf: &Shelf) -> Result<Done, R
     let settings = Settings {
         spec: &shelf.spec,
         marks: &shelf.marks,
+        pointers: &shelf.pointers,
     };
     let work = {
         let shelf = shelf.clone();
@@ -220,6 +229,7 @@ pub(crate) async fn step(bench: &mut Bench<'_>, shelf: &Shelf) -> Result<Done, R
                 "seconds": dataset.samples.iter().map(|sample| sample.duration_s()).sum::<f64>(),
                 "errors": report.count(Severity::Error),
                 "warnings": report.count(Severity::Warning),
+                "pointers": shelf.pointers,
             });
             let findings = serde_json::to_vec(report).expect("a report has string keys");
             Ok(Made {

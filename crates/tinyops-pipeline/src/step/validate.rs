@@ -1,9 +1,12 @@
 //! Validate: every finding about the recordings, and the split that training and test keep to.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 use tinyops_data::{
     dataset::Dataset,
     finding::{Code, Report, Severity},
+    schema::Schema,
     spec::SplitSpec,
     split::{Split, split},
 };
@@ -57,10 +60,32 @@ impl NamedSplit {
     }
 }
 
+/// The file in the project's folder that says what recordings look like.
+pub const SCHEMA_FILE: &str = "schema.toml";
+
 #[derive(Serialize)]
 struct Settings<'a> {
     split: &'a SplitSpec,
     accept: &'a [Code],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    schema: Option<&'a Schema>,
+}
+
+/// The schema of the project in a folder, if it has one.
+///
+/// # Errors
+/// [`RunError::Schema`] and [`RunError::SchemaRead`].
+pub fn schema_of(root: &Path) -> Result<Option<Schema>, RunError> {
+    let path = root.join(SCHEMA_FILE);
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(RunError::SchemaRead { path, source }),
+    };
+    let schema = Schema::decode(&text);
+    schema
+        .map(Some)
+        .map_err(|source| RunError::Schema { path, source })
 }
 
 /// Splits, and gives the whole report of ingest and split.
@@ -72,17 +97,22 @@ pub(crate) async fn step(
     let spec = bench.workshop.project.data.clone();
     let version = ingested.output("dataset")?;
     let findings: Report = parsed(&bench.bytes(&ingested.output("findings")?).await?)?;
+    let schema = schema_of(&bench.workshop.root)?;
     let settings = Settings {
         split: &spec.split,
         accept: &spec.accept,
+        schema: schema.as_ref(),
     };
     let inputs = vec![ingested.port("dataset")?, ingested.port("findings")?];
     let work = {
-        let (shelf, spec) = (shelf.clone(), spec.clone());
+        let (shelf, spec, schema) = (shelf.clone(), spec.clone(), schema.clone());
         move |_| {
             let dataset = shelf.dataset(&version)?;
             let mut report = Report::new();
             report.append(findings);
+            if let Some(schema) = &schema {
+                schema.check(dataset, &spec, &mut report);
+            }
             let split = split(dataset, &spec.split, &mut report);
             report.accept(&spec.accept);
             let summary = format!(

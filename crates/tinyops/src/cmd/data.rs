@@ -1,6 +1,8 @@
 mod add;
+mod schema;
+mod versions;
 
-use std::fmt::Write as _;
+use std::{collections::BTreeSet, fmt::Write as _, path::PathBuf};
 
 use serde::Serialize;
 use tinyops_data::{
@@ -12,6 +14,9 @@ use tinyops_store::{
     Artifacts, Db, Digest, Json, dataset, dataset::Dataset, model, run::RunId, step,
 };
 
+use tokio::task::block_in_place;
+use versions::{ChangesView, TrackedView};
+
 use crate::{
     cmd::run::run_failure,
     context::{Context, moment, short},
@@ -21,7 +26,7 @@ use crate::{
     table::Table,
 };
 
-/// Add recordings to a project, look at them and at the versions of its dataset
+/// Add recordings to a project, keep their versions, share them, and look at them
 ///
 /// A version is the digest of a list of all recordings: the same recordings are the same version, anywhere.
 #[derive(Debug, clap::Args)]
@@ -34,20 +39,33 @@ pub(crate) struct Data {
 enum Verb {
     Add(add::Add),
     Status(Status),
+    Checkout(versions::Checkout),
+    Push(versions::Push),
+    Pull(versions::Pull),
+    Verify(versions::Verify),
+    Gc(versions::Gc),
     Validate(Validate),
+    #[command(subcommand)]
+    Schema(schema::Schema),
     Ls(Ls),
     Show(Show),
     Diff(DiffArgs),
 }
 
-/// Read the sources and say how they differ from what the newest model was made from
+/// Say how tracked files differ from their pointers, and the recordings from what the newest model was made from
+///
+/// With paths, only how these differ from their pointers: then no recording is decoded.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: tinyops data status")]
-struct Status {}
+struct Status {
+    /// Tracked files and folders
+    paths: Vec<PathBuf>,
+}
 
 /// List every finding about the recordings, with file and row
 ///
-/// Exits with 2 if any of them is an error.
+/// Exits with 2 if any of them is an error, with 1 if all errors are of recordings that can be read and are not as the
+/// project's schema says.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: tinyops data validate --json")]
 struct Validate {}
@@ -67,13 +85,14 @@ struct Show {
 
 /// Say what changed from one version to another
 ///
-/// Exits with 0 whether or not they differ.
+/// A version is named as for `show`, or is a revision of Git: then pointers are compared, file by file. Exits with 0
+/// whether or not they differ.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: tinyops data diff fan@2 fan@3")]
 struct DiffArgs {
-    /// The old version, named as for `show`
-    old: String,
-    /// The new version [default: the newest]
+    /// The old version, named as for `show`, or a revision of Git [default: HEAD]
+    old: Option<String>,
+    /// The new version [default: the newest, or the workspace's pointers]
     new: Option<String>,
 }
 
@@ -101,17 +120,13 @@ impl RecordingView {
     }
 }
 
-/// Names of a kind that a person is shown; `--json` has them all.
-const LISTED: usize = 20;
-
 /// What changed between two versions, by the names of recordings.
 #[derive(Serialize)]
 struct DiffView {
     old: String,
     new: String,
-    added: Vec<String>,
-    removed: Vec<String>,
-    changed: Vec<String>,
+    #[serde(flatten)]
+    changes: ChangesView,
 }
 
 impl DiffView {
@@ -120,42 +135,31 @@ impl DiffView {
         Self {
             old: old.to_string(),
             new: new.to_string(),
-            added: names(diff.added),
-            removed: names(diff.removed),
-            changed: names(diff.changed.into_iter().map(|(_, new)| new).collect()),
+            changes: ChangesView {
+                added: names(diff.added),
+                removed: names(diff.removed),
+                changed: names(diff.changed.into_iter().map(|(_, new)| new).collect()),
+            },
         }
     }
 
     fn text(&self) -> String {
-        let mut out = String::new();
-        for (sign, names) in [
-            ('+', &self.added),
-            ('-', &self.removed),
-            ('~', &self.changed),
-        ] {
-            for name in names.iter().take(LISTED) {
-                let _ = writeln!(out, "  {sign} {name}");
-            }
-            if names.len() > LISTED {
-                let _ = writeln!(out, "  {sign} and {} more", names.len() - LISTED);
-            }
-        }
-        let _ = writeln!(
-            out,
-            "  {} added, {} removed, {} changed",
-            self.added.len(),
-            self.removed.len(),
-            self.changed.len()
-        );
-        out
+        self.changes.text()
     }
 }
 
 pub(crate) async fn run(context: &Context, args: &Data) -> Result<(), Failure> {
     match &args.verb {
         Verb::Add(args) => add::run(context, args),
-        Verb::Status(_) => status(context).await,
+        Verb::Status(args) => status(context, args).await,
+        // Work on files, all of it on this thread.
+        Verb::Checkout(args) => block_in_place(|| versions::checkout(context, args)),
+        Verb::Push(args) => block_in_place(|| versions::push(context, args)),
+        Verb::Pull(args) => block_in_place(|| versions::pull(context, args)),
+        Verb::Verify(args) => block_in_place(|| versions::verify(context, args)),
+        Verb::Gc(args) => versions::gc(context, args).await,
         Verb::Validate(_) => validate(context).await,
+        Verb::Schema(args) => schema::run(context, args).await,
         Verb::Ls(_) => ls(context).await,
         Verb::Show(args) => show(context, args).await,
         Verb::Diff(args) => diff(context, args).await,
@@ -165,7 +169,10 @@ pub(crate) async fn run(context: &Context, args: &Data) -> Result<(), Failure> {
 /// `tinyops data status --json`
 #[derive(Serialize)]
 struct StatusView {
-    version: String,
+    /// What has a pointer.
+    tracked: Vec<TrackedView>,
+    /// That of the recordings which the sources find; null where only tracked paths were asked for, or there is no source.
+    version: Option<String>,
     /// Recordings, classes, groups, seconds, errors and warnings, as the ingest step found them.
     detail: Json,
     /// The newest model, as `fan@3`.
@@ -174,7 +181,23 @@ struct StatusView {
     since: Option<DiffView>,
 }
 
-async fn status(context: &Context) -> Result<(), Failure> {
+async fn status(context: &Context, args: &Status) -> Result<(), Failure> {
+    let mut view = StatusView {
+        tracked: block_in_place(|| versions::status(context, &args.paths))?,
+        version: None,
+        detail: Json::Null,
+        model: None,
+        since: None,
+    };
+    if args.paths.is_empty() && !context.project()?.data.source.is_empty() {
+        look_at_recordings(context, &mut view).await?;
+    }
+    context.terminal.answer(&view, || status_text(&view));
+    Ok(())
+}
+
+/// Reads the sources, as far as they have changed.
+async fn look_at_recordings(context: &Context, view: &mut StatusView) -> Result<(), Failure> {
     let workshop = context.workshop().await?;
     let until = Job::Full {
         until: Some(StepName::Ingest),
@@ -186,15 +209,11 @@ async fn status(context: &Context) -> Result<(), Failure> {
     let steps = step::of_run(&workshop.db, RunId(outcome.run)).await?;
     let version = output(&steps, "ingest", "dataset")
         .ok_or_else(|| Failure::question("the run kept no dataset"))?;
-    let mut view = StatusView {
-        version: version.to_string(),
-        detail: steps
-            .into_iter()
-            .next()
-            .map_or(Json::Null, |step| step.detail),
-        model: None,
-        since: None,
-    };
+    view.version = Some(version.to_string());
+    view.detail = steps
+        .into_iter()
+        .next()
+        .map_or(Json::Null, |step| step.detail);
     if let Some(newest) = model::latest(&workshop.db, name).await?
         && let Some(old) = newest.metrics["dataset"].as_str()
         && let Ok(old) = old.parse::<Digest>()
@@ -202,13 +221,19 @@ async fn status(context: &Context) -> Result<(), Failure> {
         view.model = Some(crate::model_ref::title(&newest));
         view.since = Some(compare(&workshop.artifacts, old, version).await?);
     }
-    context.terminal.answer(&view, || status_text(&view));
     Ok(())
 }
 
 fn status_text(view: &StatusView) -> String {
     let detail = &view.detail;
-    let mut out = format!("dataset {}\n", view.version);
+    let mut out: String = view.tracked.iter().map(TrackedView::text).collect();
+    let Some(version) = &view.version else {
+        if view.tracked.is_empty() {
+            out += "nothing is tracked, and no source finds recordings: `tinyops data add PATH` begins\n";
+        }
+        return out;
+    };
+    let _ = writeln!(out, "dataset {version}");
     if let Some(summary) = detail["summary"].as_str() {
         let seconds = detail["seconds"].as_f64().unwrap_or(0.0);
         let _ = writeln!(out, "  {summary}, {seconds:.1} s");
@@ -247,16 +272,21 @@ struct ValidateView<'a> {
     report: &'a Report,
 }
 
-async fn validate(context: &Context) -> Result<(), Failure> {
+/// Every finding of ingest, schema and split.
+async fn report(context: &Context) -> Result<Report, Failure> {
     let workshop = context.workshop().await?;
     let until = Job::Full {
         until: Some(StepName::Validate),
     };
-    let report = match run_pipeline(&workshop, &until, None, &context.terminal.reporter()).await {
-        Ok(Outcome { report, .. }) => report,
-        Err(RunError::Findings { report }) => *report,
-        Err(error) => return Err(run_failure(context, error)),
-    };
+    match run_pipeline(&workshop, &until, None, &context.terminal.reporter()).await {
+        Ok(Outcome { report, .. }) => Ok(report),
+        Err(RunError::Findings { report }) => Ok(*report),
+        Err(error) => Err(run_failure(context, error)),
+    }
+}
+
+async fn validate(context: &Context) -> Result<(), Failure> {
+    let report = report(context).await?;
     let view = ValidateView {
         passed: !report.has_errors(),
         errors: report.count(Severity::Error),
@@ -267,6 +297,12 @@ async fn validate(context: &Context) -> Result<(), Failure> {
     context.terminal.answer(&view, || format!("{report}\n"));
     if view.passed {
         Ok(())
+    } else if report.is_refused_by_schema() {
+        Err(Failure::no(format!(
+            "the recordings differ from the schema in {} ways",
+            view.errors
+        ))
+        .hint("mend the files, or `schema.toml` if this is how they are meant"))
     } else {
         Err(
             Failure::question(format!("the recordings have {} errors", view.errors))
@@ -336,12 +372,52 @@ async fn show(context: &Context, args: &Show) -> Result<(), Failure> {
 }
 
 async fn diff(context: &Context, args: &DiffArgs) -> Result<(), Failure> {
+    let Some(old) = &args.old else {
+        return match block_in_place(|| versions::diff(context, "HEAD", None))? {
+            true => Ok(()),
+            false => Err(Failure::question("there is no commit to compare with").hint(
+                "`tinyops data status` compares with the pointers, `tinyops data ls` lists versions by digest",
+            )),
+        };
+    };
+    let unknown = match diff_of_datasets(context, old, args.new.as_deref()).await {
+        Ok(()) => return Ok(()),
+        Err(unknown) => unknown,
+    };
+    match block_in_place(|| versions::diff(context, old, args.new.as_deref()))? {
+        true => Ok(()),
+        false => Err(unknown),
+    }
+}
+
+async fn diff_of_datasets(context: &Context, old: &str, new: Option<&str>) -> Result<(), Failure> {
     let (db, artifacts) = context.existing_store().await?;
-    let old = find(context, &db, Some(&args.old)).await?;
-    let new = find(context, &db, args.new.as_deref()).await?;
+    let old = find(context, &db, Some(old)).await?;
+    let new = find(context, &db, new).await?;
     let view = compare(&artifacts, old, new).await?;
     context.terminal.answer(&view, || view.text());
     Ok(())
+}
+
+/// The versions of tracked files that registered models were made from.
+pub(super) async fn pinned(context: &Context) -> Result<Vec<Digest>, Failure> {
+    let (db, _) = context.store().await?;
+    let mut pinned = BTreeSet::new();
+    let project = context.project()?.project.name;
+    let models = model::list(&db).await?;
+    for run in models
+        .into_iter()
+        .filter(|model| model.project == project)
+        .filter_map(|model| model.run)
+    {
+        for step in step::of_run(&db, run).await? {
+            let pointers = step.detail["pointers"].as_array().into_iter().flatten();
+            pinned.extend(
+                pointers.filter_map(|pointer| pointer["version"].as_str()?.parse::<Digest>().ok()),
+            );
+        }
+    }
+    Ok(pinned.into_iter().collect())
 }
 
 async fn compare(artifacts: &Artifacts, old: Digest, new: Digest) -> Result<DiffView, Failure> {

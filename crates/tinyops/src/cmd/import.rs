@@ -1,3 +1,5 @@
+mod dvc;
+
 use std::{fmt::Write as _, fs, path::PathBuf};
 
 use serde::Serialize;
@@ -13,18 +15,31 @@ use crate::{
 
 /// Read an int8 or int16x8 `.tflite` network: its layers, what it takes, and which boards it fits
 ///
-/// Exits with 1 if it cannot be run, and says everything that stands in the way.
+/// Exits with 1 if it cannot be run, and says everything that stands in the way. `import dvc` takes over the recordings of
+/// a DVC repository instead.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: tinyops import keywords.tflite --plan keywords.plan")]
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_help = "Examples: tinyops import keywords.tflite --plan keywords.plan\n          tinyops import dvc"
+)]
 pub(crate) struct Import {
+    #[command(subcommand)]
+    source: Option<Source>,
     /// The network
-    file: PathBuf,
+    #[arg(required = true)]
+    file: Option<PathBuf>,
     /// Write it as a model here: readings are its input, labels are numbers
     #[arg(long, short, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Write the plan that a device runs here
     #[arg(long, value_name = "FILE")]
     plan: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Source {
+    Dvc(dvc::Dvc),
 }
 
 /// `tinyops import --json`
@@ -38,15 +53,20 @@ struct View {
 }
 
 pub(crate) fn run(context: &Context, args: &Import) -> Result<(), Failure> {
-    let file = args.file.display().to_string();
-    let bytes = fs::read(&args.file)
+    let path = match (&args.source, &args.file) {
+        (Some(Source::Dvc(args)), _) => return dvc::run(context, args),
+        (None, Some(path)) => path,
+        (None, None) => return Err(Failure::question("no network is named")),
+    };
+    let file = path.display().to_string();
+    let bytes = fs::read(path)
         .map_err(|error| Failure::question(format!("cannot read `{file}`")).cause(&error))?;
     let imported = tflite::import_with_ends(&bytes).map_err(|error| refused(&file, &error))?;
     let ends = imported.inputs.iter().chain(&imported.outputs);
     let mut notes: Vec<String> = ends.filter_map(tflite::End::note).collect();
     let graph = imported.graph;
     notes.extend(state_note(&graph));
-    let name = args.file.file_stem().unwrap_or_default().to_string_lossy();
+    let name = path.file_stem().unwrap_or_default().to_string_lossy();
     let uncompiled = |error: CompileError| {
         let failure = Failure::of(Exit::No, &error);
         failure.hint(format!("`{file}` was read, but cannot be compiled"))

@@ -140,9 +140,12 @@ pub(crate) fn run_failure(context: &Context, error: RunError) -> Failure {
             if !context.terminal.json {
                 context.terminal.tell(report);
             }
-            Failure::of(Exit::Question, &error).hint(
-                "`tinyops data validate` shows the report again; fix the files or exclude them",
-            )
+            // Recordings that can be read and are not as they should be are an answer.
+            let (exit, hint) = match report.is_refused_by_schema() {
+                true => (Exit::No, "`tinyops data schema check` shows it again; mend the files, or `schema.toml`"),
+                false => (Exit::Question, "`tinyops data validate` shows the report again; fix the files or exclude them"),
+            };
+            Failure::of(exit, &error).hint(hint)
         }
         RunError::AtWork(run) => Failure::of(Exit::Environment, &error)
             .because(at_work(run))
@@ -166,6 +169,8 @@ pub(crate) fn run_failure(context: &Context, error: RunError) -> Failure {
             Failure::of(Exit::Question, &error)
                 .hint("the settings are in tinyops.toml; `tinyops data status` shows what the recordings hold")
         }
+        RunError::Schema { .. } => Failure::of(Exit::Question, &error)
+            .hint("mend it, take it from Git again, or `tinyops data schema infer --force` writes a new one"),
         RunError::Changed => Failure::of(Exit::Question, &error).hint("run again"),
         RunError::Panicked { .. } => Failure::of(Exit::Environment, &error)
             .hint("this is a bug in tinyops; the trace above belongs into its report"),

@@ -27,4 +27,5 @@ mod shape;
 mod shipping;
 mod tls;
 mod tune;
+mod versions;
 mod workplace;

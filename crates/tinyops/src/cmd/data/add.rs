@@ -12,23 +12,32 @@ use tinyops_data::{
     pattern::{Captures, Pattern, PlaceError},
     spec::{DataSpec, SourceSpec},
 };
-use tinyops_pipeline::{files_below, source_root};
+use tinyops_pipeline::{files_below, schema_of, source_root};
 use tinyops_store::{Readers, write_whole_with};
 
+use tokio::task::block_in_place;
+
+use super::versions::{self, AddedView};
 use crate::{
     cmd::run::run_failure,
     context::Context,
     failure::{Exit, Failure},
 };
 
-/// Copy recordings into the project, to where its source finds them, with their label and group
+/// Make a version of files or folders of the project, or copy recordings into it from elsewhere
 ///
+/// A path in the project becomes a version: its files go into the cache, read-only and once, and a small pointer
+/// `PATH.tinyops` beside it goes into Git in their place. What has not changed since is not read again.
+///
+/// A path from elsewhere, or one with `--label`, `--group` or `--set`, is copied to where the project's source finds it.
 /// Each file is read first, as a run would read it; if one of them is not sound, none is copied. A recording that is
-/// there already is left alone.
+/// there already is left alone. Where it is copied to what is tracked, that becomes a new version.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: tinyops data add ~/recordings/monday --label worn --group pump-3")]
+#[command(
+    after_help = "Examples: tinyops data add data\n          tinyops data add ~/recordings/monday --label worn --group pump-3"
+)]
 pub(super) struct Add {
-    /// Recordings, or folders of them
+    /// Files, or folders of them
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// What they show: the `{label}` of the source's pattern
@@ -43,14 +52,19 @@ pub(super) struct Add {
     /// Which `[[data.source]]` they belong to, from 0
     #[arg(long, default_value_t = 0)]
     source: usize,
+    /// Wait for another process that works on the project's versions
+    #[arg(long)]
+    wait: bool,
 }
 
 /// `tinyops data add --json`
 #[derive(Serialize)]
 struct View {
-    root: String,
+    /// Where recordings were copied to; null if none were.
+    root: Option<String>,
     added: Vec<String>,
     present: Vec<String>,
+    versions: Vec<AddedView>,
 }
 
 /// One file on its way.
@@ -62,6 +76,36 @@ struct Parcel {
 
 pub(super) fn run(context: &Context, args: &Add) -> Result<(), Failure> {
     let project = context.project()?;
+    let is_named = args.label.is_some() || args.group.is_some() || !args.others.is_empty();
+    let is_inside = |path: &PathBuf| lies_in(path, &context.root);
+    let mut view = View {
+        root: None,
+        added: Vec::new(),
+        present: Vec::new(),
+        versions: Vec::new(),
+    };
+    if !is_named && args.paths.iter().all(is_inside) {
+        view.versions = block_in_place(|| versions::add(context, &args.paths, args.wait))?;
+        context.terminal.answer(&view, || text(&view));
+        return Ok(());
+    }
+    if !is_named && let Some(inside) = args.paths.iter().find(|path| is_inside(path)) {
+        return Err(Failure::question(format!(
+            "`{}` lies in the project, other paths do not",
+            inside.display()
+        ))
+        .hint("one call makes versions of what is in the project, another copies what is not"));
+    }
+    if project.data.source.is_empty()
+        && let Some(outside) = args.paths.first()
+    {
+        return Err(Failure::question(format!(
+            "`{}` lies outside of the project",
+            outside.display()
+        ))
+        .because("the project has no source that says where recordings go")
+        .hint("move it into the project, or write a `[[data.source]]`"));
+    }
     let source = project.data.source.get(args.source).ok_or_else(|| {
         Failure::question(format!("the project has no source {}", args.source)).hint(format!(
             "it has {}, counted from 0",
@@ -71,11 +115,7 @@ pub(super) fn run(context: &Context, args: &Add) -> Result<(), Failure> {
     let root = source_root(&context.root, source).map_err(|error| run_failure(context, error))?;
     let parcels = parcels(args, source)?;
     check(context, &project.data, source, &parcels)?;
-    let mut view = View {
-        root: root.display().to_string(),
-        added: Vec::new(),
-        present: Vec::new(),
-    };
+    view.root = Some(root.display().to_string());
     // Nothing is copied before it is known that everything can be.
     let mut missing = Vec::new();
     for parcel in parcels {
@@ -102,14 +142,56 @@ pub(super) fn run(context: &Context, args: &Add) -> Result<(), Failure> {
         })?;
         view.added.push(parcel.to);
     }
+    if !view.added.is_empty() {
+        let paths: Vec<PathBuf> = view.added.iter().map(|name| root.join(name)).collect();
+        view.versions = block_in_place(|| versions::add_again(context, &paths, args.wait))?;
+    }
     context.terminal.answer(&view, || text(&view));
     Ok(())
 }
 
+/// Whether a path lies in a folder, also where it does not exist.
+fn lies_in(path: &Path, folder: &Path) -> bool {
+    let Ok(folder) = folder.canonicalize() else {
+        return false;
+    };
+    let Ok(absolute) = std::path::absolute(path) else {
+        return false;
+    };
+    if absolute.canonicalize().is_ok_and(|path| path == folder) {
+        return true;
+    }
+    // Of a path that is a link counts where it lies, not where it leads.
+    let parent = absolute.parent().map(|parent| parent.canonicalize());
+    match (parent, absolute.file_name()) {
+        (Some(Ok(parent)), Some(_)) => parent.starts_with(&folder),
+        _ => absolute
+            .canonicalize()
+            .is_ok_and(|path| path.starts_with(&folder)),
+    }
+}
+
 fn text(view: &View) -> String {
-    let mut out = String::new();
+    let mut out: String = view.versions.iter().map(AddedView::text).collect();
+    let Some(root) = &view.root else {
+        let changed: Vec<&str> = view
+            .versions
+            .iter()
+            .filter(|added| added.changed)
+            .map(|added| added.path.as_str())
+            .collect();
+        if let Some(first) = changed.first() {
+            out += &format!("  keep this version in Git: `git add {first}.tinyops .gitignore`");
+            out += if changed.len() > 1 {
+                " and so on\n"
+            } else {
+                "\n"
+            };
+        }
+        return out;
+    };
     for name in view.added.iter().take(5) {
-        out += &format!("  + {}/{name}\n", view.root);
+        out += &format!("  + {root}/{name}\n");
     }
     if view.added.len() > 5 {
         out += &format!("  + {} more\n", view.added.len() - 5);
@@ -227,25 +309,32 @@ fn check(
         None => fs::read(root.join(path)),
     };
     let mut report = Report::new();
-    ingest(&spec, &[listing], &mut read, &mut report);
+    let dataset = ingest(&spec, &[listing], &mut read, &mut report);
+    if let Some(schema) = schema_of(&context.root).map_err(|error| run_failure(context, error))? {
+        schema.check_recordings(&dataset, &spec, &mut report);
+    }
+    report.accept(&data.accept);
     if !report.has_errors() {
         return Ok(());
     }
+    let is_refused = report.is_refused_by_schema();
     if !context.terminal.json {
         context.terminal.tell(&report);
     }
-    Err(
-        Failure::question("the recordings are not sound; none was copied")
-            .because(
-                report
-                    .findings
-                    .iter()
-                    .find(|finding| finding.severity == tinyops_data::finding::Severity::Error)
-                    .map(ToString::to_string)
-                    .unwrap_or_default(),
-            )
-            .hint("mend them, or name those that are sound"),
-    )
+    let failure = match is_refused {
+        true => Failure::no("the recordings differ from the schema; none was copied"),
+        false => Failure::question("the recordings are not sound; none was copied"),
+    };
+    Err(failure
+        .because(
+            report
+                .findings
+                .iter()
+                .find(|finding| finding.severity == tinyops_data::finding::Severity::Error)
+                .map(ToString::to_string)
+                .unwrap_or_default(),
+        )
+        .hint("mend them, or name those that are sound"))
 }
 
 /// A copy that is there whole or not at all.

@@ -1,0 +1,203 @@
+//! Pointers in Git's history, which Git itself is asked for: revisions have too many spellings, and its packs too many
+//! forms, to be read twice.
+
+use std::collections::BTreeSet;
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use tinyops_data::pointer::{POINTER_BYTES_MAX, POINTER_SUFFIX, Pointer};
+
+use super::VersionError;
+
+/// Whether a folder lies in a Git repository.
+pub(super) fn is_repository(root: &Path) -> bool {
+    root.ancestors().any(|above| above.join(".git").exists())
+}
+
+/// The pointers below a folder at a revision, by the paths that they stand for, from the folder on; none where Git knows
+/// no such revision.
+///
+/// What is no pointer of a version that is known is left out: the history holds what it holds.
+pub(super) fn pointers_at(
+    root: &Path,
+    revision: &str,
+) -> Result<Option<Vec<(Vec<u8>, Pointer)>>, VersionError> {
+    let Some(commit) = commit(root, revision)? else {
+        return Ok(None);
+    };
+    let listed = git(
+        root,
+        "list a revision",
+        &["ls-tree", "-r", "-z", &commit, "."],
+        &[],
+    )?;
+    let (blobs, paths): (Vec<&str>, Vec<&[u8]>) = pointer_blobs(&listed).unzip();
+    let texts = contents(root, &blobs)?;
+    let mut pointers: Vec<(Vec<u8>, Pointer)> = paths
+        .into_iter()
+        .zip(texts)
+        .filter_map(|(path, text)| {
+            let path = &path[..path.len() - POINTER_SUFFIX.len()];
+            Some((path.to_vec(), Pointer::decode(&text).ok()?))
+        })
+        .collect();
+    pointers.sort_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(Some(pointers))
+}
+
+/// The pointers of all branches, tags and remote branches, and of what is checked out; with `history`, of every commit
+/// that leads to them.
+pub(super) fn pointers_everywhere(
+    root: &Path,
+    history: bool,
+) -> Result<Vec<Pointer>, VersionError> {
+    let mut blobs = BTreeSet::new();
+    if history {
+        let listed = git(
+            root,
+            "list the history",
+            &["rev-list", "--objects", "--all", "HEAD"],
+            &[],
+        );
+        let listed = match listed {
+            // A repository without a commit has no HEAD.
+            Err(VersionError::Git { .. }) if commit(root, "HEAD")?.is_none() => Vec::new(),
+            listed => listed?,
+        };
+        for line in listed.split(|byte| *byte == b'\n') {
+            if line.ends_with(POINTER_SUFFIX.as_bytes())
+                && let Some(blob) = line.split(|byte| *byte == b' ').next()
+            {
+                blobs.insert(String::from_utf8_lossy(blob).into_owned());
+            }
+        }
+    } else {
+        let format = "--format=%(objectname)";
+        let refs = git(root, "list the branches", &["for-each-ref", format], &[])?;
+        let refs = String::from_utf8_lossy(&refs).into_owned();
+        let refs = refs.lines().map(str::to_owned);
+        let all: BTreeSet<String> = refs.chain(commit(root, "HEAD")?).collect();
+        for commit in all {
+            let args = ["ls-tree", "-r", "-z", "--full-tree", &commit];
+            // A tag may name what holds no files.
+            let Ok(listed) = git(root, "list a branch", &args, &[]) else {
+                continue;
+            };
+            blobs.extend(pointer_blobs(&listed).map(|(blob, _)| blob.to_owned()));
+        }
+    }
+    let blobs: Vec<&str> = blobs.iter().map(String::as_str).collect();
+    let texts = contents(root, &blobs)?;
+    Ok(texts
+        .iter()
+        .filter_map(|text| Pointer::decode(text).ok())
+        .collect())
+}
+
+fn commit(root: &Path, revision: &str) -> Result<Option<String>, VersionError> {
+    if revision.starts_with('-') || !is_repository(root) {
+        return Ok(None);
+    }
+    let name = format!("{revision}^{{commit}}");
+    let args = [
+        "rev-parse",
+        "--verify",
+        "--quiet",
+        "--end-of-options",
+        &name,
+    ];
+    match git(root, "find a revision", &args, &[]) {
+        Ok(said) => Ok(Some(String::from_utf8_lossy(&said).trim().to_owned())),
+        Err(VersionError::Git { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Names and paths of the pointers in what `git ls-tree -z` said.
+fn pointer_blobs(listed: &[u8]) -> impl Iterator<Item = (&str, &[u8])> {
+    listed.split(|byte| *byte == 0).filter_map(|line| {
+        let tab = line.iter().position(|byte| *byte == b'\t')?;
+        let (about, path) = (std::str::from_utf8(&line[..tab]).ok()?, &line[tab + 1..]);
+        let mut about = about.split(' ');
+        let is_file = about.next()?.starts_with("100") && about.next()? == "blob";
+        let is_pointer =
+            path.len() > POINTER_SUFFIX.len() && path.ends_with(POINTER_SUFFIX.as_bytes());
+        (is_file && is_pointer).then_some((about.next()?, path))
+    })
+}
+
+/// The bytes of blobs, in their order; empty for one that is longer than a pointer.
+fn contents(root: &Path, blobs: &[&str]) -> Result<Vec<Vec<u8>>, VersionError> {
+    let mut asked = blobs.join("\n").into_bytes();
+    if asked.is_empty() {
+        return Ok(Vec::new());
+    }
+    asked.push(b'\n');
+    let said = git(root, "read pointers", &["cat-file", "--batch"], &asked)?;
+    let cut = || VersionError::Git {
+        doing: "read pointers",
+        said: "its answer ends in the middle".to_owned(),
+    };
+    let mut texts = Vec::with_capacity(blobs.len());
+    let mut rest = said.as_slice();
+    for _ in blobs {
+        let end = rest
+            .iter()
+            .position(|byte| *byte == b'\n')
+            .ok_or_else(cut)?;
+        let head = String::from_utf8_lossy(&rest[..end]).into_owned();
+        rest = &rest[end + 1..];
+        let Some(length) = head
+            .rsplit(' ')
+            .next()
+            .and_then(|length| length.parse().ok())
+        else {
+            texts.push(Vec::new()); // `… missing`: a clone that has not everything.
+            continue;
+        };
+        let text: &[u8] = rest.get(..length).ok_or_else(cut)?;
+        texts.push(if length <= POINTER_BYTES_MAX {
+            text.to_vec()
+        } else {
+            Vec::new()
+        });
+        rest = rest.get(length + 1..).ok_or_else(cut)?;
+    }
+    Ok(texts)
+}
+
+fn git(
+    root: &Path,
+    doing: &'static str,
+    args: &[&str],
+    input: &[u8],
+) -> Result<Vec<u8>, VersionError> {
+    let mut child = Command::new("git")
+        .arg("-C")
+        .arg(root)
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(VersionError::NoGit)?;
+    let stdin = child.stdin.take();
+    let output = std::thread::scope(|scope| {
+        // Beside the reading: either pipe may be full.
+        let sent = scope.spawn(move || -> io::Result<()> {
+            stdin.map_or(Ok(()), |mut stdin| stdin.write_all(input))
+        });
+        let output = child.wait_with_output();
+        let _ = sent.join();
+        output
+    });
+    let output = output.map_err(VersionError::NoGit)?;
+    match output.status.success() {
+        true => Ok(output.stdout),
+        false => Err(VersionError::Git {
+            doing,
+            said: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        }),
+    }
+}
