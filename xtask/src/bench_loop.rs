@@ -7,6 +7,7 @@ use crate::bench_device;
 use crate::bench_footprint;
 use crate::bench_host;
 use crate::bench_listen;
+use crate::bench_manage;
 use crate::bench_ship;
 use crate::steps::Answer;
 use std::path::{Path, PathBuf};
@@ -51,6 +52,13 @@ pub(crate) enum Bench {
         /// Rows whose name contains one of these; all of them without any
         rows: Vec<String>,
     },
+    /// Hold data, experiments and models against their goals: processor time beside the peers' (needs Python for them)
+    ///
+    /// Prints one row a figure, with the peer's beside it; exits with 1 if one is missed.
+    Manage {
+        /// Groups of rows whose name contains one of these; all of them without any
+        groups: Vec<String>,
+    },
     /// Count instructions, memory and flash of the MLPerf Tiny networks on emulated Cortex-M machines
     ///
     /// Prints one row a figure, then the table of `bench host` if no machine is named; exits with 1 if one is missed, or an output byte is wrong.
@@ -73,6 +81,7 @@ impl Bench {
             Self::Footprint => bench_footprint::run(),
             Self::Host => bench_host::run(),
             Self::Ship { rows } => bench_ship::run(&rows),
+            Self::Manage { groups } => bench_manage::run(&groups),
             Self::Device { machines, write } => bench_device::run(&machines, write),
         }
     }

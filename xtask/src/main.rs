@@ -14,6 +14,7 @@ mod bench_footprint;
 mod bench_host;
 mod bench_listen;
 mod bench_loop;
+mod bench_manage;
 mod bench_ship;
 mod c99;
 mod chance;

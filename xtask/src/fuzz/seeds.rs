@@ -49,8 +49,35 @@ fn of_target(target: &str) -> std::io::Result<Vec<Seed>> {
         "smp" => frozen("smp.txt"),
         "hpke_config" => golden("dap/janus.txt"),
         "upload_answer" => Ok(answers()),
+        "versions" => Ok(versions()),
         _ => Ok(Vec::new()),
     }
+}
+
+/// A pointer, a list of files and a list of pieces.
+fn versions() -> Vec<Seed> {
+    let digest = "0123456789abcdef".repeat(4);
+    let texts = [
+        (
+            "pointer",
+            format!(
+                "version = 1\nkind = \"folder\"\nfiles = 2\nbytes = 7\ndigest = \"{digest}\"\n"
+            ),
+        ),
+        (
+            "tree",
+            format!(
+                "tinyops-tree 1\n{digest}\t3\tfile\ta/b.csv\n{digest}\t4\tchunks\ta\\tc\\xff\n"
+            ),
+        ),
+        (
+            "chunks",
+            format!("tinyops-chunks 1\n{digest}\t7\n{digest}\t3\n{digest}\t4\n"),
+        ),
+    ];
+    texts
+        .map(|(name, text)| (name.to_owned(), text.into_bytes()))
+        .into()
 }
 
 /// What a leader may answer: status, media type and body, as the target reads them.
