@@ -10,6 +10,9 @@ use tinyops_data::pointer::{POINTER_BYTES_MAX, POINTER_SUFFIX, Pointer};
 
 use super::VersionError;
 
+/// Pointers by the paths that they stand for, sorted.
+pub(super) type PointersByPath = Vec<(Vec<u8>, Pointer)>;
+
 /// Whether a folder lies in a Git repository.
 pub(super) fn is_repository(root: &Path) -> bool {
     root.ancestors().any(|above| above.join(".git").exists())
@@ -22,7 +25,7 @@ pub(super) fn is_repository(root: &Path) -> bool {
 pub(super) fn pointers_at(
     root: &Path,
     revision: &str,
-) -> Result<Option<Vec<(Vec<u8>, Pointer)>>, VersionError> {
+) -> Result<Option<PointersByPath>, VersionError> {
     let Some(commit) = commit(root, revision)? else {
         return Ok(None);
     };
@@ -34,7 +37,7 @@ pub(super) fn pointers_at(
     )?;
     let (blobs, paths): (Vec<&str>, Vec<&[u8]>) = pointer_blobs(&listed).unzip();
     let texts = contents(root, &blobs)?;
-    let mut pointers: Vec<(Vec<u8>, Pointer)> = paths
+    let mut pointers: PointersByPath = paths
         .into_iter()
         .zip(texts)
         .filter_map(|(path, text)| {

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use ignore::WalkBuilder;
-use tinyops_data::pointer::{POINTER_BYTES_MAX, POINTER_SUFFIX, Pointer};
+use tinyops_data::pointer::{POINTER_SUFFIX, Pointer};
 use tinyops_data::tree::{path_fault, shown};
 use tinyops_store::{Digest, Readers, write_whole};
 
@@ -267,7 +267,6 @@ pub(super) fn pointer_beside(base: &Path) -> PathBuf {
 
 /// Reads the pointer of a path.
 pub(super) fn decode(path: &[u8], bytes: &[u8]) -> Result<Pointer, VersionError> {
-    debug_assert!(POINTER_BYTES_MAX < 1 << 20, "a pointer is read whole");
     Pointer::decode(bytes).map_err(|source| VersionError::Pointer {
         path: format!("{}{POINTER_SUFFIX}", shown(path)),
         source,
