@@ -32,7 +32,7 @@ pub struct Bill {
 }
 
 /// What a version is worth.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Appraisal {
     /// Such as `fan@3`.
     pub model: String,
@@ -47,12 +47,11 @@ pub struct Appraisal {
 }
 
 /// What a version is worth against another.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Previous {
     /// Such as `fan@2`.
     pub model: String,
     /// On the windows that both were tested on.
-    #[serde(flatten)]
     pub worth: Worth,
 }
 
