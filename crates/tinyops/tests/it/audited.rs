@@ -34,6 +34,7 @@ const UNAUDITED: &[&str] = &[
     "compile",
     "completions",
     "config",
+    "cost",
     "data add",
     "data checkout",
     "data diff",
@@ -83,9 +84,11 @@ const UNAUDITED: &[&str] = &[
     "rollout show",
     "retrain ls",
     "rounds ls",
+    "search-catalog",
     "serve",
     "smoke",
     "tokens ls",
+    "worth",
 ];
 
 /// The leaves of the tree of verbs, as their help tells them.
