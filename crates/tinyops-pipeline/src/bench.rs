@@ -17,8 +17,9 @@ use tokio::sync::OwnedMutexGuard;
 use crate::{
     Output, Progress, Reporter, RunError, StepName, StepReport, Workshop,
     background::background,
-    code_version,
+    code_version, host,
     lease::{Lease, Seat, lease_until, sweep},
+    tracking::own,
 };
 
 /// A run that answers a trigger is the loop's, any other a person's.
@@ -117,6 +118,7 @@ impl<'a> Bench<'a> {
         let mut run = run::add(&tx, &new, now).await?;
         run.state = RunState::Running;
         run::put(&tx, &mut run).await?;
+        own::begin(&tx, &run, &record.detail).await?;
         if let Some(mut trigger) = trigger {
             // Whoever took it up meanwhile has changed it, and this fails.
             trigger.run = Some(run.id);
@@ -188,6 +190,7 @@ impl<'a> Bench<'a> {
         let mut detail = done.detail.clone();
         if let Some(fields) = detail.as_object_mut() {
             fields.insert("summary".to_owned(), summary.clone().into());
+            fields.insert("host".to_owned(), host::figures());
         }
         self.record(name, state, key, &inputs, &done.outputs, begun, detail)
             .await?;
@@ -246,6 +249,7 @@ impl<'a> Bench<'a> {
         lineage::add(&tx, &self.edges).await?;
         let put = run::put(&tx, &mut run).await;
         put.map_err(|error| self.lost(error))?;
+        own::end(&tx, &run).await?;
         let (now, subject) = ((self.workshop.now)(), run.id.to_string());
         let detail = serde_json::json!({ "state": state.word() });
         audit::add(&tx, now, self.actor(), "run.end", &subject, &detail).await?;
@@ -354,10 +358,12 @@ impl<'a> Bench<'a> {
             detail,
             changed_at: (self.workshop.now)(),
         };
+        let sizes = own::sizes_of(&self.workshop.artifacts, outputs.iter()).await?;
         let (_pen, tx) = self.transaction("record step").await?;
         let renewed = run::renew(&tx, &self.run, lease_until(row.changed_at)).await;
         renewed.map_err(|error| self.lost(error))?;
         step::put(&tx, &row).await?;
+        own::step(&tx, &self.run, &row, &sizes).await?;
         tx.commit().await?;
         Ok(())
     }

@@ -22,7 +22,7 @@ use tinyops_store::{
 use tokio::{sync::Mutex, task::JoinHandle};
 use tracing::warn;
 
-use crate::{RunError, Workshop};
+use crate::{RunError, Workshop, tracking::own};
 
 /// How long an owner may be silent before its run counts as interrupted, milliseconds.
 const LEASE_MS: i64 = 60_000;
@@ -98,6 +98,7 @@ impl Seat {
                 "error": format!("{owner} ended in the middle; the next run went on from the steps that were done"),
             });
             run::put(tx, &mut left).await?;
+            own::end(tx, &left).await?;
             newest = Some(left);
         }
         Ok(newest)

@@ -15,6 +15,7 @@ mod error;
 mod flow;
 mod fresh;
 mod gate;
+mod host;
 mod job;
 mod judged;
 mod lease;

@@ -6,6 +6,7 @@ pub mod experiment;
 pub mod filter;
 mod limit;
 pub mod logged_model;
+pub mod own;
 mod place;
 pub mod registry;
 pub mod run;

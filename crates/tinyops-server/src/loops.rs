@@ -12,6 +12,7 @@ use tinyops_fleet::FleetError;
 use tinyops_fleet::plan::Metric;
 use tinyops_fleet::plan::Shadow;
 use tinyops_fleet::rollout::Wish;
+use tinyops_pipeline::tracking::own;
 use tinyops_pipeline::{
     Job, Progress, Reporter, RetrainRollout, RunError, Trigger as Cause, Verdict, is_free, is_left,
     job_for,
@@ -78,6 +79,10 @@ const IN_THE_WAY_MS: i64 = 60_000;
 
 /// Answers triggers with pipeline runs until asked to stop.
 pub(crate) async fn make(app: App, tick: Duration, mut stop: Stop) {
+    let (db, artifacts) = (app.db(), &app.workshop().artifacts);
+    if let Err(cause) = own::catch_up(db, artifacts).await {
+        error!(%cause, "runs of before could not be told to trackers of experiments");
+    }
     let mut look = Look::default();
     loop {
         tokio::select! {
@@ -102,6 +107,7 @@ pub(crate) async fn make(app: App, tick: Duration, mut stop: Stop) {
 pub(crate) async fn turn_pipeline(app: &App, look: &mut Look) -> Result<(), StoreError> {
     ask_by_schedule(app.workshop()).await?;
     ask_by_data(app.workshop(), look, awaits_labels(app).await?).await?;
+    own::settle(app.db(), &app.workshop().project.project.name, app.now()).await?;
     take_up(app).await?;
     answer_next(app).await
 }

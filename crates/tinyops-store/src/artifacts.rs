@@ -126,6 +126,29 @@ impl Artifacts {
         }
     }
 
+    /// How many bytes there are under a name; none where there are none.
+    pub async fn size(&self, digest: &Digest) -> Result<Option<u64>, StoreError> {
+        match &*self.place {
+            Place::Folder(root) => {
+                let path = path_of(root, digest);
+                on_blocking_thread(move || match std::fs::metadata(&path) {
+                    Ok(about) => Ok(Some(about.len())),
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+                    Err(error) => Err(StoreError::io(
+                        path.display(),
+                        "look for an artifact",
+                        &error,
+                    )),
+                })
+                .await
+            }
+            Place::Memory(map) => {
+                let map = map.lock().unwrap_or_else(PoisonError::into_inner);
+                Ok(map.get(digest).map(|bytes| bytes.len() as u64))
+            }
+        }
+    }
+
     /// The names of all artifacts, in order.
     pub async fn list(&self) -> Result<Vec<Digest>, StoreError> {
         match &*self.place {

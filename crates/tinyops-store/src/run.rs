@@ -177,6 +177,17 @@ pub async fn open_of(on: &impl Read, project: &str) -> Result<Vec<Run>, StoreErr
         .collect()
 }
 
+/// The runs of which no tracked run tells whose id is `mark` and the run's number, oldest first.
+pub async fn untracked(on: &impl Read, mark: &str) -> Result<Vec<Run>, StoreError> {
+    let sql = "SELECT id, project, kind, trigger_id, settings, code, seed, state, detail, started_at, ended_at, owner, lease_until, revision
+               FROM runs WHERE NOT EXISTS (SELECT 1 FROM tracked_runs t WHERE t.run_id = CAST($1 AS TEXT) || runs.id) ORDER BY id";
+    on.query(sql, values![mark.to_owned()])
+        .await?
+        .into_iter()
+        .map(read)
+        .collect()
+}
+
 fn read(row: Row) -> Result<Run, StoreError> {
     let mut row = row.of("run");
     Ok(Run {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use tinyops_compile::Golden;
 use tinyops_model::Model;
 
-use crate::evaluation::Evaluation;
+use crate::evaluation::{Evaluation, Scores};
 use crate::predictions::Predictions;
 use crate::predictor::Predictor;
 use crate::progress::{Flow, Listener, Progress, Stage};
@@ -18,6 +18,43 @@ pub struct Comparison {
     pub int8: Evaluation,
     /// What rounding took it from; absent where only the int8 model is left.
     pub float: Option<Evaluation>,
+    /// How near the two answer, window by window; absent where there is no float model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parity: Option<Parity>,
+}
+
+/// How near the answers of two variants of one model are on the same windows.
+///
+/// # Units
+/// Errors are in the unit of the scores: shares of a class, a value, or an anomaly score.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Parity {
+    /// Windows that both answered.
+    pub windows: usize,
+    /// The largest difference of one score.
+    pub max_error: f32,
+    /// The mean difference of a score, without its sign.
+    pub mean_error: f32,
+    /// Share of windows given the same class; absent where the answer is one number.
+    pub agreement: Option<f32>,
+}
+
+impl Parity {
+    /// Holds two variants' scores of the same windows against each other; none where they are not of one shape.
+    pub fn of(a: &Scores, b: &Scores) -> Option<Self> {
+        if a.width != b.width || a.values.len() != b.values.len() || a.values.is_empty() {
+            return None;
+        }
+        let errors = a.values.iter().zip(&b.values).map(|(a, b)| (a - b).abs());
+        let windows = a.count();
+        let same = (0..windows).filter(|&i| a.class(i) == b.class(i)).count();
+        Some(Self {
+            windows,
+            max_error: errors.clone().fold(0.0, f32::max),
+            mean_error: (errors.map(f64::from).sum::<f64>() / a.values.len() as f64) as f32,
+            agreement: (a.width > 1).then(|| (same as f64 / windows as f64) as f32),
+        })
+    }
 }
 
 impl Comparison {
@@ -88,17 +125,26 @@ pub fn evaluate(
         scores: Predictor::new(model)?.score(features),
     };
     let int8 = predictions.evaluate(&spec.costs, asked);
-    let float = trained.map(|trained| {
+    let float_scores = trained.map(|trained| trained.score(features));
+    let float = trained.zip(float_scores.as_ref()).map(|(trained, scores)| {
         let whole = Asked {
             slices: &[],
             ..asked
         };
         let mut judgement = predictions.judgement(&spec.costs, whole);
         judgement.threshold = trained.decision.threshold;
-        Evaluation::of(&trained.score(features), &features.targets, &judgement)
+        Evaluation::of(scores, &features.targets, &judgement)
     });
+    let parity = float_scores.and_then(|float| Parity::of(&float, &predictions.scores));
     told(total)?;
-    Ok((Comparison { int8, float }, predictions))
+    Ok((
+        Comparison {
+            int8,
+            float,
+            parity,
+        },
+        predictions,
+    ))
 }
 
 /// Readings that a capsule carries at most to prove the front end too: 4 kB.

@@ -41,7 +41,7 @@ pub mod worth;
 
 pub use embedding::embedding_distances;
 pub use error::TrainError;
-pub use evaluate::{Asked, Comparison, evaluate, golden, golden_again};
+pub use evaluate::{Asked, Comparison, Parity, evaluate, golden, golden_again};
 pub use evaluation::{Evaluation, Scores};
 pub use feature_set::FeatureSet;
 pub use features::Features;

@@ -1,6 +1,6 @@
 //! Register: the model becomes a version, with its figures and its lineage, in one transaction.
 
-use std::time::Instant;
+use std::{collections::BTreeMap, time::Instant};
 
 use tinyops_store::{
     Json, audit,
@@ -9,7 +9,7 @@ use tinyops_store::{
     step::{self, Port, Step, StepState},
 };
 
-use crate::{Package, RunError, StepName, StepReport, bench::Bench, flow::Origin};
+use crate::{Package, RunError, StepName, StepReport, bench::Bench, flow::Origin, tracking::own};
 
 pub(crate) async fn step(
     bench: &mut Bench<'_>,
@@ -77,6 +77,7 @@ pub(crate) async fn step(
         changed_at: now,
     };
     step::put(&tx, &row).await?;
+    own::step(&tx, &bench.run, &row, &BTreeMap::new()).await?;
     bench.close_in(tx, RunState::Done, detail).await?;
     bench.end(StepReport {
         step: StepName::Register,

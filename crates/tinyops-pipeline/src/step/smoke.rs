@@ -57,8 +57,10 @@ pub(crate) async fn step(
     let settings = (setting, of_settings);
     let work = move |tell: Tell| {
         tell(0, 0, "the first time builds the firmware".to_owned());
+        let mut measured = Vec::new();
         let found = Found {
-            gates: vec![golden(&payload)?, emulated(setting, &boards)],
+            gates: vec![golden(&payload)?, emulated(setting, &boards, &mut measured)],
+            measured,
         };
         let summary = found
             .gates
@@ -83,6 +85,20 @@ pub(crate) async fn step(
 #[derive(Serialize, Deserialize)]
 struct Found {
     gates: Vec<Gate>,
+    #[serde(default)]
+    measured: Vec<Measured>,
+}
+
+/// What one board's emulated core showed while it answered the golden vectors.
+#[derive(Serialize, Deserialize)]
+struct Measured {
+    board: String,
+    vectors: usize,
+    vectors_differing: usize,
+    /// Instructions of one window at most.
+    instructions: u64,
+    arena_touched_bytes: u32,
+    stack_bytes: u32,
 }
 
 /// What every device does before it trusts a capsule, done here first.
@@ -103,7 +119,7 @@ fn golden(payload: &[u8]) -> Result<Gate, RunError> {
     Ok(Gate::new(GateName::Golden, holds, reason))
 }
 
-fn emulated(setting: Smoke, boards: &[(Board, Vec<u8>)]) -> Gate {
+fn emulated(setting: Smoke, boards: &[(Board, Vec<u8>)], measured: &mut Vec<Measured>) -> Gate {
     if setting == Smoke::Off {
         return Gate::not_run(
             GateName::Smoke,
@@ -119,6 +135,14 @@ fn emulated(setting: Smoke, boards: &[(Board, Vec<u8>)]) -> Gate {
             Ok(found) => {
                 let wrong = found.cases.iter().filter(|case| case.difference.is_some());
                 holds &= found.passed();
+                measured.push(Measured {
+                    board: board.id.clone(),
+                    vectors: found.cases.len(),
+                    vectors_differing: wrong.clone().count(),
+                    instructions: found.instructions_max(),
+                    arena_touched_bytes: found.arena_touched_bytes.iter().sum(),
+                    stack_bytes: found.stack_bytes,
+                });
                 reasons.push(format!(
                     "{} of {} vectors equal on the emulated {}, {} instructions at most, {} bytes of arena, {} of stack{}",
                     found.cases.len() - wrong.count(),

@@ -7,7 +7,7 @@ use tinyops_store::{Db, Read, Timestamp};
 
 use super::filter::{self, Kind};
 use super::limit::{KEY_MAX, PARAM_MAX, Page, TAG_MAX, check_length, check_pairs};
-use super::{TrackingError, experiment, write};
+use super::{TrackingError, experiment, own, write};
 
 /// One logged model.
 ///
@@ -39,6 +39,7 @@ pub async fn create(
     check_length("The model's name", &new.name, KEY_MAX)?;
     check_pairs("Param", params, PARAM_MAX)?;
     check_pairs("Tag", tags, TAG_MAX)?;
+    own::check_run(&new.source_run)?;
     let id = new.experiment.to_string();
     write!(db.begin("announce a logged model"), |tx| {
         let found = experiment::get(&tx, &id).await?;
@@ -66,6 +67,7 @@ pub async fn finish(
 ) -> Result<LoggedModel, TrackingError> {
     write!(db.begin("finish a logged model"), |tx| {
         let mut found = get(&tx, id).await?;
+        own::check_model(&found)?;
         found.status = status;
         found.updated_at = now;
         logged_model::put(&tx, &found).await?;
@@ -80,6 +82,7 @@ pub async fn finish(
 pub async fn remove(db: &Db, id: &str) -> Result<(), TrackingError> {
     write!(db.begin("forget a logged model"), |tx| {
         let found = get(&tx, id).await?;
+        own::check_model(&found)?;
         logged_model::remove(&tx, &found).await?;
     })
 }
@@ -92,6 +95,7 @@ pub async fn add_params(db: &Db, id: &str, params: &[Pair]) -> Result<(), Tracki
     check_pairs("Param", params, PARAM_MAX)?;
     write!(db.begin("add parameters of a logged model"), |tx| {
         let found = get(&tx, id).await?;
+        own::check_model(&found)?;
         logged_model::add_params(&tx, found.row, params).await?;
     })
 }
@@ -104,6 +108,7 @@ pub async fn tag(db: &Db, id: &str, tags: &[Pair]) -> Result<(), TrackingError> 
     check_pairs("Tag", tags, TAG_MAX)?;
     write!(db.begin("tag a logged model"), |tx| {
         let found = get(&tx, id).await?;
+        own::check_model(&found)?;
         logged_model::tag(&tx, found.row, tags).await?;
     })
 }
@@ -115,6 +120,7 @@ pub async fn tag(db: &Db, id: &str, tags: &[Pair]) -> Result<(), TrackingError> 
 pub async fn untag(db: &Db, id: &str, key: &str) -> Result<(), TrackingError> {
     write!(db.begin("untag a logged model"), |tx| {
         let found = get(&tx, id).await?;
+        own::check_model(&found)?;
         if !logged_model::untag(&tx, found.row, key).await? {
             return Err(TrackingError::Missing(format!(
                 "No tag with key '{key}' found for model with ID '{id}'."

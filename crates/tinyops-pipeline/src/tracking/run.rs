@@ -15,7 +15,7 @@ use super::limit::{
     DATASET_MAX, PARAM_MAX, Page, TAG_MAX, check_counts, check_key, check_length, check_pairs,
     check_present,
 };
-use super::{TrackingError, write};
+use super::{TrackingError, own, write};
 
 /// The tag that carries a run's name.
 const NAME_TAG: &str = "mlflow.runName";
@@ -138,6 +138,7 @@ pub async fn update(
     ended_at: Option<Timestamp>,
     name: Option<&str>,
 ) -> Result<TrackedRun, TrackingError> {
+    own::check_run(id)?;
     write!(db.begin("update a tracked run"), |tx| {
         let mut found = active(&tx, id).await?;
         if let Some(status) = status {
@@ -171,6 +172,7 @@ pub async fn set_lifecycle(
     actor: &str,
     now: Timestamp,
 ) -> Result<(), TrackingError> {
+    own::check_run(id)?;
     write!(db.begin_audited("put a tracked run away"), |tx| {
         let mut found = get(&tx, id).await?;
         found.lifecycle = lifecycle;
@@ -196,6 +198,11 @@ pub async fn log(db: &Db, id: &str, batch: &Batch) -> Result<(), TrackingError> 
     }
     check_pairs("Param", &batch.params, PARAM_MAX)?;
     check_pairs("Tag", &batch.tags, TAG_MAX)?;
+    if !batch.metrics.is_empty() || !batch.params.is_empty() {
+        own::check_run(id)?;
+    }
+    let keys: Vec<&str> = batch.tags.iter().map(|tag| tag.key.as_str()).collect();
+    own::check_tags(id, &keys)?;
     let samples: Vec<Sample> = batch
         .metrics
         .iter()
@@ -271,6 +278,7 @@ async fn log_of_models(tx: &Tx, run: &str, metrics: &[Logged]) -> Result<(), Tra
 pub async fn note_model(db: &Db, id: &str, model: &str) -> Result<(), TrackingError> {
     let model: Json = serde_json::from_str(model)
         .map_err(|cause| TrackingError::Invalid(format!("Malformed model info: {cause}")))?;
+    own::check_run(id)?;
     write!(db.begin("note a model of a tracked run"), |tx| {
         let found = active(&tx, id).await?;
         let data = run::data_of(&tx, std::slice::from_ref(&found)).await?;
@@ -293,6 +301,7 @@ pub async fn note_model(db: &Db, id: &str, model: &str) -> Result<(), TrackingEr
 /// # Errors
 /// [`TrackingError::Missing`].
 pub async fn untag(db: &Db, id: &str, key: &str) -> Result<(), TrackingError> {
+    own::check_tags(id, &[key])?;
     write!(db.begin("untag a tracked run"), |tx| {
         let found = active(&tx, id).await?;
         if !run::untag(&tx, found.row, key).await? {
@@ -325,6 +334,7 @@ pub async fn log_inputs(
         step: 0,
     });
     let links: Vec<ModelLink> = links.collect();
+    own::check_run(id)?;
     write!(db.begin("note what a run read"), |tx| {
         let found = active(&tx, id).await?;
         run::add_datasets(&tx, &found, &datasets).await?;
@@ -343,6 +353,7 @@ pub async fn log_outputs(db: &Db, id: &str, models: &[(String, i64)]) -> Result<
         step: *step,
     });
     let links: Vec<ModelLink> = links.collect();
+    own::check_run(id)?;
     write!(db.begin("note what a run made"), |tx| {
         let found = active(&tx, id).await?;
         run::add_models(&tx, found.row, &links).await?;

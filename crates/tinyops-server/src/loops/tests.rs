@@ -9,7 +9,10 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use tinyops_fleet::Keyring;
 use tinyops_fleet::enrol::{Entropy, NewDevice};
 use tinyops_pipeline::Project;
+use tinyops_pipeline::tracking::{self, TrackingError};
 use tinyops_store::run::{NewRun, Run};
+use tinyops_store::tracking::run::Status;
+use tinyops_store::tracking::{Pair, logged_model};
 use tinyops_store::{Artifacts, Db};
 
 use super::*;
@@ -200,6 +203,148 @@ async fn what_a_person_asks_for_runs_once_and_goes_out_only_if_the_project_says_
     ] {
         assert!(log.iter().any(|entry| entry.action == action), "{action}");
     }
+}
+
+#[tokio::test]
+async fn a_run_is_an_mlflow_run_and_its_models_are_a_family() {
+    let hall = Hall::new("").await;
+    hall.ask("the new pump").await;
+    hall.turn().await;
+    let db = hall.app.db();
+    let run = hall.runs().await.remove(0);
+    let id = own::run_id(run.id);
+    let found = tracking::run::get(db, &id).await.unwrap();
+    assert_eq!(
+        (found.name.as_str(), found.status),
+        ("train 1", Status::Finished)
+    );
+    let experiment = tracking::experiment::get(db, &found.experiment.to_string())
+        .await
+        .unwrap();
+    assert_eq!(experiment.name, "fan");
+    let data = tinyops_store::tracking::run::data_of(db, std::slice::from_ref(&found))
+        .await
+        .unwrap()
+        .remove(0);
+    let param = |key: &str| {
+        data.params
+            .iter()
+            .find(|pair| pair.key == key)
+            .map(|pair| pair.value.as_str())
+    };
+    assert_eq!(
+        (param("train.epochs"), param("boards.targets")),
+        (Some("200"), Some("[\"esp-eye\"]"))
+    );
+    let metric = |key: &str| {
+        data.metrics
+            .iter()
+            .find(|metric| metric.key == key)
+            .map(|metric| metric.point)
+    };
+    for key in [
+        "accuracy",
+        "float/accuracy",
+        "class/normal/f1",
+        "parity/int8/agreement",
+        "device/esp-eye/arena_bytes",
+        "device/esp-eye/energy_mj",
+        "steps/train/seconds",
+        "ingest/samples",
+    ] {
+        assert!(metric(key).is_some(), "{key}: {:?}", data.metrics);
+    }
+    assert_eq!(metric("loss").unwrap().step, 200);
+    assert_eq!(data.datasets[0].name, "fan");
+    let tag = |tags: &[Pair], key: &str| {
+        tags.iter()
+            .find(|tag| tag.key == key)
+            .map(|tag| tag.value.clone())
+    };
+    assert_eq!(tag(&data.tags, "tinyops.state").as_deref(), Some("done"));
+    assert_eq!(tag(&data.tags, own::VERSION_TAG).as_deref(), Some("fan@1"));
+    // Float, int8, payload: each names the one before.
+    let mut made_from = None;
+    for (link, kind) in data.models.iter().zip(["float", "int8", "payload"]) {
+        let model = tracking::logged_model::get(db, &link.model).await.unwrap();
+        let about = logged_model::data_of(db, std::slice::from_ref(&model))
+            .await
+            .unwrap()
+            .remove(0);
+        assert_eq!(tag(&about.tags, own::VARIANT_TAG).as_deref(), Some(kind));
+        assert_eq!(tag(&about.tags, own::MADE_FROM_TAG), made_from);
+        assert!(
+            about
+                .metrics
+                .iter()
+                .all(|metric| metric.dataset_digest == data.datasets[0].digest)
+        );
+        let gone = tracking::logged_model::remove(db, &model.id).await;
+        assert!(matches!(gone, Err(TrackingError::Forbidden(_))), "{gone:?}");
+        made_from = Some(model.id);
+    }
+    assert_eq!(data.models.len(), 3);
+    let version = tracking::registry::version(db, "fan", "1").await.unwrap();
+    assert_eq!(
+        (version.run, version.logged_model),
+        (id.clone(), data.models[1].model.clone())
+    );
+    // What a pipeline wrote, only a pipeline changes; marks of one's own are welcome.
+    let changed = tracking::run::update(db, &id, Some(Status::Failed), None, None).await;
+    assert!(
+        matches!(changed, Err(TrackingError::Forbidden(_))),
+        "{changed:?}"
+    );
+    let mut marks = tracking::run::Batch::default();
+    marks.tags.push(Pair {
+        key: "seen".into(),
+        value: "yes".into(),
+    });
+    tracking::run::log(db, &id, &marks).await.unwrap();
+    marks.tags[0].key = "tinyops.state".into();
+    let changed = tracking::run::log(db, &id, &marks).await;
+    assert!(
+        matches!(changed, Err(TrackingError::Forbidden(_))),
+        "{changed:?}"
+    );
+    // The same again makes no model anew.
+    hall.ask("once more").await;
+    hall.turn().await;
+    let again = tracking::run::get(db, &own::run_id(RunId(2)))
+        .await
+        .unwrap();
+    let again = tinyops_store::tracking::run::data_of(db, &[again])
+        .await
+        .unwrap()
+        .remove(0);
+    assert_eq!(again.models, data.models);
+}
+
+#[tokio::test]
+async fn runs_that_were_killed_and_runs_of_before_are_tracked_as_what_they_are() {
+    let hall = Hall::new("").await;
+    let asked = hall.ask("the new pump").await;
+    let left = hall.kill_at_work(&asked, 1000).await;
+    let db = hall.app.db();
+    assert_eq!(
+        own::catch_up(db, &hall.app.workshop().artifacts)
+            .await
+            .unwrap(),
+        1
+    );
+    assert_eq!(
+        own::catch_up(db, &hall.app.workshop().artifacts)
+            .await
+            .unwrap(),
+        0
+    );
+    let id = own::run_id(left.id);
+    let status = async || tracking::run::get(db, &id).await.unwrap().status;
+    own::settle(db, "fan", hall.app.now()).await.unwrap();
+    assert_eq!(status().await, Status::Running);
+    hall.pass_ms(2000);
+    own::settle(db, "fan", hall.app.now()).await.unwrap();
+    assert_eq!(status().await, Status::Killed);
 }
 
 #[tokio::test]

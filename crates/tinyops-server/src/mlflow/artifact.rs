@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::{Deserialize, Serialize};
 use tinyops_fleet::access::Right;
-use tinyops_pipeline::tracking::{Place, check_path, registry, run};
+use tinyops_pipeline::tracking::{Place, check_path, own, registry, run};
 use tinyops_store::tracking::file::{self, TrackedFile};
 use tinyops_store::{capsule, model};
 
@@ -50,7 +50,7 @@ async fn upload(
     bytes: Result<Bytes, axum::extract::rejection::BytesRejection>,
 ) -> Result<Json<Done>, MlflowError> {
     check_path(&path)?;
-    check_foreign(&path)?;
+    check_foreign(&app, &path).await?;
     let bytes = bytes.map_err(|cause| {
         let most = FILE_BYTES_MAX >> 20;
         let message = format!("{}; a file has {most} MiB at most", cause.body_text());
@@ -107,20 +107,20 @@ async fn remove(
     Path(path): Path<String>,
 ) -> Result<Json<Done>, MlflowError> {
     check_path(&path)?;
-    check_foreign(&path)?;
+    check_foreign(&app, &path).await?;
     let tx = app.db().begin("forget files of a run").await?;
     file::remove(&tx, &path).await?;
     tx.commit().await?;
     Ok(Json(Done {}))
 }
 
-fn check_foreign(path: &str) -> Result<(), MlflowError> {
+async fn check_foreign(app: &App, path: &str) -> Result<(), MlflowError> {
     match path == OWN || path.starts_with("tinyops/") {
         true => Err(MlflowError::new(
             Code::PermissionDenied,
             "files of versions that a pipeline registered never change",
         )),
-        false => Ok(()),
+        false => Ok(own::check_file(app.db(), path).await?),
     }
 }
 
