@@ -11,6 +11,7 @@ mod fan;
 mod http;
 mod listening;
 mod model_ref;
+mod model_signature;
 mod record;
 mod table;
 mod term;

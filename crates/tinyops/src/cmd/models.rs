@@ -1,6 +1,9 @@
+mod bom;
 mod card;
 mod export;
+mod facts;
 mod lineage;
+mod sign;
 mod slices;
 
 use serde::Serialize;
@@ -32,7 +35,10 @@ enum Verb {
     Rollback(Rollback),
     Lineage(lineage::Lineage),
     Card(card::Card),
+    Bom(bom::Bom),
     Export(export::Export),
+    Sign(sign::Sign),
+    Verify(sign::Verify),
 }
 
 /// List the registered versions, newest first
@@ -122,7 +128,10 @@ pub(crate) async fn run(context: &Context, args: &Models) -> Result<(), Failure>
         Verb::Rollback(args) => rollback(context, args).await,
         Verb::Lineage(args) => lineage::run(context, args).await,
         Verb::Card(args) => card::run(context, args).await,
+        Verb::Bom(args) => bom::run(context, args).await,
         Verb::Export(args) => export::run(context, args).await,
+        Verb::Sign(args) => sign::run(context, args).await,
+        Verb::Verify(args) => sign::check(context, args).await,
     }
 }
 

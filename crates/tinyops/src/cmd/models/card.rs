@@ -1,19 +1,15 @@
 use std::{fmt::Write as _, path::PathBuf};
 
-use serde::{Deserialize, Serialize};
-use tinyops_data::finding::{Report, Severity};
-use tinyops_model::Model;
-use tinyops_pipeline::CompileReport;
-use tinyops_store::{
-    Artifacts, Json, model::Model as Row, project, run, run::Run, step, step::Step,
-};
+use serde::Serialize;
+use tinyops_data::finding::Severity;
 use tinyops_train::{Comparison, Evaluation};
 
+use super::facts::{Facts, detail};
 use crate::{
     cmd::run::range,
     context::{Context, moment},
     failure::Failure,
-    model_ref::{ModelRef, chosen, title},
+    model_ref::{ModelRef, title},
     record::output,
 };
 
@@ -28,28 +24,6 @@ pub(super) struct Card {
     out: Option<PathBuf>,
 }
 
-/// A gate, as the record of a run keeps it.
-#[derive(Deserialize)]
-struct Gate {
-    gate: String,
-    /// `None` where it was not asked.
-    passed: Option<bool>,
-    why: String,
-}
-
-/// What the records know of a version.
-struct Facts {
-    row: Row,
-    model: Model,
-    goal: String,
-    run: Option<Run>,
-    steps: Vec<Step>,
-    evaluation: Option<Comparison>,
-    report: Option<Report>,
-    compiled: Option<CompileReport>,
-    gates: Vec<Gate>,
-}
-
 /// `tinyops models card --json`
 #[derive(Serialize)]
 struct View {
@@ -59,32 +33,7 @@ struct View {
 
 pub(super) async fn run(context: &Context, args: &Card) -> Result<(), Failure> {
     let (db, artifacts) = context.existing_store().await?;
-    let row = chosen(context, &db, args.model.as_ref()).await?;
-    let model = Model::decode(&artifacts.get(&row.digest).await?).map_err(|error| {
-        Failure::environment(format!("{} does not read back", title(&row))).cause(&error)
-    })?;
-    let project = project::get(&db, &row.project).await?;
-    let (run, steps) = match row.run {
-        Some(id) => (run::get(&db, id).await?, step::of_run(&db, id).await?),
-        None => (None, Vec::new()),
-    };
-    let facts = Facts {
-        goal: project
-            .and_then(|project| Some(project.detail["project"]["goal"].as_str()?.to_owned()))
-            .unwrap_or_default(),
-        evaluation: artifact(&artifacts, &steps, "evaluate", "evaluation").await?,
-        report: artifact(&artifacts, &steps, "validate", "report").await?,
-        compiled: detail(&steps, "compile")
-            .and_then(|detail| CompileReport::deserialize(detail).ok()),
-        gates: run
-            .as_ref()
-            .and_then(|run| Vec::deserialize(&run.detail["gates"]).ok())
-            .unwrap_or_default(),
-        row,
-        model,
-        run,
-        steps,
-    };
+    let facts = Facts::load(context, &db, &artifacts, args.model.as_ref()).await?;
     let view = View {
         model: title(&facts.row),
         markdown: facts.markdown(),
@@ -97,27 +46,8 @@ pub(super) async fn run(context: &Context, args: &Card) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn artifact<T: serde::de::DeserializeOwned>(
-    artifacts: &Artifacts,
-    steps: &[Step],
-    step: &str,
-    name: &str,
-) -> Result<Option<T>, Failure> {
-    match output(steps, step, name) {
-        Some(digest) => Ok(serde_json::from_slice(&artifacts.get(&digest).await?).ok()),
-        None => Ok(None),
-    }
-}
-
-fn detail<'a>(steps: &'a [Step], name: &str) -> Option<&'a Json> {
-    steps
-        .iter()
-        .find(|step| step.name == name)
-        .map(|step| &step.detail)
-}
-
 impl Facts {
-    fn markdown(&self) -> String {
+    pub(super) fn markdown(&self) -> String {
         let mut out = format!("# {}\n\n", title(&self.row));
         if !self.goal.is_empty() {
             let _ = writeln!(out, "{}.\n", self.goal.trim_end_matches('.'));
@@ -129,7 +59,10 @@ impl Facts {
         }
         self.boards(&mut out);
         self.gates(&mut out);
-        self.limits(&mut out);
+        out.push_str("## Limits\n\n");
+        for limit in self.limits() {
+            let _ = writeln!(out, "- {limit}");
+        }
         out
     }
 
@@ -256,11 +189,9 @@ impl Facts {
     }
 
     /// What follows from the facts, and nothing else.
-    fn limits(&self, out: &mut String) {
-        out.push_str("## Limits\n\n");
-        let mut line = |text: String| {
-            let _ = writeln!(out, "- {text}");
-        };
+    pub(super) fn limits(&self) -> Vec<String> {
+        let mut limits = Vec::new();
+        let mut line = |text: String| limits.push(text);
         if !self.model.labels.is_empty() {
             let unsure = match self.model.decision.min_confidence {
                 least if least > 0.0 => format!(", or called unsure below a confidence of {least}"),
@@ -311,6 +242,7 @@ impl Facts {
             "Latency and energy are estimated from operation counts, not measured on a board."
                 .to_owned(),
         );
+        limits
     }
 }
 
@@ -355,6 +287,16 @@ fn figures(out: &mut String, comparison: &Comparison) {
             .and_then(|float| float.metric_named(name));
         let float = float.map_or_else(|| "–".to_owned(), |value| format!("{value:.4}"));
         let _ = writeln!(out, "| {} | {value:.4} | {float} |", name.replace('_', " "));
+    }
+    if let Some(parity) = &comparison.parity {
+        let same = parity.agreement.map_or_else(String::new, |share| {
+            format!(", the same class for {share:.4} of the windows")
+        });
+        let _ = writeln!(
+            out,
+            "\nint8 against float, window by window: scores differ by {:.5} at most, {:.5} in the mean{same}.",
+            parity.max_error, parity.mean_error
+        );
     }
     if !int8.per_class.is_empty() {
         let _ = writeln!(
