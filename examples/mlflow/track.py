@@ -3,13 +3,16 @@
     tinyops serve
     MLFLOW_TRACKING_URI=http://127.0.0.1:8420 python track.py
 
-Needs mlflow (2.x or 3.x; mlflow-skinny is enough, with skops beside it), scikit-learn and pandas. With Keras installed
+With TINYOPS_EXAMPLE_PROJECT it also looks at the runs of the pipeline of that name. Needs mlflow (2.x or 3.x; mlflow-skinny is enough, with skops beside it), scikit-learn and pandas. With Keras installed
 its flavour is run as well. Every step is checked, so that the script ends with `all as logged`, or with what was not.
 """
 
+import http.server
+import json
 import math
 import os
 import tempfile
+import threading
 import time
 
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
@@ -129,6 +132,84 @@ def log_with_keras(client):
     assert "accuracy" in client.get_run(run.info.run_id).data.metrics
 
 
+def look_at_own_runs(client, project):
+    """A pipeline of TinyOps that ran as `project` is an experiment like any other."""
+    experiment = client.get_experiment_by_name(project)
+    query = "metrics.`device/esp-eye/arena_bytes` < 500000 and tags.`tinyops.state` = 'done'"
+    runs = client.search_runs([experiment.experiment_id], query, order_by=["metrics.accuracy DESC"])
+    assert runs, "the pipeline's run is found by what it takes of a board"
+    run = runs[0]
+    assert run.info.status == "FINISHED" and run.data.params["train.epochs"]
+    assert run.inputs.dataset_inputs[0].dataset.name == project
+    assert len(client.get_metric_history(run.info.run_id, "loss")) > 1
+    assert {file.path for file in client.list_artifacts(run.info.run_id)} >= {"evaluate", "train"}
+    version = client.get_model_version(project, run.data.tags["tinyops.version"].split("@")[1])
+    if HAS_LOGGED_MODELS:
+        family = [client.get_logged_model(made.model_id) for made in run.outputs.model_outputs]
+        kinds = [model.tags["tinyops.variant"] for model in family]
+        assert kinds[:3] == ["float", "int8", "payload"], kinds
+        float_model, int8, payload = family[:3]
+        assert int8.tags["tinyops.made_from"] == float_model.model_id
+        assert payload.tags["tinyops.made_from"] == int8.model_id == version.model_id
+        assert "parity/agreement" in {metric.key for metric in int8.metrics}
+        with tempfile.TemporaryDirectory() as folder:
+            uri = f"models:/{int8.model_id}"
+            path = mlflow.artifacts.download_artifacts(f"{int8.artifact_location}/model.tinyops", dst_path=folder)
+            assert os.path.getsize(path) > 100, uri
+    assert refused(lambda: client.set_terminated(run.info.run_id, "FAILED")), "it is a record"
+    client.set_tag(run.info.run_id, "seen", "yes")
+
+
+def listen_to_the_registry(client, name):
+    """What changes in the registry is told, and signed so that MLflow's own code believes it."""
+    try:
+        from mlflow.webhooks.delivery import _generate_hmac_signature as sign
+    except ImportError:
+        print("this client knows no webhooks")
+        return
+    told = []
+
+    class Receiver(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            told.append((dict(self.headers), body))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    receiver = http.server.HTTPServer(("127.0.0.1", 0), Receiver)
+    threading.Thread(target=receiver.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{receiver.server_port}/hook"
+    events = ["registered_model.created", "model_version_tag.set", "model_version_alias.created"]
+    hook = client.create_webhook("ci", url, events, description="from the laptop", secret="s3cret")
+    assert [str(event) for event in hook.events] == events and hook.status.is_active()
+    tested = client.test_webhook(hook.webhook_id)
+    assert tested.success and tested.response_status == 200, tested.error_message
+    client.create_registered_model(name, tags={"team": "pump"})
+    run = client.create_run("0")
+    version = client.create_model_version(name, f"runs:/{run.info.run_id}/model", run.info.run_id)
+    client.set_model_version_tag(name, version.version, "checked", "yes")
+    client.set_registered_model_alias(name, "champion", version.version)
+    deadline = time.time() + 20
+    while len(told) < 4 and time.time() < deadline:
+        time.sleep(0.1)
+    documents = [json.loads(body) for _, body in told]
+    assert [f"{told['entity']}.{told['action']}" for told in documents[1:]] == events, documents
+    assert documents[1]["data"] == {"name": name, "tags": {"team": "pump"}, "description": None}
+    for headers, body in told:
+        delivery, at = headers["X-MLflow-Delivery-Id"], headers["X-MLflow-Timestamp"]
+        assert headers["X-MLflow-Signature"] == sign("s3cret", delivery, at, body)
+    changed = client.update_webhook(hook.webhook_id, status="DISABLED")
+    assert not changed.status.is_active() and len(client.list_webhooks()) == 1
+    client.delete_webhook(hook.webhook_id)
+    assert refused(lambda: client.get_webhook(hook.webhook_id)), "it is gone"
+    assert refused(lambda: client.create_webhook("ci", "ftp://x", events)), "no such address"
+    client.delete_registered_model(name)
+    receiver.shutdown()
+
+
 def main():
     print("MLflow", mlflow.__version__, "at", mlflow.get_tracking_uri())
     name = f"fan-{time.time_ns()}"
@@ -138,6 +219,9 @@ def main():
     register_a_model(client, name)
     log_by_itself(client)
     log_with_keras(client)
+    listen_to_the_registry(client, f"told-{time.time_ns()}")
+    if project := os.environ.get("TINYOPS_EXAMPLE_PROJECT"):
+        look_at_own_runs(client, project)
     client.delete_registered_model(name)
     client.delete_experiment(experiment.experiment_id)
     client.restore_experiment(experiment.experiment_id)

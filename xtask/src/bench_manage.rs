@@ -1,11 +1,16 @@
 //! `cargo xtask bench manage`: data, experiments and models against the figures they must reach, and their peers.
 
+mod tracking;
 mod versions;
 
 use crate::figure::{Measurement, measure};
 use crate::steps::Answer;
 
-const MEASUREMENTS: &[Measurement] = &[("versions of data", versions::versions)];
+const MEASUREMENTS: &[Measurement] = &[
+    ("versions of data", versions::versions),
+    ("tracking", tracking::tracking),
+    ("tracking start-up", tracking::start_up),
+];
 
 /// Measures those whose name contains one of `rows`, and prints.
 pub(crate) fn run(rows: &[String]) -> Answer {

@@ -1,4 +1,4 @@
-//! Telling others over HTTP what happens to alerts: what is owed to whom, how it is signed, when it is tried again.
+//! Telling others over HTTP what happens to alerts, and in the registry: what is owed to whom, how it is signed, when it is tried again.
 //!
 //! An event is written to the outbox in the transaction that it tells of, so that neither a restart nor a receiver that
 //! is down loses it. It is delivered at least once: a receiver knows a repeated one by its number.
@@ -7,7 +7,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::json;
 use sha2::Sha256;
 use tinyops_store::alert::Alert;
-use tinyops_store::webhook::{self, Delivery, DeliveryState, Webhook};
+use tinyops_store::webhook::{self, Delivery, DeliveryState, Webhook, WebhookKind};
 use tinyops_store::{Json, StoreError, Timestamp, Tx};
 
 use crate::again::{again, retry_ms};
@@ -92,10 +92,16 @@ impl Target {
 /// seconds, a dot, and the body.
 pub fn signature(secret: &str, at: Timestamp, body: &str) -> String {
     let seconds = at.0.div_euclid(1000);
+    let mac = hmac_sha256(secret, format!("{seconds}.{body}").as_bytes());
+    format!("t={seconds},v1={}", hex(&mac))
+}
+
+/// HMAC-SHA-256 of a message under a secret's text.
+pub fn hmac_sha256(secret: &str, message: &[u8]) -> [u8; 32] {
     // A key of any length will do.
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("any key");
-    mac.update(format!("{seconds}.{body}").as_bytes());
-    format!("t={seconds},v1={}", hex(&mac.finalize().into_bytes()))
+    mac.update(message);
+    mac.finalize().into_bytes().into()
 }
 
 /// An alert as the outside is told of it.
@@ -172,6 +178,8 @@ impl Fleet {
             authorities: authorities.to_owned(),
             created_at: now,
             created_by: actor.to_owned(),
+            kind: WebhookKind::Alerts,
+            about: Json::Null,
         };
         again!({
             let tx = self.db.begin_audited("add a webhook").await?;
@@ -252,7 +260,7 @@ impl Fleet {
                 return Ok(Vec::new());
             }
             let tx = self.db.begin("take webhook deliveries").await?;
-            let webhooks = webhook::list(&tx).await?;
+            let webhooks = webhook::receivers(&tx).await?;
             let mut taken = Vec::new();
             for mut delivery in due {
                 let before = delivery.attempt_count;

@@ -10,6 +10,7 @@ pub mod own;
 mod place;
 pub mod registry;
 pub mod run;
+pub mod webhook;
 
 pub use limit::{BATCH_METRICS_MAX, Page, check_path};
 pub use place::Place;

@@ -12,6 +12,7 @@ mod run;
 #[cfg(test)]
 mod tests;
 mod view;
+mod webhook;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
@@ -46,6 +47,7 @@ pub(crate) fn routes(app: &App) -> Router<App> {
         router = router
             .merge(guarded(app, Right::Read, LOOKS, root))
             .merge(guarded(app, Right::Operate, CHANGES, root))
+            .merge(guarded(app, Right::Administer, WEBHOOKS, root))
             .merge(artifact::routes(app, root))
             .route(&format!("{root}/mlflow/{{*path}}"), any(unknown));
     }
@@ -164,6 +166,19 @@ const CHANGES: &[Row] = &[
     ("/mlflow/model-versions/delete-tag", || {
         delete(registry::delete_version_tag).post(registry::delete_version_tag)
     }),
+];
+
+/// Who is told of changes of the registry.
+const WEBHOOKS: &[Row] = &[
+    ("/mlflow/webhooks", || {
+        get(webhook::list).post(webhook::create)
+    }),
+    ("/mlflow/webhooks/{webhook}", || {
+        get(webhook::get)
+            .patch(webhook::update)
+            .delete(webhook::remove)
+    }),
+    ("/mlflow/webhooks/{webhook}/test", || post(webhook::test)),
 ];
 
 fn guarded(app: &App, right: Right, rows: &[Row], root: &str) -> Router<App> {

@@ -5,12 +5,14 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tinyops_fleet::FleetError;
-use tinyops_fleet::webhook::{Target, signature};
+use tinyops_fleet::webhook::{Target, hmac_sha256, signature};
 use tinyops_store::Timestamp;
-use tinyops_store::webhook::{Delivery, DeliveryState, Webhook};
+use tinyops_store::webhook::{Delivery, DeliveryState, Webhook, WebhookKind};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -75,7 +77,7 @@ async fn serve(app: App, hook: Webhook, due: Vec<Delivery>) -> Result<(), FleetE
             Some(failed) => app.fleet().put_back(delivery, failed, app.now()).await?,
             None => {
                 let answer = match &receiver {
-                    Ok(receiver) => receiver.post(&hook.secret, &delivery, app.now()).await,
+                    Ok(receiver) => receiver.post(&hook, &delivery, app.now()).await,
                     Err(problem) => Err(problem.clone()),
                 };
                 let is_down = answer.is_err();
@@ -117,17 +119,19 @@ impl Receiver {
     }
 
     /// The status that the receiver answers with, or what went wrong before it did.
-    async fn post(&self, secret: &str, delivery: &Delivery, now: Timestamp) -> Result<u16, String> {
+    async fn post(
+        &self,
+        hook: &Webhook,
+        delivery: &Delivery,
+        now: Timestamp,
+    ) -> Result<u16, String> {
         let request = format!(
             "POST {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: tinyops/{}\r\nContent-Type: application/json\r\n\
-             TinyOps-Event: {}\r\nTinyOps-Delivery: {}\r\nTinyOps-Signature: {}\r\n\
-             Content-Length: {}\r\nConnection: close\r\n\r\n{}",
+             {}Content-Length: {}\r\nConnection: close\r\n\r\n{}",
             self.target.path,
             self.target.authority(),
             env!("CARGO_PKG_VERSION"),
-            delivery.event,
-            delivery.id,
-            signature(secret, now, &delivery.body),
+            headers(hook, delivery, now),
             delivery.body.len(),
             delivery.body,
         );
@@ -154,6 +158,37 @@ impl Receiver {
         let connector = TlsConnector::from(tls.clone());
         Ok(Box::new(connector.connect(name, tcp).await?))
     }
+}
+
+/// What a delivery is, and the proof that it is this server's, in the words that its receiver knows.
+fn headers(hook: &Webhook, delivery: &Delivery, now: Timestamp) -> String {
+    match hook.kind {
+        WebhookKind::Alerts => format!(
+            "TinyOps-Event: {}\r\nTinyOps-Delivery: {}\r\nTinyOps-Signature: {}\r\n",
+            delivery.event,
+            delivery.id,
+            signature(&hook.secret, now, &delivery.body),
+        ),
+        WebhookKind::Registry => {
+            // The same for every attempt: a receiver knows a repeated one by it.
+            let id = format!("{}-{}", hook.name, delivery.id);
+            let seconds = now.0.div_euclid(1000);
+            let mut headers =
+                format!("X-MLflow-Delivery-Id: {id}\r\nX-MLflow-Timestamp: {seconds}\r\n");
+            if !hook.secret.is_empty() {
+                let proof = registry_signature(&hook.secret, &id, seconds, &delivery.body);
+                headers += &format!("X-MLflow-Signature: {proof}\r\n");
+            }
+            headers
+        }
+    }
+}
+
+/// The value of MLflow's `X-MLflow-Signature`: `v1,BASE64`, HMAC-SHA-256 under the secret's text over id, seconds and body,
+/// with dots between.
+fn registry_signature(secret: &str, id: &str, seconds: i64, body: &str) -> String {
+    let mac = hmac_sha256(secret, format!("{id}.{seconds}.{body}").as_bytes());
+    format!("v1,{}", BASE64.encode(mac))
 }
 
 async fn exchange(mut stream: impl Stream, request: &[u8]) -> io::Result<u16> {

@@ -37,6 +37,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0021_repairs.sql"),
     include_str!("migrations/0022_tracking.sql"),
     include_str!("migrations/0023_own_models.sql"),
+    include_str!("migrations/0024_registry_webhooks.sql"),
 ];
 
 /// Applies what is missing.

@@ -2,7 +2,7 @@
 
 use crate::column::{Row, row_id, values, words};
 use crate::db::{Query as _, Read, touched};
-use crate::{StoreError, Timestamp, Tx};
+use crate::{Json, StoreError, Timestamp, Tx};
 
 row_id! {
     /// The number of a delivery; a receiver that has seen it passes it over.
@@ -21,6 +21,16 @@ words! {
     }
 }
 
+words! {
+    /// What a receiver is told of.
+    WebhookKind {
+        /// What happens to alerts.
+        Alerts = "alerts",
+        /// What changes in the registry of models, in the words of the tracking API.
+        Registry = "registry",
+    }
+}
+
 /// One receiver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Webhook {
@@ -36,6 +46,10 @@ pub struct Webhook {
     pub created_at: Timestamp,
     /// By whom.
     pub created_by: String,
+    /// What it is told of.
+    pub kind: WebhookKind,
+    /// What else is known of it: nothing of one for alerts.
+    pub about: Json,
 }
 
 /// One event for one receiver.
@@ -76,15 +90,17 @@ macro_rules! columns {
 pub async fn add(tx: &Tx, webhook: &Webhook) -> Result<(), StoreError> {
     let added = tx
         .execute(
-            "INSERT INTO webhooks (name, url, secret, authorities, created_at, created_by)
-             VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (name) DO NOTHING",
+            "INSERT INTO webhooks (name, url, secret, authorities, created_at, created_by, kind, about)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (name) DO NOTHING",
             values![
                 webhook.name,
                 webhook.url,
                 webhook.secret,
                 webhook.authorities,
                 webhook.created_at,
-                webhook.created_by
+                webhook.created_by,
+                webhook.kind,
+                webhook.about
             ],
         )
         .await?;
@@ -113,10 +129,31 @@ pub async fn remove(tx: &Tx, name: &str) -> Result<bool, StoreError> {
     Ok(removed > 0)
 }
 
-/// Every receiver, by name.
+/// Changes where a receiver listens, what it is told with, and what is known of it.
+pub async fn change(tx: &Tx, webhook: &Webhook) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE webhooks SET url = $2, secret = $3, about = $4 WHERE name = $1",
+        values![webhook.name, webhook.url, webhook.secret, webhook.about],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Every receiver that is told of alerts, by name.
 pub async fn list(on: &impl Read) -> Result<Vec<Webhook>, StoreError> {
-    let sql =
-        "SELECT name, url, secret, authorities, created_at, created_by FROM webhooks ORDER BY name";
+    of_kind(on, WebhookKind::Alerts).await
+}
+
+/// Every receiver of one kind, by name.
+pub async fn of_kind(on: &impl Read, kind: WebhookKind) -> Result<Vec<Webhook>, StoreError> {
+    let mut all = receivers(on).await?;
+    all.retain(|webhook| webhook.kind == kind);
+    Ok(all)
+}
+
+/// Every receiver, whatever it is told of, by name.
+pub async fn receivers(on: &impl Read) -> Result<Vec<Webhook>, StoreError> {
+    let sql = "SELECT name, url, secret, authorities, created_at, created_by, kind, about FROM webhooks ORDER BY name";
     let read = |row: Row| {
         let mut row = row.of("webhook");
         Ok(Webhook {
@@ -126,6 +163,8 @@ pub async fn list(on: &impl Read) -> Result<Vec<Webhook>, StoreError> {
             authorities: row.take()?,
             created_at: row.take()?,
             created_by: row.take()?,
+            kind: row.take()?,
+            about: row.take()?,
         })
     };
     on.query(sql, vec![]).await?.into_iter().map(read).collect()

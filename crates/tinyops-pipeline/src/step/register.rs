@@ -9,7 +9,12 @@ use tinyops_store::{
     step::{self, Port, Step, StepState},
 };
 
-use crate::{Package, RunError, StepName, StepReport, bench::Bench, flow::Origin, tracking::own};
+use crate::{
+    Package, RunError, StepName, StepReport,
+    bench::Bench,
+    flow::Origin,
+    tracking::{own, webhook},
+};
 
 pub(crate) async fn step(
     bench: &mut Bench<'_>,
@@ -56,6 +61,12 @@ pub(crate) async fn step(
             });
             let actor = bench.actor();
             audit::add(&tx, now, actor, "model.register", &subject, &detail).await?;
+            let told = serde_json::json!({
+                "name": project, "version": version.to_string(),
+                "source": format!("mlflow-artifacts:/tinyops/{project}/{version}"),
+                "run_id": own::run_id(bench.run.id), "tags": {}, "description": null,
+            });
+            webhook::owe(&tx, "model_version", "created", told, now).await?;
             (version, format!("{project}@{version}"))
         }
     };

@@ -13,6 +13,7 @@ use super::filter::{self, Kind};
 use super::limit::{
     KEY_MAX, MODEL_NAME_MAX, Page, REGISTRY_TAG_MAX, check_length, check_pairs, check_present,
 };
+use super::webhook::{or_null, owe, tags_of};
 use super::{Place, TrackingError, write};
 
 /// Letters of a description at most.
@@ -90,6 +91,10 @@ pub async fn create(
         registry::tag(&tx, made.row, tags).await?;
         by.note(&tx, "registered-model.create", name, Json::Null)
             .await?;
+        let told = serde_json::json!({
+            "name": name, "tags": tags_of(tags), "description": or_null(description),
+        });
+        owe(&tx, "registered_model", "created", told, by.now).await?;
         made
     })
 }
@@ -219,6 +224,11 @@ pub async fn create_version(
         let detail = Json::from_iter([("source", made.source.as_str())]);
         by.note(&tx, "model-version.create", &made.id, detail)
             .await?;
+        let told = serde_json::json!({
+            "name": made.name, "version": made.version.to_string(), "source": made.source,
+            "run_id": or_null(&made.run), "tags": tags_of(tags), "description": or_null(description),
+        });
+        owe(&tx, "model_version", "created", told, by.now).await?;
         made
     })
 }
@@ -330,6 +340,10 @@ pub async fn tag_version(
         registry::tag_version(&tx, &found, &tags).await?;
         let detail = Json::from_iter([("key", tags[0].key.as_str())]);
         by.note(&tx, "model-version.tag", &found.id, detail).await?;
+        let told = serde_json::json!({
+            "name": name, "version": number, "key": tags[0].key, "value": tags[0].value,
+        });
+        owe(&tx, "model_version_tag", "set", told, by.now).await?;
     })
 }
 
@@ -350,6 +364,8 @@ pub async fn untag_version(
         let detail = Json::from_iter([("key", key)]);
         by.note(&tx, "model-version.untag", &found.id, detail)
             .await?;
+        let told = serde_json::json!({ "name": name, "version": number, "key": key });
+        owe(&tx, "model_version_tag", "deleted", told, by.now).await?;
     })
 }
 
@@ -412,7 +428,18 @@ async fn change_alias(
     let mut detail = serde_json::Map::from_iter([("alias".to_owned(), Json::from(alias))]);
     detail.insert("version".to_owned(), Json::from(version));
     by.note(tx, "registered-model.alias", name, Json::Object(detail))
-        .await
+        .await?;
+    let (action, told) = match version {
+        Some(version) => (
+            "created",
+            serde_json::json!({ "name": name, "alias": alias, "version": version.to_string() }),
+        ),
+        None => (
+            "deleted",
+            serde_json::json!({ "name": name, "alias": alias }),
+        ),
+    };
+    Ok(owe(tx, "model_version_alias", action, told, by.now).await?)
 }
 
 /// The version that an alias points at.

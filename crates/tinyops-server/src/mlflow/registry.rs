@@ -24,7 +24,7 @@ pub(super) struct OneVersion {
     model_version: VersionView,
 }
 
-fn by<'a>(app: &App, Actor(actor): &'a Actor) -> By<'a> {
+pub(super) fn by<'a>(app: &App, Actor(actor): &'a Actor) -> By<'a> {
     By {
         actor,
         now: app.now(),

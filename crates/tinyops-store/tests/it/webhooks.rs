@@ -1,8 +1,8 @@
 //! Who is told of alerts, and what is remembered of labelled errors.
 
 use tinyops_store::error_stream::{self, ErrorStream};
-use tinyops_store::webhook::{self, DeliveryState, Webhook};
-use tinyops_store::{ModelId, StoreError, Timestamp};
+use tinyops_store::webhook::{self, DeliveryState, Webhook, WebhookKind};
+use tinyops_store::{Json, ModelId, StoreError, Timestamp};
 
 use crate::backend::on_every_backend;
 
@@ -18,6 +18,8 @@ fn webhooks_and_what_they_are_owed() {
             authorities: String::new(),
             created_at: NOW,
             created_by: "ana".to_owned(),
+            kind: WebhookKind::Alerts,
+            about: Json::Null,
         };
         let tx = db.begin("test").await.unwrap();
         webhook::add(&tx, &hook).await.unwrap();
@@ -35,7 +37,20 @@ fn webhooks_and_what_they_are_owed() {
             .await
             .unwrap();
         tx.commit().await.unwrap();
-        assert_eq!(webhook::list(&db).await.unwrap(), [hook]);
+        assert_eq!(webhook::list(&db).await.unwrap(), [hook.clone()]);
+        let mut of_registry = Webhook {
+            name: "wh-1".to_owned(),
+            kind: WebhookKind::Registry,
+            about: Json::from("seen"),
+            ..hook.clone()
+        };
+        let tx = db.begin("test").await.unwrap();
+        webhook::add(&tx, &of_registry).await.unwrap();
+        of_registry.about = Json::from("changed");
+        webhook::change(&tx, &of_registry).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(webhook::list(&db).await.unwrap(), [hook.clone()]);
+        assert_eq!(webhook::receivers(&db).await.unwrap(), [hook, of_registry]);
         let due = webhook::due(&db, NOW, 9).await.unwrap();
         assert_eq!(due, std::slice::from_ref(&first));
         let both = [first.clone(), second.clone()];
