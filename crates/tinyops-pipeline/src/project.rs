@@ -1,10 +1,12 @@
 //! `tinyops.toml`: what a project is for, and every setting of its steps.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use tinyops_compile::Boards;
 use tinyops_data::spec::DataSpec;
+use tinyops_store::access::Role;
 use tinyops_train::tune::{Budget, TuneSpec};
 use tinyops_train::{Goal, Metric, TrainError, TrainSpec};
 
@@ -276,6 +278,9 @@ pub struct GatesSection {
     pub slice_loss_max: f64,
     /// Whether the emulated board must answer.
     pub smoke: Smoke,
+    /// How many people of each role must approve a version before it is promoted or signed: `{ releaser = 1 }`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub approvals: BTreeMap<String, u32>,
 }
 
 impl Default for GatesSection {
@@ -287,6 +292,7 @@ impl Default for GatesSection {
             slice_production: true,
             slice_loss_max: 0.05,
             smoke: Smoke::WhenAvailable,
+            approvals: BTreeMap::new(),
         }
     }
 }
@@ -440,6 +446,17 @@ impl Project {
         // No gate passes or fails by a comparison with what is not a number.
         if let Some((key, value)) = numbers.into_iter().find(|(_, value)| !value.is_finite()) {
             return refuse(key, format!("is {value}: must be a finite number"));
+        }
+        for role in self.gates.approvals.keys() {
+            if !matches!(
+                Role::of_word(role),
+                Some(Role::Operator | Role::Releaser | Role::Admin)
+            ) {
+                return refuse(
+                    "gates.approvals",
+                    format!("names `{role}`: approvals are of `operator`, `releaser` or `admin`"),
+                );
+            }
         }
         let noise = self.privacy.noise;
         if !(0.0..=PrivacySection::NOISE_MAX).contains(&noise) {

@@ -3,6 +3,7 @@
 //! Records are `tinyops_store::tracking`'s. What a pipeline of TinyOps registers is here too, and moves by its gates only.
 
 pub mod experiment;
+pub mod family;
 pub mod filter;
 mod limit;
 pub mod logged_model;

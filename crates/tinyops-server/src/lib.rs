@@ -8,6 +8,7 @@
 mod app;
 mod event;
 mod helper;
+mod lineage;
 mod listen;
 mod serve;
 mod stop;
@@ -44,6 +45,7 @@ pub use app::{App, Business, Clock};
 pub use civil::Moment;
 pub use event::Event;
 pub use helper::{HelperConfig, HelperRunning, SumQuestion, serve_helper};
+pub use lineage::{LineageEdge, LineageGraph, LineageNode, NodeKind, lineage};
 pub use listen::{Stream, StreamListener};
 pub use release::{ReleaseError, admit, release, requests};
 pub use retrain::{RunWish, WishError, ask_for_run};

@@ -2,7 +2,9 @@
 
 use tinyops_fleet::sign::Unsigned;
 use tinyops_fleet::{Fleet, FleetError, Keyring};
+use tinyops_pipeline::promotion;
 use tinyops_store::capsule::{self, Capsule};
+use tinyops_store::model::Stage;
 use tinyops_store::{Digest, Json, StoreError, Timestamp, model};
 use tinyops_wire::Manifest;
 use tinyops_wire::capsule::{CapsuleError, Unverified};
@@ -23,6 +25,16 @@ pub enum ReleaseError {
         model: String,
         /// The version.
         version: u32,
+    },
+    /// Something keeps it back.
+    #[error("model `{model}@{version}` may not go out: {}", reasons.join("; "))]
+    Kept {
+        /// The model.
+        model: String,
+        /// The version.
+        version: u32,
+        /// What.
+        reasons: Vec<String>,
     },
     /// The version was never compiled, or for no board.
     #[error("model `{model}@{version}` was compiled for no board")]
@@ -157,6 +169,15 @@ async fn packages(fleet: &Fleet, model: &str, version: u32) -> Result<Vec<Packag
             model: model.to_owned(),
             version,
         })?;
+    let reasons = promotion::standing(&fleet.db, &row).await?.reasons;
+    // One that was taken back may be offered again by a person, as ever: only what was never let out is kept.
+    if !reasons.is_empty() && row.stage == Stage::Candidate {
+        return Err(ReleaseError::Kept {
+            model: model.to_owned(),
+            version,
+            reasons,
+        });
+    }
     let listed = row.metrics.get(PACKAGES).and_then(Json::as_array);
     let mut packages = Vec::new();
     for package in listed.into_iter().flatten() {

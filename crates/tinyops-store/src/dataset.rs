@@ -51,6 +51,12 @@ pub async fn list(on: &impl Read, project: &str) -> Result<Vec<Dataset>, StoreEr
         .collect()
 }
 
+/// The dataset versions of every project, oldest first.
+pub async fn all(on: &impl Read) -> Result<Vec<Dataset>, StoreError> {
+    let sql = "SELECT digest, project, sample_count, detail, created_at FROM datasets ORDER BY created_at, digest";
+    on.query(sql, vec![]).await?.into_iter().map(read).collect()
+}
+
 fn read(row: Row) -> Result<Dataset, StoreError> {
     let mut row = row.of("dataset");
     Ok(Dataset {

@@ -22,6 +22,7 @@ mod file;
 pub mod remote;
 
 pub mod access;
+pub mod approval;
 pub mod audit;
 pub mod capsule;
 pub mod catalog;

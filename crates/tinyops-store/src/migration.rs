@@ -38,6 +38,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0022_tracking.sql"),
     include_str!("migrations/0023_own_models.sql"),
     include_str!("migrations/0024_registry_webhooks.sql"),
+    include_str!("migrations/0025_approvals.sql"),
 ];
 
 /// Applies what is missing.

@@ -23,6 +23,7 @@ mod import;
 mod init;
 mod keys;
 mod labels;
+mod lineage;
 mod models;
 mod monitor;
 mod ops;
@@ -84,6 +85,7 @@ enum Verb {
     Run(run::Run),
     Tune(tune::Tune),
     Models(models::Models),
+    Lineage(lineage::Lineage),
     Cost(cost::Cost),
     Worth(worth::WorthArgs),
     SearchCatalog(search_catalog::SearchCatalog),
@@ -129,6 +131,7 @@ pub(crate) async fn dispatch(cli: Cli, terminal: Terminal) -> Result<(), Failure
         Verb::Run(args) => run::run(&context, &args).await,
         Verb::Tune(args) => tune::run(&context, &args).await,
         Verb::Models(args) => models::run(&context, &args).await,
+        Verb::Lineage(args) => lineage::run(&context, &args).await,
         Verb::Cost(args) => cost::run(&context, &args).await,
         Verb::Worth(args) => worth::run(&context, &args).await,
         Verb::SearchCatalog(args) => search_catalog::run(&context, &args).await,

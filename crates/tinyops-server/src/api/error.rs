@@ -301,6 +301,10 @@ impl From<ReleaseError> for ApiError {
             ReleaseError::NoModel { .. } => {
                 ApiError::new(StatusCode::NOT_FOUND, "missing", message, "")
             }
+            ReleaseError::Kept { .. } => {
+                let hint = "`GET /api/v1/models/NAME/VERSION/standing` says what is missing";
+                ApiError::new(StatusCode::CONFLICT, "kept", message, hint)
+            }
             ReleaseError::NoPayload { .. } => {
                 let hint = "run the pipeline with this board in `[boards]`";
                 ApiError::new(StatusCode::CONFLICT, "no_payload", message, hint)

@@ -1,10 +1,15 @@
 //! The making side over HTTP: models, runs, datasets, lineage, triggers.
 
-use axum::Json;
+use std::collections::BTreeMap;
+
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tinyops_pipeline::promotion::{self, ApprovalError, Standing};
+use tinyops_store::access::Role;
+use tinyops_store::approval::Approval;
 use tinyops_store::run::{self, RunId};
 use tinyops_store::trigger;
 use tinyops_store::{Digest, Json as Detail, ModelId, capsule, dataset, lineage, model, step};
@@ -12,9 +17,12 @@ use tinyops_store::{Digest, Json as Detail, ModelId, capsule, dataset, lineage, 
 use super::auth::Actor;
 use super::error::ApiError;
 use super::frame::{Body, Path, Query};
+use super::operate::Why;
 use super::view::{
     CapsuleView, DatasetView, EdgeView, ModelView, RunDetailView, RunView, TriggerView,
 };
+use crate::LineageGraph;
+use crate::access::Who;
 use crate::app::App;
 use crate::retrain::{self, WishError};
 use crate::text::Text;
@@ -199,6 +207,95 @@ pub(super) async fn lineage_of(
         made_from: made_from.into_iter().map(EdgeView::from).collect(),
         made_into: made_into.into_iter().map(EdgeView::from).collect(),
     }))
+}
+
+/// What keeps a version back, and who spoke for it.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct StandingView {
+    /// How many approvals of each role its project asks for.
+    pub wanted: BTreeMap<String, u32>,
+    pub approvals: Vec<ApprovalView>,
+    /// Why it may not be promoted or signed; empty if it may.
+    pub reasons: Vec<String>,
+}
+
+/// One person's word for a version.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct ApprovalView {
+    pub actor: String,
+    pub role: &'static str,
+    pub why: String,
+    pub at_ms: i64,
+}
+
+impl From<Standing> for StandingView {
+    fn from(standing: Standing) -> StandingView {
+        let view = |approval: Approval| ApprovalView {
+            actor: approval.actor,
+            role: approval.role.word(),
+            why: approval.why,
+            at_ms: approval.at.0,
+        };
+        StandingView {
+            wanted: standing.wanted,
+            approvals: standing.approvals.into_iter().map(view).collect(),
+            reasons: standing.reasons,
+        }
+    }
+}
+
+async fn version_of(app: &App, name: &str, version: u32) -> Result<model::Model, ApiError> {
+    let row = model::get(app.db(), name, version).await?;
+    row.ok_or_else(|| ApiError::missing(format_args!("model `{name}@{version}`")))
+}
+
+pub(super) async fn standing(
+    State(app): State<App>,
+    Path((name, version)): Path<(String, u32)>,
+) -> Result<Json<StandingView>, ApiError> {
+    let row = version_of(&app, &name, version).await?;
+    Ok(Json(promotion::standing(app.db(), &row).await?.into()))
+}
+
+pub(super) async fn approve(
+    State(app): State<App>,
+    Extension(who): Extension<Who>,
+    Path((name, version)): Path<(String, u32)>,
+    Body(Why { why }): Body<Why>,
+) -> Result<Json<StandingView>, ApiError> {
+    let row = version_of(&app, &name, version).await?;
+    let actor = who.name();
+    let role = Role::of_word(who.role()).unwrap_or(Role::Viewer);
+    let given = promotion::approve(app.db(), &row, &actor, role, &why, app.now()).await;
+    match given {
+        Ok(_) => Ok(Json(promotion::standing(app.db(), &row).await?.into())),
+        Err(ApprovalError::Store(cause)) => Err(cause.into()),
+        Err(cause) => Err(ApiError::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "approval",
+            cause.to_string(),
+            "`GET` the same place says what is missing",
+        )),
+    }
+}
+
+/// What is followed.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Followed {
+    of: String,
+}
+
+/// Both ways, from recordings to devices.
+pub(super) async fn lineage_graph(
+    State(app): State<App>,
+    Query(followed): Query<Followed>,
+) -> Result<Json<LineageGraph>, ApiError> {
+    let graph = crate::lineage(app.db(), &app.workshop().artifacts, &followed.of).await?;
+    match graph.nodes.is_empty() {
+        true => Err(ApiError::missing(format_args!("`{}`", followed.of))),
+        false => Ok(Json(graph)),
+    }
 }
 
 /// Whether the server answers.

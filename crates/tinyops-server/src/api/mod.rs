@@ -412,6 +412,21 @@ fn operations() -> Vec<Operation> {
             get(worth::costs),
         ),
         read(
+            "/api/v1/models/{name}/{version}/standing",
+            "What keeps a version from production, and who approved it",
+            &[],
+            Content::json::<make::StandingView>(),
+            get(make::standing),
+        ),
+        manage(
+            "/api/v1/models/{name}/{version}/approve",
+            "Approve a version, as the role of whoever asks",
+            Content::json::<operate::Why>(),
+            200,
+            Content::json::<make::StandingView>(),
+            post(make::approve),
+        ),
+        read(
             "/api/v1/runs",
             "Runs, newest first",
             LIMIT,
@@ -446,6 +461,16 @@ fn operations() -> Vec<Operation> {
             &[("project", "its name")],
             Content::json::<Vec<DatasetView>>(),
             get(make::datasets),
+        ),
+        read(
+            "/api/v1/lineage",
+            "From recordings over datasets, models and capsules to devices, whichever is asked for",
+            &[(
+                "of",
+                "a recording or group, a digest or its first six digits, a model, a model id, or a device",
+            )],
+            Content::json::<crate::LineageGraph>(),
+            get(make::lineage_graph),
         ),
         read(
             "/api/v1/lineage/{name}",

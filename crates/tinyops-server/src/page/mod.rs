@@ -10,6 +10,7 @@ mod device;
 mod drift;
 mod episode;
 mod figure;
+mod lineage;
 mod login;
 mod model;
 mod overview;
@@ -44,6 +45,7 @@ pub(crate) fn routes(app: &App) -> Router<App> {
         .route("/runs/{run}", get(run::show))
         .route("/models", get(model::list))
         .route("/models/{name}/{version}", get(model::show))
+        .route("/lineage", get(lineage::show))
         .route("/devices", get(device::list))
         .route("/devices/{device}", get(device::show))
         .route("/drift", get(drift::show))

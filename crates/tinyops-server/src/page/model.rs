@@ -3,9 +3,12 @@
 use axum::extract::{Path, State};
 use axum::response::Response;
 use maud::{Markup, html};
+use tinyops_pipeline::promotion::{self, Standing};
+use tinyops_pipeline::tracking::family::{Member, family};
 use tinyops_store::capsule::{self, Capsule};
 use tinyops_store::lineage::{self, Edge};
 use tinyops_store::model::{self, Model};
+use tinyops_store::tracking::registry::{self, AliasChange};
 use tinyops_store::{Digest, Json, presence, step};
 
 use super::part::{self, float};
@@ -82,6 +85,9 @@ pub(super) async fn show(
             .find(|step| step.name == name)
             .map(|step| &step.detail)
     };
+    let standing = promotion::standing(db, &model).await?;
+    let family = family(db, &model.digest).await?;
+    let changes = registry::alias_history(db, &name).await?;
     let evaluation = part::output(&app, &steps, "evaluate", "evaluation").await?;
     let boards = detail("compile")
         .and_then(|d| d.get("boards"))
@@ -90,12 +96,14 @@ pub(super) async fn show(
     let body = html! {
         div.grid {
             (part::card("w5", "Facts", None, facts(&model)))
+            (part::card("w7", "Promotion", None, promotion_card(&standing, &changes)))
+            @if !family.is_empty() { (part::card("", "Variants", None, family_table(&family))) }
             (part::card("w7", "Capsules", None, capsules_table(&capsules, device_count)))
             @if let Some(evaluation) = &evaluation { (super::run::judgement(evaluation)) }
             (worth)
             @if let Some(boards) = boards { (part::card("", "Fit on boards", None, fit_table(boards))) }
             (part::card("w5", "Figures", None, figures(&model)))
-            (part::card("w7", "Lineage", None, lineage_table(&model.digest, &edges)))
+            (part::card("w7", "Lineage", Some((&format!("/lineage?of={name}@{version}"), "to devices")), lineage_table(&model.digest, &edges)))
         }
     };
     Ok(Page {
@@ -118,6 +126,62 @@ fn facts(model: &Model) -> Markup {
                 None => "recordings",
             } }
         }
+    }
+}
+
+/// What keeps it from production, who spoke for it, and where aliases of the name pointed.
+fn promotion_card(standing: &Standing, changes: &[AliasChange]) -> Markup {
+    html! {
+        @match standing.reasons.as_slice() {
+            [] => p { "Nothing keeps it back." },
+            reasons => ul { @for reason in reasons { li { (reason) } } },
+        }
+        @for approval in &standing.approvals {
+            p { strong { (approval.actor) } " (" (approval.role) "), " (Moment::of_ms(approval.at.0).full()) ": " (approval.why) }
+        }
+        @if !changes.is_empty() {
+            div.tablewrap { table {
+                thead { tr { th { "alias" } th { "points at" } th { "since (UTC)" } th { "by" } } }
+                @for change in changes.iter().rev().take(10) {
+                    tr {
+                        td { (change.alias) }
+                        td { @match change.version { Some(version) => { "@" (version) } None => span.muted { "nothing" } } }
+                        td { (Moment::of_ms(change.at.0).full()) }
+                        td { (change.actor) }
+                    }
+                }
+            } }
+        }
+    }
+}
+
+/// Float, int8 and the boards, each with how near it answers to the one before and what it takes.
+fn family_table(family: &[Member]) -> Markup {
+    let figure = |member: &Member, key: &str| {
+        let value = member.figures.get(key);
+        value.map_or("–".to_owned(), |value| number(*value))
+    };
+    html! {
+        div.tablewrap { table {
+            thead { tr {
+                th { "variant" } th { "digest" } th.num { "accuracy" } th.num { "parity: same class" } th.num { "largest error" }
+                th.num { "arena B" } th.num { "flash B" } th.num { "ms" } th.num { "mJ" } th.num { "instructions" }
+            } }
+            @for member in family {
+                tr {
+                    td { (member.variant) @if let Some(board) = &member.board { " " strong { (board) } } }
+                    td { code { (member.digest.get(..12).unwrap_or_default()) } }
+                    td.num { (figure(member, "accuracy")) }
+                    td.num { (figure(member, "parity/agreement")) }
+                    td.num { (figure(member, "parity/max_error")) }
+                    td.num { (figure(member, "arena_bytes")) }
+                    td.num { (figure(member, "flash_bytes")) }
+                    td.num { (figure(member, "latency_ms")) }
+                    td.num { (figure(member, "energy_mj")) }
+                    td.num { (figure(member, "instructions")) }
+                }
+            }
+        } }
     }
 }
 

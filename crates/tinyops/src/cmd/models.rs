@@ -1,12 +1,17 @@
+mod approve;
 mod bom;
 mod card;
 mod export;
 mod facts;
 mod lineage;
+mod log;
 mod sign;
 mod slices;
 
+use self::approve::StandingView;
 use serde::Serialize;
+use tinyops_pipeline::promotion;
+use tinyops_pipeline::tracking::family::{Member, family};
 use tinyops_store::{
     Json, Tx, audit,
     model::{self, Model, Stage},
@@ -31,6 +36,8 @@ pub(crate) struct Models {
 enum Verb {
     Ls(Ls),
     Show(Show),
+    Log(log::Log),
+    Approve(approve::Approve),
     Promote(Promote),
     Rollback(Rollback),
     Lineage(lineage::Lineage),
@@ -124,6 +131,8 @@ pub(crate) async fn run(context: &Context, args: &Models) -> Result<(), Failure>
     match &args.verb {
         Verb::Ls(_) => ls(context).await,
         Verb::Show(args) => show(context, args).await,
+        Verb::Log(args) => log::run(context, args).await,
+        Verb::Approve(args) => approve::run(context, args).await,
         Verb::Promote(args) => promote(context, args).await,
         Verb::Rollback(args) => rollback(context, args).await,
         Verb::Lineage(args) => lineage::run(context, args).await,
@@ -196,15 +205,30 @@ async fn show(context: &Context, args: &Show) -> Result<(), Failure> {
             device_count: running.len(),
         });
     }
+    let standing = StandingView::from(promotion::standing(&db, &model).await?);
+    let family: Vec<MemberView> = family(&db, &model.digest)
+        .await?
+        .into_iter()
+        .map(MemberView::from)
+        .collect();
+    let aliases: Vec<String> = model::aliases(&db, &model.name)
+        .await?
+        .into_iter()
+        .filter(|(_, version)| *version == model.version)
+        .map(|(alias, _)| alias)
+        .collect();
     let evaluation = slices::evaluation(&db, &artifacts, &model).await?;
     let mut text = show_text(&model, &capsules);
+    text += &family_text(&family);
     if let Some(evaluation) = &evaluation {
         text += &super::run::slices_text(evaluation, 0);
     }
+    text += &standing_text(&standing, &aliases);
     let evaluation = evaluation.unwrap_or_default();
     let view = serde_json::json!({
         "model": View::of(model), "capsules": capsules,
         "slices": evaluation.slices, "fairness": evaluation.fairness,
+        "variants": family, "standing": standing, "aliases": aliases,
     });
     context.terminal.answer(&view, || text);
     Ok(())
@@ -253,6 +277,85 @@ fn show_text(model: &Model, capsules: &[CapsuleView]) -> String {
     out
 }
 
+/// A variant of a version.
+#[derive(Serialize)]
+struct MemberView {
+    variant: String,
+    board: Option<String>,
+    digest: String,
+    model_id: String,
+    made_from: Option<String>,
+    figures: std::collections::BTreeMap<String, f64>,
+}
+
+impl From<Member> for MemberView {
+    fn from(member: Member) -> Self {
+        Self {
+            variant: member.variant,
+            board: member.board,
+            digest: member.digest,
+            model_id: member.model_id,
+            made_from: member.made_from,
+            figures: member.figures,
+        }
+    }
+}
+
+fn family_text(family: &[MemberView]) -> String {
+    if family.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new([
+        "variant",
+        "digest",
+        "accuracy",
+        "same class",
+        "largest error",
+        "arena B",
+        "flash B",
+        "ms",
+        "mJ",
+    ]);
+    for member in family {
+        let figure = |key: &str, digits: usize| {
+            let value = member.figures.get(key);
+            value.map_or_else(|| "–".to_owned(), |value| format!("{value:.digits$}"))
+        };
+        table.row([
+            match &member.board {
+                Some(board) => format!("{} {board}", member.variant),
+                None => member.variant.clone(),
+            },
+            member.digest.chars().take(12).collect(),
+            figure("accuracy", 4),
+            figure("parity/agreement", 4),
+            figure("parity/max_error", 5),
+            figure("arena_bytes", 0),
+            figure("flash_bytes", 0),
+            figure("latency_ms", 2),
+            figure("energy_mj", 3),
+        ]);
+    }
+    format!("\n{}", table.text())
+}
+
+fn standing_text(standing: &StandingView, aliases: &[String]) -> String {
+    let mut out = String::new();
+    if !aliases.is_empty() {
+        out += &format!("\n  aliases     {}\n", aliases.join(", "));
+    }
+    for approval in &standing.approvals {
+        out += &format!(
+            "  approved    by {} ({}): {}\n",
+            approval.actor, approval.role, approval.why
+        );
+    }
+    for reason in &standing.reasons {
+        out += &format!("  kept back   {reason}\n");
+    }
+    out
+}
+
 #[derive(Serialize)]
 struct Move {
     model: String,
@@ -266,6 +369,13 @@ async fn promote(context: &Context, args: &Promote) -> Result<(), Failure> {
     if model.stage == Stage::Rejected {
         return Err(Failure::no(format!("{} was rejected", title(&model)))
             .hint("a version that failed a gate or was reverted stays out; run again"));
+    }
+    let reasons = promotion::standing(&db, &model).await?.reasons;
+    if !reasons.is_empty() {
+        let failure = Failure::no(format!("{} may not be promoted", title(&model)));
+        let failure = reasons.into_iter().fold(failure, Failure::because);
+        return Err(failure
+            .hint("`tinyops models approve` says yes, `tinyops run` makes a version that passes"));
     }
     let before = model::in_stage(&db, &model.name, Stage::Production)
         .await?

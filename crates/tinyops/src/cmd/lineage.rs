@@ -1,0 +1,96 @@
+use serde::Serialize;
+use tinyops_server::{LineageGraph, NodeKind, lineage};
+
+use crate::{context::Context, failure::Failure, table::Table};
+
+/// Rows of a kind that are shown without `--all`.
+const SHOWN_MAX: usize = 8;
+
+/// Follow recordings to every device that carries what was learned from them, and devices back to their recordings
+///
+/// Takes a recording (its name, or the end of its path), a group of recordings, a digest or its first six digits, a
+/// model, the 8 digits of a model id in a device's report, or the 16 of a device. `tinyops models lineage` says more of
+/// one model: its run, its steps, its code.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: tinyops lineage m3/worn/0.csv")]
+pub(crate) struct Lineage {
+    /// Recording, group, digest, `fan@3`, model id, or device
+    #[arg(required = true)]
+    names: Vec<String>,
+    /// List everything, not only the first of each kind
+    #[arg(long)]
+    all: bool,
+}
+
+/// `tinyops lineage --json`
+#[derive(Serialize)]
+struct View {
+    lineages: Vec<LineageGraph>,
+}
+
+pub(crate) async fn run(context: &Context, args: &Lineage) -> Result<(), Failure> {
+    let (db, artifacts) = context.existing_store().await?;
+    let mut lineages = Vec::new();
+    for name in &args.names {
+        let graph = lineage(&db, &artifacts, name).await?;
+        if graph.nodes.is_empty() {
+            return Err(Failure::question(format!("nothing here is called `{name}`")).hint(
+                "`tinyops data show` lists recordings, `tinyops models ls` models, `tinyops devices ls` devices; \
+                 `--db URL` looks into another store",
+            ));
+        }
+        lineages.push(graph);
+    }
+    let view = View { lineages };
+    context.terminal.answer(&view, || {
+        let texts: Vec<String> = view
+            .lineages
+            .iter()
+            .map(|graph| text(graph, args.all))
+            .collect();
+        texts.join("\n")
+    });
+    Ok(())
+}
+
+fn text(graph: &LineageGraph, all: bool) -> String {
+    let counts: Vec<String> = NodeKind::ALL
+        .iter()
+        .map(|kind| {
+            let count = graph.count(*kind);
+            let s = if count == 1 { "" } else { "s" };
+            format!("{count} {}{s}", kind.word())
+        })
+        .collect();
+    let mut out = format!(
+        "{} ({}): {}\n\n",
+        graph.asked,
+        graph.kind,
+        counts.join(", ")
+    );
+    let mut table = Table::new(["what", "name", "about it"]);
+    for kind in NodeKind::ALL {
+        let nodes = || graph.nodes.iter().filter(|node| node.kind == kind);
+        let shown = if all { usize::MAX } else { SHOWN_MAX };
+        for node in nodes().take(shown) {
+            table.row([
+                kind.word().to_owned(),
+                node.name.clone(),
+                node.detail.clone(),
+            ]);
+        }
+        let rest = nodes().count().saturating_sub(shown);
+        if rest > 0 {
+            table.row([
+                kind.word().to_owned(),
+                format!("and {rest} more"),
+                "`--all` lists them".to_owned(),
+            ]);
+        }
+    }
+    out += &table.text();
+    if graph.count(NodeKind::Device) == 0 {
+        out += "\n  no device runs what was made of it\n";
+    }
+    out
+}
