@@ -26,6 +26,7 @@ mod golden_dsp;
 mod golden_labels;
 mod golden_random;
 mod golden_tflite;
+mod handed_on;
 mod house;
 mod imports;
 mod licences;

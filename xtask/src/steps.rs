@@ -1,8 +1,8 @@
 //! The order of `cargo xtask ci` and `cargo xtask test`, with the time that each step took.
 
 use crate::{
-    aarch64, bench_device, bench_ship::power_loss, c99, fuzz, house, imports, licences, memory,
-    mlflow, tools,
+    aarch64, bench_device, bench_ship::power_loss, c99, fuzz, handed_on, house, imports, licences,
+    memory, mlflow, tools,
 };
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -58,6 +58,7 @@ pub(crate) fn test() -> Answer {
         cargo(&["test", "--workspace", "--no-fail-fast"])
     })?;
     step("MLflow's client", mlflow::check)?;
+    step("a model handed on", handed_on::check)?;
     step("power-loss schedules", power_loss::check)?;
     step("miri", memory::miri)?;
     step("address sanitizer", memory::address)?;

@@ -20,6 +20,7 @@ mod job;
 mod judged;
 mod lease;
 pub mod lineage;
+pub mod openlineage;
 mod predicted;
 mod project;
 pub mod promotion;

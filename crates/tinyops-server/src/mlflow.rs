@@ -29,8 +29,6 @@ use crate::app::App;
 const VERSION: &str = "3.17.2";
 /// Bytes of a JSON body at most: a dataset's figures may have 16 MiB.
 const BODY_BYTES_MAX: usize = 20 << 20;
-/// Bytes of a file at most.
-const FILE_BYTES_MAX: usize = 256 << 20;
 
 /// Where clients and browsers find the same calls.
 const ROOTS: [&str; 2] = ["/api/2.0", "/ajax-api/2.0"];

@@ -1,5 +1,9 @@
 //! Artifacts: immutable bytes, named by their digest.
 
+mod parts;
+
+pub use parts::{Incoming, Outgoing};
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -59,7 +59,7 @@ pub mod report;
 pub mod rollout;
 pub mod round;
 
-pub use artifacts::Artifacts;
+pub use artifacts::{Artifacts, Incoming, Outgoing};
 pub use db::{Db, Read, Tx};
 pub use error::{Cause, StoreError};
 pub use file::{Readers, write_new, write_whole, write_whole_with};

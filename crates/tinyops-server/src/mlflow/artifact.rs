@@ -4,37 +4,44 @@
 //! a pipeline registered; nobody writes there.
 
 use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use axum::Json;
 use axum::Router;
-use axum::body::Bytes;
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{HeaderValue, header};
 use axum::middleware;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::get;
+use http_body::Frame;
 use serde::{Deserialize, Serialize};
 use tinyops_fleet::access::Right;
 use tinyops_pipeline::tracking::{Place, check_path, own, registry, run};
 use tinyops_store::tracking::file::{self, TrackedFile};
-use tinyops_store::{capsule, model};
+use tinyops_store::{Digest, Outgoing, StoreError, capsule, model};
+use tokio::sync::mpsc;
 
 use super::error::{Code, MlflowError};
+use super::guard;
 use super::input::Input;
 use super::run::either;
 use super::view::Done;
-use super::{FILE_BYTES_MAX, guard};
 use crate::app::App;
 
 /// Where the files of versions are that a pipeline registered.
 const OWN: &str = "tinyops";
+/// Bytes of a file that are gathered before they are written.
+const PART_BYTES: usize = 256 << 10;
 
 pub(super) fn routes(app: &App, root: &str) -> Router<App> {
     let guard = middleware::from_fn_with_state((app.clone(), Right::Operate), guard);
     let file = get(download)
         .put(upload)
         .delete(remove)
-        .layer(DefaultBodyLimit::max(FILE_BYTES_MAX));
+        .layer(DefaultBodyLimit::disable());
     Router::new()
         .route(&format!("{root}/mlflow-artifacts/artifacts"), get(list))
         .route(
@@ -47,26 +54,78 @@ pub(super) fn routes(app: &App, root: &str) -> Router<App> {
 async fn upload(
     State(app): State<App>,
     Path(path): Path<String>,
-    bytes: Result<Bytes, axum::extract::rejection::BytesRejection>,
+    body: Body,
 ) -> Result<Json<Done>, MlflowError> {
     check_path(&path)?;
     check_foreign(&app, &path).await?;
-    let bytes = bytes.map_err(|cause| {
-        let most = FILE_BYTES_MAX >> 20;
-        let message = format!("{}; a file has {most} MiB at most", cause.body_text());
-        MlflowError::new(Code::BadRequest, message)
-    })?;
-    let digest = app.fleet().artifacts.put(&bytes).await?;
+    let (digest, bytes) = received(&app, body).await?;
     let file = TrackedFile {
         path,
         digest,
-        bytes: bytes.len() as u64,
+        bytes,
         changed_at: app.now(),
     };
     let tx = app.db().begin("keep a file of a run").await?;
     file::put(&tx, &file).await?;
     tx.commit().await?;
     Ok(Json(Done {}))
+}
+
+/// Takes a file part by part, so that one of any size takes little memory.
+async fn received(app: &App, mut body: Body) -> Result<(Digest, u64), MlflowError> {
+    let mut incoming = app.fleet().artifacts.receive().await?;
+    let mut part: Vec<u8> = Vec::new();
+    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        let frame = frame.map_err(|cause| {
+            MlflowError::new(
+                Code::BadRequest,
+                format!("the file did not come whole: {cause}"),
+            )
+        })?;
+        if let Ok(bytes) = frame.into_data() {
+            part.extend_from_slice(&bytes);
+        }
+        if part.len() >= PART_BYTES {
+            incoming.write(std::mem::take(&mut part)).await?;
+        }
+    }
+    if !part.is_empty() {
+        incoming.write(part).await?;
+    }
+    Ok(incoming.finish().await?)
+}
+
+/// A file as it is sent: what does not read whole ends the connection, so that nobody takes a part for it.
+struct Sent {
+    parts: mpsc::Receiver<Result<Vec<u8>, StoreError>>,
+}
+
+impl Sent {
+    fn of(mut file: Outgoing) -> Body {
+        let (send, parts) = mpsc::channel(2);
+        tokio::spawn(async move {
+            while let Some(part) = file.next().await.transpose() {
+                let is_last = part.is_err();
+                if send.send(part).await.is_err() || is_last {
+                    return;
+                }
+            }
+        });
+        Body::new(Sent { parts })
+    }
+}
+
+impl HttpBody for Sent {
+    type Data = Bytes;
+    type Error = StoreError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StoreError>>> {
+        let part = self.parts.poll_recv(context);
+        part.map(|part| part.map(|part| part.map(|part| Frame::data(part.into()))))
+    }
 }
 
 async fn download(
@@ -84,7 +143,9 @@ async fn download(
             format!("No such artifact: '{path}'"),
         )
     })?;
-    let bytes = app.fleet().artifacts.get(&digest).await?;
+    let artifacts = &app.fleet().artifacts;
+    let bytes = artifacts.size(&digest).await?;
+    let body = Sent::of(artifacts.read(&digest).await?);
     let name = path.rsplit('/').next().unwrap_or_default();
     let plain: String = name
         .chars()
@@ -94,8 +155,15 @@ async fn download(
         })
         .collect();
     // Whatever it is: a browser saves it, and runs nothing of it.
-    let mut response = bytes.into_response();
+    let mut response = Response::new(body);
     let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/octet-stream"),
+    );
+    if let Some(bytes) = bytes {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes));
+    }
     if let Ok(value) = HeaderValue::from_str(&format!("attachment; filename={plain}")) {
         headers.insert(header::CONTENT_DISPOSITION, value);
     }
@@ -210,8 +278,8 @@ async fn directly_in(app: &App, folder: &str, before: &str) -> Result<Vec<FileVi
                     .strip_prefix(folder)
                     .is_some_and(|rest| rest.starts_with('/'))
                 {
-                    let bytes = app.fleet().artifacts.get(&digest).await?;
-                    note(&path, bytes.len() as u64);
+                    let bytes = app.fleet().artifacts.size(&digest).await?;
+                    note(&path, bytes.unwrap_or(0));
                 }
             }
         }
@@ -230,10 +298,7 @@ async fn directly_in(app: &App, folder: &str, before: &str) -> Result<Vec<FileVi
 }
 
 /// The files of one version that a pipeline registered: the model, and what each board gets of it.
-async fn own_files(
-    app: &App,
-    rest: &str,
-) -> Result<BTreeMap<String, tinyops_store::Digest>, MlflowError> {
+async fn own_files(app: &App, rest: &str) -> Result<BTreeMap<String, Digest>, MlflowError> {
     let mut parts = rest.split('/');
     let (name, number) = (
         parts.next().unwrap_or_default(),

@@ -44,6 +44,44 @@ async fn what_is_put_is_got() {
 }
 
 #[tokio::test]
+async fn what_comes_in_parts_is_the_same_artifact_and_goes_in_parts() {
+    on_every_place(|artifacts| async move {
+        let bytes: Vec<u8> = (0..3_000_000_u32)
+            .map(|index| (index % 251) as u8)
+            .collect();
+        let mut incoming = artifacts.receive().await.unwrap();
+        for part in bytes.chunks(70_000) {
+            incoming.write(part.to_vec()).await.unwrap();
+        }
+        let digest = Digest::of(&bytes);
+        assert!(
+            !artifacts.exists(&digest).await.unwrap(),
+            "not before its end"
+        );
+        assert_eq!(incoming.finish().await.unwrap(), (digest, 3_000_000));
+        assert_eq!(artifacts.size(&digest).await.unwrap(), Some(3_000_000));
+        let mut outgoing = artifacts.read(&digest).await.unwrap();
+        let mut found = Vec::new();
+        while let Some(part) = outgoing.next().await.unwrap() {
+            found.extend(part);
+        }
+        assert_eq!(found, bytes);
+        assert_eq!(outgoing.next().await.unwrap(), None);
+        let mut dropped = artifacts.receive().await.unwrap();
+        dropped.write(b"half".to_vec()).await.unwrap();
+        drop(dropped);
+        assert_eq!(artifacts.list().await.unwrap(), [digest]);
+        artifacts.remove(&digest).await.unwrap();
+        assert_eq!(artifacts.size(&digest).await.unwrap(), None);
+        assert!(matches!(
+            artifacts.read(&digest).await,
+            Err(StoreError::Missing { .. })
+        ));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_damaged_artifact_is_found_by_its_name() {
     let folder = TempDir::new().unwrap();
     let artifacts = Artifacts::open(&folder.path().display().to_string())
@@ -54,6 +92,16 @@ async fn a_damaged_artifact_is_found_by_its_name() {
     let path: PathBuf = folder.path().join(&name[..2]).join(&name[2..]);
     std::fs::write(&path, b"wh").unwrap();
     let damaged = artifacts.get(&digest).await;
+    assert!(
+        matches!(damaged, Err(StoreError::DamagedArtifact { .. })),
+        "{damaged:?}"
+    );
+    let mut outgoing = artifacts.read(&digest).await.unwrap();
+    assert_eq!(
+        outgoing.next().await.unwrap().as_deref(),
+        Some(b"wh".as_slice())
+    );
+    let damaged = outgoing.next().await;
     assert!(
         matches!(damaged, Err(StoreError::DamagedArtifact { .. })),
         "{damaged:?}"

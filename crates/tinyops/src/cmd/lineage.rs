@@ -1,7 +1,15 @@
-use serde::Serialize;
-use tinyops_server::{LineageGraph, NodeKind, lineage};
+use std::path::{Path, PathBuf};
 
-use crate::{context::Context, failure::Failure, table::Table};
+use serde::Serialize;
+use tinyops_pipeline::openlineage;
+use tinyops_server::{LineageGraph, NodeKind, lineage};
+use tinyops_store::{Db, run, step};
+
+use crate::{
+    context::{Context, now},
+    failure::Failure,
+    table::Table,
+};
 
 /// Rows of a kind that are shown without `--all`.
 const SHOWN_MAX: usize = 8;
@@ -15,8 +23,11 @@ const SHOWN_MAX: usize = 8;
 #[command(after_help = "Example: tinyops lineage m3/worn/0.csv")]
 pub(crate) struct Lineage {
     /// Recording, group, digest, `fan@3`, model id, or device
-    #[arg(required = true)]
+    #[arg(required_unless_present = "events")]
     names: Vec<String>,
+    /// Write what every run read and made instead, as events of OpenLineage, one a line; `-` is stdout
+    #[arg(long, value_name = "FILE", conflicts_with = "names")]
+    events: Option<PathBuf>,
     /// List everything, not only the first of each kind
     #[arg(long)]
     all: bool,
@@ -30,6 +41,9 @@ struct View {
 
 pub(crate) async fn run(context: &Context, args: &Lineage) -> Result<(), Failure> {
     let (db, artifacts) = context.existing_store().await?;
+    if let Some(file) = &args.events {
+        return events(context, &db, file).await;
+    }
     let mut lineages = Vec::new();
     for name in &args.names {
         let graph = lineage(&db, &artifacts, name).await?;
@@ -50,6 +64,25 @@ pub(crate) async fn run(context: &Context, args: &Lineage) -> Result<(), Failure
             .collect();
         texts.join("\n")
     });
+    Ok(())
+}
+
+/// The events of all runs, oldest first.
+async fn events(context: &Context, db: &Db, file: &Path) -> Result<(), Failure> {
+    let mut runs = run::list(db, u32::MAX).await?;
+    runs.sort_by_key(|run| run.id.0);
+    let mut lines = String::new();
+    for mut run in runs {
+        run.state = run.state_at(now());
+        let steps = step::of_run(db, run.id).await?;
+        for event in openlineage::events(&run, &steps) {
+            lines += &format!("{event}\n");
+        }
+    }
+    match file == Path::new("-") {
+        true => lines.lines().for_each(|line| context.terminal.line(line)),
+        false => context.write(file, lines.as_bytes())?,
+    }
     Ok(())
 }
 

@@ -1,0 +1,114 @@
+//! A model that is handed on, checked by those who get it: the stock `model_signing` on our signature and the other way
+//! round, and CycloneDX's own schema on our bill of materials.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::mlflow::record;
+use crate::peer;
+use crate::server::{fresh_project, target};
+use crate::steps::{Answer, cargo, run};
+
+/// The signer of OpenSSF Model Signing, what its command forgets to ask for, and CycloneDX with its schema.
+const PACKAGES: [&str; 3] = [
+    "model-signing>=1.1,<2",
+    "pyOpenSSL",
+    "cyclonedx-python-lib[json-validation]>=9,<12",
+];
+const IMPORTS: &str = "model_signing, OpenSSL, cyclonedx.validation.json, jsonschema";
+
+/// Prints what is wrong with a bill of materials, and ends with 1 if anything is.
+const VALIDATE: &str = "
+import sys
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+wrong = JsonStrictValidator(SchemaVersion.V1_6).validate_str(open(sys.argv[1]).read())
+print(wrong or 'a bill of materials by the schema of CycloneDX 1.6')
+sys.exit(1 if wrong else 0)
+";
+
+/// Exports a version and has it checked.
+pub(crate) fn check() -> Answer {
+    let python = match peer::python(&target().join("handed-on"), &PACKAGES, IMPORTS) {
+        Ok(python) => python,
+        Err(why) => {
+            println!(
+                "skipped: {why}; `pip install {}` brings them",
+                PACKAGES.join(" ")
+            );
+            return Ok(());
+        }
+    };
+    cargo(&["build", "--quiet", "--package", "tinyops"])?;
+    let binary = target().join("debug/tinyops");
+    let project = fresh_project(&binary, "handed-on-project")?;
+    record(&project).map_err(|error| format!("{}: {error}", project.display()))?;
+    let own = |arguments: &[&str]| {
+        let mut command = Command::new(&binary);
+        command.current_dir(&project).arg("--quiet").args(arguments);
+        command
+    };
+    run(&mut own(&["run"]))?;
+    run(&mut own(&[
+        "models", "export", "fan@1", "--folder", "fan-1",
+    ]))?;
+    let folder = project.join("fan-1");
+    let public = project.join(".tinyops/model-signing.pub");
+    let stock = |verb: &[&str], folder: &Path, signature: &Path| {
+        let mut command = Command::new(&python);
+        command
+            .args(["-m", "model_signing"])
+            .args(verb)
+            .arg(folder)
+            .arg("--signature")
+            .arg(signature);
+        command
+    };
+    let signature = folder.join("model.sig");
+    run(stock(&["verify", "key"], &folder, &signature)
+        .arg("--public_key")
+        .arg(&public))?;
+    run(Command::new(&python)
+        .args(["-c", VALIDATE])
+        .arg(folder.join("bom.cdx.json")))?;
+    // What the stock tool signs is believed here.
+    let theirs = project.join("theirs.sig");
+    let private = project.join(".tinyops/model-signing.key");
+    fs::remove_file(&signature).map_err(|error| error.to_string())?;
+    run(stock(&["sign", "key"], &folder, &theirs)
+        .arg("--private_key")
+        .arg(&private))?;
+    run(&mut own(&[
+        "models",
+        "verify",
+        "fan-1",
+        "--signature",
+        "theirs.sig",
+    ]))?;
+    // One changed byte is seen by both.
+    let card = folder.join("MODEL_CARD.md");
+    let mut text = fs::read(&card).map_err(|error| error.to_string())?;
+    text.push(b'!');
+    fs::write(&card, text).map_err(|error| error.to_string())?;
+    let mut checks = [
+        own(&["models", "verify", "fan-1", "--signature", "theirs.sig"]),
+        {
+            let mut command = stock(&["verify", "key"], &folder, &theirs);
+            command.arg("--public_key").arg(&public);
+            command
+        },
+    ];
+    for check in &mut checks {
+        let status = check.stdout(Stdio::null()).stderr(Stdio::null()).status();
+        match status.map_err(|error| error.to_string())?.code() {
+            Some(1) => {}
+            other => {
+                return Err(format!(
+                    "a changed file ends {check:?} with {other:?}, not with 1"
+                ));
+            }
+        }
+    }
+    Ok(())
+}
