@@ -123,6 +123,9 @@ pub struct Search {
     pub limit: u32,
 }
 
+/// Columns that may hold nothing.
+const NULLABLE: [&str; 1] = ["ended_at"];
+
 /// The rows that a search finds.
 pub(crate) async fn rows(
     on: &impl Read,
@@ -174,7 +177,15 @@ impl Statement {
                 Field::Tag(_) | Field::Param(_) | Field::Metric(_) => format!("o{index}.value"),
             };
             let way = if order.descending { " DESC" } else { "" };
-            self.say(&format!("({by} IS NULL), {by}{way}, "));
+            // What is always there is left to the index that is in its order.
+            let is_maybe_absent = match &order.field {
+                Field::Text(column) | Field::Number(column) => NULLABLE.contains(column),
+                _ => true,
+            };
+            if is_maybe_absent {
+                self.say(&format!("({by} IS NULL), "));
+            }
+            self.say(&format!("{by}{way}, "));
         }
         self.say("e.id LIMIT ");
         self.bind(&search.limit);
@@ -212,6 +223,20 @@ impl Statement {
                     // No record of this kind has such a thing.
                     return self.say("1 = 0");
                 };
+                if let Test::Text(Comparison::Equal, text) = &condition.test
+                    && !matches!(field, Field::Metric(_))
+                {
+                    // By the index of texts: few rows are left for what must be looked at one by one.
+                    self.say(&format!(
+                        "e.id IN (SELECT c.owner FROM {table} c WHERE c.key = "
+                    ));
+                    self.bind(key);
+                    self.say(" AND c.mark = ");
+                    self.bind(&mark(text));
+                    self.say(" AND c.value = ");
+                    self.bind(text);
+                    return self.say(")");
+                }
                 let is_negated = matches!(condition.test, Test::Absent | Test::NotOrAbsent(_));
                 self.say(if is_negated { "NOT " } else { "" });
                 self.say(&format!(
@@ -220,9 +245,7 @@ impl Statement {
                 self.bind(key);
                 match &condition.test {
                     Test::Absent | Test::Present => {}
-                    Test::Text(Comparison::Equal, text) | Test::NotOrAbsent(text)
-                        if !matches!(field, Field::Metric(_)) =>
-                    {
+                    Test::NotOrAbsent(text) if !matches!(field, Field::Metric(_)) => {
                         self.say(" AND c.mark = ");
                         self.bind(&mark(text));
                         self.say(" AND c.value = ");
