@@ -68,11 +68,15 @@ const UNAUDITED: &[&str] = &[
     "keys export",
     "keys show",
     "labels ls",
+    "lineage",
+    "models bom",
     "models card",
     "models export",
     "models lineage",
+    "models log",
     "models ls",
     "models show",
+    "models verify",
     "monitor",
     "ops",
     "predict",
@@ -211,6 +215,10 @@ fn every_verb_that_changes_something_leaves_an_entry() {
     let new = ["--roots", "2", "--threshold", "1"];
     walk.step("keys new", &new, "keys.new", "key set 1");
     let first = ["fan@1", "--yes"];
+    let approval = ["fan@1", "--why", "heard it"];
+    walk.step("models approve", &approval, "model.approve", "fan@1");
+    walk.step("models sign", &["data"], "model.sign", "data");
+    walk.place.check(&["models", "verify", "data"], 0);
     walk.step("models promote", &first, "model.promote", "fan@1");
     walk.place.write(
         "tinyops.toml",

@@ -164,6 +164,13 @@ fn calls() -> Vec<Call> {
         ),
         (
             "post",
+            "/api/v1/models/{name}/{version}/approve",
+            "/api/v1/models/fan/1/approve",
+            why(),
+            200,
+        ),
+        (
+            "post",
             "/api/v1/models/{name}/take-back",
             "/api/v1/models/fan/take-back",
             why(),
