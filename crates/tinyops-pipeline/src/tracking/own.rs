@@ -8,7 +8,7 @@
 //! | dataset | an input of the run |
 //!
 //! All is written in the transaction that writes the pipeline's own record, so that neither is ever there without the
-//! other (ADR 0006); what a pipeline wrote, only a pipeline changes.
+//! other (ADR 0007); what a pipeline wrote, only a pipeline changes.
 
 mod figures;
 
