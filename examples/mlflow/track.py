@@ -150,7 +150,7 @@ def look_at_own_runs(client, project):
         assert kinds[:3] == ["float", "int8", "payload"], kinds
         float_model, int8, payload = family[:3]
         assert int8.tags["tinyops.made_from"] == float_model.model_id
-        assert payload.tags["tinyops.made_from"] == int8.model_id == version.model_id
+        assert payload.tags["tinyops.made_from"] == int8.model_id and version.run_id == run.info.run_id
         assert "parity/agreement" in {metric.key for metric in int8.metrics}
         with tempfile.TemporaryDirectory() as folder:
             uri = f"models:/{int8.model_id}"
