@@ -7,7 +7,7 @@ const uint8_t *tinyops_check_begin(const tinyops_plan *plan, const tinyops_arena
                                    const uint8_t *inputs) {
   tinyops_tensor tensor;
   uint16_t number;
-  if ((index == 0 || !record->is_stream) && tinyops_plan_reset(plan, arena) != TINYOPS_RAN) {
+  if ((index == 0 || record->kind != TINYOPS_CHECK_STREAM) && tinyops_plan_reset(plan, arena) != TINYOPS_RAN) {
     return NULL;
   }
   for (number = 0; tinyops_plan_input(plan, number, &tensor); number++) {

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../include/tinyops_capsule.h"
 #include "cases.h"
 
 typedef struct tally {
@@ -67,8 +68,31 @@ static const uint8_t *run_cases(const tinyops_plan *plan, const tinyops_check_re
   return at;
 }
 
-static const uint8_t *check_record(const uint8_t *bytes, tally *all) {
-  const tinyops_check_record record = tinyops_check_record_at(bytes);
+/* A capsule or a signature; answers where the record ends. */
+static const uint8_t *check_signed(const tinyops_check_record *record, tally *all) {
+  const bool is_capsule = record->kind == TINYOPS_CHECK_CAPSULE;
+  const uint8_t *key = record->cases;
+  uint8_t *own = own_block(record->plan, record->plan_bytes);
+  uint32_t verdict;
+  if (is_capsule) {
+    tinyops_capsule capsule;
+    verdict = (uint32_t)tinyops_capsule_verify(&capsule, own, record->plan_bytes, key, 1,
+                                               tinyops_ed25519_verify, NULL);
+  } else {
+    verdict = tinyops_ed25519_verify(NULL, key, own, record->plan_bytes, key + 32) ? 1 : 0;
+  }
+  if (verdict != record->verdict) {
+    printf("plan %lu: verdict %lu, not %lu\n", all->plans, (unsigned long)verdict,
+           (unsigned long)record->verdict);
+    all->wrong++;
+  }
+  all->plans++;
+  free(own);
+  return key + (is_capsule ? 32 : 32 + 64);
+}
+
+static const uint8_t *check_plan(const tinyops_check_record *given, tally *all) {
+  const tinyops_check_record record = *given;
   uint8_t *own = own_block(record.plan, record.plan_bytes);
   const uint8_t *end = record.cases;
   tinyops_plan plan;
@@ -87,6 +111,12 @@ static const uint8_t *check_record(const uint8_t *bytes, tally *all) {
   all->plans++;
   free(own);
   return end;
+}
+
+static const uint8_t *check_record(const uint8_t *bytes, tally *all) {
+  const tinyops_check_record record = tinyops_check_record_at(bytes);
+  return record.kind > TINYOPS_CHECK_STREAM ? check_signed(&record, all)
+                                            : check_plan(&record, all);
 }
 
 static uint8_t *read_file(const char *path, size_t *len) {

@@ -1,10 +1,12 @@
 /* The records that the conformance check gives to the runtime, on a host and on a board.
  *
- *   plan_bytes u32, case_count u32, is_stream u32, verdict u32, the plan, zeros to a multiple of 16,
+ *   plan_bytes u32, case_count u32, kind u32, verdict u32, the plan, zeros to a multiple of 16,
  *   case_count times the inputs and the expected outputs, zeros to a multiple of 16
  *
- * The verdict is the reason of tinyops_plan_load(), and the index shifted left by 8 bits. Records
- * stand after each other; one of a plan without bytes ends them. */
+ * The verdict is the reason of tinyops_plan_load(), and the index shifted left by 8 bits. Other kinds
+ * than plans have other bytes, and behind them no cases: a capsule the key of 32 bytes that it should
+ * be signed by, its verdict a tinyops_capsule_reason; a message its key and a signature of 64 bytes,
+ * its verdict 1 if that is sound. Records stand after each other; one without bytes ends them. */
 #ifndef TINYOPS_CHECK_RECORD_FILE_H
 #define TINYOPS_CHECK_RECORD_FILE_H
 
@@ -12,13 +14,20 @@
 
 #define TINYOPS_CHECK_HEADER_BYTES 16u
 
+enum {
+  TINYOPS_CHECK_PLAN = 0,
+  /* Each case goes on where the one before ended. */
+  TINYOPS_CHECK_STREAM = 1,
+  TINYOPS_CHECK_CAPSULE = 2,
+  TINYOPS_CHECK_SIGNATURE = 3
+};
+
 typedef struct tinyops_check_record {
   const uint8_t *plan;
   size_t plan_bytes;
   const uint8_t *cases;
   uint32_t case_count;
-  /* Each case goes on where the one before ended. */
-  bool is_stream;
+  uint32_t kind;
   uint32_t verdict;
 } tinyops_check_record;
 
@@ -30,7 +39,7 @@ static inline tinyops_check_record tinyops_check_record_at(const uint8_t *bytes)
   tinyops_check_record record;
   record.plan_bytes = tinyops_check_word(bytes);
   record.case_count = tinyops_check_word(bytes + 4);
-  record.is_stream = tinyops_check_word(bytes + 8) != 0;
+  record.kind = tinyops_check_word(bytes + 8);
   record.verdict = tinyops_check_word(bytes + 12);
   record.plan = bytes + TINYOPS_CHECK_HEADER_BYTES;
   record.cases = record.plan + (record.plan_bytes + 15) / 16 * 16;

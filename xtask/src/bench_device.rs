@@ -177,6 +177,16 @@ impl Table<'_> {
     }
 }
 
+/// Instructions of a run of the Rust runtime, as they are kept; `None` of a machine or network that has none.
+///
+/// # Errors
+/// When the file cannot be read.
+pub(crate) fn kept(machine: &str, network: &str) -> Result<Option<u64>, String> {
+    let counts: Counts = read_toml(&counts_path())?;
+    let count = counts.get(machine).and_then(|of| of.get(network));
+    Ok(count.map(|count| count.run))
+}
+
 /// Holds the counts to those kept; says why when it cannot.
 pub(crate) fn check() -> Answer {
     let bars: Bars = read_toml(&bars_path())?;

@@ -9,6 +9,7 @@ use crate::bench_host;
 use crate::bench_listen;
 use crate::bench_manage;
 use crate::bench_ship;
+use crate::c99;
 use crate::steps::Answer;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -59,6 +60,10 @@ pub(crate) enum Bench {
         /// Groups of rows whose name contains one of these; all of them without any
         groups: Vec<String>,
     },
+    /// Count instructions of the C99 runtime on emulated boards, beside those of the Rust runtime
+    ///
+    /// Prints one row a board and network; exits with 1 if one takes more than it may, or an output byte is wrong.
+    Boards,
     /// Count instructions, memory and flash of the MLPerf Tiny networks on emulated Cortex-M machines
     ///
     /// Prints one row a figure, then the table of `bench host` if no machine is named; exits with 1 if one is missed, or an output byte is wrong.
@@ -82,6 +87,7 @@ impl Bench {
             Self::Host => bench_host::run(),
             Self::Ship { rows } => bench_ship::run(&rows),
             Self::Manage { groups } => bench_manage::run(&groups),
+            Self::Boards => c99::bench(),
             Self::Device { machines, write } => bench_device::run(&machines, write),
         }
     }

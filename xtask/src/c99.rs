@@ -5,6 +5,7 @@
 //! the emulated cores too, and prints what came out. What is missing here is named and passed over.
 
 mod boards;
+mod capsules;
 mod records;
 mod toolchain;
 
@@ -18,6 +19,9 @@ use toolchain::{HOSTS, Host};
 const DRAWN: u64 = 60;
 /// Plans that were changed at random in a run of CI.
 const HOSTILE: usize = 20_000;
+/// Capsules and signatures in a run of CI.
+const CAPSULES: usize = 3_000;
+const SIGNATURES: usize = 300;
 
 /// Every check that needs no emulated board.
 pub(crate) fn check() -> Answer {
@@ -39,12 +43,23 @@ fn all_records() -> Result<Vec<Record>, String> {
     all.extend(records::drawn(DRAWN)?);
     let hostile = records::hostile(&all, HOSTILE);
     println!(
-        "{} plans, and {} that were changed",
+        "{} plans, and {} that were changed; {CAPSULES} capsules and {SIGNATURES} signatures, most of them changed",
         all.len(),
         hostile.len()
     );
     all.extend(hostile);
+    all.extend(capsules::records(CAPSULES, SIGNATURES)?);
     Ok(all)
+}
+
+/// Instructions on the emulated boards against those of the Rust runtime: `cargo xtask bench boards`.
+pub(crate) fn bench() -> Answer {
+    let networks = records::networks()?;
+    if networks.is_empty() {
+        println!("skipped: the MLPerf Tiny networks are not there; set TINYOPS_DATA");
+        return Ok(());
+    }
+    boards::bench(&networks)
 }
 
 /// Target by network, how many of the cases are equal byte for byte.

@@ -1,9 +1,5 @@
 #include "channels.h"
 
-#ifdef TINYOPS_ARM_DSP
-#include "arm_dsp.h"
-#endif
-
 tinyops_channels tinyops_channels_of(const tinyops_call *call) {
   const tinyops_op *op = call->op;
   size_t count = call->output.shape[3];
@@ -20,58 +16,34 @@ tinyops_channels tinyops_channels_of(const tinyops_call *call) {
   return channels;
 }
 
-/* The bias of a channel, and its multiplier. Of a packed one the two top bits of a multiplier are
- * always 01, and its word has the distance of the shift to the greatest of the op in their place; the
- * bias has 24 bits. */
-static int32_t read(const tinyops_channels *channels, uint32_t channel,
-                    tinyops_multiplier *multiplier) {
+/* Of a packed channel the two top bits of a multiplier are always 01, and its word has the distance
+ * of the shift to the greatest of the op in their place; the bias has 24 bits. */
+tinyops_channel tinyops_channels_at(const tinyops_channels *channels, uint32_t channel) {
   const uint32_t own = channels->is_one ? 0 : channel;
+  tinyops_channel read;
   if (channels->is_packed) {
     const uint8_t *bias = channels->rest + 3 * (size_t)channel;
     const uint32_t word = tinyops_read_u32(channels->words + 4 * (size_t)channel);
     const uint32_t wide =
         (uint32_t)bias[0] << 8 | (uint32_t)bias[1] << 16 | (uint32_t)bias[2] << 24;
-    multiplier->value = (int32_t)((word & 0x3FFFFFFFu) | 0x40000000u);
-    multiplier->shift = channels->shift_max - (int32_t)(word >> 30);
-    return tinyops_shift_right((int32_t)wide, 8);
+    read.multiplier.value = (int32_t)((word & 0x3FFFFFFFu) | 0x40000000u);
+    read.multiplier.shift = channels->shift_max - (int32_t)(word >> 30);
+    read.bias = tinyops_shift_right((int32_t)wide, 8);
+    return read;
   }
-  multiplier->value = tinyops_read_i32(channels->multipliers + 4 * (size_t)own);
-  multiplier->shift = tinyops_int8(channels->rest[own]);
-  return tinyops_read_i32(channels->words + 4 * (size_t)channel);
-}
-
-static uint8_t finished(const tinyops_channels *channels, tinyops_multiplier multiplier,
-                        int32_t sum) {
-#ifdef TINYOPS_ARM_DSP
-  if (multiplier.shift < 0 && multiplier.value >> 30 == 1) {
-    const int32_t low =
-        tinyops_rescale_low(multiplier.value, multiplier.shift, sum, channels->zero_point);
-    return (uint8_t)(int8_t)tinyops_clamp(low, channels->least, channels->greatest);
-  }
-#endif
-  const int32_t value =
-      tinyops_add_saturating(tinyops_rescale(multiplier, sum), channels->zero_point);
-  return (uint8_t)(int8_t)tinyops_clamp(value, channels->least, channels->greatest);
-}
-
-void tinyops_channels_finish(const tinyops_channels *channels, uint32_t first, const int32_t *sums,
-                             uint32_t count, uint8_t *out) {
-  uint32_t index;
-  for (index = 0; index < count; index++) {
-    tinyops_multiplier multiplier;
-    const int32_t bias = read(channels, first + index, &multiplier);
-    out[index] = finished(channels, multiplier, tinyops_add_wrapping(bias, sums[index]));
-  }
+  read.multiplier.value = tinyops_read_i32(channels->multipliers + 4 * (size_t)own);
+  read.multiplier.shift = tinyops_int8(channels->rest[own]);
+  read.bias = tinyops_read_i32(channels->words + 4 * (size_t)channel);
+  return read;
 }
 
 void tinyops_channels_finish_pixels(const tinyops_channels *channels, uint32_t channel,
                                     const int32_t *sums, uint32_t pixels, uint8_t *out,
                                     size_t step) {
-  tinyops_multiplier multiplier;
-  const int32_t bias = read(channels, channel, &multiplier);
+  const tinyops_channel own = tinyops_channels_at(channels, channel);
   uint32_t pixel;
   for (pixel = 0; pixel < pixels; pixel++, out += step) {
-    *out = finished(channels, multiplier, tinyops_add_wrapping(bias, sums[pixel]));
+    *out = tinyops_channel_finish(channels, &own, sums[pixel]);
   }
 }
 

@@ -4,6 +4,10 @@
 
 #include "../operator.h"
 
+#ifdef TINYOPS_ARM_DSP
+#include "arm_dsp.h"
+#endif
+
 typedef struct tinyops_channels {
   /* Biases, or words of packed channels. */
   const uint8_t *words;
@@ -20,9 +24,30 @@ typedef struct tinyops_channels {
 
 tinyops_channels tinyops_channels_of(const tinyops_call *call);
 
-/* Adds the biases to some sums, from channel `first` on, rescales and clamps them into bytes. */
-void tinyops_channels_finish(const tinyops_channels *channels, uint32_t first, const int32_t *sums,
-                             uint32_t count, uint8_t *out);
+/* Bias and multiplier of one channel. */
+typedef struct tinyops_channel {
+  tinyops_multiplier multiplier;
+  int32_t bias;
+} tinyops_channel;
+
+tinyops_channel tinyops_channels_at(const tinyops_channels *channels, uint32_t channel);
+
+/* Adds the bias of a channel to a sum, rescales and clamps it into a byte. */
+static inline uint8_t tinyops_channel_finish(const tinyops_channels *channels,
+                                             const tinyops_channel *channel, int32_t sum) {
+  const int32_t biased = tinyops_add_wrapping(channel->bias, sum);
+  int32_t value;
+#ifdef TINYOPS_ARM_DSP
+  if (channel->multiplier.shift < 0 && channel->multiplier.value >> 30 == 1) {
+    value = tinyops_rescale_low(channel->multiplier.value, channel->multiplier.shift, biased,
+                                channels->zero_point);
+    return (uint8_t)(int8_t)tinyops_clamp(value, channels->least, channels->greatest);
+  }
+#endif
+  value = tinyops_add_saturating(tinyops_rescale(channel->multiplier, biased),
+                                 channels->zero_point);
+  return (uint8_t)(int8_t)tinyops_clamp(value, channels->least, channels->greatest);
+}
 
 /* The same of one channel of some pixels, whose bytes lie `step` apart. */
 void tinyops_channels_finish_pixels(const tinyops_channels *channels, uint32_t channel,

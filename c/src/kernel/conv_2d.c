@@ -337,7 +337,7 @@ static void dense(const tinyops_call *call, const uint8_t *filter) {
   const uint32_t count = call->output.shape[3], values = call->input.shape[3];
   const uint32_t whole = values / TINYOPS_QUAD, rest = values % TINYOPS_QUAD;
   uint8_t last[TINYOPS_QUAD] = {0};
-  uint32_t first, quad;
+  uint32_t first, quad, row;
   memcpy(last, call->in + TINYOPS_QUAD * (size_t)whole, rest);
   for (first = 0; first < count; first += TINYOPS_GROUP_ROWS) {
     const uint32_t some = tinyops_lesser(count - first, TINYOPS_GROUP_ROWS);
@@ -351,7 +351,10 @@ static void dense(const tinyops_call *call, const uint8_t *filter) {
       add_quad(last, filter, sums);
       filter += TINYOPS_QUAD * TINYOPS_GROUP_ROWS;
     }
-    tinyops_channels_finish(&channels, first, sums, some, call->out + first);
+    for (row = 0; row < some; row++) {
+      const tinyops_channel own = tinyops_channels_at(&channels, first + row);
+      call->out[first + row] = tinyops_channel_finish(&channels, &own, sums[row]);
+    }
   }
   if (call->sum != NULL) call->sum->add(call->sum, 0, count);
 }

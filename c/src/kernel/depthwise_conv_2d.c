@@ -78,76 +78,111 @@ static void sum_block(const depthwise *layer, int32_t top, int32_t left, uint32_
   }
 }
 
-/* Whether a window lies in the input as a whole. */
-static bool is_inside(const tinyops_call *call, int32_t top, int32_t left) {
-  const tinyops_op *op = call->op;
-  return top >= 0 && left >= 0 &&
-         top + (op->kernel[0] - 1) * op->dilation[0] < call->input.shape[1] &&
-         left + (op->kernel[1] - 1) * op->dilation[1] < call->input.shape[2];
+/* Adds the products of four channels of one tap. */
+static inline void add_tap(uint32_t sums[LANES], const int8_t *value, const int8_t *tap) {
+#ifdef TINYOPS_ARM_DSP
+  const int32_t four = tinyops_load_word(value), weights = tinyops_load_word(tap);
+  const int32_t v_even = tinyops_even(four), v_odd = tinyops_odd(four);
+  const int32_t w_even = tinyops_even(weights), w_odd = tinyops_odd(weights);
+  sums[0] = (uint32_t)__smlabb(v_even, w_even, (int32_t)sums[0]);
+  sums[1] = (uint32_t)__smlabb(v_odd, w_odd, (int32_t)sums[1]);
+  sums[2] = (uint32_t)__smlatt(v_even, w_even, (int32_t)sums[2]);
+  sums[3] = (uint32_t)__smlatt(v_odd, w_odd, (int32_t)sums[3]);
+#else
+  sums[0] += (uint32_t)(value[0] * tap[0]);
+  sums[1] += (uint32_t)(value[1] * tap[1]);
+  sums[2] += (uint32_t)(value[2] * tap[2]);
+  sums[3] += (uint32_t)(value[3] * tap[3]);
+#endif
 }
 
-/* The sums of four channels of one pixel whose window lies inside, one output for each input. */
-static void sum_inside(const depthwise *layer, int32_t top, int32_t left, uint32_t first,
-                       int32_t sums[LANES]) {
+/* The sums of four channels of one pixel, one output for each input. A tap in the padding reads the
+ * zero point. */
+static void sum_lanes(const depthwise *layer, int32_t top, int32_t left, uint32_t first,
+                      uint32_t sums[LANES]) {
   const tinyops_call *call = layer->call;
   const tinyops_op *op = call->op;
-  const size_t count = call->output.shape[3], line = call->input.shape[2] * count;
-  const size_t row_step = op->dilation[0] * line, column_step = op->dilation[1] * count;
-  const int8_t *values = (const int8_t *)call->in + (size_t)top * line + (size_t)left * count + first;
+  const int32_t step_y = op->dilation[0], step_x = op->dilation[1];
+  const int32_t height = call->input.shape[1], width = call->input.shape[2];
+  const size_t count = call->output.shape[3];
   const int8_t *tap = (const int8_t *)layer->filter + first;
-  uint32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
-  uint32_t row, column;
-  for (row = 0; row < op->kernel[0]; row++, values += row_step) {
-    const int8_t *value = values;
-    for (column = op->kernel[1]; column > 0; column--, value += column_step, tap += count) {
-#ifdef TINYOPS_ARM_DSP
-      const int32_t four = tinyops_load_word(value), weights = tinyops_load_word(tap);
-      const int32_t v_even = tinyops_even(four), v_odd = tinyops_odd(four);
-      const int32_t w_even = tinyops_even(weights), w_odd = tinyops_odd(weights);
-      s0 = (uint32_t)__smlabb(v_even, w_even, (int32_t)s0);
-      s1 = (uint32_t)__smlabb(v_odd, w_odd, (int32_t)s1);
-      s2 = (uint32_t)__smlatt(v_even, w_even, (int32_t)s2);
-      s3 = (uint32_t)__smlatt(v_odd, w_odd, (int32_t)s3);
-#else
-      s0 += (uint32_t)(value[0] * tap[0]);
-      s1 += (uint32_t)(value[1] * tap[1]);
-      s2 += (uint32_t)(value[2] * tap[2]);
-      s3 += (uint32_t)(value[3] * tap[3]);
-#endif
+  const int8_t *in = (const int8_t *)call->in + first;
+  const int32_t bottom = top + op->kernel[0] * step_y, right = left + op->kernel[1] * step_x;
+  const int8_t zero = call->input.zero_point;
+  const int8_t zeros[LANES] = {zero, zero, zero, zero};
+  const size_t column_bytes = (size_t)step_x * count;
+  int32_t x, y;
+  for (y = top; y != bottom; y += step_y) {
+    const bool has_row = y >= 0 && y < height;
+    if (has_row && left >= 0 && right - step_x < width) {
+      const int8_t *value = in + ((size_t)y * (size_t)width + (size_t)left) * count;
+      for (x = left; x != right; x += step_x, value += column_bytes, tap += count) {
+        add_tap(sums, value, tap);
+      }
+      continue;
+    }
+    for (x = left; x != right; x += step_x, tap += count) {
+      const bool is_there = has_row && x >= 0 && x < width;
+      add_tap(sums, is_there ? in + ((size_t)y * (size_t)width + (size_t)x) * count : zeros, tap);
     }
   }
-  sums[0] = (int32_t)s0;
-  sums[1] = (int32_t)s1;
-  sums[2] = (int32_t)s2;
-  sums[3] = (int32_t)s3;
 }
 
+/* Four channels of one row. */
+static void make_lanes(const depthwise *layer, uint32_t y, uint32_t first) {
+  const tinyops_call *call = layer->call;
+  const uint32_t width = call->output.shape[2], count = call->output.shape[3];
+  const int32_t top = tinyops_window_start(call->op, 0, y);
+  uint8_t *out = call->out + (size_t)y * width * count + first;
+  tinyops_channel own[LANES];
+  uint32_t x, lane;
+  for (lane = 0; lane < LANES; lane++) {
+    own[lane] = tinyops_channels_at(&layer->channels, first + lane);
+  }
+  for (x = 0; x < width; x++, out += count) {
+    uint32_t sums[LANES] = {0, 0, 0, 0};
+    sum_lanes(layer, top, tinyops_window_start(call->op, 1, x), first, sums);
+    for (lane = 0; lane < LANES; lane++) {
+      out[lane] = tinyops_channel_finish(&layer->channels, &own[lane], (int32_t)sums[lane]);
+    }
+  }
+}
+
+/* Fewer channels of one row, or several outputs for each input. */
+static void make_others(const depthwise *layer, uint32_t y, uint32_t first, uint32_t some) {
+  const tinyops_call *call = layer->call;
+  const uint32_t width = call->output.shape[2], count = call->output.shape[3];
+  const int32_t top = tinyops_window_start(call->op, 0, y);
+  uint8_t *out = call->out + (size_t)y * width * count + first;
+  uint32_t x, lane;
+  for (x = 0; x < width; x++, out += count) {
+    int32_t sums[LANES] = {0, 0, 0, 0};
+    sum_block(layer, top, tinyops_window_start(call->op, 1, x), first, some, sums);
+    for (lane = 0; lane < some; lane++) {
+      const tinyops_channel own = tinyops_channels_at(&layer->channels, first + lane);
+      out[lane] = tinyops_channel_finish(&layer->channels, &own, sums[lane]);
+    }
+  }
+}
+
+/* Rows in their order; within a row any order does, since no row is written over what it needs. */
 static void run(const tinyops_call *call) {
   const tinyops_op *op = call->op;
-  const uint32_t height = call->output.shape[1], width = call->output.shape[2];
-  const uint32_t count = call->output.shape[3];
+  const uint32_t height = call->output.shape[1], count = call->output.shape[3];
   depthwise layer;
-  uint32_t index, x, first;
+  uint32_t index, first;
   layer.call = call;
   layer.filter = call->plan->constants + op->weights_offset;
   layer.channels = tinyops_channels_of(call);
   layer.multiplier = count / call->input.shape[3];
   for (index = 0; index < height; index++) {
     const uint32_t y = tinyops_row(op, index, height);
-    const int32_t top = tinyops_window_start(op, 0, y);
-    for (x = 0; x < width; x++) {
-      const int32_t left = tinyops_window_start(op, 1, x);
-      const bool is_plain = layer.multiplier == 1 && is_inside(call, top, left);
-      uint8_t *pixel = call->out + ((size_t)y * width + x) * count;
-      for (first = 0; first < count; first += LANES) {
-        int32_t sums[LANES] = {0};
-        const uint32_t some = count - first < LANES ? count - first : LANES;
-        if (is_plain && some == LANES) {
-          sum_inside(&layer, top, left, first, sums);
-        } else {
-          sum_block(&layer, top, left, first, some, sums);
-        }
-        tinyops_channels_finish(&layer.channels, first, sums, some, pixel + first);
+    for (first = 0; first < count; first += LANES) {
+      const uint32_t some = tinyops_lesser(count - first, LANES);
+      if (layer.multiplier == 1 && some == LANES) {
+        make_lanes(&layer, y, first);
+      } else {
+        make_others(&layer, y, first, some);
       }
     }
   }

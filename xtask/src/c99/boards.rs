@@ -1,5 +1,6 @@
 //! The check on emulated boards: the cores of Arm that [`MACHINES`] lists, RISC-V of 32 bits and Xtensa.
 
+use crate::bench_device;
 use crate::c99::records::Record;
 use crate::c99::toolchain::answers;
 use crate::c99::{folder, sources};
@@ -230,29 +231,99 @@ SECTIONS {{
     }
 }
 
-/// A row of the matrix for each board.
+/// What the portable kernels may take, as a share of the Rust runtime's instructions on a Cortex-M4F.
+const PORTABLE_MOST: f64 = 1.15;
+/// The same of those with the DSP extension.
+const DSP_MOST: f64 = 1.05;
+/// Asks the C runtime for kernels of the DSP extension.
+const DSP: &str = "-DTINYOPS_ARM_DSP";
+
+impl Board {
+    /// The flags of each form in which the runtime is built, with what is added to the name.
+    fn forms(&self) -> Vec<(&'static str, Vec<&'static str>)> {
+        let mut forms = vec![("", vec!["-O2"])];
+        let has_dsp = ["m4f", "m7", "m33", "m55"].contains(&self.id);
+        if has_dsp {
+            forms.push((", DSP", vec!["-O2", DSP]));
+        }
+        forms
+    }
+}
+
+/// A row of the matrix for each board and form.
 pub(crate) fn matrix(networks: &[Record], wrong: &mut Vec<String>) -> Answer {
     for board in all() {
         if let Some(what) = board.missing() {
             println!("| {} | needs {what} |", board.id);
             continue;
         }
-        let folder = folder()?;
-        let program = board.build(&["-O2"], folder.path())?;
-        let mut row = Vec::new();
-        for record in networks {
-            match board.run(&program, record) {
-                Ok(took) => {
-                    row.push(format!("{} of {}", took.equal, took.cases));
-                    if took.equal != record.cases.len() {
-                        wrong.push(format!("{} {}", board.id, record.name));
+        for (form, flags) in board.forms() {
+            let folder = folder()?;
+            let program = board.build(&flags, folder.path())?;
+            let mut row = Vec::new();
+            for record in networks {
+                match board.run(&program, record) {
+                    Ok(took) => {
+                        row.push(format!("{} of {}", took.equal, took.cases));
+                        if took.equal != record.cases.len() {
+                            wrong.push(format!("{}{form} {}", board.id, record.name));
+                        }
                     }
+                    Err(Absent::TooSmall) => row.push("too large".to_owned()),
+                    Err(Absent::Fault(why)) => return Err(why),
                 }
-                Err(Absent::TooSmall) => row.push("too large".to_owned()),
-                Err(Absent::Fault(why)) => return Err(why),
             }
+            println!("| {}{form} | {} |", board.id, row.join(" | "));
         }
-        println!("| {} | {} |", board.id, row.join(" | "));
     }
     Ok(())
+}
+
+/// Prints instructions of each board, form and network, beside those of the Rust runtime.
+pub(crate) fn bench(networks: &[Record]) -> Answer {
+    let mut missed = Vec::new();
+    println!("| board | network | C99 | Rust | C99 / Rust | load |");
+    println!("|---|---|---|---|---|---|");
+    for board in all() {
+        if let Some(what) = board.missing() {
+            println!("| {} | | needs {what} | | | |", board.id);
+            continue;
+        }
+        for (form, flags) in board.forms() {
+            let folder = folder()?;
+            let program = board.build(&flags, folder.path())?;
+            for record in networks {
+                let (id, network) = (board.id, &record.name);
+                let took = match board.run(&program, record) {
+                    Ok(took) => took,
+                    Err(Absent::TooSmall) => continue,
+                    Err(Absent::Fault(why)) => return Err(why),
+                };
+                if took.equal != took.cases {
+                    missed.push(format!("{id}{form} {network}: bytes"));
+                }
+                let rust = bench_device::kept(id, network)?;
+                let share = rust.map(|rust| f64::from(took.instructions) / rust as f64);
+                let most = if form.is_empty() {
+                    PORTABLE_MOST
+                } else {
+                    DSP_MOST
+                };
+                if id == "m4f" && share.is_some_and(|share| share > most) {
+                    missed.push(format!("{id}{form} {network}"));
+                }
+                println!(
+                    "| {id}{form} | {network} | {} | {} | {} | {} |",
+                    took.instructions,
+                    rust.map_or(String::new(), |rust| rust.to_string()),
+                    share.map_or(String::new(), |share| format!("{share:.2}")),
+                    took.load
+                );
+            }
+        }
+    }
+    if missed.is_empty() {
+        return Ok(());
+    }
+    Err(format!("missed: {}", missed.join(", ")))
 }

@@ -24,8 +24,23 @@ pub(crate) struct Record {
     pub(crate) plan: Vec<u8>,
     /// Inputs and outputs of each case.
     pub(crate) cases: Vec<(Vec<u8>, Vec<u8>)>,
-    is_stream: bool,
+    kind: Kind,
     verdict: u32,
+    /// What stands behind other bytes than a plan: keys and signatures.
+    behind: Vec<u8>,
+}
+
+/// What the bytes of a record are, by the numbers of `c/check/record_file.h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A plan, whose cases stand alone.
+    Plan = 0,
+    /// A plan, each of whose cases goes on where the one before ended.
+    Stream = 1,
+    /// A capsule; its key stands behind it.
+    Capsule = 2,
+    /// A message; a key and a signature stand behind it.
+    Signature = 3,
 }
 
 impl Record {
@@ -51,9 +66,28 @@ impl Record {
             name,
             plan: program,
             cases,
-            is_stream,
+            kind: if is_stream { Kind::Stream } else { Kind::Plan },
             verdict: 0,
+            behind: Vec::new(),
         })
+    }
+
+    /// Other bytes than a plan.
+    pub(crate) fn of_bytes(
+        name: String,
+        kind: Kind,
+        bytes: Vec<u8>,
+        behind: Vec<u8>,
+        verdict: u32,
+    ) -> Record {
+        Record {
+            name,
+            plan: bytes,
+            cases: Vec::new(),
+            kind,
+            verdict,
+            behind,
+        }
     }
 
     /// The record's bytes.
@@ -61,7 +95,7 @@ impl Record {
         let words = [
             self.plan.len() as u32,
             self.cases.len() as u32,
-            u32::from(self.is_stream),
+            self.kind as u32,
             self.verdict,
         ];
         let mut bytes: Vec<u8> = words.into_iter().flat_map(u32::to_le_bytes).collect();
@@ -71,6 +105,7 @@ impl Record {
             bytes.extend(input);
             bytes.extend(output);
         }
+        bytes.extend(&self.behind);
         bytes.resize(bytes.len().next_multiple_of(16), 0);
         bytes
     }
@@ -150,8 +185,9 @@ pub(crate) fn drawn(count: u64) -> Result<Vec<Record>, String> {
                 name: format!("seed {seed}{over}"),
                 plan,
                 cases: drawn.cases.clone(),
-                is_stream: false,
+                kind: Kind::Plan,
                 verdict: 0,
+                behind: Vec::new(),
             }));
         }
     }
@@ -261,8 +297,9 @@ fn judged(name: String, plan: Vec<u8>, chance: &mut Chance) -> Record {
         name,
         plan,
         cases,
-        is_stream: false,
+        kind: Kind::Plan,
         verdict,
+        behind: Vec::new(),
     }
 }
 
