@@ -1,6 +1,6 @@
 //! What training saw of a few telling features and of the model's own output.
 
-use tinyops_model::Model;
+use tinyops_model::{Decision, Model};
 use tinyops_sketch::{
     BINS, Baseline, BaselineBuilder, CHANNELS_MAX, CLASSES_MAX, Calibration, Source,
 };
@@ -33,7 +33,7 @@ pub(crate) fn watch(
     goal: Goal,
 ) -> Result<(), TrainError> {
     let predictor = Predictor::new(model)?;
-    let scores = predictor.score(train);
+    let answers = Answers::of(&predictor, train, model.decision);
     let class_count = model.labels.len();
     let is_classifier = goal == Goal::Classify && class_count <= CLASSES_MAX;
     let embeddings = match is_classifier {
@@ -42,18 +42,39 @@ pub(crate) fn watch(
     };
     let section = embeddings
         .as_ref()
-        .and_then(|embeddings| embeddings.section(&scores, class_count))
+        .and_then(|embeddings| embeddings.section(&answers.given, class_count))
         .unwrap_or_default();
-    let distances = embeddings.map_or(Vec::new(), |of| of.distances(&section, &scores));
-    let baseline = of(train, &scores, &distances, class_count, goal)?;
-    let calibration = unseen
-        .filter(|_| is_classifier)
-        .and_then(|unseen| calibration(&predictor, &section, &baseline, unseen));
+    let distances = embeddings.map_or(Vec::new(), |of| of.distances(&section, &answers.given));
+    let baseline = of(train, &answers, &distances, class_count, goal)?;
+    let calibration = unseen.filter(|_| is_classifier).and_then(|unseen| {
+        let answers = Answers::of(&predictor, unseen, model.decision);
+        calibration(&predictor, &section, &baseline, unseen, &answers)
+    });
     model.baseline = baseline
         .with_calibration(calibration)
         .map_err(|error| TrainError::Mismatch(format!("no baseline: {error}")))?;
     model.embedding = section;
     Ok(())
+}
+
+/// What a device answers to windows.
+struct Answers {
+    scores: Scores,
+    /// The class that each window is given; 0 where there are none.
+    given: Vec<usize>,
+}
+
+impl Answers {
+    fn of(predictor: &Predictor, features: &Features, decision: Decision) -> Answers {
+        let scores = predictor.score(features);
+        let given = scores.all_given(decision.threshold);
+        Answers { scores, given }
+    }
+
+    /// The confidence of the class that is given, the anomaly score, or the value.
+    fn output(&self, index: usize) -> f32 {
+        self.scores.row(index)[self.given[index]]
+    }
 }
 
 /// How often the model is right about windows that it was not fitted on, by its confidence.
@@ -62,8 +83,8 @@ fn calibration(
     section: &[u8],
     baseline: &Baseline,
     unseen: &Features,
+    answers: &Answers,
 ) -> Option<Calibration> {
-    let scores = predictor.score(unseen);
     let output = baseline.channels().get(baseline.output_channel()?)?;
     let mut calibration = Calibration::default();
     let (windows, right) = (&mut calibration.windows, &mut calibration.right);
@@ -73,14 +94,14 @@ fn calibration(
         let Target::Class(class) = *target else {
             continue;
         };
-        let given = scores.class(index);
-        let bin: usize = output.bin(scores.row(index)[given]).min(BINS - 1);
+        let given = answers.given[index];
+        let bin: usize = output.bin(answers.output(index)).min(BINS - 1);
         windows[bin] += 1;
         right[bin] += u16::from(given == usize::from(class));
     }
     let watched = baseline.embedding_channel();
     if let Some(channel) = watched.map(|index| &baseline.channels()[index]) {
-        let distances = Embeddings::of(predictor, unseen)?.distances(section, &scores);
+        let distances = Embeddings::of(predictor, unseen)?.distances(section, &answers.given);
         let deviation = |value: &f32| f64::from((value - channel.mean) * channel.inv_sd);
         let count = distances.len().max(1) as f64;
         let mean = distances.iter().map(deviation).sum::<f64>() / count;
@@ -92,10 +113,10 @@ fn calibration(
     (calibration.window_count() > 0).then_some(calibration)
 }
 
-/// The baseline of windows with these scores, and with these distances of their embeddings if they have any.
+/// The baseline of windows with these answers, and with these distances of their embeddings if they have any.
 fn of(
     train: &Features,
-    scores: &Scores,
+    answers: &Answers,
     distances: &[f32],
     class_count: usize,
     goal: Goal,
@@ -126,7 +147,7 @@ fn of(
         builder
             .push(
                 train.row(0, index),
-                scores.row(index)[scores.class(index)],
+                answers.output(index),
                 distances.get(index).copied().unwrap_or(0.0),
                 class,
             )

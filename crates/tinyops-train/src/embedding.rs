@@ -4,7 +4,6 @@ use tinyops_model::Model;
 use tinyops_nn::{EMBEDDING_LEN_MAX, EmbeddingDistance};
 
 use crate::Features;
-use crate::evaluation::Scores;
 use crate::linalg::{cholesky, inverse};
 use crate::predictor::Predictor;
 
@@ -28,16 +27,15 @@ impl Embeddings {
     }
 
     /// Section EMBEDDING of a payload: where windows lie that were given these classes. `None` where they do not say.
-    pub(crate) fn section(&self, scores: &Scores, class_count: usize) -> Option<Vec<u8>> {
+    pub(crate) fn section(&self, given: &[usize], class_count: usize) -> Option<Vec<u8>> {
         let len = self.rows.first()?.len();
-        let given = |index: usize| scores.class(index);
         let value = |row: &[u8], at: usize| f64::from(row[at] as i8);
         let (mut counts, mut means) = (vec![0.0; class_count], vec![0.0; class_count * len]);
         let mut all = vec![0.0; len];
         for (index, row) in self.rows.iter().enumerate() {
-            counts[given(index)] += 1.0;
+            counts[given[index]] += 1.0;
             for at in 0..len {
-                means[given(index) * len + at] += value(row, at);
+                means[given[index] * len + at] += value(row, at);
                 all[at] += value(row, at) / self.rows.len() as f64;
             }
         }
@@ -51,7 +49,7 @@ impl Embeddings {
         let mut covariance = vec![0.0; len * len];
         let mut centred = vec![0.0; len];
         for (index, row) in self.rows.iter().enumerate() {
-            let mean = &means[given(index) * len..][..len];
+            let mean = &means[given[index] * len..][..len];
             for at in 0..len {
                 centred[at] = value(row, at) - mean[at];
             }
@@ -76,10 +74,10 @@ impl Embeddings {
         EmbeddingDistance::encode(&means, &upper, &offsets, &mut out).ok()?;
         // What windows of each class have by that, from what all of them have: a class that scatters more than others is
         // no stranger than these. Few windows of a class say little of it.
-        let distances = self.distances(&out, scores);
+        let distances = self.distances(&out, given);
         let all = distances.iter().copied().map(f64::from).sum::<f64>() / distances.len() as f64;
         for (index, distance) in distances.iter().enumerate() {
-            offsets[given(index)] += f64::from(*distance) - all;
+            offsets[given[index]] += f64::from(*distance) - all;
         }
         for (offset, count) in offsets.iter_mut().zip(&counts) {
             *offset /= count + FEW;
@@ -89,12 +87,12 @@ impl Embeddings {
     }
 
     /// How far each window, which was given this class, lies from the factory's; empty for a section of another shape.
-    pub(crate) fn distances(&self, section: &[u8], scores: &Scores) -> Vec<f32> {
+    pub(crate) fn distances(&self, section: &[u8], given: &[usize]) -> Vec<f32> {
         let Ok(distance) = EmbeddingDistance::decode(section) else {
             return Vec::new();
         };
         let rows = self.rows.iter().enumerate();
-        rows.filter_map(|(index, row)| distance.octaves(scores.class(index), row))
+        rows.filter_map(|(index, row)| distance.octaves(given[index], row))
             .collect()
     }
 }
@@ -112,7 +110,9 @@ pub fn embedding_distances(
         return Ok(None);
     }
     let predictor = Predictor::new(model)?;
-    let scores = predictor.score(features);
+    let given = predictor
+        .score(features)
+        .all_given(model.decision.threshold);
     Ok(Embeddings::of(&predictor, features)
-        .map(|embeddings| embeddings.distances(&model.embedding, &scores)))
+        .map(|embeddings| embeddings.distances(&model.embedding, &given)))
 }

@@ -32,7 +32,24 @@ impl Scores {
         self.values.len() / self.width.max(1)
     }
 
-    /// The class of the largest share; the first of equals, as on the device.
+    /// The class that a device gives a window: of two the second from the threshold on, if that is above 0; else that of
+    /// the largest share, the first of equals.
+    ///
+    /// `threshold` is that of the model's decision.
+    pub fn given(&self, index: usize, threshold: f32) -> usize {
+        match self.row(index) {
+            [_, second] if threshold > 0.0 => usize::from(*second >= threshold),
+            _ => self.class(index),
+        }
+    }
+
+    /// The class that a device gives each window.
+    pub(crate) fn all_given(&self, threshold: f32) -> Vec<usize> {
+        let all = 0..self.count();
+        all.map(|index| self.given(index, threshold)).collect()
+    }
+
+    /// The class of the largest share; the first of equals.
     pub fn class(&self, index: usize) -> usize {
         let row = self.row(index);
         let mut best = 0;
@@ -376,6 +393,23 @@ mod tests {
             .map(|s| (s.value.as_str(), s.metric))
             .collect();
         assert_eq!(metrics, [("a", Some(1.0)), ("b", Some(0.5))]);
+    }
+
+    #[test]
+    fn of_two_classes_the_second_is_given_from_the_threshold_on() {
+        let scores = Scores {
+            width: 2,
+            values: vec![0.9, 0.1, 0.7, 0.3, 0.5, 0.5, 0.2, 0.8],
+        };
+        assert_eq!(scores.all_given(0.2), [0, 1, 1, 1]);
+        // Equals are the second's at a half, as on the device, and the first's without a threshold.
+        assert_eq!(scores.all_given(0.5), [0, 0, 1, 1]);
+        assert_eq!(scores.all_given(0.0), [0, 0, 0, 1]);
+        let of_three = Scores {
+            width: 3,
+            values: vec![0.5, 0.3, 0.2],
+        };
+        assert_eq!(of_three.all_given(0.2), [0]);
     }
 
     #[test]

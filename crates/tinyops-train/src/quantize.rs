@@ -104,11 +104,12 @@ pub fn quantize(
         threshold(spec, set, |features| predictor.score(features))
     };
     told(2, report)?;
-    baseline::watch(&mut model, &set.train, unseen(spec, set), trained.goal)?;
+    // What is watched are the answers that devices will give.
     model.decision = Decision {
         threshold,
         min_confidence: spec.min_confidence,
     };
+    baseline::watch(&mut model, &set.train, unseen(spec, set), trained.goal)?;
     told(3, report)?;
     Ok(model)
 }

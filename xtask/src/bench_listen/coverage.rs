@@ -16,7 +16,7 @@ use tinyops_train::{
 };
 
 use super::episodes::sent;
-use super::sets::{self, Recorded};
+use super::sets;
 use crate::chance::Chance;
 use crate::figure::Row;
 
@@ -407,21 +407,7 @@ fn joined<const PARTS: usize>(parts: [Windows; PARTS]) -> Windows {
 /// Activities on phones; twelve people at the factory, four others come later.
 fn activities() -> Result<World, String> {
     const KNOWN: usize = 12;
-    let all: Recorded = sets::recorded(
-        r#"
-        [[source]]
-        root = "${TINYOPS_DATA:-../../../shared/data}/har-phone-watch"
-        files = ["{group}/{subject}_{execution}_{device}.csv"]
-        channels = ["x_acc", "y_acc", "z_acc", "x_gyro", "y_gyro", "z_gyro"]
-        label_column = "label"
-        time_column = "timestamp"
-        time_unit = "ms"
-        resample_hz = 50
-        [window]
-        ms = 1000
-        hop_ms = 240
-        "#,
-    )?;
+    let all = sets::activities()?;
     let mut people: Vec<String> = all
         .windows
         .recordings

@@ -115,6 +115,25 @@ pub(super) fn spoken() -> Result<Recorded, String> {
     )
 }
 
+/// Activities on phones and watches; the group is the person, `device` and `execution` say which recording it is.
+pub(super) fn activities() -> Result<Recorded, String> {
+    recorded(
+        r#"
+        [[source]]
+        root = "${TINYOPS_DATA:-../../../shared/data}/har-phone-watch"
+        files = ["{group}/{subject}_{execution}_{device}.csv"]
+        channels = ["x_acc", "y_acc", "z_acc", "x_gyro", "y_gyro", "z_gyro"]
+        label_column = "label"
+        time_column = "timestamp"
+        time_unit = "ms"
+        resample_hz = 50
+        [window]
+        ms = 1000
+        hop_ms = 240
+        "#,
+    )
+}
+
 /// Other voices and rooms, as the example's project file has them.
 pub(super) fn voices() -> AugmentSpec {
     AugmentSpec {
@@ -164,7 +183,10 @@ pub(super) fn accuracy(model: &tinyops_model::Model, features: &Features) -> Res
     let told = |error: tinyops_train::TrainError| error.to_string();
     let scores = Predictor::new(model).map_err(told)?.score(features);
     let right = (0..features.count())
-        .filter(|&index| features.targets[index] == Target::Class(scores.class(index) as u16))
+        .filter(|&index| {
+            let given = scores.given(index, model.decision.threshold);
+            features.targets[index] == Target::Class(given as u16)
+        })
         .count();
     Ok(right as f64 / features.count().max(1) as f64)
 }

@@ -33,21 +33,7 @@ fn example(name: &str, seed: u64) -> Result<(TrainSpec, f64), String> {
 /// Trained on phones, then worn as watches: each person is a device.
 pub(super) fn phone_to_watch(seed: u64) -> Result<Tale, String> {
     const TRAINED: usize = 8;
-    let all = sets::recorded(
-        r#"
-        [[source]]
-        root = "${TINYOPS_DATA:-../../../shared/data}/har-phone-watch"
-        files = ["{group}/{subject}_{execution}_{device}.csv"]
-        channels = ["x_acc", "y_acc", "z_acc", "x_gyro", "y_gyro", "z_gyro"]
-        label_column = "label"
-        time_column = "timestamp"
-        time_unit = "ms"
-        resample_hz = 50
-        [window]
-        ms = 1000
-        hop_ms = 240
-        "#,
-    )?;
+    let all = sets::activities()?;
     let is = |recording: &tinyops_train::Recording, device: &str, execution: &str| {
         recording
             .metadata

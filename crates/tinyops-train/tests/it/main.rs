@@ -315,6 +315,75 @@ fn the_distance_of_an_embedding_is_that_of_the_device_and_tells_of_windows_like_
     assert!(far > channel.mean + 2.0 * channel.sd, "{far} {channel:?}");
 }
 
+/// Two conditions of the machines, told apart by so little training that many windows are in doubt.
+fn in_doubt() -> (TrainSpec, FeatureSet) {
+    let mut spec = spec(NetworkSpec::Dense(DenseSpec::default()));
+    (spec.epochs, spec.refit) = (2, true);
+    let is_kept = |target: &Target| *target != Target::Class(2);
+    let parts = machines().map(|windows| {
+        let kept = (0..windows.count()).filter(|&index| is_kept(&windows.targets[index]));
+        windows.select(&kept.collect::<Vec<_>>())
+    });
+    let classes: Vec<String> = CLASSES[..2].iter().map(ToString::to_string).collect();
+    let set = FeatureSet::of_windows(&spec, &classes, &parts, &mut quiet).unwrap();
+    (spec, set)
+}
+
+#[test]
+fn two_classes_are_watched_by_the_answers_that_devices_give() {
+    const THRESHOLD: f32 = 0.2;
+    let (spec, set) = in_doubt();
+    let mut trained = fit(&spec, &set, &mut quiet).unwrap();
+    trained.decision.threshold = THRESHOLD;
+    let model = quantize("machine", &spec, &trained, &set, &mut quiet).unwrap();
+    assert_eq!(model.decision.threshold, THRESHOLD);
+    let predictor = Predictor::new(&model).unwrap();
+    let answers = |features: &Features| -> Vec<(usize, f32)> {
+        let scores = predictor.score(features);
+        let second = |index: usize| scores.row(index)[1];
+        let given = |index: usize| usize::from(second(index) >= THRESHOLD);
+        let all = 0..features.count();
+        all.map(|index| (given(index), scores.row(index)[given(index)]))
+            .collect()
+    };
+    // Of the windows that nothing was fitted to, how many are answered so, and rightly.
+    let calibration = model.baseline.calibration().expect("a test part");
+    let right = answers(&set.test)
+        .iter()
+        .zip(&set.test.targets)
+        .filter(|((given, _), target)| **target == Target::Class(*given as u16))
+        .count();
+    let told: usize = calibration
+        .right
+        .iter()
+        .map(|&right| usize::from(right))
+        .sum();
+    assert_eq!(told, right);
+    // The output's channel holds the shares of the classes that are given, whether or not they are the greatest.
+    let own = answers(&set.train);
+    assert!(own.iter().any(|(_, share)| *share < 0.45), "none in doubt");
+    let mean = own.iter().map(|(_, share)| share).sum::<f32>() / own.len() as f32;
+    let channels = model.baseline.channels();
+    let output = channels
+        .iter()
+        .find(|channel| channel.source == Source::Output);
+    let output = output.unwrap();
+    assert!((output.mean - mean).abs() < 1e-3, "{} {mean}", output.mean);
+    // Embeddings are measured from those of windows that were given the same class.
+    let distances = embedding_distances(&model, &set.train).unwrap().unwrap();
+    let embedded = head::Embedded::of(&model, &set.train).unwrap();
+    let section = tinyops_nn::EmbeddingDistance::decode(&model.embedding).unwrap();
+    let watched = channels
+        .iter()
+        .find(|channel| channel.source == Source::Embedding);
+    let mean = distances.iter().sum::<f32>() / distances.len() as f32;
+    assert!((watched.unwrap().mean - mean).abs() < 1e-3 * mean.abs().max(1.0));
+    for (index, (given, _)) in own.iter().enumerate() {
+        let octaves = section.octaves(*given, embedded.bytes(index));
+        assert_eq!(octaves, Some(distances[index]));
+    }
+}
+
 #[test]
 fn only_windows_that_were_not_fitted_calibrate() {
     let mut spec = spec(NetworkSpec::Dense(DenseSpec::default()));

@@ -182,11 +182,7 @@ impl Judge {
                 is_alarm: row[0] > self.decision.threshold,
             },
             Task::Classify => {
-                let threshold = self.decision.threshold;
-                let class = match row {
-                    [_, second] if threshold > 0.0 => usize::from(*second >= threshold),
-                    _ => scores.class(index),
-                };
+                let class = scores.given(index, self.decision.threshold);
                 let confidence = row[class].clamp(0.0, 1.0);
                 Answer::Class {
                     class: self.labels.get(class).cloned().unwrap_or_default(),
