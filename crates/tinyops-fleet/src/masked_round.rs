@@ -30,6 +30,9 @@ const RING_BITS_MIN: u8 = 18;
 /// Least length of an update in steps: a Gram matrix of coarser ones solves to a worse head.
 const NORM_MIN: u16 = 1024;
 
+/// Why there is no round where there is no task.
+pub(crate) const NO_RING: &str = "no ring holds the sum of so many devices with this noise";
+
 /// Widths that a round keeps sums of: the model has one, and devices that claim others must not shut the rest out.
 ///
 /// With no room left the sum of the fewest devices makes place, so that liars are heard only by being more.
@@ -119,7 +122,7 @@ impl Fleet {
         let why = match task {
             _ if self.class_count(tx, model).await? == 0 => "the model has no classes",
             _ if asked < least => "fewer devices run the model than a sum takes with this noise",
-            None => "no ring holds the sum of so many devices with this noise",
+            None => NO_RING,
             Some(task) => {
                 round.device_count_min = least;
                 round.detail["task"] = json!(hex(&task.encode()));

@@ -27,7 +27,7 @@ use crate::enrol::note;
 use crate::fleet::lock;
 use crate::ladder::{self, Action, End, Ladder, Offer};
 use crate::rollout::revert_in;
-use crate::watch::cohort_of;
+use crate::watch::members_of;
 use crate::{Event, Fleet, FleetError};
 
 /// Who is named in the records for what a repair does.
@@ -81,11 +81,19 @@ fn are_enough(alerts: &[&Alert], running: &[(DeviceId, String)], share_min: f64)
     devices < alerts.len() || devices > 0 && share >= share_min
 }
 
+/// Whether an alert of this scope is about a device of a cohort.
+pub(crate) fn concerns(scope: &Scope, (device, cohort): &(DeviceId, String)) -> bool {
+    match scope {
+        Scope::Device(alarmed) => device == alarmed,
+        Scope::Cohort(_) => members_of(scope) == Some(cohort.as_str()),
+    }
+}
+
 /// Who has drifted, in words, and the cohort, if one alone has.
 fn whose(alerts: &[&Alert], running: usize) -> (String, Option<String>) {
     let of_cohorts: Vec<&str> = alerts
         .iter()
-        .filter_map(|alert| cohort_of(&alert.scope))
+        .filter_map(|alert| members_of(&alert.scope))
         .collect();
     match of_cohorts.first() {
         Some(cohort) => {

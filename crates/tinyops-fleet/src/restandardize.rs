@@ -13,8 +13,9 @@ use tinyops_wire::frame::Features;
 
 use crate::detector::{Memory, Signal};
 use crate::diagnosis::{Advice, is_answer, is_embedding};
+use crate::repair::concerns;
 use crate::round::RoundPolicy;
-use crate::watch::{cohort_of, name_of};
+use crate::watch::{members_of, name_of};
 use crate::{Fleet, FleetError, alerts};
 
 /// What has become of a drift that features are moved back for.
@@ -132,7 +133,7 @@ impl Fleet {
         };
         let mut devices = BTreeSet::new();
         for (model, scopes) in by_model {
-            let cohorts: HashSet<&str> = scopes.iter().filter_map(cohort_of).collect();
+            let cohorts: HashSet<&str> = scopes.iter().filter_map(members_of).collect();
             let alarmed: HashSet<DeviceId> = scopes.iter().filter_map(device_of).collect();
             let running = self.running(model, of).await?.into_iter();
             let meant = running.filter(|(device, cohort)| {
@@ -178,12 +179,7 @@ impl Fleet {
         for alert in helped {
             // What people say of it in between does not begin the time anew.
             let is_late = now.ms_since(alert.opened_at) >= policy.restandardize_within_ms;
-            let concerned = running
-                .iter()
-                .filter(|(device, cohort)| match &alert.scope {
-                    Scope::Device(alarmed) => device == alarmed,
-                    Scope::Cohort(_) => cohort_of(&alert.scope) == Some(cohort.as_str()),
-                });
+            let concerned = running.iter().filter(|whom| concerns(&alert.scope, whom));
             let outcomes = concerned
                 .filter_map(|(device, _)| moving.get(device))
                 .map(|moving| moving.outcome(is_late, policy));
@@ -206,7 +202,7 @@ impl Fleet {
         let able = self.able_to_restandardize().await?;
         let cohorts: HashSet<&str> = alerts
             .iter()
-            .filter_map(|alert| cohort_of(&alert.scope))
+            .filter_map(|alert| members_of(&alert.scope))
             .collect();
         let alarmed: HashSet<DeviceId> = alerts
             .iter()

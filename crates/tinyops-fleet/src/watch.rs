@@ -640,10 +640,19 @@ pub(crate) fn cohort_scope(cohort: &str, model: ModelId) -> Scope {
     Scope::Cohort(format!("{cohort}@{model}"))
 }
 
+/// What marks the detector of reports of another layout.
+const OTHER_FORMAT: &str = " (other format)";
+
 /// Where the detector of a cohort's reports is kept that are not of the layout which the cohort learnt first; what it
 /// finds is an alert of the cohort.
 fn other_format_scope(cohort: &str, model: ModelId) -> Scope {
-    Scope::Cohort(format!("{cohort} (other format)@{model}"))
+    Scope::Cohort(format!("{cohort}{OTHER_FORMAT}@{model}"))
+}
+
+/// The cohort whose devices a scope of a cohort is about, whatever the layout of their reports.
+pub(crate) fn members_of(scope: &Scope) -> Option<&str> {
+    let name = cohort_of(scope)?;
+    Some(name.strip_suffix(OTHER_FORMAT).unwrap_or(name))
 }
 
 /// The cohort of a scope that `cohort_scope` made.

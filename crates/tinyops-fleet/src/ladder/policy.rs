@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tinyops_wire::annotation::{ORDER_WINDOWS_MAX, PART_OVERHEAD, WINDOW_HEAD_BYTES};
 use tinyops_wire::envelope::OVERHEAD;
+use tinyops_wire::masked::{self, Content, part_len};
 use tinyops_wire::sealing::{ENCAPSULATED_BYTES, TAG_BYTES};
 use tinyops_wire::statistics::{PART_HEADER_BYTES, value_count};
 
@@ -68,7 +69,7 @@ impl Default for RepairPolicy {
 /// Over so long the bytes of repairs count against the budget.
 pub const BUDGET_MS: i64 = 30 * DAY_MS;
 
-/// Most bytes that a device sends for a round: counts and class sums in two bytes, products of two values in three, and
+/// Most bytes that a device sends for a round in the clear: counts and class sums in two bytes, products of two values in three, and
 /// what parts of `frame_bytes` add.
 #[must_use]
 pub fn round_bytes(class_count: usize, width: usize, frame_bytes: u16) -> u64 {
@@ -80,6 +81,23 @@ pub fn round_bytes(class_count: usize, width: usize, frame_bytes: u16) -> u64 {
         .max(1);
     let parts = values.div_ceil(part).max(1);
     (values + parts * (PART_HEADER_BYTES + OVERHEAD)) as u64
+}
+
+/// Bytes that a device sends for a round under masks: every number takes the ring's bits, whatever it is.
+#[must_use]
+pub fn masked_round_bytes(
+    class_count: usize,
+    width: usize,
+    frame_bytes: u16,
+    ring_bits: u8,
+) -> u64 {
+    let numbers = Content::Gram.len(class_count, width);
+    let per_part = part_len(frame_bytes.into(), ring_bits).max(1);
+    let bytes_of = |count: usize| (count * usize::from(ring_bits)).div_ceil(8);
+    let (whole, rest) = (numbers / per_part, numbers % per_part);
+    let parts = numbers.div_ceil(per_part);
+    let bits = whole * bytes_of(per_part) + bytes_of(rest);
+    (bits + parts * (masked::PART_HEADER_BYTES + OVERHEAD)) as u64
 }
 
 /// Bytes of a part of a parcel that links carry at least, for what its envelopes add.

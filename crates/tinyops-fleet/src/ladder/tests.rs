@@ -418,6 +418,57 @@ fn costs_are_no_less_than_what_devices_were_seen_to_send() {
     assert!((256_000..320_000).contains(&order), "{order}");
 }
 
+/// What a device's parts come to, one after another, and their envelopes.
+fn masked_parts(class_count: u8, width: u16, frame_bytes: u16, ring_bits: u8) -> u64 {
+    use tinyops_wire::mask::{MaskKey, Purpose, Task};
+    use tinyops_wire::masked::{Content, MaskedPart, PartHead, part_len};
+    let task = Task {
+        purpose: Purpose::Update,
+        number: 1,
+        model: tinyops_wire::ModelId(1),
+        ring_bits,
+        norm_max: 1,
+        clip: 1.0,
+        noise_tenths: 0,
+    };
+    let per_part = part_len(frame_bytes.into(), ring_bits);
+    let mut head = PartHead {
+        task: 1,
+        ring_bits,
+        part_count: 0,
+        sequence: 1,
+        content: Content::Gram,
+        class_count,
+        width,
+    };
+    head.part_count = head.len().div_ceil(per_part) as u8;
+    let bytes = (0..head.part_count).map(|part| {
+        let mut out = vec![0; frame_bytes.into()];
+        let values = (0..head.len()).map(|value| value as i32 - 7);
+        let masks = MaskKey([7; 32]).masks(&task, 1);
+        let frame = MaskedPart::encode(head, part, per_part, &task, values, masks, &mut out);
+        (frame.unwrap() + tinyops_wire::envelope::OVERHEAD) as u64
+    });
+    bytes.sum()
+}
+
+#[test]
+fn a_round_under_masks_costs_what_its_parts_come_to_in_every_ring() {
+    for ring_bits in tinyops_wire::mask::RING_BITS {
+        for (classes, width, frame_bytes) in [(10, 32, 1024), (2, 3, 64), (6, 64, 222), (1, 1, 51)]
+        {
+            let told = masked_parts(classes, width, frame_bytes, ring_bits);
+            let bytes = masked_round_bytes(classes.into(), width.into(), frame_bytes, ring_bits);
+            assert_eq!(
+                bytes, told,
+                "{classes} classes, {width} values, {ring_bits} bits"
+            );
+        }
+    }
+    // Wide rings take more than the same sums in the clear.
+    assert!(masked_round_bytes(10, 32, 1024, 26) > round_bytes(10, 32, 1024));
+}
+
 #[test]
 fn where_labels_do_not_come_an_interval_judges_as_far_as_it_tells() {
     let cases = [

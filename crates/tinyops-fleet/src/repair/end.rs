@@ -2,10 +2,11 @@
 
 use serde_json::json;
 use tinyops_store::alert::{AlertKind, AlertState, NewAlert};
+use tinyops_store::drift::Scope;
 use tinyops_store::repair::Repair;
 use tinyops_store::{ModelId, Timestamp, Tx, alert, presence, webhook};
 
-use super::ACTOR;
+use super::{ACTOR, concerns};
 use crate::diagnosis::Advice;
 use crate::enrol::note;
 use crate::ladder::{End, Ladder, Rung, Step};
@@ -31,7 +32,7 @@ impl Fleet {
         match end {
             // Those that moving features has ended are over by then; what still stands it has not helped.
             End::Repaired if ladder.kept.is_empty() && left(ladder) == Some(Rung::OwnHeads) => {
-                self.resolve_all(tx, known.model, now).await?
+                self.resolve_helped(tx, known.model, now).await?
             }
             End::Unrepaired => {
                 let what = self.tell_in_vain(tx, known, ladder, &current, now).await?;
@@ -49,11 +50,27 @@ impl Fleet {
         note(tx, now, actor, "repair.end", known.id, &detail).await
     }
 
-    /// What devices have repaired by themselves is over.
-    async fn resolve_all(&self, tx: &Tx, model: ModelId, now: Timestamp) -> Result<(), FleetError> {
+    /// What devices have repaired by themselves is over; alerts of those that have not, and of cohorts where too many have
+    /// not, stand.
+    async fn resolve_helped(
+        &self,
+        tx: &Tx,
+        model: ModelId,
+        now: Timestamp,
+    ) -> Result<(), FleetError> {
+        let running = presence::running(tx, model).await?;
+        let helped = self.helped(tx, model, &running).await?;
+        let share_min = self.policy.round.alarmed_share_min;
+        let is_over = |scope: &Scope| {
+            let concerned = running.iter().filter(|whom| concerns(scope, whom));
+            let (over, left): (Vec<_>, Vec<_>) =
+                concerned.partition(|(device, _)| helped.contains(device));
+            let share = left.len() as f64 / (over.len() + left.len()).max(1) as f64;
+            !over.is_empty() && share < share_min
+        };
         for mut alert in alert::standing(tx).await? {
             let calls = Advice::of_word(&alert.advice).is_some_and(Advice::calls_for_statistics);
-            if alert.model != model || !calls || alert.is_muted(now) {
+            if alert.model != model || !calls || alert.is_muted(now) || !is_over(&alert.scope) {
                 continue;
             }
             alert.state = AlertState::Resolved;

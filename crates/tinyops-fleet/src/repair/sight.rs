@@ -1,6 +1,6 @@
 //! What is to be seen of a repair: what the records say of the phase that it is in.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use tinyops_store::alert::Alert;
 use tinyops_store::annotation::{self, AnnotationState};
@@ -23,10 +23,11 @@ use crate::episode::Judged;
 use crate::fleet::lock;
 use crate::label::classes_of;
 use crate::ladder::{
-    BUDGET_MS, Event, Ladder, Offer, Orders, Phase, Rung, Shipped, Standing, order_bytes,
-    round_bytes,
+    BUDGET_MS, Event, Ladder, Offer, Orders, Phase, Rung, Shipped, Standing, masked_round_bytes,
+    order_bytes, round_bytes,
 };
 use crate::masked::Mode;
+use crate::masked_round::NO_RING;
 use crate::restandardize::Outcome;
 use crate::rollout::sentence;
 use crate::{Fleet, FleetError};
@@ -96,8 +97,7 @@ impl Fleet {
                 }
             }
             Phase::Shipping { version, .. } => {
-                let asked = self.newest_trigger(known).await?;
-                Some(Event::Shipped(self.shipped(known, *version, asked).await?))
+                Some(Event::Shipped(self.shipped(known, *version).await?))
             }
             Phase::Judging {
                 version, rollout, ..
@@ -221,17 +221,25 @@ impl Fleet {
         };
         let capsule = capsule::get(&self.db, model).await?;
         let (class_count, width, _) = capsule.as_ref().map_or((0, WIDTH_UNSAID, 0), sizes);
+        let frame_bytes = self.policy.round.frame_bytes;
         let round = match self.policy.privacy.mode {
             Mode::Local => Offer::Closed(FleetError::NoStatistics.to_string()),
             _ if !self.may_open_masked(model, running.len()).await? => closed(
                 "too few devices run the model for a sum under masks, or nobody is there to open it",
             ),
             _ if self.is_round_near(model, now).await? => Offer::Later,
-            _ => Offer::Open(round_bytes(
-                class_count,
-                width,
-                self.policy.round.frame_bytes,
-            )),
+            Mode::Any => Offer::Open(round_bytes(class_count, width, frame_bytes)),
+            Mode::Masked => {
+                // The number of the round says nothing of its ring.
+                let (privacy, count) = (&self.policy.privacy, running.len() as u32);
+                match privacy.update_task(model, RoundId(0), count) {
+                    Some(task) => {
+                        let bits = task.ring_bits;
+                        Offer::Open(masked_round_bytes(class_count, width, frame_bytes, bits))
+                    }
+                    None => closed(NO_RING),
+                }
+            }
         };
         let (windows, trains_at_once) = match self.policy.repair.annotator {
             Some(_) => (self.order_offer(name, model, ladder, now).await?, false),
@@ -346,22 +354,10 @@ impl Fleet {
     /// alarm no more.
     async fn own_heads(&self, model: ModelId, is_late: bool) -> Result<Outcome, FleetError> {
         let running = presence::running(&self.db, model).await?;
-        let cohorts: HashSet<&str> = running.iter().map(|(_, cohort)| cohort.as_str()).collect();
-        let mut helped = HashMap::new();
-        for cohort in cohorts {
-            for state in drift::in_cohort(&self.db, cohort, model).await? {
-                if let (Scope::Device(device), Some(memory)) =
-                    (state.scope, Memory::decode(&state.state))
-                {
-                    let alarms = state.alarmed || state.score >= 1.0;
-                    helped.insert(device, memory.has_own_head() && !alarms);
-                }
-            }
-        }
-        let is_helped = |device: &DeviceId| helped.get(device).copied().unwrap_or(false);
+        let helped = self.helped(&self.db, model, &running).await?;
         let left = running
             .iter()
-            .filter(|(device, _)| !is_helped(device))
+            .filter(|(device, _)| !helped.contains(device))
             .count();
         let share = left as f64 / running.len().max(1) as f64;
         Ok(if share < self.policy.round.alarmed_share_min {
@@ -371,6 +367,31 @@ impl Fleet {
         } else {
             Outcome::Waits
         })
+    }
+
+    /// The devices of which the newest report says that they answer by a head of their own, and that do not alarm.
+    pub(super) async fn helped(
+        &self,
+        on: &impl Read,
+        model: ModelId,
+        running: &[(DeviceId, String)],
+    ) -> Result<HashSet<DeviceId>, FleetError> {
+        let cohorts: HashSet<&str> = running.iter().map(|(_, cohort)| cohort.as_str()).collect();
+        let mut helped = HashSet::new();
+        for cohort in cohorts {
+            for state in drift::in_cohort(on, cohort, model).await? {
+                let (Scope::Device(device), Some(memory)) =
+                    (state.scope, Memory::decode(&state.state))
+                else {
+                    continue;
+                };
+                let alarms = state.alarmed || state.score >= 1.0;
+                if memory.has_own_head() && !alarms {
+                    helped.insert(device);
+                }
+            }
+        }
+        Ok(helped)
     }
 
     async fn round_over(&self, id: RoundId) -> Result<Option<Event>, FleetError> {
@@ -449,12 +470,7 @@ impl Fleet {
         Ok(of_it.find(|made| made.detail["repair"] == known.id.0))
     }
 
-    async fn shipped(
-        &self,
-        known: &Repair,
-        version: u32,
-        asked: Option<Trigger>,
-    ) -> Result<Shipped, FleetError> {
+    async fn shipped(&self, known: &Repair, version: u32) -> Result<Shipped, FleetError> {
         let rollouts = rollout::of_model(&self.db, &known.name).await?;
         let of_it = rollouts
             .into_iter()
@@ -462,6 +478,7 @@ impl Fleet {
         let newest: Option<Rollout> = of_it.max_by_key(|rollout| rollout.id);
         Ok(match newest {
             None => {
+                let asked = self.newest_trigger(known).await?;
                 let asked = asked.as_ref();
                 let failed = asked.and_then(|asked| asked.detail["failed"].as_str());
                 Shipped::NotYet(
@@ -582,7 +599,9 @@ impl Fleet {
         name: &str,
     ) -> Result<Option<(repair::RepairId, u32)>, FleetError> {
         for open in repair::open(&self.db).await? {
-            if open.name == name && matches!(details(&open)?.phase, Phase::Labelling { .. }) {
+            // One that cannot be read waits for nothing.
+            let is_waiting = |ladder: Ladder| matches!(ladder.phase, Phase::Labelling { .. });
+            if open.name == name && details(&open).is_ok_and(is_waiting) {
                 return Ok(Some((open.id, self.policy.repair.labelled_min.max(1))));
             }
         }

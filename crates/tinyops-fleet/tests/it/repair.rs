@@ -1,20 +1,23 @@
 //! Repairs rung by rung, at a server that is started anew before every turn.
 
 use serde_json::json;
+use tinyops_fleet::diagnosis::Advice;
 use tinyops_fleet::ladder::{End, Ladder, Phase, RepairPolicy, Rung};
 use tinyops_fleet::plan::Plan;
 use tinyops_fleet::repair::details;
 use tinyops_fleet::rollout::Wish;
 use tinyops_fleet::round::RoundPolicy;
 use tinyops_fleet::{Event, Fleet, FleetError, Keyring, Policy};
+use tinyops_store::alert::{AlertKind, NewAlert};
 use tinyops_store::annotation::{self, AnnotationState};
+use tinyops_store::drift::Scope;
 use tinyops_store::repair::{self, Repair, RepairId};
 use tinyops_store::run::{self, NewRun};
 use tinyops_store::step::{self, Step, StepState};
 use tinyops_store::trigger::{self, NewTrigger, Trigger, TriggerState};
 use tinyops_store::{Digest, Timestamp, alert, audit, capsule, rollout};
 use tinyops_wire::annotation::{Annotation, Answer, OrderReason, OrderState, Part};
-use tinyops_wire::frame::Frame;
+use tinyops_wire::frame::{Features, Frame};
 
 use crate::world::{DAY, Shift, World};
 
@@ -467,6 +470,61 @@ async fn a_budget_that_a_round_would_break_refuses_it_before_it_is_tried() {
             .contains("the budget of 100 in 30 days leaves 100")
     });
     assert!(told, "{ladder:#?}");
+}
+
+/// The standing alerts' scopes, once all devices but these have heads of their own that do better.
+async fn standing_after_own_heads(left: &[usize], policy: Policy) -> (Vec<Scope>, Hall) {
+    let mut hall = Hall::drifted(annotated()).await;
+    hall.policy = policy;
+    hall.world.hello_all(Features::OWN_HEAD).await;
+    // One of them alarms by itself, too.
+    for device in 0..2 {
+        let tx = hall.world.fleet.db.begin("test").await.unwrap();
+        let new = NewAlert {
+            scope: Scope::Device(hall.world.devices[device].row.id),
+            model: hall.world.devices[device].model,
+            kind: AlertKind::Drift,
+            advice: Advice::HeadUpdate.word().to_owned(),
+            detail: json!({}),
+        };
+        alert::raise(&tx, &new, hall.world.now).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+    hall.turn().await;
+    let (_, ladder) = hall.repair().await;
+    let rung = Rung::OwnHeads;
+    assert_eq!(ladder.phase, Phase::OnDevices { rung }, "{ladder:#?}");
+    for (index, device) in hall.world.devices.iter_mut().enumerate() {
+        device.has_own_head = !left.contains(&index);
+    }
+    let shift = |index: usize| match left.contains(&index) {
+        true => drift(),
+        false => Shift::default(),
+    };
+    for _ in 0..30 {
+        hall.world.report_all(shift).await;
+    }
+    hall.turn().await;
+    let standing = alert::standing(&hall.world.fleet.db).await.unwrap();
+    let scopes = standing.into_iter().map(|alert| alert.scope);
+    (scopes.collect(), hall)
+}
+
+#[tokio::test]
+async fn heads_of_devices_own_close_the_alerts_of_those_that_have_them() {
+    let mut policy = policy(annotated());
+    policy.own_heads = true;
+    // One in ten may be left.
+    policy.round.alarmed_share_min = 0.15;
+    let (standing, hall) = standing_after_own_heads(&[], policy.clone()).await;
+    let (_, ladder) = hall.repair().await;
+    assert_eq!(ladder.end(), Some(End::Repaired), "{ladder:#?}");
+    assert_eq!(standing, []);
+    let (standing, hall) = standing_after_own_heads(&[1], policy).await;
+    let (_, ladder) = hall.repair().await;
+    assert_eq!(ladder.end(), Some(End::Repaired), "{ladder:#?}");
+    let left = Scope::Device(hall.world.devices[1].row.id);
+    assert_eq!(standing, [left], "one without a head drifts on");
 }
 
 #[tokio::test]
