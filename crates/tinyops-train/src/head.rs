@@ -8,11 +8,15 @@
 //! a head is judged by the buckets that it was not solved from. A head that falls below a floor on the
 //! factory's windows is not taken.
 //!
+//! How much of what the old head says is kept beside it is judged by the factory's windows, moved to where the fleet's
+//! sums say that its own lie.
+//!
 //! [`ClassStatistics`]: tinyops_nn::statistics::ClassStatistics
 
 mod buckets;
 mod embedded;
 mod linear;
+mod moved;
 mod place;
 mod projection;
 mod sums;
@@ -25,6 +29,7 @@ pub use self::embedded::Embedded;
 pub use self::projection::Projection;
 
 use self::linear::Linear;
+use self::moved::{Moved, Scatter};
 use self::place::Head;
 use self::sums::Sums;
 use crate::TrainError;
@@ -68,6 +73,8 @@ pub struct Solved {
     pub solver: Solver,
     /// Weight of the factory's windows against the fleet's.
     pub factory_weight: f32,
+    /// How much of the old head's log odds is added to its own; 0 where it is of sums alone.
+    pub old_share: f32,
     /// Expected accuracy of the old and the new head on what the fleet saw, classes weighing the same.
     pub fleet_accuracy: [f32; 2],
     /// Accuracy of the old and the new head on the factory's windows that were held out.
@@ -82,6 +89,14 @@ pub struct Solved {
 const SEEN: f64 = 5.0;
 /// Weights of the factory's windows that are tried, against as many windows of the fleet.
 const FACTORY_WEIGHTS: [f64; 4] = [0.0, 0.25, 1.0, 4.0];
+/// Shares of the old head's log odds that are added to those of a discriminant. What the fleet has told says where classes
+/// lie now; the old head was trained on far more windows, and tells of what sums cannot say.
+const OLD_SHARES: [f64; 3] = [0.5, 1.0, 2.0];
+/// What a share must gain on windows that were moved: they are the factory's, and might flatter its head.
+const SHARE_GAIN_MIN: f64 = 0.01;
+/// Parts that buckets are held out in where windows are moved: of more, each would have too few windows to say how they
+/// scatter.
+const FOLDS_MAX: usize = 4;
 /// Expected accuracies closer than this are even; the factory's decides then.
 const EVEN: f64 = 0.003;
 /// The three ways to a head.
@@ -191,7 +206,27 @@ pub fn solve(
             }
         }
     }
-    let (solver, weight, chosen, after) = best;
+    let (solver, weight, mut chosen, mut after) = best;
+    let mut old_share = 0.0;
+    let plain = chosen.clone().filter(|_| solver == Solver::Lda);
+    let scatter = Scatter::of(factory, &sums, projection);
+    if let (Some(plain), Some(scatter)) = (plain, scatter) {
+        let held_out = judging(&kept, &whole, &scatter);
+        let head = |fleet: &Sums| {
+            let head = solver.head(fleet, &sums, weight);
+            head.or_else(|| solver.head(fleet, &sums, TRACE))
+        };
+        let floor = f64::from(floor).min(before.1);
+        for (share, gain) in gains(&held_out, &narrowed, head) {
+            let blended = plain.clone().blended(&narrowed, share);
+            let factory = at_factory(&blended.clone().lifted(projection));
+            if factory >= floor {
+                (old_share, chosen) = (share, Some(blended));
+                after = ((after.0 + gain).min(1.0), factory);
+                break;
+            }
+        }
+    }
     let mut solved = model.clone();
     if let Some(mut chosen) = chosen {
         let seen = all.mixed(&sums, 1.0);
@@ -208,6 +243,7 @@ pub fn solve(
         model: solved,
         solver,
         factory_weight: weight as f32,
+        old_share: old_share as f32,
         fleet_accuracy: [before.0 as f32, after.0 as f32],
         factory_accuracy: [before.1 as f32, after.1 as f32],
         dropped,
@@ -382,6 +418,65 @@ fn expected(folds: &[Fold], head: impl Fn(&Sums) -> Option<Linear>) -> Option<f6
         windows += judges.total();
     }
     Some(sum / f64::max(windows, 1.0))
+}
+
+/// Sums that a head is solved from, and windows that lie where others do, which judge it.
+struct Part {
+    solves: Sums,
+    judges: Moved,
+    /// Windows of the sums that the judging ones were moved to.
+    windows: f64,
+}
+
+/// Some of the buckets, and what the others come to together; a lone bucket judges what it led to itself. Buckets whose
+/// windows do not say how they scatter judge nothing.
+fn judging(kept: &[&Sums], whole: &Sums, scatter: &Scatter) -> Vec<Part> {
+    let count = kept.len().min(FOLDS_MAX);
+    let part = |first: usize| {
+        let mut own = Sums::none(whole.classes, whole.width);
+        let of_it = kept.iter().skip(first).step_by(count);
+        of_it.for_each(|bucket| own.accumulate(bucket, 1.0));
+        let mut solves = whole.clone();
+        if count > 1 {
+            solves.accumulate(&own, -1.0);
+        }
+        let windows = own.total();
+        Some(Part {
+            solves: solves.definite(),
+            judges: scatter.moved(&own.definite())?,
+            windows,
+        })
+    };
+    (0..count).filter_map(part).collect()
+}
+
+/// Shares of the old head's log odds that windows which were moved say to gain on none, and how much; the most first.
+fn gains(
+    held_out: &[Part],
+    old: &Linear,
+    head: impl Fn(&Sums) -> Option<Linear>,
+) -> Vec<(f64, f64)> {
+    let of = |share: f64| moved_accuracy(held_out, |fleet| Some(head(fleet)?.blended(old, share)));
+    let Some(alone) = of(0.0) else {
+        return Vec::new();
+    };
+    let gain = |share: f64| Some((share, of(share)? - alone));
+    let mut gains: Vec<(f64, f64)> = OLD_SHARES.into_iter().filter_map(gain).collect();
+    gains.retain(|(_, gain)| *gain >= SHARE_GAIN_MIN);
+    // Of equals the smaller share stands first.
+    gains.sort_by(|a, b| b.1.total_cmp(&a.1));
+    gains
+}
+
+/// What heads make of windows that were moved, by the windows of the sums that they were moved to; `None` where some sums
+/// lead to no head, or nothing judges.
+fn moved_accuracy(parts: &[Part], head: impl Fn(&Sums) -> Option<Linear>) -> Option<f64> {
+    let (mut sum, mut all) = (0.0, 0.0);
+    for part in parts {
+        sum += part.windows * part.judges.accuracy(&head(&part.solves)?);
+        all += part.windows;
+    }
+    (all > 0.0).then(|| sum / all)
 }
 
 /// A weight of the factory's windows that says where its classes lie, and no more.

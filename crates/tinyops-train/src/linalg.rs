@@ -23,12 +23,17 @@ pub(crate) fn cholesky(a: &[f64], d: usize) -> Option<Vec<f64>> {
     Some(lower)
 }
 
-/// Solves `L · Lᵀ · x = b` in place.
-pub(crate) fn solve(lower: &[f64], d: usize, b: &mut [f64]) {
+/// Solves `L · x = b` in place.
+pub(crate) fn forward(lower: &[f64], d: usize, b: &mut [f64]) {
     for i in 0..d {
         let dot: f64 = (0..i).map(|k| lower[i * d + k] * b[k]).sum();
         b[i] = (b[i] - dot) / lower[i * d + i];
     }
+}
+
+/// Solves `L · Lᵀ · x = b` in place.
+pub(crate) fn solve(lower: &[f64], d: usize, b: &mut [f64]) {
+    forward(lower, d, b);
     for i in (0..d).rev() {
         let dot: f64 = (i + 1..d).map(|k| lower[k * d + i] * b[k]).sum();
         b[i] = (b[i] - dot) / lower[i * d + i];

@@ -396,7 +396,12 @@ impl World {
         };
         let solved = head::solve(&self.model, fleet, &self.factory, &self.factory, 0.0)
             .map_err(|error| error.to_string())?;
-        sets::accuracy(&solved.model, &self.test)
+        let accuracy = sets::accuracy(&solved.model, &self.test)?;
+        eprintln!(
+            "{:?}, the factory at {}, {} of the old head: {:.3} expected, {accuracy:.3} on test",
+            solved.solver, solved.factory_weight, solved.old_share, solved.fleet_accuracy[1],
+        );
+        Ok(accuracy)
     }
 
     /// Class sums alone: the Gram matrix is that of the factory's windows, moved to the fleet's means.

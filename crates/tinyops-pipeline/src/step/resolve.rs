@@ -154,6 +154,7 @@ pub(crate) async fn step(
             detail: serde_json::json!({
                 "solver": solver,
                 "factory_weight": solved.factory_weight,
+                "old_share": solved.old_share,
                 "devices": devices,
                 "windows": windows,
                 "buckets": buckets.len(),

@@ -79,24 +79,27 @@ impl Linear {
 
     /// What share of these windows it is right about; nothing without labelled windows.
     pub(super) fn accuracy(&self, windows: &Embedded) -> Option<Accuracy> {
-        let mut counts = vec![[0.0f64; 2]; self.classes()];
         let mut embedding = Vec::with_capacity(self.width);
-        for index in 0..windows.count() {
-            let class = windows.class(index).map(usize::from);
-            let Some(class) = class.filter(|&class| class < counts.len()) else {
-                continue;
-            };
+        let told = (0..windows.count()).filter_map(|index| {
+            let class = usize::from(windows.class(index)?);
             embedding.clear();
             embedding.extend(windows.values(index).map(f64::from));
-            counts[class][0] += 1.0;
-            counts[class][1] += f64::from(u8::from(self.class(&embedding) == class));
+            (class < self.classes()).then(|| (class, self.class(&embedding)))
+        });
+        Accuracy::of(self.classes(), told)
+    }
+
+    /// Adds so much of the logits of another head of the same shape.
+    pub(super) fn blended(mut self, other: &Self, share: f64) -> Self {
+        let pairs = [
+            (&mut self.weights, &other.weights),
+            (&mut self.bias, &other.bias),
+        ];
+        for (own, other) in pairs {
+            let each = own.iter_mut().zip(other);
+            each.for_each(|(own, other)| *own += share * other);
         }
-        let seen = || counts.iter().filter(|[all, _]| *all > 0.0);
-        let [all, right] = [0, 1].map(|at| counts.iter().map(|count| count[at]).sum::<f64>());
-        (all > 0.0).then(|| Accuracy {
-            plain: right / all,
-            balanced: seen().map(|[all, right]| right / all).sum::<f64>() / seen().count() as f64,
-        })
+        self
     }
 }
 
@@ -107,4 +110,24 @@ pub(super) struct Accuracy {
     pub(super) plain: f64,
     /// Classes weighing the same.
     pub(super) balanced: f64,
+}
+
+impl Accuracy {
+    /// Of windows whose class is the first, and which were given the second; nothing of none.
+    pub(super) fn of(
+        classes: usize,
+        told: impl IntoIterator<Item = (usize, usize)>,
+    ) -> Option<Self> {
+        let mut counts = vec![[0.0f64; 2]; classes];
+        for (class, given) in told {
+            counts[class][0] += 1.0;
+            counts[class][1] += f64::from(u8::from(given == class));
+        }
+        let seen = || counts.iter().filter(|[all, _]| *all > 0.0);
+        let [all, right] = [0, 1].map(|at| counts.iter().map(|count| count[at]).sum::<f64>());
+        (all > 0.0).then(|| Accuracy {
+            plain: right / all,
+            balanced: seen().map(|[all, right]| right / all).sum::<f64>() / seen().count() as f64,
+        })
+    }
 }

@@ -68,6 +68,13 @@ impl Projection {
         &self.weights[index * self.wide..][..self.wide]
     }
 
+    /// The narrow embedding of a wide one.
+    pub(super) fn of(&self, wide: &[f64]) -> Vec<f64> {
+        let rows = self.weights.chunks_exact(self.wide);
+        rows.map(|row| row.iter().zip(wide).map(|(&p, x)| f64::from(p) * x).sum())
+            .collect()
+    }
+
     /// The sums of the narrow embeddings, exactly; `None` where the sums are of another width.
     pub fn apply(&self, statistics: &Statistics) -> Option<Statistics> {
         if statistics.embedding_len() != self.wide {

@@ -101,7 +101,7 @@ impl Sums {
         }
     }
 
-    fn mean(&self, class: usize) -> Vec<f64> {
+    pub(super) fn mean(&self, class: usize) -> Vec<f64> {
         let count = self.counts[class].max(1e-9);
         self.sums[class * self.width..][..self.width]
             .iter()
@@ -109,7 +109,7 @@ impl Sums {
             .collect()
     }
 
-    fn holds(&self, class: usize) -> bool {
+    pub(super) fn holds(&self, class: usize) -> bool {
         self.counts[class] > 0.0
     }
 

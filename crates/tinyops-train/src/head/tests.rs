@@ -369,3 +369,143 @@ fn exact_sums_stay_as_they_are() {
     }
     assert_eq!(Sums::none(4, 6).definite().gram, Sums::none(4, 6).gram);
 }
+
+/// Windows as a model would embed them.
+fn embedded<const D: usize>(class_count: usize, windows: &[(usize, [u8; D])]) -> Embedded {
+    Embedded {
+        class_count,
+        width: D,
+        zero_point: 0,
+        rows: windows.iter().flat_map(|(_, row)| *row).collect(),
+        classes: windows
+            .iter()
+            .map(|(class, _)| Some(*class as u16))
+            .collect(),
+    }
+}
+
+fn scatter(windows: &Embedded) -> Scatter {
+    let sums = Sums::of(&windows.statistics().unwrap());
+    Scatter::of(windows, &sums, None).unwrap()
+}
+
+/// Two classes in two values, so far apart in the first, which scatters so far; the second is far noisier.
+fn two_classes(seed: u64, count: usize, [apart, spread]: [f32; 2]) -> Embedded {
+    let mut rng = Rng::new(seed, count as u64);
+    let mut window = |index: usize| {
+        let class = index % 2;
+        let place = [
+            apart * class as f32 + spread * rng.normal(),
+            60.0 + 30.0 * rng.normal(),
+        ];
+        (
+            class,
+            place.map(|x| x.round().clamp(-128.0, 127.0) as i8 as u8),
+        )
+    };
+    let windows: Vec<_> = (0..count).map(&mut window).collect();
+    embedded(2, &windows)
+}
+
+#[test]
+fn moved_windows_expect_on_average_what_is_true() {
+    // Classes 8 apart with a spread of 3 in the first value, so that a tenth of the windows is mistaken; at the factory
+    // they lay otherwise.
+    let world = |seed: u64, count: usize| two_classes(seed, count, [8.0, 3.0]);
+    let all = world(1, 20_000);
+    let head = Sums::of(&all.statistics().unwrap()).lda().unwrap();
+    let right = head.accuracy(&all).unwrap().plain;
+    assert!((0.88..0.93).contains(&right), "{right}");
+    let factory = scatter(&two_classes(2, 400, [30.0, 6.0]));
+    for count in [4, 6, 12, 40] {
+        const DRAWS: u64 = 1_000;
+        let each = (0..DRAWS).map(|seed| {
+            let sums = Sums::of(&world(10 + seed, count).statistics().unwrap());
+            factory.moved(&sums.definite()).unwrap().accuracy(&head)
+        });
+        let mean = each.sum::<f64>() / DRAWS as f64;
+        assert!(
+            (mean - right).abs() < 0.025,
+            "{count} windows: {mean}, {right}"
+        );
+    }
+    // Lone windows of their classes are where they are, and right or wrong.
+    let lone = Sums::of(&world(3, 2).statistics().unwrap());
+    let expected = factory.moved(&lone);
+    assert!(expected.is_none_or(|moved| [0.0, 0.5, 1.0].contains(&moved.accuracy(&head))));
+}
+
+#[test]
+fn moved_windows_have_the_sums_that_they_were_moved_to() {
+    let factory = windows(300, 21);
+    let there = Sums::of(&summed(&windows(4_000, 22), 0));
+    let mut shifted = there.clone();
+    // Of half the spread, elsewhere.
+    for class in 0..4 {
+        for at in 0..6 {
+            shifted.sums[class * 6 + at] += 9.0 * shifted.counts[class];
+        }
+    }
+    for i in 0..6 {
+        for j in 0..6 {
+            let moved = |class: usize| {
+                let (old, new) = (there.mean(class), shifted.mean(class));
+                there.counts[class] * (new[i] * new[j] - old[i] * old[j])
+            };
+            shifted.gram[i * 6 + j] += (0..4).map(moved).sum::<f64>();
+        }
+    }
+    let moved = scatter(&embedded(4, &factory)).moved(&shifted).unwrap();
+    for class in 0..4 {
+        let own: Vec<&[f64]> = moved
+            .rows
+            .chunks_exact(6)
+            .zip(&moved.labels)
+            .filter(|(_, label)| **label == class)
+            .map(|(row, _)| row)
+            .collect();
+        for (at, mean) in shifted.mean(class).iter().enumerate() {
+            let found = own.iter().map(|row| row[at]).sum::<f64>() / own.len() as f64;
+            assert!((found - mean).abs() < 1e-9, "{class} {at}: {found} {mean}");
+        }
+    }
+    let within = shifted.within();
+    let total = moved.labels.len() as f64;
+    for i in 0..6 {
+        let squares = moved.rows.chunks_exact(6).zip(&moved.labels);
+        let squares = squares.map(|(row, class)| (row[i] - shifted.mean(*class)[i]).powi(2));
+        let found = squares.sum::<f64>() / total;
+        assert!((found / within[i * 7] - 1.0).abs() < 0.02, "{found}");
+    }
+}
+
+#[test]
+fn an_old_head_that_knows_more_than_the_sums_is_kept_in_part_and_one_that_misleads_is_not() {
+    // Few windows of a fleet in which nothing has changed: the head of many is better than that of theirs.
+    let factory = embedded(4, &windows(2_000, 31));
+    let sums = Sums::of(&factory.statistics().unwrap());
+    let mut old = sums.lda().unwrap();
+    sums.temper(&mut old);
+    let chosen = |old: &Linear| {
+        let parts: Vec<Sums> = (0..8)
+            .map(|seed| Sums::of(&summed(&windows(10, 40 + seed), 0)))
+            .collect();
+        let kept: Vec<&Sums> = parts.iter().collect();
+        let mut whole = Sums::none(4, 6);
+        kept.iter().for_each(|part| whole.accumulate(part, 1.0));
+        let held_out = judging(&kept, &whole, &scatter(&factory));
+        assert_eq!(held_out.len(), FOLDS_MAX);
+        let of = |share: f64| {
+            moved_accuracy(&held_out, |fleet| Some(fleet.lda()?.blended(old, share))).unwrap()
+        };
+        [0.0, 0.5, 1.0].map(of)
+    };
+    let [alone, half, as_much] = chosen(&old);
+    assert!(half > alone && as_much > alone, "{alone} {half} {as_much}");
+    // Classes that have changed places.
+    let mut misleads = old.clone();
+    misleads.weights.rotate_left(6);
+    misleads.bias.rotate_left(1);
+    let [alone, half, as_much] = chosen(&misleads);
+    assert!(alone > half && alone > as_much, "{alone} {half} {as_much}");
+}
