@@ -226,7 +226,10 @@ fn sample(
         image,
         label,
         group,
-        role: spec.role.or(entry.and_then(|entry| entry.role)),
+        role: spec
+            .role
+            .or(entry.and_then(|entry| entry.role))
+            .or_else(|| category_role(job)),
         origin: Origin {
             source: job.source,
             file: job.name.clone(),
@@ -242,6 +245,12 @@ fn sample(
     };
     change_rate(&mut sample, spec);
     Some(sample)
+}
+
+/// What the capture `category` says, as uploads have it. What trains may validate as well: the split decides.
+fn category_role(job: &Job) -> Option<Role> {
+    let category = job.captures.get("category")?.as_str();
+    matches!(category, "testing" | "anomaly").then_some(Role::Test)
 }
 
 fn with_units(

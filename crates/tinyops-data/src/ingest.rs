@@ -7,6 +7,7 @@ use crate::annotate::{Job, SideFiles, annotate};
 use crate::dataset::Dataset;
 use crate::decode::{self, Findings, gzip, side};
 use crate::finding::{Code, Finding, Report};
+use crate::history::History;
 use crate::natural;
 use crate::pattern::{Captures, Pattern};
 use crate::sample::Sample;
@@ -34,6 +35,17 @@ pub fn ingest(
     read: &mut Read<'_>,
     report: &mut Report,
 ) -> Dataset {
+    ingest_with(spec, listings, &History::default(), read, report)
+}
+
+/// As [`ingest`], with the labels that people have given since.
+pub fn ingest_with(
+    spec: &DataSpec,
+    listings: &[Listing],
+    history: &History,
+    read: &mut Read<'_>,
+    report: &mut Report,
+) -> Dataset {
     if spec.source.is_empty() {
         let finding = Finding::error(Code::Setting, "no data source is named");
         report
@@ -48,6 +60,9 @@ pub fn ingest(
         read_source(index, source, files, &mut read, report, &mut samples);
     }
     name_apart(spec, &mut samples, report);
+    let mut lost = Vec::new();
+    history.apply(&mut samples, &mut lost);
+    lost.into_iter().for_each(|finding| report.push(finding));
     validate::dataset(spec, samples, report)
 }
 
@@ -60,7 +75,7 @@ pub fn matching(
     files: &[String],
     report: &mut Report,
 ) -> Vec<Job> {
-    let mut pattern = |text: &String| match Pattern::new(text) {
+    let mut pattern = |text: &str| match Pattern::new(text) {
         Ok(pattern) => Some(pattern),
         Err(error) => {
             report.push(Finding::error(
@@ -70,8 +85,10 @@ pub fn matching(
             None
         }
     };
-    let patterns: Vec<Pattern> = source.files.iter().filter_map(&mut pattern).collect();
-    let excluded: Vec<Pattern> = source.exclude.iter().filter_map(&mut pattern).collect();
+    let texts = source.patterns();
+    let patterns: Vec<Pattern> = texts.iter().filter_map(|text| pattern(text)).collect();
+    let excluded = source.exclude.iter().filter_map(|text| pattern(text));
+    let excluded: Vec<Pattern> = excluded.collect();
     let mut files: Vec<&String> = files.iter().collect();
     files.sort_by(|a, b| natural::compare(a, b));
     files.dedup();
@@ -119,8 +136,8 @@ pub fn matching(
             }
         }
     }
-    for (text, count) in source.files.iter().zip(counts) {
-        if count == 0 {
+    for (text, count) in texts.iter().zip(counts) {
+        if count == 0 && !source.uploads {
             let message = format!(
                 "source {index}: no file in `{}` matches `{text}`",
                 source.root
@@ -131,7 +148,7 @@ pub fn matching(
             );
         }
     }
-    if source.files.is_empty() {
+    if texts.is_empty() {
         let message = format!("source {index} names no files");
         report.push(
             Finding::error(Code::Setting, message)

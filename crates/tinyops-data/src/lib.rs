@@ -8,6 +8,7 @@
 //! [`ingest::ingest`] is the front door: a [`spec::DataSpec`] and the listed files in, a [`dataset::Dataset`] and a
 //! report out. [`split::split`] and [`window::Windowing`] take it from there.
 
+pub mod acquisition;
 mod annotate;
 pub mod chunk;
 pub mod confident;
@@ -15,6 +16,7 @@ pub mod dataset;
 pub mod decode;
 pub mod dvc;
 pub mod finding;
+pub mod history;
 pub mod ingest;
 mod leak;
 pub mod manifest;

@@ -100,6 +100,30 @@ pub struct SourceSpec {
     pub missing: Missing,
     /// Side file with the HMAC key of signed Edge Impulse samples; a sample that does not verify is left out.
     pub hmac_key_file: Option<String>,
+    /// Recordings that come over the network land here. Without `files` they are found by [`UPLOADS`], and nothing is
+    /// wrong while none has come.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub uploads: bool,
+}
+
+/// Where uploads lie below the root of their source, `_` in the place of a label that is not known.
+///
+/// The capture `category` fixes the role of what tests: `testing` and `anomaly`.
+pub const UPLOADS: [&str; 4] = [
+    "{category}/_/{device}/*",
+    "{category}/_/*",
+    "{category}/{label}/{device}/*",
+    "{category}/{label}/*",
+];
+
+impl SourceSpec {
+    /// The patterns that find its files: `files`, or else those of uploads, if it takes them.
+    pub fn patterns(&self) -> Vec<&str> {
+        if self.files.is_empty() && self.uploads {
+            return UPLOADS.to_vec();
+        }
+        self.files.iter().map(String::as_str).collect()
+    }
 }
 
 impl Default for SourceSpec {
@@ -137,6 +161,7 @@ impl Default for SourceSpec {
             resample_hz: None,
             missing: Missing::Refuse,
             hmac_key_file: None,
+            uploads: false,
         }
     }
 }

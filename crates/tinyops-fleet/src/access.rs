@@ -21,16 +21,19 @@ pub enum Right {
     Administer,
     /// Bring the envelopes of devices, and take what is for them.
     Carry,
+    /// Send recordings in.
+    Ingest,
 }
 
 impl Right {
     /// Every right, in the order of the table.
-    pub const ALL: [Right; 5] = [
+    pub const ALL: [Right; 6] = [
         Right::Read,
         Right::Operate,
         Right::Release,
         Right::Administer,
         Right::Carry,
+        Right::Ingest,
     ];
 
     /// Its name, as errors and the API's document say it.
@@ -41,19 +44,24 @@ impl Right {
             Right::Release => "release",
             Right::Administer => "administer",
             Right::Carry => "carry",
+            Right::Ingest => "ingest",
         }
     }
 }
 
 /// The table of rights; `docs/guide/access.md` shows the same to people.
 pub fn may(role: Role, right: Right) -> bool {
-    use Right::{Administer, Carry, Operate, Read, Release};
+    use Right::{Administer, Carry, Ingest, Operate, Read, Release};
     match role {
         Role::Viewer => matches!(right, Read),
-        Role::Operator => matches!(right, Read | Operate),
-        Role::Releaser => matches!(right, Read | Operate | Release),
-        Role::Admin => matches!(right, Read | Operate | Release | Administer | Carry),
-        Role::Gateway => matches!(right, Carry),
+        Role::Operator => matches!(right, Read | Operate | Ingest),
+        Role::Releaser => matches!(right, Read | Operate | Release | Ingest),
+        Role::Admin => matches!(
+            right,
+            Read | Operate | Release | Administer | Carry | Ingest
+        ),
+        Role::Gateway => matches!(right, Carry | Ingest),
+        Role::Recorder => matches!(right, Ingest),
     }
 }
 
@@ -195,6 +203,7 @@ mod tests {
                 Role::Releaser,
                 Role::Admin,
                 Role::Gateway,
+                Role::Recorder,
             ];
             for (index, role) in roles.into_iter().enumerate() {
                 let said = cells[3 + index] == "yes";

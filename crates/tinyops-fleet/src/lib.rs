@@ -73,6 +73,7 @@ mod delta;
 pub mod label;
 pub mod owed;
 pub mod own_head;
+pub mod recording;
 
 pub use delta::DELTA_EDGE;
 pub use fleet::{Event, Fleet, FleetError, Policy};

@@ -11,6 +11,8 @@ mod boards;
 pub mod catalog;
 mod code;
 mod delta;
+pub mod doubt;
+pub mod erase;
 mod error;
 mod flow;
 mod fresh;
@@ -28,6 +30,7 @@ mod schedule;
 mod step;
 pub mod tracking;
 mod trigger;
+pub mod upload;
 pub mod versions;
 pub mod worth;
 

@@ -159,8 +159,18 @@ struct Shown {
     by: Scheme,
 }
 
+/// Where those that send recordings show a token; no page of another site can make a browser say it.
+const API_KEY: header::HeaderName = header::HeaderName::from_static("x-api-key");
+
 fn shown(headers: &HeaderMap) -> Option<Shown> {
-    let shown = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let Some(shown) = headers.get(header::AUTHORIZATION) else {
+        let key = headers.get(API_KEY)?;
+        return Some(Shown {
+            text: key.to_str().unwrap_or_default().trim().to_owned(),
+            by: Scheme::Bearer,
+        });
+    };
+    let shown = shown.to_str().ok()?;
     if let Some(token) = shown.strip_prefix("Bearer ") {
         return Some(Shown {
             text: token.trim().to_owned(),

@@ -16,6 +16,7 @@ mod stop;
 // The doors.
 mod api;
 mod gate;
+mod ingestion;
 mod mlflow;
 mod mqtt;
 mod page;
@@ -39,7 +40,7 @@ mod watch;
 
 pub use api::{
     AddedWebhook, AlertView, AnnotationView, AtWorkView, DeliveryView, LabelView, RepairView,
-    RoundView, TriggerView, WebhookView,
+    RoundView, TriggerView, UploadDeviceView, UploadView, WebhookView,
 };
 pub use app::{App, Business, Clock};
 pub use civil::Moment;

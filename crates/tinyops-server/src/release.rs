@@ -44,6 +44,14 @@ pub enum ReleaseError {
         /// The version.
         version: u32,
     },
+    /// Recordings that it was trained on were erased.
+    #[error("recordings that `{model}@{version}` was trained on were erased")]
+    Erased {
+        /// The model.
+        model: String,
+        /// The version.
+        version: u32,
+    },
     /// The fleet could not sign it.
     #[error("the capsule could not be signed")]
     Fleet(#[from] FleetError),
@@ -176,6 +184,12 @@ async fn packages(fleet: &Fleet, model: &str, version: u32) -> Result<Vec<Packag
             model: model.to_owned(),
             version,
             reasons,
+        });
+    }
+    if tinyops_pipeline::erase::is_marked(&row) {
+        return Err(ReleaseError::Erased {
+            model: model.to_owned(),
+            version,
         });
     }
     let listed = row.metrics.get(PACKAGES).and_then(Json::as_array);

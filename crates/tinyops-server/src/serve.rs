@@ -30,7 +30,7 @@ use crate::stop::{self, Stopper};
 use crate::text::hex;
 use crate::tls::{Tls, TlsError, TlsFiles};
 use crate::watch::Watch;
-use crate::{api, loops, mlflow, page, webhook};
+use crate::{api, ingestion, loops, mlflow, page, webhook};
 
 /// Events that a slow listener may fall behind by before it misses some.
 const EVENTS_MAX: usize = 1024;
@@ -220,7 +220,8 @@ pub async fn serve(config: Config) -> Result<Running, ServeError> {
 pub fn router(app: App) -> Router {
     let routes = page::routes(&app)
         .merge(api::routes(&app))
-        .merge(mlflow::routes(&app));
+        .merge(mlflow::routes(&app))
+        .merge(ingestion::routes(&app));
     api::framed(routes, &app).with_state(app)
 }
 

@@ -22,6 +22,8 @@ words! {
         Admin = "admin",
         /// Carries the envelopes of devices, and does nothing else.
         Gateway = "gateway",
+        /// Sends recordings in, and does nothing else.
+        Recorder = "recorder",
     }
 }
 

@@ -78,20 +78,32 @@ pub fn write_new(path: &Path, readers: Readers, bytes: &[u8]) -> io::Result<()> 
         let mut file = create(&temporary, readers)?;
         file.write_all(bytes)?;
         file.sync_all()?;
-        // A link is made only where nothing is. Some file systems have none.
-        match fs::hard_link(&temporary, path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists && !path.exists() => {
-                fs::rename(&temporary, path)
-            }
-            Err(_) => Err(io::ErrorKind::AlreadyExists.into()),
-            Ok(()) => fs::remove_file(&temporary),
-        }?;
-        File::open(folder)?.sync_all()
+        move_new(&temporary, path)
     })();
     if written.is_err() {
         let _ = fs::remove_file(&temporary);
     }
     written
+}
+
+/// Gives a file of the same file system, whose bytes are on the disk, a name that nothing has.
+///
+/// # Errors
+/// [`io::ErrorKind::AlreadyExists`], and then both are left as they are; what the system says.
+pub fn move_new(from: &Path, to: &Path) -> io::Result<()> {
+    // A link is made only where nothing is. Some file systems have none.
+    match fs::hard_link(from, to) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists && !to.exists() => {
+            fs::rename(from, to)
+        }
+        Err(_) => Err(io::ErrorKind::AlreadyExists.into()),
+        Ok(()) => fs::remove_file(from),
+    }?;
+    let folder = match to.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    File::open(folder)?.sync_all()
 }
 
 /// A name of our own in the folder; hidden, so that nobody takes it for what it will be.

@@ -36,6 +36,7 @@ pub mod schedule;
 pub mod step;
 pub mod tracking;
 pub mod trigger;
+pub mod upload;
 pub mod webhook;
 
 pub mod alert;
@@ -62,7 +63,7 @@ pub mod round;
 pub use artifacts::{Artifacts, Incoming, Outgoing};
 pub use db::{Db, Read, Tx};
 pub use error::{Cause, StoreError};
-pub use file::{Readers, write_new, write_whole, write_whole_with};
+pub use file::{Readers, move_new, write_new, write_whole, write_whole_with};
 pub use tinyops_wire::id::{DeviceId, Digest, DigestBuilder, ModelId, Timestamp};
 pub use tinyops_wire::key::DeviceKey;
 

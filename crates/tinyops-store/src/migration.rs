@@ -40,6 +40,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0024_registry_webhooks.sql"),
     include_str!("migrations/0025_approvals.sql"),
     include_str!("migrations/0026_clustered_tracking.sql"),
+    include_str!("migrations/0027_uploads.sql"),
 ];
 
 /// Applies what is missing.

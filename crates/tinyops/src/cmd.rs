@@ -16,6 +16,7 @@ mod device;
 mod devices;
 mod doctor;
 mod drift;
+mod erase;
 mod fleet;
 pub(crate) mod gateway;
 pub(crate) mod helper;
@@ -82,6 +83,7 @@ enum Verb {
     Import(import::Import),
     Ops(ops::Ops),
     Data(data::Data),
+    Erase(erase::Erase),
     Run(run::Run),
     Tune(tune::Tune),
     Models(models::Models),
@@ -128,6 +130,7 @@ pub(crate) async fn dispatch(cli: Cli, terminal: Terminal) -> Result<(), Failure
         Verb::Import(args) => import::run(&context, &args),
         Verb::Ops(args) => ops::run(&context, &args),
         Verb::Data(args) => data::run(&context, &args).await,
+        Verb::Erase(args) => erase::run(&context, &args).await,
         Verb::Run(args) => run::run(&context, &args).await,
         Verb::Tune(args) => tune::run(&context, &args).await,
         Verb::Models(args) => models::run(&context, &args).await,

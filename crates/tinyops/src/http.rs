@@ -49,6 +49,7 @@ pub(crate) async fn post(
         server,
         path,
         token,
+        &[],
         Some(("application/json", body.as_bytes())),
     );
     in_time(sent).await
@@ -61,12 +62,26 @@ pub(crate) async fn post_bytes(
     content_type: &str,
     body: &[u8],
 ) -> io::Result<Answer> {
-    in_time(exchange(server, path, None, Some((content_type, body)))).await
+    let posted = Some((content_type, body));
+    in_time(exchange(server, path, None, &[], posted)).await
+}
+
+/// Posts bytes with headers of their own, whose values are ASCII without control characters.
+pub(crate) async fn post_with(
+    server: &Endpoint,
+    path: &str,
+    token: Option<&str>,
+    headers: &[(&str, String)],
+    content_type: &str,
+    body: &[u8],
+) -> io::Result<Answer> {
+    let posted = Some((content_type, body));
+    in_time(exchange(server, path, token, headers, posted)).await
 }
 
 /// Asks a server for what lies at a path, over a connection of its own.
 pub(crate) async fn get(server: &Endpoint, path: &str) -> io::Result<Answer> {
-    in_time(exchange(server, path, None, None)).await
+    in_time(exchange(server, path, None, &[], None)).await
 }
 
 async fn in_time(exchange: impl Future<Output = io::Result<Answer>>) -> io::Result<Answer> {
@@ -79,11 +94,16 @@ async fn exchange(
     server: &Endpoint,
     path: &str,
     token: Option<&str>,
+    headers: &[(&str, String)],
     posted: Option<(&str, &[u8])>,
 ) -> io::Result<Answer> {
     let authorization = token.map_or_else(String::new, |token| {
         format!("Authorization: Bearer {token}\r\n")
     });
+    let more: String = headers
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}\r\n"))
+        .collect();
     let (method, content, body) = match posted {
         None => ("GET", String::new(), &[][..]),
         Some((content_type, body)) => {
@@ -93,7 +113,7 @@ async fn exchange(
         }
     };
     let request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {}\r\n{authorization}{content}Connection: close\r\n\r\n",
+        "{method} {path} HTTP/1.1\r\nHost: {}\r\n{authorization}{more}{content}Connection: close\r\n\r\n",
         server.authority(),
     );
     let mut stream = server.connect().await?;

@@ -40,6 +40,10 @@ fn of_target(target: &str) -> std::io::Result<Vec<Seed>> {
     match target {
         "plan" | "model" | "tflite" => networks(target),
         "recording" => recordings(),
+        "device_recording" => Ok(vec![(
+            "v1".to_owned(),
+            fs::read(root().join("testdata/golden/recording/v1.bin"))?,
+        )]),
         "front_end" => Ok(front_ends()),
         "delta" => deltas(),
         "frame" => frozen("frames.txt"),
@@ -189,6 +193,10 @@ fn recordings() -> std::io::Result<Vec<Seed>> {
         }
         seeds.push((name, seed(pick)));
     }
+    let history = "tinyops-labels 1\nt\tw\tset\ta.csv\tup\tz\nt\tw\trange 1-2\ta.csv\tdown\t\nt\tw\trule\tname=*.csv\tx\t\n\
+                   t\tw\tkeep\ta.csv\tup\t\nt\tw\tundo\t0a1b2c3d\t\t\n";
+    let history = [&[ENDINGS.len() as u8 + 1], history.as_bytes()].concat();
+    seeds.push(("labels".to_owned(), history));
     Ok(seeds)
 }
 

@@ -53,7 +53,7 @@ pub fn decode(
             return None;
         }
     };
-    if let Some(finding) = key.and_then(|key| refusal(bytes, &message, key)) {
+    if let Some(finding) = key.and_then(|key| refusal(bytes, &message, format, key)) {
         findings.push(finding);
         return None;
     }
@@ -61,7 +61,9 @@ pub fn decode(
 }
 
 /// Whether `signature` (64 hex digits, as it stands last in `bytes`) is that of `bytes` under `key`.
-pub fn verify(bytes: &[u8], signature: &str, key: &[u8]) -> bool {
+///
+/// Firmware made with the C SDK keeps 32 characters of a key, so a longer one may be cut there.
+pub fn verify(bytes: &[u8], signature: &str, format: Format, key: &[u8]) -> bool {
     let Some(tag) = hex_bytes(signature) else {
         return false;
     };
@@ -71,14 +73,32 @@ pub fn verify(bytes: &[u8], signature: &str, key: &[u8]) -> bool {
     let Some(place) = place else {
         return false;
     };
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else {
+    // CBOR says the length of a text before it: 64, in one byte behind its head.
+    if format == Format::EiCbor && !bytes[..place].ends_with(&[0x78, 0x40]) {
         return false;
+    }
+    let zeros = [b'0'; 64];
+    let fits = |key: &[u8]| {
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else {
+            return false;
+        };
+        let parts = [&bytes[..place], &zeros, &bytes[place + 64..]];
+        parts.into_iter().for_each(|part| mac.update(part));
+        mac.verify_slice(&tag).is_ok()
     };
-    mac.update(&bytes[..place]);
-    mac.update(&[b'0'; 64]);
-    mac.update(&bytes[place + 64..]);
-    mac.verify_slice(&tag).is_ok()
+    fits(key) || key.get(..SDK_KEY_CHARS).is_some_and(fits)
 }
+
+/// The HMAC-SHA256 of these parts, one after the other, in hex digits as messages have it.
+pub(crate) fn tag(key: &[u8], parts: &[&[u8]]) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("a key of any length does");
+    parts.iter().for_each(|part| mac.update(part));
+    let tag = mac.finalize().into_bytes();
+    tag.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Characters of a key that the C SDK keeps.
+const SDK_KEY_CHARS: usize = 32;
 
 fn hex_bytes(text: &str) -> Option<[u8; 32]> {
     // Lower case only, as the format says.
@@ -87,9 +107,9 @@ fn hex_bytes(text: &str) -> Option<[u8; 32]> {
     text.bytes().all(is_hex).then_some(digest.0)
 }
 
-fn refusal(bytes: &[u8], message: &Message, key: &[u8]) -> Option<Finding> {
+fn refusal(bytes: &[u8], message: &Message, format: Format, key: &[u8]) -> Option<Finding> {
     let what = match message.protected.alg.as_str() {
-        "HS256" if verify(bytes, &message.signature, key) => return None,
+        "HS256" if verify(bytes, &message.signature, format, key) => return None,
         "HS256" => "the signature does not fit the bytes".to_owned(),
         other => format!("the sample is signed with `{other}`, but a key is set"),
     };

@@ -1,6 +1,7 @@
 //! Ingest: the files of the sources become a dataset, named by the digest of its manifest.
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
@@ -10,8 +11,9 @@ use std::{
 use serde::Serialize;
 use tinyops_data::{
     dataset::Dataset,
-    finding::{Report, Severity},
-    ingest::{Listing, expand, ingest},
+    finding::{Code, Finding, Report, Severity},
+    history::{self, History},
+    ingest::{Listing, expand, ingest_with},
     spec::{DataSpec, SourceSpec},
 };
 use tinyops_store::{Digest, dataset};
@@ -33,6 +35,8 @@ pub struct Shelf {
     marks: Vec<Mark>,
     /// The versions of tracked files that the sources read from.
     pointers: Vec<SourceVersion>,
+    /// What people have said of labels, as it stands in the project's folder.
+    labels: Option<Vec<u8>>,
     /// Decoded once in a run, and only if a step needs it.
     decoded: Arc<OnceLock<(Dataset, Report)>>,
 }
@@ -53,6 +57,8 @@ struct Settings<'a> {
     /// So that a model made of files which were tracked later still names their version.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pointers: &'a [SourceVersion],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    labels: Option<String>,
 }
 
 impl Shelf {
@@ -67,11 +73,16 @@ impl Shelf {
             listings: Vec::new(),
             marks: Vec::new(),
             pointers: Vec::new(),
+            labels: fs::read(root.join(history::FILE_NAME)).ok(),
             decoded: Arc::default(),
         };
         for (source, settings) in spec.source.iter().enumerate() {
             let folder = source_root(root, settings)?;
-            let files = shelf.list_source(source, &folder)?;
+            // The folder of uploads is made when the first one comes.
+            let files = match settings.uploads && !folder.exists() {
+                true => Vec::new(),
+                false => shelf.list_source(source, &folder)?,
+            };
             shelf.roots.push(folder);
             shelf.listings.push(Listing { files });
         }
@@ -105,7 +116,8 @@ impl Shelf {
     /// Tells one state of the files from another.
     #[must_use]
     pub fn mark(&self) -> Digest {
-        let marks = serde_json::to_vec(&self.marks).expect("marks have string keys");
+        let mut marks = serde_json::to_vec(&self.marks).expect("marks have string keys");
+        marks.extend(self.labels.iter().flatten());
         Digest::of(&marks)
     }
 
@@ -122,8 +134,44 @@ impl Shelf {
             let mut report = Report::new();
             let mut read =
                 |source: usize, path: &str| read_recording(&self.roots[source].join(path));
-            let dataset = ingest(&self.spec, &self.listings, &mut read, &mut report);
+            let history = self.history(&mut report);
+            let dataset = ingest_with(&self.spec, &self.listings, &history, &mut read, &mut report);
             (dataset, report)
+        })
+    }
+
+    /// When the newest file with recordings of a class was changed, in Unix milliseconds, by class.
+    #[must_use]
+    pub fn newest(&self) -> BTreeMap<String, i64> {
+        let marks = self.marks.iter();
+        let changed: BTreeMap<(usize, &str), u128> = marks
+            .map(|mark| ((mark.source, mark.path.as_str()), mark.changed_ns))
+            .collect();
+        let mut newest = BTreeMap::new();
+        for sample in &self.decoded().0.samples {
+            let origin = &sample.origin;
+            let Some(at_ns) = changed.get(&(origin.source, origin.file.as_str())) else {
+                continue;
+            };
+            let at_ms = i64::try_from(at_ns / 1_000_000).unwrap_or(i64::MAX);
+            for class in sample.label.classes() {
+                let newest = newest.entry(class.to_owned()).or_insert(at_ms);
+                *newest = at_ms.max(*newest);
+            }
+        }
+        newest
+    }
+
+    fn history(&self, report: &mut Report) -> History {
+        let Some(bytes) = &self.labels else {
+            return History::default();
+        };
+        History::decode(&String::from_utf8_lossy(bytes)).unwrap_or_else(|error| {
+            let message = format!("the history of labels is not read: {}", error.what);
+            let finding = Finding::error(Code::SideFile, message).in_file(history::FILE_NAME);
+            let finding = finding.at_row(error.row as u64);
+            report.push(finding.hint("mend the line, or take it out"));
+            History::default()
         })
     }
 
@@ -209,6 +257,10 @@ pub(crate) async fn step(bench: &mut Bench<'_>, shelf: &Shelf) -> Result<Done, R
         spec: &shelf.spec,
         marks: &shelf.marks,
         pointers: &shelf.pointers,
+        labels: shelf
+            .labels
+            .as_ref()
+            .map(|labels| Digest::of(labels).to_string()),
     };
     let work = {
         let shelf = shelf.clone();

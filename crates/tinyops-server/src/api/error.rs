@@ -305,6 +305,10 @@ impl From<ReleaseError> for ApiError {
                 let hint = "`GET /api/v1/models/NAME/VERSION/standing` says what is missing";
                 ApiError::new(StatusCode::CONFLICT, "kept", message, hint)
             }
+            ReleaseError::Erased { .. } => {
+                let hint = "run the pipeline: it trains without them";
+                ApiError::new(StatusCode::CONFLICT, "erased", message, hint)
+            }
             ReleaseError::NoPayload { .. } => {
                 let hint = "run the pipeline with this board in `[boards]`";
                 ApiError::new(StatusCode::CONFLICT, "no_payload", message, hint)

@@ -20,10 +20,12 @@ mod make;
 mod operate;
 mod operation;
 mod range;
+mod recording;
 mod repair;
 #[cfg(test)]
 pub(crate) mod tests;
 mod token;
+mod upload;
 mod view;
 mod worth;
 
@@ -41,6 +43,7 @@ pub(crate) use frame::framed;
 pub use label::LabelView;
 use operation::{Access, Content, Operation, Trace};
 pub use repair::RepairView;
+pub use upload::{UploadDeviceView, UploadView};
 pub use view::{AlertView, AtWorkView, RoundView, TriggerView};
 
 /// The routes of the API, and health and metrics beside it.
@@ -461,6 +464,32 @@ fn operations() -> Vec<Operation> {
             &[("project", "its name")],
             Content::json::<Vec<DatasetView>>(),
             get(make::datasets),
+        ),
+        Operation {
+            access: Access::Open,
+            trace: Trace::Record,
+            ..manage(
+                "/api/v1/recordings",
+                "Take a recording that a device has signed (docs/formats/recording.md)",
+                Content::Bytes,
+                201,
+                Content::json::<recording::Kept>(),
+                post(recording::take),
+            )
+        },
+        read(
+            "/api/v1/uploads",
+            "Recordings that came over the network, newest first",
+            LIMIT,
+            Content::json::<Vec<UploadView>>(),
+            get(upload::list),
+        ),
+        read(
+            "/api/v1/upload-devices",
+            "The devices that such recordings name",
+            &[],
+            Content::json::<Vec<UploadDeviceView>>(),
+            get(upload::devices),
         ),
         read(
             "/api/v1/lineage",

@@ -14,4 +14,5 @@ mod reports;
 mod runs;
 mod tracking;
 mod transactions;
+mod uploads;
 mod webhooks;

@@ -1,5 +1,7 @@
 mod add;
+mod label;
 mod schema;
+mod uploads;
 mod versions;
 
 use std::{collections::BTreeSet, fmt::Write as _, path::PathBuf};
@@ -50,6 +52,8 @@ enum Verb {
     Ls(Ls),
     Show(Show),
     Diff(DiffArgs),
+    Uploads(uploads::Uploads),
+    Label(label::Label),
 }
 
 /// Say how tracked files differ from their pointers, and the recordings from what the newest model was made from
@@ -163,6 +167,8 @@ pub(crate) async fn run(context: &Context, args: &Data) -> Result<(), Failure> {
         Verb::Ls(_) => ls(context).await,
         Verb::Show(args) => show(context, args).await,
         Verb::Diff(args) => diff(context, args).await,
+        Verb::Uploads(args) => uploads::run(context, args).await,
+        Verb::Label(args) => label::run(context, args),
     }
 }
 
@@ -220,6 +226,12 @@ async fn look_at_recordings(context: &Context, view: &mut StatusView) -> Result<
     {
         view.model = Some(crate::model_ref::title(&newest));
         view.since = Some(compare(&workshop.artifacts, old, version).await?);
+    }
+    let ended = uploads::ended(&workshop.db).await?;
+    if ended > 0 {
+        context.terminal.note(format_args!(
+            "the consent of {ended} recordings has ended; `tinyops erase --expired` says which"
+        ));
     }
     Ok(())
 }

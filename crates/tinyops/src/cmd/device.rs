@@ -1,5 +1,6 @@
 mod chip;
 mod enrol;
+mod upload;
 
 use std::{
     io::BufRead as _,
@@ -49,6 +50,7 @@ pub(crate) struct Device {
 enum Verb {
     Enrol(Enrol),
     Run(Run),
+    Upload(upload::Upload),
 }
 
 /// Who the device is, and how it becomes that.
@@ -214,6 +216,10 @@ pub(crate) async fn run(context: &Context, args: &Device) -> Result<(), Failure>
     match &args.verb {
         Verb::Enrol(args) => enrol_only(context, &args.who).await,
         Verb::Run(args) => live(context, args).await,
+        Verb::Upload(args) => {
+            let (_, enrolled) = become_known(context, &args.who).await?;
+            upload::run(context, args, enrolled).await
+        }
     }
 }
 
@@ -385,6 +391,16 @@ async fn enrolled(
 }
 
 async fn enrol_only(context: &Context, who: &Who) -> Result<(), Failure> {
+    let (board, enrolled) = become_known(context, who).await?;
+    let view = serde_json::json!({ "device": enrolled.device.to_string(), "board": board });
+    context
+        .terminal
+        .answer(&view, || format!("{}\n", enrolled.device));
+    Ok(())
+}
+
+/// The board, and who the device is; it enrols if it has not before.
+async fn become_known(context: &Context, who: &Who) -> Result<(String, Enrolled), Failure> {
     let board = context.board(&who.board)?.id;
     std::fs::create_dir_all(context.keys()).map_err(|error| {
         Failure::environment(format!("cannot make `{}`", context.keys().display())).cause(&error)
@@ -396,11 +412,7 @@ async fn enrol_only(context: &Context, who: &Who) -> Result<(), Failure> {
     let spoken_to: Vec<&Endpoint> = [&server].into_iter().chain(&gateway).collect();
     Endpoint::check_ca(who.ca.as_deref(), &spoken_to)?;
     let enrolled = enrolled(who, &board, &chip, (&server, gateway.as_ref()), &trust).await?;
-    let view = serde_json::json!({ "device": enrolled.device.to_string(), "board": board });
-    context
-        .terminal
-        .answer(&view, || format!("{}\n", enrolled.device));
-    Ok(())
+    Ok((board, enrolled))
 }
 
 struct Body<'a> {

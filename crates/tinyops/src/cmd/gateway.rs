@@ -1,7 +1,10 @@
+mod at;
 mod backoff;
+mod csv;
 mod dap;
 mod hub;
 mod line;
+mod record;
 mod smp;
 mod tty;
 mod upstream;
@@ -36,9 +39,12 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// itself is stopped then.
 #[derive(Debug, clap::Args)]
 #[command(
+    args_conflicts_with_subcommands = true,
     after_help = "Example: tinyops gateway --tty /dev/ttyACM0 --tty /dev/ttyUSB0 --server https://hall.example:8420 --ca ca.pem"
 )]
 pub(crate) struct Gateway {
+    #[command(subcommand)]
+    verb: Option<Verb>,
     /// Serial port with devices, 8N1 without flow control; may be given several times
     #[arg(long, value_name = "PATH")]
     tty: Vec<PathBuf>,
@@ -79,6 +85,13 @@ pub(crate) struct Gateway {
     status_seconds: u64,
 }
 
+/// Boards that record, in place of devices that report.
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    Csv(Box<csv::Csv>),
+    At(Box<at::At>),
+}
+
 /// How it goes, as `--json` prints it, one a line.
 #[derive(Serialize)]
 struct Status {
@@ -98,6 +111,11 @@ struct Status {
 }
 
 pub(crate) async fn run(context: &Context, args: &Gateway) -> Result<(), Failure> {
+    match &args.verb {
+        None => {}
+        Some(Verb::Csv(args)) => return csv::run(context, args).await,
+        Some(Verb::At(args)) => return at::run(context, args).await,
+    }
     let tty = args.tty.iter().map(|path| {
         let path = path.clone();
         Place::Tty(path, args.baud)

@@ -377,6 +377,13 @@ async fn promote(context: &Context, args: &Promote) -> Result<(), Failure> {
         return Err(failure
             .hint("`tinyops models approve` says yes, `tinyops run` makes a version that passes"));
     }
+    if tinyops_pipeline::erase::is_marked(&model) {
+        return Err(Failure::no(format!(
+            "recordings that {} was trained on were erased",
+            title(&model)
+        ))
+        .hint("`tinyops run` trains without them"));
+    }
     let before = model::in_stage(&db, &model.name, Stage::Production)
         .await?
         .filter(|before| before.version != model.version);

@@ -26,13 +26,14 @@ enum Verb {
 /// Make a token; it is shown this once
 ///
 /// A viewer looks, an operator also keeps the fleet running, a releaser also sends models out, an admin also makes
-/// tokens; a gateway carries the envelopes of devices and does nothing else.
+/// tokens; a gateway carries the envelopes and recordings of devices, a recorder sends recordings in, and neither does
+/// anything else.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: tinyops tokens make ana-laptop --role operator --days 90")]
 struct Make {
     /// What the audit log calls its holder; never given twice
     name: String,
-    /// `viewer`, `operator`, `releaser`, `admin` or `gateway`
+    /// `viewer`, `operator`, `releaser`, `admin`, `gateway` or `recorder`
     #[arg(long, value_parser = role)]
     role: Role,
     /// Days until it ends by itself; without it, it does not

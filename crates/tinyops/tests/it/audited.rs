@@ -39,6 +39,16 @@ const UNAUDITED: &[&str] = &[
     "data checkout",
     "data diff",
     "data gc",
+    // Labels have a history of their own in the project's folder, with who, when and why.
+    "data label accept",
+    "data label balance",
+    "data label issues",
+    "data label log",
+    "data label range",
+    "data label reject",
+    "data label rule",
+    "data label set",
+    "data label undo",
     "data ls",
     "data pull",
     "data push",
@@ -47,19 +57,23 @@ const UNAUDITED: &[&str] = &[
     "data schema show",
     "data show",
     "data status",
+    "data uploads",
     "data validate",
     "data verify",
     "demo",
     // What they send is audited by the server.
     "device enrol",
     "device run",
+    "device upload",
     "devices ls",
     "devices show",
     "devices token ls",
     "doctor",
     "drift",
     "fleet simulate",
-    "gateway",
+    // What they bring is indexed by the server.
+    "gateway at",
+    "gateway csv",
     // It has no store; its own log says what it answered.
     "helper key",
     "helper serve",
@@ -346,6 +360,14 @@ fn every_verb_that_changes_something_leaves_an_entry() {
     let wrong = walk.place.check(&["labels", "add", id, "blades"], 2);
     let classes = "it has: bearing, blade, normal";
     assert!(wrong.stderr.contains(classes), "{}", wrong.stderr);
+
+    // The last, for it takes recordings away.
+    walk.step(
+        "erase",
+        &["--group", "m0", "--yes"],
+        "data.erase",
+        "group m0",
+    );
 
     let open: Vec<&String> = known
         .iter()

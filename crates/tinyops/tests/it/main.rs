@@ -19,6 +19,7 @@ mod interrupted;
 mod journey;
 mod keys;
 mod live_rollout;
+mod recordings;
 mod refusals;
 mod retrain;
 mod running;

@@ -325,6 +325,7 @@ async fn every_call_that_changes_something_leaves_an_entry() {
         "post /api/v1/gateway/exchange".to_owned(),
         "post /api/v1/lorawan/chirpstack".to_owned(),
         "post /api/v1/lorawan/tts".to_owned(),
+        "post /api/v1/recordings".to_owned(),
         "post /api/v1/reports".to_owned(),
         format!("post {target}/cancelAction/{{action}}/feedback"),
         format!("post {target}/confirmationBase/activateAutoConfirm"),

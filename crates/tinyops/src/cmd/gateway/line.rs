@@ -73,7 +73,7 @@ impl Place {
         }
     }
 
-    async fn open(&self) -> io::Result<Ends> {
+    pub(super) async fn open(&self) -> io::Result<Ends> {
         match self {
             Place::Tty(path, baud) => super::tty::open(path, *baud),
             Place::Tcp(endpoint) => Ok(Ends::of(endpoint.connect().await?)),

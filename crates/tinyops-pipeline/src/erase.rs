@@ -1,0 +1,322 @@
+//! Erasing what is known of a person or a device: which recordings, versions, models and devices it touches, and how it
+//! is done.
+//!
+//! What can be erased here is: files of recordings, uploads, what was featurized of them. What cannot be called back is
+//! marked: a model that was made from them is never promoted or released again, and the audit log tells what went.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use tinyops_data::{manifest::Manifest, sample::Sample};
+use tinyops_store::{
+    DeviceId, Digest, ModelId, StoreError, Timestamp, audit, capsule, dataset, model,
+    model::{Model, Stage},
+    presence, run, step, upload,
+    upload::Upload,
+};
+
+use crate::{RunError, Shelf, Workshop, source_root};
+
+/// Under this name a model's figures say that recordings of it were erased.
+const MARK: &str = "erased";
+
+/// Whose recordings are to go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// Those of a group: a person, a machine, a session.
+    Group(String),
+    /// Those that a device made, by the name that it calls itself.
+    Device(String),
+    /// These, by their names in the dataset.
+    Recordings(BTreeSet<String>),
+    /// Those whose consent has ended.
+    Expired,
+}
+
+/// What erasing would touch.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// Names of recordings.
+    pub recordings: BTreeSet<String>,
+    /// Their files: where each is, and what its source calls it.
+    pub files: BTreeMap<PathBuf, String>,
+    /// Files that hold recordings of others as well, which cannot be erased as files.
+    pub shared: BTreeSet<String>,
+    /// Uploads that brought them.
+    pub uploads: Vec<Upload>,
+    /// Dataset versions that list them.
+    pub versions: Vec<Digest>,
+    /// Models that were made from those.
+    pub models: Vec<Model>,
+    /// What devices were sent of these models, and which run it now.
+    pub capsules: Vec<Carried>,
+    /// Artifacts with what was computed from their readings.
+    pub artifacts: Vec<Digest>,
+}
+
+/// A capsule of a model that is touched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Carried {
+    /// Its id.
+    pub model_id: ModelId,
+    /// The model, as `fan@3`.
+    pub model: String,
+    /// For which board.
+    pub board: String,
+    /// The devices whose newest report carries it.
+    pub devices: Vec<DeviceId>,
+}
+
+/// Why nothing was erased.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EraseError {
+    /// Recordings of others are in the same files.
+    #[error("`{0}` holds recordings of others as well")]
+    Shared(String),
+    /// A file cannot be removed; what comes before it in the plan is gone.
+    #[error("cannot remove `{}`", path.display())]
+    Remove {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The recordings cannot be listed.
+    #[error(transparent)]
+    Shelf(#[from] RunError),
+    /// The records cannot be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Whether recordings that a model was made from were erased since.
+#[must_use]
+pub fn is_marked(model: &Model) -> bool {
+    model.metrics.get(MARK).is_some()
+}
+
+impl Plan {
+    /// Whether there is nothing to erase.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.recordings.is_empty() && self.uploads.is_empty()
+    }
+
+    /// Finds what erasing would touch; nothing is changed.
+    ///
+    /// # Errors
+    /// [`EraseError`].
+    pub async fn of(
+        workshop: &Workshop,
+        whose: &Whose,
+        now: Timestamp,
+    ) -> Result<Self, EraseError> {
+        let mut plan = Plan::default();
+        let kept = upload::kept(&workshop.db).await?;
+        let data = &workshop.project.data;
+        let taker = data.source.iter().position(|source| source.uploads);
+        let mut roots = Vec::new();
+        for source in &data.source {
+            roots.push(source_root(&workshop.root, source)?);
+        }
+        let is_expired = |upload: &Upload| upload.new.consent_until.is_some_and(|at| at <= now);
+        let by_upload = |upload: &Upload| match whose {
+            Whose::Device(device) => upload.new.device.as_ref() == Some(device),
+            Whose::Expired => is_expired(upload),
+            Whose::Group(_) | Whose::Recordings(_) => false,
+        };
+        let uploaded: BTreeSet<&str> = kept
+            .iter()
+            .filter(|upload| by_upload(upload))
+            .map(|upload| upload.new.path.as_str())
+            .collect();
+        let is_meant = |sample: &Sample| {
+            let came = Some(sample.origin.source) == taker;
+            let by_path = came && uploaded.contains(sample.origin.file.as_str());
+            by_path
+                || match whose {
+                    Whose::Group(group) => sample.group == *group,
+                    Whose::Device(device) => ["device_name", "device"]
+                        .iter()
+                        .any(|key| sample.metadata.get(*key) == Some(device)),
+                    Whose::Recordings(names) => names.contains(&sample.name),
+                    Whose::Expired => false,
+                }
+        };
+        let shelf = Shelf::list(&workshop.root, data)?;
+        let (dataset, _) = shelf.decoded();
+        let mut others: BTreeSet<PathBuf> = BTreeSet::new();
+        let mut contents = BTreeSet::new();
+        for sample in &dataset.samples {
+            let path = roots[sample.origin.source].join(&sample.origin.file);
+            if is_meant(sample) {
+                plan.recordings.insert(sample.name.clone());
+                contents.insert(sample.content_digest());
+                plan.files.insert(path, sample.origin.file.clone());
+            } else {
+                others.insert(path);
+            }
+        }
+        for path in &others {
+            if let Some(file) = plan.files.remove(path) {
+                plan.shared.insert(file);
+            }
+        }
+        // What came and is no recording any more (another pattern, a finding) goes as well.
+        if let Some(root) = taker.map(|taker| &roots[taker]) {
+            for path in &uploaded {
+                let file = root.join(path);
+                if file.exists() && !others.contains(&file) {
+                    plan.files.insert(file, (*path).to_owned());
+                }
+            }
+            plan.uploads = kept
+                .into_iter()
+                .filter(|upload| {
+                    plan.files.contains_key(&root.join(&upload.new.path)) || by_upload(upload)
+                })
+                .collect();
+        }
+        plan.trace(workshop, &contents).await?;
+        Ok(plan)
+    }
+
+    /// Follows recordings to versions, models, capsules and devices.
+    async fn trace(
+        &mut self,
+        workshop: &Workshop,
+        contents: &BTreeSet<Digest>,
+    ) -> Result<(), StoreError> {
+        let db = &workshop.db;
+        let project = &workshop.project.project.name;
+        for version in dataset::list(db, project).await? {
+            let Ok(bytes) = workshop.artifacts.get(&version.digest).await else {
+                continue;
+            };
+            let manifest = String::from_utf8(bytes).ok();
+            let manifest = manifest.and_then(|text| Manifest::decode(&text).ok());
+            let lists = |manifest: Manifest| {
+                let mut entries = manifest.entries.into_iter();
+                entries.any(|entry| contents.contains(&entry.content))
+            };
+            if manifest.is_some_and(lists) {
+                self.versions.push(version.digest);
+            }
+        }
+        let texts: BTreeSet<String> = self.versions.iter().map(Digest::to_string).collect();
+        let is_of = |model: &Model| {
+            let version = model.metrics["dataset"].as_str();
+            version.is_some_and(|version| texts.contains(version))
+        };
+        let all = model::list(db).await?;
+        self.models = all.into_iter().filter(is_of).collect();
+        for model in &self.models {
+            for capsule in capsule::of_model(db, &model.name).await? {
+                if capsule.version != model.version {
+                    continue;
+                }
+                let running = presence::running(db, capsule.id).await?;
+                self.capsules.push(Carried {
+                    model_id: capsule.id,
+                    model: format!("{}@{}", model.name, model.version),
+                    board: capsule.board,
+                    devices: running.into_iter().map(|(device, _)| device).collect(),
+                });
+            }
+        }
+        let mut artifacts = BTreeSet::new();
+        for run in run::list(db, u32::MAX >> 1).await? {
+            let steps = step::of_run(db, run.id).await?;
+            let outputs = || steps.iter().flat_map(|step| &step.outputs);
+            let is_touched = outputs()
+                .any(|port| port.name == "dataset" && self.versions.contains(&port.digest));
+            if is_touched {
+                let computed = outputs().filter(|port| port.name == "features");
+                artifacts.extend(computed.map(|port| port.digest));
+            }
+        }
+        for digest in artifacts {
+            if workshop.artifacts.exists(&digest).await? {
+                self.artifacts.push(digest);
+            }
+        }
+        Ok(())
+    }
+
+    /// Erases: first it is noted and the models are marked, then the bytes go, so that a crash leaves nothing that
+    /// looks sound; what is left then is found by the same plan again.
+    ///
+    /// # Errors
+    /// [`EraseError::Shared`] before anything is changed.
+    pub async fn carry_out(
+        &self,
+        workshop: &Workshop,
+        actor: &str,
+        subject: &str,
+        why: &str,
+        now: Timestamp,
+    ) -> Result<(), EraseError> {
+        if let Some(file) = self.shared.first() {
+            return Err(EraseError::Shared(file.clone()));
+        }
+        let tx = workshop.db.begin_audited("erase recordings").await?;
+        for model in &self.models {
+            let mut model = model.clone();
+            if let Some(metrics) = model.metrics.as_object_mut() {
+                let count = self.recordings.len();
+                let mark = serde_json::json!({ "at_ms": now.0, "recordings": count });
+                metrics.insert(MARK.to_owned(), mark);
+            }
+            // What runs in the field goes on until its successor is there; nothing goes out from it any more.
+            if model.stage != Stage::Production {
+                model.stage = Stage::Rejected;
+            }
+            model::put(&tx, &mut model).await?;
+        }
+        let models: Vec<String> = self
+            .models
+            .iter()
+            .map(|model| format!("{}@{}", model.name, model.version))
+            .collect();
+        let digests = self
+            .uploads
+            .iter()
+            .map(|upload| upload.new.digest.to_string());
+        let detail = serde_json::json!({
+            "why": why,
+            "recordings": self.recordings.len(),
+            "files": self.files.len(),
+            "uploads": digests.collect::<Vec<_>>(),
+            "versions": self.versions.iter().map(Digest::to_string).collect::<Vec<_>>(),
+            "models": models,
+        });
+        audit::add(&tx, now, actor, "data.erase", subject, &detail).await?;
+        tx.commit().await?;
+        for path in self.files.keys() {
+            remove(path)?;
+        }
+        for digest in &self.artifacts {
+            workshop.artifacts.remove(digest).await?;
+        }
+        let tx = workshop.db.begin("forget erased uploads").await?;
+        for upload in &self.uploads {
+            upload::erase(&tx, upload.id, now).await?;
+        }
+        Ok(tx.commit().await?)
+    }
+}
+
+fn remove(path: &Path) -> Result<(), EraseError> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(EraseError::Remove {
+            path: path.to_owned(),
+            source,
+        }),
+    }
+}

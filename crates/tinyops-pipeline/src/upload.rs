@@ -1,0 +1,655 @@
+//! Recordings that come over the network: read as a run would read them, then kept where the project's pattern finds
+//! them.
+//!
+//! An [`Inlet`] takes the bytes as they come and writes them to the disk; [`Inlet::keep`] checks them, gives the file
+//! its name and indexes it. What is kept are the bytes that came, so that a signature can be checked again.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use chrono::{Datelike as _, Timelike as _};
+use tinyops_data::{
+    decode::format_of,
+    finding::{Code, Finding, Report, Severity},
+    ingest::{Listing, ingest},
+    pattern::{Captures, Pattern, PlaceError},
+    spec::{DataSpec, Format, SourceSpec},
+};
+use tinyops_store::{
+    DeviceId, Digest, DigestBuilder, Json, StoreError, Timestamp, move_new,
+    upload::{self, Category, NewUpload, Upload},
+};
+
+use crate::{RunError, Workshop, read_recording, source_root};
+
+/// Bytes of one recording at most.
+pub const BYTES_MAX: u64 = 128 << 20;
+/// Bytes of a file's name at most; file systems take 255, and an index or a date may still come.
+const NAME_BYTES_MAX: usize = 160;
+/// Bytes of a label or of a device's name at most.
+const WORD_BYTES_MAX: usize = 128;
+
+/// What a sender says of a recording.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// Who sends it, as the audit log calls them.
+    pub actor: String,
+    /// What it is for.
+    pub category: Category,
+    /// What the file is called, as it was sent.
+    pub name: String,
+    /// What it shows.
+    pub label: Labelling,
+    /// What else is known of it.
+    pub metadata: BTreeMap<String, String>,
+    /// Bytes that are here already are refused.
+    pub refuse_duplicates: bool,
+    /// The time is put behind the name.
+    pub is_dated: bool,
+    /// What the people around it agreed to, and until when.
+    pub consent: Option<(String, Option<Timestamp>)>,
+    /// What a device has signed, if one has.
+    pub envelope: Option<Envelope>,
+}
+
+/// What a device has signed of a recording, checked by the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    /// Which device.
+    pub device: DeviceId,
+    /// Its counter, which must be above the newest that was kept.
+    pub counter: u64,
+    /// The digest that the bytes must have.
+    pub digest: Digest,
+}
+
+/// How a recording is labelled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Labelling {
+    /// So.
+    As(String),
+    /// By the name of its file: the letters, digits, blanks, `_` and `-` that it begins with.
+    ByName,
+    /// Not at all.
+    Not,
+}
+
+/// Why a recording was not kept.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UploadError {
+    /// No source takes uploads.
+    #[error(
+        "the project takes no uploads: add a `[[data.source]]` with `uploads = true` and `root = \"uploads\"` to its \
+         tinyops.toml"
+    )]
+    NoSource,
+    /// More bytes than one recording may have.
+    #[error("a recording has at most {} MiB", BYTES_MAX >> 20)]
+    TooLarge,
+    /// The bytes are of no format that is read, or have errors.
+    #[error("{0}")]
+    Unsound(Box<Finding>),
+    /// A label or a name of a device that cannot be the name of a folder.
+    #[error(
+        "{what} `{word}` cannot be kept: it is empty, longer than 128 bytes, begins with a dot, or holds `/`, `\\`, a brace or a control character"
+    )]
+    Word {
+        /// `label` or `device_name`.
+        what: &'static str,
+        /// What it is.
+        word: String,
+    },
+    /// The project's own classes do not have this one.
+    #[error("label `{0}` is none of the project's classes")]
+    Class(String),
+    /// The pattern of the source says of no place what the sender says.
+    #[error("the patterns of the source that takes uploads have no place for it: {0}")]
+    Unplaced(&'static str),
+    /// The same bytes are here, and the sender wants no second.
+    #[error("An item with this hash already exists (ids: {0})")]
+    Duplicate(String),
+    /// The bytes are not those that were signed.
+    #[error("the payload is not the one whose digest was signed")]
+    Digest,
+    /// The device's counter has not risen.
+    #[error("counter {counter} of this device is not above the newest that was kept")]
+    Replayed {
+        /// What it said.
+        counter: u64,
+    },
+    /// The disk took it not.
+    #[error("the recording could not be written")]
+    Disk(#[from] io::Error),
+    /// The folder of the source is not told.
+    #[error(transparent)]
+    Folder(#[from] RunError),
+    /// The index could not be written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl UploadError {
+    /// Whether there is no room left for it.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        use io::ErrorKind::{QuotaExceeded, StorageFull};
+        match self {
+            Self::Disk(error) => matches!(error.kind(), StorageFull | QuotaExceeded),
+            Self::Store(error) => matches!(error, StoreError::Full { .. }),
+            _ => false,
+        }
+    }
+}
+
+/// A recording on its way in: a hidden file beside those that are kept. Dropped, it leaves nothing.
+pub struct Inlet {
+    source: SourceSpec,
+    root: PathBuf,
+    file: File,
+    path: PathBuf,
+    digest: DigestBuilder,
+    bytes: u64,
+}
+
+impl Drop for Inlet {
+    fn drop(&mut self) {
+        // It is not there any more if it was kept.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+impl Inlet {
+    /// Begins a recording in the folder of the source that takes uploads.
+    ///
+    /// # Errors
+    /// [`UploadError::NoSource`], [`UploadError::Folder`], [`UploadError::Disk`].
+    pub fn open(workshop: &Workshop) -> Result<Self, UploadError> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let sources = &workshop.project.data.source;
+        let source = sources.iter().find(|source| source.uploads);
+        let source = source.ok_or(UploadError::NoSource)?.clone();
+        let root = source_root(&workshop.root, &source)?;
+        fs::create_dir_all(&root)?;
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = root.join(format!(".upload.{}.{number}", std::process::id()));
+        Ok(Self {
+            source,
+            root,
+            file: File::create(&path)?,
+            path,
+            digest: DigestBuilder::new(),
+            bytes: 0,
+        })
+    }
+
+    /// Takes the next bytes.
+    ///
+    /// # Errors
+    /// [`UploadError::TooLarge`], [`UploadError::Disk`].
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), UploadError> {
+        self.bytes += bytes.len() as u64;
+        if self.bytes > BYTES_MAX {
+            return Err(UploadError::TooLarge);
+        }
+        self.digest.update(bytes);
+        Ok(self.file.write_all(bytes)?)
+    }
+
+    /// Checks what came, as a run would read it, and keeps it: on the disk and indexed once this returns.
+    ///
+    /// The same bytes under the same name are one recording, however often they are sent.
+    ///
+    /// # Errors
+    /// [`UploadError`]; then nothing is kept.
+    pub async fn keep(
+        self,
+        workshop: &Workshop,
+        delivery: Delivery,
+    ) -> Result<Upload, UploadError> {
+        let now = (workshop.now)();
+        let data = workshop.project.data.clone();
+        let placing = move || self.place(&data, &delivery, now);
+        let placed = tokio::task::spawn_blocking(placing)
+            .await
+            .expect("a check does not panic")?;
+        placed.index(workshop, now).await
+    }
+
+    fn place(
+        mut self,
+        data: &DataSpec,
+        delivery: &Delivery,
+        now: Timestamp,
+    ) -> Result<Placed, UploadError> {
+        self.file.sync_all()?;
+        let digest = std::mem::take(&mut self.digest).finish();
+        let envelope = delivery.envelope;
+        if envelope.is_some_and(|signed| signed.digest != digest) {
+            return Err(UploadError::Digest);
+        }
+        let bytes = read_recording(&self.path)?;
+        let name = file_name(&delivery.name, &bytes)?;
+        let label = match &delivery.label {
+            Labelling::As(label) => Some(label.clone()),
+            Labelling::ByName => leading_word(&name),
+            Labelling::Not => None,
+        };
+        if let Some(label) = &label {
+            check_word("label", label)?;
+            check_class(data, label)?;
+        }
+        let sample = sound(&self.source, &self.root, data, &name, label.clone(), bytes)?;
+        let told = sample.get("device_name").filter(|name| !name.is_empty());
+        // What a device's key has signed is of that device, whatever the payload says.
+        let device = match envelope {
+            Some(signed) => Some(signed.device.to_string()),
+            None => told.cloned(),
+        };
+        if let Some(device) = &device {
+            check_word("device_name", device)?;
+        }
+        let dated = match delivery.is_dated {
+            true => with_suffix(&name, &date_id(now)),
+            false => name,
+        };
+        let (path, is_new) = self.settle(
+            &dated,
+            delivery.category,
+            label.as_deref(),
+            device.as_deref(),
+            &digest,
+        )?;
+        let is_message = matches!(format_of(&path), Some(Format::EiJson | Format::EiCbor));
+        let (purpose, consent_until) = match &delivery.consent {
+            Some((purpose, until)) => (Some(purpose.clone()), *until),
+            None => (None, None),
+        };
+        Ok(Placed {
+            file: self.root.join(&path),
+            is_new,
+            refuse_duplicates: delivery.refuse_duplicates,
+            envelope,
+            new: NewUpload {
+                actor: delivery.actor.clone(),
+                category: delivery.category,
+                path,
+                digest,
+                bytes: self.bytes,
+                label,
+                device,
+                device_type: sample.get("device_type").cloned(),
+                is_signed: envelope.is_some() || is_message && self.source.hmac_key_file.is_some(),
+                metadata: Json::from_iter(delivery.metadata.clone()),
+                purpose,
+                consent_until,
+            },
+        })
+    }
+
+    /// Gives the file its name, and says whether nothing was there under it. Where another recording has the name, some
+    /// digits of the digest are put behind it.
+    fn settle(
+        &self,
+        name: &str,
+        category: Category,
+        label: Option<&str>,
+        device: Option<&str>,
+        digest: &Digest,
+    ) -> Result<(String, bool), UploadError> {
+        let digits = digest.to_string();
+        for more in [0, 8, 16, 64] {
+            let name = match more {
+                0 => name.to_owned(),
+                more => with_suffix(name, &digits[..more]),
+            };
+            let path = place_of(&self.source, &name, category, label, device)?;
+            let to = self.root.join(&path);
+            fs::create_dir_all(to.parent().unwrap_or(&self.root))?;
+            match move_new(&self.path, &to) {
+                Ok(()) => return Ok((path, true)),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    if fs::metadata(&to)?.len() == self.bytes
+                        && Digest::of(&read_recording(&to)?) == *digest
+                    {
+                        return Ok((path, false));
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(UploadError::Unplaced("its name is taken"))
+    }
+}
+
+/// A recording under its name, not yet indexed.
+struct Placed {
+    file: PathBuf,
+    is_new: bool,
+    refuse_duplicates: bool,
+    envelope: Option<Envelope>,
+    new: NewUpload,
+}
+
+impl Placed {
+    async fn index(self, workshop: &Workshop, now: Timestamp) -> Result<Upload, UploadError> {
+        let indexed = self.indexed(workshop, now).await;
+        if indexed.is_err() && self.is_new {
+            // Nobody was told that it is here.
+            let _ = fs::remove_file(&self.file);
+        }
+        indexed
+    }
+
+    async fn indexed(&self, workshop: &Workshop, now: Timestamp) -> Result<Upload, UploadError> {
+        let tx = workshop.db.begin("index an upload").await?;
+        if let Some(Envelope {
+            device, counter, ..
+        }) = self.envelope
+            && !upload::count_on(&tx, device, counter).await?
+        {
+            return Err(UploadError::Replayed { counter });
+        }
+        let same = upload::of_digest(&tx, &self.new.digest).await?;
+        if self.refuse_duplicates && !same.is_empty() {
+            let ids: Vec<String> = same.iter().map(|upload| upload.id.to_string()).collect();
+            return Err(UploadError::Duplicate(ids.join(", ")));
+        }
+        let there = same
+            .into_iter()
+            .find(|there| there.new.path == self.new.path);
+        let kept = match there {
+            Some(there) => there,
+            None => upload::add(&tx, &self.new, now).await?,
+        };
+        tx.commit().await?;
+        Ok(kept)
+    }
+}
+
+/// Reads the recording as a run would, by itself, and returns its metadata.
+fn sound(
+    source: &SourceSpec,
+    root: &Path,
+    data: &DataSpec,
+    name: &str,
+    label: Option<String>,
+    bytes: Vec<u8>,
+) -> Result<BTreeMap<String, String>, UploadError> {
+    let alone = SourceSpec {
+        files: vec!["*".to_owned()],
+        exclude: Vec::new(),
+        label,
+        label_file: None,
+        group: None,
+        group_file: None,
+        ..source.clone()
+    };
+    let spec = DataSpec {
+        source: vec![alone],
+        classes: Vec::new(),
+        ..data.clone()
+    };
+    let listing = Listing {
+        files: vec![name.to_owned()],
+    };
+    let mut bytes = Some(bytes);
+    let mut read = |_: usize, path: &str| match (path == name).then(|| bytes.take()).flatten() {
+        Some(bytes) => Ok(bytes),
+        // A side file of the source; its place on this machine is nobody's business.
+        None => read_recording(&root.join(path)),
+    };
+    let mut report = Report::new();
+    let dataset = ingest(&spec, &[listing], &mut read, &mut report);
+    let error = |finding: &&Finding| finding.severity == Severity::Error;
+    if let Some(finding) = report.findings.iter().find(error) {
+        return Err(UploadError::Unsound(Box::new(finding.clone())));
+    }
+    match dataset.samples.into_iter().next() {
+        Some(sample) => Ok(sample.metadata),
+        None => {
+            let finding = Finding::error(Code::Empty, "the file holds no recording");
+            Err(UploadError::Unsound(Box::new(finding.in_file(name))))
+        }
+    }
+}
+
+/// Where a recording goes so that the patterns of its source find it with what is known of it, and with nothing else.
+fn place_of(
+    source: &SourceSpec,
+    name: &str,
+    category: Category,
+    label: Option<&str>,
+    device: Option<&str>,
+) -> Result<String, UploadError> {
+    let texts = source.patterns();
+    let patterns: Vec<Pattern> = texts
+        .iter()
+        .filter_map(|text| Pattern::new(text).ok())
+        .collect();
+    let mut why = "none says where its label or category goes";
+    for (index, pattern) in patterns.iter().enumerate() {
+        let has = |wanted: &str| pattern.names().any(|name| name == wanted);
+        if has("label") != label.is_some() {
+            continue;
+        }
+        if !has("category") && category != Category::Training {
+            continue;
+        }
+        let of_device = ["device", "group"].into_iter().find(|name| has(name));
+        let known = [
+            has("category").then_some(("category", category.word())),
+            label.map(|label| ("label", label)),
+            of_device.zip(device),
+        ];
+        let known = known.into_iter().flatten();
+        let values: Captures = known
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        match pattern.place(name, &values) {
+            Ok(path) => {
+                let first = patterns
+                    .iter()
+                    .position(|known| known.matches(&path).is_some());
+                if first == Some(index) {
+                    return Ok(path);
+                }
+                why = "an earlier pattern takes it for something else";
+            }
+            Err(PlaceError::Name(_)) => why = "none finds a file of this name",
+            Err(_) => {}
+        }
+    }
+    Err(UploadError::Unplaced(why))
+}
+
+fn check_word(what: &'static str, word: &str) -> Result<(), UploadError> {
+    let is_sound = !word.is_empty()
+        && word.len() <= WORD_BYTES_MAX
+        && !word.starts_with('.')
+        && !word.contains(['/', '\\', '{', '}'])
+        && !word.contains(char::is_control);
+    if is_sound {
+        return Ok(());
+    }
+    let plain = word
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(WORD_BYTES_MAX);
+    Err(UploadError::Word {
+        what,
+        word: plain.collect(),
+    })
+}
+
+fn check_class(data: &DataSpec, label: &str) -> Result<(), UploadError> {
+    let is_known = data.classes.is_empty()
+        || !data.label_map.is_empty()
+        || data.classes.iter().any(|class| class == label);
+    if is_known {
+        return Ok(());
+    }
+    Err(UploadError::Class(label.to_owned()))
+}
+
+/// A name that stays in its folder and says the format: what was sent, without folders, hidden beginnings and control
+/// characters, and with an extension where the bytes say another format than the name.
+fn file_name(sent: &str, bytes: &[u8]) -> Result<String, UploadError> {
+    let last = sent.rsplit(['/', '\\']).next().unwrap_or_default().trim();
+    let mut name: String = last
+        .chars()
+        .map(|c| if c.is_control() { '_' } else { c })
+        .collect();
+    let bare = name.trim_start_matches('.');
+    if bare.len() < name.len() || bare.is_empty() {
+        name = format!("_{bare}");
+    }
+    let told = match bytes {
+        [b'R', b'I', b'F', b'F', ..] => Some((Format::Wav, "wav")),
+        [0xa0..=0xbf, ..] => Some((Format::EiCbor, "cbor")),
+        _ if bytes.trim_ascii_start().starts_with(b"{") => Some((Format::EiJson, "json")),
+        _ => None,
+    };
+    let by_name = format_of(&name);
+    let extension = match told {
+        Some((format, extension)) if by_name != Some(format) => Some(extension),
+        Some(_) => None,
+        None if by_name.is_some() => None,
+        None => {
+            let what = match bytes {
+                [] => "it is empty",
+                _ => "neither its name nor its bytes say what it is",
+            };
+            let finding = Finding::error(Code::Unsupported, what);
+            let finding = finding
+                .in_file(&name)
+                .hint("wav, csv, json and cbor are read");
+            return Err(UploadError::Unsound(Box::new(finding)));
+        }
+    };
+    if let Some(extension) = extension {
+        name = format!("{name}.{extension}");
+    }
+    if name.len() <= NAME_BYTES_MAX {
+        return Ok(name);
+    }
+    let (stem, extension) = name.rsplit_once('.').unwrap_or((&name, ""));
+    let extension = extension.get(..extension.len().min(8)).unwrap_or_default();
+    let mut end = NAME_BYTES_MAX - extension.len() - 1;
+    while !stem.is_char_boundary(end) {
+        end -= 1;
+    }
+    Ok(format!("{}.{extension}", &stem[..end]))
+}
+
+/// `idle.01.json` with `7f` becomes `idle.01.7f.json`.
+fn with_suffix(name: &str, suffix: &str) -> String {
+    match name.rsplit_once('.') {
+        Some((stem, extension)) => format!("{stem}.{suffix}.{extension}"),
+        None => format!("{name}.{suffix}"),
+    }
+}
+
+fn date_id(now: Timestamp) -> String {
+    let moment = chrono::DateTime::from_timestamp_millis(now.0).unwrap_or_default();
+    let (date, time) = (moment.date_naive(), moment.time());
+    format!(
+        "{:04}{:02}{:02}T{:02}{:02}{:02}{:03}",
+        date.year(),
+        date.month(),
+        date.day(),
+        time.hour(),
+        time.minute(),
+        time.second(),
+        now.0.rem_euclid(1000)
+    )
+}
+
+fn leading_word(name: &str) -> Option<String> {
+    let is_of_word = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '_' | '-');
+    let word: String = name.chars().take_while(is_of_word).collect();
+    let word = word.trim();
+    (!word.is_empty()).then(|| word.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_name(sent: &str, bytes: &[u8], expected: Result<&str, ()>) {
+        let found = file_name(sent, bytes).map_err(drop);
+        assert_eq!(found.as_deref().map_err(|_| ()), expected);
+    }
+
+    #[test]
+    fn names_stay_in_their_folder_and_say_the_format() {
+        check_name("idle.01", b"{}", Ok("idle.01.json"));
+        check_name("idle.01.json", b" {}", Ok("idle.01.json"));
+        check_name("idle.json", b"\xa3", Ok("idle.json.cbor"));
+        check_name("idle", b"RIFF", Ok("idle.wav"));
+        check_name("idle.csv", b"timestamp,x\n", Ok("idle.csv"));
+        check_name("idle", b"timestamp,x\n", Err(()));
+        check_name("", b"", Err(()));
+        check_name("../../etc/passwd", b"{}", Ok("passwd.json"));
+        check_name("..\\..\\boot.ini", b"{}", Ok("boot.ini.json"));
+        check_name("..", b"{}", Ok("_.json"));
+        check_name("", b"{}", Ok("_.json"));
+        check_name("a/", b"{}", Ok("_.json"));
+        check_name(".ssh", b"{}", Ok("_ssh.json"));
+        check_name("a\nb\0.json", b"{}", Ok("a_b_.json"));
+        let long = "ä".repeat(300) + ".json";
+        let kept = file_name(&long, b"{}").expect("a name");
+        assert!(kept.len() <= NAME_BYTES_MAX && kept.ends_with("ä.json"));
+    }
+
+    #[test]
+    fn labels_of_names() {
+        assert_eq!(leading_word("idle.01.json").as_deref(), Some("idle"));
+        assert_eq!(
+            leading_word("hand up-2.x.json").as_deref(),
+            Some("hand up-2")
+        );
+        assert_eq!(leading_word("_.json").as_deref(), Some("_"));
+        assert_eq!(leading_word("(1).json"), None);
+    }
+
+    #[track_caller]
+    fn check_place(
+        source: &SourceSpec,
+        label: Option<&str>,
+        device: Option<&str>,
+        expected: Option<&str>,
+    ) {
+        let found = place_of(source, "a.json", Category::Testing, label, device);
+        assert_eq!(found.ok().as_deref(), expected);
+    }
+
+    #[test]
+    fn places_say_what_is_known_and_nothing_else() {
+        let source = SourceSpec {
+            uploads: true,
+            ..SourceSpec::default()
+        };
+        check_place(&source, None, None, Some("testing/_/a.json"));
+        check_place(&source, None, Some("ac:7"), Some("testing/_/ac:7/a.json"));
+        check_place(&source, Some("up"), None, Some("testing/up/a.json"));
+        check_place(&source, Some("up"), Some("d"), Some("testing/up/d/a.json"));
+        check_place(&source, Some("_"), None, None);
+        let of = |files: &[&str]| SourceSpec {
+            files: files.iter().map(|&file| file.to_owned()).collect(),
+            ..source.clone()
+        };
+        // Without `{category}`, what tests would train.
+        check_place(&of(&["{label}/*.json"]), Some("up"), None, None);
+        let grouped = of(&["{category}/{label}/{group}/*.json"]);
+        check_place(&grouped, Some("up"), Some("d"), Some("testing/up/d/a.json"));
+        check_place(&grouped, Some("up"), None, None);
+        check_place(&of(&["{category}/{label}/*.csv"]), Some("up"), None, None);
+    }
+}

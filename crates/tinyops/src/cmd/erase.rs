@@ -1,0 +1,200 @@
+//! `tinyops erase`: what is known of a person or a device goes.
+
+use std::{collections::BTreeSet, fmt::Write as _};
+
+use serde::Serialize;
+use tinyops_pipeline::erase::{EraseError, Plan, Whose};
+
+use crate::{
+    context::{ACTOR, Context, now},
+    failure::{Exit, Failure},
+    model_ref::title,
+};
+
+/// Names of a kind that a person is shown; `--json` has them all.
+const LISTED: usize = 10;
+
+/// Erase the recordings of a person, a machine or a device, and say what was made from them
+///
+/// Without `--yes` it only says what would go: files and uploads, the dataset versions and models that were made from
+/// them, and the devices that run these. With it files, uploads and what was featurized are removed, and the models are
+/// never promoted or released again: train anew, and roll out.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: tinyops erase --group m3 --why 'asked for on 12 Nov' --yes")]
+#[command(group = clap::ArgGroup::new("whose").required(true).args(["group", "device", "recording", "expired"]))]
+pub(crate) struct Erase {
+    /// Those of a group: a person, a machine, a session
+    #[arg(long)]
+    group: Option<String>,
+    /// Those of a device, by the name that it calls itself in what it uploads
+    #[arg(long)]
+    device: Option<String>,
+    /// This one, by its name as `tinyops data show` lists it; may be given several times
+    #[arg(long)]
+    recording: Vec<String>,
+    /// Those whose consent has ended
+    #[arg(long)]
+    expired: bool,
+    /// Why, for the audit log
+    #[arg(long, default_value = "")]
+    why: String,
+    /// Erase, and do not only say what would go
+    #[arg(long, short)]
+    yes: bool,
+}
+
+/// `tinyops erase --json`
+#[derive(Serialize)]
+struct View<'a> {
+    erased: bool,
+    recordings: &'a BTreeSet<String>,
+    files: Vec<String>,
+    uploads: Vec<i64>,
+    shared_files: &'a BTreeSet<String>,
+    versions: Vec<String>,
+    models: Vec<ModelView>,
+    capsules: Vec<CapsuleView>,
+    artifacts: usize,
+}
+
+#[derive(Serialize)]
+struct ModelView {
+    model: String,
+    stage: &'static str,
+}
+
+#[derive(Serialize)]
+struct CapsuleView {
+    model_id: String,
+    model: String,
+    board: String,
+    devices: Vec<String>,
+}
+
+pub(crate) async fn run(context: &Context, args: &Erase) -> Result<(), Failure> {
+    let (whose, subject) = match (&args.group, &args.device, args.expired) {
+        (Some(group), _, _) => (Whose::Group(group.clone()), format!("group {group}")),
+        (_, Some(device), _) => (Whose::Device(device.clone()), format!("device {device}")),
+        (_, _, true) => (Whose::Expired, "expired".to_owned()),
+        _ => {
+            let names: BTreeSet<String> = args.recording.iter().cloned().collect();
+            let subject = format!("{} recordings", names.len());
+            (Whose::Recordings(names), subject)
+        }
+    };
+    let workshop = context.workshop().await?;
+    let plan = Plan::of(&workshop, &whose, now()).await.map_err(failure)?;
+    if plan.is_empty() && plan.shared.is_empty() {
+        return match args.expired {
+            true => {
+                context.terminal.answer(&view(&plan, false), || {
+                    "  no consent has ended\n".to_owned()
+                });
+                Ok(())
+            }
+            false => Err(Failure::question(format!("nothing is known of {subject}"))
+                .hint("`tinyops data show` lists groups, `tinyops data uploads` devices")),
+        };
+    }
+    if args.yes {
+        plan.carry_out(&workshop, ACTOR, &subject, &args.why, now())
+            .await
+            .map_err(failure)?;
+    }
+    context
+        .terminal
+        .answer(&view(&plan, args.yes), || text(&plan, &subject, args.yes));
+    Ok(())
+}
+
+fn failure(error: EraseError) -> Failure {
+    match error {
+        EraseError::Store(error) => error.into(),
+        EraseError::Shared(_) => Failure::of(Exit::Question, &error).hint(
+            "nothing was erased: take their rows out of the file by hand, or erase the others, too",
+        ),
+        EraseError::Remove { .. } => Failure::of(Exit::Environment, &error)
+            .hint("the same command again goes on where it stopped"),
+        error => Failure::of(Exit::Question, &error),
+    }
+}
+
+fn view(plan: &Plan, erased: bool) -> View<'_> {
+    View {
+        erased,
+        recordings: &plan.recordings,
+        files: plan.files.values().cloned().collect(),
+        uploads: plan.uploads.iter().map(|upload| upload.id.0).collect(),
+        shared_files: &plan.shared,
+        versions: plan.versions.iter().map(ToString::to_string).collect(),
+        models: plan
+            .models
+            .iter()
+            .map(|model| ModelView {
+                model: title(model),
+                stage: model.stage.word(),
+            })
+            .collect(),
+        capsules: plan
+            .capsules
+            .iter()
+            .map(|carried| CapsuleView {
+                model_id: carried.model_id.to_string(),
+                model: carried.model.clone(),
+                board: carried.board.clone(),
+                devices: carried.devices.iter().map(ToString::to_string).collect(),
+            })
+            .collect(),
+        artifacts: plan.artifacts.len(),
+    }
+}
+
+fn text(plan: &Plan, subject: &str, erased: bool) -> String {
+    let mut out = format!("{subject}\n");
+    let verb = if erased { "erased" } else { "would go" };
+    let _ = writeln!(
+        out,
+        "  {verb}: {} recordings in {} files, {} uploads, {} artifacts with their features",
+        plan.recordings.len(),
+        plan.files.len(),
+        plan.uploads.len(),
+        plan.artifacts.len()
+    );
+    for name in plan.recordings.iter().take(LISTED) {
+        let _ = writeln!(out, "    - {name}");
+    }
+    if plan.recordings.len() > LISTED {
+        let _ = writeln!(out, "    - and {} more", plan.recordings.len() - LISTED);
+    }
+    for file in plan.shared.iter().take(LISTED) {
+        let _ = writeln!(
+            out,
+            "  `{file}` holds recordings of others as well: it cannot go as a file"
+        );
+    }
+    let _ = writeln!(
+        out,
+        "  listed by {} dataset versions, learned by {} models:",
+        plan.versions.len(),
+        plan.models.len()
+    );
+    for model in &plan.models {
+        let stage = model.stage.word();
+        let _ = writeln!(out, "    {} ({stage})", title(model));
+    }
+    for carried in plan
+        .capsules
+        .iter()
+        .filter(|carried| !carried.devices.is_empty())
+    {
+        let (count, board) = (carried.devices.len(), &carried.board);
+        let _ = writeln!(out, "    {} devices ({board}) run {}", count, carried.model);
+    }
+    if !plan.models.is_empty() {
+        out += "  next: `tinyops run` trains without them, `tinyops rollout start` sends it to the devices\n";
+    }
+    if !erased {
+        out += "  nothing was changed; `--yes` erases\n";
+    }
+    out
+}
