@@ -46,8 +46,10 @@ pub(super) async fn show(
                 (part::empty(html! { "Nothing here is called " code { (of) } "." }))
             }
             Some(graph) => {
-                (part::card("", "From recordings to devices", None, drawn(graph)))
-                (part::card("", "All of it", None, table(graph)))
+                div.grid {
+                    (part::card("", "From recordings to devices", None, drawn(graph)))
+                    (part::card("", "All of it", None, table(graph)))
+                }
             }
         }
     };

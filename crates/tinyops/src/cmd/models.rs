@@ -285,7 +285,7 @@ struct MemberView {
     digest: String,
     model_id: String,
     made_from: Option<String>,
-    figures: std::collections::BTreeMap<String, f64>,
+    metrics: std::collections::BTreeMap<String, f64>,
 }
 
 impl From<Member> for MemberView {
@@ -296,7 +296,7 @@ impl From<Member> for MemberView {
             digest: member.digest,
             model_id: member.model_id,
             made_from: member.made_from,
-            figures: member.figures,
+            metrics: member.figures,
         }
     }
 }
@@ -318,7 +318,7 @@ fn family_text(family: &[MemberView]) -> String {
     ]);
     for member in family {
         let figure = |key: &str, digits: usize| {
-            let value = member.figures.get(key);
+            let value = member.metrics.get(key);
             value.map_or_else(|| "–".to_owned(), |value| format!("{value:.digits$}"))
         };
         table.row([
