@@ -39,8 +39,8 @@ mod tls_client;
 mod watch;
 
 pub use api::{
-    AddedWebhook, AlertView, AnnotationView, AtWorkView, DeliveryView, LabelView, RepairView,
-    RoundView, TriggerView, UploadDeviceView, UploadView, WebhookView,
+    AddedWebhook, AlertView, AnnotationView, AtWorkView, DeliveryView, ExpectedView, LabelView,
+    RepairView, RoundView, TriggerView, UploadDeviceView, UploadView, WebhookView,
 };
 pub use app::{App, Business, Clock};
 pub use civil::Moment;

@@ -41,8 +41,10 @@ pub use annotation::AnnotationView;
 pub(crate) use catalog::id_of;
 pub(crate) use frame::framed;
 pub use label::LabelView;
+pub use operate::ExpectedView;
 use operation::{Access, Content, Operation, Trace};
 pub use repair::RepairView;
+pub(crate) use repair::UNREADABLE;
 pub use upload::{UploadDeviceView, UploadView};
 pub use view::{AlertView, AtWorkView, RoundView, TriggerView};
 

@@ -56,8 +56,10 @@ pub(super) struct CohortShare {
 
 /// Between what the share of right answers lies as far as confidences can tell, or why nothing is told.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct ExpectedView {
+pub struct ExpectedView {
+    /// The least share.
     pub low: Option<f64>,
+    /// The greatest.
     pub high: Option<f64>,
     /// Such as `embeddings moved`; null where an interval is told.
     pub withheld: Option<String>,

@@ -17,6 +17,9 @@ use super::make::Limit;
 use crate::app::App;
 use crate::text::Text;
 
+/// The state of a record that this version cannot read.
+pub(crate) const UNREADABLE: &str = "unreadable";
+
 /// What is done about a drift, from the cheapest repair to the dearest.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct RepairView {
@@ -26,7 +29,8 @@ pub struct RepairView {
     pub name: String,
     /// The capsule that drifted.
     pub model: Text<ModelId>,
-    /// `open`, or how it ended: `repaired`, `unjudged`, `unrepaired`, `alerts-over` or `stopped`.
+    /// `open`, or how it ended: `repaired`, `unjudged`, `unrepaired`, `alerts-over` or `stopped`; `unreadable` in a list, of
+    /// a record that this version cannot read.
     pub state: String,
     /// What it is at, in a few words.
     pub doing: String,
@@ -71,6 +75,26 @@ pub struct StepView {
 }
 
 impl RepairView {
+    /// A repair as one of many: a record that cannot be read says so, and holds up no other.
+    pub fn listed(repair: &Repair) -> RepairView {
+        RepairView::of(repair).unwrap_or_else(|error| RepairView {
+            repair: repair.id.0,
+            name: repair.name.clone(),
+            model: Text(repair.model),
+            state: UNREADABLE.to_owned(),
+            doing: error.to_string(),
+            why: String::new(),
+            level: None,
+            target: None,
+            best: None,
+            kept: Vec::new(),
+            device_bytes: 0,
+            opened_at_ms: repair.opened_at.0,
+            changed_at_ms: repair.changed_at.0,
+            steps: Vec::new(),
+        })
+    }
+
     /// A repair as people read it.
     ///
     /// # Errors
@@ -113,8 +137,7 @@ pub(super) async fn list(
     Query(limit): Query<Limit>,
 ) -> Result<Json<Vec<RepairView>>, ApiError> {
     let repairs = repair::list(app.db(), limit.count()).await?;
-    let views: Result<_, FleetError> = repairs.iter().map(RepairView::of).collect();
-    Ok(Json(views?))
+    Ok(Json(repairs.iter().map(RepairView::listed).collect()))
 }
 
 pub(super) async fn show(

@@ -10,6 +10,7 @@ use tinyops_store::repair::{self, Repair, RepairId};
 
 use super::part::{self, Names};
 use super::{Page, PageError, Place};
+use crate::api::UNREADABLE;
 use crate::app::App;
 use crate::civil::{self, Moment};
 use crate::text::Text;
@@ -56,23 +57,30 @@ pub(super) async fn table(app: &App, names: &Names, now: Timestamp) -> Result<Ma
             html! { "No alert has called for a repair that the project allows." },
         ));
     }
-    let mut rows = Vec::new();
-    for repair in &repairs {
-        rows.push((repair, details(repair)?));
-    }
+    let rows = repairs.iter().map(|repair| (repair, details(repair)));
     Ok(html! {
         div.tablewrap { table {
             thead { tr {
                 th { "repair" } th { "drifted" } th { "because" } th { "level" } th { "it is" } th.num { "bytes a device" } th { "began" }
             } }
-            @for (repair, ladder) in &rows {
+            @for (repair, ladder) in rows {
                 tr {
                     td { a href=(format!("/repairs/{}", repair.id)) { "#" (repair.id) } }
                     td { (names.link(Some(repair.model))) }
-                    td { (ladder.why) }
-                    td { @match ladder.rung() { Some(rung) => { (rung.level()) ", " (rung.words()) } None => { "–" } } }
-                    td { (state(ladder)) }
-                    td.num { (ladder.device_bytes) }
+                    @match ladder {
+                        Ok(ladder) => {
+                            td { (ladder.why) }
+                            td { @match ladder.rung() { Some(rung) => { (rung.level()) ", " (rung.words()) } None => { "–" } } }
+                            td { (state(&ladder)) }
+                            td.num { (ladder.device_bytes) }
+                        }
+                        Err(error) => {
+                            td { (error) }
+                            td { "–" }
+                            td { (UNREADABLE) }
+                            td.num { "–" }
+                        }
+                    }
                     td { (part::ago(repair.opened_at, now)) }
                 }
             }

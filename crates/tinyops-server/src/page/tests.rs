@@ -452,6 +452,9 @@ async fn an_episode_is_told_from_the_alert_to_the_verdict() {
     repair::add(&tx, "fan", OLD, &json!(ladder), NOW)
         .await
         .unwrap();
+    // A record of another version is shown as one, and takes no other along.
+    let foreign = json!({ "phase": { "is": "dreaming" } });
+    repair::add(&tx, "pump", OLD, &foreign, NOW).await.unwrap();
     let detail = json!({
         "model_id": OLD.to_string(), "why": "cohort hall-2 has drifted", "repair": 1,
     });
@@ -468,6 +471,9 @@ async fn an_episode_is_told_from_the_alert_to_the_verdict() {
         "/episodes/2",
         "/repairs/1",
         "repaired",
+        "/repairs/2",
+        "unreadable",
+        "its record cannot be read",
         "a new head from sums",
         "fan@2",
     ] {

@@ -1,8 +1,8 @@
 use std::collections::BTreeSet;
 
 use serde::Serialize;
-use tinyops_fleet::confidence::{Interval, Withheld};
 use tinyops_fleet::watch::cohort_of;
+use tinyops_server::ExpectedView;
 use tinyops_store::{ModelId, Timestamp, alert, capsule, device, drift, presence, repair};
 
 use crate::{context::Context, failure::Failure, table::Table};
@@ -54,35 +54,11 @@ struct CohortView {
     channels: Vec<ChannelView>,
 }
 
-/// An interval, or why none is told.
-#[derive(Serialize)]
-struct ExpectedView {
-    low: Option<f64>,
-    high: Option<f64>,
-    withheld: Option<&'static str>,
-}
-
-impl ExpectedView {
-    fn of(expected: Result<Interval, Withheld>) -> ExpectedView {
-        match expected {
-            Ok(Interval { low, high }) => ExpectedView {
-                low: Some(low),
-                high: Some(high),
-                withheld: None,
-            },
-            Err(withheld) => ExpectedView {
-                low: None,
-                high: None,
-                withheld: Some(withheld.reason()),
-            },
-        }
-    }
-
-    fn text(&self) -> String {
-        match (self.low, self.high, self.withheld) {
-            (Some(low), Some(high), _) => format!("{low:.2}–{high:.2}"),
-            (.., reason) => format!("withheld: {}", reason.unwrap_or("nobody knows")),
-        }
+/// An interval in words, or why none is told.
+fn expected_text(expected: &ExpectedView) -> String {
+    match (expected.low, expected.high, &expected.withheld) {
+        (Some(low), Some(high), _) => format!("{low:.2}–{high:.2}"),
+        (.., reason) => format!("withheld: {}", reason.as_deref().unwrap_or("nobody knows")),
     }
 }
 
@@ -134,7 +110,7 @@ pub(crate) async fn run(context: &Context, args: &Monitor) -> Result<(), Failure
             watched: view.watched_count,
             alarmed: view.alarmed_count,
             own_heads: view.own_head_count,
-            expected: ExpectedView::of(view.expected),
+            expected: view.expected.into(),
             channels: channels.collect(),
         });
     }
@@ -225,7 +201,7 @@ fn text(view: &View) -> String {
             farthest.map_or_else(dash, |channel| {
                 format!("{} ({:+.1} σ)", channel.name, channel.mean)
             }),
-            cohort.expected.text(),
+            expected_text(&cohort.expected),
         ]);
     }
     if !table.is_empty() {

@@ -64,8 +64,7 @@ pub(crate) async fn run(context: &Context, args: &Repairs) -> Result<(), Failure
 async fn ls(context: &Context, args: &Ls) -> Result<(), Failure> {
     let (db, _) = context.existing_store().await?;
     let repairs = repair::list(&db, args.limit).await?;
-    let views: Result<Vec<RepairView>, _> = repairs.iter().map(RepairView::of).collect();
-    let views = views?;
+    let views: Vec<RepairView> = repairs.iter().map(RepairView::listed).collect();
     let mut table = Table::new([
         "repair",
         "model id",
