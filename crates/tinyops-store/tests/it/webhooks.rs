@@ -37,7 +37,10 @@ fn webhooks_and_what_they_are_owed() {
             .await
             .unwrap();
         tx.commit().await.unwrap();
-        assert_eq!(webhook::list(&db).await.unwrap(), [hook.clone()]);
+        assert_eq!(
+            webhook::list(&db).await.unwrap(),
+            std::slice::from_ref(&hook)
+        );
         let mut of_registry = Webhook {
             name: "wh-1".to_owned(),
             kind: WebhookKind::Registry,
@@ -49,7 +52,10 @@ fn webhooks_and_what_they_are_owed() {
         of_registry.about = Json::from("changed");
         webhook::change(&tx, &of_registry).await.unwrap();
         tx.commit().await.unwrap();
-        assert_eq!(webhook::list(&db).await.unwrap(), [hook.clone()]);
+        assert_eq!(
+            webhook::list(&db).await.unwrap(),
+            std::slice::from_ref(&hook)
+        );
         assert_eq!(webhook::receivers(&db).await.unwrap(), [hook, of_registry]);
         let due = webhook::due(&db, NOW, 9).await.unwrap();
         assert_eq!(due, std::slice::from_ref(&first));
