@@ -46,14 +46,13 @@ pub(crate) fn check() -> Answer {
     record(&project).map_err(|error| format!("{}: {error}", project.display()))?;
     let own = |arguments: &[&str]| {
         let mut command = Command::new(&binary);
-        command.current_dir(&project).arg("--quiet").args(arguments);
+        command.arg("--quiet").arg("--project").arg(&project);
+        command.args(arguments);
         command
     };
-    run(&mut own(&["run"]))?;
-    run(&mut own(&[
-        "models", "export", "fan@1", "--folder", "fan-1",
-    ]))?;
     let folder = project.join("fan-1");
+    run(&mut own(&["run"]))?;
+    run(own(&["models", "export", "fan@1", "--folder"]).arg(&folder))?;
     let public = project.join(".tinyops/model-signing.pub");
     let stock = |verb: &[&str], folder: &Path, signature: &Path| {
         let mut command = Command::new(&python);
@@ -79,26 +78,22 @@ pub(crate) fn check() -> Answer {
     run(stock(&["sign", "key"], &folder, &theirs)
         .arg("--private_key")
         .arg(&private))?;
-    run(&mut own(&[
-        "models",
-        "verify",
-        "fan-1",
-        "--signature",
-        "theirs.sig",
-    ]))?;
+    let verify = || {
+        let mut command = own(&["models", "verify"]);
+        command.arg(&folder).arg("--signature").arg(&theirs);
+        command
+    };
+    run(&mut verify())?;
     // One changed byte is seen by both.
     let card = folder.join("MODEL_CARD.md");
     let mut text = fs::read(&card).map_err(|error| error.to_string())?;
     text.push(b'!');
     fs::write(&card, text).map_err(|error| error.to_string())?;
-    let mut checks = [
-        own(&["models", "verify", "fan-1", "--signature", "theirs.sig"]),
-        {
-            let mut command = stock(&["verify", "key"], &folder, &theirs);
-            command.arg("--public_key").arg(&public);
-            command
-        },
-    ];
+    let mut checks = [verify(), {
+        let mut command = stock(&["verify", "key"], &folder, &theirs);
+        command.arg("--public_key").arg(&public);
+        command
+    }];
     for check in &mut checks {
         let status = check.stdout(Stdio::null()).stderr(Stdio::null()).status();
         match status.map_err(|error| error.to_string())?.code() {
