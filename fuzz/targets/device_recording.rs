@@ -4,7 +4,6 @@ use libfuzzer_sys::fuzz_target;
 
 use tinyops_fleet::recording::{Claimed, HEAD_BYTES_MAX};
 use tinyops_wire::DeviceKey;
-use tinyops_wire::id::Timestamp;
 
 fuzz_target!(|bytes: &[u8]| {
     match Claimed::parse(bytes) {
@@ -17,7 +16,9 @@ fuzz_target!(|bytes: &[u8]| {
             }
             let key = DeviceKey([7; 32]);
             let again = claimed.head.seal(&key, &bytes[claimed.head_bytes..]);
-            let read = Claimed::parse(&again).expect("what is sealed is read").expect("whole");
+            let read = Claimed::parse(&again)
+                .expect("what is sealed is read")
+                .expect("whole");
             assert_eq!(read.head.counter, claimed.head.counter);
         }
         Err(_) => {}
