@@ -15,6 +15,7 @@ use std::ops::Range;
 
 use tinyops_wire::id::Digest;
 
+use crate::field::{escaped, unescaped};
 use crate::finding::{Code, Finding};
 use crate::pattern::Pattern;
 use crate::sample::{Label, Sample, Segment};
@@ -365,38 +366,6 @@ fn overlay(sample: &mut Sample, readings: &Range<usize>, label: &str) {
         [one] if one.range == (0..len) => Label::Class(one.class.clone()),
         _ => Label::Segments(segments),
     };
-}
-
-fn escaped(field: &str) -> String {
-    let mut text = String::with_capacity(field.len());
-    for character in field.chars() {
-        match character {
-            '\t' => text += "\\t",
-            '\n' => text += "\\n",
-            '\r' => text += "\\r",
-            '\\' => text += "\\\\",
-            other => text.push(other),
-        }
-    }
-    text
-}
-
-fn unescaped(field: &str) -> Option<String> {
-    let mut text = String::with_capacity(field.len());
-    let mut characters = field.chars();
-    while let Some(character) = characters.next() {
-        text.push(match character {
-            '\\' => match characters.next()? {
-                't' => '\t',
-                'n' => '\n',
-                'r' => '\r',
-                '\\' => '\\',
-                _ => return None,
-            },
-            other => other,
-        });
-    }
-    Some(text)
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ pub mod confident;
 pub mod dataset;
 pub mod decode;
 pub mod dvc;
+mod field;
 pub mod finding;
 pub mod history;
 pub mod ingest;

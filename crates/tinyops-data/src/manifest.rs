@@ -14,6 +14,7 @@ use std::str::FromStr;
 use tinyops_wire::id::{Digest, DigestBuilder};
 
 use crate::dataset::Dataset;
+use crate::field::{escaped, unescaped};
 use crate::sample::{Label, Role};
 
 const HEADER: &str = "tinyops-dataset 1";
@@ -187,20 +188,6 @@ fn label_text(label: &Label) -> String {
     }
 }
 
-fn escaped(field: &str) -> String {
-    let mut text = String::with_capacity(field.len());
-    for character in field.chars() {
-        match character {
-            '\t' => text += "\\t",
-            '\n' => text += "\\n",
-            '\r' => text += "\\r",
-            '\\' => text += "\\\\",
-            other => text.push(other),
-        }
-    }
-    text
-}
-
 fn entry(line: &str) -> Result<Entry, &'static str> {
     let fields: Vec<&str> = line.split('\t').collect();
     let [content, len, role, label, group, name] = fields[..] else {
@@ -215,16 +202,16 @@ fn entry(line: &str) -> Result<Entry, &'static str> {
         "test" => Some(Role::Test),
         _ => return Err("the third field is not a role"),
     };
-    let unescaped = |field| {
+    let read_text = |field| {
         unescaped(field)
             .ok_or("a backslash is followed by another character, or a carriage return is bare")
     };
     let entry = Entry {
-        name: unescaped(name)?,
+        name: read_text(name)?,
         content,
         len,
-        label: unescaped(label)?,
-        group: unescaped(group)?,
+        label: read_text(label)?,
+        group: read_text(group)?,
         role,
     };
     Ok(entry)
@@ -236,26 +223,6 @@ fn read<T: FromStr + ToString>(field: &str) -> Option<T> {
         .parse()
         .ok()
         .filter(|value: &T| value.to_string() == field)
-}
-
-fn unescaped(field: &str) -> Option<String> {
-    let mut text = String::with_capacity(field.len());
-    let mut characters = field.chars();
-    while let Some(character) = characters.next() {
-        text.push(match character {
-            '\\' => match characters.next()? {
-                't' => '\t',
-                'n' => '\n',
-                'r' => '\r',
-                '\\' => '\\',
-                _ => return None,
-            },
-            // Text that went through a machine with other line ends.
-            '\r' => return None,
-            other => other,
-        });
-    }
-    Some(text)
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use tinyops_data::{
 };
 use tinyops_train::{
     FeatureSet, Goal, Target, TrainError, TrainSpec, Windows, fit,
+    interval::Interval,
     progress::{Flow, Listener},
 };
 
@@ -99,7 +100,7 @@ pub struct ClassFigures {
     /// Windows that were given to it.
     pub right: usize,
     /// From where to where 95 in 100 such intervals hold the true share of right ones.
-    pub recall: (f64, f64),
+    pub recall: Interval,
 }
 
 /// Doubts labels.
@@ -424,7 +425,7 @@ impl Judged {
                 groups: groups.len(),
                 windows,
                 right,
-                recall: interval(right, windows),
+                recall: Interval::wilson(right as f64 / windows.max(1) as f64, windows as f64),
             }
         });
         figures.collect()
@@ -435,25 +436,6 @@ impl Judged {
 fn likely(row: &[f64]) -> usize {
     let best = (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b]).then(b.cmp(&a)));
     best.unwrap_or(0)
-}
-
-/// The 95 % interval of a share.
-///
-/// # Source
-/// Wilson, 1927, "Probable inference, the law of succession, and statistical inference".
-fn interval(right: usize, of: usize) -> (f64, f64) {
-    const Z: f64 = 1.959_963_984_540_054;
-    if of == 0 {
-        return (0.0, 1.0);
-    }
-    let (count, share) = (of as f64, right as f64 / of as f64);
-    let middle = share + Z * Z / (2.0 * count);
-    let spread = Z * (share * (1.0 - share) / count + Z * Z / (4.0 * count * count)).sqrt();
-    let scale = 1.0 + Z * Z / count;
-    (
-        ((middle - spread) / scale).max(0.0),
-        ((middle + spread) / scale).min(1.0),
-    )
 }
 
 #[cfg(test)]
@@ -507,12 +489,5 @@ mod tests {
         assert_ne!(dealt[0], dealt[1]);
         assert_ne!(dealt[2], dealt[3]);
         assert_eq!(dealt[4], None);
-    }
-
-    #[test]
-    fn intervals_are_wilsons() {
-        let (low, high) = interval(8, 10);
-        assert!((low - 0.490_162_47).abs() < 1e-6 && (high - 0.943_317_82).abs() < 1e-6);
-        assert_eq!(interval(0, 0), (0.0, 1.0));
     }
 }

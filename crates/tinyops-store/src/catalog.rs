@@ -2,8 +2,9 @@
 //!
 //! Each kind is a `SELECT` of the same columns; a search is their union. What a caller says is in the values alone.
 
-use crate::column::{Column, Row, Value};
+use crate::column::Row;
 use crate::db::Read;
+use crate::statement::Statement;
 use crate::tracking::pair::mark;
 use crate::tracking::search::Comparison;
 use crate::{Digest, StoreError, Timestamp};
@@ -306,23 +307,7 @@ fn source_of(kind: Kind) -> Source {
     }
 }
 
-#[derive(Default)]
-struct Statement {
-    sql: String,
-    values: Vec<Value>,
-}
-
 impl Statement {
-    fn say(&mut self, text: &str) {
-        self.sql.push_str(text);
-    }
-
-    fn bind(&mut self, value: &impl Column) {
-        self.values.push(value.put());
-        let place = format!("${}", self.values.len());
-        self.sql.push_str(&place);
-    }
-
     fn source(&mut self, kind: Kind, first: Option<&str>, terms: &[Term]) {
         let source = source_of(kind);
         let number = Kind::ALL.iter().position(|known| *known == kind);

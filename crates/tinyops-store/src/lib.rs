@@ -15,6 +15,7 @@ mod migration;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod sqlite;
+mod statement;
 
 mod artifacts;
 pub mod cache;

@@ -1,8 +1,9 @@
 //! Searches: conditions on columns, texts and metrics, an order, and a page.
 
 use crate::StoreError;
-use crate::column::{Column, Row, Value};
+use crate::column::Row;
 use crate::db::Read;
+use crate::statement::Statement;
 use crate::tracking::pair::mark;
 
 /// What a search is over.
@@ -137,24 +138,7 @@ pub(crate) async fn rows(
     on.select(statement.sql.into(), statement.values).await
 }
 
-/// A statement as it is put together; what callers say is in its values only.
-#[derive(Default)]
-struct Statement {
-    sql: String,
-    values: Vec<Value>,
-}
-
 impl Statement {
-    fn say(&mut self, text: &str) {
-        self.sql.push_str(text);
-    }
-
-    fn bind(&mut self, value: &impl Column) {
-        self.values.push(value.put());
-        let place = format!("${}", self.values.len());
-        self.sql.push_str(&place);
-    }
-
     fn select(&mut self, entity: &Entity, search: &Search) {
         self.say("SELECT ");
         self.say(entity.columns);

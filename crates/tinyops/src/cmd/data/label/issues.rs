@@ -234,8 +234,8 @@ pub(super) fn balance(context: &Context, args: &Balance) -> Result<(), Failure> 
         groups: figures.groups,
         windows: figures.windows,
         right: figures.right,
-        recall_low: figures.recall.0,
-        recall_high: figures.recall.1,
+        recall_low: figures.recall.low.into(),
+        recall_high: figures.recall.high.into(),
     };
     let views: Vec<ClassView> = found.classes.into_iter().map(view).collect();
     let least = views
