@@ -55,7 +55,7 @@ enum Order {
         wear: f32,
         done: oneshot::Sender<()>,
     },
-    /// Wait until the server has stored everything sent.
+    /// Wait until the server has stored everything sent, and a radio has what the server held for it.
     Settle { done: oneshot::Sender<State> },
 }
 
@@ -231,7 +231,8 @@ impl Fans {
         self.hour += 1;
     }
 
-    /// Waits until the server has stored what was sent, so that virtual time does not run away from it.
+    /// Waits until the server has stored what was sent, and radios have fetched what it held for them, so that virtual
+    /// time does not run away from a slow machine.
     pub(super) async fn settle(&self) -> Vec<State> {
         let mut waiting = Vec::with_capacity(self.orders.len());
         for order in &self.orders {
@@ -383,7 +384,7 @@ impl Task {
 
     async fn settle(&mut self, link: &mut Way, inbox: &mut Inbox) {
         let begun = Instant::now();
-        while link.in_flight() > 0 && begun.elapsed() < Link::patience() {
+        while link.is_busy() && begun.elapsed() < Link::patience() {
             let pause = tokio::time::sleep(Duration::from_millis(2));
             tokio::select! {
                 Some(down) = inbox.recv() => self.take(link, &down).await,

@@ -8,7 +8,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -51,6 +51,7 @@ pub(crate) struct Air {
     up: mpsc::Sender<Vec<u8>>,
     sent: u64,
     said: Arc<AtomicU64>,
+    is_listening: Arc<AtomicBool>,
     pump: JoinHandle<()>,
 }
 
@@ -65,18 +66,21 @@ impl Air {
         let (up, outbox) = mpsc::channel(64);
         let (inbox, receiver) = mpsc::channel(256);
         let said = Arc::new(AtomicU64::new(0));
+        let is_listening = Arc::new(AtomicBool::new(false));
         let session = Session {
             server: Endpoint::plain(Protocol::Http, server),
             device,
             radio: Radio::new(device, key.clone()),
             frame_counter: 0,
             inbox,
+            is_listening: Arc::clone(&is_listening),
         };
         let pump = tokio::spawn(session.keep(outbox, Arc::clone(&said), rhythm));
         let air = Self {
             up,
             sent: 0,
             said,
+            is_listening,
             pump,
         };
         (air, receiver)
@@ -91,6 +95,11 @@ impl Air {
     /// How many envelopes have not gone out whole.
     pub(crate) fn in_flight(&self) -> u64 {
         self.sent.saturating_sub(self.said.load(Ordering::Acquire))
+    }
+
+    /// Whether the server held something back for the device at the last uplink, or part of it is here.
+    pub(crate) fn is_listening(&self) -> bool {
+        self.is_listening.load(Ordering::Acquire)
     }
 }
 
@@ -107,6 +116,7 @@ struct Session {
     radio: Radio,
     frame_counter: u32,
     inbox: mpsc::Sender<Down>,
+    is_listening: Arc<AtomicBool>,
 }
 
 impl Session {
@@ -140,7 +150,11 @@ impl Session {
             }
             let was_idle = self.radio.is_idle();
             match self.exchange().await {
-                Ok(left) => waiting = left,
+                Ok(left) => {
+                    waiting = left;
+                    let is_listening = waiting > 0 || self.radio.is_waiting();
+                    self.is_listening.store(is_listening, Ordering::Release);
+                }
                 Err(error) => tracing::debug!(%error, device = %self.device, "no network"),
             }
             if !was_idle && self.radio.is_idle() {

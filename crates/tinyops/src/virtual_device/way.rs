@@ -58,4 +58,9 @@ impl Way {
             Way::Air(air) => air.in_flight(),
         }
     }
+
+    /// Whether a message is on its way, up or down, as far as this kind of link can tell.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.in_flight() > 0 || matches!(self, Way::Air(air) if air.is_listening())
+    }
 }
