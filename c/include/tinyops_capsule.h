@@ -102,7 +102,7 @@ bool tinyops_ed25519_verify(void *context, const uint8_t key[TINYOPS_KEY_BYTES],
 
 /* Checks a capsule all the way: structure, signature under one of `keys` (32 bytes each, one after
  * another), payload digest, sections. Bytes after its payload are refused. `capsule` is written in
- * any case, and of no use if the answer is not TINYOPS_CAPSULE_VERIFIED. */
+ * any case; unless the answer is TINYOPS_CAPSULE_VERIFIED it has no payload, and no section. */
 tinyops_capsule_reason tinyops_capsule_verify(tinyops_capsule *capsule, const uint8_t *bytes,
                                               size_t len, const uint8_t *keys, size_t key_count,
                                               tinyops_verifier verifier, void *context);

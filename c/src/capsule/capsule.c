@@ -149,9 +149,9 @@ static bool is_signed(const signed_bytes *read, const uint8_t *keys, size_t key_
   return false;
 }
 
-tinyops_capsule_reason tinyops_capsule_verify(tinyops_capsule *capsule, const uint8_t *bytes,
-                                              size_t len, const uint8_t *keys, size_t key_count,
-                                              tinyops_verifier verifier, void *context) {
+static tinyops_capsule_reason verified(tinyops_capsule *capsule, const uint8_t *bytes, size_t len,
+                                       const uint8_t *keys, size_t key_count,
+                                       tinyops_verifier verifier, void *context) {
   uint8_t digest[TINYOPS_DIGEST_BYTES];
   signed_bytes read;
   tinyops_capsule_reason reason;
@@ -165,4 +165,16 @@ tinyops_capsule_reason tinyops_capsule_verify(tinyops_capsule *capsule, const ui
   }
   tinyops_sha256(read.manifest, read.manifest_bytes, capsule->manifest_digest);
   return tinyops_payload_check(capsule->payload, capsule->payload_bytes);
+}
+
+tinyops_capsule_reason tinyops_capsule_verify(tinyops_capsule *capsule, const uint8_t *bytes,
+                                              size_t len, const uint8_t *keys, size_t key_count,
+                                              tinyops_verifier verifier, void *context) {
+  const tinyops_capsule_reason reason =
+      verified(capsule, bytes, len, keys, key_count, verifier, context);
+  if (reason != TINYOPS_CAPSULE_VERIFIED) {
+    capsule->payload = NULL;
+    capsule->payload_bytes = 0;
+  }
+  return reason;
 }

@@ -71,8 +71,9 @@ tinyops_capsule_reason tinyops_payload_check(const uint8_t *bytes, size_t len) {
 
 const uint8_t *tinyops_capsule_section(const tinyops_capsule *capsule, tinyops_section id,
                                        size_t *len) {
-  const size_t count = tinyops_read_u16(capsule->payload + 6);
-  size_t index;
+  size_t count, index;
+  if (capsule->payload == NULL) return NULL;
+  count = tinyops_read_u16(capsule->payload + 6);
   for (index = 0; index < count; index++) {
     const entry section = read_entry(capsule->payload, index);
     if (section.id == (uint16_t)id) {
