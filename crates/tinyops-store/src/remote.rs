@@ -186,6 +186,8 @@ fn push_to_folder(folder: &Path, digest: &Digest, object: &mut File) -> Result<(
                 }
             }
         }
+        // A name stands for whole objects, also after a power cut.
+        file.sync_all()?;
         Ok(hash.finish())
     })();
     let pushed = copied

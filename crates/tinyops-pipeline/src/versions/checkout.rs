@@ -106,6 +106,12 @@ impl Versions {
             {
                 unsaved(found.path);
             }
+            if let Difference::Deleted(entry) = &difference
+                && !force
+                && self.is_hidden_and_other(tracked, entry)?
+            {
+                unsaved(&entry.path);
+            }
             match difference {
                 Difference::None(_) => plan.writes.push(false),
                 Difference::Added(found) => plan.removes.push(found.full.to_path_buf()),
@@ -122,6 +128,42 @@ impl Versions {
             Ok(()) if missing > 0 => Err(not_cached(missing)),
             Ok(()) => Ok(plan),
         }
+    }
+
+    /// Whether a file that is left out of versions lies where one of the version belongs, and is kept nowhere.
+    fn is_hidden_and_other(
+        &self,
+        tracked: &Tracked,
+        entry: &TreeEntry,
+    ) -> Result<bool, VersionError> {
+        let full = tracked.full(&entry.path)?;
+        let explain = |error| VersionError::io("read", &full, error);
+        let mut file = match fs::symlink_metadata(&full) {
+            Ok(about) if about.is_file() => fs::File::open(&full).map_err(explain)?,
+            _ => return Ok(false),
+        };
+        let mut hash = DigestBuilder::new();
+        let mut block = vec![0; 1 << 18];
+        loop {
+            match io::Read::read(&mut file, &mut block).map_err(explain)? {
+                0 => return Ok(!self.cache.has(&hash.finish())),
+                count => hash.update(&block[..count]),
+            }
+        }
+    }
+
+    /// Refuses a place that a link would lead elsewhere, which a walk does not see where the link is left out of versions.
+    fn lies_in_folders(&self, tracked: &Tracked, full: &Path) -> Result<(), VersionError> {
+        let above = full.ancestors().skip(1);
+        for folder in above.take_while(|above| above.starts_with(&tracked.base)) {
+            if folder.is_symlink() {
+                return Err(VersionError::Link {
+                    path: folder.display().to_string(),
+                    why: "; what is tracked lies in folders",
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Whether the cache has all of a file.
@@ -170,6 +212,7 @@ impl Versions {
         while let Some(entry) = wanted.read()? {
             let full = tracked.full(&entry.path)?;
             if writes.next().copied().unwrap_or(true) {
+                self.lies_in_folders(tracked, &full)?;
                 self.bring(tracked, &entry, &full)?;
                 done.written += 1;
                 step(done.written);

@@ -108,7 +108,7 @@ pub enum VersionError {
         examples: Vec<String>,
     },
     /// Files that would be overwritten are kept nowhere.
-    #[error("{count} files hold changes that no version keeps")]
+    #[error("{count} {} changes that no version keeps", if *.count == 1 { "file holds" } else { "files hold" })]
     Unsaved {
         /// How many.
         count: u64,

@@ -81,12 +81,13 @@ pub(super) fn pointers_everywhere(
         let refs = String::from_utf8_lossy(&refs).into_owned();
         let refs = refs.lines().map(str::to_owned);
         let all: BTreeSet<String> = refs.chain(commit(root, "HEAD")?).collect();
-        for commit in all {
-            let args = ["ls-tree", "-r", "-z", "--full-tree", &commit];
-            // A tag may name what holds no files.
-            let Ok(listed) = git(root, "list a branch", &args, &[]) else {
+        for named in all {
+            // A tag may name what is no commit.
+            let Some(commit) = commit(root, &named)? else {
                 continue;
             };
+            let args = ["ls-tree", "-r", "-z", "--full-tree", &commit];
+            let listed = git(root, "list a branch", &args, &[])?;
             blobs.extend(pointer_blobs(&listed).map(|(blob, _)| blob.to_owned()));
         }
     }

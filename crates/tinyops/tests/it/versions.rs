@@ -533,6 +533,24 @@ fn names_that_are_left_out_and_names_that_are_no_text() {
         place.path("rec/m1/0.csv").exists(),
         "what is left out is not touched"
     );
+    // Nor is what is left out only now, and was changed since; and no link that is left out leads elsewhere.
+    place.write(".tinyopsignore", "*.tmp\n/rec/m0\n");
+    overwrite(&place.path("rec/m0/0.csv"), "x\n9\n9\n");
+    refused(
+        &place.check(&["data", "checkout"], 1),
+        "1 file holds changes",
+    );
+    let kept = fs::read_to_string(place.path("rec/m0/0.csv")).unwrap();
+    assert_eq!(kept, "x\n9\n9\n");
+    #[cfg(unix)]
+    {
+        let elsewhere = place.path("elsewhere");
+        fs::create_dir(&elsewhere).unwrap();
+        fs::remove_dir_all(place.path("rec/m0")).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, place.path("rec/m0")).unwrap();
+        refused(&place.check(&["data", "checkout"], 2), "is a link");
+        assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0);
+    }
     place.write("rec/.tinyopsignore", "[z-a]\n");
     refused(&place.check(&["data", "add", "rec"], 2), ".tinyopsignore");
 }
