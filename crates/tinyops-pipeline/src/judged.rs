@@ -115,7 +115,11 @@ fn slice_gate(slice: &SliceFigures, project: &Project) -> Gate {
         counted(slice.recordings, "recording")
     );
     let (value, whole) = (f64::from(value), f64::from(whole));
-    let is_behind = metric.loss(value, whole) > allowed;
+    let loss = metric.loss(value, whole);
+    if !loss.is_finite() {
+        return Gate::new(name, false, format!("{told}: no figure to hold"));
+    }
+    let is_behind = loss > allowed;
     match slice.interval {
         _ if !is_behind => Gate::new(name, true, format!("{told}, {allowed} behind allowed")),
         None => {
@@ -289,6 +293,9 @@ fn change_gate(change: &SliceChange, project: &Project, name: GateName) -> Gate 
     let told = format!(
         "{now:.4}, before {before:.4} on the same {counts}: {loss} worse, {allowed} allowed"
     );
+    if !change.loss.is_finite() {
+        return Gate::new(name, false, format!("{told}: no figure to hold"));
+    }
     let is_behind = f64::from(change.loss) > allowed;
     match change.interval {
         _ if !is_behind => Gate::new(name, true, told),
@@ -405,6 +412,7 @@ mod tests {
             ..slice("a", 100, 0.0, None)
         };
         check_slice(empty, NotRun, "give no macro_f1");
+        check_slice(slice("a", 100, f32::NAN, None), Fail, "no figure to hold");
     }
 
     #[track_caller]
@@ -429,6 +437,7 @@ mod tests {
     #[test]
     fn a_slice_blocks_where_it_loses_against_production() {
         use crate::Verdict::{Fail, NotRun, Pass};
+        check_change(f32::NAN, None, Fail);
         check_change(0.2, Some((0.1, 0.3)), Fail);
         check_change(0.2, Some((-0.1, 0.5)), NotRun);
         check_change(0.2, None, NotRun);
