@@ -89,7 +89,7 @@ pub async fn approve(
     if model.stage == Stage::Rejected {
         return Err(ApprovalError::Rejected(subject));
     }
-    if matches!(role, Role::Viewer | Role::Gateway) {
+    if matches!(role, Role::Viewer | Role::Gateway | Role::Recorder) {
         return Err(ApprovalError::Role(role));
     }
     let given = Approval {
