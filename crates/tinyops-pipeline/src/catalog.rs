@@ -254,7 +254,8 @@ pub async fn find(
     let search = Search {
         terms: query.terms.clone(),
         kinds: query.kinds.clone(),
-        offset,
+        // What an engine counts with.
+        offset: offset.min(i64::MAX as u64),
         limit,
     };
     let (asks_records, asks_recordings) = query.asks;

@@ -194,8 +194,9 @@ impl Plan {
         let db = &workshop.db;
         let project = &workshop.project.project.name;
         for version in dataset::list(db, project).await? {
-            let Ok(bytes) = workshop.artifacts.get(&version.digest).await else {
-                continue;
+            let bytes = match workshop.artifacts.get(&version.digest).await {
+                Err(StoreError::Missing { .. }) => continue,
+                bytes => bytes?,
             };
             let manifest = String::from_utf8(bytes).ok();
             let manifest = manifest.and_then(|text| Manifest::decode(&text).ok());
@@ -203,7 +204,8 @@ impl Plan {
                 let mut entries = manifest.entries.into_iter();
                 entries.any(|entry| contents.contains(&entry.content))
             };
-            if manifest.is_some_and(lists) {
+            // Of a list that cannot be read nobody knows whom it does not name.
+            if manifest.is_none_or(lists) {
                 self.versions.push(version.digest);
             }
         }
@@ -296,9 +298,7 @@ impl Plan {
         });
         audit::add(&tx, now, actor, "data.erase", subject, &detail).await?;
         tx.commit().await?;
-        for path in self.files.keys() {
-            remove(path)?;
-        }
+        // The recordings last: while they are there, the same command finds what it has not come to.
         for digest in &self.artifacts {
             workshop.artifacts.remove(digest).await?;
         }
@@ -306,7 +306,11 @@ impl Plan {
         for upload in &self.uploads {
             upload::erase(&tx, upload.id, now).await?;
         }
-        Ok(tx.commit().await?)
+        tx.commit().await?;
+        for path in self.files.keys() {
+            remove(path)?;
+        }
+        Ok(())
     }
 }
 

@@ -212,6 +212,10 @@ impl Inlet {
         workshop: &Workshop,
         delivery: Delivery,
     ) -> Result<Upload, UploadError> {
+        // One at a time from the name to the index: whose file another has found there must not take it away again. It
+        // also bounds how many recordings are read whole to check them.
+        static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+        let _turn = TURN.lock().await;
         let now = (workshop.now)();
         let data = workshop.project.data.clone();
         let placing = move || self.place(&data, &delivery, now);

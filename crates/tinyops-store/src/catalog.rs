@@ -133,7 +133,7 @@ pub async fn search(on: &impl Read, search: &Search) -> Result<(Vec<Hit>, u64), 
         statement.say(if index == 0 { "" } else { " UNION ALL " });
         statement.source(*kind, first, &search.terms);
     }
-    statement.say(") hits ORDER BY rank, at DESC, kind, item LIMIT ");
+    statement.say(") hits ORDER BY rank, at DESC, kind, item, digest LIMIT ");
     statement.bind(&search.limit);
     statement.say(" OFFSET ");
     statement.bind(&search.offset);

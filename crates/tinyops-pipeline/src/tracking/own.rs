@@ -233,11 +233,15 @@ pub async fn settle(db: &Db, project: &str, now: Timestamp) -> Result<(), StoreE
         if run.state_at(now) != RunState::Interrupted {
             continue;
         }
-        let Some(mut tracked) = tracked::get(db, &run_id(run.id)).await? else {
+        let tx = db.begin("say that a run was stopped").await?;
+        // Read again in here: it may have ended, or gone on, since.
+        let is_open = run::get(&tx, run.id).await?.is_some_and(|run| {
+            run.ended_at.is_none() && run.state_at(now) == RunState::Interrupted
+        });
+        let Some(mut tracked) = tracked::get(&tx, &run_id(run.id)).await? else {
             continue;
         };
-        if tracked.status == Status::Running {
-            let tx = db.begin("say that a run was stopped").await?;
+        if is_open && tracked.status == Status::Running {
             tracked.status = Status::Killed;
             tracked.ended_at = run.lease_until;
             tracked::put(&tx, &tracked).await?;

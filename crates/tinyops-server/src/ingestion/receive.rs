@@ -6,16 +6,12 @@ use std::pin::Pin;
 use axum::body::{Body, HttpBody as _};
 use tinyops_pipeline::upload::{Delivery, Inlet};
 use tinyops_store::upload::Upload;
-use tokio::sync::Semaphore;
 
 use super::error::IngestError;
 use crate::app::App;
 
 /// Bytes that are held before they are written.
 const HELD_BYTES: usize = 1 << 20;
-
-/// Recordings are read whole to check them; so many at a time.
-static CHECKS: Semaphore = Semaphore::const_new(2);
 
 /// A recording that comes in.
 pub(super) struct Receiving {
@@ -64,7 +60,6 @@ impl Receiving {
     ) -> Result<Upload, IngestError> {
         self.write()?;
         self.held = Vec::new();
-        let _turn = CHECKS.acquire().await;
         Ok(self.inlet.keep(app.workshop(), delivery).await?)
     }
 }

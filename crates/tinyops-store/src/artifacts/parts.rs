@@ -54,7 +54,7 @@ impl Artifacts {
                 let folder = root.join(GROWING);
                 let path = folder.join(format!(".{}.{count}", std::process::id()));
                 on_blocking_thread(move || {
-                    let made = fs::create_dir_all(&folder).and_then(|()| File::create(&path));
+                    let made = fs::create_dir_all(&folder).and_then(|()| File::create_new(&path));
                     match made {
                         Ok(file) => Ok(Kept::File(Some(file), path)),
                         Err(error) => Err(cannot_write(&path, &error)),
