@@ -97,7 +97,8 @@ impl OwnedScaler {
 /// Where a score becomes a decision.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Decision {
-    /// The anomaly score, or the score of the positive class, from which it counts.
+    /// The anomaly score above which there is an alarm; of two classes the share of the second from which it is the answer,
+    /// 0 for the larger of the two.
     pub threshold: f32,
     /// A greatest score below this is "unsure".
     pub min_confidence: f32,

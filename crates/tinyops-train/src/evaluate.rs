@@ -40,14 +40,16 @@ pub struct Parity {
 }
 
 impl Parity {
-    /// Holds two variants' scores of the same windows against each other; none where they are not of one shape.
-    pub fn of(a: &Scores, b: &Scores) -> Option<Self> {
+    /// Holds two variants' scores of the same windows against each other, each with the threshold of its decision; none where
+    /// they are not of one shape.
+    pub fn of((a, threshold): (&Scores, f32), (b, other): (&Scores, f32)) -> Option<Self> {
         if a.width != b.width || a.values.len() != b.values.len() || a.values.is_empty() {
             return None;
         }
         let errors = a.values.iter().zip(&b.values).map(|(a, b)| (a - b).abs());
         let windows = a.count();
-        let same = (0..windows).filter(|&i| a.class(i) == b.class(i)).count();
+        let is_same = |&i: &usize| a.given(i, threshold) == b.given(i, other);
+        let same = (0..windows).filter(is_same).count();
         Some(Self {
             windows,
             max_error: errors.clone().fold(0.0, f32::max),
@@ -135,7 +137,12 @@ pub fn evaluate(
         judgement.threshold = trained.decision.threshold;
         Evaluation::of(scores, &features.targets, &judgement)
     });
-    let parity = float_scores.and_then(|float| Parity::of(&float, &predictions.scores));
+    let parity = trained
+        .zip(float_scores.as_ref())
+        .and_then(|(trained, scores)| {
+            let int8 = (&predictions.scores, predictions.threshold);
+            Parity::of((scores, trained.decision.threshold), int8)
+        });
     told(total)?;
     Ok((
         Comparison {

@@ -71,7 +71,7 @@ pub struct Judgement<'a> {
     pub normal: Vec<usize>,
     /// What wrong decisions cost.
     pub costs: &'a Costs,
-    /// The alarm threshold to be judged.
+    /// The threshold of the model's decision, as devices take it: [`Scores::given`].
     pub threshold: f32,
     /// The figure that slices are judged by.
     pub metric: Metric,
@@ -83,6 +83,21 @@ pub struct Judgement<'a> {
     pub slices: &'a [String],
     /// Fewest windows of a slice that is judged.
     pub slice_windows_min: usize,
+}
+
+impl Judgement<'_> {
+    /// Whether scores of this width are shares of the classes.
+    pub(crate) fn is_classifier(&self, scores: &Scores) -> bool {
+        scores.width == self.labels.len() && scores.width > 1
+    }
+
+    /// The alarm score above which a device raises an alarm; of three classes or more the threshold decides nothing.
+    pub(crate) fn alarm_threshold(&self, scores: &Scores) -> f32 {
+        match self.is_classifier(scores) {
+            true => alarm_threshold(self.threshold, self.labels.len(), &self.normal),
+            false => self.threshold,
+        }
+    }
 }
 
 /// What a model is worth on windows it has not seen.
@@ -113,7 +128,7 @@ pub struct Evaluation {
     pub fairness: Vec<Fairness>,
     /// The alarm score's curve, where some windows are normal and some are not.
     pub roc: Option<Roc>,
-    /// What the model's threshold does.
+    /// What the alarms do that a device raises by it: of classes, those of a window that is given one which is not normal.
     pub operation: Option<Operation>,
     /// Root of the mean squared error of a value.
     pub rmse: Option<f32>,
@@ -168,8 +183,7 @@ impl Evaluation {
                 _ => None,
             })
             .collect();
-        let is_classifier = scores.width == judgement.labels.len() && scores.width > 1;
-        if is_classifier && !classes.is_empty() {
+        if judgement.is_classifier(scores) && !classes.is_empty() {
             evaluation.judge_classes(scores, &classes, judgement, &table);
         }
         if !classes.is_empty() && !judgement.normal.is_empty() {
@@ -182,9 +196,13 @@ impl Evaluation {
                 .map(|(_, class)| !judgement.normal.contains(class))
                 .collect();
             evaluation.roc = Roc::of(&alarms, &faulty);
-            evaluation.operation = Some(Operation::at(
-                judgement.threshold,
-                &alarms,
+            let raised: Vec<bool> = (table.answers.iter())
+                .filter(|answer| answer.is.is_some())
+                .map(|answer| answer.is_alarm)
+                .collect();
+            evaluation.operation = Some(Operation::of(
+                judgement.alarm_threshold(scores),
+                &raised,
                 &faulty,
                 judgement.costs,
             ));
@@ -261,7 +279,8 @@ impl Evaluation {
         let count = judgement.labels.len();
         let mut confusion = vec![vec![0u32; count]; count];
         for &(index, class) in known {
-            confusion[class.min(count - 1)][scores.class(index)] += 1;
+            let given = scores.given(index, judgement.threshold);
+            confusion[class.min(count - 1)][given] += 1;
         }
         let right: u32 = (0..count).map(|class| confusion[class][class]).sum();
         self.accuracy = Some(right as f32 / known.len() as f32);
@@ -314,15 +333,44 @@ impl Evaluation {
 
 /// How much a window asks for attention: the anomaly score, or the share of all classes but the normal ones.
 pub(crate) fn alarm(scores: &Scores, index: usize, normal: &[usize]) -> f32 {
-    let row = scores.row(index);
-    if scores.width == 1 {
-        return row[0];
+    match (scores.row(index), normal) {
+        ([score], _) => *score,
+        // Rounded shares need not add up to 1, and it is the second that a device compares.
+        ([_, second], [1]) => 1.0 - second,
+        (row, _) => {
+            let shares = row.iter().enumerate();
+            let faulty = shares.filter(|(class, _)| !normal.contains(class));
+            faulty.map(|(_, share)| share).sum()
+        }
     }
-    row.iter()
-        .enumerate()
-        .filter(|(class, _)| !normal.contains(class))
-        .map(|(_, share)| share)
-        .sum()
+}
+
+/// The threshold of a decision, as [`Scores::given`] and a device take it, that raises an alarm above this alarm score.
+///
+/// Of two classes a device compares the share of the second, so that an alarm lies below the threshold where the second
+/// is the normal one.
+pub(crate) fn decision_threshold(alarm: f32, classes: usize, normal: &[usize]) -> f32 {
+    let of_second = match (classes, normal) {
+        (2, [1]) => 1.0 - alarm,
+        // What is exactly the threshold is the second's, and no alarm yet.
+        (2, [0]) => alarm.next_up(),
+        _ => return alarm,
+    };
+    // From 0 down it would be the larger share that decides.
+    of_second.max(f32::MIN_POSITIVE)
+}
+
+/// The alarm score above which a device raises an alarm, by the threshold of its decision: the way back from
+/// [`decision_threshold`].
+///
+/// Without a threshold the larger of two shares decides, which a half does too.
+pub(crate) fn alarm_threshold(decision: f32, classes: usize, normal: &[usize]) -> f32 {
+    match (classes, normal) {
+        (2, [_]) if decision <= 0.0 => 0.5,
+        (2, [1]) => 1.0 - decision,
+        (2, [0]) => decision.next_down(),
+        _ => decision,
+    }
 }
 
 fn root_mean_square(errors: &[f64]) -> f32 {
@@ -332,6 +380,8 @@ fn root_mean_square(errors: &[f64]) -> f32 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn labels() -> Vec<String> {
@@ -410,6 +460,69 @@ mod tests {
             values: vec![0.5, 0.3, 0.2],
         };
         assert_eq!(of_three.all_given(0.2), [0]);
+    }
+
+    #[test]
+    fn of_two_classes_accuracy_and_alarms_are_those_of_the_answers_that_are_given() {
+        let scores = Scores {
+            width: 2,
+            values: vec![0.9, 0.1, 0.7, 0.3, 0.5, 0.5, 0.2, 0.8],
+        };
+        let labels: Vec<String> = ["a", "b"].map(String::from).to_vec();
+        let truth = [0, 1, 1, 1].map(Target::Class);
+        let costs = Costs::default();
+        let judged = |normal: usize, threshold: f32| {
+            let judgement = Judgement {
+                labels: &labels,
+                normal: vec![normal],
+                costs: &costs,
+                threshold,
+                metric: Metric::Accuracy,
+                origins: &[],
+                recordings: &[],
+                slices: &["class".to_owned()],
+                slice_windows_min: 1,
+            };
+            let evaluation = Evaluation::of(&scores, &truth, &judgement);
+            let operation = evaluation.operation.unwrap();
+            let rates = (operation.false_alarm_rate, operation.miss_rate);
+            assert_eq!(
+                evaluation.macro_f1.unwrap() == 1.0,
+                evaluation.accuracy == Some(1.0)
+            );
+            (evaluation.accuracy.unwrap(), evaluation.confusion, rates)
+        };
+        // The second is given from 0.2 on, whichever of the two is normal.
+        let given = vec![vec![1, 0], vec![0, 3]];
+        assert_eq!(judged(0, 0.2), (1.0, given.clone(), (0.0, 0.0)));
+        assert_eq!(judged(1, 0.2), (1.0, given, (0.0, 0.0)));
+        let given = vec![vec![1, 0], vec![2, 1]];
+        let third = 2.0 / 3.0;
+        assert_eq!(judged(0, 0.6), (0.5, given.clone(), (0.0, third)));
+        assert_eq!(judged(1, 0.6), (0.5, given, (third, 0.0)));
+    }
+
+    proptest! {
+        /// A device that takes the threshold of a decision raises the alarms of the alarm score that it stands for.
+        #[test]
+        fn a_decision_is_an_alarm_threshold_in_either_order(
+            shares in proptest::collection::vec(0u16..=255, 1..40),
+            threshold in prop_oneof![(1u16..512).prop_map(|steps| f32::from(steps) / 512.0), 0.002f32..0.998],
+            normal in 0usize..2,
+        ) {
+            let second = shares.iter().map(|&share| f32::from(share) / 256.0);
+            let scores = Scores {
+                width: 2,
+                values: second.flat_map(|second| [1.0 - second, second]).collect(),
+            };
+            let decision = decision_threshold(threshold, 2, &[normal]);
+            for index in 0..scores.count() {
+                let is_alarm = alarm(&scores, index, &[normal]) > threshold;
+                prop_assert_eq!(scores.given(index, decision) != normal, is_alarm);
+                let again = alarm_threshold(decision, 2, &[normal]);
+                prop_assert_eq!(alarm(&scores, index, &[normal]) > again, is_alarm);
+            }
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use tinyops_model::Decision;
 
-use crate::evaluation::{Scores, alarm};
+use crate::evaluation::{Scores, alarm, decision_threshold};
 use crate::net::{Dims, Layer, Network};
 use crate::optimise::{Examples, Loss, optimise};
 use crate::progress::{Listener, Progress};
@@ -225,8 +225,7 @@ fn close(net: &mut Network, mask: &[f32]) {
     }
 }
 
-/// Where the alarm threshold lies: by cost where validation holds both kinds of windows, or else just
-/// above what normal windows score.
+/// The threshold of a model's decision: what raises the alarms of [`threshold_of_alarms`] on a device.
 pub(crate) fn threshold(
     spec: &TrainSpec,
     set: &FeatureSet,
@@ -236,6 +235,21 @@ pub(crate) fn threshold(
     if spec.goal == Goal::Regress || (spec.goal == Goal::Classify && normal.is_empty()) {
         return 0.5;
     }
+    let alarm = threshold_of_alarms(spec, set, &normal, score);
+    match spec.goal {
+        Goal::Classify => decision_threshold(alarm, set.classes.len(), &normal),
+        Goal::Regress | Goal::Anomaly => alarm,
+    }
+}
+
+/// The alarm score above which a window is an alarm: by cost where validation holds both kinds of windows, or else just
+/// above what normal windows score.
+fn threshold_of_alarms(
+    spec: &TrainSpec,
+    set: &FeatureSet,
+    normal: &[usize],
+    score: impl Fn(&Features) -> Scores,
+) -> f32 {
     let judged = |features: &Features| -> (Vec<f32>, Vec<bool>) {
         let scores = score(features);
         let faulty = |target: Target| match target {
@@ -244,7 +258,7 @@ pub(crate) fn threshold(
             _ => normal.is_empty().then_some(false),
         };
         let known = (0..features.count())
-            .filter_map(|i| Some((alarm(&scores, i, &normal), faulty(features.targets[i])?)));
+            .filter_map(|i| Some((alarm(&scores, i, normal), faulty(features.targets[i])?)));
         known.unzip()
     };
     let (mut scores, mut faulty) = judged(&set.validation);

@@ -17,7 +17,7 @@ use crate::{Origin, Recording, Target};
 pub struct Predictions {
     /// The classes: of the model, or of the dataset where the model has none.
     pub labels: Vec<String>,
-    /// The model's own alarm threshold.
+    /// The threshold of the model's decision, as a device takes it: [`Scores::given`].
     pub threshold: f32,
     /// What each window is.
     pub targets: Vec<Target>,

@@ -60,17 +60,16 @@ impl Roc {
 }
 
 impl Operation {
-    /// What this threshold does.
-    pub fn at(threshold: f32, scores: &[f32], faulty: &[bool], costs: &Costs) -> Self {
+    /// What these alarms do, which were raised by this threshold.
+    pub fn of(threshold: f32, raised: &[bool], faulty: &[bool], costs: &Costs) -> Self {
         let (normals, faults) = totals(faulty);
-        let above = |kind: bool| {
-            scores
-                .iter()
-                .zip(faulty)
-                .filter(|&(score, &faulty)| faulty == kind && *score > threshold)
+        let of_kind = |kind: bool| {
+            let both = raised.iter().zip(faulty);
+            both.filter(|&(&raised, &faulty)| raised && faulty == kind)
                 .count()
         };
-        Self::weighed(threshold, above(false), normals, above(true), faults, costs)
+        let (alarms, hits) = (of_kind(false), of_kind(true));
+        Self::weighed(threshold, alarms, normals, hits, faults, costs)
     }
 
     /// The threshold of least expected cost; in the middle of the gap between the two scores around it.
@@ -197,8 +196,9 @@ mod tests {
             "{watchful:?}"
         );
         assert_eq!(watchful.miss_rate, 0.0);
+        let raised = scores.map(|score| score > watchful.threshold);
         assert_eq!(
-            Operation::at(watchful.threshold, &scores, &faulty, &dear(1.0, 10.0)),
+            Operation::of(watchful.threshold, &raised, &faulty, &dear(1.0, 10.0)),
             watchful
         );
     }

@@ -337,7 +337,10 @@ impl Costs {
     #[must_use]
     pub fn normal_of(&self, classes: &[String]) -> Vec<usize> {
         let place = |label| classes.iter().position(|class| class == label);
-        self.normal.iter().filter_map(place).collect()
+        let mut normal: Vec<usize> = self.normal.iter().filter_map(place).collect();
+        normal.sort_unstable();
+        normal.dedup();
+        normal
     }
 
     /// Whether the project has said what errors cost: which classes are normal, or a price of its own.

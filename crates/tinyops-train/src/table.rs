@@ -13,11 +13,12 @@ pub(crate) struct Answer {
     pub(crate) row: usize,
     /// Its class; none where a value is asked for.
     pub(crate) is: Option<usize>,
-    /// The class of the largest share; 0 where the model has no classes.
+    /// The class that a device gives it; 0 where the model has no classes.
     pub(crate) said: usize,
     /// How much it asks for attention.
     pub(crate) alarm: f32,
-    /// Whether that is more than the threshold.
+    /// Whether a device raises an alarm of it: by a class that is none of the normal ones, or else a score above the
+    /// threshold.
     pub(crate) is_alarm: bool,
     /// Whether its class is none of the normal ones.
     pub(crate) is_faulty: bool,
@@ -51,16 +52,23 @@ const SEED: u64 = 0x51_1CE5;
 impl Table {
     pub(crate) fn of(scores: &Scores, targets: &[Target], judgement: &Judgement<'_>) -> Self {
         let class_count = judgement.labels.len();
-        let is_classifier = scores.width == class_count && scores.width > 1;
+        let is_classifier = judgement.is_classifier(scores);
         let count = targets.len().min(scores.count());
         let answers = (0..count).filter_map(|row| {
             let alarm = alarm(scores, row, &judgement.normal);
+            let (said, is_alarm) = match is_classifier {
+                true => {
+                    let said = scores.given(row, judgement.threshold);
+                    (said, !judgement.normal.contains(&said))
+                }
+                false => (0, alarm > judgement.threshold),
+            };
             let mut answer = Answer {
                 row,
                 is: None,
-                said: if is_classifier { scores.class(row) } else { 0 },
+                said,
                 alarm,
-                is_alarm: alarm > judgement.threshold,
+                is_alarm,
                 is_faulty: false,
                 error: 0.0,
                 is_right: true,

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::interval::Interval;
 use crate::spec::{ALARM, Costs, NO_ALARM};
 use crate::table::{Answer, Table};
-use crate::{Predictions, Target};
+use crate::{Asked, Predictions, Target};
 
 /// What a window costs, on average, and where that lies.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -40,7 +40,8 @@ pub struct CostCurve {
     pub points: Vec<CostPoint>,
     /// The threshold of least cost, among all that tell two windows apart.
     pub cheapest: CostPoint,
-    /// The model's own threshold.
+    /// What the model's alarms do as a device raises them, and the threshold of the alarm score that they stand for; of three
+    /// classes or more a device gives the likeliest, and no threshold stands for that.
     pub own: CostPoint,
 }
 
@@ -80,7 +81,7 @@ impl Predictions {
         self.targets.iter().filter(has_class).count()
     }
 
-    /// What the answers cost that a device gives: the class of the largest share, or an alarm above the threshold.
+    /// What the answers cost that a device gives: a class, or an alarm above the threshold.
     ///
     /// Nothing of a model whose windows have no class.
     #[must_use]
@@ -151,10 +152,10 @@ impl Predictions {
         Some(CostCurve {
             points: thresholds
                 .iter()
-                .map(|&threshold| ledger.point(threshold))
+                .map(|&threshold| ledger.point_at(threshold))
                 .collect(),
-            cheapest: ledger.point(cheapest),
-            own: ledger.point(self.threshold),
+            cheapest: ledger.point_at(cheapest),
+            own: ledger.own_point(),
         })
     }
 
@@ -163,7 +164,7 @@ impl Predictions {
     pub fn cost_at(&self, costs: &Costs, threshold: f32) -> Option<CostPoint> {
         let ledger = Ledger::of(self, costs)?;
         ledger.thresholds()?;
-        Some(ledger.point(threshold))
+        Some(ledger.point_at(threshold))
     }
 
     /// What the model is worth against the cheapest constant answer.
@@ -363,21 +364,38 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    fn point(&self, threshold: f32) -> CostPoint {
-        let rate = |of_faulty: bool, is_alarm: bool| {
+    /// What one threshold of the alarm score does.
+    fn point_at(&self, threshold: f32) -> CostPoint {
+        let is_alarm = |answer: &Answer| answer.alarm > threshold;
+        self.point(threshold, is_alarm, &self.at(threshold))
+    }
+
+    /// What a device's alarms do.
+    fn own_point(&self) -> CostPoint {
+        let judgement = self.of.judgement(self.costs, Asked::default());
+        let is_alarm = |answer: &Answer| answer.is_alarm;
+        self.point(
+            judgement.alarm_threshold(&self.of.scores),
+            is_alarm,
+            &self.own(),
+        )
+    }
+
+    fn point(&self, threshold: f32, is_alarm: impl Fn(&Answer) -> bool, each: &[f64]) -> CostPoint {
+        let rate = |of_faulty: bool, alarms: bool| {
             let of_kind = || {
                 self.answers
                     .iter()
                     .filter(|answer| answer.is_faulty == of_faulty)
             };
-            let counted = of_kind().filter(|answer| (answer.alarm > threshold) == is_alarm);
+            let counted = of_kind().filter(|answer| is_alarm(answer) == alarms);
             counted.count() as f64 / of_kind().count().max(1) as f64
         };
         CostPoint {
             threshold,
             false_alarm_rate: rate(false, true),
             miss_rate: rate(true, false),
-            expected: self.expected(&self.at(threshold)),
+            expected: self.expected(each),
         }
     }
 

@@ -1,5 +1,6 @@
 //! From windows to an int8 model and its figures, on machines that a formula shakes.
 
+mod decision;
 mod machines;
 mod tune;
 
