@@ -453,7 +453,8 @@ impl Fleet {
         })
     }
 
-    /// Ends a repair by a person's word; what it has sent out stays as it is.
+    /// Ends a repair by a person's word; what it has sent out stays as it is. One whose record cannot be read is ended too,
+    /// since no other of its model begins before it is: the record stays as it is, and the audit log has the reason.
     ///
     /// # Errors
     /// [`FleetError::NoRepair`], [`FleetError::RepairOver`]; [`FleetError::Reason`] without a reason.
@@ -474,14 +475,37 @@ impl Fleet {
             if !known.is_open {
                 return Err(FleetError::RepairOver(id));
             }
-            let ladder = details(&known)?;
             let stop = ladder::Event::Stop {
                 by: actor.to_owned(),
                 why: why.to_owned(),
             };
-            self.step_repair(known, ladder, stop, actor, now).await?;
+            match details(&known) {
+                Ok(ladder) => {
+                    self.step_repair(known, ladder, stop, actor, now).await?;
+                }
+                Err(_) => self.stop_unreadable(known, (actor, why), now).await?,
+            }
             let ended = repair::get(&self.db, id).await?;
             ended.ok_or(FleetError::NoRepair(id))
         })
+    }
+
+    async fn stop_unreadable(
+        &self,
+        mut known: Repair,
+        (actor, why): (&str, &str),
+        now: Timestamp,
+    ) -> Result<(), FleetError> {
+        let tx = self.db.begin_audited("end a repair").await?;
+        let step = json!({ "level": null, "what": format!("{actor} ends it: {why}") });
+        note(&tx, now, actor, "repair.step", known.id, &step).await?;
+        let end = json!({ "end": End::Stopped.word(), "kept": null, "device_bytes": null });
+        note(&tx, now, actor, "repair.end", known.id, &end).await?;
+        known.is_open = false;
+        known.changed_at = now;
+        repair::put(&tx, &mut known).await?;
+        tx.commit().await?;
+        lock(&self.looked).remove(&known.id);
+        Ok(())
     }
 }

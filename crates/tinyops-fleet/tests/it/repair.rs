@@ -559,6 +559,48 @@ async fn a_person_ends_a_repair_once() {
 }
 
 #[tokio::test]
+async fn one_that_cannot_be_read_holds_up_its_model_until_a_person_ends_it() {
+    let mut hall = Hall::drifted(annotated()).await;
+    let db = hall.world.fleet.db.clone();
+    let model = tinyops_store::presence::by_model(&db).await.unwrap()[0]
+        .0
+        .expect("it runs one");
+    let tx = db.begin("test").await.unwrap();
+    let foreign = json!({ "phase": { "is": "dreaming" } });
+    let now = hall.world.now;
+    let unread = repair::add(&tx, "fan", model, &foreign, now).await.unwrap();
+    tx.commit().await.unwrap();
+    hall.turn().await;
+    let all = repair::list(&db, 9).await.unwrap();
+    assert_eq!(all.len(), 1, "it holds up others of its model");
+    let stop = async |hall: &Hall| {
+        let (fleet, now) = (&hall.world.fleet, hall.world.now);
+        fleet
+            .stop_repair(unread.id, "ana", "made by a later version", now)
+            .await
+    };
+    let ended = stop(&hall).await.unwrap();
+    assert!(!ended.is_open);
+    assert_eq!(ended.state, foreign, "nothing of it is lost");
+    assert!(matches!(stop(&hall).await, Err(FleetError::RepairOver(_))));
+    let log = audit::list(&db, 200).await.unwrap();
+    let of_it = log.iter().filter(|entry| entry.actor == "ana");
+    let mut told: Vec<&str> = of_it.map(|entry| entry.action.as_str()).collect();
+    told.sort_unstable();
+    assert_eq!(told, ["repair.end", "repair.step"]);
+    // As after any that a person ended, the model is tried again after a week.
+    hall.turn().await;
+    assert_eq!(repair::list(&db, 9).await.unwrap().len(), 1);
+    hall.world.now = hall.world.now.plus_ms(8 * DAY);
+    hall.world.report_all(|_| drift()).await;
+    hall.turn().await;
+    let all = repair::list(&db, 9).await.unwrap();
+    assert_eq!(all.len(), 2, "{all:#?}");
+    assert!(all[0].is_open);
+    assert!(details(&all[0]).is_ok());
+}
+
+#[tokio::test]
 async fn windows_are_ordered_once_devices_are_back_from_a_version_that_was_taken_back() {
     let mut hall = Hall::drifted(annotated()).await;
     let drifted = hall.world.devices[0].model;

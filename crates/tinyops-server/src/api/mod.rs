@@ -44,7 +44,7 @@ pub use label::LabelView;
 pub use operate::ExpectedView;
 use operation::{Access, Content, Operation, Trace};
 pub use repair::RepairView;
-pub(crate) use repair::UNREADABLE;
+pub(crate) use repair::{UNREADABLE, unreadable};
 pub use upload::{UploadDeviceView, UploadView};
 pub use view::{AlertView, AtWorkView, RoundView, TriggerView};
 

@@ -29,8 +29,8 @@ pub struct RepairView {
     pub name: String,
     /// The capsule that drifted.
     pub model: Text<ModelId>,
-    /// `open`, or how it ended: `repaired`, `unjudged`, `unrepaired`, `alerts-over` or `stopped`; `unreadable` in a list, of
-    /// a record that this version cannot read.
+    /// `open`, or how it ended: `repaired`, `unjudged`, `unrepaired`, `alerts-over` or `stopped`; `unreadable` of a record
+    /// that this version cannot read, which holds up others of its model until it is ended.
     pub state: String,
     /// What it is at, in a few words.
     pub doing: String,
@@ -75,14 +75,14 @@ pub struct StepView {
 }
 
 impl RepairView {
-    /// A repair as one of many: a record that cannot be read says so, and holds up no other.
-    pub fn listed(repair: &Repair) -> RepairView {
-        RepairView::of(repair).unwrap_or_else(|error| RepairView {
+    /// A repair as people read it; a record that cannot be read says so.
+    pub fn of(repair: &Repair) -> RepairView {
+        RepairView::read(repair).unwrap_or_else(|error| RepairView {
             repair: repair.id.0,
             name: repair.name.clone(),
             model: Text(repair.model),
             state: UNREADABLE.to_owned(),
-            doing: error.to_string(),
+            doing: unreadable(repair, &error),
             why: String::new(),
             level: None,
             target: None,
@@ -95,11 +95,7 @@ impl RepairView {
         })
     }
 
-    /// A repair as people read it.
-    ///
-    /// # Errors
-    /// [`FleetError::Repair`] for a record that this version cannot read.
-    pub fn of(repair: &Repair) -> Result<RepairView, FleetError> {
+    fn read(repair: &Repair) -> Result<RepairView, FleetError> {
         let ladder = details(repair)?;
         let kept = |(rung, version): &(Rung, u32)| KeptView {
             level: rung.level(),
@@ -132,12 +128,23 @@ impl RepairView {
     }
 }
 
+/// What a record that cannot be read holds up, and what ends that.
+pub(crate) fn unreadable(repair: &Repair, error: &FleetError) -> String {
+    match repair.is_open {
+        true => format!(
+            "{error}; no other repair of {} begins until somebody ends it",
+            repair.name
+        ),
+        false => format!("{error}; it is over"),
+    }
+}
+
 pub(super) async fn list(
     State(app): State<App>,
     Query(limit): Query<Limit>,
 ) -> Result<Json<Vec<RepairView>>, ApiError> {
     let repairs = repair::list(app.db(), limit.count()).await?;
-    Ok(Json(repairs.iter().map(RepairView::listed).collect()))
+    Ok(Json(repairs.iter().map(RepairView::of).collect()))
 }
 
 pub(super) async fn show(
@@ -146,7 +153,7 @@ pub(super) async fn show(
 ) -> Result<Json<RepairView>, ApiError> {
     let found = repair::get(app.db(), id).await?;
     let found = found.ok_or(FleetError::NoRepair(id))?;
-    Ok(Json(RepairView::of(&found)?))
+    Ok(Json(RepairView::of(&found)))
 }
 
 /// Why a repair is ended.
@@ -164,5 +171,5 @@ pub(super) async fn stop(
     Body(stop): Body<Stop>,
 ) -> Result<Json<RepairView>, ApiError> {
     let ended = app.fleet().stop_repair(id, &actor, &stop.why, app.now());
-    Ok(Json(RepairView::of(&ended.await?)?))
+    Ok(Json(RepairView::of(&ended.await?)))
 }

@@ -3,6 +3,7 @@
 use axum::extract::{Path, State};
 use axum::response::Response;
 use maud::{Markup, html};
+use tinyops_fleet::FleetError;
 use tinyops_fleet::ladder::{Ladder, Step};
 use tinyops_fleet::repair::details;
 use tinyops_store::Timestamp;
@@ -10,7 +11,7 @@ use tinyops_store::repair::{self, Repair, RepairId};
 
 use super::part::{self, Names};
 use super::{Page, PageError, Place};
-use crate::api::UNREADABLE;
+use crate::api::{UNREADABLE, unreadable};
 use crate::app::App;
 use crate::civil::{self, Moment};
 use crate::text::Text;
@@ -24,8 +25,11 @@ pub(super) async fn show(
 ) -> Result<Response, PageError> {
     let repair = repair::get(app.db(), id).await?;
     let repair = repair.ok_or_else(|| PageError::Missing(format!("Repair {id}")))?;
-    let ladder = details(&repair)?;
     let names = Names::load(app.db()).await?;
+    let ladder = match details(&repair) {
+        Ok(ladder) => ladder,
+        Err(error) => return Ok(foreign(&app, &names, &repair, &error)),
+    };
     let bytes = html! { (ladder.device_bytes) " B" };
     let budget = app.fleet().policy.repair.device_bytes_max;
     let body = html! {
@@ -47,6 +51,27 @@ pub(super) async fn show(
         body,
     }
     .framed(&app))
+}
+
+/// One whose record cannot be read: what is known of it, and how it is ended.
+fn foreign(app: &App, names: &Names, repair: &Repair, error: &FleetError) -> Response {
+    let id = repair.id;
+    let body = html! {
+        div.tiles {
+            (part::tile(None, "Drifted", names.link(Some(repair.model)), html! { "what the devices ran" }, None))
+            (part::tile(None, "It is", html! { (UNREADABLE) }, html! { (unreadable(repair, error)) }, None))
+        }
+        @if repair.is_open {
+            p { code { "tinyops repairs end " (id) " --why …" } " ends it; what it has sent out stays." }
+        }
+    };
+    Page {
+        place: Place::Drift,
+        title: format!("Repair {id}"),
+        lead: html! { "Its record cannot be read, " (part::ago(repair.opened_at, app.now())) "." },
+        body,
+    }
+    .framed(app)
 }
 
 /// The newest repairs, each a line.

@@ -497,6 +497,10 @@ async fn an_episode_is_told_from_the_alert_to_the_verdict() {
     for expected in in_order {
         assert!(told.contains(expected), "{expected}: {told}");
     }
+    let foreign = page(&router, "/repairs/2").await;
+    for expected in ["its record cannot be read", "tinyops repairs end 2"] {
+        assert!(foreign.contains(expected), "{expected}: {foreign}");
+    }
     let repair = page(&router, "/repairs/1").await;
     for expected in [
         "level 2: round 1 asks devices for sums",

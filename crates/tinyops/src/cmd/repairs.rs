@@ -64,7 +64,7 @@ pub(crate) async fn run(context: &Context, args: &Repairs) -> Result<(), Failure
 async fn ls(context: &Context, args: &Ls) -> Result<(), Failure> {
     let (db, _) = context.existing_store().await?;
     let repairs = repair::list(&db, args.limit).await?;
-    let views: Vec<RepairView> = repairs.iter().map(RepairView::listed).collect();
+    let views: Vec<RepairView> = repairs.iter().map(RepairView::of).collect();
     let mut table = Table::new([
         "repair",
         "model id",
@@ -106,7 +106,7 @@ async fn show(context: &Context, args: &Show) -> Result<(), Failure> {
         Failure::question(format!("repair {} does not exist", args.repair))
             .hint("`tinyops repairs ls` lists them")
     })?;
-    let view = RepairView::of(&found)?;
+    let view = RepairView::of(&found);
     context.terminal.answer(&view, || text(&view));
     Ok(())
 }
@@ -115,7 +115,7 @@ async fn end(context: &Context, args: &End) -> Result<(), Failure> {
     let fleet = context.fleet().await?;
     let id = repair::RepairId(args.repair);
     let ended = fleet.stop_repair(id, ACTOR, &args.why, now()).await?;
-    let view = RepairView::of(&ended)?;
+    let view = RepairView::of(&ended);
     context.terminal.answer(&view, || text(&view));
     Ok(())
 }
@@ -128,6 +128,13 @@ fn text(view: &RepairView) -> String {
             step.level.map_or("–".to_owned(), |level| level.to_string()),
             step.what.clone(),
         ]);
+    }
+    // Of a record that cannot be read there is nothing but why.
+    if view.steps.is_empty() {
+        return format!(
+            "repair {} of {} ({}) is {}: {}\n",
+            view.repair, view.name, view.model.0, view.state, view.doing
+        );
     }
     let target = view
         .target
