@@ -188,10 +188,9 @@ fn text(view: &View) -> String {
         "right, by confidence",
     ]);
     for cohort in &view.cohorts {
-        let farthest = cohort
-            .channels
-            .iter()
-            .max_by(|a, b| a.score.total_cmp(&b.score));
+        // While all learn what is normal, none is far from it.
+        let judged = cohort.channels.iter().filter(|_| cohort.watched > 0);
+        let farthest = judged.max_by(|a, b| a.score.total_cmp(&b.score));
         table.row([
             cohort.cohort.clone(),
             format!("{:.2}", cohort.score),
