@@ -399,6 +399,12 @@ impl<'a> Model<'a> {
     }
 }
 
+/// Of two classes, whether this share of the second makes it the answer; `None` where the larger share does.
+pub(crate) fn gives_second(decision: DecisionSection, share: f32) -> Option<bool> {
+    let threshold = decision.threshold;
+    (threshold > 0.0).then_some(share >= threshold)
+}
+
 impl Scorer<'_> {
     /// Computes the features of a window, before scaling.
     ///
@@ -462,9 +468,10 @@ impl Scorer<'_> {
                     }
                     ends = [ends[1], score];
                 }
-                if output.len == 2 && self.decision.threshold > 0.0 {
-                    let [first, second] = ends;
-                    let is_second = output.real(second) >= self.decision.threshold;
+                let [first, second] = ends;
+                if output.len == 2
+                    && let Some(is_second) = gives_second(self.decision, output.real(second))
+                {
                     (class, best) = if is_second { (1, second) } else { (0, first) };
                 }
                 let confidence = output.real(best).clamp(0.0, 1.0);

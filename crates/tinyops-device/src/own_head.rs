@@ -6,19 +6,19 @@
 //! reset.
 
 use tinyops_nn::head::{
-    self, OWN_STORE_HEAD_BYTES, OWN_WINDOWS, Prior, Sums, Weights, answer_of, class_of, head_len,
+    self, OWN_STORE_HEAD_BYTES, OWN_WINDOWS, Prior, Sums, Weights, answer_of, head_len,
     own_memory_len, own_window_bytes, work_len,
 };
 use tinyops_nn::{Program, Regions};
 use tinyops_wire::crc::crc32;
-use tinyops_wire::section::{Golden, GoldenSection};
+use tinyops_wire::section::{DecisionSection, Golden, GoldenSection};
 
 use crate::adapt::ORDER_BYTES;
 use crate::agent::Agent;
 use crate::flash::Flash;
 use crate::labels::Shape;
 use crate::memory::{Lent, Memory};
-use crate::model::{Answer, Scorer};
+use crate::model::{Answer, Scorer, gives_second};
 use crate::normal::Normal;
 use crate::own_store::{self, Kept};
 use crate::running::Running;
@@ -183,6 +183,21 @@ fn split(memory: &mut [f32], shape: Shape) -> Option<(&mut [f32], &mut [f32], &m
     Some((answering, tried, work.get_mut(..work_len(shape.width))?))
 }
 
+/// The class that a head of the device's own gives an embedding, and its share: of two by the threshold of the model, as
+/// the installed head does.
+fn given(head: &[f32], embedding: &[u8], shape: Shape, decision: DecisionSection) -> (usize, f32) {
+    let (class, share) = answer_of(head, embedding, shape.zero_point);
+    if shape.class_count != 2 {
+        return (class, share);
+    }
+    let second = if class == 1 { share } else { 1.0 - share };
+    match gives_second(decision, second) {
+        Some(true) => (1, second),
+        Some(false) => (0, 1.0 - second),
+        None => (class, share),
+    }
+}
+
 /// Holds heads against each other; the one of all labels is left in `tried`. `None` if the labels lead to none, or are of
 /// fewer than two parts.
 fn hold_out(
@@ -196,7 +211,7 @@ fn hold_out(
     let Program::Plan(plan) = &scorer.program else {
         return None;
     };
-    let zero_point = labelled.shape.zero_point;
+    let shape = labelled.shape;
     let mut solve = |without: Option<u8>, tried: &mut [f32]| {
         let own = Labelled {
             without,
@@ -215,7 +230,8 @@ fn hold_out(
         solve(Some(part), tried)?;
         for (class, _, embedding) in held_out() {
             trial.windows += 1;
-            trial.own_right += u16::from(class_of(tried, embedding, zero_point) == class);
+            trial.own_right +=
+                u16::from(given(tried, embedding, shape, scorer.decision).0 == class);
             plan.reset(arena).ok()?;
             let ran = plan.run_head(embedding, arena).ok()?;
             let installed = scorer.read_answer(plan, arena).ok()?.class();
@@ -235,7 +251,7 @@ fn hold_out(
         plan.run(arena).ok()?;
         let installed = scorer.read_answer(plan, arena).ok()?.class();
         let embedding = scorer.embedding(arena)?;
-        let own = class_of(tried, embedding, zero_point);
+        let (own, _) = given(tried, embedding, shape, scorer.decision);
         trial.golden += 1;
         trial.golden_alike += u16::from(installed.map(usize::from) == Some(own));
     }
@@ -302,7 +318,7 @@ impl OwnHead {
         scorer: &Scorer<'_>,
     ) -> Option<Answer> {
         let head = memory.get(..head_len(shape.class_count, shape.width))?;
-        let (class, confidence) = answer_of(head, embedding, shape.zero_point);
+        let (class, confidence) = given(head, embedding, shape, scorer.decision);
         Some(Answer::Class {
             class: class as u8,
             confidence,
@@ -560,4 +576,49 @@ impl<F: Flash, M: Memory> Agent<F, M> {
 fn needed_bytes(shape: Shape) -> usize {
     let windows = usize::from(BATCH) * own_window_bytes(shape.width);
     4 * own_memory_len(shape.class_count, shape.width) + 2 * windows + OWN_STORE_HEAD_BYTES
+}
+
+#[cfg(test)]
+mod tests {
+    use tinyops_wire::section::{BodyKind, Task};
+
+    use super::*;
+
+    /// What a head says whose logit of the last of so many classes is the value of the embedding, of the others 0.
+    fn said(classes: usize, value: i8, threshold: f32) -> (usize, f32) {
+        let mut head = vec![0.0; 2 * classes];
+        head[2 * (classes - 1)] = 1.0;
+        let shape = Shape {
+            class_count: classes,
+            width: 1,
+            zero_point: 0,
+        };
+        let decision = DecisionSection {
+            task: Task::Classify,
+            body: BodyKind::Network,
+            threshold,
+            min_confidence: 0.0,
+        };
+        given(&head, &[value as u8], shape, decision)
+    }
+
+    #[test]
+    fn of_two_classes_a_head_of_its_own_keeps_to_the_threshold_of_the_model() {
+        let share = 1.0 / (1.0 + libm::expf(-1.0));
+        for (value, second) in [(1, share), (-1, 1.0 - share), (0, 0.5)] {
+            for (threshold, class) in [
+                (0.0, usize::from(second > 0.5)),
+                (0.5, usize::from(second >= 0.5)),
+                (0.2, 1),
+                (0.8, 0),
+            ] {
+                let (said, confidence) = said(2, value, threshold);
+                assert_eq!(said, class, "{value} {threshold}");
+                let expected = if class == 1 { second } else { 1.0 - second };
+                assert!((confidence - expected).abs() < 1e-6, "{value} {threshold}");
+            }
+        }
+        // Of three the threshold says nothing.
+        assert_eq!(said(3, 1, 0.8).0, 2);
+    }
 }
