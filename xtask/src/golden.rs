@@ -122,7 +122,7 @@ fn run_files(
     let held = told(&tally, what);
     match unreadable {
         0 => held,
-        count => Err(format!("{count} files could not be read")),
+        count => Err(unread(count)),
     }
 }
 
@@ -168,7 +168,14 @@ fn run_tflite(paths: Vec<PathBuf>, arena: Arena, machines: Option<&Vec<String>>)
     match (unreadable, differ) {
         (0, 0) => Ok(()),
         (0, count) => Err(format!("{count} cases differ from their reference")),
-        (count, _) => Err(format!("{count} files could not be read")),
+        (count, _) => Err(unread(count)),
+    }
+}
+
+fn unread(count: usize) -> String {
+    match count {
+        1 => "a file could not be read".to_owned(),
+        count => format!("{count} files could not be read"),
     }
 }
 

@@ -69,7 +69,7 @@ impl Seen {
         let features = sets::features(model, windows)?;
         let scores = Predictor::new(model).map_err(told)?.score(&features);
         let classes: Vec<usize> = (0..features.count())
-            .map(|index| scores.class(index))
+            .map(|index| scores.given(index, model.decision.threshold))
             .collect();
         let distances = embedding_distances(model, &features).map_err(told)?;
         Ok(Seen {

@@ -102,7 +102,10 @@ fn answered(model: &Model, windows: &Windows) -> Made {
         .map_err(|error| error.to_string())?
         .score(&features);
     let known = (0..features.count()).filter_map(|index| match features.targets[index] {
-        Target::Class(class) => Some((scores.class(index), usize::from(class))),
+        Target::Class(class) => {
+            let given = scores.given(index, model.decision.threshold);
+            Some((given, usize::from(class)))
+        }
         Target::None | Target::Value(_) => None,
     });
     Ok(Answered {

@@ -95,12 +95,13 @@ impl State {
         }
         let embedded = Embedded::of(&self.model, &features).map_err(told)?;
         let scores = Predictor::new(&self.model).map_err(told)?.score(&features);
+        let given = |index: usize| scores.given(index, self.model.decision.threshold);
         let class = |index: usize| match &adapted.head {
             Some(head) => own_head::class_of(head, embedded.bytes(index), embedded.zero_point()),
-            None => scores.class(index),
+            None => given(index),
         };
         let all = 0..features.count();
-        let confidence = |index: usize| scores.row(index)[scores.class(index)];
+        let confidence = |index: usize| scores.row(index)[given(index)];
         let distances = embedding_distances(&self.model, &features).map_err(told)?;
         Ok(Seen {
             distances,
