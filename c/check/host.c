@@ -1,7 +1,7 @@
 /* The conformance check on a host: every record of a file, each plan and each arena in a block of
  * its own and of its own size, so that a sanitizer sees one byte too far.
  *
- *   plans <count> cases <count> wrong <count>
+ *   records <count> cases <count> wrong <count>
  *
  * after a line for each record that differs. The program ends with 1 if one does. */
 #include <stdio.h>
@@ -10,18 +10,23 @@
 
 #include "../include/tinyops_capsule.h"
 #include "cases.h"
+#include "host.h"
 
-typedef struct tally {
-  unsigned long plans;
-  unsigned long cases;
-  unsigned long wrong;
-} tally;
-
-static uint8_t *own_block(const uint8_t *bytes, size_t len) {
-  uint8_t *block = (uint8_t *)malloc(len > 0 ? len : 1);
+void *tinyops_check_own(const void *bytes, size_t len) {
+  void *block = malloc(len > 0 ? len : 1);
   if (block == NULL) abort();
   if (bytes != NULL) memcpy(block, bytes, len);
   return block;
+}
+
+void tinyops_check_differs(tinyops_tally *all, const char *what, unsigned long is,
+                           unsigned long should_be) {
+  printf("record %lu: %s %lu, not %lu\n", all->records, what, is, should_be);
+  all->wrong++;
+}
+
+static uint8_t *own_block(const uint8_t *bytes, size_t len) {
+  return (uint8_t *)tinyops_check_own(bytes, len);
 }
 
 /* A block for each memory region, or one for all. */
@@ -44,7 +49,7 @@ static tinyops_arena own_arena(const tinyops_plan *plan, bool in_regions) {
 
 /* Runs the cases of a sound plan; answers where the record ends. */
 static const uint8_t *run_cases(const tinyops_plan *plan, const tinyops_check_record *record,
-                                unsigned long number, bool in_regions, tally *all) {
+                                bool in_regions, tinyops_tally *all) {
   tinyops_arena arena = own_arena(plan, in_regions);
   const size_t inputs_bytes = tinyops_check_side_bytes(plan, false);
   const size_t outputs_bytes = tinyops_check_side_bytes(plan, true);
@@ -56,11 +61,7 @@ static const uint8_t *run_cases(const tinyops_plan *plan, const tinyops_check_re
     if (expected != NULL && tinyops_plan_run(plan, &arena) == TINYOPS_RAN) {
       wrong = tinyops_check_wrong(plan, &arena, expected);
     }
-    if (wrong > 0) {
-      printf("plan %lu case %lu: %lu bytes differ\n", number, (unsigned long)index,
-             (unsigned long)wrong);
-      all->wrong++;
-    }
+    if (wrong > 0) tinyops_check_differs(all, "wrong bytes of a case", (unsigned long)wrong, 0);
     all->cases++;
     at += inputs_bytes + outputs_bytes;
   }
@@ -69,7 +70,7 @@ static const uint8_t *run_cases(const tinyops_plan *plan, const tinyops_check_re
 }
 
 /* A capsule or a signature; answers where the record ends. */
-static const uint8_t *check_signed(const tinyops_check_record *record, tally *all) {
+static const uint8_t *check_signed(const tinyops_check_record *record, tinyops_tally *all) {
   const bool is_capsule = record->kind == TINYOPS_CHECK_CAPSULE;
   const uint8_t *key = record->cases;
   uint8_t *own = own_block(record->plan, record->plan_bytes);
@@ -81,17 +82,12 @@ static const uint8_t *check_signed(const tinyops_check_record *record, tally *al
   } else {
     verdict = tinyops_ed25519_verify(NULL, key, own, record->plan_bytes, key + 32) ? 1 : 0;
   }
-  if (verdict != record->verdict) {
-    printf("plan %lu: verdict %lu, not %lu\n", all->plans, (unsigned long)verdict,
-           (unsigned long)record->verdict);
-    all->wrong++;
-  }
-  all->plans++;
+  if (verdict != record->verdict) tinyops_check_differs(all, "verdict", verdict, record->verdict);
   free(own);
   return key + (is_capsule ? 32 : 32 + 64);
 }
 
-static const uint8_t *check_plan(const tinyops_check_record *given, tally *all) {
+static const uint8_t *check_plan(const tinyops_check_record *given, tinyops_tally *all) {
   const tinyops_check_record record = *given;
   uint8_t *own = own_block(record.plan, record.plan_bytes);
   const uint8_t *end = record.cases;
@@ -99,24 +95,29 @@ static const uint8_t *check_plan(const tinyops_check_record *given, tally *all) 
   const tinyops_verdict verdict =
       tinyops_plan_load(&plan, own, record.plan_bytes, &tinyops_operators_all);
   if (tinyops_check_verdict(verdict) != record.verdict) {
-    printf("plan %lu: reason %d at %u, not %lu at %lu\n", all->plans, (int)verdict.reason,
-           (unsigned)verdict.index, (unsigned long)(record.verdict & 0xFF),
-           (unsigned long)(record.verdict >> 8));
-    all->wrong++;
+    tinyops_check_differs(all, "reason", tinyops_check_verdict(verdict), record.verdict);
   }
   if (verdict.reason == TINYOPS_SOUND && record.case_count > 0) {
-    if (plan.more_regions > 0) (void)run_cases(&plan, &record, all->plans, true, all);
-    end = run_cases(&plan, &record, all->plans, false, all);
+    if (plan.more_regions > 0) (void)run_cases(&plan, &record, true, all);
+    end = run_cases(&plan, &record, false, all);
   }
-  all->plans++;
   free(own);
   return end;
 }
 
-static const uint8_t *check_record(const uint8_t *bytes, tally *all) {
+static const uint8_t *check_record(const uint8_t *bytes, tinyops_tally *all) {
   const tinyops_check_record record = tinyops_check_record_at(bytes);
-  return record.kind > TINYOPS_CHECK_STREAM ? check_signed(&record, all)
-                                            : check_plan(&record, all);
+  switch (record.kind) {
+    case TINYOPS_CHECK_CAPSULE:
+    case TINYOPS_CHECK_SIGNATURE:
+      return check_signed(&record, all);
+    case TINYOPS_CHECK_FRONT_END:
+      return tinyops_check_front_end(&record, all);
+    case TINYOPS_CHECK_DELTA:
+      return tinyops_check_delta(&record, all);
+    default:
+      return check_plan(&record, all);
+  }
 }
 
 static uint8_t *read_file(const char *path, size_t *len) {
@@ -137,7 +138,7 @@ int main(int count, char **arguments) {
   size_t len = 0;
   uint8_t *bytes = count == 2 ? read_file(arguments[1], &len) : NULL;
   const uint8_t *at = bytes;
-  tally all = {0, 0, 0};
+  tinyops_tally all = {0, 0, 0};
   if (bytes == NULL) {
     fprintf(stderr, "usage: %s FILE, which holds records of the conformance check\n",
             count > 0 ? arguments[0] : "host");
@@ -145,9 +146,10 @@ int main(int count, char **arguments) {
   }
   while (len - (size_t)(at - bytes) >= TINYOPS_CHECK_HEADER_BYTES && tinyops_check_word(at) > 0) {
     const uint8_t *end = check_record(at, &all);
+    all.records++;
     at = bytes + ((size_t)(end - bytes) + 15) / 16 * 16;
   }
-  printf("plans %lu cases %lu wrong %lu\n", all.plans, all.cases, all.wrong);
+  printf("records %lu cases %lu wrong %lu\n", all.records, all.cases, all.wrong);
   free(bytes);
   return all.wrong == 0 ? 0 : 1;
 }

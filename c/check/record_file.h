@@ -6,7 +6,10 @@
  * The verdict is the reason of tinyops_plan_load(), and the index shifted left by 8 bits. Other kinds
  * than plans have other bytes, and behind them no cases: a capsule the key of 32 bytes that it should
  * be signed by, its verdict a tinyops_capsule_reason; a message its key and a signature of 64 bytes,
- * its verdict 1 if that is sound. Records stand after each other; one without bytes ends them. */
+ * its verdict 1 if that is sound; settings of a front end behind them, for each case, the status of a
+ * window as u32, its readings and, if there are any, its features, their verdict a
+ * tinyops_features_status; a delta four words, bytes of the old image, of the new one if it is made,
+ * of the room for it and of a piece, and both images, its verdict a tinyops_delta_reason. Records stand after each other; one without bytes ends them. */
 #ifndef TINYOPS_CHECK_RECORD_FILE_H
 #define TINYOPS_CHECK_RECORD_FILE_H
 
@@ -19,7 +22,9 @@ enum {
   /* Each case goes on where the one before ended. */
   TINYOPS_CHECK_STREAM = 1,
   TINYOPS_CHECK_CAPSULE = 2,
-  TINYOPS_CHECK_SIGNATURE = 3
+  TINYOPS_CHECK_SIGNATURE = 3,
+  TINYOPS_CHECK_FRONT_END = 4,
+  TINYOPS_CHECK_DELTA = 5
 };
 
 typedef struct tinyops_check_record {

@@ -66,6 +66,12 @@ static inline int32_t tinyops_number(const tinyops_plan *plan, const tinyops_op 
   return tinyops_read_i32(plan->constants + (size_t)at);
 }
 
+/* Whether so many bytes at an offset lie in the constants. */
+static inline bool tinyops_in_constants(const tinyops_plan *plan, uint32_t offset,
+                                        uint64_t bytes) {
+  return offset + bytes <= plan->constants_bytes;
+}
+
 /* A multiplier and its shift, which stand at a number and the one after it. */
 static inline tinyops_multiplier tinyops_multiplier_at(const tinyops_plan *plan,
                                                        const tinyops_op *op, uint32_t index) {

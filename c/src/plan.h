@@ -36,12 +36,6 @@ static inline tinyops_range tinyops_range_of(const tinyops_tensor *tensor) {
   return range;
 }
 
-/* Whether so many bytes at an offset lie in the constants. */
-static inline bool tinyops_in_constants(const tinyops_plan *plan, uint32_t offset,
-                                        uint64_t bytes) {
-  return offset + bytes <= plan->constants_bytes;
-}
-
 /* The operator of an op, or NULL if the program has none for it. */
 const tinyops_operator *tinyops_plan_operator(const tinyops_plan *plan, const tinyops_op *op);
 

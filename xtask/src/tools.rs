@@ -7,19 +7,29 @@ use std::process::{Command, Stdio};
 struct Tool {
     /// What is looked for: a name on the PATH, or a path.
     program: &'static str,
+    /// Other programs of the packages that tests start.
+    with: &'static [&'static str],
     packages: &'static [&'static str],
     /// What is skipped without it.
     used_for: &'static str,
 }
 
-const TOOLS: [Tool; 12] = [
+const TOOLS: [Tool; 13] = [
+    Tool {
+        program: "gcc",
+        with: &["g++"],
+        packages: &["gcc", "g++"],
+        used_for: "compiling the C99 runtime",
+    },
     Tool {
         program: "qemu-system-arm",
+        with: &[],
         packages: &["qemu-system-arm"],
         used_for: "the emulated smoke test",
     },
     Tool {
         program: "qemu-aarch64",
+        with: &[],
         packages: &[
             "qemu-user",
             "gcc-aarch64-linux-gnu",
@@ -29,21 +39,25 @@ const TOOLS: [Tool; 12] = [
     },
     Tool {
         program: "clang",
+        with: &["clang++"],
         packages: &["clang"],
         used_for: "the C99 runtime under sanitizers",
     },
     Tool {
         program: "cppcheck",
+        with: &[],
         packages: &["cppcheck"],
         used_for: "reading the C99 runtime",
     },
     Tool {
         program: "arm-none-eabi-gcc",
+        with: &["arm-none-eabi-nm", "arm-none-eabi-ld"],
         packages: &["gcc-arm-none-eabi", "libnewlib-arm-none-eabi"],
         used_for: "the C99 runtime on Cortex-M",
     },
     Tool {
         program: "riscv64-unknown-elf-gcc",
+        with: &["qemu-system-riscv32"],
         packages: &[
             "gcc-riscv64-unknown-elf",
             "picolibc-riscv64-unknown-elf",
@@ -53,6 +67,7 @@ const TOOLS: [Tool; 12] = [
     },
     Tool {
         program: "xtensa-lx106-elf-gcc",
+        with: &["qemu-system-xtensa"],
         packages: &[
             "gcc-xtensa-lx106",
             "picolibc-xtensa-lx106-elf",
@@ -62,27 +77,32 @@ const TOOLS: [Tool; 12] = [
     },
     Tool {
         program: "s390x-linux-gnu-gcc",
+        with: &["qemu-s390x", "qemu-arm"],
         packages: &["gcc-s390x-linux-gnu", "libc6-dev-s390x-cross", "qemu-user"],
         used_for: "the C99 runtime on a big-endian host",
     },
     Tool {
         program: "i686-linux-gnu-gcc",
+        with: &[],
         packages: &["gcc-i686-linux-gnu", "libc6-dev-i386-cross"],
         used_for: "the C99 runtime on a 32-bit host",
     },
     // Builds `core` for Cortex-M from source, where rustup has no such target; rustup's own linker links.
     Tool {
         program: "/usr/lib/rustlib/src/rust/library/core",
+        with: &[],
         packages: &["rustc-web", "cargo-web", "rust-web-src"],
         used_for: "building firmware for the emulated boards",
     },
     Tool {
         program: "/usr/lib/postgresql",
+        with: &[],
         packages: &["postgresql"],
         used_for: "the store suite on PostgreSQL",
     },
     Tool {
         program: "/usr/bin/chromium",
+        with: &[],
         packages: &["chromium"],
         used_for: "page tests and screenshots in a real browser",
     },
@@ -116,6 +136,28 @@ pub(crate) fn install() -> Result<(), String> {
         );
     }
     Ok(())
+}
+
+/// Says that a program is missing, and answers so; where every tool is expected (`TINYOPS_TOOLS=all`, for a machine that is
+/// kept to run every check) that is a failure, and everywhere if the program is there but does not run.
+pub(crate) fn lacks(program: &str) -> Result<bool, String> {
+    let output = Command::new(program).arg("--version").output();
+    if output.is_ok_and(|output| output.status.success()) {
+        return Ok(false);
+    }
+    if found(program) {
+        return Err(format!("{program} is there, but `{program} --version` fails"));
+    }
+    let of_program = |tool: &&Tool| tool.program == program || tool.with.contains(&program);
+    let packages = TOOLS.iter().find(of_program).map(|tool| tool.packages);
+    let remedy = packages.map_or(String::new(), |packages| {
+        format!("; get it with: apt-get install {}", packages.join(" "))
+    });
+    if std::env::var_os("TINYOPS_TOOLS").is_some_and(|value| value == "all") {
+        return Err(format!("{program} is missing{remedy}"));
+    }
+    println!("skipped: {program} is missing{remedy}");
+    Ok(true)
 }
 
 fn found(program: &str) -> bool {

@@ -30,7 +30,7 @@ static void run(const tinyops_call *call) {
 }
 
 static bool is_sound(const tinyops_plan *plan, const tinyops_op *op) {
-  if (op->weights_offset > plan->constants_bytes) return false;
+  if (!tinyops_in_constants(plan, op->weights_offset, 0)) return false;
   if (op->inputs[1] != TINYOPS_NONE) {
     return tinyops_pairs_are_sound(plan, op, tinyops_plan_view(plan, op->inputs[1]).len);
   }

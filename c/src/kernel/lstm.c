@@ -148,8 +148,8 @@ static bool is_sound(const tinyops_plan *plan, const tinyops_op *op) {
     if (!tinyops_is_shift(tinyops_number(plan, op, MULTIPLIERS + 2 * index + 1))) return false;
   }
   return steps > 0 && steps * values == input && steps * units == output && 3 * units == state &&
-         op->weights_offset + weights <= plan->constants_bytes &&
-         op->numbers_offset + numbers <= plan->constants_bytes &&
+         tinyops_in_constants(plan, op->weights_offset, weights) &&
+         tinyops_in_constants(plan, op->numbers_offset, numbers) &&
          tinyops_in_range(tinyops_number(plan, op, 2), -128, 127) &&
          tinyops_in_range(tinyops_number(plan, op, 3), 0, 32767) &&
          tinyops_in_range(tinyops_number(plan, op, 4), 1, 32767) &&

@@ -6,8 +6,8 @@
 static void run(const tinyops_call *call) {
   const int32_t bias = tinyops_number(call->plan, call->op, 0);
   const tinyops_multiplier multiplier = tinyops_multiplier_at(call->plan, call->op, 1);
-  const uint32_t channels = call->output.shape[3];
-  uint32_t channel, at;
+  const size_t channels = call->output.shape[3];
+  size_t channel, at;
   for (channel = 0; channel < channels; channel++) {
     int32_t sum = bias;
     for (at = channel; at < call->input.len; at += channels) {

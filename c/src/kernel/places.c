@@ -89,7 +89,7 @@ bool tinyops_copy_is_sound(const tinyops_plan *plan, const tinyops_op *op) {
   tinyops_axis axes[3];
   span from, to;
   int axis;
-  if (op->numbers_offset > plan->constants_bytes) return false;
+  if (!tinyops_in_constants(plan, op->numbers_offset, 0)) return false;
   words = (plan->constants_bytes - op->numbers_offset) / 4;
   if (words < TINYOPS_COPY_HEAD) return false;
   read_axes(plan, op, axes);

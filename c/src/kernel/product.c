@@ -77,7 +77,7 @@ static bool reaches(const tinyops_plan *plan, const tinyops_op *op, uint32_t ope
 static bool is_sound(const tinyops_plan *plan, const tinyops_op *op) {
   uint64_t counts[5], of_first[4], of_second[4], second_len;
   uint32_t axis;
-  if (op->weights_offset > plan->constants_bytes) return false;
+  if (!tinyops_in_constants(plan, op->weights_offset, 0)) return false;
   second_len = op->inputs[1] != TINYOPS_NONE ? tinyops_plan_view(plan, op->inputs[1]).len
                                              : plan->constants_bytes - op->weights_offset;
   for (axis = 0; axis < 5; axis++) {

@@ -96,8 +96,8 @@ static bool is_sound(const tinyops_plan *plan, const tinyops_op *op) {
   numbers = 4 * (HEAD + filters + output_len);
   return state == state_len &&
          (uint64_t)output_len * (uint64_t)tinyops_number(plan, op, 2) == filters &&
-         op->weights_offset + weights <= plan->constants_bytes &&
-         op->numbers_offset + numbers <= plan->constants_bytes &&
+         tinyops_in_constants(plan, op->weights_offset, weights) &&
+         tinyops_in_constants(plan, op->numbers_offset, numbers) &&
          tinyops_in_range(tinyops_number(plan, op, 4), -128, 127) &&
          tinyops_is_shift(tinyops_number(plan, op, 6)) &&
          tinyops_is_shift(tinyops_number(plan, op, 8));

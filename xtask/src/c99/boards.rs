@@ -2,7 +2,7 @@
 
 use crate::bench_device;
 use crate::c99::records::Record;
-use crate::c99::toolchain::answers;
+use crate::c99::toolchain::lacks_one_of;
 use crate::c99::{folder, sources};
 use crate::steps::{Answer, run};
 use std::path::{Path, PathBuf};
@@ -108,11 +108,12 @@ pub(crate) fn all() -> Vec<Board> {
 }
 
 impl Board {
-    /// What is missing here to build and run.
-    pub(crate) fn missing(&self) -> Option<&'static str> {
-        [self.compiler, self.emulator]
-            .into_iter()
-            .find(|program| !answers(program))
+    /// Whether what builds or runs a program is missing here; says so.
+    ///
+    /// # Errors
+    /// Where it is expected.
+    pub(crate) fn lacks_a_tool(&self) -> Result<bool, String> {
+        lacks_one_of([self.compiler, self.emulator])
     }
 
     /// Builds the check with more flags than the board's own.
@@ -253,8 +254,7 @@ impl Board {
 /// A row of the matrix for each board and form.
 pub(crate) fn matrix(networks: &[Record], wrong: &mut Vec<String>) -> Answer {
     for board in all() {
-        if let Some(what) = board.missing() {
-            println!("| {} | needs {what} |", board.id);
+        if board.lacks_a_tool()? {
             continue;
         }
         for (form, flags) in board.forms() {
@@ -285,8 +285,7 @@ pub(crate) fn bench(networks: &[Record]) -> Answer {
     println!("| board | network | C99 | Rust | C99 / Rust | load |");
     println!("|---|---|---|---|---|---|");
     for board in all() {
-        if let Some(what) = board.missing() {
-            println!("| {} | | needs {what} | | | |", board.id);
+        if board.lacks_a_tool()? {
             continue;
         }
         for (form, flags) in board.forms() {

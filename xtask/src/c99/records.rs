@@ -41,6 +41,10 @@ pub(crate) enum Kind {
     Capsule = 2,
     /// A message; a key and a signature stand behind it.
     Signature = 3,
+    /// Settings of a front end; its windows and features stand behind them.
+    FrontEnd = 4,
+    /// A delta; both images stand behind it.
+    Delta = 5,
 }
 
 impl Record {
@@ -88,6 +92,11 @@ impl Record {
             verdict,
             behind,
         }
+    }
+
+    /// The same with cases.
+    pub(crate) fn with_cases(self, cases: Vec<(Vec<u8>, Vec<u8>)>) -> Record {
+        Record { cases, ..self }
     }
 
     /// The record's bytes.

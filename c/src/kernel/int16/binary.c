@@ -39,7 +39,7 @@ static void run(const tinyops_call *call) {
 static bool is_sound(const tinyops_plan *plan, const tinyops_op *op) {
   const tinyops_op inner = tinyops_after_clamp(op);
   const bool is_prelu = tinyops_number(plan, &inner, 0) == TINYOPS_BINARY_PRELU;
-  if (op->weights_offset > plan->constants_bytes) return false;
+  if (!tinyops_in_constants(plan, op->weights_offset, 0)) return false;
   if (op->inputs[1] == TINYOPS_NONE) {
     const uint64_t bytes = plan->constants_bytes - op->weights_offset;
     return tinyops_pairs_are_sound(plan, &inner, is_prelu ? bytes : bytes / 2);

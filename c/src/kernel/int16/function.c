@@ -94,7 +94,7 @@ static bool is_sound(const tinyops_plan *plan, const tinyops_op *op) {
     case TANH:
       return both && tinyops_in_range(tinyops_number(plan, &inner, 1), 0, 65535) &&
              tinyops_in_range(tinyops_number(plan, &inner, 2), 0, 31) &&
-             op->weights_offset + (uint64_t)(2 * TINYOPS_SIGMOID_TABLE) <= plan->constants_bytes;
+             tinyops_in_constants(plan, op->weights_offset, 2 * TINYOPS_SIGMOID_TABLE);
     default:
       return false;
   }

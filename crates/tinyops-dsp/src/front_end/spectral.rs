@@ -286,7 +286,7 @@ impl MaxHold {
         match filter.kind {
             FilterKind::None => (1, half),
             FilterKind::Low => (1, ((corner + 0.5) as usize).min(half)),
-            FilterKind::High => ((corner - 0.5) as usize + 1, half),
+            FilterKind::High => (((corner - 0.5) as usize).saturating_add(1), half),
         }
     }
 
