@@ -115,6 +115,8 @@ static const uint8_t *check_record(const uint8_t *bytes, tinyops_tally *all) {
       return tinyops_check_front_end(&record, all);
     case TINYOPS_CHECK_DELTA:
       return tinyops_check_delta(&record, all);
+    case TINYOPS_CHECK_MONITOR:
+      return tinyops_check_monitor(&record, all);
     default:
       return check_plan(&record, all);
   }

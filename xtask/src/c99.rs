@@ -9,6 +9,7 @@ mod boards;
 mod capsules;
 mod deltas;
 mod front_ends;
+mod monitors;
 mod records;
 mod toolchain;
 
@@ -23,11 +24,13 @@ const DRAWN: u64 = 60;
 /// Plans that were changed at random in a run of CI.
 const HOSTILE: usize = 20_000;
 /// Front ends, most of them sound, and settings that were changed at random.
-const FRONT_ENDS: usize = 700;
+const FRONT_ENDS: usize = 400;
 /// Deltas, most of them changed.
-const DELTAS: usize = 6_000;
-/// Capsules and signatures in a run of CI.
-const CAPSULES: usize = 3_000;
+const DELTAS: usize = 4_000;
+/// Monitors, and as many baselines that were changed.
+const MONITORS: usize = 400;
+/// Capsules, as many payloads, and signatures in a run of CI.
+const CAPSULES: usize = 1_000;
 const SIGNATURES: usize = 300;
 
 /// Every check that needs no emulated board.
@@ -51,7 +54,7 @@ fn all_records() -> Result<Vec<Record>, String> {
     all.extend(records::drawn(DRAWN)?);
     let hostile = records::hostile(&all, HOSTILE);
     println!(
-        "{} plans, and {} that were changed; {CAPSULES} capsules and {SIGNATURES} signatures, most of them changed; {FRONT_ENDS} front ends and {DELTAS} deltas",
+        "{} plans, and {} that were changed; {CAPSULES} capsules and {SIGNATURES} signatures, most of them changed; {FRONT_ENDS} front ends, {DELTAS} deltas and {MONITORS} monitors",
         all.len(),
         hostile.len()
     );
@@ -59,6 +62,7 @@ fn all_records() -> Result<Vec<Record>, String> {
     all.extend(capsules::records(CAPSULES, SIGNATURES)?);
     all.extend(front_ends::records(FRONT_ENDS));
     all.extend(deltas::records(DELTAS)?);
+    all.extend(monitors::records(MONITORS)?);
     Ok(all)
 }
 

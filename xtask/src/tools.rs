@@ -146,7 +146,9 @@ pub(crate) fn lacks(program: &str) -> Result<bool, String> {
         return Ok(false);
     }
     if found(program) {
-        return Err(format!("{program} is there, but `{program} --version` fails"));
+        return Err(format!(
+            "{program} is there, but `{program} --version` fails"
+        ));
     }
     let of_program = |tool: &&Tool| tool.program == program || tool.with.contains(&program);
     let packages = TOOLS.iter().find(of_program).map(|tool| tool.packages);

@@ -1,7 +1,7 @@
 /* SHA-256. Source: FIPS 180-4, section 6.2. */
 #include <string.h>
 
-#include "../../include/tinyops_capsule.h"
+#include "sha256.h"
 
 static const uint32_t round_constants[64] = {
     0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
@@ -51,21 +51,45 @@ static void compress(uint32_t state[8], const uint8_t *block) {
   for (index = 0; index < 8; index++) state[index] += v[index];
 }
 
-void tinyops_sha256(const uint8_t *bytes, size_t len, uint8_t digest[TINYOPS_DIGEST_BYTES]) {
-  uint32_t state[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
-                       0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
-  const uint64_t bits = (uint64_t)len * 8;
-  uint8_t last[128] = {0};
-  size_t tail, index;
-  for (; len >= 64; len -= 64, bytes += 64) compress(state, bytes);
-  if (len > 0) memcpy(last, bytes, len);
-  last[len] = 0x80;
-  tail = len < 56 ? 64 : 128;
-  for (index = 0; index < 8; index++) {
-    last[tail - 1 - index] = (uint8_t)(bits >> (8 * index) & 0xFF);
+void tinyops_sha256_begin(tinyops_sha256_state *hash) {
+  static const uint32_t start[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+                                    0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+  memcpy(hash->state, start, sizeof start);
+  hash->len = 0;
+}
+
+void tinyops_sha256_add(tinyops_sha256_state *hash, const uint8_t *bytes, size_t len) {
+  while (len > 0) {
+    const size_t filled = (size_t)(hash->len % 64), room = 64 - filled;
+    const size_t some = len < room ? len : room;
+    if (filled == 0 && len >= 64) {
+      compress(hash->state, bytes);
+    } else {
+      memcpy(hash->block + filled, bytes, some);
+      if (some == room) compress(hash->state, hash->block);
+    }
+    hash->len += some;
+    bytes += some;
+    len -= some;
   }
-  for (index = 0; index < tail; index += 64) compress(state, last + index);
+}
+
+void tinyops_sha256_end(tinyops_sha256_state *hash, uint8_t digest[TINYOPS_DIGEST_BYTES]) {
+  static const uint8_t padding[64] = {0x80};
+  const uint64_t bits = hash->len * 8;
+  uint8_t length[8];
+  size_t index;
+  for (index = 0; index < 8; index++) length[index] = (uint8_t)(bits >> (56 - 8 * index) & 0xFF);
+  tinyops_sha256_add(hash, padding, 1 + (size_t)((119 - hash->len % 64) % 64));
+  tinyops_sha256_add(hash, length, sizeof length);
   for (index = 0; index < 32; index++) {
-    digest[index] = (uint8_t)(state[index / 4] >> (24 - 8 * (index % 4)) & 0xFF);
+    digest[index] = (uint8_t)(hash->state[index / 4] >> (24 - 8 * (index % 4)) & 0xFF);
   }
+}
+
+void tinyops_sha256(const uint8_t *bytes, size_t len, uint8_t digest[TINYOPS_DIGEST_BYTES]) {
+  tinyops_sha256_state hash;
+  tinyops_sha256_begin(&hash);
+  tinyops_sha256_add(&hash, bytes, len);
+  tinyops_sha256_end(&hash, digest);
 }

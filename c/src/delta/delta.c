@@ -242,13 +242,13 @@ static void add_wide(tinyops_delta_decoder *decoder, tinyops_coder *coder, uint8
 /* Makes some bytes of the span. */
 static void make(tinyops_delta_decoder *decoder, tinyops_coder *coder, const uint8_t *base,
                  uint8_t *out, uint32_t count) {
-  uint32_t index;
   if (decoder->mode == SKIP || decoder->mode == DELTA) {
     memcpy(out, base + decoder->old + decoder->done, count);
   } else {
     memset(out, 0, count);
   }
   if (decoder->mode == RAW) {
+    uint32_t index;
     for (index = 0; index < count; index++) out[index] = (uint8_t)tinyops_coder_even(coder, 8);
   } else if (decoder->mode != SKIP && decoder->width > 1) {
     add_wide(decoder, coder, out, count);
@@ -264,7 +264,6 @@ tinyops_delta_reason tinyops_delta_fill(tinyops_delta_decoder *decoder, const ui
                                         uint8_t *out, size_t room, size_t *filled) {
   const uint32_t left = decoder->bytes - decoder->made;
   const uint32_t wanted = room < left ? (uint32_t)room : left;
-  tinyops_delta_reason reason = TINYOPS_DELTA_MADE;
   tinyops_coder coder;
   uint32_t at = 0;
   coder.delta = delta;
@@ -276,7 +275,7 @@ tinyops_delta_reason tinyops_delta_fill(tinyops_delta_decoder *decoder, const ui
   while (at < wanted) {
     uint32_t count;
     if (decoder->done == decoder->span_bytes) {
-      reason = next_span(decoder, &coder, base_len);
+      const tinyops_delta_reason reason = next_span(decoder, &coder, base_len);
       if (reason != TINYOPS_DELTA_MADE) return reason;
     }
     count = decoder->span_bytes - decoder->done;

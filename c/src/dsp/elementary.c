@@ -51,8 +51,7 @@ float tinyops_sqrtf(float x) {
   return tinyops_float_of_bits(((uint32_t)(exponent / 2 + 138) << 23) + ((root + 1) >> 1));
 }
 
-/* Of a positive number that is not below the smallest normal one. */
-static double square_root(double x) {
+double tinyops_sqrt(double x) {
   const uint64_t bits = bits_of(x);
   uint64_t mantissa = (bits & 0xFFFFFFFFFFFFFu) | 0x10000000000000u, root = 0, rest = 0;
   int32_t exponent = (int32_t)(bits >> 52) - 1075, step;
@@ -110,20 +109,27 @@ float tinyops_logf(float x) {
          parts.k * 6.9313812256e-01f;
 }
 
-float tinyops_log10f(float x) {
-  const logarithm parts = logarithm_of(x);
-  float high, low;
-  if (x == 1.0f) return 0;
-  high = parts.f - parts.half_square;
-  high = tinyops_float_of_bits(tinyops_bits_of_float(high) & 0xfffff000);
-  low = parts.f - high - parts.half_square + parts.tail;
-  return parts.k * 7.9034151668e-07f + (low + high) * -3.1689971365e-05f +
-         low * 4.3432617188e-01f + high * 4.3432617188e-01f + parts.k * 3.0102920532e-01f;
-}
-
 /* The upper bits of a number, so that a product of two such is exact. */
 static float upper(float x) {
   return tinyops_float_of_bits(tinyops_bits_of_float(x) & 0xfffff000);
+}
+
+float tinyops_log2f(float x) {
+  const logarithm parts = logarithm_of(x);
+  const float high = upper(parts.f - parts.half_square);
+  const float low = parts.f - high - parts.half_square + parts.tail;
+  if (x == 1.0f) return 0;
+  return (low + high) * -1.7605285393e-04f + low * 1.4428710938e+00f + high * 1.4428710938e+00f +
+         parts.k;
+}
+
+float tinyops_log10f(float x) {
+  const logarithm parts = logarithm_of(x);
+  const float high = upper(parts.f - parts.half_square);
+  const float low = parts.f - high - parts.half_square + parts.tail;
+  if (x == 1.0f) return 0;
+  return parts.k * 7.9034151668e-07f + (low + high) * -3.1689971365e-05f +
+         low * 4.3432617188e-01f + high * 4.3432617188e-01f + parts.k * 3.0102920532e-01f;
 }
 
 /* 2^(high + low), where the sum lies between -150 and 128. */
@@ -232,7 +238,7 @@ float tinyops_powf(float x, float y) {
   return power_of_two(high, low);
 }
 
-double tinyops_log_of_one_or_more(double x) {
+double tinyops_log(double x) {
   uint64_t bits = bits_of(x);
   uint32_t upper_word = (uint32_t)(bits >> 32) + 0x3ff00000 - 0x3fe6a09e;
   const double k = (double)((int32_t)(upper_word >> 20) - 0x3ff);
@@ -450,5 +456,5 @@ double tinyops_hypot(double x, double y) {
   if (exponent_of(x) - exponent_of(y) > 64) return x + y;
   high_x = exact_square(x, &low_x);
   high_y = exact_square(y, &low_y);
-  return square_root(low_y + low_x + high_y + high_x);
+  return tinyops_sqrt(low_y + low_x + high_y + high_x);
 }

@@ -4,20 +4,28 @@
 #ifndef TINYOPS_ELEMENTARY_H
 #define TINYOPS_ELEMENTARY_H
 
+#include <float.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
+#if defined(FLT_EVAL_METHOD) && FLT_EVAL_METHOD != 0 && FLT_EVAL_METHOD != 16
+#error "float must be evaluated as float: -fexcess-precision=fast, on 32-bit x86 -msse2 -mfpmath=sse"
+#endif
+
 /* Single precision. Square roots are of numbers that are not negative; logarithms of positive ones. */
 float tinyops_sqrtf(float x);
 float tinyops_logf(float x);
 float tinyops_log10f(float x);
+float tinyops_log2f(float x);
 /* x^y for a finite x >= 1 and a finite y. */
 float tinyops_powf(float x, float y);
 
-/* Double precision: settings are turned into filters and banks by it. */
-double tinyops_log_of_one_or_more(double x);
+/* Double precision: settings are turned into filters and banks by it, sums into moments. Logarithms and
+ * roots are of normal positive numbers. */
+double tinyops_sqrt(double x);
+double tinyops_log(double x);
 /* For x from 0 to 700. */
 double tinyops_exp(double x);
 /* For arguments below 2^20 quarter turns. */

@@ -119,7 +119,7 @@ void tinyops_sound_shape(const tinyops_front_end *end, const tinyops_sound *soun
 }
 
 static double mel_of(float hz) {
-  return 1127.0 * tinyops_log_of_one_or_more(1.0 + (double)hz / 700.0);
+  return 1127.0 * tinyops_log(1.0 + (double)hz / 700.0);
 }
 
 static double hz_of(double mel) {

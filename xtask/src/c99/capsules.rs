@@ -46,7 +46,10 @@ pub(crate) fn records(capsules: usize, signatures: usize) -> Result<Vec<Record>,
     for index in 0..signatures {
         records.push(signature(index, &mut chance));
     }
-    for case in VECTORS.lines().filter_map(|line| line.strip_prefix("case ")) {
+    for case in VECTORS
+        .lines()
+        .filter_map(|line| line.strip_prefix("case "))
+    {
         let words: Vec<&str> = case.splitn(5, ' ').collect();
         let [message, public, signature, _, what] = words[..] else {
             return Err(format!("signatures.txt: {case}"));
@@ -78,8 +81,10 @@ fn hostile_payload(chance: &mut Chance) -> Result<Vec<u8>, String> {
         SectionId::Golden,
         SectionId::Embedding,
     ];
-    let sections: Vec<(SectionId, &[u8])> =
-        ids.into_iter().zip(parts.iter().map(Vec::as_slice)).collect();
+    let sections: Vec<(SectionId, &[u8])> = ids
+        .into_iter()
+        .zip(parts.iter().map(Vec::as_slice))
+        .collect();
     let mut payload = vec![0; 1024];
     let len = payload::encode(&sections, &mut payload).map_err(|error| error.to_string())?;
     payload.truncate(len);
@@ -151,8 +156,22 @@ fn sealed(payload: &[u8], key: &SigningKey) -> Result<Vec<u8>, String> {
     let header = [0x43, 0xa1, 0x01, 0x27];
     let message = [&[0x84, 0x6a][..], b"Signature1", &header, &[0x40], &claims].concat();
     let signature = key.sign(&message);
-    let cose = [&[0xd2, 0x84][..], &header, &[0xa0], &claims, &[0x58, 0x40], &signature].concat();
-    let mut bytes = [b"TOPC", &[1, 1][..], &(cose.len() as u16).to_le_bytes(), &cose].concat();
+    let cose = [
+        &[0xd2, 0x84][..],
+        &header,
+        &[0xa0],
+        &claims,
+        &[0x58, 0x40],
+        &signature,
+    ]
+    .concat();
+    let mut bytes = [
+        b"TOPC",
+        &[1, 1][..],
+        &(cose.len() as u16).to_le_bytes(),
+        &cose,
+    ]
+    .concat();
     bytes.resize(bytes.len().next_multiple_of(16), 0);
     bytes.extend(payload);
     Ok(bytes)

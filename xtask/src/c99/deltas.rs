@@ -13,8 +13,8 @@ pub(crate) fn records(count: usize) -> Result<Vec<Record>, String> {
     let mut chance = Chance(5);
     let (mut records, mut images, mut deltas) = (Vec::new(), Vec::new(), Vec::new());
     let path = root().join("testdata/golden/wire/deltas.txt");
-    let text = std::fs::read_to_string(&path)
-        .map_err(|error| format!("{}: {error}", path.display()))?;
+    let text =
+        std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     for line in text.lines() {
         let words: Vec<&str> = line.split(' ').collect();
         let [name, old, delta, new] = words[..] else {
@@ -26,7 +26,9 @@ pub(crate) fn records(count: usize) -> Result<Vec<Record>, String> {
     for index in 0..count / 20 {
         let old = match chance.below(6) {
             0 => Vec::new(),
-            1 => (0..chance.below(600)).map(|_| chance.next() as u8).collect(),
+            1 => (0..chance.below(600))
+                .map(|_| chance.next() as u8)
+                .collect(),
             _ => images[chance.below(images.len())].clone(),
         };
         let new = moved(&images[chance.below(images.len())], &mut chance);
@@ -54,7 +56,9 @@ fn moved(image: &[u8], chance: &mut Chance) -> Vec<u8> {
     let (seldom, most) = (1 + chance.below(30), 1 + chance.below(120));
     for byte in &mut image {
         if chance.below(seldom) == 0 {
-            *byte = byte.wrapping_add(chance.below(2 * most) as u8).wrapping_sub(most as u8);
+            *byte = byte
+                .wrapping_add(chance.below(2 * most) as u8)
+                .wrapping_sub(most as u8);
         }
     }
     let at = chance.below(image.len());
@@ -68,7 +72,11 @@ fn moved(image: &[u8], chance: &mut Chance) -> Vec<u8> {
 
 /// The header is changed less often than what comes after it, for a change there is found at once.
 fn change(delta: &mut Vec<u8>, chance: &mut Chance) {
-    let first = if chance.below(8) == 0 { 0 } else { HEADER_BYTES.min(delta.len() - 1) };
+    let first = if chance.below(8) == 0 {
+        0
+    } else {
+        HEADER_BYTES.min(delta.len() - 1)
+    };
     let at = first + chance.below(delta.len() - first);
     match chance.below(6) {
         0 => delta.truncate(at.max(1)),
@@ -86,7 +94,10 @@ fn record(name: String, old: &[u8], delta: Vec<u8>, chance: &mut Chance) -> Reco
         Err(error) => (reason(error), 0),
     };
     let words = [old.len(), made, image.len(), 1 + chance.below(70)];
-    let mut behind: Vec<u8> = words.iter().flat_map(|&word| (word as u32).to_le_bytes()).collect();
+    let mut behind: Vec<u8> = words
+        .iter()
+        .flat_map(|&word| (word as u32).to_le_bytes())
+        .collect();
     behind.extend(old);
     behind.extend(&image[..made]);
     Record::of_bytes(name, Kind::Delta, delta, behind, verdict)

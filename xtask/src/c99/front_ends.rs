@@ -88,7 +88,8 @@ fn status(error: &FrontEndError) -> u32 {
 
 /// Two windows, with what comes out of each.
 fn windows(front_end: &FrontEnd, chance: &mut Chance) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let bytes = |values: &[f32]| -> Vec<u8> { values.iter().flat_map(|x| x.to_le_bytes()).collect() };
+    let bytes =
+        |values: &[f32]| -> Vec<u8> { values.iter().flat_map(|x| x.to_le_bytes()).collect() };
     (0..2)
         .map(|_| {
             let window = window(front_end.reading_count(), chance);
@@ -97,7 +98,11 @@ fn windows(front_end: &FrontEnd, chance: &mut Chance) -> Vec<(Vec<u8>, Vec<u8>)>
             let made = front_end.extract(&window, &mut features, &mut scratch);
             let status = made.map_or_else(|error| status(&error), |()| 0);
             let input = [&status.to_le_bytes()[..], &bytes(&window)].concat();
-            let output = if status == 0 { bytes(&features) } else { Vec::new() };
+            let output = if status == 0 {
+                bytes(&features)
+            } else {
+                Vec::new()
+            };
             (input, output)
         })
         .collect()
@@ -140,7 +145,10 @@ fn flag(chance: &mut Chance) -> bool {
 }
 
 fn drawn(chance: &mut Chance) -> FrontEnd {
-    let rate_hz = of(&[50.0, 62.5, 100.0, 200.0, 999.9, 8000.0, 16_000.0, 0.01], chance);
+    let rate_hz = of(
+        &[50.0, 62.5, 100.0, 200.0, 999.9, 8000.0, 16_000.0, 0.01],
+        chance,
+    );
     let is_sound = chance.below(2) == 0;
     if is_sound {
         let block = if flag(chance) {

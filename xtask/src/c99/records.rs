@@ -45,6 +45,8 @@ pub(crate) enum Kind {
     FrontEnd = 4,
     /// A delta; both images stand behind it.
     Delta = 5,
+    /// A baseline; windows, alarms and reports stand behind it.
+    Monitor = 6,
 }
 
 impl Record {

@@ -55,7 +55,8 @@ pub(crate) static HOSTS: &[Host] = &[
     Host {
         id: "s390x, big-endian",
         compiler: "s390x-linux-gnu-gcc",
-        flags: &["-O2", "-static"],
+        // GCC for this processor evaluates single precision in double, where C99 is asked for by its letter.
+        flags: &["-O2", "-fexcess-precision=fast", "-static"],
         runner: &["qemu-s390x"],
     },
     // The kernels for the DSP extension, on a core of another profile that has it: QEMU's user mode starts no Cortex-M.
@@ -202,7 +203,10 @@ pub(crate) fn freestanding(sources: &[PathBuf]) -> Answer {
         .filter(|name| !name.starts_with("__aeabi_") && !FREESTANDING.contains(name))
         .collect();
     if !foreign.is_empty() {
-        return Err(format!("the runtime calls from outside: {}", foreign.join(", ")));
+        return Err(format!(
+            "the runtime calls from outside: {}",
+            foreign.join(", ")
+        ));
     }
     let mut bytes = 0;
     for line in said(Command::new("arm-none-eabi-size").arg("-A").arg(&all))?.lines() {

@@ -8,7 +8,9 @@ const VECTORS: &str = include_str!("../../../../testdata/golden/wire/signatures.
 
 /// Every encoding of a point whose order divides eight.
 fn small_order() -> impl Iterator<Item = &'static str> {
-    VECTORS.lines().filter_map(|line| line.strip_prefix("small "))
+    VECTORS
+        .lines()
+        .filter_map(|line| line.strip_prefix("small "))
 }
 
 #[test]
@@ -85,7 +87,9 @@ fn a_signature_cannot_be_turned_into_another() {
 
 #[test]
 fn the_cases_on_which_implementations_differ() {
-    let cases = VECTORS.lines().filter_map(|line| line.strip_prefix("case "));
+    let cases = VECTORS
+        .lines()
+        .filter_map(|line| line.strip_prefix("case "));
     let mut count = 0;
     for case in cases {
         let words: Vec<&str> = case.splitn(5, ' ').collect();
