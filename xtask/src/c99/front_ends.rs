@@ -119,7 +119,7 @@ fn window(len: usize, chance: &mut Chance) -> Vec<f32> {
             let x = match sort {
                 0 => 0.0,
                 1 => 1.0,
-                2 => f64::from(t as u32 % 17 == 0),
+                2 => f64::from(t.is_multiple_of(17)),
                 3 => (turn * t as f64).sin(),
                 4 => (turn * t as f64).sin() + 0.01 * chance.normal(),
                 5 => ((t * 10 / len.max(1)) % 2) as f64,

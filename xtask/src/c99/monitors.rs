@@ -111,7 +111,7 @@ fn drawn(chance: &mut Chance) -> Result<Baseline, String> {
         .collect();
     let classes = chance.below(33);
     let prior = vec![1.0 / classes.max(1) as f32; classes];
-    let calibration = (chance.below(3) == 0).then(|| Calibration {
+    let calibration = (chance.below(3) == 0).then_some(Calibration {
         windows: [9; BINS],
         right: [8; BINS],
         embedding_mean: 1.0,
