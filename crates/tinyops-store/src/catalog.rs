@@ -4,6 +4,7 @@
 
 use crate::column::Row;
 use crate::db::Read;
+use crate::migration::Dialect;
 use crate::statement::Statement;
 use crate::tracking::pair::mark;
 use crate::tracking::search::Comparison;
@@ -56,11 +57,11 @@ impl Kind {
 pub enum Term {
     /// A text that stands somewhere in it, capitals and small letters alike.
     Text(String),
-    /// A tag, with a value or with any.
+    /// A tag, with a value or with any; both as they are written, letter for letter.
     Tag {
-        /// Its key.
+        /// Its key, whole.
         key: String,
-        /// Its value.
+        /// Its value, whole.
         value: Option<String>,
     },
     /// A metric: its newest value of a run, any of a model.
@@ -74,7 +75,7 @@ pub enum Term {
     },
     /// Whose it is: who logged it, or handed it in.
     Owner(String),
-    /// A class that it has.
+    /// A class that it has: its whole name, capitals and small letters alike.
     Label(String),
 }
 
@@ -131,7 +132,7 @@ pub async fn search(on: &impl Read, search: &Search) -> Result<(Vec<Hit>, u64), 
     );
     for (index, kind) in Kind::ALL.iter().filter(is_asked).enumerate() {
         statement.say(if index == 0 { "" } else { " UNION ALL " });
-        statement.source(*kind, first, &search.terms);
+        statement.source(on.dialect(), *kind, first, &search.terms);
     }
     statement.say(") hits ORDER BY rank, at DESC, kind, item, digest LIMIT ");
     statement.bind(&search.limit);
@@ -180,8 +181,8 @@ struct Source {
     tags: &'static [(&'static str, &'static str)],
     /// Tables of metrics with `m`, joined to the row.
     metrics: &'static [&'static str],
-    /// A column of JSON that names classes.
-    labels: Option<&'static str>,
+    /// A text of JSON, and the list in it that names classes.
+    labels: Option<(&'static str, &'static str)>,
     /// A column that is a JSON list of `key=value`.
     marks: Option<&'static str>,
     has_owner: bool,
@@ -211,7 +212,7 @@ fn source_of(kind: Kind) -> Source {
             ],
             from: "datasets e",
             texts: &["e.detail"],
-            labels: Some("e.detail"),
+            labels: Some(("e.detail", "classes")),
             ..nothing
         },
         Kind::Model => Source {
@@ -243,9 +244,10 @@ fn source_of(kind: Kind) -> Source {
                 "logged_models l JOIN logged_model_metrics m ON m.owner = l.id
                  WHERE l.model_id = e.logged_model AND e.logged_model <> ''",
             ],
-            labels: Some(
+            labels: Some((
                 "(SELECT MAX(c.detail) FROM capsules c WHERE c.model = e.name AND c.version = e.version)",
-            ),
+                "labels",
+            )),
             has_owner: true,
             ..nothing
         },
@@ -308,7 +310,7 @@ fn source_of(kind: Kind) -> Source {
 }
 
 impl Statement {
-    fn source(&mut self, kind: Kind, first: Option<&str>, terms: &[Term]) {
+    fn source(&mut self, dialect: Dialect, kind: Kind, first: Option<&str>, terms: &[Term]) {
         let source = source_of(kind);
         let number = Kind::ALL.iter().position(|known| *known == kind);
         let [item, digest, title, owner, about, at] = source.columns;
@@ -321,7 +323,7 @@ impl Statement {
         self.say(&format!(" AS rank FROM {}", source.from));
         for (index, term) in terms.iter().enumerate() {
             self.say(if index == 0 { " WHERE " } else { " AND " });
-            self.term(&source, term);
+            self.term(dialect, &source, term);
         }
         if kind == Kind::Experiment {
             self.say(if terms.is_empty() { " WHERE " } else { " AND " });
@@ -348,7 +350,7 @@ impl Statement {
         self.say(") ESCAPE '\\'");
     }
 
-    fn term(&mut self, source: &Source, term: &Term) {
+    fn term(&mut self, dialect: Dialect, source: &Source, term: &Term) {
         match term {
             Term::Text(text) => {
                 let pattern = format!("%{}%", escaped(text));
@@ -371,7 +373,7 @@ impl Statement {
                 }
                 self.say(")");
             }
-            Term::Tag { key, value } => self.tag(source, key, value.as_deref()),
+            Term::Tag { key, value } => self.tag(dialect, source, key, value.as_deref()),
             Term::Metric {
                 key,
                 comparison,
@@ -394,19 +396,32 @@ impl Statement {
                 false => self.say("1 = 0"),
             },
             Term::Label(label) => match source.labels {
-                Some(place) => self.like(place, &format!("%\"{}\"%", escaped(label))),
+                Some((text, list)) => {
+                    let of = members(dialect, text, Some(list));
+                    self.say(&format!("EXISTS (SELECT 1 FROM {of} WHERE LOWER(t.value) = LOWER("));
+                    self.bind(label);
+                    self.say("))");
+                }
                 None => self.say("1 = 0"),
             },
         }
     }
 
-    fn tag(&mut self, source: &Source, key: &str, value: Option<&str>) {
+    fn tag(&mut self, dialect: Dialect, source: &Source, key: &str, value: Option<&str>) {
         if let Some(place) = source.marks {
-            let end = match value {
-                Some(value) => format!("={}\"", escaped(value)),
-                None => String::new(),
-            };
-            return self.like(place, &format!("%\"{}{end}%", escaped(key)));
+            let of = members(dialect, place, None);
+            self.say(&format!("EXISTS (SELECT 1 FROM {of} WHERE t.value = "));
+            match value {
+                Some(value) => self.bind(&format!("{key}={value}")),
+                None => {
+                    self.bind(&key.to_owned());
+                    let begin = format!("{key}=");
+                    let length = begin.chars().count();
+                    self.say(&format!(" OR SUBSTR(t.value, 1, {length}) = "));
+                    self.bind(&begin);
+                }
+            }
+            return self.say(")");
         }
         self.any(source.tags, |statement, (table, owner)| {
             statement.say(&format!(
@@ -434,6 +449,25 @@ impl Statement {
             each(self, *place);
         }
         self.say(")");
+    }
+}
+
+/// The entries of a list of texts in JSON, as rows `t.value`: the whole of a text, or what it has under a name.
+fn members(dialect: Dialect, text: &str, name: Option<&str>) -> String {
+    match dialect {
+        Dialect::Sqlite => {
+            let of = name.map_or_else(String::new, |name| format!(" -> '{name}'"));
+            format!("json_each({text}{of}) t")
+        }
+        #[cfg(feature = "postgres")]
+        Dialect::Postgres => {
+            let of = name.map_or_else(String::new, |name| format!(" -> '{name}'"));
+            // What is no list has no entries; a text with the character 0 is none that this engine can look into.
+            format!(
+                "jsonb_array_elements_text(CASE WHEN strpos({text}, '\\u0000') > 0 THEN '[]'
+                   WHEN jsonb_typeof(CAST({text} AS jsonb){of}) = 'array' THEN CAST({text} AS jsonb){of} ELSE '[]' END) t(value)"
+            )
+        }
     }
 }
 

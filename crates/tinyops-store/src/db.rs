@@ -46,6 +46,9 @@ pub(crate) type Sql = Cow<'static, str>;
 
 /// The reading half of both, out of reach of other crates: only this one speaks SQL.
 pub trait Query: Sync {
+    /// How the engine spells what the two spell differently.
+    fn dialect(&self) -> migration::Dialect;
+
     /// All rows of one `SELECT`, whoever put it together.
     fn select(
         &self,
@@ -156,18 +159,17 @@ impl Db {
             Engine::Postgres(postgres) => postgres.place(),
         }
     }
+}
 
-    /// Which dialect of `CREATE TABLE` the engine speaks.
-    pub(crate) fn dialect(&self) -> migration::Dialect {
+impl Query for Db {
+    fn dialect(&self) -> migration::Dialect {
         match &*self.engine {
             Engine::Sqlite(_) => migration::Dialect::Sqlite,
             #[cfg(feature = "postgres")]
             Engine::Postgres(_) => migration::Dialect::Postgres,
         }
     }
-}
 
-impl Query for Db {
     async fn select(&self, sql: Sql, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
         match &*self.engine {
             Engine::Sqlite(sqlite) => sqlite.read(sql, values).await,
@@ -248,6 +250,14 @@ impl Tx {
 }
 
 impl Query for Tx {
+    fn dialect(&self) -> migration::Dialect {
+        match &self.engine {
+            TxEngine::Sqlite(_) => migration::Dialect::Sqlite,
+            #[cfg(feature = "postgres")]
+            TxEngine::Postgres(_) => migration::Dialect::Postgres,
+        }
+    }
+
     async fn select(&self, sql: Sql, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
         let answers = self.select_many(sql, vec![values]).await?;
         Ok(answers.into_iter().flatten().collect())

@@ -6,7 +6,7 @@ use crate::{Db, StoreError};
 
 /// How an engine spells what the two spell differently.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Dialect {
+pub enum Dialect {
     Sqlite,
     #[cfg(feature = "postgres")]
     Postgres,

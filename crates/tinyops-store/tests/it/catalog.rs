@@ -33,7 +33,9 @@ async fn fill(db: &Db) {
             digest: Digest([number; 32]),
             project: project.to_owned(),
             sample_count: 10,
-            detail: serde_json::json!({ "classes": ["calm", class], "groups": ["hall-1"] }),
+            detail: serde_json::json!({
+                "classes": ["calm", class], "groups": ["hall-1"], "pointers": [{ "path": "rec" }],
+            }),
             created_at: at(i64::from(number)),
         };
         dataset::put(&tx, &row).await.unwrap();
@@ -91,17 +93,17 @@ async fn fill(db: &Db) {
     registry::tag_version(&tx, &version, &[pair("team", "sound")])
         .await
         .unwrap();
-    for (id, cohort, tag) in [
-        (0xfe, "hall-1", "site=hall-1"),
-        (0x2a, "hall-1", "site=hall-1"),
-        (0x2b, "roof", "site=roof"),
+    for (id, cohort, tags) in [
+        (0xfe, "hall-1", &["site=hall-1"][..]),
+        (0x2a, "hall-1", &["site=hall-1"]),
+        (0x2b, "roof", &["lab", "site=roof"]),
     ] {
         let row = Device {
             id: DeviceId(id),
             key: DeviceKey([1; 32]),
             board: "esp-eye".to_owned(),
             cohort: cohort.to_owned(),
-            tags: vec![tag.to_owned()],
+            tags: tags.iter().map(|&tag| tag.to_owned()).collect(),
             state: DeviceState::Active,
             enrolled_at: at(30),
             revision: 0,
@@ -176,11 +178,31 @@ fn each_term_finds_what_has_it() {
         assert_eq!(found, ["fan"]);
         let found = titles(db, &[], &[Term::Label("wor".to_owned())]).await;
         assert!(found.is_empty(), "a part of a class is none");
+        for other in ["hall-1", "classes", "path", "rec", "b", ",", ""] {
+            let found = titles(db, &[], &[Term::Label(other.to_owned())]).await;
+            assert!(found.is_empty(), "`{other}` is another text of the details");
+        }
         let found = titles(db, &[], &[tag("site", Some("hall 1"))]).await;
         assert_eq!(found, ["fan 0 50%_off"]);
         let found = find(db, &[], &[tag("site", Some("hall-1"))]).await;
         let ids: Vec<&str> = found.iter().map(|hit| hit.key.as_str()).collect();
         assert_eq!(ids, ["254", "42"]);
+        let of_key = find(db, &[Kind::Device], &[tag("site", None)]).await;
+        assert_eq!(of_key.len(), 3);
+        for (key, value) in [
+            ("sit", None),
+            ("ite", None),
+            ("SITE", None),
+            ("site=roof", Some("")),
+            ("site", Some("hall")),
+            ("site", Some("all-1")),
+            ("site", Some("")),
+        ] {
+            let found = find(db, &[], &[tag(key, value)]).await;
+            assert!(found.is_empty(), "`{key}` {value:?} is a part of a tag");
+        }
+        let marked = find(db, &[], &[tag("lab", None)]).await;
+        assert_eq!(marked[0].key, "43", "a tag without a value");
         let found = titles(db, &[], &[tag("team", None)]).await;
         assert_eq!(found, ["siren@1"]);
         let found = titles(db, &[Kind::Cohort], &[text("hall")]).await;
@@ -193,6 +215,28 @@ fn each_term_finds_what_has_it() {
         assert_eq!(found, ["sound"]);
         let data = find(db, &[Kind::Data], &[]).await;
         assert_eq!(data[0].digest, Some(Digest([2; 32])));
+
+        // Names that the text of the details writes otherwise, and details that are of no list.
+        let tx = db.begin("odd").await.unwrap();
+        for (number, classes) in [
+            (3, serde_json::json!(["a,\"b\\", "nul\0"])),
+            (4, serde_json::json!({ "worn": 1 })),
+            (5, serde_json::json!(["a,\"B\\", 7])),
+        ] {
+            let row = Dataset {
+                digest: Digest([number; 32]),
+                project: format!("odd {number}"),
+                sample_count: 1,
+                detail: serde_json::json!({ "classes": classes }),
+                created_at: at(1),
+            };
+            dataset::put(&tx, &row).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        let found = titles(db, &[], &[Term::Label("A,\"B\\".to_owned())]).await;
+        assert!(found.contains(&"odd 5".to_owned()), "{found:?}");
+        let found = titles(db, &[], &[Term::Label("worn".to_owned())]).await;
+        assert_eq!(found, ["fan"], "a name of an object is no class");
     });
 }
 
