@@ -35,7 +35,7 @@ pub struct History {
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// When, as `2026-11-29T21:50:00Z`.
+    /// When, as `2026-11-29T21:50:00.125Z`; texts of one zone sort as moments do.
     pub at: String,
     /// Who.
     pub who: String,
@@ -139,7 +139,11 @@ impl Entry {
     fn decode(line: &str) -> Result<Entry, &'static str> {
         let fields = line.split('\t').map(unescaped);
         let fields: Option<Vec<String>> = fields.collect();
-        let fields = fields.ok_or("a backslash is followed by another character")?;
+        let mut fields = fields.ok_or("a backslash is followed by another character")?;
+        if fields.len() == 4 || fields.len() == 5 {
+            // Some editors take tabs at the end of a line away: an empty label and no reason.
+            fields.resize(6, String::new());
+        }
         let Ok([at, who, act, what, label, why]) = <[String; 6]>::try_from(fields) else {
             return Err("an entry has six fields");
         };
@@ -201,7 +205,9 @@ impl History {
             return Err(HistoryError { row: 1, what });
         }
         let mut entries = Vec::new();
-        for (index, line) in lines.filter(|(_, line)| !line.is_empty()) {
+        // A join of two files may leave both first lines.
+        let is_entry = |(_, line): &(usize, &str)| !line.is_empty() && *line != HEADER;
+        for (index, line) in lines.filter(is_entry) {
             let row = index + 1;
             let entry = Entry::decode(line).map_err(|what| HistoryError { row, what })?;
             entries.push(entry);

@@ -20,6 +20,7 @@ mod gate;
 mod host;
 mod job;
 mod judged;
+pub mod labelling;
 mod lease;
 pub mod lineage;
 pub mod openlineage;
@@ -53,7 +54,7 @@ pub use project::{
 pub use schedule::Schedule;
 pub use step::{
     compile::{BoardFit, CompileReport},
-    ingest::{Shelf, files_below, read_recording, source_root},
+    ingest::{Shelf, files_below, one_recording, read_recording, source_root},
     tune::{TuneReport, Tuned},
     validate::{SCHEMA_FILE, schema_of},
 };

@@ -194,7 +194,7 @@ fn uuid(of: &str) -> String {
 }
 
 /// `2026-11-29T12:00:00.000Z`
-fn moment(at: Timestamp) -> String {
+pub(crate) fn moment(at: Timestamp) -> String {
     let at = chrono::DateTime::from_timestamp_millis(at.0).unwrap_or_default();
     format!(
         "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",

@@ -13,7 +13,8 @@ use tinyops_data::{
     dataset::Dataset,
     finding::{Code, Finding, Report, Severity},
     history::{self, History},
-    ingest::{Listing, expand, ingest_with},
+    ingest::{Listing, expand, ingest, ingest_with, matching},
+    sample::Sample,
     spec::{DataSpec, SourceSpec},
 };
 use tinyops_store::{Digest, dataset};
@@ -187,6 +188,52 @@ impl Shelf {
             Err(RunError::Changed)
         }
     }
+}
+
+/// One recording of a file as its source calls it, without reading the others; none if it is not there.
+///
+/// Its label is that of path, column and side file: what the history says of it is not looked at.
+///
+/// # Errors
+/// [`RunError::Variable`] and [`RunError::Source`].
+pub fn one_recording(
+    root: &Path,
+    spec: &DataSpec,
+    file: &str,
+    name: &str,
+) -> Result<Option<Sample>, RunError> {
+    let mut roots = Vec::new();
+    for source in &spec.source {
+        roots.push(source_root(root, source)?);
+    }
+    for (index, source) in spec.source.iter().enumerate() {
+        let explain = |error| RunError::Source {
+            root: roots[index].clone(),
+            source: error,
+        };
+        // Where channels lie in files of their own, the star stands for those.
+        let files = match file.contains('*') {
+            true => files_below(&roots[index]).map_err(explain)?,
+            false => match roots[index].join(file).metadata() {
+                Ok(about) => vec![(file.to_owned(), about)],
+                Err(_) => continue,
+            },
+        };
+        let paths: Vec<String> = files.into_iter().map(|(path, _)| path).collect();
+        let jobs = matching(index, source, &paths, &mut Report::new());
+        let Some(job) = jobs.into_iter().find(|job| job.name == file) else {
+            continue;
+        };
+        let mut listings = vec![Listing::default(); roots.len()];
+        listings[index].files = job.files.into_iter().map(|(_, path)| path).collect();
+        let mut read = |source: usize, path: &str| read_recording(&roots[source].join(path));
+        let dataset = ingest(spec, &listings, &mut read, &mut Report::new());
+        let found = dataset.samples.into_iter().find(|sample| sample.name == name);
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
 }
 
 /// The folder that a source reads, with the variables of its `root` replaced; it need not exist.

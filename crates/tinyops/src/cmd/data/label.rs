@@ -2,8 +2,6 @@
 
 mod issues;
 
-use std::{fs, io::Write as _, path::PathBuf};
-
 use serde::Serialize;
 use tinyops_data::{
     dataset::Dataset,
@@ -11,11 +9,14 @@ use tinyops_data::{
     history::{Act, Entry, FILE_NAME, History, range},
     sample::Sample,
 };
-use tinyops_pipeline::{Project, Shelf};
+use tinyops_pipeline::{
+    Project, Shelf,
+    labelling::{self, LabellingError},
+};
 
 use crate::{
     cmd::run::run_failure,
-    context::{Context, moment, now},
+    context::{Context, now},
     failure::{Exit, Failure},
     table::Table,
 };
@@ -177,21 +178,18 @@ struct Desk {
     project: Project,
     shelf: Shelf,
     history: History,
-    path: PathBuf,
 }
 
 impl Desk {
     fn open(context: &Context) -> Result<Self, Failure> {
         let project = context.project()?;
-        let path = context.root.join(FILE_NAME);
-        let history = history(&path)?;
+        let history = labelling::history(&context.root)?;
         let shelf = Shelf::list(&context.root, &project.data)
             .map_err(|error| run_failure(context, error))?;
         Ok(Self {
             project,
             shelf,
             history,
-            path,
         })
     }
 
@@ -234,7 +232,14 @@ impl Desk {
     }
 
     fn add(&self, context: &Context, acts: Vec<Act>, said: &Said) -> Result<(), Failure> {
-        let added = append(&self.path, acts, said)?;
+        let user = || std::env::var("USER").ok().filter(|user| !user.is_empty());
+        let who = said.who.clone().or_else(user);
+        let said = labelling::Said {
+            who: who.as_deref().unwrap_or("unknown"),
+            why: &said.why,
+            at: now(),
+        };
+        let added = labelling::say(&context.root, acts, &said)?;
         let views: Vec<EntryView> = added.iter().map(EntryView::of).collect();
         context
             .terminal
@@ -249,51 +254,19 @@ impl Desk {
     }
 }
 
-fn history(path: &std::path::Path) -> Result<History, Failure> {
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Ok(History::default());
+impl From<LabellingError> for Failure {
+    fn from(error: LabellingError) -> Self {
+        match &error {
+            LabellingError::History(why) => Failure::of(Exit::Question, why)
+                .because(format!("`{FILE_NAME}`, the history of labels"))
+                .hint("mend the line, or take it out"),
+            LabellingError::NoList => Failure::of(Exit::Question, &error)
+                .hint("`tinyops data label issues` looks for them"),
+            LabellingError::NoIssue { .. } => Failure::of(Exit::Question, &error)
+                .hint("`tinyops data label issues` lists them anew"),
+            _ => Failure::of(Exit::Environment, &error),
         }
-        Err(error) => {
-            return Err(Failure::environment(format!("cannot read `{FILE_NAME}`")).cause(&error));
-        }
-    };
-    History::decode(&text).map_err(|error| {
-        Failure::of(Exit::Question, &error)
-            .because(format!("`{FILE_NAME}`, the history of labels"))
-            .hint("mend the line, or take it out")
-    })
-}
-
-/// Adds lines to the history, and returns them.
-fn append(path: &std::path::Path, acts: Vec<Act>, said: &Said) -> Result<Vec<Entry>, Failure> {
-    let user = || std::env::var("USER").ok().filter(|user| !user.is_empty());
-    let who = said.who.clone().or_else(user);
-    let who = who.unwrap_or_else(|| "unknown".to_owned());
-    let at = moment(now()).replace(' ', "T") + "Z";
-    let entries = acts.into_iter().map(|act| Entry {
-        at: at.clone(),
-        who: who.clone(),
-        act,
-        why: said.why.clone(),
-    });
-    let entries: Vec<Entry> = entries.collect();
-    let lines: String = entries.iter().map(|entry| entry.encode() + "\n").collect();
-    let written = (|| {
-        let mut file = fs::File::options().append(true).create(true).open(path)?;
-        let text = match file.metadata()?.len() {
-            0 => History::header() + &lines,
-            _ => lines,
-        };
-        // One write, so that two who label at once leave whole lines.
-        file.write_all(text.as_bytes())?;
-        file.sync_all()
-    })();
-    written.map_err(|error| {
-        Failure::environment(format!("cannot write `{FILE_NAME}`")).cause(&error)
-    })?;
-    Ok(entries)
+    }
 }
 
 /// One entry of the history.
@@ -432,7 +405,7 @@ fn undo(context: &Context, args: &Undo) -> Result<(), Failure> {
 }
 
 fn log(context: &Context, args: &Log) -> Result<(), Failure> {
-    let history = history(&context.root.join(FILE_NAME))?;
+    let history = labelling::history(&context.root)?;
     let holding: Vec<String> = history.in_force().map(Entry::id).collect();
     let entries = history.entries.iter().rev().map(|entry| EntryView {
         in_force: holding.contains(&entry.id()),
@@ -448,7 +421,7 @@ fn log(context: &Context, args: &Log) -> Result<(), Failure> {
         let undone = if view.in_force { "" } else { " (taken back)" };
         table.row([
             view.id.clone(),
-            view.at.replace('T', " ").replace('Z', ""),
+            view.at.chars().take(19).collect::<String>().replace('T', " "),
             view.who.clone(),
             view.text() + undone,
             view.why.clone(),

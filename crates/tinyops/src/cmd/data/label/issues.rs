@@ -1,22 +1,19 @@
 //! Labels that are likely wrong, and which class needs more recordings.
 
-use std::{fs, path::PathBuf};
-
-use serde::{Deserialize, Serialize};
-use tinyops_data::history::Act;
-use tinyops_pipeline::doubt::{ClassFigures, Doubt, DoubtError, Doubts, doubts};
-use tinyops_store::{Readers, write_whole};
+use serde::Serialize;
+use tinyops_pipeline::{
+    doubt::{ClassFigures, DoubtError, Doubts, doubts},
+    labelling::{Decision, IssueList, LabellingError},
+};
 use tinyops_train::progress::Flow;
 
 use super::{Desk, Said};
 use crate::{
-    context::Context,
+    context::{Context, now},
     failure::{Exit, Failure},
     table::Table,
 };
 
-/// What `accept` and `reject` number by.
-const LAST: &str = ".tinyops/label-issues.json";
 /// Rows that a person is shown; `--json` has them all.
 const LISTED: usize = 30;
 
@@ -66,36 +63,6 @@ pub(super) struct Balance {
     folds: u16,
 }
 
-/// One issue, and what is kept of it for `accept` and `reject`.
-#[derive(Clone, Serialize, Deserialize)]
-struct IssueView {
-    issue: usize,
-    recording: String,
-    file: String,
-    readings: [usize; 2],
-    is_whole: bool,
-    windows: usize,
-    label: String,
-    likely: String,
-    score: f64,
-}
-
-impl IssueView {
-    fn of(number: usize, doubt: Doubt) -> Self {
-        Self {
-            issue: number,
-            recording: doubt.recording,
-            file: doubt.file,
-            readings: [doubt.readings.start, doubt.readings.end],
-            is_whole: doubt.is_whole,
-            windows: doubt.windows,
-            label: doubt.given,
-            likely: doubt.likely,
-            score: doubt.score,
-        }
-    }
-}
-
 /// One class.
 #[derive(Serialize)]
 struct ClassView {
@@ -129,15 +96,9 @@ fn judge(context: &Context, desk: &Desk, folds: u16) -> Result<Doubts, Failure> 
 pub(super) fn find(context: &Context, args: &Issues) -> Result<(), Failure> {
     let desk = Desk::open(context)?;
     let found = judge(context, &desk, args.folds)?;
-    let numbered = found.doubts.into_iter().zip(1..);
-    let views: Vec<IssueView> = numbered
-        .map(|(doubt, number)| IssueView::of(number, doubt))
-        .collect();
-    let path = context.root.join(LAST);
-    let kept = serde_json::to_vec(&views).expect("issues have string keys");
-    fs::create_dir_all(path.parent().unwrap_or(&context.root))
-        .and_then(|()| write_whole(&path, Readers::Usual, &kept))
-        .map_err(|error| Failure::environment(format!("cannot write `{LAST}`")).cause(&error))?;
+    let list = IssueList::of(found, now());
+    list.keep(&context.root)?;
+    let views = &list.issues;
     let mut table = Table::new(["issue", "recording", "readings", "label", "likely", "score"]);
     for view in views.iter().take(LISTED) {
         let readings = match view.is_whole {
@@ -154,11 +115,11 @@ pub(super) fn find(context: &Context, args: &Issues) -> Result<(), Failure> {
         ]);
     }
     let view = serde_json::json!({
-        "folds": found.folds, "windows": found.windows, "issues": views,
+        "folds": list.folds, "windows": list.windows, "issues": views,
     });
     context.terminal.answer(&view, || {
         if views.is_empty() {
-            return format!("  no label of {} windows is likely wrong\n", found.windows);
+            return format!("  no label of {} windows is likely wrong\n", list.windows);
         }
         let more = views.len().saturating_sub(LISTED);
         let more = match more {
@@ -172,55 +133,29 @@ pub(super) fn find(context: &Context, args: &Issues) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The issues of the last list with these numbers.
-fn chosen(context: &Context, numbers: &[usize]) -> Result<Vec<IssueView>, Failure> {
-    let path: PathBuf = context.root.join(LAST);
-    let listed: Option<Vec<IssueView>> = fs::read(&path)
-        .ok()
-        .and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    let listed = listed.ok_or_else(|| {
-        Failure::question("no issues were listed yet")
-            .hint("`tinyops data label issues` lists them")
-    })?;
-    let of_number = |number: &usize| {
-        let found = listed.iter().find(|view| view.issue == *number);
-        found.cloned().ok_or_else(|| {
-            Failure::question(format!("the last list has no issue {number}"))
-                .hint(format!("it has {}", listed.len()))
-        })
-    };
-    numbers.iter().map(of_number).collect()
-}
-
 pub(super) fn accept(context: &Context, args: &Accept) -> Result<(), Failure> {
-    let desk = Desk::open(context)?;
-    let mut acts = Vec::new();
-    for view in chosen(context, &args.issues)? {
-        desk.sample(&view.recording)?;
-        let (recording, label) = (view.recording, view.likely);
-        acts.push(match view.is_whole {
-            true => Act::Set { recording, label },
-            false => Act::Range {
-                recording,
-                readings: view.readings[0]..view.readings[1],
-                label,
-            },
-        });
-    }
-    desk.add(context, acts, &args.said)
+    decide(context, &args.issues, Decision::Accept, &args.said)
 }
 
 pub(super) fn reject(context: &Context, args: &Reject) -> Result<(), Failure> {
+    decide(context, &args.issues, Decision::Reject, &args.said)
+}
+
+fn decide(
+    context: &Context,
+    numbers: &[usize],
+    decision: Decision,
+    said: &Said,
+) -> Result<(), Failure> {
     let desk = Desk::open(context)?;
+    let list = IssueList::read(&context.root)?.ok_or(LabellingError::NoList)?;
     let mut acts = Vec::new();
-    for view in chosen(context, &args.issues)? {
-        desk.sample(&view.recording)?;
-        acts.push(Act::Keep {
-            recording: view.recording,
-            label: view.label,
-        });
+    for number in numbers {
+        let issue = list.numbered(*number)?;
+        desk.sample(&issue.recording)?;
+        acts.push(issue.act(decision));
     }
-    desk.add(context, acts, &args.said)
+    desk.add(context, acts, said)
 }
 
 pub(super) fn balance(context: &Context, args: &Balance) -> Result<(), Failure> {
