@@ -9,7 +9,10 @@ use std::{
     fs::{self, File},
     io::{self, Write as _},
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use chrono::{Datelike as _, Timelike as _};
@@ -29,6 +32,8 @@ use crate::{RunError, Workshop, read_recording, source_root};
 
 /// Bytes of one recording at most.
 pub const BYTES_MAX: u64 = 128 << 20;
+/// Bytes of a recording that are held before they are written.
+const HELD_BYTES: usize = 1 << 20;
 /// Bytes of a file's name at most; file systems take 255, and an index or a date may still come.
 const NAME_BYTES_MAX: usize = 160;
 /// Bytes of a label or of a device's name at most.
@@ -53,8 +58,6 @@ pub struct Delivery {
     pub is_dated: bool,
     /// What the people around it agreed to, and until when.
     pub consent: Option<(String, Option<Timestamp>)>,
-    /// What a device has signed, if one has.
-    pub envelope: Option<Envelope>,
 }
 
 /// What a device has signed of a recording, checked by the caller.
@@ -66,6 +69,8 @@ pub struct Envelope {
     pub counter: u64,
     /// The digest that the bytes must have.
     pub digest: Digest,
+    /// How many bytes they must be.
+    pub bytes: u64,
 }
 
 /// How a recording is labelled.
@@ -117,6 +122,14 @@ pub enum UploadError {
     /// The bytes are not those that were signed.
     #[error("the payload is not the one whose digest was signed")]
     Digest,
+    /// There are more or fewer bytes than were signed.
+    #[error("the payload does not have the {signed} bytes that were signed: {came} came")]
+    Length {
+        /// As many as the envelope says.
+        signed: u64,
+        /// As many as came, or as many as had come when they were too many.
+        came: u64,
+    },
     /// The device's counter has not risen.
     #[error("counter {counter} of this device is not above the newest that was kept")]
     Replayed {
@@ -147,14 +160,35 @@ impl UploadError {
     }
 }
 
+/// Refuses, before a recording is read, one that could not be kept: its device's counter has not risen, or it is too long.
+///
+/// [`Inlet::keep`] asks again, in the transaction that uses the counter up.
+///
+/// # Errors
+/// [`UploadError::Replayed`], [`UploadError::TooLarge`], [`UploadError::Store`].
+pub async fn admit(workshop: &Workshop, envelope: &Envelope) -> Result<(), UploadError> {
+    let counter = envelope.counter;
+    let newest = upload::newest_counter(&workshop.db, envelope.device).await?;
+    if i64::try_from(counter).is_err() || newest.is_some_and(|newest| counter <= newest) {
+        return Err(UploadError::Replayed { counter });
+    }
+    match envelope.bytes > BYTES_MAX {
+        true => Err(UploadError::TooLarge),
+        false => Ok(()),
+    }
+}
+
 /// A recording on its way in: a hidden file beside those that are kept. Dropped, it leaves nothing.
 pub struct Inlet {
     source: SourceSpec,
     root: PathBuf,
-    file: File,
+    file: Arc<File>,
     path: PathBuf,
     digest: DigestBuilder,
+    /// What has come and is not written yet.
+    held: Vec<u8>,
     bytes: u64,
+    envelope: Option<Envelope>,
 }
 
 impl Drop for Inlet {
@@ -165,40 +199,73 @@ impl Drop for Inlet {
 }
 
 impl Inlet {
-    /// Begins a recording in the folder of the source that takes uploads.
+    /// Begins a recording in the folder of the source that takes uploads; `envelope` is what a device has signed of it,
+    /// if one has.
     ///
     /// # Errors
     /// [`UploadError::NoSource`], [`UploadError::Folder`], [`UploadError::Disk`].
-    pub fn open(workshop: &Workshop) -> Result<Self, UploadError> {
+    pub async fn open(
+        workshop: &Workshop,
+        envelope: Option<Envelope>,
+    ) -> Result<Self, UploadError> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let sources = &workshop.project.data.source;
         let source = sources.iter().find(|source| source.uploads);
         let source = source.ok_or(UploadError::NoSource)?.clone();
         let root = source_root(&workshop.root, &source)?;
-        fs::create_dir_all(&root)?;
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path = root.join(format!(".upload.{}.{number}", std::process::id()));
+        let begin = {
+            let (root, path) = (root.clone(), path.clone());
+            move || fs::create_dir_all(&root).and_then(|()| File::create(&path))
+        };
         Ok(Self {
             source,
             root,
-            file: File::create(&path)?,
+            file: Arc::new(on_disk(begin).await?),
             path,
             digest: DigestBuilder::new(),
+            held: Vec::new(),
             bytes: 0,
+            envelope,
         })
     }
 
-    /// Takes the next bytes.
+    /// Takes the next bytes; a mebibyte at a time goes to the disk.
     ///
     /// # Errors
-    /// [`UploadError::TooLarge`], [`UploadError::Disk`].
-    pub fn write(&mut self, bytes: &[u8]) -> Result<(), UploadError> {
+    /// [`UploadError::TooLarge`], [`UploadError::Length`], [`UploadError::Disk`].
+    pub async fn take(&mut self, bytes: &[u8]) -> Result<(), UploadError> {
         self.bytes += bytes.len() as u64;
         if self.bytes > BYTES_MAX {
             return Err(UploadError::TooLarge);
         }
-        self.digest.update(bytes);
-        Ok(self.file.write_all(bytes)?)
+        if let Some(signed) = self.envelope.map(|signed| signed.bytes)
+            && self.bytes > signed
+        {
+            let came = self.bytes;
+            return Err(UploadError::Length { signed, came });
+        }
+        self.held.extend_from_slice(bytes);
+        match self.held.len() >= HELD_BYTES {
+            true => self.write().await,
+            false => Ok(()),
+        }
+    }
+
+    /// Hashes and writes what is held, away from the threads that serve others.
+    async fn write(&mut self) -> Result<(), UploadError> {
+        let mut held = std::mem::take(&mut self.held);
+        let mut digest = std::mem::take(&mut self.digest);
+        let file = Arc::clone(&self.file);
+        (self.held, self.digest) = on_disk(move || {
+            digest.update(&held);
+            (&*file).write_all(&held)?;
+            held.clear();
+            Ok((held, digest))
+        })
+        .await?;
+        Ok(())
     }
 
     /// Checks what came, as a run would read it, and keeps it: on the disk and indexed once this returns.
@@ -208,10 +275,11 @@ impl Inlet {
     /// # Errors
     /// [`UploadError`]; then nothing is kept.
     pub async fn keep(
-        self,
+        mut self,
         workshop: &Workshop,
         delivery: Delivery,
     ) -> Result<Upload, UploadError> {
+        self.write().await?;
         // One at a time from the name to the index: whose file another has found there must not take it away again. It
         // also bounds how many recordings are read whole to check them.
         static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
@@ -233,9 +301,17 @@ impl Inlet {
     ) -> Result<Placed, UploadError> {
         self.file.sync_all()?;
         let digest = std::mem::take(&mut self.digest).finish();
-        let envelope = delivery.envelope;
-        if envelope.is_some_and(|signed| signed.digest != digest) {
-            return Err(UploadError::Digest);
+        let envelope = self.envelope;
+        if let Some(signed) = envelope {
+            if signed.bytes != self.bytes {
+                return Err(UploadError::Length {
+                    signed: signed.bytes,
+                    came: self.bytes,
+                });
+            }
+            if signed.digest != digest {
+                return Err(UploadError::Digest);
+            }
         }
         let bytes = read_recording(&self.path)?;
         let name = file_name(&delivery.name, &bytes)?;
@@ -329,6 +405,14 @@ impl Inlet {
         }
         Err(UploadError::Unplaced("its name is taken"))
     }
+}
+
+/// Does what waits for the disk on a thread that may wait.
+async fn on_disk<T: Send + 'static>(
+    act: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, UploadError> {
+    let done = tokio::task::spawn_blocking(act).await;
+    Ok(done.expect("a write does not panic")?)
 }
 
 /// A recording under its name, not yet indexed.

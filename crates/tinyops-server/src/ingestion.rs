@@ -5,11 +5,14 @@
 
 mod error;
 mod header;
-mod receive;
 #[cfg(test)]
 mod tests;
 
+use std::future::poll_fn;
+use std::pin::Pin;
+
 use axum::Router;
+use axum::body::HttpBody as _;
 use axum::extract::multipart::{Multipart, MultipartRejection};
 use axum::extract::{DefaultBodyLimit, FromRequest as _, Request, State};
 use axum::http::{HeaderMap, header::CONTENT_TYPE};
@@ -18,12 +21,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use serde::Serialize;
 use tinyops_fleet::access::Right;
-use tinyops_pipeline::upload::{Delivery, Labelling};
+use tinyops_pipeline::upload::{Delivery, Inlet, Labelling};
 use tinyops_store::upload::{Category, Upload};
 
 use self::error::IngestError;
 use self::header::Told;
-use self::receive::Receiving;
 use crate::access::identify;
 use crate::app::App;
 
@@ -75,10 +77,16 @@ async fn data(
     let kept = match is_form(request.headers()) {
         false => {
             let name = told.name.clone().ok_or_else(IngestError::no_name)?;
-            let mut receiving = Receiving::open(&app)?;
-            receiving.take_body(request.into_body()).await?;
+            let mut inlet = Inlet::open(app.workshop(), None).await?;
+            let mut body = request.into_body();
+            while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+                let frame = frame.map_err(|_| IngestError::bad("the body broke off"))?;
+                if let Ok(chunk) = frame.into_data() {
+                    inlet.take(&chunk).await?;
+                }
+            }
             let delivery = delivery(&told, &caller.0, category, name);
-            receiving.keep(&app, delivery).await?
+            inlet.keep(app.workshop(), delivery).await?
         }
         true => {
             let mut form = form(request).await?;
@@ -92,12 +100,12 @@ async fn data(
             let name = told.name.clone();
             let name = name.or_else(|| field.file_name().map(str::to_owned));
             let name = name.ok_or_else(IngestError::no_name)?;
-            let mut receiving = Receiving::open(&app)?;
+            let mut inlet = Inlet::open(app.workshop(), None).await?;
             while let Some(chunk) = field.chunk().await? {
-                receiving.take(&chunk).await?;
+                inlet.take(&chunk).await?;
             }
             let delivery = delivery(&told, &caller.0, category, name);
-            receiving.keep(&app, delivery).await?
+            inlet.keep(app.workshop(), delivery).await?
         }
     };
     Ok(file_name(&kept))
@@ -145,19 +153,22 @@ async fn files(
         }
         let sent = field.file_name().map(str::to_owned);
         let sent = sent.or_else(|| told.name.clone()).unwrap_or_default();
-        let mut receiving = Receiving::open(&app)?;
-        let mut wrong = None;
+        let mut inlet = Inlet::open(app.workshop(), None).await?;
+        let mut wrong: Option<IngestError> = None;
         while let Some(chunk) = field.chunk().await? {
             // What is too long is read to its end, so that the files behind it come in.
             if wrong.is_none() {
-                wrong = receiving.take(&chunk).await.err();
+                wrong = inlet.take(&chunk).await.err().map(IngestError::from);
             }
         }
         let kept = match wrong {
             Some(error) => Err(error),
             None => {
                 let delivery = delivery(&told, &caller.0, category, sent.clone());
-                receiving.keep(&app, delivery).await
+                inlet
+                    .keep(app.workshop(), delivery)
+                    .await
+                    .map_err(IngestError::from)
             }
         };
         files.push(match kept {
@@ -223,7 +234,6 @@ fn delivery(told: &Told, actor: &Actor, category: Category, name: String) -> Del
         refuse_duplicates: told.refuse_duplicates,
         is_dated: told.is_dated,
         consent: None,
-        envelope: None,
     }
 }
 

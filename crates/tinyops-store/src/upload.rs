@@ -123,6 +123,14 @@ pub async fn count_on(tx: &Tx, device: DeviceId, counter: u64) -> Result<bool, S
     Ok(tx.execute(sql, values![device, counter]).await? == 1)
 }
 
+/// The newest counter of a device that was used up, if one was.
+pub async fn newest_counter(on: &impl Read, device: DeviceId) -> Result<Option<u64>, StoreError> {
+    let sql = "SELECT counter FROM upload_counters WHERE device = $1";
+    let row = on.query_one(sql, values![device]).await?;
+    let counter = |row: Row| row.of("counter of uploads").take::<i64>();
+    Ok(row.map(counter).transpose()?.map(i64::unsigned_abs))
+}
+
 /// The newest uploads, newest first; those whose bytes were erased, too.
 pub async fn list(on: &impl Read, limit: u32) -> Result<Vec<Upload>, StoreError> {
     let sql = concat!(

@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::Serialize;
 use tinyops_fleet::recording::{Claimed, Unrecorded};
-use tinyops_pipeline::upload::{Delivery, Envelope, Inlet, Labelling, UploadError};
+use tinyops_pipeline::upload::{self, Delivery, Envelope, Inlet, Labelling, UploadError};
 use tinyops_store::upload::Category;
 use tinyops_store::{Digest, Timestamp};
 
@@ -64,16 +64,18 @@ pub(super) async fn take(
         refuse_duplicates: false,
         is_dated: false,
         consent: Some((head.purpose.clone(), head.until_ms.map(Timestamp))),
-        envelope: Some(Envelope {
-            device: claimed.device(),
-            counter: head.counter,
-            digest: claimed.digest(),
-        }),
     };
-    let mut inlet = Inlet::open(app.workshop())?;
-    inlet.write(&begun[claimed.head_bytes..])?;
+    let envelope = Envelope {
+        device: claimed.device(),
+        counter: head.counter,
+        digest: claimed.digest(),
+        bytes: head.bytes,
+    };
+    upload::admit(app.workshop(), &envelope).await?;
+    let mut inlet = Inlet::open(app.workshop(), Some(envelope)).await?;
+    inlet.take(&begun[claimed.head_bytes..]).await?;
     while let Some(chunk) = next(&mut body).await? {
-        inlet.write(&chunk)?;
+        inlet.take(&chunk).await?;
     }
     let kept = inlet.keep(app.workshop(), delivery).await?;
     let kept = Kept {
@@ -137,6 +139,11 @@ impl From<UploadError> for ApiError {
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "digest",
                 "send it again under a new counter",
+            ),
+            UploadError::Length { .. } => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "length",
+                "send it whole; its counter is not used up",
             ),
             UploadError::Duplicate(_) => (StatusCode::CONFLICT, "exists", ""),
             UploadError::Disk(_) | UploadError::Folder(_) => {

@@ -38,6 +38,10 @@ fn counters_of_a_device_rise() {
         tx.commit().await.unwrap();
         let tx = db.begin("test").await.unwrap();
         assert!(!upload::count_on(&tx, device, 9).await.unwrap());
+        let newest = async |device| upload::newest_counter(&tx, device).await.unwrap();
+        assert_eq!(newest(device).await, Some(9));
+        assert_eq!(newest(DeviceId(1)).await, Some(0));
+        assert_eq!(newest(DeviceId(2)).await, None);
     });
 }
 

@@ -542,9 +542,11 @@ fn a_device_sends_what_its_owner_agreed_to_once_and_nobody_sends_for_it() {
         until_ms: None,
     };
     let payload = recording(2.0, 7.0);
-    let post = |body: &[u8]| {
+    let post_of = |body: &[u8], length: usize| {
         let mut stream = TcpStream::connect(&server.http).unwrap();
-        let (host, length) = (&server.http, body.len());
+        let patience = Duration::from_secs(30);
+        stream.set_read_timeout(Some(patience)).unwrap();
+        let host = &server.http;
         let head = format!(
             "POST /api/v1/recordings HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
         );
@@ -559,6 +561,7 @@ fn a_device_sends_what_its_owner_agreed_to_once_and_nobody_sends_for_it() {
             document["code"].as_str().unwrap_or_default().to_owned(),
         )
     };
+    let post = |body: &[u8]| post_of(body, body.len());
     // Counters of the command are milliseconds of today.
     let next = 4_000_000_000_000;
     let sealed = head(next).seal(&key, payload.as_bytes());
@@ -569,6 +572,13 @@ fn a_device_sends_what_its_owner_agreed_to_once_and_nobody_sends_for_it() {
         post(&head(next - 1).seal(&key, payload.as_bytes())),
         told(409, "replayed")
     );
+    // A replay is known by its head, and its payload is not waited for.
+    let begun = sealed.len() - payload.len();
+    assert_eq!(post_of(&sealed[..begun], sealed.len()), told(409, "replayed"));
+    // More and fewer bytes than were signed.
+    let whole = head(next + 1).seal(&key, payload.as_bytes());
+    assert_eq!(post(&whole[..whole.len() - 9]), told(422, "length"));
+    assert_eq!(post(&[&whole[..], b"0,0,0\n"].concat()), told(422, "length"));
     let mut changed = head(next + 1).seal(&key, payload.as_bytes());
     let last = changed.len() - 3;
     changed[last] ^= 1;
