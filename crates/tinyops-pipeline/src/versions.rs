@@ -36,7 +36,7 @@ use tinyops_store::cache::{Cache, CacheLock, Link};
 
 pub use add::Added;
 pub use checkout::CheckedOut;
-pub use collect::Collected;
+pub use collect::{Collected, Removal};
 pub use diff::{Change, ChangeKind, VersionDiff};
 pub use dvc::{Imported, ImportedOutput};
 pub use error::VersionError;

@@ -150,16 +150,33 @@ impl Cache {
     /// As [`Cache::keep_file`].
     pub fn keep(&self, bytes: &[u8]) -> Result<Digest, StoreError> {
         let digest = Digest::of(bytes);
-        let there = fs::metadata(self.path(&digest));
-        if !there.is_ok_and(|about| about.len() == bytes.len() as u64) {
+        if !self.holds(&digest, bytes) {
             self.put_copy(&digest, bytes, None)?;
         }
         Ok(digest)
     }
 
+    /// Whether an object is there and holds these bytes, which its name is of. They are compared, which costs less than
+    /// hashing it: an object that is damaged is replaced by whoever brings its bytes again, and never counts as kept.
+    fn holds(&self, digest: &Digest, bytes: &[u8]) -> bool {
+        let Ok(mut object) = File::open(self.path(digest)) else {
+            return false;
+        };
+        let is_as_long = |about: fs::Metadata| about.len() == bytes.len() as u64;
+        if !object.metadata().is_ok_and(is_as_long) {
+            return false;
+        }
+        let mut block = vec![0; bytes.len().clamp(1, 1 << 16)];
+        bytes.chunks(block.len()).all(|expected| {
+            let found = &mut block[..expected.len()];
+            object.read_exact(found).is_ok() && *found == *expected
+        })
+    }
+
     /// Keeps a file that was read into `bytes`: afterwards it and its object share their bytes, if a way is there.
     ///
-    /// `is_own` says that the file is no symbolic link, so that its name may be given to its object.
+    /// `is_own` says that the file is the workspace's, by its own name: then it may be one with its object, read-only. Of
+    /// what is another tool's, or behind a symbolic link, only the bytes are taken.
     ///
     /// # Errors
     /// [`StoreError::Permission`], [`StoreError::Full`].
@@ -173,18 +190,19 @@ impl Cache {
         let digest = Digest::of(bytes);
         let path = self.path(&digest);
         if let Ok(there) = fs::symlink_metadata(&path) {
-            let is_same = same_file(&there, file);
-            if is_same || !is_own || self.first_link() != Link::Hardlink {
-                if there.len() == bytes.len() as u64 {
-                    return Ok(digest);
-                }
-            } else if self.found(&digest)? == Some(digest) {
-                // The workspace has it twice: one set of bytes is enough.
-                let part = part_beside(from);
-                let linked = fs::hard_link(&path, &part).and_then(|()| fs::rename(&part, from));
-                if linked.is_err() {
-                    // Of some recordings there are more than a file may have names.
-                    let _ = fs::remove_file(&part);
+            if same_file(&there, file) && there.len() == bytes.len() as u64 {
+                // What was just read and hashed is the object.
+                return Ok(digest);
+            }
+            if self.holds(&digest, bytes) {
+                if is_own && self.first_link() == Link::Hardlink {
+                    // The workspace has it twice: one set of bytes is enough.
+                    let part = part_beside(from);
+                    let linked = fs::hard_link(&path, &part).and_then(|()| fs::rename(&part, from));
+                    if linked.is_err() {
+                        // Of some recordings there are more than a file may have names.
+                        let _ = fs::remove_file(&part);
+                    }
                 }
                 return Ok(digest);
             }
@@ -676,6 +694,53 @@ mod tests {
             assert_eq!(place.cache.found(&digest).expect("reads"), None);
             place.keep_again("a.wav");
             assert_eq!(place.cache.found(&digest).expect("reads"), Some(digest));
+        }
+    }
+
+    #[test]
+    fn a_damaged_object_of_the_right_length_is_not_kept() {
+        let long = [7; 200_000];
+        for link in [Link::Copy, Link::Hardlink] {
+            for bytes in [&b"tone"[..], &long] {
+                let place = Place::new(&[link]);
+                let digest = place.keep("a.wav", bytes);
+                let object = place.cache.path(&digest);
+                let damage = || {
+                    let mut other = bytes.to_vec();
+                    *other.last_mut().expect("some") ^= 1;
+                    fs::remove_file(&object).expect("removes");
+                    fs::write(&object, other).expect("writes");
+                    assert_ne!(place.cache.found(&digest).expect("reads"), Some(digest));
+                };
+                damage();
+                assert_eq!(place.cache.keep(bytes).expect("keeps"), digest);
+                assert_eq!(place.cache.found(&digest).expect("reads"), Some(digest));
+                damage();
+                assert_eq!(place.keep("b.wav", bytes), digest);
+                assert_eq!(place.cache.found(&digest).expect("reads"), Some(digest));
+            }
+        }
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_file_of_another_tool_stays_as_it_is() {
+        use std::os::unix::fs::MetadataExt as _;
+        for link in [Link::Copy, Link::Hardlink] {
+            let place = Place::new(&[link]);
+            let path = place.path("theirs.wav");
+            fs::write(&path, b"tone").expect("writes");
+            let about = || {
+                let about = fs::metadata(&path).expect("there");
+                (about.ino(), about.nlink(), about.mode(), about.mtime_nsec(), about.ctime_nsec())
+            };
+            let before = about();
+            for _ in 0..2 {
+                let file = File::open(&path).expect("opens");
+                let kept = place.cache.keep_file(&path, &file, b"tone", false);
+                assert_eq!(kept.expect("keeps"), Digest::of(b"tone"));
+                assert_eq!(about(), before);
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::BufReader;
 
-use tinyops_data::pointer::{Pointer, Target};
+use tinyops_data::pointer::Target;
 use tinyops_data::tree::{Content, Kept, TreeError, TreeReader};
 use tinyops_store::{Digest, StoreError};
 
@@ -16,54 +16,57 @@ pub struct Collected {
     pub kept: u64,
     /// Their length.
     pub kept_bytes: u64,
-    /// Objects that no version needs.
+    /// Objects that no version needs, as far as is known.
     pub unneeded: u64,
     /// Their length.
     pub unneeded_bytes: u64,
-    /// Versions whose list of files the cache lacks: what else of them is there counts as unneeded.
-    pub unknown: u64,
+    /// What may need others of the objects: versions whose lists the cache lacks, by their digests, and pointers that
+    /// cannot be read, by their names.
+    pub unknown: Vec<String>,
 }
 
-/// What a version needs: an object, and whether others name it only through this one.
-pub(super) type Needed = BTreeSet<Digest>;
+/// What is done with objects that no version needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// They are counted.
+    None,
+    /// They are removed, if all that may need them is known.
+    Known,
+    /// They are removed, whatever is not known.
+    Anyway,
+}
+
+/// The objects that versions need.
+#[derive(Debug, Default)]
+pub(super) struct Needed {
+    pub(super) objects: BTreeSet<Digest>,
+    /// Lists that are not in the cache: what they name is not known.
+    pub(super) unknown: BTreeSet<Digest>,
+}
 
 impl Versions {
-    /// Finds the objects that neither a pointer of the workspace, nor of any Git branch or tag (with `history`: of any
-    /// commit), nor one of `pinned` needs; with `remove` they are removed.
+    /// Finds the objects that neither a pointer below the project's folder, nor one of Git's index, branches, tags and
+    /// stashes (with `history`: of any commit that Git still has), nor one of `pinned` needs.
     ///
     /// # Errors
-    /// [`VersionError`]; where Git cannot be asked nothing is removed.
+    /// [`VersionError::Unknown`] where [`Removal::Known`] is asked for and something is not known; [`VersionError`]
+    /// where Git cannot be asked. Nothing is removed then.
     pub fn collect(
         &self,
         pinned: &[Digest],
         history: bool,
-        remove: bool,
+        removal: Removal,
     ) -> Result<Collected, VersionError> {
-        let mut needed = Needed::new();
-        let mut found = Collected::default();
-        let mut pointers: Vec<Pointer> = Vec::new();
-        pointers.extend(
-            self.all_tracked()?
-                .into_iter()
-                .map(|tracked| tracked.pointer),
-        );
-        if git::is_repository(&self.root) {
-            pointers.extend(git::pointers_everywhere(&self.root, history)?);
+        let (needed, unread) = self.needed(pinned, history)?;
+        let lists = needed.unknown.iter().map(Digest::to_string);
+        let mut found = Collected {
+            unknown: unread.into_iter().chain(lists).collect(),
+            ..Collected::default()
+        };
+        if removal == Removal::Known && !found.unknown.is_empty() {
+            return Err(VersionError::Unknown(found.unknown));
         }
-        for pointer in pointers {
-            match self.need(&pointer.target, &mut needed) {
-                Ok(()) => {}
-                Err(VersionError::Store(StoreError::Missing { .. })) => found.unknown += 1,
-                Err(error) => return Err(error),
-            }
-        }
-        for digest in pinned {
-            match self.need_pinned(digest, &mut needed) {
-                Ok(()) => {}
-                Err(VersionError::Store(StoreError::Missing { .. })) => found.unknown += 1,
-                Err(error) => return Err(error),
-            }
-        }
+        let needed = needed.objects;
         for (digest, bytes) in self.cache.list()? {
             if needed.contains(&digest) {
                 found.kept += 1;
@@ -72,22 +75,51 @@ impl Versions {
             }
             found.unneeded += 1;
             found.unneeded_bytes += bytes;
-            if remove {
+            if removal != Removal::None {
                 self.cache.remove(&digest)?;
             }
         }
         Ok(found)
     }
 
+    /// What all versions that are known of need, and what of them cannot be read.
+    fn needed(
+        &self,
+        pinned: &[Digest],
+        history: bool,
+    ) -> Result<(Needed, Vec<String>), VersionError> {
+        let mut needed = Needed::default();
+        let (mut pointers, mut unread) = self.pointers_anywhere()?;
+        if git::is_repository(&self.root) {
+            let (of_git, unread_of_git) = git::pointers_everywhere(&self.root, history)?;
+            pointers.extend(of_git);
+            unread.extend(unread_of_git);
+        }
+        for pointer in pointers {
+            self.need(&pointer.target, &mut needed)?;
+        }
+        for digest in pinned {
+            self.need_pinned(digest, &mut needed)?;
+        }
+        Ok((needed, unread))
+    }
+
     /// Adds all objects of a version.
-    pub(super) fn need(&self, target: &Target, needed: &mut Needed) -> Result<(), VersionError> {
+    fn need(&self, target: &Target, needed: &mut Needed) -> Result<(), VersionError> {
         match target {
             Target::File(kept, digest) => self.need_content(*kept, digest, needed),
             Target::Folder(digest) => {
-                if !needed.insert(*digest) {
+                if !needed.objects.insert(*digest) {
                     return Ok(());
                 }
-                let reader = BufReader::with_capacity(1 << 16, self.cache.read(digest)?);
+                let object = match self.cache.read(digest) {
+                    Err(StoreError::Missing { .. }) => {
+                        needed.unknown.insert(*digest);
+                        return Ok(());
+                    }
+                    object => object?,
+                };
+                let reader = BufReader::with_capacity(1 << 16, object);
                 let broken = |source: TreeError| VersionError::Tree {
                     digest: *digest,
                     source,
@@ -107,13 +139,18 @@ impl Versions {
         digest: &Digest,
         needed: &mut Needed,
     ) -> Result<(), VersionError> {
-        if needed.insert(*digest) && kept == Kept::Chunks && self.cache.has(digest) {
-            needed.extend(
-                self.recipe(digest)?
-                    .chunks
-                    .into_iter()
-                    .map(|(digest, _)| digest),
-            );
+        if !needed.objects.insert(*digest) || kept != Kept::Chunks {
+            return Ok(());
+        }
+        match self.recipe(digest) {
+            Ok(recipe) => {
+                let pieces = recipe.chunks.into_iter().map(|(digest, _)| digest);
+                needed.objects.extend(pieces);
+            }
+            Err(VersionError::Store(StoreError::Missing { .. })) => {
+                needed.unknown.insert(*digest);
+            }
+            Err(error) => return Err(error),
         }
         Ok(())
     }
@@ -121,7 +158,13 @@ impl Versions {
     /// Of what a model was made of only the name is known: what the object is says its first line.
     fn need_pinned(&self, digest: &Digest, needed: &mut Needed) -> Result<(), VersionError> {
         let mut first = [0; 16];
-        let mut object = self.cache.read(digest)?;
+        let mut object = match self.cache.read(digest) {
+            Err(StoreError::Missing { .. }) => {
+                needed.unknown.insert(*digest);
+                return Ok(());
+            }
+            object => object?,
+        };
         let path = self.cache.path(digest);
         let count = std::io::Read::read(&mut object, &mut first)
             .map_err(|error| VersionError::io("read", &path, error))?;

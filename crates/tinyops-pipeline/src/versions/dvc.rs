@@ -50,7 +50,8 @@ struct Repository {
 
 impl Versions {
     /// Makes versions of what a DVC repository tracks: its outputs by `*.dvc` and `dvc.lock`, at the same paths in the
-    /// project. Each file is held against DVC's digest, and shares its bytes with DVC's cache where it can.
+    /// project. Each file is held against DVC's digest. Nothing of the repository is changed: bytes are shared by reflinks, or
+    /// copied.
     ///
     /// # Errors
     /// [`VersionError`]; an output that cannot be imported is told in [`Imported::skipped`].
@@ -192,7 +193,8 @@ impl Versions {
             path: from.file_name().unwrap_or_default().as_encoded_bytes(),
             full: &from,
             stat: Stat::of(&about),
-            is_link: about.is_symlink(),
+            // Its bytes are taken, by a reflink where there are any; the file itself stays DVC's.
+            is_own: false,
         };
         Ok(self.content(&read, Reading::Keep)?.0)
     }

@@ -107,6 +107,9 @@ pub enum VersionError {
         /// Some of them, by the files that need them.
         examples: Vec<String>,
     },
+    /// Of some versions not all is known here, so that nobody can say what they do not need.
+    #[error("of {} versions it is not known here what they need", .0.len())]
+    Unknown(Vec<String>),
     /// Files that would be overwritten are kept nowhere.
     #[error("{count} {} changes that no version keeps", if *.count == 1 { "file holds" } else { "files hold" })]
     Unsaved {

@@ -42,32 +42,26 @@ pub(super) fn pointers_at(
         .zip(texts)
         .filter_map(|(path, text)| {
             let path = &path[..path.len() - POINTER_SUFFIX.len()];
-            Some((path.to_vec(), Pointer::decode(&text).ok()?))
+            Some((path.to_vec(), Pointer::decode(&text?).ok()?))
         })
         .collect();
     pointers.sort_by(|(a, _), (b, _)| a.cmp(b));
     Ok(Some(pointers))
 }
 
-/// The pointers of all branches, tags and remote branches, and of what is checked out; with `history`, of every commit
-/// that leads to them.
+/// The pointers of Git's index, of all branches, tags, stashes and remote branches, and of what is checked out; with
+/// `history`, of every commit that Git still has. Besides them, the blobs that are called pointers and cannot be read.
 pub(super) fn pointers_everywhere(
     root: &Path,
     history: bool,
-) -> Result<Vec<Pointer>, VersionError> {
+) -> Result<(Vec<Pointer>, Vec<String>), VersionError> {
     let mut blobs = BTreeSet::new();
+    let head = commit(root, "HEAD")?;
     if history {
-        let listed = git(
-            root,
-            "list the history",
-            &["rev-list", "--objects", "--all", "HEAD"],
-            &[],
-        );
-        let listed = match listed {
-            // A repository without a commit has no HEAD.
-            Err(VersionError::Git { .. }) if commit(root, "HEAD")?.is_none() => Vec::new(),
-            listed => listed?,
-        };
+        let mut args = vec!["rev-list", "--objects", "--all", "--reflog"];
+        // A repository without a commit has no HEAD.
+        args.extend(head.as_ref().map(|_| "HEAD"));
+        let listed = git(root, "list the history", &args, &[])?;
         for line in listed.split(|byte| *byte == b'\n') {
             if line.ends_with(POINTER_SUFFIX.as_bytes())
                 && let Some(blob) = line.split(|byte| *byte == b' ').next()
@@ -78,9 +72,14 @@ pub(super) fn pointers_everywhere(
     } else {
         let format = "--format=%(objectname)";
         let refs = git(root, "list the branches", &["for-each-ref", format], &[])?;
-        let refs = String::from_utf8_lossy(&refs).into_owned();
-        let refs = refs.lines().map(str::to_owned);
-        let all: BTreeSet<String> = refs.chain(commit(root, "HEAD")?).collect();
+        // The name of the stash stands for its newest entry alone.
+        let stashed = match commit(root, "refs/stash")? {
+            Some(_) => git(root, "list the stash", &["stash", "list", "--format=%H"], &[])?,
+            None => Vec::new(),
+        };
+        let named = [refs, stashed].concat();
+        let named = String::from_utf8_lossy(&named).into_owned();
+        let all: BTreeSet<String> = named.lines().map(str::to_owned).chain(head).collect();
         for named in all {
             // A tag may name what is no commit.
             let Some(commit) = commit(root, &named)? else {
@@ -91,12 +90,29 @@ pub(super) fn pointers_everywhere(
             blobs.extend(pointer_blobs(&listed).map(|(blob, _)| blob.to_owned()));
         }
     }
+    let staged = git(root, "list the index", &["ls-files", "--stage", "-z", ":/"], &[])?;
+    blobs.extend(staged_blobs(&staged).map(str::to_owned));
     let blobs: Vec<&str> = blobs.iter().map(String::as_str).collect();
     let texts = contents(root, &blobs)?;
-    Ok(texts
-        .iter()
-        .filter_map(|text| Pointer::decode(text).ok())
-        .collect())
+    let (mut pointers, mut unread) = (Vec::new(), Vec::new());
+    for (blob, text) in blobs.into_iter().zip(texts) {
+        match text.map(|text| Pointer::decode(&text)) {
+            Some(Ok(pointer)) => pointers.push(pointer),
+            Some(Err(_)) | None => unread.push(format!("{blob} of Git")),
+        }
+    }
+    Ok((pointers, unread))
+}
+
+/// Names of the pointers in what `git ls-files --stage -z` said.
+fn staged_blobs(listed: &[u8]) -> impl Iterator<Item = &str> {
+    listed.split(|byte| *byte == 0).filter_map(|line| {
+        let tab = line.iter().position(|byte| *byte == b'\t')?;
+        let mut about = std::str::from_utf8(&line[..tab]).ok()?.split(' ');
+        let is_file = about.next()?.starts_with("100");
+        let is_pointer = line.ends_with(POINTER_SUFFIX.as_bytes());
+        about.next().filter(|_| is_file && is_pointer)
+    })
 }
 
 fn commit(root: &Path, revision: &str) -> Result<Option<String>, VersionError> {
@@ -131,8 +147,9 @@ fn pointer_blobs(listed: &[u8]) -> impl Iterator<Item = (&str, &[u8])> {
     })
 }
 
-/// The bytes of blobs, in their order; empty for one that is longer than a pointer.
-fn contents(root: &Path, blobs: &[&str]) -> Result<Vec<Vec<u8>>, VersionError> {
+/// The bytes of blobs, in their order; none of one that a clone does not have, and nothing of one that is longer than a
+/// pointer.
+fn contents(root: &Path, blobs: &[&str]) -> Result<Vec<Option<Vec<u8>>>, VersionError> {
     let mut asked = blobs.join("\n").into_bytes();
     if asked.is_empty() {
         return Ok(Vec::new());
@@ -157,15 +174,14 @@ fn contents(root: &Path, blobs: &[&str]) -> Result<Vec<Vec<u8>>, VersionError> {
             .next()
             .and_then(|length| length.parse().ok())
         else {
-            texts.push(Vec::new()); // `… missing`: a clone that has not everything.
+            texts.push(None); // `… missing`: a clone that has not everything.
             continue;
         };
         let text: &[u8] = rest.get(..length).ok_or_else(cut)?;
-        texts.push(if length <= POINTER_BYTES_MAX {
-            text.to_vec()
-        } else {
-            Vec::new()
-        });
+        texts.push(Some(match length <= POINTER_BYTES_MAX {
+            true => text.to_vec(),
+            false => Vec::new(),
+        }));
         rest = rest.get(length + 1..).ok_or_else(cut)?;
     }
     Ok(texts)

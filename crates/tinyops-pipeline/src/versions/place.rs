@@ -165,6 +165,40 @@ impl Versions {
         Ok(all)
     }
 
+    /// Every pointer below the project's folder, also where Git ignores it, where it is hidden and where it lies in what is
+    /// tracked: what must not be lost is looked for everywhere. Besides them, the names of those that say nothing of use.
+    pub(super) fn pointers_anywhere(&self) -> Result<(Vec<Pointer>, Vec<String>), VersionError> {
+        let (mut pointers, mut unread) = (Vec::new(), Vec::new());
+        let own = self.cache.root().to_path_buf();
+        let walk = WalkBuilder::new(&self.root)
+            .standard_filters(false)
+            .filter_entry(move |entry| entry.path() != own && entry.file_name() != ".git")
+            .build();
+        for entry in walk {
+            let entry = entry.map_err(|error| VersionError::Ignore {
+                path: self.root.display().to_string(),
+                message: error.to_string(),
+            })?;
+            let name = entry.file_name().as_encoded_bytes();
+            let is_pointer = name.len() > POINTER_SUFFIX.len()
+                && name.ends_with(POINTER_SUFFIX.as_bytes())
+                && entry.file_type().is_some_and(|kind| !kind.is_dir());
+            if !is_pointer {
+                continue;
+            }
+            let path = entry.path();
+            let read = || Pointer::decode(&fs::read(path).ok()?).ok();
+            match read() {
+                Some(pointer) => pointers.push(pointer),
+                None => {
+                    let below = path.strip_prefix(&self.root).unwrap_or(path);
+                    unread.push(below.display().to_string());
+                }
+            }
+        }
+        Ok((pointers, unread))
+    }
+
     /// The tracked paths that are meant: all without any; a folder stands for what is tracked below it, and a path in a
     /// tracked folder for that folder.
     pub(super) fn selected(&self, given: &[PathBuf]) -> Result<Vec<Tracked>, VersionError> {

@@ -185,7 +185,7 @@ impl Versions {
             Reading::Look => Digest::of(&bytes),
             Reading::Keep => self
                 .cache
-                .keep_file(found.full, file, &bytes, !found.is_link)?,
+                .keep_file(found.full, file, &bytes, found.is_own)?,
         };
         Ok(Content {
             kept: Kept::File,

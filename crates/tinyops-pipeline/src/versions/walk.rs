@@ -49,8 +49,8 @@ pub(super) struct Found<'a> {
     pub(super) path: &'a [u8],
     pub(super) full: &'a Path,
     pub(super) stat: Stat,
-    /// Whether it is reached by a symbolic link: then its name is not its own.
-    pub(super) is_link: bool,
+    /// Whether it is the workspace's, and by its own name, not by a symbolic link.
+    pub(super) is_own: bool,
 }
 
 /// What is done with each file.
@@ -91,7 +91,7 @@ pub(super) fn walk(
         path: name.as_encoded_bytes(),
         full: base,
         stat: Stat::of(&about),
-        is_link: false,
+        is_own: true,
     })
 }
 
@@ -201,7 +201,7 @@ impl Walk<'_> {
             path: &self.path,
             full,
             stat: Stat::of(&about),
-            is_link: entry.is_link,
+            is_own: !entry.is_link,
         })
     }
 

@@ -3,9 +3,11 @@
 mod annotate;
 mod audited;
 mod boards;
+mod collected;
 mod compare;
 mod dap;
 mod drift;
+mod dvc;
 mod enrolment;
 mod full;
 mod full_server;

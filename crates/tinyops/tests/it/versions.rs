@@ -13,7 +13,7 @@ use tinyops_store::Digest;
 use crate::workplace::{Answer, Workplace};
 
 /// A project in a Git repository with six recordings in a folder.
-fn project() -> Workplace {
+pub(crate) fn project() -> Workplace {
     let place = Workplace::empty();
     place.write(
         "tinyops.toml",
@@ -30,7 +30,7 @@ fn project() -> Workplace {
     place
 }
 
-fn git(place: &Workplace, args: &[&str]) {
+pub(crate) fn git(place: &Workplace, args: &[&str]) {
     let who = ["-c", "user.name=Ana", "-c", "user.email=ana@example.org"];
     let status = Command::new("git")
         .current_dir(place.root())
@@ -42,17 +42,17 @@ fn git(place: &Workplace, args: &[&str]) {
     assert!(status.success(), "git {}", args.join(" "));
 }
 
-fn commit(place: &Workplace, message: &str) {
+pub(crate) fn commit(place: &Workplace, message: &str) {
     git(place, &["add", "--all"]);
     git(place, &["commit", "--quiet", "--message", message]);
 }
 
-fn tracked(place: &Workplace) -> Value {
+pub(crate) fn tracked(place: &Workplace) -> Value {
     place.check(&["data", "status", "--json"], 0).json()["tracked"].take()
 }
 
 /// All objects of the cache, by name and path.
-fn objects(place: &Workplace) -> Vec<(String, PathBuf)> {
+pub(crate) fn objects(place: &Workplace) -> Vec<(String, PathBuf)> {
     let mut all = Vec::new();
     let Ok(folders) = fs::read_dir(place.path(".tinyops/cache/objects")) else {
         return all;
@@ -91,13 +91,13 @@ fn allow_writing(path: &Path) {
 }
 
 /// Replaces a file as an editor does: another file takes its name.
-fn replace(place: &Workplace, name: &str, text: &str) {
+pub(crate) fn replace(place: &Workplace, name: &str, text: &str) {
     place.write("new", text);
     fs::rename(place.path("new"), place.path(name)).unwrap();
 }
 
 #[track_caller]
-fn refused(answer: &Answer, why: &str) {
+pub(crate) fn refused(answer: &Answer, why: &str) {
     assert!(answer.stderr.contains(why), "{}", answer.stderr);
 }
 
@@ -556,37 +556,6 @@ fn names_that_are_left_out_and_names_that_are_no_text() {
 }
 
 #[test]
-fn what_no_branch_needs_goes() {
-    let place = project();
-    place.check(&["data", "add", "rec"], 0);
-    commit(&place, "first");
-    git(&place, &["branch", "old"]);
-    replace(&place, "rec/m0/0.csv", "x\n5\n5\n");
-    place.check(&["data", "add", "rec"], 0);
-    commit(&place, "second");
-    replace(&place, "rec/m0/0.csv", "x\n6\n6\n");
-    place.check(&["data", "add", "rec"], 0);
-    commit(&place, "third");
-    // Needed: 6 files and the list of the workspace, one file and the list of `old`.
-    let plan = place.check(&["data", "gc", "--json"], 0).json();
-    assert_eq!((&plan["kept"], &plan["unneeded"]), (&9.into(), &2.into()));
-    assert_eq!(plan["removed"], false);
-    let plan = place
-        .check(&["data", "gc", "--history", "--json"], 0)
-        .json();
-    assert_eq!(plan["unneeded"], 0);
-    assert_eq!(objects(&place).len(), 11, "nothing went yet");
-    place.check(&["data", "gc", "--yes"], 0);
-    assert_eq!(objects(&place).len(), 9);
-    git(&place, &["checkout", "--quiet", "old"]);
-    place.check(&["data", "checkout"], 0);
-    assert_eq!(
-        fs::read_to_string(place.path("rec/m0/0.csv")).unwrap(),
-        "x\n0\n0\n"
-    );
-}
-
-#[test]
 fn a_long_recording_is_kept_in_pieces_that_its_next_version_shares() {
     let place = project();
     let mut state = 1u64;
@@ -639,111 +608,4 @@ fn recordings_that_come_into_a_tracked_folder_become_its_next_version() {
     assert_eq!(status["detail"]["samples"], 19);
     let alone = place.check(&["data", "status", "data", "--json"], 0).json();
     assert_eq!(alone["version"], Value::Null);
-}
-
-/// A DVC repository as `dvc add rec one.csv` leaves it, with a stage's output in `dvc.lock`.
-fn dvc_repository(place: &Workplace) {
-    let cached = |md5: &str, text: &str| {
-        place.write(
-            &format!(".dvc/cache/files/md5/{}/{}", &md5[..2], &md5[2..]),
-            text,
-        );
-    };
-    // Of "a\n", "b\n", and of the list of both.
-    let (a, b) = (
-        "60b725f10c9c85c70d97880dfe8191b3",
-        "3b5d5c3712955042212316173ccf37be",
-    );
-    cached(a, "a\n");
-    cached(b, "b\n");
-    let list = format!(
-        r#"[{{"md5": "{b}", "relpath": "b.csv"}}, {{"md5": "{a}", "relpath": "deep/a.csv"}}]"#
-    );
-    let of_list = "00000000000000000000000000000001.dir";
-    cached(of_list, &list);
-    place.write(".dvc/config", "[core]\n    analytics = false\n");
-    place.write(
-        "raw/rec.dvc",
-        &format!("outs:\n- md5: {of_list}\n  size: 4\n  nfiles: 2\n  hash: md5\n  path: rec\n"),
-    );
-    place.write(
-        "one.csv.dvc",
-        &format!("outs:\n- md5: {a}\n  size: 2\n  hash: md5\n  path: one.csv\n"),
-    );
-    let lock = format!(
-        "schema: '2.0'\nstages:\n  cut:\n    cmd: cut\n    outs:\n    - path: made.csv\n      hash: md5\n      md5: {b}\n      size: 2\n"
-    );
-    place.write("dvc.lock", &lock);
-}
-
-#[test]
-fn a_dvc_repository_is_taken_over() {
-    let place = Workplace::empty();
-    place.write("tinyops.toml", "");
-    dvc_repository(&place);
-    let old = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_600_000_000);
-    let cached = place.path(".dvc/cache/files/md5/60/b725f10c9c85c70d97880dfe8191b3");
-    fs::File::options()
-        .write(true)
-        .open(&cached)
-        .unwrap()
-        .set_modified(old)
-        .unwrap();
-    let imported = place.check(&["import", "dvc", "--json"], 0).json();
-    let paths: Vec<&str> = imported["outputs"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|o| o["path"].as_str().unwrap())
-        .collect();
-    assert_eq!(paths, ["made.csv", "one.csv", "raw/rec"]);
-    assert_eq!(
-        fs::read_to_string(place.path("raw/rec/deep/a.csv")).unwrap(),
-        "a\n"
-    );
-    assert_eq!(fs::read_to_string(place.path("made.csv")).unwrap(), "b\n");
-    let kept = fs::metadata(place.path("one.csv"))
-        .unwrap()
-        .modified()
-        .unwrap();
-    assert_eq!(kept, old, "it keeps its time");
-    let pointer = fs::read_to_string(place.path("one.csv.tinyops")).unwrap();
-    assert!(
-        pointer.contains("origin = \"dvc md5 60b725f10c9c85c70d97880dfe8191b3\""),
-        "{pointer}"
-    );
-    for tracked in tracked(&place).as_array().unwrap() {
-        assert_eq!(tracked["standing"], "unchanged", "{tracked}");
-    }
-    // Added again it is the same, and still says where it came from.
-    let added = place.check(&["data", "add", "raw/rec", "--json"], 0).json();
-    assert_eq!(added["versions"][0]["changed"], false);
-
-    let other = Workplace::empty();
-    other.write("tinyops.toml", "");
-    place.write(
-        ".dvc/cache/files/md5/3b/5d5c3712955042212316173ccf37be.new",
-        "x\n",
-    );
-    fs::rename(
-        place.path(".dvc/cache/files/md5/3b/5d5c3712955042212316173ccf37be.new"),
-        place.path(".dvc/cache/files/md5/3b/5d5c3712955042212316173ccf37be"),
-    )
-    .unwrap();
-    let from = place.path("").display().to_string();
-    let damaged = other.run(&["import", "dvc", &from, "--json"]);
-    assert_eq!(damaged.code, 1, "{}", damaged.stderr);
-    assert_eq!(damaged.json()["outputs"][0]["path"], "one.csv");
-    assert!(
-        damaged.json()["skipped"][0]["why"]
-            .as_str()
-            .unwrap()
-            .contains("is damaged")
-    );
-    assert_eq!(fs::read_to_string(other.path("one.csv")).unwrap(), "a\n");
-    assert!(!other.path("made.csv").exists());
-    refused(
-        &other.check(&["import", "dvc", "."], 2),
-        "is no DVC repository",
-    );
 }

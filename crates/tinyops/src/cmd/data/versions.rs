@@ -5,7 +5,7 @@ use std::{fmt::Write as _, path::PathBuf};
 use serde::Serialize;
 use tinyops_data::ingest::expand;
 use tinyops_pipeline::versions::{
-    Added, Change, ChangeKind, Standing, TrackedStatus, VersionDiff, VersionError, Versions,
+    Added, Change, ChangeKind, Removal, Standing, TrackedStatus, VersionDiff, VersionError, Versions,
 };
 use tinyops_store::{StoreError, remote::Remote};
 
@@ -77,17 +77,21 @@ pub(super) struct Verify {
 
 /// Remove from the cache what no version needs any more
 ///
-/// Needed is what a pointer of the project names, here or at the tip of a Git branch or tag, and what a registered model
-/// was made of. Says what would go; `--yes` removes it.
+/// Needed is what a pointer below the project's folder names, or one of Git's index, stashes, branches and tags, and what
+/// a registered model was made of. Says what would go; `--yes` removes it, if all of these can be read: exits with 1, and
+/// removes nothing, where one cannot.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: tinyops data gc --history --yes")]
 pub(super) struct Gc {
-    /// Keep what any commit names, not only the tips of branches and tags
+    /// Keep what any commit names that Git still has, not only the tips of branches and tags
     #[arg(long)]
     history: bool,
     /// Remove it
     #[arg(long)]
     yes: bool,
+    /// Remove it although of some versions it is not known what they need
+    #[arg(long, requires = "yes")]
+    force: bool,
     /// Wait for another process that works on the project's versions
     #[arg(long)]
     wait: bool,
@@ -203,6 +207,15 @@ impl From<VersionError> for Failure {
                 });
                 return failure.hint(
                     "whoever added them has not pushed them: ask for `tinyops data push`; all others were brought",
+                );
+            }
+            VersionError::Unknown(versions) => {
+                let failure = Failure::of(Exit::No, &error);
+                let failure = versions.iter().take(LISTED).fold(failure, |failure, version| {
+                    failure.because(format!("what {version} needs"))
+                });
+                return failure.hint(
+                    "nothing was removed: `tinyops data pull` brings lists of files, `--force` removes what may be needed, too",
                 );
             }
             VersionError::Unsaved { examples, .. } => {
@@ -468,14 +481,20 @@ pub(super) async fn gc(context: &Context, args: &Gc) -> Result<(), Failure> {
     let versions = open(context)?;
     let _lock = versions.lock(args.wait)?;
     let pinned = super::pinned(context).await?;
-    let found = versions.collect(&pinned, args.history, args.yes)?;
+    let removal = match (args.yes, args.force) {
+        (false, _) => Removal::None,
+        (true, false) => Removal::Known,
+        (true, true) => Removal::Anyway,
+    };
+    let found = versions.collect(&pinned, args.history, removal)?;
     let view = serde_json::json!({
         "removed": args.yes,
         "unneeded": found.unneeded,
         "unneeded_bytes": found.unneeded_bytes,
         "kept": found.kept,
         "kept_bytes": found.kept_bytes,
-        "unknown": found.unknown,
+        "unknown": found.unknown.len(),
+        "unknown_versions": found.unknown,
     });
     context.terminal.answer(&view, || {
         let mut out = format!(
@@ -489,13 +508,11 @@ pub(super) async fn gc(context: &Context, args: &Gc) -> Result<(), Failure> {
                 false => "not needed by any pointer, branch, tag or model; `--yes` removes them",
             }
         );
-        if found.unknown > 0 {
-            let _ = writeln!(
-                out,
-                "  of {} the cache lacks the list of files: what else of them is here counts as not needed; \
-                 `tinyops data pull` brings the lists",
-                counted(found.unknown, "version")
-            );
+        for version in found.unknown.iter().take(LISTED) {
+            let _ = writeln!(out, "  not known here: what {version} needs");
+        }
+        if !found.unknown.is_empty() {
+            out += "  `--yes` removes nothing while that is so; `tinyops data pull` brings lists of files\n";
         }
         out
     });
