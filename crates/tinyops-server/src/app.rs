@@ -77,6 +77,50 @@ impl Works {
     }
 }
 
+/// How a look for wrong labels goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// None goes on, and the last one ended well.
+    #[default]
+    None,
+    /// So many of so many models are trained.
+    Going { done: usize, all: usize },
+    /// The last one ended so.
+    Failed(String),
+}
+
+/// The look for wrong labels that goes on, one at a time.
+#[derive(Debug, Default)]
+pub(crate) struct Looks(std::sync::Mutex<Look>);
+
+impl Looks {
+    /// Whether a look may begin; from here on one goes on then.
+    pub(crate) fn begin(&self, all: usize) -> bool {
+        let mut look = self.lock();
+        if matches!(*look, Look::Going { .. }) {
+            return false;
+        }
+        *look = Look::Going { done: 0, all };
+        true
+    }
+
+    pub(crate) fn tell(&self, done: usize, all: usize) {
+        *self.lock() = Look::Going { done, all };
+    }
+
+    pub(crate) fn end(&self, why: Option<String>) {
+        *self.lock() = why.map_or(Look::None, Look::Failed);
+    }
+
+    pub(crate) fn now(&self) -> Look {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Look> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The server as a handler sees it; clones share everything.
 #[derive(Clone)]
 pub struct App(Arc<Inner>);
@@ -92,6 +136,8 @@ pub(crate) struct Inner {
     pub workshop: Workshop,
     /// How far its runs are.
     pub at_work: Works,
+    /// How a look for wrong labels goes.
+    pub looks: Looks,
     pub metrics: Metrics,
     pub sessions: Arc<Sessions>,
     /// What waits for devices behind LoRaWAN network servers.

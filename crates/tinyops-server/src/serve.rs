@@ -292,6 +292,7 @@ pub(crate) fn assemble(config: &Config, door: Door) -> Parts {
         business: business(workshop),
         workshop: workshop.clone(),
         at_work: Default::default(),
+        looks: Default::default(),
         metrics,
         sessions: Arc::new(Sessions::default()),
         radios: Default::default(),

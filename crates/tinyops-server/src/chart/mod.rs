@@ -8,12 +8,14 @@ mod bars;
 mod dots;
 mod heat;
 mod line;
+mod wave;
 
 pub(crate) use axis::{Scale, number};
 pub(crate) use bars::{Bar, Bars, Histogram, Part, Parts};
 pub(crate) use dots::{Dot, Dots};
 pub(crate) use heat::Confusion;
 pub(crate) use line::{LineChart, Marker, Series, Span, XAxis};
+pub(crate) use wave::Wave;
 
 use maud::{Markup, html};
 

@@ -2,21 +2,19 @@
 
 use axum::Form;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, Method};
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 use serde::Deserialize;
 use tinyops_fleet::FleetError;
-use tinyops_fleet::access::Right;
 use tinyops_store::alert::{Alert, AlertId, AlertState};
-use tinyops_store::{Digest, Json, StoreError, Timestamp};
+use tinyops_store::{Json, StoreError, Timestamp};
 
+use super::PageError;
+use super::hand::{self, Hand};
 use super::part::{self, Names};
-use super::{PageError, login};
-use crate::access::{Denied, Origin, identify, origin};
 use crate::app::App;
 use crate::chart::number;
-use crate::login::{cookie_of, form_word};
 use crate::text::Text;
 
 /// Rows of the table at most.
@@ -28,32 +26,6 @@ const MUTES: [(u32, &str); 4] = [
     (24, "1 day"),
     (168, "1 week"),
 ];
-
-/// Proof that a form comes from a page of ours, for those who may handle alerts.
-pub(super) struct Hand {
-    word: String,
-}
-
-impl Hand {
-    /// The hand of whoever looks; none if they may only look.
-    pub(super) async fn of(app: &App, headers: &HeaderMap) -> Result<Option<Hand>, PageError> {
-        let who = match identify(app, &Method::GET, headers).await {
-            Ok(who) => who,
-            Err(Denied::Store(cause)) => return Err(PageError::Store(cause)),
-            Err(_) => None,
-        };
-        let may = who.is_some_and(|who| who.may(Right::Operate));
-        Ok(may.then(|| Hand {
-            word: word_of(headers),
-        }))
-    }
-}
-
-/// What a form of this browser carries: of its session, where it has one. On a machine that asks nobody who they are
-/// there is none, and the origin of the call is what counts.
-fn word_of(headers: &HeaderMap) -> String {
-    cookie_of(headers).map_or_else(String::new, |session| form_word(&session))
-}
 
 /// What a form brings.
 #[derive(Debug, Deserialize)]
@@ -73,18 +45,7 @@ pub(super) async fn act(
     headers: HeaderMap,
     Form(said): Form<Said>,
 ) -> Result<Response, PageError> {
-    let who = match identify(&app, &Method::POST, &headers).await {
-        Ok(Some(who)) => who,
-        Err(Denied::Store(cause)) => return Err(PageError::Store(cause)),
-        Ok(None) | Err(_) => return Err(foreign()),
-    };
-    let is_own = Digest::of(said.word.as_bytes()) == Digest::of(word_of(&headers).as_bytes());
-    if !is_own || origin(&headers) == Origin::Foreign {
-        return Err(foreign());
-    }
-    if !who.may(Right::Operate) {
-        return Err(login::may_not(&who, "handle alerts"));
-    }
+    let who = hand::of_form(&app, &headers, &said.word, "handle alerts").await?;
     let (fleet, actor, now) = (app.fleet(), who.name(), app.now());
     let done = match (said.action.as_str(), said.hours) {
         ("acknowledge", _) => fleet.acknowledge(id, &actor, now).await,
@@ -107,10 +68,6 @@ pub(super) async fn act(
         Err(FleetError::Store(cause)) => Err(cause.into()),
         Err(refused) => Err(PageError::Refused(refused.to_string())),
     }
-}
-
-fn foreign() -> PageError {
-    PageError::Denied("A page of another site may not handle alerts".to_owned())
 }
 
 /// The newest alerts, with what may be said of those that stand.
@@ -159,7 +116,7 @@ fn actions(alert: &Alert, hand: &Hand, now: Timestamp) -> Markup {
     let form = |inside: Markup| {
         html! {
             form method="post" action=(to) style="margin:0 0 4px" {
-                input type="hidden" name="word" value=(hand.word);
+                (hand.field())
                 (inside)
             }
         }

@@ -11,9 +11,10 @@ use tinyops_store::drift::{self, DriftPoint, DriftState, Scope};
 use tinyops_store::outcome::Cell;
 use tinyops_store::{Timestamp, device, rollout};
 
-use super::alert::{self, Hand};
+use super::alert;
 use super::episode;
 use super::figure::Events;
+use super::hand::Hand;
 use super::part::{self, Names};
 use super::repair;
 use super::{Page, PageError, Place};

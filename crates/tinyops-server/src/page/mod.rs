@@ -10,6 +10,8 @@ mod device;
 mod drift;
 mod episode;
 mod figure;
+mod hand;
+mod label;
 mod lineage;
 mod login;
 mod model;
@@ -45,6 +47,9 @@ pub(crate) fn routes(app: &App) -> Router<App> {
         .route("/runs/{run}", get(run::show))
         .route("/models", get(model::list))
         .route("/models/{name}/{version}", get(model::show))
+        .route("/labels", get(label::show).post(label::look))
+        .route("/labels/{issue}", post(label::say))
+        .route("/labels/{issue}/picture", get(label::picture))
         .route("/lineage", get(lineage::show))
         .route("/devices", get(device::list))
         .route("/devices/{device}", get(device::show))
@@ -85,6 +90,7 @@ fn asset(kind: &'static str, text: &'static str) -> impl IntoResponse {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     Overview,
+    Labels,
     Runs,
     Models,
     Devices,
@@ -96,8 +102,9 @@ enum Place {
     Login,
 }
 
-const PLACES: [(Place, &str, &str); 8] = [
+const PLACES: [(Place, &str, &str); 9] = [
     (Place::Overview, "/", "Overview"),
+    (Place::Labels, "/labels", "Labels"),
     (Place::Runs, "/runs", "Runs"),
     (Place::Models, "/models", "Models"),
     (Place::Devices, "/devices", "Devices"),
