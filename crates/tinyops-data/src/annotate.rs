@@ -374,7 +374,11 @@ fn group(
             Side::ByName(_) => side.of_file(file, side_path)?.label.clone(),
         });
     let known = recording.group.clone().or(from_side);
-    let known = known.or_else(|| text_of(&spec.group, "group", job, findings));
+    let known = known.or_else(|| match &spec.group {
+        // What a sender may say of an upload, this one has not said.
+        Some(template) if spec.uploads => pattern::fill(template, &job.captures).ok(),
+        template => text_of(template, "group", job, findings),
+    });
     known.unwrap_or_else(|| {
         // Rows of one file may overlap or follow each other, engines in one do not.
         if spec.sample_column.is_some() {

@@ -96,8 +96,16 @@ fn tabs_at_the_end_of_a_line_may_be_gone_and_a_first_line_may_come_twice() {
         why: String::new(),
         ..entry(Act::Undo { id: said.id() })
     };
-    let text = format!("{0}{1}\n{0}{2}\n", History::header(), said.encode(), undone.encode());
-    let bare: String = text.lines().map(|line| line.trim_end().to_owned() + "\n").collect();
+    let text = format!(
+        "{0}{1}\n{0}{2}\n",
+        History::header(),
+        said.encode(),
+        undone.encode()
+    );
+    let bare: String = text
+        .lines()
+        .map(|line| line.trim_end().to_owned() + "\n")
+        .collect();
     for text in [text, bare] {
         let history = History::decode(&text).expect("a history");
         assert_eq!(history.entries, [said.clone(), undone.clone()]);

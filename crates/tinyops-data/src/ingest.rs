@@ -11,7 +11,7 @@ use crate::history::History;
 use crate::natural;
 use crate::pattern::{Captures, Pattern};
 use crate::sample::Sample;
-use crate::spec::{DataSpec, Format, SourceSpec};
+use crate::spec::{DataSpec, Format, SourceSpec, TOLD_BY_PATH, metadata_beside};
 use crate::validate;
 
 /// What the caller found in a source's root, all files below it.
@@ -175,6 +175,9 @@ fn read_source(
         if !order_channels(&mut job, source, report) {
             continue;
         }
+        if source.uploads {
+            take_metadata(&mut job, read, report);
+        }
         let mut unpacked = Vec::with_capacity(job.files.len());
         for (channel, path) in &job.files {
             if let Some(bytes) = read_file(path, read, report) {
@@ -205,6 +208,38 @@ fn read_source(
             &mut findings,
             samples,
         );
+    }
+}
+
+/// Adds what the sender of an upload says of it to what its path says.
+fn take_metadata(
+    job: &mut Job,
+    read: &mut dyn FnMut(&str) -> io::Result<Vec<u8>>,
+    report: &mut Report,
+) {
+    for (_, path) in &job.files {
+        let beside = metadata_beside(path);
+        let bytes = match read(&beside) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => {
+                let message = format!("its metadata is not readable: {error}");
+                report.push(Finding::warning(Code::Unreadable, message).in_file(&beside));
+                continue;
+            }
+        };
+        let told: BTreeMap<String, String> = match serde_json::from_slice(&bytes) {
+            Ok(told) => told,
+            Err(error) => {
+                let message = format!("its metadata is no JSON object of texts: {error}");
+                report.push(Finding::warning(Code::Malformed, message).in_file(&beside));
+                continue;
+            }
+        };
+        let told = told.into_iter();
+        for (name, text) in told.filter(|(name, _)| !TOLD_BY_PATH.contains(&name.as_str())) {
+            job.captures.entry(name).or_insert(text);
+        }
     }
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::sample::Label;
 use crate::spec::Missing;
 
 /// A source with these patterns.
@@ -220,4 +221,53 @@ fn variables_are_replaced() {
     assert_eq!(expand("${OTHER:-../b}/a", &lookup), Ok("../b/a".into()));
     assert_eq!(expand("plain", &lookup), Ok("plain".into()));
     assert_eq!(expand("${OTHER}", &lookup), Err("OTHER".into()));
+}
+
+#[test]
+fn what_a_sender_says_of_an_upload_is_known_of_its_sample() {
+    let spec = one_source(SourceSpec {
+        uploads: true,
+        rate_hz: Some(10.0),
+        group: Some("{site}".to_owned()),
+        ..SourceSpec::default()
+    });
+    let listing = |names: &[&str]| Listing {
+        files: names.iter().map(|&name| name.to_owned()).collect(),
+    };
+    let names = [
+        "training/up/d1/a.csv",
+        "training/_/b.csv",
+        "training/up/c.csv",
+    ];
+    let mut read = |_: usize, path: &str| match path {
+        "training/up/d1/.a.csv.metadata.json" => {
+            Ok(br#"{"site":"north","take":"3","device":"d9","label":"down"}"#.to_vec())
+        }
+        "training/_/.b.csv.metadata.json" => Ok(br#"{"site":"south","label":"down"}"#.to_vec()),
+        "training/up/.c.csv.metadata.json" => Ok(b"{\"site\":".to_vec()),
+        _ => Ok(b"x\n1\n2\n".to_vec()),
+    };
+    let mut report = Report::new();
+    let dataset = ingest(&spec, &[listing(&names)], &mut read, &mut report);
+    assert!(!report.has_errors(), "{report}");
+    let of = |name: &str| {
+        let sample = dataset.samples.iter().find(|sample| sample.name == name);
+        sample.expect("there")
+    };
+    let first = of(names[0]);
+    assert_eq!(
+        (first.group.as_str(), first.metadata["take"].as_str()),
+        ("north", "3")
+    );
+    // What its place tells is not for its sender to say.
+    assert_eq!(first.metadata["device"], "d1");
+    assert_eq!(of(names[1]).label, Label::None);
+    assert_eq!(of(names[1]).group, "south");
+    // What cannot be read is told, and the recording is a group of its own.
+    assert_eq!(of(names[2]).group, names[2]);
+    let told = report
+        .findings
+        .iter()
+        .any(|finding| finding.message.contains("no JSON object"));
+    assert!(told, "{report}");
 }

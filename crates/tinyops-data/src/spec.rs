@@ -116,6 +116,18 @@ pub const UPLOADS: [&str; 4] = [
     "{category}/{label}/*",
 ];
 
+/// Where what a sender says of an upload lies: hidden beside it, a JSON object of texts. Names that the pattern of the
+/// source captures, and [`TOLD_BY_PATH`], say what they say whatever stands there.
+pub fn metadata_beside(path: &str) -> String {
+    match path.rsplit_once('/') {
+        Some((folder, name)) => format!("{folder}/.{name}.metadata.json"),
+        None => format!(".{path}.metadata.json"),
+    }
+}
+
+/// What of an upload its place alone tells.
+pub const TOLD_BY_PATH: [&str; 5] = ["category", "label", "device", "group", "channel"];
+
 impl SourceSpec {
     /// The patterns that find its files: `files`, or else those of uploads, if it takes them.
     pub fn patterns(&self) -> Vec<&str> {

@@ -4,17 +4,20 @@
 //! query := term*                          all of them hold
 //! term  := kind:KIND                      data model run experiment device cohort recording; several: any of them
 //!        | owner:NAME | label:CLASS
-//!        | tag:KEY | tag:KEY=VALUE        tags, parameters, and what marks a device
+//!        | tag:KEY | tag:KEY=VALUE        tags, parameters, what marks a device, what a sender says of a recording
 //!        | metric:KEY OP NUMBER           OP: > >= < <= = !=, no spaces around it
 //!        | text                           anywhere in name, tags or what else is known
 //! ```
 //! What has spaces stands between double quotes: `"hall 1"`, `tag:site="hall 1"`.
 
+use std::collections::BTreeMap;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use tinyops_data::manifest::{Entry, Manifest};
 use tinyops_store::catalog::{self, Hit, Kind, Search, Term};
 use tinyops_store::tracking::search::Comparison;
+use tinyops_store::upload::{self, Upload};
 use tinyops_store::{Artifacts, Digest, Read, StoreError, dataset, project};
 
 use crate::background::background;
@@ -277,17 +280,20 @@ pub async fn find(
 }
 
 impl Query {
-    /// Whether a recording can have what is asked for: it has no tags, no metric and no owner.
+    /// Whether a recording can have what is asked for: it has no metric and no owner.
     fn suits_recordings(&self) -> bool {
-        let suits = |term: &Term| matches!(term, Term::Text(_) | Term::Label(_));
+        let suits = |term: &Term| matches!(term, Term::Text(_) | Term::Label(_) | Term::Tag { .. });
         self.terms.iter().all(suits)
     }
 
-    fn holds_for(&self, project: &str, entry: &Entry) -> bool {
+    /// `told` is what a sender says of it.
+    fn holds_for(&self, project: &str, entry: &Entry, told: Option<&Told>) -> bool {
+        let told = || told.into_iter().flatten();
         let has = |text: &str| {
             let text = text.to_lowercase();
             [project, &entry.name, &entry.group, &entry.label]
                 .into_iter()
+                .chain(told().map(|(_, value)| value.as_str()))
                 .any(|place| place.to_lowercase().contains(&text))
         };
         self.terms.iter().all(|term| match term {
@@ -295,9 +301,25 @@ impl Query {
             Term::Label(label) => {
                 classes(&entry.label).any(|class| class.eq_ignore_ascii_case(label))
             }
+            Term::Tag { key, value } => told().any(|(name, text)| {
+                name == key && value.as_ref().is_none_or(|value| value == text)
+            }),
             _ => false,
         })
     }
+}
+
+/// What a sender says of a recording: texts by name.
+type Told = BTreeMap<String, String>;
+
+/// What senders say of uploads, by the names that recordings have in a dataset; the folder of a source may stand before.
+async fn told_of_uploads(on: &impl Read) -> Result<BTreeMap<String, Told>, StoreError> {
+    let kept = upload::kept(on).await?;
+    let told = |upload: Upload| {
+        let told: Told = serde_json::from_value(upload.new.metadata).ok()?;
+        (!told.is_empty()).then_some((upload.new.path, told))
+    };
+    Ok(kept.into_iter().filter_map(told).collect())
 }
 
 /// The classes of a manifest's label: `class NAME`, or `segments FROM-TO NAME, …`.
@@ -315,6 +337,7 @@ async fn recordings(
     query: &Query,
 ) -> Result<Vec<Found>, StoreError> {
     let mut found = Vec::new();
+    let told = Arc::new(told_of_uploads(on).await?);
     for project in project::list(on).await? {
         let versions = dataset::list(on, &project.name).await?;
         let Some(newest) = versions.into_iter().next() else {
@@ -326,10 +349,16 @@ async fn recordings(
         let bytes = artifacts.get(&newest.digest).await?;
         let query = query.clone();
         let name = project.name;
+        let told = Arc::clone(&told);
         let listed = background(move || {
+            let told_of = |name: &str| {
+                let below = || told.get(name.split_once('/')?.1);
+                told.get(name).or_else(below)
+            };
             let manifest = Manifest::decode(&String::from_utf8_lossy(&bytes)).ok()?;
             let entries = manifest.entries.into_iter();
-            let of_query = entries.filter(|entry| query.holds_for(&name, entry));
+            let of_query =
+                entries.filter(|entry| query.holds_for(&name, entry, told_of(&entry.name)));
             let found = of_query.map(|entry| Found::Recording {
                 project: name.clone(),
                 version: newest.digest,
@@ -454,9 +483,20 @@ mod tests {
             ("label:\"badly worn\"", true),
             ("label:worn", false),
             ("tuesday", false),
+            ("north", true),
+            ("tag:site", true),
+            ("tag:site=north", true),
+            ("tag:site=nort", false),
+            ("tag:sit", false),
+            ("tag:take", false),
         ] {
             let query: Query = query.parse().unwrap();
-            assert_eq!(query.holds_for("fan", &entry), holds, "{query:?}");
+            let told = Told::from([("site".to_owned(), "north".to_owned())]);
+            assert_eq!(
+                query.holds_for("fan", &entry, Some(&told)),
+                holds,
+                "{query:?}"
+            );
         }
         let owned: Query = "owner:ana".parse().unwrap();
         assert!(!owned.suits_recordings());

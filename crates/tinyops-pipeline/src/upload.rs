@@ -21,11 +21,12 @@ use tinyops_data::{
     finding::{Code, Finding, Report, Severity},
     ingest::{Listing, ingest},
     pattern::{Captures, Pattern, PlaceError},
-    spec::{DataSpec, Format, SourceSpec},
+    spec::{DataSpec, Format, SourceSpec, metadata_beside},
 };
 use tinyops_store::{
-    DeviceId, Digest, DigestBuilder, Json, StoreError, Timestamp, move_new,
+    DeviceId, Digest, DigestBuilder, Json, Readers, StoreError, Timestamp, move_new,
     upload::{self, Category, NewUpload, Upload},
+    write_whole,
 };
 
 use crate::{RunError, Workshop, read_recording, source_root};
@@ -345,6 +346,17 @@ impl Inlet {
             device.as_deref(),
             &digest,
         )?;
+        let metadata = self.root.join(metadata_beside(&path));
+        if !delivery.metadata.is_empty() && (is_new || !metadata.exists()) {
+            let told = serde_json::to_vec(&delivery.metadata).expect("metadata has string keys");
+            let written = write_whole(&metadata, Readers::Usual, &told);
+            if let Err(error) = written {
+                if is_new {
+                    let _ = fs::remove_file(self.root.join(&path));
+                }
+                return Err(error.into());
+            }
+        }
         let is_message = matches!(format_of(&path), Some(Format::EiJson | Format::EiCbor));
         let (purpose, consent_until) = match &delivery.consent {
             Some((purpose, until)) => (Some(purpose.clone()), *until),
@@ -352,6 +364,7 @@ impl Inlet {
         };
         Ok(Placed {
             file: self.root.join(&path),
+            metadata,
             is_new,
             refuse_duplicates: delivery.refuse_duplicates,
             envelope,
@@ -418,6 +431,8 @@ async fn on_disk<T: Send + 'static>(
 /// A recording under its name, not yet indexed.
 struct Placed {
     file: PathBuf,
+    /// What its sender says of it, if anything.
+    metadata: PathBuf,
     is_new: bool,
     refuse_duplicates: bool,
     envelope: Option<Envelope>,
@@ -430,6 +445,7 @@ impl Placed {
         if indexed.is_err() && self.is_new {
             // Nobody was told that it is here.
             let _ = fs::remove_file(&self.file);
+            let _ = fs::remove_file(&self.metadata);
         }
         indexed
     }

@@ -309,6 +309,13 @@ async fn headers_say_label_name_metadata_and_what_to_do_with_duplicates() {
     let _ = of("idle.02", &about).await;
     let newest = upload::list(site.app.db(), 1).await.unwrap().remove(0);
     assert_eq!(newest.new.metadata, json!({ "site": "north", "take": "3" }));
+    let project = Project::parse(PLAIN, Path::new("tinyops.toml")).unwrap();
+    let shelf = Shelf::list(site.folder.path(), &project.data).unwrap();
+    let samples = &shelf.decoded().0.samples;
+    let told = samples
+        .iter()
+        .find(|sample| sample.name.ends_with("idle.02.json"));
+    assert_eq!(told.unwrap().metadata["site"], "north");
     assert_eq!(
         (
             newest.new.device.as_deref(),
