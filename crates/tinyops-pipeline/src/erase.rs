@@ -1,7 +1,8 @@
 //! Erasing what is known of a person or a device: which recordings, versions, models and devices it touches, and how it
 //! is done.
 //!
-//! What can be erased here is: files of recordings, uploads, what was featurized of them. What cannot be called back is
+//! What can be erased here is: files of recordings, uploads, what versions keep of them in the cache and in remotes, what
+//! was featurized of them. What cannot be called back is
 //! marked: a model that was made from them is never promoted or released again, and the audit log tells what went.
 
 use std::{
@@ -10,15 +11,22 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use tinyops_data::{manifest::Manifest, sample::Sample};
+use tinyops_data::{manifest::Manifest, sample::Sample, spec::metadata_beside};
 use tinyops_store::{
     DeviceId, Digest, ModelId, StoreError, Timestamp, audit, capsule, dataset, model,
     model::{Model, Stage},
-    presence, run, step, upload,
+    presence,
+    remote::Remote,
+    run, step, upload,
     upload::Upload,
 };
 
-use crate::{RunError, Shelf, Workshop, source_root};
+use crate::{
+    RunError, Shelf, Workshop,
+    background::background,
+    source_root,
+    versions::{self, Traces, VersionError, Versions},
+};
 
 /// Under this name a model's figures say that recordings of it were erased.
 const MARK: &str = "erased";
@@ -55,6 +63,8 @@ pub struct Plan {
     pub capsules: Vec<Carried>,
     /// Artifacts with what was computed from their readings.
     pub artifacts: Vec<Digest>,
+    /// What versions of tracked files keep of them.
+    pub traces: Traces,
 }
 
 /// A capsule of a model that is touched.
@@ -88,6 +98,9 @@ pub enum EraseError {
     /// The recordings cannot be listed.
     #[error(transparent)]
     Shelf(#[from] RunError),
+    /// What versions keep cannot be looked at or removed.
+    #[error(transparent)]
+    Versions(#[from] VersionError),
     /// The records cannot be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -174,6 +187,17 @@ impl Plan {
                     plan.files.insert(file, (*path).to_owned());
                 }
             }
+            // What their senders said of them.
+            let told = plan
+                .files
+                .iter()
+                .map(|(path, file)| (path, metadata_beside(file)));
+            let told: Vec<(PathBuf, String)> = told
+                .filter(|(path, _)| path.starts_with(root))
+                .map(|(_, beside)| (root.join(&beside), beside))
+                .filter(|(path, _)| path.exists())
+                .collect();
+            plan.files.extend(told);
             plan.uploads = kept
                 .into_iter()
                 .filter(|upload| {
@@ -182,6 +206,13 @@ impl Plan {
                 .collect();
         }
         plan.trace(workshop, &contents).await?;
+        if let Some(versions) = kept_versions(workshop)? {
+            let pinned = versions::pinned(&workshop.db, &workshop.project.project.name).await?;
+            let files = plan.files.keys().cloned().collect();
+            plan.traces = background(move || versions.traces(&files, &pinned))
+                .await
+                .expect("looking at versions does not panic")?;
+        }
         Ok(plan)
     }
 
@@ -249,14 +280,15 @@ impl Plan {
         Ok(())
     }
 
-    /// Erases: first it is noted and the models are marked, then the bytes go, so that a crash leaves nothing that
-    /// looks sound; what is left then is found by the same plan again.
+    /// Erases: first it is noted and the models are marked, then the bytes go, also those that versions keep in the cache
+    /// and in `remotes`, so that a crash leaves nothing that looks sound; what is left then is found by the same plan again.
     ///
     /// # Errors
-    /// [`EraseError::Shared`] before anything is changed.
+    /// [`EraseError::Shared`], and [`EraseError::Versions`] where another process has the cache, before anything is changed.
     pub async fn carry_out(
         &self,
         workshop: &Workshop,
+        remotes: Vec<Remote>,
         actor: &str,
         subject: &str,
         why: &str,
@@ -265,6 +297,11 @@ impl Plan {
         if let Some(file) = self.shared.first() {
             return Err(EraseError::Shared(file.clone()));
         }
+        let versions = match self.traces.is_empty() {
+            true => None,
+            false => kept_versions(workshop)?,
+        };
+        let _lock = versions.as_ref().map(|of| of.lock(false)).transpose()?;
         let tx = workshop.db.begin_audited("erase recordings").await?;
         for model in &self.models {
             let mut model = model.clone();
@@ -295,9 +332,23 @@ impl Plan {
             "uploads": digests.collect::<Vec<_>>(),
             "versions": self.versions.iter().map(Digest::to_string).collect::<Vec<_>>(),
             "models": models,
+            "objects": self.traces.objects.len(),
+            "remotes": remotes.iter().map(Remote::url).collect::<Vec<_>>(),
         });
         audit::add(&tx, now, actor, "data.erase", subject, &detail).await?;
         tx.commit().await?;
+        let versions = match versions {
+            None => None,
+            Some(versions) => {
+                let traces = self.traces.clone();
+                let forgetting = move || (versions.forget(&traces, &remotes), versions);
+                let (forgotten, versions) = background(forgetting)
+                    .await
+                    .expect("removing objects does not panic");
+                forgotten?;
+                Some(versions)
+            }
+        };
         // The recordings last: while they are there, the same command finds what it has not come to.
         for digest in &self.artifacts {
             workshop.artifacts.remove(digest).await?;
@@ -310,7 +361,21 @@ impl Plan {
         for path in self.files.keys() {
             remove(path)?;
         }
+        if let Some(versions) = versions {
+            let traces = self.traces.clone();
+            background(move || versions.renew(&traces))
+                .await
+                .expect("adding does not panic")?;
+        }
         Ok(())
+    }
+}
+
+/// The versions of a project that keeps some.
+fn kept_versions(workshop: &Workshop) -> Result<Option<Versions>, VersionError> {
+    match workshop.root.join(".tinyops").join("cache").is_dir() {
+        true => Versions::open(&workshop.root, workshop.project.versions.link).map(Some),
+        false => Ok(None),
     }
 }
 

@@ -18,6 +18,7 @@ mod diff;
 mod dvc;
 mod error;
 mod exchange;
+mod forget;
 mod git;
 mod ignored;
 mod index;
@@ -33,6 +34,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
 use tinyops_store::cache::{Cache, CacheLock, Link};
+use tinyops_store::{Db, StoreError, model, step};
 
 pub use add::Added;
 pub use checkout::CheckedOut;
@@ -41,6 +43,7 @@ pub use diff::{Change, ChangeKind, VersionDiff};
 pub use dvc::{Imported, ImportedOutput};
 pub use error::VersionError;
 pub use exchange::{Pulled, Pushed};
+pub use forget::Traces;
 pub use status::{Standing, TrackedStatus};
 pub use verify::Verified;
 
@@ -88,6 +91,23 @@ pub struct SourceVersion {
     pub path: String,
     /// The digest that names the version.
     pub version: String,
+}
+
+/// The versions of tracked paths that registered models of a project were made from.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn pinned(db: &Db, project: &str) -> Result<Vec<SourceVersion>, StoreError> {
+    let mut pinned = Vec::new();
+    let models = model::list(db).await?;
+    let of_project = models.into_iter().filter(|model| model.project == project);
+    for run in of_project.filter_map(|model| model.run) {
+        for step in step::of_run(db, run).await? {
+            let pointers = step.detail["pointers"].as_array().into_iter().flatten();
+            pinned.extend(pointers.filter_map(|of| SourceVersion::deserialize(of).ok()));
+        }
+    }
+    Ok(pinned)
 }
 
 /// The versions of what is tracked and overlaps one of the folders; none of a project that tracks nothing.

@@ -138,6 +138,25 @@ impl Remote {
         }
     }
 
+    /// Removes an object; one that is not there is removed. Of a bucket that keeps versions of its objects, older ones stay.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreachable`], [`StoreError::Permission`].
+    pub fn remove(&self, digest: &Digest) -> Result<(), StoreError> {
+        match &self.place {
+            Place::Folder(folder) => {
+                let path = path_of(folder, digest);
+                match fs::remove_file(&path) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                        Err(StoreError::io(path.display(), "remove an object", &error))
+                    }
+                    _ => Ok(()),
+                }
+            }
+            Place::S3(bucket) => bucket.remove(digest),
+        }
+    }
+
     /// Brings an object into the cache; it has its name there when its bytes are those of the name.
     ///
     /// # Errors

@@ -89,10 +89,11 @@ impl Versions {
         history: bool,
     ) -> Result<(Needed, Vec<String>), VersionError> {
         let mut needed = Needed::default();
-        let (mut pointers, mut unread) = self.pointers_anywhere()?;
+        let (here, mut unread) = self.pointers_anywhere()?;
+        let mut pointers: Vec<_> = here.into_iter().map(|(_, pointer)| pointer).collect();
         if git::is_repository(&self.root) {
             let (of_git, unread_of_git) = git::pointers_everywhere(&self.root, history)?;
-            pointers.extend(of_git);
+            pointers.extend(of_git.into_iter().map(|of| of.pointer));
             unread.extend(unread_of_git);
         }
         for pointer in pointers {
@@ -105,7 +106,7 @@ impl Versions {
     }
 
     /// Adds all objects of a version.
-    fn need(&self, target: &Target, needed: &mut Needed) -> Result<(), VersionError> {
+    pub(super) fn need(&self, target: &Target, needed: &mut Needed) -> Result<(), VersionError> {
         match target {
             Target::File(kept, digest) => self.need_content(*kept, digest, needed),
             Target::Folder(digest) => {
@@ -133,7 +134,7 @@ impl Versions {
         }
     }
 
-    fn need_content(
+    pub(super) fn need_content(
         &self,
         kept: Kept,
         digest: &Digest,
@@ -155,24 +156,32 @@ impl Versions {
         Ok(())
     }
 
-    /// Of what a model was made of only the name is known: what the object is says its first line.
+    /// Adds all objects of a version that a model was made of.
     fn need_pinned(&self, digest: &Digest, needed: &mut Needed) -> Result<(), VersionError> {
+        match self.named(digest)? {
+            Some(target) => self.need(&target, needed),
+            None => {
+                needed.objects.insert(*digest);
+                needed.unknown.insert(*digest);
+                Ok(())
+            }
+        }
+    }
+
+    /// Of what a model was made of only the name is known: what the object is says its first line. None if it is not here.
+    pub(super) fn named(&self, digest: &Digest) -> Result<Option<Target>, VersionError> {
         let mut first = [0; 16];
         let mut object = match self.cache.read(digest) {
-            Err(StoreError::Missing { .. }) => {
-                needed.unknown.insert(*digest);
-                return Ok(());
-            }
+            Err(StoreError::Missing { .. }) => return Ok(None),
             object => object?,
         };
         let path = self.cache.path(digest);
         let count = std::io::Read::read(&mut object, &mut first)
             .map_err(|error| VersionError::io("read", &path, error))?;
-        let target = match &first[..count] {
+        Ok(Some(match &first[..count] {
             first if first.starts_with(b"tinyops-tree") => Target::Folder(*digest),
             first if first.starts_with(b"tinyops-chunks") => Target::File(Kept::Chunks, *digest),
             _ => Target::File(Kept::File, *digest),
-        };
-        self.need(&target, needed)
+        }))
     }
 }

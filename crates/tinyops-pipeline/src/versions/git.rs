@@ -1,14 +1,15 @@
 //! Pointers in Git's history, which Git itself is asked for: revisions have too many spellings, and its packs too many
 //! forms, to be read twice.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use tinyops_data::pointer::{POINTER_BYTES_MAX, POINTER_SUFFIX, Pointer};
 
 use super::VersionError;
+use super::place::os_path;
 
 /// Pointers by the paths that they stand for, sorted.
 pub(super) type PointersByPath = Vec<(Vec<u8>, Pointer)>;
@@ -49,13 +50,32 @@ pub(super) fn pointers_at(
     Ok(Some(pointers))
 }
 
+/// A pointer that Git has, with the paths that it stands for there: from the project's folder on, those of other folders
+/// of the repository left out.
+pub(super) struct OfGit {
+    pub(super) pointer: Pointer,
+    pub(super) paths: BTreeSet<Vec<u8>>,
+}
+
 /// The pointers of Git's index, of all branches, tags, stashes and remote branches, and of what is checked out; with
 /// `history`, of every commit that Git still has. Besides them, the blobs that are called pointers and cannot be read.
 pub(super) fn pointers_everywhere(
     root: &Path,
     history: bool,
-) -> Result<(Vec<Pointer>, Vec<String>), VersionError> {
-    let mut blobs = BTreeSet::new();
+) -> Result<(Vec<OfGit>, Vec<String>), VersionError> {
+    let prefix = git(
+        root,
+        "find the project",
+        &["rev-parse", "--show-prefix"],
+        &[],
+    )?;
+    let prefix = prefix.trim_ascii_end();
+    let mut blobs: BTreeMap<String, BTreeSet<Vec<u8>>> = BTreeMap::new();
+    let mut add = |blob: &str, path: &[u8]| {
+        let paths = blobs.entry(blob.to_owned()).or_default();
+        let below = path.strip_prefix(prefix);
+        paths.extend(below.map(|path| path[..path.len() - POINTER_SUFFIX.len()].to_vec()));
+    };
     let head = commit(root, "HEAD")?;
     if history {
         let mut args = vec!["rev-list", "--objects", "--all", "--reflog"];
@@ -63,10 +83,12 @@ pub(super) fn pointers_everywhere(
         args.extend(head.as_ref().map(|_| "HEAD"));
         let listed = git(root, "list the history", &args, &[])?;
         for line in listed.split(|byte| *byte == b'\n') {
-            if line.ends_with(POINTER_SUFFIX.as_bytes())
-                && let Some(blob) = line.split(|byte| *byte == b' ').next()
-            {
-                blobs.insert(String::from_utf8_lossy(blob).into_owned());
+            let Some(space) = line.iter().position(|byte| *byte == b' ') else {
+                continue;
+            };
+            let (blob, path) = (&line[..space], &line[space + 1..]);
+            if path.ends_with(POINTER_SUFFIX.as_bytes()) {
+                add(&String::from_utf8_lossy(blob), path);
             }
         }
     } else {
@@ -74,7 +96,12 @@ pub(super) fn pointers_everywhere(
         let refs = git(root, "list the branches", &["for-each-ref", format], &[])?;
         // The name of the stash stands for its newest entry alone.
         let stashed = match commit(root, "refs/stash")? {
-            Some(_) => git(root, "list the stash", &["stash", "list", "--format=%H"], &[])?,
+            Some(_) => git(
+                root,
+                "list the stash",
+                &["stash", "list", "--format=%H"],
+                &[],
+            )?,
             None => Vec::new(),
         };
         let named = [refs, stashed].concat();
@@ -87,32 +114,45 @@ pub(super) fn pointers_everywhere(
             };
             let args = ["ls-tree", "-r", "-z", "--full-tree", &commit];
             let listed = git(root, "list a branch", &args, &[])?;
-            blobs.extend(pointer_blobs(&listed).map(|(blob, _)| blob.to_owned()));
+            pointer_blobs(&listed).for_each(|(blob, path)| add(blob, path));
         }
     }
-    let staged = git(root, "list the index", &["ls-files", "--stage", "-z", ":/"], &[])?;
-    blobs.extend(staged_blobs(&staged).map(str::to_owned));
-    let blobs: Vec<&str> = blobs.iter().map(String::as_str).collect();
-    let texts = contents(root, &blobs)?;
+    let args = ["ls-files", "--stage", "--full-name", "-z", ":/"];
+    let staged = git(root, "list the index", &args, &[])?;
+    staged_blobs(&staged).for_each(|(blob, path)| add(blob, path));
+    let names: Vec<&str> = blobs.keys().map(String::as_str).collect();
+    let texts = contents(root, &names)?;
     let (mut pointers, mut unread) = (Vec::new(), Vec::new());
-    for (blob, text) in blobs.into_iter().zip(texts) {
+    for ((blob, paths), text) in blobs.into_iter().zip(texts) {
         match text.map(|text| Pointer::decode(&text)) {
-            Some(Ok(pointer)) => pointers.push(pointer),
+            Some(Ok(pointer)) => pointers.push(OfGit { pointer, paths }),
             Some(Err(_)) | None => unread.push(format!("{blob} of Git")),
         }
     }
     Ok((pointers, unread))
 }
 
-/// Names of the pointers in what `git ls-files --stage -z` said.
-fn staged_blobs(listed: &[u8]) -> impl Iterator<Item = &str> {
+/// Names and paths of the pointers in what `git ls-files --stage -z` said.
+fn staged_blobs(listed: &[u8]) -> impl Iterator<Item = (&str, &[u8])> {
     listed.split(|byte| *byte == 0).filter_map(|line| {
         let tab = line.iter().position(|byte| *byte == b'\t')?;
-        let mut about = std::str::from_utf8(&line[..tab]).ok()?.split(' ');
+        let (about, path) = (std::str::from_utf8(&line[..tab]).ok()?, &line[tab + 1..]);
+        let mut about = about.split(' ');
         let is_file = about.next()?.starts_with("100");
-        let is_pointer = line.ends_with(POINTER_SUFFIX.as_bytes());
-        about.next().filter(|_| is_file && is_pointer)
+        let is_pointer =
+            path.len() > POINTER_SUFFIX.len() && path.ends_with(POINTER_SUFFIX.as_bytes());
+        (is_file && is_pointer).then_some((about.next()?, path))
     })
+}
+
+/// What Git keeps below a folder, by the paths from it on; none where there is no repository.
+pub(super) fn kept_by_git(root: &Path) -> Result<Vec<PathBuf>, VersionError> {
+    if !is_repository(root) {
+        return Ok(Vec::new());
+    }
+    let listed = git(root, "list the index", &["ls-files", "-z"], &[])?;
+    let paths = listed.split(|byte| *byte == 0);
+    paths.filter(|path| !path.is_empty()).map(os_path).collect()
 }
 
 fn commit(root: &Path, revision: &str) -> Result<Option<String>, VersionError> {

@@ -10,6 +10,7 @@ use tinyops_data::pointer::{POINTER_SUFFIX, Pointer};
 use tinyops_data::tree::{path_fault, shown};
 use tinyops_store::{Digest, Readers, write_whole};
 
+use super::git::PointersByPath;
 use super::index::IndexReader;
 use super::walk::Stat;
 use super::{VersionError, Versions};
@@ -166,8 +167,9 @@ impl Versions {
     }
 
     /// Every pointer below the project's folder, also where Git ignores it, where it is hidden and where it lies in what is
-    /// tracked: what must not be lost is looked for everywhere. Besides them, the names of those that say nothing of use.
-    pub(super) fn pointers_anywhere(&self) -> Result<(Vec<Pointer>, Vec<String>), VersionError> {
+    /// tracked: what must not be lost is looked for everywhere. Each with the path that it stands for; and the names of those
+    /// that say nothing of use.
+    pub(super) fn pointers_anywhere(&self) -> Result<(PointersByPath, Vec<String>), VersionError> {
         let (mut pointers, mut unread) = (Vec::new(), Vec::new());
         let own = self.cache.root().to_path_buf();
         let walk = WalkBuilder::new(&self.root)
@@ -187,13 +189,19 @@ impl Versions {
                 continue;
             }
             let path = entry.path();
+            let below = path.strip_prefix(&self.root).unwrap_or(path);
             let read = || Pointer::decode(&fs::read(path).ok()?).ok();
             match read() {
-                Some(pointer) => pointers.push(pointer),
-                None => {
-                    let below = path.strip_prefix(&self.root).unwrap_or(path);
-                    unread.push(below.display().to_string());
+                Some(pointer) => {
+                    let parts = below.components();
+                    let parts: Vec<&[u8]> = parts
+                        .map(|part| part.as_os_str().as_encoded_bytes())
+                        .collect();
+                    let mut stands_for = parts.join(&b'/');
+                    stands_for.truncate(stands_for.len() - POINTER_SUFFIX.len());
+                    pointers.push((stands_for, pointer));
                 }
+                None => unread.push(below.display().to_string()),
             }
         }
         Ok((pointers, unread))

@@ -73,12 +73,7 @@ impl Versions {
     /// The files of the version that a pointer names.
     pub(super) fn wanted(&self, tracked: &Tracked) -> Result<Wanted, VersionError> {
         match tracked.pointer.target {
-            Target::Folder(digest) => {
-                let object = self.cache.read(&digest)?;
-                let reader = TreeReader::new(BufReader::with_capacity(1 << 16, object))
-                    .map_err(|source| VersionError::Tree { digest, source })?;
-                Ok(Wanted::Tree(digest, Box::new(reader)))
-            }
+            Target::Folder(_) => self.listed(&tracked.pointer.target),
             Target::File(kept, digest) => {
                 let name = tracked.base.file_name().unwrap_or_default();
                 Ok(Wanted::File(Some(TreeEntry {
@@ -91,6 +86,17 @@ impl Versions {
                 })))
             }
         }
+    }
+
+    /// The files of a version of a folder, one by one; none of a file.
+    pub(super) fn listed(&self, target: &Target) -> Result<Wanted, VersionError> {
+        let Target::Folder(digest) = *target else {
+            return Ok(Wanted::File(None));
+        };
+        let object = self.cache.read(&digest)?;
+        let reader = TreeReader::new(BufReader::with_capacity(1 << 16, object))
+            .map_err(|source| VersionError::Tree { digest, source })?;
+        Ok(Wanted::Tree(digest, Box::new(reader)))
     }
 
     /// Reads a list of pieces.

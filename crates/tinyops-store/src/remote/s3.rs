@@ -137,6 +137,14 @@ impl Bucket {
         }
     }
 
+    pub(super) fn remove(&self, digest: &Digest) -> Result<(), StoreError> {
+        let mut none = Vec::new();
+        match self.ask("DELETE", &self.path_of(digest), &[], &[], &mut none)? {
+            (200 | 202 | 204 | 404, _) => Ok(()),
+            (status, why) => Err(self.refused("remove an object", status, &why)),
+        }
+    }
+
     pub(super) fn list(&self) -> Result<Vec<Digest>, StoreError> {
         let prefix = format!("{}objects/", self.prefix);
         let mut found = Vec::new();

@@ -4,14 +4,16 @@ mod schema;
 mod uploads;
 mod versions;
 
-use std::{collections::BTreeSet, fmt::Write as _, path::PathBuf};
+use std::{fmt::Write as _, path::PathBuf};
 
 use serde::Serialize;
 use tinyops_data::{
     finding::{Report, Severity},
     manifest::{Diff, Entry},
 };
-use tinyops_pipeline::{Job, Outcome, RunError, StepName, run as run_pipeline};
+use tinyops_pipeline::{
+    Job, Outcome, RunError, StepName, run as run_pipeline, versions::pinned as versions_of_models,
+};
 use tinyops_store::{
     Artifacts, Db, Digest, Json, dataset, dataset::Dataset, model, run::RunId, step,
 };
@@ -411,25 +413,19 @@ async fn diff_of_datasets(context: &Context, old: &str, new: Option<&str>) -> Re
     Ok(())
 }
 
+/// The remote of the project, if it has one.
+pub(crate) fn remote_url(context: &Context) -> Result<Option<String>, Failure> {
+    versions::RemoteArgs::DEFAULT.url(context)
+}
+
 /// The versions of tracked files that registered models were made from.
 pub(super) async fn pinned(context: &Context) -> Result<Vec<Digest>, Failure> {
     let (db, _) = context.store().await?;
-    let mut pinned = BTreeSet::new();
-    let project = context.project()?.project.name;
-    let models = model::list(&db).await?;
-    for run in models
-        .into_iter()
-        .filter(|model| model.project == project)
-        .filter_map(|model| model.run)
-    {
-        for step in step::of_run(&db, run).await? {
-            let pointers = step.detail["pointers"].as_array().into_iter().flatten();
-            pinned.extend(
-                pointers.filter_map(|pointer| pointer["version"].as_str()?.parse::<Digest>().ok()),
-            );
-        }
-    }
-    Ok(pinned.into_iter().collect())
+    let pinned = versions_of_models(&db, &context.project()?.project.name).await?;
+    let digests = pinned
+        .iter()
+        .filter_map(|pinned| pinned.version.parse().ok());
+    Ok(digests.collect())
 }
 
 async fn compare(artifacts: &Artifacts, old: Digest, new: Digest) -> Result<DiffView, Failure> {

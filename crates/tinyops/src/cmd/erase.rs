@@ -4,8 +4,10 @@ use std::{collections::BTreeSet, fmt::Write as _};
 
 use serde::Serialize;
 use tinyops_pipeline::erase::{EraseError, Plan, Whose};
+use tinyops_store::remote::Remote;
 
 use crate::{
+    cmd::data::remote_url,
     context::{ACTOR, Context, now},
     failure::{Exit, Failure},
     model_ref::title,
@@ -17,8 +19,9 @@ const LISTED: usize = 10;
 /// Erase the recordings of a person, a machine or a device, and say what was made from them
 ///
 /// Without `--yes` it only says what would go: files and uploads, the dataset versions and models that were made from
-/// them, and the devices that run these. With it files, uploads and what was featurized are removed, and the models are
-/// never promoted or released again: train anew, and roll out.
+/// them, the devices that run these, and the objects that versions of `tinyops data` keep of them. With it files, uploads,
+/// objects in the cache and on the remote and what was featurized are removed, tracked folders get a version without them,
+/// and the models are never promoted or released again: train anew, and roll out.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: tinyops erase --group m3 --why 'asked for on 12 Nov' --yes")]
 #[command(group = clap::ArgGroup::new("whose").required(true).args(["group", "device", "recording", "expired"]))]
@@ -38,6 +41,12 @@ pub(crate) struct Erase {
     /// Why, for the audit log
     #[arg(long, default_value = "")]
     why: String,
+    /// A remote that has versions of them, too; may be given several times [default: that of `tinyops data push`]
+    #[arg(long, value_name = "URL")]
+    remote: Vec<String>,
+    /// Leave every remote as it is
+    #[arg(long, conflicts_with = "remote")]
+    no_remote: bool,
     /// Erase, and do not only say what would go
     #[arg(long, short)]
     yes: bool,
@@ -55,6 +64,13 @@ struct View<'a> {
     models: Vec<ModelView>,
     capsules: Vec<CapsuleView>,
     artifacts: usize,
+    tracked: &'a [String],
+    tracked_versions: &'a BTreeSet<String>,
+    objects: Vec<String>,
+    cached: u64,
+    cached_bytes: u64,
+    remotes: &'a [String],
+    unknown_versions: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -87,7 +103,7 @@ pub(crate) async fn run(context: &Context, args: &Erase) -> Result<(), Failure> 
     if plan.is_empty() && plan.shared.is_empty() {
         return match args.expired {
             true => {
-                context.terminal.answer(&view(&plan, false), || {
+                context.terminal.answer(&view(&plan, &[], false), || {
                     "  no consent has ended\n".to_owned()
                 });
                 Ok(())
@@ -96,20 +112,28 @@ pub(crate) async fn run(context: &Context, args: &Erase) -> Result<(), Failure> 
                 .hint("`tinyops data show` lists groups, `tinyops data uploads` devices")),
         };
     }
+    let urls = match plan.traces.objects.is_empty() || args.no_remote {
+        true => Vec::new(),
+        false if args.remote.is_empty() => remote_url(context)?.into_iter().collect(),
+        false => args.remote.clone(),
+    };
     if args.yes {
-        plan.carry_out(&workshop, ACTOR, &subject, &args.why, now())
+        let remotes = urls.iter().map(|url| Remote::open(url));
+        let remotes = remotes.collect::<Result<Vec<_>, _>>()?;
+        plan.carry_out(&workshop, remotes, ACTOR, &subject, &args.why, now())
             .await
             .map_err(failure)?;
     }
-    context
-        .terminal
-        .answer(&view(&plan, args.yes), || text(&plan, &subject, args.yes));
+    context.terminal.answer(&view(&plan, &urls, args.yes), || {
+        text(&plan, &subject, &urls, args.yes)
+    });
     Ok(())
 }
 
 fn failure(error: EraseError) -> Failure {
     match error {
         EraseError::Store(error) => error.into(),
+        EraseError::Versions(error) => error.into(),
         EraseError::Shared(_) => Failure::of(Exit::Question, &error).hint(
             "nothing was erased: take their rows out of the file by hand, or erase the others, too",
         ),
@@ -119,7 +143,7 @@ fn failure(error: EraseError) -> Failure {
     }
 }
 
-fn view(plan: &Plan, erased: bool) -> View<'_> {
+fn view<'a>(plan: &'a Plan, remotes: &'a [String], erased: bool) -> View<'a> {
     View {
         erased,
         recordings: &plan.recordings,
@@ -146,10 +170,22 @@ fn view(plan: &Plan, erased: bool) -> View<'_> {
             })
             .collect(),
         artifacts: plan.artifacts.len(),
+        tracked: &plan.traces.paths,
+        tracked_versions: &plan.traces.versions,
+        objects: plan
+            .traces
+            .objects
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+        cached: plan.traces.cached,
+        cached_bytes: plan.traces.cached_bytes,
+        remotes,
+        unknown_versions: &plan.traces.unknown,
     }
 }
 
-fn text(plan: &Plan, subject: &str, erased: bool) -> String {
+fn text(plan: &Plan, subject: &str, remotes: &[String], erased: bool) -> String {
     let mut out = format!("{subject}\n");
     let verb = if erased { "erased" } else { "would go" };
     let _ = writeln!(
@@ -166,6 +202,7 @@ fn text(plan: &Plan, subject: &str, erased: bool) -> String {
     if plan.recordings.len() > LISTED {
         let _ = writeln!(out, "    - and {} more", plan.recordings.len() - LISTED);
     }
+    versions_text(&mut out, plan, remotes, erased);
     for file in plan.shared.iter().take(LISTED) {
         let _ = writeln!(
             out,
@@ -190,6 +227,10 @@ fn text(plan: &Plan, subject: &str, erased: bool) -> String {
         let (count, board) = (carried.devices.len(), &carried.board);
         let _ = writeln!(out, "    {} devices ({board}) run {}", count, carried.model);
     }
+    if erased && !plan.traces.paths.is_empty() {
+        out +=
+            "  next: the pointers are new; commit them, `tinyops data push`, and let others pull\n";
+    }
     if !plan.models.is_empty() {
         out += "  next: `tinyops run` trains without them, `tinyops rollout start` sends it to the devices\n";
     }
@@ -197,4 +238,39 @@ fn text(plan: &Plan, subject: &str, erased: bool) -> String {
         out += "  nothing was changed; `--yes` erases\n";
     }
     out
+}
+
+/// What versions of tracked files keep, and where it goes from.
+fn versions_text(out: &mut String, plan: &Plan, remotes: &[String], erased: bool) {
+    let traces = &plan.traces;
+    if traces.is_empty() {
+        return;
+    }
+    let verb = if erased { "gone" } else { "would go" };
+    let _ = writeln!(
+        out,
+        "  {} versions of {} keep them: {} objects {verb} from the cache ({} bytes)",
+        traces.versions.len(),
+        traces.paths.join(", "),
+        traces.cached,
+        traces.cached_bytes
+    );
+    for object in traces.objects.iter().take(LISTED) {
+        let _ = writeln!(out, "    - {object}");
+    }
+    if traces.objects.len() > LISTED {
+        let _ = writeln!(out, "    - and {} more", traces.objects.len() - LISTED);
+    }
+    for remote in remotes {
+        let _ = writeln!(out, "  and from {remote}, as far as they are there");
+    }
+    if remotes.is_empty() && !traces.objects.is_empty() {
+        *out += "  no remote is looked at; `--remote URL` names one\n";
+    }
+    for version in traces.unknown.iter().take(LISTED) {
+        let _ = writeln!(
+            out,
+            "  not known here: what {version} holds; `tinyops data pull` brings lists of files"
+        );
+    }
 }

@@ -9,6 +9,7 @@ mod dap;
 mod drift;
 mod dvc;
 mod enrolment;
+mod erased;
 mod full;
 mod full_server;
 mod gateway;
