@@ -20,7 +20,9 @@ use super::{Step, VersionError, Versions};
 pub struct Imported {
     /// Its outputs that are versions now.
     pub outputs: Vec<ImportedOutput>,
-    /// Its outputs that are not, and why.
+    /// Its outputs that are in Git (`cache: false`), and stay there.
+    pub in_git: Vec<String>,
+    /// Its outputs that are no versions, and why.
     pub skipped: Vec<(String, String)>,
 }
 
@@ -46,6 +48,8 @@ struct Repository {
     root: PathBuf,
     /// Where objects may lie, the newest layout first.
     caches: Vec<PathBuf>,
+    /// What is in Git there: outputs with `cache: false`, of which `dvc.lock` says no word.
+    in_git: Vec<PathBuf>,
 }
 
 impl Versions {
@@ -66,6 +70,10 @@ impl Versions {
                 continue;
             };
             let name = below.display().to_string();
+            if repository.in_git.iter().any(|kept| kept.starts_with(below)) {
+                imported.in_git.push(name);
+                continue;
+            }
             match self.import_output(&repository, below, &output, &mut |count| step(seen + count)) {
                 Ok(one) => {
                     seen += one.files;
@@ -135,6 +143,8 @@ impl Versions {
             }
         };
         self.cache.sync();
+        let folder = base.parent().unwrap_or(&self.root);
+        fs::create_dir_all(folder).map_err(|error| VersionError::io("make", folder, error))?;
         self.keep_out_of_git(&base)?;
         self.point(&base, &pointer)?;
         // What lies there may hold changes; status tells them.
@@ -239,6 +249,7 @@ impl Repository {
             }
         }
         Ok(Repository {
+            in_git: super::git::kept_by_git(&root)?,
             root,
             caches: vec![cache.join("files").join("md5"), cache],
         })

@@ -1,13 +1,9 @@
 //! A DVC repository becomes a project of versions, and stays what it is.
 
-use std::{
-    fs,
-    path::PathBuf,
-    time::Duration,
-};
+use std::{fs, path::PathBuf, time::Duration};
 
 use crate::{
-    versions::{refused, tracked},
+    versions::{git, refused, tracked},
     workplace::Workplace,
 };
 
@@ -40,10 +36,14 @@ fn dvc_repository(place: &Workplace) {
         "one.csv.dvc",
         &format!("outs:\n- md5: {a}\n  size: 2\n  hash: md5\n  path: one.csv\n"),
     );
+    // The last one has `cache: false` in `dvc.yaml`, which is nowhere else: it is in Git.
     let lock = format!(
-        "schema: '2.0'\nstages:\n  cut:\n    cmd: cut\n    outs:\n    - path: made.csv\n      hash: md5\n      md5: {b}\n      size: 2\n"
+        "schema: '2.0'\nstages:\n  cut:\n    cmd: cut\n    outs:\n    - path: made.csv\n      hash: md5\n      md5: {b}\n      size: 2\n    - path: metrics.json\n      hash: md5\n      md5: {b}\n      size: 2\n"
     );
     place.write("dvc.lock", &lock);
+    place.write("metrics.json", "b\n");
+    git(place, &["init", "--quiet"]);
+    git(place, &["add", "metrics.json"]);
 }
 
 /// What the system knows of every file of DVC's: one that was linked, written to or given other rights differs.
@@ -88,6 +88,7 @@ fn a_dvc_repository_is_taken_over() {
         .unwrap();
     let before = of_dvc(&place);
     let imported = place.check(&["import", "dvc", "--json"], 0).json();
+    assert_eq!(imported["in_git"][0], "metrics.json");
     assert_eq!(of_dvc(&place), before, "DVC's own files stay as they are");
     let paths: Vec<&str> = imported["outputs"]
         .as_array()

@@ -27,6 +27,7 @@ pub(super) struct Dvc {
 #[derive(Serialize)]
 struct View {
     outputs: Vec<OutputView>,
+    in_git: Vec<String>,
     skipped: Vec<SkippedView>,
 }
 
@@ -69,6 +70,7 @@ pub(super) fn run(context: &Context, args: &Dvc) -> Result<(), Failure> {
         .map(|(path, why)| SkippedView { path, why });
     let view = View {
         outputs: outputs.collect(),
+        in_git: imported.in_git,
         skipped: skipped.collect(),
     };
     context.terminal.answer(&view, || text(&view));
@@ -92,6 +94,9 @@ fn text(view: &View) -> String {
             output.files,
             output.bytes
         );
+    }
+    for path in &view.in_git {
+        let _ = writeln!(out, "  {path}: in Git, and stays there");
     }
     for skipped in &view.skipped {
         let _ = writeln!(out, "  NOT {}: {}", skipped.path, skipped.why);
