@@ -536,12 +536,21 @@ mod tests {
         let added = say(folder.path(), twice, &said("ana")).expect("says");
         let again = say(folder.path(), vec![set("a.csv")], &said("ana")).expect("says");
         let ids: Vec<String> = added.iter().chain(&again).map(Entry::id).collect();
-        assert!(ids[0] != ids[1] && ids[1] != ids[2] && ids[0] != ids[2], "{ids:?}");
+        assert!(
+            ids[0] != ids[1] && ids[1] != ids[2] && ids[0] != ids[2],
+            "{ids:?}"
+        );
         // Taking one back leaves the others.
         let undo = Act::Undo { id: ids[1].clone() };
         say(folder.path(), vec![undo], &said("ana")).expect("says");
         let history = history(folder.path()).expect("a history");
-        assert_eq!(history.in_force().filter(|entry| matches!(entry.act, Act::Set { .. })).count(), 2);
+        assert_eq!(
+            history
+                .in_force()
+                .filter(|entry| matches!(entry.act, Act::Set { .. }))
+                .count(),
+            2
+        );
     }
 
     #[test]
@@ -582,7 +591,11 @@ mod tests {
         let doubts = Doubts {
             folds: 2,
             windows: 9,
-            doubts: vec![doubt("a.csv", true), doubt("b.csv", false), doubt("c.csv", true)],
+            doubts: vec![
+                doubt("a.csv", true),
+                doubt("b.csv", false),
+                doubt("c.csv", true),
+            ],
             classes: Vec::new(),
         };
         let list = IssueList::of(doubts, AT.plus_ms(5));
@@ -598,22 +611,39 @@ mod tests {
             at: AT.plus_ms(9),
             ..said("ben")
         };
-        for (number, decision) in [(1, Decision::Accept), (2, Decision::Accept), (3, Decision::Reject)] {
+        for (number, decision) in [
+            (1, Decision::Accept),
+            (2, Decision::Accept),
+            (3, Decision::Reject),
+        ] {
             let act = list.numbered(number).expect("there").act(decision);
             assert_eq!(of(number), None);
             say(root, vec![act.clone()], &later).expect("says");
             assert_eq!(of(number), Some(act));
         }
-        assert!(matches!(list.numbered(4), Err(LabellingError::NoIssue { number: 4, count: 3 })));
+        assert!(matches!(
+            list.numbered(4),
+            Err(LabellingError::NoIssue {
+                number: 4,
+                count: 3
+            })
+        ));
         // All are decided, the last one by keeping the label; what is taken back can be decided again, once.
         let standing_now = || standing(root).expect("reads").expect("a list");
         let now = standing_now();
         assert_eq!((now.open.len(), now.decided.len()), (0, 3));
-        let of_third = now.decided.iter().find(|decided| decided.issue.issue == 3).expect("there");
+        let of_third = now
+            .decided
+            .iter()
+            .find(|decided| decided.issue.issue == 3)
+            .expect("there");
         assert!(of_third.is_kept && of_third.label == "calm" && of_third.who == "ben");
         let at = list.at_ms;
         let again = decide(root, at, 3, Decision::Accept, &later);
-        assert!(matches!(again, Err(LabellingError::Decided { number: 3, .. })));
+        assert!(matches!(
+            again,
+            Err(LabellingError::Decided { number: 3, .. })
+        ));
         let other = take_back(root, at, 3, "00000000", &later);
         assert!(matches!(other, Err(LabellingError::Undone)));
         take_back(root, at, 3, &of_third.entry, &later).expect("takes back");

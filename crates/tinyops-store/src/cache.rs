@@ -732,7 +732,13 @@ mod tests {
             fs::write(&path, b"tone").expect("writes");
             let about = || {
                 let about = fs::metadata(&path).expect("there");
-                (about.ino(), about.nlink(), about.mode(), about.mtime_nsec(), about.ctime_nsec())
+                (
+                    about.ino(),
+                    about.nlink(),
+                    about.mode(),
+                    about.mtime_nsec(),
+                    about.ctime_nsec(),
+                )
             };
             let before = about();
             for _ in 0..2 {

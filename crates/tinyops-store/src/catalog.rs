@@ -398,7 +398,9 @@ impl Statement {
             Term::Label(label) => match source.labels {
                 Some((text, list)) => {
                     let of = members(dialect, text, Some(list));
-                    self.say(&format!("EXISTS (SELECT 1 FROM {of} WHERE LOWER(t.value) = LOWER("));
+                    self.say(&format!(
+                        "EXISTS (SELECT 1 FROM {of} WHERE LOWER(t.value) = LOWER("
+                    ));
                     self.bind(label);
                     self.say("))");
                 }

@@ -228,7 +228,10 @@ pub fn one_recording(
         listings[index].files = job.files.into_iter().map(|(_, path)| path).collect();
         let mut read = |source: usize, path: &str| read_recording(&roots[source].join(path));
         let dataset = ingest(spec, &listings, &mut read, &mut Report::new());
-        let found = dataset.samples.into_iter().find(|sample| sample.name == name);
+        let found = dataset
+            .samples
+            .into_iter()
+            .find(|sample| sample.name == name);
         if found.is_some() {
             return Ok(found);
         }

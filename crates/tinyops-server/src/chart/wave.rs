@@ -91,9 +91,10 @@ impl Wave<'_> {
     fn lane(&self, channel: usize, top: f64) -> (String, f32, f32) {
         let width = self.channels.len().max(1);
         let of_channel = || self.readings.iter().skip(channel).step_by(width).copied();
-        let (low, high) = of_channel().fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), reading| {
-            (low.min(reading), high.max(reading))
-        });
+        let (low, high) = of_channel().fold(
+            (f32::INFINITY, f32::NEG_INFINITY),
+            |(low, high), reading| (low.min(reading), high.max(reading)),
+        );
         if !low.is_finite() {
             return (String::new(), 0.0, 0.0);
         }
@@ -106,7 +107,7 @@ impl Wave<'_> {
         let column = |index: usize| (index as f64 * WIDTH / len as f64) as usize;
         let mut path = String::new();
         let mut open: Option<(usize, f32, f32)> = None;
-        let mut end = |path: &mut String, (at, low, high): (usize, f32, f32)| {
+        let end = |path: &mut String, (at, low, high): (usize, f32, f32)| {
             let word = if path.is_empty() { 'M' } else { 'L' };
             let _ = write!(path, "{word}{at} {}", px(y(high)));
             if low < high {
@@ -116,7 +117,9 @@ impl Wave<'_> {
         for (index, reading) in of_channel().enumerate() {
             let at = column(index);
             open = match open {
-                Some((last, low, high)) if last == at => Some((at, low.min(reading), high.max(reading))),
+                Some((last, low, high)) if last == at => {
+                    Some((at, low.min(reading), high.max(reading)))
+                }
                 done => {
                     if let Some(done) = done {
                         end(&mut path, done);
@@ -143,10 +146,13 @@ impl Wave<'_> {
             of.iter().sum::<f32>() / channels as f32
         };
         let all = || (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column)));
-        let (low, high) = all().fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), (row, column)| {
-            let value = value(row, column);
-            (low.min(value), high.max(value))
-        });
+        let (low, high) = all().fold(
+            (f32::INFINITY, f32::NEG_INFINITY),
+            |(low, high), (row, column)| {
+                let value = value(row, column);
+                (low.min(value), high.max(value))
+            },
+        );
         let grey = |value: f32| match high > low {
             true => (255.0 * (value - low) / (high - low)) as u8,
             false => 128,
@@ -193,7 +199,11 @@ mod tests {
             marked: Some(1..3),
             ..wave(&[0.0; 8])
         };
-        assert!(marked.draw().contains("class=\"mark\" x=\"160\" y=\"0\" width=\"320\""));
+        assert!(
+            marked
+                .draw()
+                .contains("class=\"mark\" x=\"160\" y=\"0\" width=\"320\"")
+        );
     }
 
     #[test]
@@ -202,7 +212,10 @@ mod tests {
         readings[201_000] = 3.0;
         let drawn = wave(&readings).draw();
         assert!(drawn.len() < 20_000, "{}", drawn.len());
-        assert!(drawn.contains("L321 5L321 53"), "one reading of 200,000 is seen");
+        assert!(
+            drawn.contains("L321 5L321 53"),
+            "one reading of 200,000 is seen"
+        );
     }
 
     #[test]

@@ -282,7 +282,9 @@ pub(super) async fn look(
             let told = app.clone();
             let tell = move |done, all| told.inner().looks.tell(done, all);
             let found = labelling::look(app.workshop(), FOLDS, tell).await;
-            app.inner().looks.end(found.err().map(|error| error.to_string()));
+            app.inner()
+                .looks
+                .end(found.err().map(|error| error.to_string()));
         });
     }
     Ok(Redirect::to("/labels").into_response())
@@ -323,7 +325,13 @@ pub(super) async fn say(
         _ => return refused("An issue can be accepted, rejected or taken back"),
     };
     let (root, at, who) = (app.workshop().root.clone(), app.now(), who.name());
-    let Told { at: list_ms, why, entry, offset, .. } = told;
+    let Told {
+        at: list_ms,
+        why,
+        entry,
+        offset,
+        ..
+    } = told;
     on_disk(move || {
         let said = Said {
             who: &who,
@@ -346,7 +354,11 @@ pub(super) async fn picture(
 ) -> Result<Response, PageError> {
     let missing = || PageError::Missing(format!("The picture of issue {number}"));
     let standing = standing(&app).await?.ok_or_else(missing)?;
-    let issue = standing.list.numbered(number).map_err(|_| missing())?.clone();
+    let issue = standing
+        .list
+        .numbered(number)
+        .map_err(|_| missing())?
+        .clone();
     let workshop = app.workshop().clone();
     let _turn = PICTURES.acquire().await;
     let drawing = move || drawn(&workshop, &issue);

@@ -12,6 +12,8 @@ mod episode;
 mod figure;
 mod hand;
 mod label;
+#[cfg(test)]
+mod label_tests;
 mod lineage;
 mod login;
 mod model;

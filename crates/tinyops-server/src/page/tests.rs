@@ -577,6 +577,7 @@ async fn empty_pages_say_what_to_do() {
     let router = router(app(None).await);
     for (path, expected) in [
         ("/", "tinyops device run"),
+        ("/labels", "tinyops data label issues"),
         ("/runs", "tinyops run"),
         ("/models", "No model is registered"),
         ("/devices", "No device is registered"),
@@ -591,6 +592,7 @@ async fn empty_pages_say_what_to_do() {
 async fn what_does_not_exist_is_not_found() {
     let router = router(app(None).await);
     for path in [
+        "/labels/9/picture",
         "/runs/9",
         "/models/fan/9",
         "/devices/00000000000000ff",

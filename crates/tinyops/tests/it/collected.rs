@@ -71,7 +71,10 @@ fn what_may_be_needed_stays() {
     let staged = fs::read_to_string(place.path("rec.tinyops")).unwrap();
     replace(&place, "rec/m0/0.csv", "x\n0\n0\n");
     place.check(&["data", "add", "rec"], 0);
-    assert_ne!(fs::read_to_string(place.path("rec.tinyops")).unwrap(), staged);
+    assert_ne!(
+        fs::read_to_string(place.path("rec.tinyops")).unwrap(),
+        staged
+    );
     assert_eq!(unneeded(), 0, "the index has another than the workspace");
     git(&place, &["reset", "--quiet"]);
     assert_eq!(unneeded(), 2);
@@ -80,7 +83,10 @@ fn what_may_be_needed_stays() {
     let before = objects(&place).len();
     place.write("build/odd.tinyops", "not a pointer\n");
     let plan = place.check(&["data", "gc", "--json"], 0).json();
-    assert_eq!((&plan["unknown"], &plan["unneeded"]), (&1.into(), &2.into()));
+    assert_eq!(
+        (&plan["unknown"], &plan["unneeded"]),
+        (&1.into(), &2.into())
+    );
     assert_eq!(plan["unknown_versions"][0], "build/odd.tinyops");
     let stays = place.check(&["data", "gc", "--yes"], 1);
     refused(&stays, "what build/odd.tinyops needs");
@@ -90,7 +96,11 @@ fn what_may_be_needed_stays() {
     git(&place, &["branch", "other"]);
     let pointer = fs::read_to_string(place.path("rec.tinyops")).unwrap();
     let digest = pointer.split('"').find(|part| part.len() == 64).unwrap();
-    let list = place.path(&format!(".tinyops/cache/objects/{}/{}", &digest[..2], &digest[2..]));
+    let list = place.path(&format!(
+        ".tinyops/cache/objects/{}/{}",
+        &digest[..2],
+        &digest[2..]
+    ));
     fs::remove_file(list).unwrap();
     let stays = place.check(&["data", "gc", "--yes"], 1);
     refused(&stays, &format!("what {digest} needs"));

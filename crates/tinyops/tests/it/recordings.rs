@@ -574,11 +574,17 @@ fn a_device_sends_what_its_owner_agreed_to_once_and_nobody_sends_for_it() {
     );
     // A replay is known by its head, and its payload is not waited for.
     let begun = sealed.len() - payload.len();
-    assert_eq!(post_of(&sealed[..begun], sealed.len()), told(409, "replayed"));
+    assert_eq!(
+        post_of(&sealed[..begun], sealed.len()),
+        told(409, "replayed")
+    );
     // More and fewer bytes than were signed.
     let whole = head(next + 1).seal(&key, payload.as_bytes());
     assert_eq!(post(&whole[..whole.len() - 9]), told(422, "length"));
-    assert_eq!(post(&[&whole[..], b"0,0,0\n"].concat()), told(422, "length"));
+    assert_eq!(
+        post(&[&whole[..], b"0,0,0\n"].concat()),
+        told(422, "length")
+    );
     let mut changed = head(next + 1).seal(&key, payload.as_bytes());
     let last = changed.len() - 3;
     changed[last] ^= 1;

@@ -421,7 +421,11 @@ fn log(context: &Context, args: &Log) -> Result<(), Failure> {
         let undone = if view.in_force { "" } else { " (taken back)" };
         table.row([
             view.id.clone(),
-            view.at.chars().take(19).collect::<String>().replace('T', " "),
+            view.at
+                .chars()
+                .take(19)
+                .collect::<String>()
+                .replace('T', " "),
             view.who.clone(),
             view.text() + undone,
             view.why.clone(),

@@ -5,7 +5,8 @@ use std::{fmt::Write as _, path::PathBuf};
 use serde::Serialize;
 use tinyops_data::ingest::expand;
 use tinyops_pipeline::versions::{
-    Added, Change, ChangeKind, Removal, Standing, TrackedStatus, VersionDiff, VersionError, Versions,
+    Added, Change, ChangeKind, Removal, Standing, TrackedStatus, VersionDiff, VersionError,
+    Versions,
 };
 use tinyops_store::{StoreError, remote::Remote};
 
@@ -211,9 +212,12 @@ impl From<VersionError> for Failure {
             }
             VersionError::Unknown(versions) => {
                 let failure = Failure::of(Exit::No, &error);
-                let failure = versions.iter().take(LISTED).fold(failure, |failure, version| {
-                    failure.because(format!("what {version} needs"))
-                });
+                let failure = versions
+                    .iter()
+                    .take(LISTED)
+                    .fold(failure, |failure, version| {
+                        failure.because(format!("what {version} needs"))
+                    });
                 return failure.hint(
                     "nothing was removed: `tinyops data pull` brings lists of files, `--force` removes what may be needed, too",
                 );
