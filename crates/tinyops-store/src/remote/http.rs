@@ -239,9 +239,9 @@ impl Connection {
 }
 
 impl Head {
-    /// Whether the next request can go the same way.
-    pub(super) fn keeps(&self) -> bool {
-        !self.closes && self.length != Length::UntilTheEnd
+    /// Whether the next request can go the same way; an answer without a body needs no length to end.
+    pub(super) fn keeps(&self, had_body: bool) -> bool {
+        !self.closes && (!had_body || self.status == 204 || self.length != Length::UntilTheEnd)
     }
 }
 
