@@ -3,8 +3,10 @@
     tinyops serve
     MLFLOW_TRACKING_URI=http://127.0.0.1:8420 python track.py
 
-With TINYOPS_EXAMPLE_PROJECT it also looks at the runs of the pipeline of that name. Needs mlflow (2.x or 3.x; mlflow-skinny is enough, with skops beside it), scikit-learn and pandas. With Keras installed
-its flavour is run as well. Every step is checked, so that the script ends with `all as logged`, or with what was not.
+With TINYOPS_EXAMPLE_PROJECT it also looks at the runs of the pipeline of that name. Needs mlflow (2.x or 3.x;
+mlflow-skinny is enough, with skops beside it), scikit-learn and pandas. With Keras installed its flavour is run as well,
+on the backend that KERAS_BACKEND names. Every step is checked, so that the script ends with `all as logged`, or with what
+was not.
 """
 
 import http.server
@@ -129,7 +131,14 @@ def log_with_keras(client):
     mlflow.keras.autolog() if hasattr(mlflow, "keras") else mlflow.tensorflow.autolog()
     with mlflow.start_run(run_name="keras") as run:
         model.fit(inputs, labels, epochs=2, verbose=0)
-    assert "accuracy" in client.get_run(run.info.run_id).data.metrics
+    found = client.get_run(run.info.run_id)
+    assert "accuracy" in found.data.metrics and found.data.params["epochs"] == "2", found.data
+    assert len(client.get_metric_history(run.info.run_id, "loss")) == 2
+    if HAS_LOGGED_MODELS:
+        logged = client.get_logged_model(found.outputs.model_outputs[0].model_id)
+        again = mlflow.keras.load_model(f"models:/{logged.model_id}")
+        close = numpy.allclose(again.predict(inputs, verbose=0), model.predict(inputs, verbose=0))
+        assert logged.status == "READY" and close, logged
 
 
 def look_at_own_runs(client, project):

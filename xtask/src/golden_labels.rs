@@ -31,16 +31,10 @@ pub(crate) fn check_folder(path: &Path, tally: &mut Tally) -> Result<(), String>
         true => path,
         false => path.parent().unwrap_or(Path::new(".")),
     };
-    let read = |name: &str| {
-        let path = folder.join(name);
-        let wrong = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-        let text = std::fs::read_to_string(&path).map_err(|error| wrong(&error))?;
-        serde_json::from_str::<Value>(&text).map_err(|error| wrong(&error))
-    };
     let (labels, probabilities, golden) = (
-        read("labels.json")?,
-        read("pred_probs.json")?,
-        read("cleanlab.json")?,
+        read(folder, "labels.json")?,
+        read(folder, "pred_probs.json")?,
+        read(folder, "cleanlab.json")?,
     );
     let missing = |what: &str| format!("{}: `{what}` is missing", folder.display());
     let given = whole(&labels["given_labels"]).ok_or_else(|| missing("given_labels"))?;
@@ -73,6 +67,39 @@ pub(crate) fn check_folder(path: &Path, tally: &mut Tally) -> Result<(), String>
         held.outliers(&rows, golden);
     }
     Ok(())
+}
+
+/// Finds the likely wrong labels of a folder by every filter, and answers how many each found.
+///
+/// # Errors
+/// When a file cannot be read, or is not of this format.
+pub(crate) fn issues_of(folder: &Path) -> Result<impl Fn() -> Vec<usize>, String> {
+    let labels = read(folder, "labels.json")?;
+    let probabilities = read(folder, "pred_probs.json")?;
+    let given = whole(&labels["given_labels"]);
+    let rows = matrix(&probabilities["pred_probs"]);
+    let (Some(given), Some(rows)) = (given, rows) else {
+        return Err(format!(
+            "{}: labels or shares are missing",
+            folder.display()
+        ));
+    };
+    let classes = rows.first().map_or(0, Vec::len);
+    let flat = rows.concat();
+    Predictions::new(&given, &flat, classes).map_err(|error| error.to_string())?;
+    Ok(move || {
+        let predictions = Predictions::new(&given, &flat, classes).expect("it was one before");
+        let joint = predictions.joint();
+        let found = |filter| predictions.issues_by(filter, &joint).len();
+        Filter::ALL.into_iter().map(found).collect()
+    })
+}
+
+fn read(folder: &Path, name: &str) -> Result<Value, String> {
+    let path = folder.join(name);
+    let wrong = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let text = std::fs::read_to_string(&path).map_err(|error| wrong(&error))?;
+    serde_json::from_str::<Value>(&text).map_err(|error| wrong(&error))
 }
 
 /// What is compared, and under which name differences are told.

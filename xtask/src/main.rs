@@ -33,6 +33,7 @@ mod licences;
 mod memory;
 mod mlflow;
 mod peer;
+mod processor;
 mod screenshots;
 mod server;
 mod steps;

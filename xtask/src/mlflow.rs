@@ -8,12 +8,20 @@ use crate::peer;
 use crate::server::{Server, fresh_project, target};
 use crate::steps::{Answer, cargo, root, run};
 
-/// What the example imports: the client without a server, and what it logs.
-const PACKAGES: [&str; 4] = ["mlflow-skinny>=3,<4", "scikit-learn", "skops", "pandas"];
+/// What the example imports: the client without a server, and what it logs. Of Keras' backends the smallest that trains.
+const PACKAGES: [&str; 6] = [
+    "mlflow-skinny>=3,<4",
+    "scikit-learn",
+    "skops",
+    "pandas",
+    "keras>=3,<4",
+    "jax",
+];
+const IMPORTS: &str = "mlflow, sklearn, skops.io, pandas, jax, importlib.util; assert importlib.util.find_spec('keras')";
 
 /// Runs the example, which checks all that it logs.
 pub(crate) fn check() -> Answer {
-    let python = match peer::python(&folder(), &PACKAGES, "mlflow, sklearn, skops.io, pandas") {
+    let python = match peer::python(&folder(), &PACKAGES, IMPORTS) {
         Ok(python) => python,
         Err(why) => {
             println!(
@@ -36,6 +44,7 @@ pub(crate) fn check() -> Answer {
         .arg(script)
         .env("MLFLOW_TRACKING_URI", format!("http://{}", server.http))
         .env("TINYOPS_EXAMPLE_PROJECT", "fan")
+        .env("KERAS_BACKEND", "jax")
         .env("PYTHONWARNINGS", "ignore")
         .env("MLFLOW_DISABLE_TELEMETRY", "true"));
     drop(server);

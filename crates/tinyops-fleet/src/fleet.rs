@@ -202,6 +202,12 @@ pub enum FleetError {
     /// No webhook has this name.
     #[error("no webhook is called `{0}`")]
     NoWebhook(String),
+    /// The token of a receiver cannot be a line of a header.
+    #[error("a token is letters, digits and signs without spaces")]
+    WebhookToken,
+    /// A receiver of lineage would take a test for a run.
+    #[error("`{0}` is told of runs, and a test is none")]
+    WebhookTest(String),
     /// Where a webhook should listen cannot be read.
     #[error("the webhook's URL: {0}")]
     WebhookUrl(&'static str),

@@ -24,8 +24,8 @@ pub struct Accuracy {
     pub confusion: Vec<Vec<i64>>,
 }
 
-/// What it costs to say the second label of a window that is of the first.
-pub type Price<'a> = &'a dyn Fn(&str, &str) -> f64;
+/// What it costs a model to say the second label of a window that is of the first.
+pub type Price<'a> = &'a dyn Fn(ModelId, &str, &str) -> f64;
 
 /// The names of the classes of each model.
 pub type Labels = BTreeMap<ModelId, Vec<String>>;
@@ -81,7 +81,8 @@ impl Accuracy {
         let mut sum = 0.0;
         for (actual, row) in self.confusion.iter().enumerate() {
             for (predicted, &windows) in row.iter().enumerate() {
-                sum += windows as f64 * cost_of((actual, predicted), labels, price);
+                let cell = (actual, predicted);
+                sum += windows as f64 * cost_of(self.model, cell, labels, price);
             }
         }
         sum
@@ -111,6 +112,23 @@ impl Fleet {
         Ok((cells, labels))
     }
 
+    /// The confusion matrices of one version by labels that came since, in one span, and its classes: what
+    /// [`field_worth`] takes.
+    pub async fn judged_of(
+        &self,
+        name: &str,
+        version: u32,
+        since: Timestamp,
+        now: Timestamp,
+    ) -> Result<(Vec<Cell>, Labels), FleetError> {
+        let span_ms = now.ms_since(since).max(1);
+        let (mut cells, labels) = self.judged(since, span_ms).await?;
+        let mut own = capsule::of_model(&self.db, name).await?;
+        own.retain(|capsule| capsule.version == version);
+        cells.retain(|cell| own.iter().any(|capsule| capsule.id == cell.model));
+        Ok((cells, labels))
+    }
+
     /// How right each model is in each cohort, by the outcomes since `since`.
     pub async fn accuracy(&self, since: Timestamp) -> Result<Vec<Accuracy>, FleetError> {
         let mut found: Vec<Accuracy> = Vec::new();
@@ -137,9 +155,14 @@ impl Fleet {
 }
 
 /// What one window of one class costs that got another; a class without a name has its number for one.
-pub fn cost_of((actual, predicted): (usize, usize), labels: &[String], price: Price<'_>) -> f64 {
+pub fn cost_of(
+    model: ModelId,
+    (actual, predicted): (usize, usize),
+    labels: &[String],
+    price: Price<'_>,
+) -> f64 {
     let name = |class: usize| labels.get(class).cloned().unwrap_or(class.to_string());
-    price(&name(actual), &name(predicted))
+    price(model, &name(actual), &name(predicted))
 }
 
 /// What answers cost by span, cohort and model, in the order of the cells.
@@ -169,7 +192,8 @@ pub fn field_worth(cells: &[Cell], labels: &Labels, price: Price<'_>) -> Option<
         .iter()
         .flat_map(|cell| labels.get(&cell.model).into_iter().flatten())
         .collect();
-    let of_constant = |cell: &Cell, said: &str| price(&name_of(cell, cell.actual, labels), said);
+    let of_constant =
+        |cell: &Cell, said: &str| price(cell.model, &name_of(cell, cell.actual, labels), said);
     let priced = answers.into_iter().map(|said| {
         let sums = Sums::of(cells, |cell| of_constant(cell, said));
         (sums.total(), said)
@@ -197,6 +221,7 @@ fn name_of(cell: &Cell, class: u32, labels: &Labels) -> String {
 
 fn cell_cost(cell: &Cell, labels: &Labels, price: Price<'_>) -> f64 {
     price(
+        cell.model,
         &name_of(cell, cell.actual, labels),
         &name_of(cell, cell.predicted, labels),
     )
@@ -301,7 +326,7 @@ mod tests {
         [(ModelId(7), vec!["calm".to_owned(), "worn".to_owned()])].into()
     }
 
-    fn price(is: &str, said: &str) -> f64 {
+    fn price(_: ModelId, is: &str, said: &str) -> f64 {
         match (is, said) {
             ("calm", "worn") => 1.0,
             ("worn", "calm") => 10.0,

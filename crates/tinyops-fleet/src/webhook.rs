@@ -8,7 +8,7 @@ use serde_json::json;
 use sha2::Sha256;
 use tinyops_store::alert::Alert;
 use tinyops_store::webhook::{self, Delivery, DeliveryState, Webhook, WebhookKind};
-use tinyops_store::{Json, StoreError, Timestamp, Tx};
+use tinyops_store::{Json, Read, StoreError, Timestamp, Tx};
 
 use crate::again::{again, retry_ms};
 use crate::enrol::{Entropy, check_name, hex, note};
@@ -145,6 +145,30 @@ pub(crate) async fn owe(
     Ok(())
 }
 
+/// How a receiver knows that it is this server which speaks, and by that what it is told of.
+pub enum Proof {
+    /// Of alerts: by a signature under a secret that is drawn from this.
+    Signature(Entropy),
+    /// Of runs, as events of OpenLineage: by a token that the receiver gave, if it asks for one.
+    Token(Option<String>),
+}
+
+/// Every webhook for alerts and lineage, by name.
+///
+/// # Errors
+/// When the records cannot be read.
+pub async fn receivers(on: &impl Read) -> Result<Vec<Webhook>, StoreError> {
+    let mut all = webhook::receivers(on).await?;
+    all.retain(|hook| hook.kind != WebhookKind::Registry);
+    Ok(all)
+}
+
+async fn known(tx: &Tx, name: &str) -> Result<Webhook, FleetError> {
+    let all = receivers(tx).await?;
+    let found = all.into_iter().find(|hook| hook.name == name);
+    found.ok_or_else(|| FleetError::NoWebhook(name.to_owned()))
+}
+
 /// What becomes of a delivery that is not taken.
 fn state_of_failed(delivery: &Delivery, now: Timestamp) -> DeliveryState {
     match now.ms_since(delivery.created_at) >= GIVE_UP_MS {
@@ -154,16 +178,17 @@ fn state_of_failed(delivery: &Delivery, now: Timestamp) -> DeliveryState {
 }
 
 impl Fleet {
-    /// Adds a webhook; its secret is made here, and told this once.
+    /// Adds a webhook for alerts, whose secret is made here and told this once, or one for lineage.
     ///
     /// # Errors
-    /// [`FleetError::Name`], [`FleetError::WebhookUrl`]; [`StoreError::Exists`] if the name is taken.
+    /// [`FleetError::Name`], [`FleetError::WebhookUrl`], [`FleetError::WebhookToken`]; [`StoreError::Exists`] if the name
+    /// is taken.
     pub async fn add_webhook(
         &self,
         name: &str,
         url: &str,
         authorities: &str,
-        entropy: Entropy,
+        proof: Proof,
         actor: &str,
         now: Timestamp,
     ) -> Result<Webhook, FleetError> {
@@ -171,14 +196,22 @@ impl Fleet {
         if let Err(problem) = Target::parse(url) {
             return Err(FleetError::WebhookUrl(problem));
         }
+        let (kind, secret) = match proof {
+            Proof::Signature(entropy) => (WebhookKind::Alerts, hex(&entropy.0[..32])),
+            Proof::Token(token) => (WebhookKind::Lineage, token.unwrap_or_default()),
+        };
+        // It becomes a line of a header.
+        if !secret.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(FleetError::WebhookToken);
+        }
         let new = Webhook {
             name: name.to_owned(),
             url: url.to_owned(),
-            secret: hex(&entropy.0[..32]),
+            secret,
             authorities: authorities.to_owned(),
             created_at: now,
             created_by: actor.to_owned(),
-            kind: WebhookKind::Alerts,
+            kind,
             about: Json::Null,
         };
         again!({
@@ -190,10 +223,10 @@ impl Fleet {
         })
     }
 
-    /// Removes a webhook, and what it is still owed.
+    /// Removes a webhook for alerts or lineage, and what it is still owed.
     ///
     /// # Errors
-    /// [`FleetError::NoWebhook`].
+    /// [`FleetError::NoWebhook`], also for one of the registry.
     pub async fn remove_webhook(
         &self,
         name: &str,
@@ -202,9 +235,9 @@ impl Fleet {
     ) -> Result<(), FleetError> {
         again!({
             let tx = self.db.begin_audited("remove a webhook").await?;
-            if !webhook::remove(&tx, name).await? {
-                return Err(FleetError::NoWebhook(name.to_owned()));
-            }
+            // One of the registry is whose client made it, over the API that made it.
+            known(&tx, name).await?;
+            webhook::remove(&tx, name).await?;
             note(&tx, now, actor, "webhook.remove", name, &Json::Null).await?;
             tx.commit().await?;
             Ok(())
@@ -214,7 +247,7 @@ impl Fleet {
     /// Owes a webhook an event that tells of nothing, to see whether it listens.
     ///
     /// # Errors
-    /// [`FleetError::NoWebhook`].
+    /// [`FleetError::NoWebhook`]; [`FleetError::WebhookTest`] for one that would take it for a run.
     pub async fn test_webhook(
         &self,
         name: &str,
@@ -223,12 +256,8 @@ impl Fleet {
     ) -> Result<Delivery, FleetError> {
         again!({
             let tx = self.db.begin_audited("test a webhook").await?;
-            if !webhook::list(&tx)
-                .await?
-                .iter()
-                .any(|hook| hook.name == name)
-            {
-                return Err(FleetError::NoWebhook(name.to_owned()));
+            if known(&tx, name).await?.kind != WebhookKind::Alerts {
+                return Err(FleetError::WebhookTest(name.to_owned()));
             }
             let event = "webhook.test";
             let body = json!({ "event": event, "at_ms": now.0, "actor": actor }).to_string();

@@ -19,6 +19,7 @@ use crate::{
     background::background,
     code_version, host,
     lease::{Lease, Seat, lease_until, sweep},
+    openlineage,
     tracking::own,
 };
 
@@ -119,6 +120,7 @@ impl<'a> Bench<'a> {
         run.state = RunState::Running;
         run::put(&tx, &mut run).await?;
         own::begin(&tx, &run, &record.detail).await?;
+        openlineage::owe_begin(&tx, &run).await?;
         if let Some(mut trigger) = trigger {
             // Whoever took it up meanwhile has changed it, and this fails.
             trigger.run = Some(run.id);
@@ -250,6 +252,7 @@ impl<'a> Bench<'a> {
         let put = run::put(&tx, &mut run).await;
         put.map_err(|error| self.lost(error))?;
         own::end(&tx, &run).await?;
+        openlineage::owe_end(&tx, &run).await?;
         let (now, subject) = ((self.workshop.now)(), run.id.to_string());
         let detail = serde_json::json!({ "state": state.word() });
         audit::add(&tx, now, self.actor(), "run.end", &subject, &detail).await?;

@@ -124,8 +124,8 @@ fn slice_gate(slice: &SliceFigures, project: &Project) -> Gate {
         _ if !is_behind => Gate::new(name, true, format!("{told}, {allowed} behind allowed")),
         None => {
             let reason = format!(
-                "{told}, more than {allowed} behind, but fewer than {UNITS_MIN} recordings do not tell whether by chance: \
-                 not judged"
+                "{told}, more than {allowed} behind, but {}: not judged",
+                doubt()
             );
             Gate::not_run(name, reason)
         }
@@ -301,13 +301,16 @@ fn change_gate(change: &SliceChange, project: &Project, name: GateName) -> Gate 
         _ if !is_behind => Gate::new(name, true, told),
         Some(interval) if interval.low > 0.0 => Gate::new(name, false, told),
         Some(_) => Gate::not_run(name, format!("{told}, but that may be chance: not judged")),
-        None => Gate::not_run(
-            name,
-            format!(
-                "{told}, but fewer than {UNITS_MIN} recordings do not tell whether by chance: not judged"
-            ),
-        ),
+        None => Gate::not_run(name, format!("{told}, but {}: not judged", doubt())),
     }
+}
+
+/// Why there is no interval, and with it no saying whether something is chance.
+fn doubt() -> String {
+    format!(
+        "fewer than {UNITS_MIN} recordings or groups, or so few of a class that many draws of them have no figure, do not tell \
+         whether by chance"
+    )
 }
 
 /// The figures that records keep.

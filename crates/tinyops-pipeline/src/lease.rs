@@ -22,7 +22,7 @@ use tinyops_store::{
 use tokio::{sync::Mutex, task::JoinHandle};
 use tracing::warn;
 
-use crate::{RunError, Workshop, tracking::own};
+use crate::{RunError, Workshop, openlineage, tracking::own};
 
 /// How long an owner may be silent before its run counts as interrupted, milliseconds.
 const LEASE_MS: i64 = 60_000;
@@ -99,6 +99,7 @@ impl Seat {
             });
             run::put(tx, &mut left).await?;
             own::end(tx, &left).await?;
+            openlineage::owe_end(tx, &left).await?;
             newest = Some(left);
         }
         Ok(newest)

@@ -4,8 +4,9 @@
 
 use chrono::{Datelike as _, Timelike as _};
 use tinyops_store::run::{Run, RunState};
-use tinyops_store::step::{Port, Step, StepState};
-use tinyops_store::{Digest, Json, Timestamp};
+use tinyops_store::step::{self, Port, Step, StepState};
+use tinyops_store::webhook::{self, WebhookKind};
+use tinyops_store::{Digest, Json, StoreError, Timestamp, Tx};
 
 const SCHEMA: &str = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent";
 const FACETS: &str = "https://openlineage.io/spec/facets";
@@ -100,6 +101,40 @@ pub fn events(run: &Run, steps: &[Step]) -> Vec<Json> {
     let ended = run.ended_at.unwrap_or(run.started_at);
     events.push(whole.event(kind, ended, facets, &inputs, &outputs, &run.project));
     events
+}
+
+/// Owes every receiver of lineage that a run began, in the transaction that begins it.
+pub(crate) async fn owe_begin(tx: &Tx, run: &Run) -> Result<(), StoreError> {
+    owe(tx, run, run.started_at, |events| events.truncate(1)).await
+}
+
+/// Owes every receiver of lineage what the steps of a run read and made, and how it ended, in the transaction that ends
+/// it.
+pub(crate) async fn owe_end(tx: &Tx, run: &Run) -> Result<(), StoreError> {
+    let now = run.ended_at.unwrap_or(run.started_at);
+    owe(tx, run, now, |events| drop(events.drain(..1))).await
+}
+
+async fn owe(
+    tx: &Tx,
+    run: &Run,
+    now: Timestamp,
+    choose: impl FnOnce(&mut Vec<Json>),
+) -> Result<(), StoreError> {
+    let hooks = webhook::of_kind(tx, WebhookKind::Lineage).await?;
+    if hooks.is_empty() {
+        return Ok(());
+    }
+    let mut events = events(run, &step::of_run(tx, run.id).await?);
+    choose(&mut events);
+    for event in events {
+        let kind = event["eventType"].as_str().unwrap_or_default();
+        let word = format!("lineage.{}", kind.to_ascii_lowercase());
+        for hook in &hooks {
+            webhook::owe(tx, &hook.name, &word, &event.to_string(), now).await?;
+        }
+    }
+    Ok(())
 }
 
 /// What runs: the pipeline, or a step of it.

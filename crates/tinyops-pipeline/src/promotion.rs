@@ -55,18 +55,51 @@ pub async fn standing(on: &impl Read, model: &Model) -> Result<Standing, StoreEr
     };
     let approvals = approval::of(on, &model.name, model.version).await?;
     let wanted = wanted_of(&settings);
-    let reasons = reasons(
+    let mut reasons = reasons(
         model.stage,
         &settings,
         &gates.unwrap_or_default(),
         &wanted,
         &approvals,
     );
+    reasons.extend(erased(model));
     Ok(Standing {
         wanted,
         approvals,
         reasons,
     })
+}
+
+/// Where a version is to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// To be the one that devices should run.
+    Production,
+    /// Under a signature, to devices.
+    Devices,
+}
+
+/// What keeps a version from where it is to go, one reason a line; it may go where there is none.
+///
+/// A version that was out before may be signed again as ever, for a person offers it: of such a one only what was erased
+/// is asked.
+///
+/// # Errors
+/// When the records cannot be read.
+pub async fn may_go_out(
+    on: &impl Read,
+    model: &Model,
+    way: Way,
+) -> Result<Vec<String>, StoreError> {
+    match way {
+        Way::Devices if model.stage != Stage::Candidate => Ok(erased(model).into_iter().collect()),
+        Way::Devices | Way::Production => Ok(standing(on, model).await?.reasons),
+    }
+}
+
+fn erased(model: &Model) -> Option<String> {
+    let is_erased = crate::erase::is_marked(model);
+    is_erased.then(|| "recordings that it was trained on were erased".to_owned())
 }
 
 /// Takes one person's word for a version.

@@ -5,6 +5,8 @@
 pub mod experiment;
 pub mod family;
 pub mod filter;
+pub mod foreign;
+pub mod import;
 mod limit;
 pub mod logged_model;
 pub mod own;

@@ -1,11 +1,14 @@
 //! What a registered version costs and is worth at a project's prices: by its own test windows, against the version
 //! before and against no model.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use tinyops_model::Model as Body;
 use tinyops_store::{
-    Artifacts, Read,
+    Artifacts, ModelId, Read, StoreError, capsule,
     model::{self, Model, Stage},
+    project,
 };
 pub use tinyops_train::worth::{CostCurve, CostPoint, Expected, Worth, WorthOfNone};
 use tinyops_train::{Costs, Predictions};
@@ -73,12 +76,124 @@ pub enum WorthError {
         /// Such as `fan@3`.
         model: String,
     },
+    /// Nobody recorded what its project asks.
+    #[error("nothing is recorded of project `{project}`")]
+    NoSettings {
+        /// The project.
+        project: String,
+    },
+    /// What was recorded of its project cannot be read.
+    #[error("the recorded settings of project `{project}` do not read back: {why}")]
+    Settings {
+        /// The project.
+        project: String,
+        /// Why not.
+        why: String,
+    },
     /// The sums panicked: a bug of ours, of which the trace on stderr tells more.
     #[error("the sums stopped at a bug")]
     Panicked,
     /// Records or artifacts could not be read.
     #[error(transparent)]
     Run(#[from] RunError),
+}
+
+impl From<StoreError> for WorthError {
+    fn from(error: StoreError) -> WorthError {
+        WorthError::Run(error.into())
+    }
+}
+
+/// The settings that a version is judged by: those at hand where they are its project's, else those last recorded.
+///
+/// # Errors
+/// [`WorthError::NoSettings`], [`WorthError::Settings`].
+pub async fn project_of(
+    on: &impl Read,
+    model: &Model,
+    here: Option<&Project>,
+) -> Result<Project, WorthError> {
+    settings_of(on, &model.project, here).await
+}
+
+async fn settings_of(
+    on: &impl Read,
+    name: &str,
+    here: Option<&Project>,
+) -> Result<Project, WorthError> {
+    if let Some(here) = here.filter(|here| here.project.name == name) {
+        return Ok(here.clone());
+    }
+    let recorded = project::get(on, name).await?;
+    let recorded = recorded.ok_or_else(|| WorthError::NoSettings {
+        project: name.to_owned(),
+    })?;
+    serde_json::from_value(recorded.detail).map_err(|error| WorthError::Settings {
+        project: name.to_owned(),
+        why: error.to_string(),
+    })
+}
+
+/// The prices of each model in the field: those of its own project.
+#[derive(Clone, Debug, Default)]
+pub struct Prices {
+    of: BTreeMap<ModelId, Costs>,
+    usual: Costs,
+}
+
+impl Prices {
+    /// The prices of these models; where nothing is known of a model's project, those at hand.
+    ///
+    /// # Errors
+    /// When the records cannot be read.
+    pub async fn of(
+        on: &impl Read,
+        models: &[ModelId],
+        here: Option<&Project>,
+    ) -> Result<Prices, StoreError> {
+        let usual = here.map(|here| here.train.costs.clone());
+        let mut prices = Prices {
+            of: BTreeMap::new(),
+            usual: usual.unwrap_or_default(),
+        };
+        let mut projects: BTreeMap<String, Option<Costs>> = BTreeMap::new();
+        for &id in models {
+            if prices.of.contains_key(&id) {
+                continue;
+            }
+            let Some(capsule) = capsule::get(on, id).await? else {
+                continue;
+            };
+            let Some(model) = model::get(on, &capsule.model, capsule.version).await? else {
+                continue;
+            };
+            let name = model.project;
+            if !projects.contains_key(&name) {
+                let costs = match settings_of(on, &name, here).await {
+                    Ok(project) => Some(project.train.costs),
+                    Err(WorthError::Run(RunError::Store(error))) => return Err(error),
+                    Err(_) => None,
+                };
+                projects.insert(name.clone(), costs);
+            }
+            if let Some(Some(costs)) = projects.get(&name) {
+                prices.of.insert(id, costs.clone());
+            }
+        }
+        Ok(prices)
+    }
+
+    /// What it costs a model to say the second label of a window that is of the first.
+    #[must_use]
+    pub fn price(&self, model: ModelId, is: &str, said: &str) -> f64 {
+        self.of.get(&model).unwrap_or(&self.usual).price(is, said)
+    }
+
+    /// Whether somebody set prices.
+    #[must_use]
+    pub fn are_set(&self) -> bool {
+        self.usual.are_set() || self.of.values().any(Costs::are_set)
+    }
 }
 
 fn title(model: &Model) -> String {

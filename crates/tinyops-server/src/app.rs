@@ -6,12 +6,13 @@ use std::sync::{Arc, PoisonError};
 
 use tinyops_fleet::lorawan::Radios;
 use tinyops_fleet::{Fleet, FleetError, Intake};
-use tinyops_pipeline::{Costs, StepName, Workshop};
+use tinyops_pipeline::{StepName, Workshop};
 use tinyops_store::trigger::TriggerId;
 use tinyops_store::{Db, DeviceId, Timestamp};
 use tokio::sync::{Mutex, Notify, broadcast, mpsc};
 
 use crate::access::Door;
+use crate::appraised::Appraisals;
 use crate::event::Event;
 use crate::gate::settle;
 use crate::login::Logins;
@@ -29,8 +30,6 @@ pub struct Business {
     pub purpose: String,
     /// The accuracy that is good enough.
     pub goal: Option<f64>,
-    /// What errors cost.
-    pub costs: Costs,
 }
 
 /// What a run of this server is at.
@@ -150,6 +149,8 @@ pub(crate) struct Inner {
     pub door: Door,
     /// Sessions of browsers.
     pub logins: Logins,
+    /// What versions are worth, as the pages showed it last.
+    pub appraisals: Appraisals,
 }
 
 impl fmt::Debug for App {

@@ -6,6 +6,7 @@
 //! in `tinyops-pipeline`: here is only who asks them, when, and how the answer looks.
 
 mod app;
+mod appraised;
 mod event;
 mod helper;
 mod lineage;
@@ -39,8 +40,9 @@ mod tls_client;
 mod watch;
 
 pub use api::{
-    AddedWebhook, AlertView, AnnotationView, AtWorkView, DeliveryView, ExpectedView, LabelView,
-    RepairView, RoundView, TriggerView, UploadDeviceView, UploadView, WebhookView,
+    AddedWebhook, AlertView, AnnotationView, AtWorkView, DeliveryView, ExpectedView,
+    FieldWorthView, LabelView, RepairView, RoundView, StandingView, TriggerView, UploadDeviceView,
+    UploadView, WebhookView,
 };
 pub use app::{App, Business, Clock};
 pub use civil::Moment;

@@ -2,9 +2,8 @@
 
 use tinyops_fleet::sign::Unsigned;
 use tinyops_fleet::{Fleet, FleetError, Keyring};
-use tinyops_pipeline::promotion;
+use tinyops_pipeline::promotion::{self, Way};
 use tinyops_store::capsule::{self, Capsule};
-use tinyops_store::model::Stage;
 use tinyops_store::{Digest, Json, StoreError, Timestamp, model};
 use tinyops_wire::Manifest;
 use tinyops_wire::capsule::{CapsuleError, Unverified};
@@ -39,14 +38,6 @@ pub enum ReleaseError {
     /// The version was never compiled, or for no board.
     #[error("model `{model}@{version}` was compiled for no board")]
     NoPayload {
-        /// The model.
-        model: String,
-        /// The version.
-        version: u32,
-    },
-    /// Recordings that it was trained on were erased.
-    #[error("recordings that `{model}@{version}` was trained on were erased")]
-    Erased {
         /// The model.
         model: String,
         /// The version.
@@ -177,19 +168,12 @@ async fn packages(fleet: &Fleet, model: &str, version: u32) -> Result<Vec<Packag
             model: model.to_owned(),
             version,
         })?;
-    let reasons = promotion::standing(&fleet.db, &row).await?.reasons;
-    // One that was taken back may be offered again by a person, as ever: only what was never let out is kept.
-    if !reasons.is_empty() && row.stage == Stage::Candidate {
+    let reasons = promotion::may_go_out(&fleet.db, &row, Way::Devices).await?;
+    if !reasons.is_empty() {
         return Err(ReleaseError::Kept {
             model: model.to_owned(),
             version,
             reasons,
-        });
-    }
-    if tinyops_pipeline::erase::is_marked(&row) {
-        return Err(ReleaseError::Erased {
-            model: model.to_owned(),
-            version,
         });
     }
     let listed = row.metrics.get(PACKAGES).and_then(Json::as_array);

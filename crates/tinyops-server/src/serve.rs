@@ -19,6 +19,7 @@ use tracing::{info, warn};
 
 use crate::access::Door;
 use crate::app::{App, Business, Inner};
+use crate::appraised::Appraisals;
 use crate::event::Event;
 use crate::gate::FleetGate;
 use crate::listen::{StreamListener, serve_http};
@@ -301,6 +302,7 @@ pub(crate) fn assemble(config: &Config, door: Door) -> Parts {
         wake: Arc::default(),
         door,
         logins: Logins::default(),
+        appraisals: Appraisals::default(),
     });
     (app, gate, queue)
 }
@@ -311,7 +313,6 @@ fn business(workshop: &Workshop) -> Business {
         purpose: project.goal.clone(),
         goal: (project.metric == Metric::Accuracy && project.threshold > 0.0)
             .then_some(project.threshold),
-        costs: workshop.project.train.costs.clone(),
     }
 }
 

@@ -169,6 +169,10 @@ fn headers(hook: &Webhook, delivery: &Delivery, now: Timestamp) -> String {
             delivery.id,
             signature(&hook.secret, now, &delivery.body),
         ),
+        WebhookKind::Lineage => match hook.secret.as_str() {
+            "" => String::new(),
+            token => format!("Authorization: Bearer {token}\r\n"),
+        },
         WebhookKind::Registry => {
             // The same for every attempt: a receiver knows a repeated one by it.
             let id = format!("{}-{}", hook.name, delivery.id);

@@ -28,6 +28,8 @@ words! {
         Alerts = "alerts",
         /// What changes in the registry of models, in the words of the tracking API.
         Registry = "registry",
+        /// What runs of pipelines read and made, as events of OpenLineage.
+        Lineage = "lineage",
     }
 }
 

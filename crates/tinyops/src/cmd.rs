@@ -127,7 +127,7 @@ pub(crate) async fn dispatch(cli: Cli, terminal: Terminal) -> Result<(), Failure
         Verb::Config(args) => config::run(&context, &args),
         Verb::Completions(args) => completions::run(&context, &args),
         Verb::Boards(args) => boards::run(&context, &args),
-        Verb::Import(args) => import::run(&context, &args),
+        Verb::Import(args) => import::run(&context, &args).await,
         Verb::Ops(args) => ops::run(&context, &args),
         Verb::Data(args) => data::run(&context, &args).await,
         Verb::Erase(args) => erase::run(&context, &args).await,

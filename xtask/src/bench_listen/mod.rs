@@ -22,6 +22,8 @@ mod speed;
 mod tales;
 mod under_masks;
 
+pub(crate) use self::report::of_a_table;
+
 use crate::figure::{Measurement, Row, measure};
 use crate::steps::Answer;
 
@@ -30,7 +32,7 @@ const MEASUREMENTS: &[Measurement] = &[
     ("monitor", monitor::on_device),
     ("one device", delays::devices),
     ("fleet", delays::fleets),
-    ("drift report", report::of_a_table),
+    ("drift report", of_a_table),
     ("heads digits", heads::digit_rows),
     ("heads fsdd", heads::spoken_rows),
     ("exact", exact::rows),

@@ -3,6 +3,7 @@
 use super::Row;
 use super::simulation::Noise;
 use crate::peer;
+use crate::processor::own_seconds;
 use crate::steps::root;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,7 +17,7 @@ const COLUMNS: usize = 30;
 const TIMES: u32 = 10;
 
 /// Processor time of a report, and bytes of a profile.
-pub(super) fn of_a_table() -> Result<Vec<Row>, String> {
+pub(crate) fn of_a_table() -> Result<Vec<Row>, String> {
     let (reference, current) = (table(1, 0.0), table(2, 0.5));
     let report = |reference: &Table, current: &Table| {
         let report = compare(reference, current, LIMIT).map_err(|error| error.to_string())?;
@@ -29,11 +30,11 @@ pub(super) fn of_a_table() -> Result<Vec<Row>, String> {
             _ => Err(format!("{drifted:?} have drifted, where column 0 has")),
         }
     };
-    let begun = processor_seconds()?;
+    let begun = own_seconds()?;
     for _ in 0..TIMES {
         report(&reference, &current)?;
     }
-    let seconds = (processor_seconds()? - begun) / f64::from(TIMES);
+    let seconds = (own_seconds()? - begun) / f64::from(TIMES);
     let profile = Profile::of(&reference, None).map_err(|error| error.to_string())?;
     let text = serde_json::to_string(&profile).map_err(|error| error.to_string())?;
     let told = |peer: &str, what: fn(f64, u64) -> String| match of_peer(peer, &reference, &current)
@@ -73,25 +74,6 @@ fn table(seed: u64, shift: f64) -> Table {
     });
     Table {
         columns: columns.collect(),
-    }
-}
-
-/// Processor time of this process so far, in its own code and in the system's.
-fn processor_seconds() -> Result<f64, String> {
-    let stat = std::fs::read_to_string("/proc/self/stat").map_err(|error| error.to_string())?;
-    let (_, fields) = stat
-        .rsplit_once(')')
-        .ok_or("no fields in /proc/self/stat")?;
-    let fields: Vec<&str> = fields.split_whitespace().collect();
-    // Fields 14 and 15 of proc(5), in hundredths of a second.
-    let ticks = |index: usize| {
-        fields
-            .get(index)
-            .and_then(|ticks| ticks.parse::<f64>().ok())
-    };
-    match (ticks(11), ticks(12)) {
-        (Some(user), Some(system)) => Ok((user + system) / 100.0),
-        _ => Err("no times in /proc/self/stat".to_owned()),
     }
 }
 

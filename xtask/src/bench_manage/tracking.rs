@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use self::client::Client;
 use crate::figure::Row;
 use crate::peer;
+use crate::processor::children_seconds;
 use crate::server::{self, Process, Server, target};
 
 /// What a server of MLflow needs.
@@ -32,6 +33,10 @@ const START_MS_MAX: f64 = 20.0;
 const CLIENTS: usize = 8;
 const CALLS: usize = 500;
 const BATCHES: usize = 50;
+/// Starts of our server, of which the fastest counts: others are at work on machines that measure.
+const STARTS: usize = 5;
+/// Starts of a command.
+const COMMANDS: u32 = 20;
 /// Runs that are searched.
 const RUNS: usize = 10_000;
 /// The middle of so many searches counts.
@@ -66,13 +71,19 @@ pub(super) fn tracking() -> Result<Vec<Row>, String> {
     // The first start makes the store.
     drop(Server::start(&binary, &project, &[])?);
     let own = {
+        let (mut ready_s, mut ready_cpu_s) = (f64::MAX, f64::MAX);
+        for _ in 0..STARTS {
+            let server = Server::start(&binary, &project, &[])?;
+            ready_s = ready_s.min(server.ready_s);
+            ready_cpu_s = ready_cpu_s.min(server.process.cpu()?.as_secs_f64());
+        }
         let server = Server::start(&binary, &project, &[])?;
         std::thread::sleep(Duration::from_secs(2));
         let tracker = Tracker {
             memory: server.process.memory()?,
-            ready_cpu_s: 0.0,
+            ready_cpu_s,
             http: server.http,
-            ready_s: server.ready_s,
+            ready_s,
             process: server.process,
         };
         measure(&tracker, &fill)?
@@ -104,9 +115,9 @@ pub(super) fn tracking() -> Result<Vec<Row>, String> {
     };
     Ok(vec![
         Row {
-            name: "tracking: seconds to the first answer",
+            name: "tracking: seconds to the first answer, best of 5",
             goal: format!("≤ {READY_S_MAX}"),
-            own: format!("{:.2}", own.ready_s),
+            own: format!("{:.2} ({:.2} CPU)", own.ready_s, own.ready_cpu_s),
             peer: told(&|peer| format!("{:.1} ({:.1} CPU)", peer.ready_s, peer.ready_cpu_s)),
             holds: own.ready_s <= READY_S_MAX,
         },
@@ -144,17 +155,22 @@ pub(super) fn start_up() -> Result<Vec<Row>, String> {
     let binary = server::build()?;
     let project = server::fresh_project(&binary, "bench-start-up")?;
     drop(Server::start(&binary, &project, &[])?);
-    let mut worst = (0.0, "");
+    let mut worst = (0.0, 0.0, "");
     for command in [
         "--version",
-        "models ls",
-        "data ls",
-        "devices ls",
+        "boards",
+        "ops",
         "config",
+        "data status",
+        "models ls",
+        "devices ls",
         "rollout ls",
+        "alerts ls",
+        "search-catalog fan",
     ] {
         let mut best = f64::MAX;
-        for _ in 0..20 {
+        let before = children_seconds()?;
+        for _ in 0..COMMANDS {
             let begun = Instant::now();
             let status = Command::new(&binary)
                 .args(command.split(' '))
@@ -168,16 +184,18 @@ pub(super) fn start_up() -> Result<Vec<Row>, String> {
             }
             best = f64::min(best, begun.elapsed().as_secs_f64() * 1e3);
         }
-        if best > worst.0 {
-            worst = (best, command);
+        let cpu = (children_seconds()? - before) * 1e3 / f64::from(COMMANDS);
+        if cpu > worst.0 {
+            worst = (cpu, best, command);
         }
     }
+    let (cpu, best, command) = worst;
     Ok(vec![Row {
-        name: "tracking: start of a command, best of 20",
-        goal: format!("≤ {START_MS_MAX:.0} ms"),
-        own: format!("{:.1} ms (`{}`)", worst.0, worst.1),
-        peer: mlflow_start(),
-        holds: worst.0 <= START_MS_MAX,
+        name: "start of a command, the slowest of ten, mean of 20",
+        goal: format!("≤ {START_MS_MAX:.0} ms CPU"),
+        own: format!("{cpu:.1} ms CPU, best {best:.1} ms (`{command}`)"),
+        peer: peers_start()?,
+        holds: cpu <= START_MS_MAX,
     }])
 }
 
@@ -338,11 +356,7 @@ fn fill(tracker: &Tracker, experiment: &str) -> Result<(), String> {
 /// The peer's server, one worker without its jobs, measured in the same way.
 fn peers() -> Result<Figures, String> {
     let folder = target().join("mlflow-server");
-    let python = peer::python(
-        &folder,
-        &PACKAGES,
-        "mlflow.server, uvicorn, sqlalchemy, fastapi",
-    )?;
+    let python = peers_python()?;
     let store = folder.join("store");
     let _ = fs::remove_dir_all(&store);
     fs::create_dir_all(&store).map_err(|error| error.to_string())?;
@@ -442,29 +456,40 @@ store.commit()
     }
 }
 
-/// How long the peer's command takes.
-fn mlflow_start() -> String {
-    let folder: PathBuf = target().join("mlflow-server");
-    let python = match peer::python(
-        &folder,
+/// What the peers' commands take.
+fn peers_start() -> Result<String, String> {
+    let peers = [("mlflow", peers_python()), ("dvc", super::versions::dvc())];
+    let mut told = Vec::new();
+    for (module, python) in peers {
+        let python = match python {
+            Ok(python) => python,
+            Err(why) => {
+                told.push(format!("{module} skipped: {why}"));
+                continue;
+            }
+        };
+        let before = children_seconds()?;
+        let status = Command::new(python)
+            .args(["-m", module, "--version"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        let cpu = (children_seconds()? - before) * 1e3;
+        told.push(match status {
+            Ok(status) if status.success() => format!("{module} {cpu:.0} ms CPU"),
+            _ => format!("{module} skipped: `{module} --version` fails"),
+        });
+    }
+    Ok(told.join(", "))
+}
+
+/// A Python with the peer's server.
+fn peers_python() -> Result<PathBuf, String> {
+    peer::python(
+        &target().join("mlflow-server"),
         &PACKAGES,
         "mlflow.server, uvicorn, sqlalchemy, fastapi",
-    ) {
-        Ok(python) => python,
-        Err(why) => return format!("skipped: {why}"),
-    };
-    let begun = Instant::now();
-    let status = Command::new(python)
-        .args(["-m", "mlflow", "--version"])
-        .stdout(Stdio::null())
-        .status();
-    match status {
-        Ok(status) if status.success() => format!(
-            "{:.0} ms (`mlflow --version`)",
-            begun.elapsed().as_secs_f64() * 1e3
-        ),
-        _ => "skipped: `mlflow --version` fails".to_owned(),
-    }
+    )
 }
 
 fn middle(mut values: Vec<f64>) -> f64 {

@@ -1,10 +1,9 @@
 //! Versions of 10,000 recordings: processor time beside md5sum's and DVC's, in turns on the same files.
 
-use super::processor_seconds;
 use crate::figure::Row;
 use crate::peer;
-use crate::server;
-use crate::steps::root;
+use crate::processor::children_seconds;
+use crate::server::{self, target};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -35,12 +34,12 @@ struct Times {
 
 /// Adds, adds again, looks, and brings back what was removed.
 pub(super) fn versions() -> Result<Vec<Row>, String> {
-    let folder = root().join("target/bench-manage/versions");
+    let folder = target().join("bench-manage/versions");
     let _ = fs::remove_dir_all(&folder);
     let recordings = folder.join("recordings");
     write_recordings(&recordings)?;
     let own = server::build()?;
-    let peer = peer::python(&root().join("target/bench-manage/dvc"), &[DVC], "dvc");
+    let peer = dvc();
     let (mut ours, mut theirs) = (Times::default(), Times::default());
     for round in 0..ROUNDS {
         let place = folder.join(format!("own-{round}"));
@@ -109,6 +108,11 @@ pub(super) fn versions() -> Result<Vec<Row>, String> {
     ])
 }
 
+/// A Python with DVC.
+pub(super) fn dvc() -> Result<PathBuf, String> {
+    peer::python(&target().join("bench-manage/dvc"), &[DVC], "dvc")
+}
+
 fn of_dvc(python: &Path, recordings: &Path, place: &Path, times: &mut Times) -> Result<(), String> {
     copy(recordings, &place.join("data"))?;
     let verb = |verb: &[&str]| {
@@ -170,7 +174,7 @@ fn copy(from: &Path, to: &Path) -> Result<(), String> {
 
 /// Processor time of a command that must end well.
 fn seconds(command: &mut Command) -> Result<f64, String> {
-    let before = processor_seconds()?;
+    let before = children_seconds()?;
     let output = command
         .stdin(Stdio::null())
         .output()
@@ -179,7 +183,7 @@ fn seconds(command: &mut Command) -> Result<f64, String> {
         let said = String::from_utf8_lossy(&output.stderr);
         return Err(format!("{command:?} ended with {}: {said}", output.status));
     }
-    Ok(processor_seconds()? - before)
+    Ok(children_seconds()? - before)
 }
 
 fn median(times: &[f64]) -> f64 {

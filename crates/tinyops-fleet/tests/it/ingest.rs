@@ -1,7 +1,7 @@
 //! Envelopes: stored once, counted when they are bad, and never in the way of others.
 
 use tinyops_fleet::{Policy, Refusal, Uplink};
-use tinyops_store::{DeviceId, outcome, presence, report};
+use tinyops_store::{DeviceId, ModelId, outcome, presence, report};
 use tinyops_wire::block::BlockRequest;
 use tinyops_wire::{Downlink, Frame};
 
@@ -118,7 +118,7 @@ async fn outcomes_count_once() {
     assert_eq!((found.len(), found[0].right, found[0].judged), (1, 8, 10));
     assert_eq!(found[0].confusion, [[0, 0], [2, 8]]);
     let labels = ["normal", "bearing"].map(str::to_owned);
-    let price = |is: &str, said: &str| match (is, said) {
+    let price = |_: ModelId, is: &str, said: &str| match (is, said) {
         ("bearing", "normal") => 10.0,
         _ => 0.0,
     };

@@ -38,11 +38,21 @@ impl Place {
 
     /// Where the files of a run are.
     pub fn of_run(&self, run: &TrackedRun) -> String {
-        format!("{}/{}/artifacts", self.0, run.id)
+        self.of_run_id(&run.id)
+    }
+
+    /// Where the files of the run of this id are, or will be.
+    pub fn of_run_id(&self, id: &str) -> String {
+        format!("{}/{id}/artifacts", self.0)
     }
 
     /// Where the files of a logged model are.
     pub fn of_model(&self, model: &LoggedModel) -> String {
-        format!("{}/models/{}/artifacts", self.0, model.id)
+        self.of_model_id(&model.id)
+    }
+
+    /// Where the files of the logged model of this id are, or will be.
+    pub fn of_model_id(&self, id: &str) -> String {
+        format!("{}/models/{id}/artifacts", self.0)
     }
 }

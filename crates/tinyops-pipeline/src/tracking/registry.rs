@@ -593,7 +593,7 @@ fn stage_of(text: &str) -> Result<VersionStage, TrackingError> {
     })
 }
 
-fn check_name(name: &str) -> Result<(), TrackingError> {
+pub(super) fn check_name(name: &str) -> Result<(), TrackingError> {
     if name.trim().is_empty() {
         return Err(TrackingError::Invalid(
             "Missing value for required parameter 'name'.".to_owned(),
@@ -609,7 +609,7 @@ fn check_name(name: &str) -> Result<(), TrackingError> {
 }
 
 /// Files of a version are at the server, or with a run or logged model of it: never at a place of this machine.
-fn check_source(source: &str) -> Result<(), TrackingError> {
+pub(super) fn check_source(source: &str) -> Result<(), TrackingError> {
     let has_parent = source.split(['/', '\\']).any(|part| part == "..");
     let scheme = source.split_once(":/").map(|(scheme, _)| scheme);
     let is_local = scheme.is_none_or(|scheme| scheme.eq_ignore_ascii_case("file"));
@@ -621,7 +621,7 @@ fn check_source(source: &str) -> Result<(), TrackingError> {
     }
 }
 
-fn check_alias(alias: &str) -> Result<(), TrackingError> {
+pub(super) fn check_alias(alias: &str) -> Result<(), TrackingError> {
     check_present("alias", alias)?;
     check_length("The alias", alias, KEY_MAX + 5)?;
     let reserved = |why: &str| Err(TrackingError::Invalid(why.to_owned()));

@@ -20,7 +20,7 @@ use super::{TrackingError, own, write};
 /// The tag that carries a run's name.
 const NAME_TAG: &str = "mlflow.runName";
 /// The tag of a dataset's use that says what for.
-const CONTEXT_TAG: &str = "mlflow.data.context";
+pub(super) const CONTEXT_TAG: &str = "mlflow.data.context";
 /// The tag in which a run's history of models stands, as clients before MLflow 3 write it.
 const MODEL_HISTORY_TAG: &str = "mlflow.log-model.history";
 /// Letters of an id at most.
@@ -229,7 +229,7 @@ pub async fn log(db: &Db, id: &str, batch: &Batch) -> Result<(), TrackingError> 
 }
 
 /// The parameters that are new; one that is there stays as it was.
-async fn new_params(
+pub(super) async fn new_params(
     tx: &Tx,
     run: &TrackedRun,
     params: &[Pair],
@@ -399,7 +399,7 @@ pub async fn history(on: &impl Read, id: &str, key: &str) -> Result<Vec<Point>, 
 }
 
 /// The largest number stands for what is infinite.
-fn within_range(sample: &Sample) -> Sample {
+pub(super) fn within_range(sample: &Sample) -> Sample {
     let mut sample = sample.clone();
     let value = &mut sample.point.value;
     if value.is_infinite() {
@@ -408,7 +408,7 @@ fn within_range(sample: &Sample) -> Sample {
     sample
 }
 
-fn check_dataset(input: &DatasetInput) -> Result<(), TrackingError> {
+pub(super) fn check_dataset(input: &DatasetInput) -> Result<(), TrackingError> {
     let texts = [&input.name, &input.digest, &input.schema, &input.profile];
     for (text, (what, most)) in texts.into_iter().zip(DATASET_MAX) {
         check_length(&format!("The dataset's {what}"), text, most)?;
@@ -424,7 +424,7 @@ fn check_dataset(input: &DatasetInput) -> Result<(), TrackingError> {
     Ok(())
 }
 
-fn check_id(id: &str) -> Result<(), TrackingError> {
+pub(super) fn check_id(id: &str) -> Result<(), TrackingError> {
     let mut letters = id.chars();
     let is_id = id.len() <= ID_MAX
         && letters.next().is_some_and(|c| c.is_ascii_alphanumeric())

@@ -6,9 +6,10 @@ use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tinyops_fleet::enrol::Entropy;
+use tinyops_fleet::webhook::{Proof, receivers};
 use tinyops_store::Timestamp;
 use tinyops_store::alert::{self, AlertId};
-use tinyops_store::webhook::{self, Delivery, Webhook};
+use tinyops_store::webhook::{self, Delivery, Webhook, WebhookKind};
 
 use super::auth::Actor;
 use super::error::ApiError;
@@ -89,6 +90,23 @@ pub(super) struct WebhookWish {
     /// Certificates of those who sign the receiver's, in PEM; without them, whom this machine trusts.
     #[serde(default)]
     pub authorities: String,
+    /// What it is told of: `alerts`, or `lineage`, which is what runs read and made, as events of OpenLineage.
+    #[serde(default)]
+    pub tells: Tells,
+    /// What a receiver of lineage asks for as `Authorization: Bearer`.
+    #[serde(default)]
+    pub token: Option<String>,
+}
+
+/// What a webhook is told of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Tells {
+    /// What becomes of alerts.
+    #[default]
+    Alerts,
+    /// What runs of pipelines read and made.
+    Lineage,
 }
 
 /// A webhook, without its secret.
@@ -98,6 +116,8 @@ pub struct WebhookView {
     pub name: String,
     /// Where it listens.
     pub url: String,
+    /// What it is told of.
+    pub tells: Tells,
     /// Whether it has authorities of its own.
     pub has_authorities: bool,
     /// When it was added.
@@ -109,6 +129,10 @@ pub struct WebhookView {
 impl From<Webhook> for WebhookView {
     fn from(hook: Webhook) -> WebhookView {
         WebhookView {
+            tells: match hook.kind {
+                WebhookKind::Lineage => Tells::Lineage,
+                WebhookKind::Alerts | WebhookKind::Registry => Tells::Alerts,
+            },
             name: hook.name,
             url: hook.url,
             has_authorities: !hook.authorities.is_empty(),
@@ -124,7 +148,7 @@ pub struct AddedWebhook {
     /// The webhook.
     #[serde(flatten)]
     pub about: WebhookView,
-    /// What its deliveries are signed with.
+    /// What its deliveries are signed with; of lineage, the token that it asked for.
     pub secret: String,
 }
 
@@ -175,7 +199,7 @@ impl From<Delivery> for DeliveryView {
 }
 
 pub(super) async fn webhooks(State(app): State<App>) -> Result<Json<Vec<WebhookView>>, ApiError> {
-    let hooks = webhook::list(app.db()).await?;
+    let hooks = receivers(app.db()).await?;
     Ok(Json(hooks.into_iter().map(WebhookView::from).collect()))
 }
 
@@ -194,13 +218,17 @@ pub(super) async fn add_webhook(
             )
         })?;
     }
-    let (entropy, fleet) = (Entropy::from_system(), app.fleet());
+    let proof = match wish.tells {
+        Tells::Alerts => Proof::Signature(Entropy::from_system()),
+        Tells::Lineage => Proof::Token(wish.token),
+    };
+    let fleet = app.fleet();
     let hook = fleet
         .add_webhook(
             &wish.name,
             &wish.url,
             &wish.authorities,
-            entropy,
+            proof,
             &actor,
             app.now(),
         )

@@ -231,6 +231,12 @@ impl From<FleetError> for ApiError {
                 "missing",
                 "`GET /api/v1/webhooks` lists them",
             ),
+            FleetError::WebhookToken => (StatusCode::UNPROCESSABLE_ENTITY, "token", ""),
+            FleetError::WebhookTest(_) => (
+                StatusCode::CONFLICT,
+                "kind",
+                "the next run of the pipeline is told",
+            ),
             FleetError::WebhookUrl(_) => (
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "url",
@@ -305,10 +311,6 @@ impl From<ReleaseError> for ApiError {
                 let hint = "`GET /api/v1/models/NAME/VERSION/standing` says what is missing";
                 ApiError::new(StatusCode::CONFLICT, "kept", message, hint)
             }
-            ReleaseError::Erased { .. } => {
-                let hint = "run the pipeline: it trains without them";
-                ApiError::new(StatusCode::CONFLICT, "erased", message, hint)
-            }
             ReleaseError::NoPayload { .. } => {
                 let hint = "run the pipeline with this board in `[boards]`";
                 ApiError::new(StatusCode::CONFLICT, "no_payload", message, hint)
@@ -324,6 +326,10 @@ impl From<WorthError> for ApiError {
             WorthError::NotKept { .. } => {
                 let hint = "it was imported, or made before this was kept: a new run makes one that can be priced";
                 ApiError::new(StatusCode::CONFLICT, "not_kept", message, hint)
+            }
+            WorthError::NoSettings { .. } => {
+                let hint = "a run of its project records what it asks, and its prices";
+                ApiError::new(StatusCode::CONFLICT, "no_settings", message, hint)
             }
             WorthError::NoClasses { .. } => {
                 ApiError::new(StatusCode::CONFLICT, "no_classes", message, "")

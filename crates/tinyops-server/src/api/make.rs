@@ -211,9 +211,10 @@ pub(super) async fn lineage_of(
 
 /// What keeps a version back, and who spoke for it.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct StandingView {
+pub struct StandingView {
     /// How many approvals of each role its project asks for.
     pub wanted: BTreeMap<String, u32>,
+    /// Those that were given.
     pub approvals: Vec<ApprovalView>,
     /// Why it may not be promoted or signed; empty if it may.
     pub reasons: Vec<String>,
@@ -221,10 +222,14 @@ pub(super) struct StandingView {
 
 /// One person's word for a version.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct ApprovalView {
+pub struct ApprovalView {
+    /// Who.
     pub actor: String,
+    /// As what.
     pub role: &'static str,
+    /// Why.
     pub why: String,
+    /// When.
     pub at_ms: i64,
 }
 

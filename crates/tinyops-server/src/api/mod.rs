@@ -41,12 +41,14 @@ pub use annotation::AnnotationView;
 pub(crate) use catalog::id_of;
 pub(crate) use frame::framed;
 pub use label::LabelView;
+pub use make::StandingView;
 pub use operate::ExpectedView;
 use operation::{Access, Content, Operation, Trace};
 pub use repair::RepairView;
 pub(crate) use repair::{UNREADABLE, unreadable};
 pub use upload::{UploadDeviceView, UploadView};
 pub use view::{AlertView, AtWorkView, RoundView, TriggerView};
+pub use worth::FieldWorthView;
 
 /// The routes of the API, and health and metrics beside it.
 pub(crate) fn routes(app: &App) -> Router<App> {
@@ -420,7 +422,7 @@ fn operations() -> Vec<Operation> {
             "/api/v1/models/{name}/{version}/standing",
             "What keeps a version from production, and who approved it",
             &[],
-            Content::json::<make::StandingView>(),
+            Content::json::<StandingView>(),
             get(make::standing),
         ),
         manage(
@@ -428,7 +430,7 @@ fn operations() -> Vec<Operation> {
             "Approve a version, as the role of whoever asks",
             Content::json::<operate::Why>(),
             200,
-            Content::json::<make::StandingView>(),
+            Content::json::<StandingView>(),
             post(make::approve),
         ),
         read(

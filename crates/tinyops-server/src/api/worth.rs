@@ -4,8 +4,10 @@ use axum::Json;
 use axum::extract::State;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tinyops_fleet::outcome::{CostSpan, cost_spans};
-use tinyops_pipeline::worth::{Appraisal, Bill, CostPoint, Expected, Worth, appraise, bill};
+use tinyops_fleet::outcome::{CostSpan, FieldWorth, cost_spans, field_worth};
+use tinyops_pipeline::worth::{
+    Appraisal, Bill, CostPoint, Expected, Prices, Worth, appraise, bill, project_of,
+};
 use tinyops_store::{ModelId, model};
 
 use super::error::ApiError;
@@ -125,11 +127,51 @@ pub(super) struct AppraisalView {
     pub previous: Option<WorthView>,
     /// Why there is none.
     pub incomparable: Option<String>,
+    /// By windows of the field that were labelled in the days asked for; null where none was.
+    pub field: Option<FieldWorthView>,
 }
 
-impl From<Appraisal> for AppraisalView {
-    fn from(of: Appraisal) -> AppraisalView {
+/// What labelled windows of the field say of a version.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct FieldWorthView {
+    /// Labelled windows that it rests on.
+    pub windows: i64,
+    /// Devices that they come from.
+    pub devices: usize,
+    /// The cheapest constant answer.
+    pub answer: String,
+    /// What a window costs with the model.
+    pub model: f64,
+    /// At 95 %, by how devices differ; null of one device.
+    pub model_interval: Option<[f64; 2]>,
+    /// What a window costs with the constant answer.
+    pub other: f64,
+    /// What the model saves a window.
+    pub gain: f64,
+    /// At 95 %, by how devices differ; null of one device.
+    pub gain_interval: Option<[f64; 2]>,
+}
+
+impl From<FieldWorth> for FieldWorthView {
+    fn from(of: FieldWorth) -> FieldWorthView {
+        let pair = |interval: Option<(f64, f64)>| interval.map(|(low, high)| [low, high]);
+        FieldWorthView {
+            windows: of.windows,
+            devices: of.devices,
+            answer: of.answer,
+            model: of.model.value,
+            model_interval: pair(of.model.interval),
+            other: of.constant,
+            gain: of.gain.value,
+            gain_interval: pair(of.gain.interval),
+        }
+    }
+}
+
+impl AppraisalView {
+    fn of(of: Appraisal, field: Option<FieldWorth>) -> AppraisalView {
         AppraisalView {
+            field: field.map(FieldWorthView::from),
             model: of.model,
             windows_per_month: of.windows_per_month,
             none: WorthView::of(of.none.answer, of.none.worth),
@@ -185,8 +227,9 @@ pub(super) async fn cost(
 ) -> Result<Json<BillView>, ApiError> {
     let row = model::get(app.db(), &name, version).await?;
     let row = row.ok_or_else(|| ApiError::missing(format_args!("model `{name}@{version}`")))?;
-    let costs = &app.business().costs;
-    let bill = bill(app.db(), &app.fleet().artifacts, &row, costs, at.threshold).await?;
+    let project = project_of(app.db(), &row, Some(&app.workshop().project)).await?;
+    let (artifacts, costs) = (&app.fleet().artifacts, &project.train.costs);
+    let bill = bill(app.db(), artifacts, &row, costs, at.threshold).await?;
     Ok(Json(bill.into()))
 }
 
@@ -195,7 +238,11 @@ pub(super) async fn cost(
 #[serde(deny_unknown_fields)]
 pub(super) struct Against {
     against: Option<u32>,
+    days: Option<u32>,
 }
+
+/// Days that labels of the field are looked back at without a word.
+const FIELD_DAYS: u32 = 90;
 
 pub(super) async fn worth(
     State(app): State<App>,
@@ -211,10 +258,16 @@ pub(super) async fn worth(
         Some(version) => Some(get(version).await?),
         None => None,
     };
-    let project = &app.workshop().project;
+    let project = project_of(app.db(), &row, Some(&app.workshop().project)).await?;
     let artifacts = &app.fleet().artifacts;
-    let appraisal = appraise(app.db(), artifacts, &row, against.as_ref(), project).await?;
-    Ok(Json(appraisal.into()))
+    let appraisal = appraise(app.db(), artifacts, &row, against.as_ref(), &project).await?;
+    let days = i64::from(asked.days.unwrap_or(FIELD_DAYS).clamp(1, 3650));
+    let (now, costs) = (app.now(), &project.train.costs);
+    let since = now.plus_ms(-days * DAY_MS);
+    let judged = app.fleet().judged_of(&row.name, row.version, since, now);
+    let (cells, labels) = judged.await?;
+    let field = field_worth(&cells, &labels, &|_, is, said| costs.price(is, said));
+    Ok(Json(AppraisalView::of(appraisal, field)))
 }
 
 /// Which days, and how many to a span.
@@ -235,7 +288,10 @@ pub(super) async fn costs(
     let every = i64::from(asked.every.unwrap_or(1).clamp(1, 365));
     let since = app.now().plus_ms(-days * DAY_MS);
     let (cells, labels) = app.fleet().judged(since, every * DAY_MS).await?;
-    let costs = &app.business().costs;
-    let spans = cost_spans(&cells, &labels, &|is, said| costs.price(is, said));
+    let models: Vec<ModelId> = cells.iter().map(|cell| cell.model).collect();
+    let prices = Prices::of(app.db(), &models, Some(&app.workshop().project)).await?;
+    let spans = cost_spans(&cells, &labels, &|model, is, said| {
+        prices.price(model, is, said)
+    });
     Ok(Json(spans.into_iter().map(Into::into).collect()))
 }

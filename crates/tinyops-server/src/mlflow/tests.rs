@@ -718,3 +718,53 @@ async fn without_a_token_nothing_is_told_where_one_is_asked_for() {
     let challenge = challenge.await.unwrap();
     assert_eq!(challenge.headers()[header::WWW_AUTHENTICATE], "Bearer");
 }
+
+#[tokio::test]
+async fn webhooks_of_the_registry_are_an_administrators_and_go_by_this_api_alone() {
+    const ADMIN: &str = "a-token-of-32-letters-and-digits-";
+    let router = router(app(Some(ADMIN)).await);
+    let send = async |method: &str, path: &str, token: &str, body: Value| {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::AUTHORIZATION, format!("Bearer {token}"))
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Body::from(body.to_string()))
+            .unwrap();
+        let response = router.clone().oneshot(request).await.unwrap();
+        let status = response.status().as_u16();
+        let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        let document: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        (status, document)
+    };
+    let hooks = format!("{API}/webhooks");
+    let wish = json!({
+        "name": "ci", "url": "https://ci.example/T0PSECRET",
+        "events": [{ "entity": "MODEL_VERSION", "action": "CREATED" }],
+    });
+    let made = send("POST", &hooks, ADMIN, wish).await;
+    let id = made.1["webhook"]["webhook_id"].as_str().unwrap();
+    for role in ["viewer", "operator"] {
+        let wish = json!({ "name": role, "role": role });
+        let token = send("POST", "/api/v1/tokens", ADMIN, wish).await.1;
+        let token = token["token"].as_str().unwrap();
+        for path in [hooks.clone(), format!("{hooks}/{id}")] {
+            let asked = send("GET", &path, token, json!({})).await;
+            check_error(&asked, 403, "PERMISSION_DENIED");
+            assert!(!asked.1.to_string().contains("T0PSECRET"), "{asked:?}");
+        }
+        let read = format!("{API}/experiments/get?experiment_id=0");
+        assert_eq!(send("GET", &read, token, json!({})).await.0, 200);
+    }
+    // The API of alerts neither lists nor removes what a client of this one made.
+    let listed = send("GET", "/api/v1/webhooks", ADMIN, json!({})).await;
+    assert_eq!(listed.1, json!([]));
+    let path = format!("/api/v1/webhooks/{id}");
+    assert_eq!(send("DELETE", &path, ADMIN, json!({})).await.0, 404);
+    assert_eq!(
+        send("GET", &format!("{hooks}/{id}"), ADMIN, json!({}))
+            .await
+            .0,
+        200
+    );
+}

@@ -6,10 +6,10 @@ use axum::response::Response;
 use maud::{Markup, html};
 use tinyops_fleet::outcome::{Accuracy, cost_spans};
 use tinyops_fleet::watch::{ChannelView, CohortView, cohort_of};
-use tinyops_pipeline::Costs;
+use tinyops_pipeline::worth::Prices;
 use tinyops_store::drift::{self, DriftPoint, DriftState, Scope};
 use tinyops_store::outcome::Cell;
-use tinyops_store::{Timestamp, device, rollout};
+use tinyops_store::{ModelId, Timestamp, device, rollout};
 
 use super::alert;
 use super::episode;
@@ -70,8 +70,12 @@ pub(super) async fn show(
         // Two days would be two points: hours show more.
         cells = app.fleet().judged(since, HOUR_MS).await?.0;
     }
-    let costs = &app.business().costs;
-    let spans = cost_spans(&cells, &labels, &|is, said| costs.price(is, said));
+    let mut models: Vec<ModelId> = cells.iter().map(|cell| cell.model).collect();
+    models.extend(accuracy.iter().map(|found| found.model));
+    let prices = Prices::of(db, &models, Some(&app.workshop().project)).await?;
+    let spans = cost_spans(&cells, &labels, &|model, is, said| {
+        prices.price(model, is, said)
+    });
     let body = html! {
         div.grid {
             (part::chart_card("w8", over_time(&histories, &events)))
@@ -79,7 +83,7 @@ pub(super) async fn show(
             (part::card("", "Repairs", None, repair::table(&app, &names, now).await?))
             (part::card("", "Episodes", None, episode::table(&app, &names, now).await?))
             (part::card("", "Alerts", None, alert::table(&alerts, &names, hand.as_ref(), now)))
-            (part::card("", "What labels of 30 days say", None, labelled(&accuracy, &names, &app.business().costs)))
+            (part::card("", "What labels of 30 days say", None, labelled(&accuracy, &names, &prices)))
             (part::chart_card("w8", super::worth::over_time(&spans, &names, if is_short { "hour" } else { "day" })))
             @for view in &views { (cohort(view, &names)) }
         }
@@ -150,14 +154,14 @@ fn farthest(detectors: &[DriftState], now: Timestamp) -> Markup {
     }
 }
 
-/// What labels say of each cohort, at the project's prices.
-fn labelled(accuracy: &[Accuracy], names: &Names, costs: &Costs) -> Markup {
+/// What labels say of each cohort, at the prices of its model's project.
+fn labelled(accuracy: &[Accuracy], names: &Names, prices: &Prices) -> Markup {
     if accuracy.is_empty() {
         return part::empty(
             html! { "No label has come back in 30 days: nothing says how right the models are." },
         );
     }
-    let has_costs = costs.are_set();
+    let has_costs = prices.are_set();
     html! {
         div.tablewrap { table {
             thead { tr {
@@ -165,7 +169,7 @@ fn labelled(accuracy: &[Accuracy], names: &Names, costs: &Costs) -> Markup {
                 @if has_costs { th.num { "cost" } th.num { "cost of 1,000" } }
             } }
             @for found in accuracy {
-                @let cost = found.cost(&names.labels(found.model), &|is, said| costs.price(is, said));
+                @let cost = found.cost(&names.labels(found.model), &|model, is, said| prices.price(model, is, said));
                 tr {
                     td { (found.cohort) }
                     td { (names.link(Some(found.model))) }

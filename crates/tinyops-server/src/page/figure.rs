@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use maud::Markup;
 use tinyops_fleet::outcome::cost_of;
-use tinyops_pipeline::Costs;
+use tinyops_pipeline::worth::Prices;
 use tinyops_store::alert::{Alert, AlertState};
 use tinyops_store::outcome::Outcome;
 use tinyops_store::rollout::{Rollout, RolloutState};
@@ -135,11 +135,12 @@ pub(super) fn accuracy(outcomes: &[Outcome], events: &Events<'_>, goal: Option<f
 }
 
 /// What wrong decisions cost per judged prediction, over time.
-pub(super) fn cost(outcomes: &[Outcome], names: &Names, costs: &Costs) -> Markup {
+pub(super) fn cost(outcomes: &[Outcome], names: &Names, prices: &Prices) -> Markup {
     let buckets = buckets(outcomes, |outcome, bucket| {
         let cell = (outcome.actual as usize, outcome.predicted as usize);
-        let each = cost_of(cell, &names.labels(outcome.model), &|is, said| {
-            costs.price(is, said)
+        let labels = names.labels(outcome.model);
+        let each = cost_of(outcome.model, cell, &labels, &|model, is, said| {
+            prices.price(model, is, said)
         });
         bucket.cost += outcome.window_count as f64 * each;
     });

@@ -246,16 +246,17 @@ fn fit_table(boards: &[Json]) -> Markup {
 
 /// The typical value of an estimate, and its band.
 fn band(board: &Json, name: &str) -> Markup {
-    let band = board.get(name).and_then(Json::as_array);
-    let values: Vec<f64> = band
+    let ends = board[format!("{name}_band")].as_array();
+    let ends: Vec<f64> = ends
         .into_iter()
         .flatten()
         .filter_map(Json::as_f64)
         .collect();
     html! {
-        @match values[..] {
-            [low, typical, high] => { (number(typical)) span.muted { " (" (number(low)) "–" (number(high)) ")" } }
-            _ => "–",
+        @match (board[name].as_f64(), &ends[..]) {
+            (Some(typical), [low, high]) => { (number(typical)) span.muted { " (" (number(*low)) "–" (number(*high)) ")" } }
+            (Some(typical), _) => (number(typical)),
+            (None, _) => "–",
         }
     }
 }

@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::response::Response;
 use maud::{Markup, html};
 use tinyops_fleet::watch::cohort_of;
+use tinyops_pipeline::worth::Prices;
 use tinyops_store::alert::{self, Alert};
 use tinyops_store::drift::Scope;
 use tinyops_store::model::Stage;
@@ -41,6 +42,8 @@ pub(super) async fn show(State(app): State<App>) -> Result<Response, PageError> 
         outcomes: outcome::list(db, OUTCOMES_MAX).await?,
         names,
     };
+    let models: Vec<ModelId> = view.outcomes.iter().map(|outcome| outcome.model).collect();
+    let prices = Prices::of(db, &models, Some(&app.workshop().project)).await?;
     let active = match view
         .rollouts
         .iter()
@@ -57,7 +60,7 @@ pub(super) async fn show(State(app): State<App>) -> Result<Response, PageError> 
             (part::card("w6", "Alerts", Some(("/drift", "drift")), view.alerts()))
             (part::card("w6", "Rollout", Some(("/rollouts", "all rollouts")), view.rollout(active)))
             (part::card("w6", "Last runs", Some(("/runs", "all runs")), super::run::table(&view.runs, view.now)))
-            (part::chart_card("w6", figure::cost(&view.outcomes, &view.names, &app.business().costs)))
+            (part::chart_card("w6", figure::cost(&view.outcomes, &view.names, &prices)))
         }
     };
     Ok(Page {

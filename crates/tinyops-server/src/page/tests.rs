@@ -117,9 +117,9 @@ async fn seed(app: &App) {
                 }
                 "compile" => json!({ "summary": "fits 2 of 2 boards", "boards": [
                     { "board": "esp-eye", "fits": true, "flash_bytes": 41_000, "flash_free_bytes": 2_900_000,
-                      "ram_bytes": 9_300, "ram_free_bytes": 300_000, "latency_ms": [1.1, 1.6, 2.4], "energy_mj": [0.3, 0.5, 0.9], "reasons": [] },
+                      "ram_bytes": 9_300, "ram_free_bytes": 300_000, "latency_ms": 1.6, "latency_ms_band": [1.1, 2.4], "energy_mj": 0.5, "energy_mj_band": [0.3, 0.9], "reasons": [] },
                     { "board": "sparkfun-edge-2", "fits": false, "flash_bytes": 41_000, "flash_free_bytes": 30_000,
-                      "ram_bytes": 9_300, "ram_free_bytes": 200_000, "latency_ms": [3.0, 4.0, 5.5], "energy_mj": [0.1, 0.2, 0.3], "reasons": ["flash needs 41000 bytes, board leaves 30000"] },
+                      "ram_bytes": 9_300, "ram_free_bytes": 200_000, "latency_ms": 4.0, "latency_ms_band": [3.0, 5.5], "energy_mj": 0.2, "energy_mj_band": [0.1, 0.3], "reasons": ["flash needs 41000 bytes, board leaves 30000"] },
                 ] }),
                 _ => json!({ "summary": format!("{name} is done") }),
             };

@@ -1,42 +1,43 @@
 //! Worth: what wrong answers of a version cost by alarm threshold, and what it saves.
 
 use maud::{Markup, html};
-use tinyops_fleet::outcome::CostSpan;
-use tinyops_pipeline::worth::{
-    Appraisal, Bill, CostPoint, Expected, Worth, WorthError, appraise, bill,
-};
-use tinyops_store::StoreError;
+use tinyops_fleet::FleetError;
+use tinyops_fleet::outcome::{CostSpan, FieldWorth, field_worth};
+use tinyops_pipeline::worth::{Appraisal, Bill, CostPoint, Expected, Worth, WorthError};
 use tinyops_store::model::Model;
 
 use super::part::{self, Names};
 use crate::app::App;
+use crate::appraised::appraised;
 use crate::chart::{LineChart, Series, Tone, XAxis, number};
 
 /// Cards of one version; why there are none where it cannot be priced.
-pub(super) async fn cards(app: &App, model: &Model) -> Result<Markup, StoreError> {
-    let artifacts = &app.fleet().artifacts;
-    let project = &app.workshop().project;
-    if project.project.name != model.project {
-        return Ok(html! {});
-    }
-    let priced = bill(app.db(), artifacts, model, &project.train.costs, None).await;
-    let worth = appraise(app.db(), artifacts, model, None, project).await;
-    match (priced, worth) {
-        (Ok(bill), Ok(worth)) => Ok(html! {
-            @if bill.curve.is_some() { (part::chart_card("w7", curve(&bill))) }
-            (part::card(if bill.curve.is_some() { "w5" } else { "" }, "Worth", None, worth_table(&bill, &worth)))
-        }),
-        (Err(WorthError::NoClasses { .. }), _) | (_, Err(WorthError::NoClasses { .. })) => {
-            Ok(html! {})
+pub(super) async fn cards(app: &App, model: &Model) -> Result<Markup, FleetError> {
+    let made = match appraised(app, model).await {
+        Ok(made) => made,
+        Err(WorthError::NoClasses { .. } | WorthError::NoSettings { .. }) => return Ok(html! {}),
+        Err(why) => {
+            let why = part::empty(html! { (why) "." });
+            return Ok(part::card("", "Worth", None, why));
         }
-        (Err(why), _) | (_, Err(why)) => Ok(part::card(
-            "",
-            "Worth",
-            None,
-            part::empty(html! { (why) "." }),
-        )),
-    }
+    };
+    let (now, costs) = (app.now(), &made.project.train.costs);
+    let since = now.plus_ms(-FIELD_DAYS * DAY_MS);
+    let judged = app
+        .fleet()
+        .judged_of(&model.name, model.version, since, now);
+    let (cells, labels) = judged.await?;
+    let field = field_worth(&cells, &labels, &|_, is, said| costs.price(is, said));
+    let (bill, worth) = (&made.bill, &made.appraisal);
+    Ok(html! {
+        @if bill.curve.is_some() { (part::chart_card("w7", curve(bill))) }
+        (part::card(if bill.curve.is_some() { "w5" } else { "" }, "Worth", None, worth_table(bill, worth, field.as_ref())))
+    })
 }
+
+/// Days that labels of the field are looked back at.
+const FIELD_DAYS: i64 = 90;
+const DAY_MS: i64 = 24 * 3_600_000;
 
 fn curve(bill: &Bill) -> Markup {
     let points = |of: &dyn Fn(&CostPoint) -> f64| {
@@ -104,7 +105,7 @@ fn expected(of: &Expected) -> Markup {
     }
 }
 
-fn worth_table(bill: &Bill, worth: &Appraisal) -> Markup {
+fn worth_table(bill: &Bill, worth: &Appraisal, field: Option<&FieldWorth>) -> Markup {
     let row = |against: Markup, of: &Worth| {
         html! {
             tr {
@@ -127,6 +128,15 @@ fn worth_table(bill: &Bill, worth: &Appraisal) -> Markup {
             (row(html! { "always " code { (worth.none.answer) } }, &worth.none.worth))
             @if let Some(previous) = &worth.previous { (row(html! { (previous.model) }, &previous.worth)) }
         } }
+        @match field {
+            Some(field) => p {
+                "In the field it saves " strong { (number(field.gain.value)) }
+                @if let Some((low, high)) = field.gain.interval { " " span.muted { (number(low)) " to " (number(high)) } }
+                " a window against always " code { (field.answer) } ", on " (number(field.windows as f64))
+                " windows of " (field.devices) " devices labelled in " (FIELD_DAYS) " days."
+            },
+            None => p.muted { "No window of the field that it answered was labelled in " (FIELD_DAYS) " days." },
+        }
         @if let Some(why) = &worth.incomparable { p.muted { "Against the version before: " (why) "." } }
         @if !bill.costs.are_set() {
             p.muted { "Set " code { "[train.costs]" } " in tinyops.toml: these are the default prices." }

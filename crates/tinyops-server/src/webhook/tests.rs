@@ -4,6 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use tinyops_fleet::enrol::Entropy;
+use tinyops_fleet::webhook::Proof;
 use tinyops_store::alert::{self, AlertKind, NewAlert};
 use tinyops_store::drift::Scope;
 use tinyops_store::{Db, ModelId, webhook};
@@ -102,8 +103,8 @@ async fn raise(app: &App) -> alert::Alert {
 
 /// Adds a webhook; answers with its secret.
 async fn add(app: &App, name: &str, url: &str, authorities: &str) -> String {
-    let (fleet, entropy) = (app.fleet(), Entropy([3; 40]));
-    let added = fleet.add_webhook(name, url, authorities, entropy, "test", app.now());
+    let (fleet, proof) = (app.fleet(), Proof::Signature(Entropy([3; 40])));
+    let added = fleet.add_webhook(name, url, authorities, proof, "test", app.now());
     added.await.unwrap().secret
 }
 

@@ -79,6 +79,17 @@ pub async fn add(tx: &Tx, run: RunRow, samples: &[Sample]) -> Result<(), StoreEr
     Ok(())
 }
 
+/// Forgets every point of a run.
+pub async fn clear(tx: &Tx, run: RunRow) -> Result<(), StoreError> {
+    for sql in [
+        "DELETE FROM metric_points WHERE owner = $1",
+        "DELETE FROM run_metrics WHERE owner = $1",
+    ] {
+        tx.execute(sql, values![run]).await?;
+    }
+    Ok(())
+}
+
 /// Every point of a run's metric by time, step and value; one that was logged twice is there once.
 pub async fn history(on: &impl Read, run: RunRow, key: &str) -> Result<Vec<Point>, StoreError> {
     let sql = "SELECT points FROM metric_points WHERE owner = $1 AND key = $2";

@@ -262,6 +262,39 @@ pub async fn tags(
 /// Adds a version that a client hands in, under the next number of its name.
 pub async fn add_version(tx: &Tx, new: &NewVersion, now: Timestamp) -> Result<Version, StoreError> {
     let number = next_version(tx, &new.name, now).await?;
+    add_under(tx, new, number, now).await
+}
+
+/// Adds a version under the number that it has elsewhere; those that are handed in later are numbered after it.
+///
+/// # Errors
+/// [`StoreError::Exists`] if a version of this number was handed in.
+pub async fn add_numbered(
+    tx: &Tx,
+    new: &NewVersion,
+    number: u32,
+    now: Timestamp,
+) -> Result<Version, StoreError> {
+    if version(tx, &new.name, number).await?.is_some() {
+        return Err(StoreError::Exists {
+            entity: "model version",
+            key: format!("{}@{number}", new.name),
+        });
+    }
+    tx.execute(
+        "UPDATE registered_models SET last_version = $2 WHERE name = $1 AND last_version < $2",
+        values![new.name, number],
+    )
+    .await?;
+    add_under(tx, new, number, now).await
+}
+
+async fn add_under(
+    tx: &Tx,
+    new: &NewVersion,
+    number: u32,
+    now: Timestamp,
+) -> Result<Version, StoreError> {
     tx.execute(
         "INSERT INTO handed_versions (name, version, source, run_id, logged_model, run_link, user_id, stage, created_at, updated_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, 'None', $8, $8)",

@@ -3,16 +3,16 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use tinyops_fleet::outcome::{CostSpan, Mean, cost_spans};
 use tinyops_pipeline::{
-    Project,
-    worth::{Bill, WorthError, bill},
+    Project, RunError,
+    worth::{self, Bill, Prices, WorthError, bill},
 };
-use tinyops_store::{Db, capsule, model::Model, project};
+use tinyops_store::{Db, ModelId, capsule, model::Model};
 use tinyops_train::Costs;
 use tinyops_train::worth::{CostPoint, Expected};
 
 use crate::{
-    context::{Context, moment, now},
-    failure::Failure,
+    context::{Context, moment, now, store_failure},
+    failure::{Exit, Failure},
     model_ref::{ModelRef, chosen},
     table::Table,
 };
@@ -99,7 +99,10 @@ pub(crate) async fn run(context: &Context, args: &Cost) -> Result<(), Failure> {
     let since = now().plus_ms(-i64::from(args.days) * DAY_MS);
     let (cells, labels) = fleet.judged(since, i64::from(args.every) * DAY_MS).await?;
     let mut field = Vec::new();
-    for span in cost_spans(&cells, &labels, &|is, said| costs.price(is, said)) {
+    let models: Vec<ModelId> = cells.iter().map(|cell| cell.model).collect();
+    let prices = Prices::of(&fleet.db, &models, Some(&project)).await?;
+    let price = |model, is: &str, said: &str| prices.price(model, is, said);
+    for span in cost_spans(&cells, &labels, &price) {
         let capsule = capsule::get(&fleet.db, span.model).await?;
         let name = capsule.map(|of| (of.model.clone(), format!("{}@{}", of.model, of.version)));
         if name
@@ -115,44 +118,29 @@ pub(crate) async fn run(context: &Context, args: &Cost) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The settings that a version is judged by: those of the folder where it is their project's, else those last recorded.
+/// The settings that a version is judged by.
 pub(super) async fn project_of(
     context: &Context,
     db: &Db,
     model: &Model,
 ) -> Result<Project, Failure> {
-    if let Some(here) = context.project_if_any()?
-        && here.project.name == model.project
-    {
-        return Ok(here);
-    }
-    let recorded = project::get(db, &model.project).await?;
-    let read = recorded.map(|recorded| serde_json::from_value(recorded.detail));
-    match read {
-        Some(Ok(project)) => Ok(project),
-        Some(Err(error)) => Err(Failure::environment(format!(
-            "the recorded settings of project `{}` do not read back",
-            model.project
-        ))
-        .cause(&error)),
-        None => Err(Failure::question(format!(
-            "nothing is recorded of project `{}`",
-            model.project
-        ))
-        .hint("`--project DIR` names its folder")),
-    }
+    let here = context.project_if_any()?;
+    let found = worth::project_of(db, model, here.as_ref()).await;
+    found.map_err(worth_failure)
 }
 
-/// What cannot be priced is the question's fault.
+/// What cannot be priced is the question's fault; what cannot be read, or a bug, is not.
 pub(super) fn worth_failure(error: WorthError) -> Failure {
     let hint = match &error {
         WorthError::NotKept { .. } => {
             "it was imported, or made before this was kept: `tinyops run` makes a version that can be priced"
         }
         WorthError::NoClasses { .. } => "prices are of classes; `rmse` speaks for values",
-        _ => "`tinyops models ls` lists the versions",
+        WorthError::NoSettings { .. } => "`--project DIR` names its folder",
+        WorthError::Run(RunError::Store(error)) => return store_failure(error),
+        _ => return Failure::of(Exit::Environment, &error),
     };
-    Failure::question(error.to_string()).hint(hint)
+    Failure::of(Exit::Question, &error).hint(hint)
 }
 
 pub(super) fn figure(of: &Expected) -> String {
@@ -161,7 +149,10 @@ pub(super) fn figure(of: &Expected) -> String {
             "{:.4} ({:.4} to {:.4})",
             of.cost, interval.low, interval.high
         ),
-        None => format!("{:.4} (too few recordings for an interval)", of.cost),
+        None => format!(
+            "{:.4} (too few recordings or groups for an interval)",
+            of.cost
+        ),
     }
 }
 

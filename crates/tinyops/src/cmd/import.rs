@@ -1,4 +1,5 @@
 mod dvc;
+mod mlflow;
 
 use std::{fmt::Write as _, fs, path::PathBuf};
 
@@ -16,7 +17,7 @@ use crate::{
 /// Read an int8 or int16x8 `.tflite` network: its layers, what it takes, and which boards it fits
 ///
 /// Exits with 1 if it cannot be run, and says everything that stands in the way. `import dvc` takes over the recordings of
-/// a DVC repository instead.
+/// a DVC repository instead, `import mlflow` what an MLflow server has tracked.
 #[derive(Debug, clap::Args)]
 #[command(
     args_conflicts_with_subcommands = true,
@@ -40,6 +41,7 @@ pub(crate) struct Import {
 #[derive(Debug, clap::Subcommand)]
 enum Source {
     Dvc(dvc::Dvc),
+    Mlflow(mlflow::Mlflow),
 }
 
 /// `tinyops import --json`
@@ -52,9 +54,10 @@ struct View {
     survey: Survey,
 }
 
-pub(crate) fn run(context: &Context, args: &Import) -> Result<(), Failure> {
+pub(crate) async fn run(context: &Context, args: &Import) -> Result<(), Failure> {
     let path = match (&args.source, &args.file) {
         (Some(Source::Dvc(args)), _) => return dvc::run(context, args),
+        (Some(Source::Mlflow(args)), _) => return mlflow::run(context, args).await,
         (None, Some(path)) => path,
         (None, None) => return Err(Failure::question("no network is named")),
     };

@@ -8,10 +8,10 @@ mod log;
 mod sign;
 mod slices;
 
-use self::approve::StandingView;
 use serde::Serialize;
-use tinyops_pipeline::promotion;
+use tinyops_pipeline::promotion::{self, Way};
 use tinyops_pipeline::tracking::family::{Member, family};
+use tinyops_server::StandingView;
 use tinyops_store::{
     Json, Tx, audit,
     model::{self, Model, Stage},
@@ -370,19 +370,12 @@ async fn promote(context: &Context, args: &Promote) -> Result<(), Failure> {
         return Err(Failure::no(format!("{} was rejected", title(&model)))
             .hint("a version that failed a gate or was reverted stays out; run again"));
     }
-    let reasons = promotion::standing(&db, &model).await?.reasons;
+    let reasons = promotion::may_go_out(&db, &model, Way::Production).await?;
     if !reasons.is_empty() {
         let failure = Failure::no(format!("{} may not be promoted", title(&model)));
         let failure = reasons.into_iter().fold(failure, Failure::because);
         return Err(failure
             .hint("`tinyops models approve` says yes, `tinyops run` makes a version that passes"));
-    }
-    if tinyops_pipeline::erase::is_marked(&model) {
-        return Err(Failure::no(format!(
-            "recordings that {} was trained on were erased",
-            title(&model)
-        ))
-        .hint("`tinyops run` trains without them"));
     }
     let before = model::in_stage(&db, &model.name, Stage::Production)
         .await?

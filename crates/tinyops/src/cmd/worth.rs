@@ -3,7 +3,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use tinyops_fleet::outcome::{FieldWorth, field_worth};
 use tinyops_pipeline::worth::{Appraisal, appraise};
-use tinyops_store::capsule;
+use tinyops_server::FieldWorthView;
 use tinyops_train::worth::{Expected, Worth, WorthOfNone};
 
 use crate::{
@@ -41,7 +41,7 @@ struct View {
     none: WorthOfNone,
     previous: Option<PreviousView>,
     incomparable: Option<String>,
-    field: Option<FieldView>,
+    field: Option<FieldWorthView>,
 }
 
 /// What a version is worth against another.
@@ -51,19 +51,6 @@ struct PreviousView {
     against: String,
     #[serde(flatten)]
     worth: Worth,
-}
-
-/// What labelled windows of the field say.
-#[derive(Serialize)]
-struct FieldView {
-    windows: i64,
-    devices: usize,
-    answer: String,
-    model: f64,
-    model_interval: Option<[f64; 2]>,
-    other: f64,
-    gain: f64,
-    gain_interval: Option<[f64; 2]>,
 }
 
 const DAY_MS: i64 = 24 * 3_600_000;
@@ -85,17 +72,11 @@ pub(crate) async fn run(context: &Context, args: &WorthArgs) -> Result<(), Failu
     )
     .await
     .map_err(worth_failure)?;
-    let span = i64::from(args.days) * DAY_MS;
-    let (mut cells, labels) = fleet.judged(now().plus_ms(-span), span).await?;
-    let own: Vec<_> = capsule::of_model(&fleet.db, &model.name)
-        .await?
-        .into_iter()
-        .filter(|capsule| capsule.version == model.version)
-        .map(|capsule| capsule.id)
-        .collect();
-    cells.retain(|cell| own.contains(&cell.model));
-    let costs = &project.train.costs;
-    let field = field_worth(&cells, &labels, &|is, said| costs.price(is, said));
+    let (now, costs) = (now(), &project.train.costs);
+    let since = now.plus_ms(-i64::from(args.days) * DAY_MS);
+    let judged = fleet.judged_of(&model.name, model.version, since, now);
+    let (cells, labels) = judged.await?;
+    let field = field_worth(&cells, &labels, &|_, is, said| costs.price(is, said));
     let text = text(&test, field.as_ref(), args.days);
     let view = View {
         model: test.model,
@@ -106,24 +87,10 @@ pub(crate) async fn run(context: &Context, args: &WorthArgs) -> Result<(), Failu
             worth: of.worth,
         }),
         incomparable: test.incomparable,
-        field: field.map(view_of),
+        field: field.map(FieldWorthView::from),
     };
     context.terminal.answer(&view, || text);
     Ok(())
-}
-
-fn view_of(field: FieldWorth) -> FieldView {
-    let pair = |interval: Option<(f64, f64)>| interval.map(|(low, high)| [low, high]);
-    FieldView {
-        windows: field.windows,
-        devices: field.devices,
-        answer: field.answer,
-        model: field.model.value,
-        model_interval: pair(field.model.interval),
-        other: field.constant,
-        gain: field.gain.value,
-        gain_interval: pair(field.gain.interval),
-    }
 }
 
 fn text(test: &Appraisal, field: Option<&FieldWorth>, days: u32) -> String {

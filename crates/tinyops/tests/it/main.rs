@@ -29,6 +29,7 @@ mod running;
 mod shadow_rollout;
 mod shape;
 mod shipping;
+mod taken_over;
 mod tls;
 mod tune;
 mod versions;

@@ -48,11 +48,11 @@ async fn what_is_found_and_what_is_not_understood() {
     }
     let (_, hostile) = get("/api/v1/catalog?q=%27%20OR%201%3D1%20--").await;
     assert_eq!(hostile["total"], 0, "{hostile}");
-    // An imported version kept no predictions, an unknown one is unknown.
+    // Of the project of a version that was only imported nothing is recorded; an unknown version is unknown.
     let (status, problem) = get("/api/v1/models/fan/1/cost").await;
     assert_eq!(
         (status.as_u16(), &problem["code"]),
-        (409, &json!("not_kept"))
+        (409, &json!("no_settings"))
     );
     let (status, _) = get("/api/v1/models/fan/2/worth").await;
     assert_eq!(status.as_u16(), 404);

@@ -2,13 +2,16 @@
 
 use std::path::PathBuf;
 
-use tinyops_fleet::enrol::Entropy;
+use tinyops_fleet::{
+    enrol::Entropy,
+    webhook::{Proof, receivers},
+};
 use tinyops_server::{AddedWebhook, DeliveryView, WebhookView, trusting};
 use tinyops_store::webhook;
 
 use crate::{
     context::{ACTOR, Context, moment, now},
-    endpoint::no_authority,
+    endpoint::{no_authority, read_token},
     failure::Failure,
     table::Table,
 };
@@ -29,9 +32,9 @@ enum Verb {
     Log(Log),
 }
 
-/// Tell a receiver of alerts from now on; the secret that signs what it gets is shown this once
+/// Tell a receiver of alerts from now on, or of lineage; the secret that signs what it gets is shown this once
 ///
-/// docs/guide/alerts.md says what is sent and how a receiver checks it.
+/// docs/guide/alerts.md says what is sent and how a receiver checks it, docs/guide/registry.md what lineage is.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example: tinyops alerts webhook add pager https://pager.example/hooks/tinyops"
@@ -44,6 +47,12 @@ struct Add {
     /// A PEM file of whoever signs its certificate [default: whom this machine trusts]
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
+    /// Tell it what runs read and made, as events of OpenLineage, instead of alerts
+    #[arg(long)]
+    lineage: bool,
+    /// The token in this file is what a receiver of lineage asks for
+    #[arg(long, value_name = "FILE", requires = "lineage")]
+    token_file: Option<PathBuf>,
 }
 
 /// List the receivers
@@ -116,14 +125,19 @@ async fn add(context: &Context, args: &Add) -> Result<(), Failure> {
         Some(file) => authorities(file)?,
     };
     let fleet = context.fleet().await?;
-    let (name, url, entropy) = (&args.name, &args.url, Entropy::from_system());
+    let proof = match args.lineage {
+        false => Proof::Signature(Entropy::from_system()),
+        true => Proof::Token(args.token_file.as_deref().map(read_token).transpose()?),
+    };
+    let (name, url) = (&args.name, &args.url);
     let hook = fleet
-        .add_webhook(name, url, &authorities, entropy, ACTOR, now())
+        .add_webhook(name, url, &authorities, proof, ACTOR, now())
         .await?;
     let view = AddedWebhook::from(hook);
-    context
-        .terminal
-        .answer(&view, || format!("{}\n", view.secret));
+    context.terminal.answer(&view, || match args.lineage {
+        false => format!("{}\n", view.secret),
+        true => format!("{} is told of every run from now on\n", args.name),
+    });
     Ok(())
 }
 
@@ -138,11 +152,12 @@ fn authorities(file: &std::path::Path) -> Result<String, Failure> {
 
 async fn ls(context: &Context) -> Result<(), Failure> {
     let (db, _) = context.existing_store().await?;
-    let hooks = webhook::list(&db).await?;
-    let mut table = Table::new(["name", "URL", "added (UTC)", "by"]);
+    let hooks = receivers(&db).await?;
+    let mut table = Table::new(["name", "told of", "URL", "added (UTC)", "by"]);
     for hook in &hooks {
         table.row([
             hook.name.clone(),
+            hook.kind.to_string(),
             hook.url.clone(),
             moment(hook.created_at),
             hook.created_by.clone(),

@@ -1,5 +1,5 @@
-use serde::Serialize;
-use tinyops_pipeline::promotion::{ApprovalError, Standing, approve, standing};
+use tinyops_pipeline::promotion::{ApprovalError, approve, standing};
+use tinyops_server::StandingView;
 use tinyops_store::access::Role;
 
 use crate::{
@@ -32,39 +32,6 @@ pub(super) struct Approve {
 
 fn role(text: &str) -> Result<Role, String> {
     Role::of_word(text).ok_or_else(|| "it is operator, releaser or admin".to_owned())
-}
-
-/// `tinyops models approve --json`, and the part of `models show` that says how a version stands.
-#[derive(Serialize)]
-pub(super) struct StandingView {
-    pub(super) wanted: std::collections::BTreeMap<String, u32>,
-    pub(super) approvals: Vec<ApprovalView>,
-    pub(super) reasons: Vec<String>,
-}
-
-/// One person's word.
-#[derive(Serialize)]
-pub(super) struct ApprovalView {
-    pub(super) actor: String,
-    pub(super) role: &'static str,
-    pub(super) why: String,
-    pub(super) at_ms: i64,
-}
-
-impl From<Standing> for StandingView {
-    fn from(standing: Standing) -> Self {
-        let view = |approval: tinyops_store::approval::Approval| ApprovalView {
-            actor: approval.actor,
-            role: approval.role.word(),
-            why: approval.why,
-            at_ms: approval.at.0,
-        };
-        Self {
-            wanted: standing.wanted,
-            approvals: standing.approvals.into_iter().map(view).collect(),
-            reasons: standing.reasons,
-        }
-    }
 }
 
 pub(super) async fn run(context: &Context, args: &Approve) -> Result<(), Failure> {
