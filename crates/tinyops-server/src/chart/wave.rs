@@ -16,10 +16,10 @@ const LANES_MAX: usize = 4;
 const CELLS_MAX: usize = 64;
 
 /// As the pages' style sheet has them, which a picture does not see.
-const STYLE: &str = "text{font:11px system-ui,sans-serif;fill:#5b6672}.lane{fill:#eef0f3}.mark{fill:#d9700d;opacity:.22}\
+const STYLE: &str = "text{font:11px system-ui,sans-serif;fill:#5b6672;paint-order:stroke;stroke:#eef0f3;stroke-width:3px}.lane{fill:#eef0f3}.mark{fill:#d9700d;opacity:.22}\
 .edge{stroke:#d9700d;stroke-width:1}path{fill:none;stroke-width:1.2;stroke-linejoin:round}\
 .c0{stroke:#2563eb}.c1{stroke:#0f8a7d}.c2{stroke:#8b46c8}.c3{stroke:#c2317a}\
-@media(prefers-color-scheme:dark){text{fill:#94a1af}.lane{fill:#202731}.mark{fill:#f2994a}.edge{stroke:#f2994a}\
+@media(prefers-color-scheme:dark){text{fill:#94a1af;stroke:#202731}.lane{fill:#202731}.mark{fill:#f2994a}.edge{stroke:#f2994a}\
 .c0{stroke:#6ea1ff}.c1{stroke:#3fc1b0}.c2{stroke:#b98bea}.c3{stroke:#ef7fb4}}";
 
 /// A recording before it is drawn.

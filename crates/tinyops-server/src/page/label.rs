@@ -121,17 +121,19 @@ fn listed(app: &App, standing: &Standing, hand: Option<&Hand>, offset: usize) ->
             (part::tile(None, "Looked", part::ago(Timestamp(list.at_ms), app.now()),
                 html! { (number(list.windows as f64)) " windows, " (list.folds) " models" }, None))
         }
-        section.card {
-            div.head { h2 { "To look at" } (look_again(app, hand)) }
-            @if open.is_empty() {
-                (part::empty(html! {
-                    @if list.issues.is_empty() { "No label is likely wrong." } @else { "All of them are decided. The next run trains with that." }
-                }))
+        div.grid {
+            section.card {
+                div.head { h2 { "To look at" } (look_again(app, hand)) }
+                @if open.is_empty() {
+                    (part::empty(html! {
+                        @if list.issues.is_empty() { "No label is likely wrong." } @else { "All of them are decided. The next run trains with that." }
+                    }))
+                }
+                @for issue in shown { (doubt(list, issue, hand, first)) }
+                (pages(open.len(), first))
             }
-            @for issue in shown { (doubt(list, issue, hand, first)) }
-            (pages(open.len(), first))
+            @if !decided.is_empty() { (part::card("", "Decided", None, table(list, decided, hand, first))) }
         }
-        @if !decided.is_empty() { (part::card("", "Decided", None, table(list, decided, hand, first))) }
     }
 }
 
