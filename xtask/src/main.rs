@@ -37,6 +37,7 @@ mod processor;
 mod screenshots;
 mod server;
 mod steps;
+mod taken_over;
 mod tally;
 mod tools;
 
