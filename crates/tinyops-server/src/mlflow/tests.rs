@@ -345,6 +345,23 @@ async fn what_clients_were_heard_to_do_can_be_done_here() {
 }
 
 #[tokio::test]
+async fn a_metric_comes_back_to_its_last_digit() {
+    let router = router(app(None).await);
+    let run = new_run(&router).await;
+    // Written out, as a client writes it.
+    let body = format!(
+        r#"{{"run_id":{run:?},"key":"loss","value":0.09090909090909091,"timestamp":1,"step":0}}"#
+    );
+    let path = "/api/2.0/mlflow/runs/log-metric";
+    let (status, told) = send(&router, "POST", path, "application/json", body.into_bytes()).await;
+    assert_eq!(status, 200, "{told}");
+    let path = format!("/api/2.0/mlflow/runs/get?run_id={run}");
+    let (_, told) = send(&router, "GET", &path, "", Vec::new()).await;
+    let value = told["run"]["data"]["metrics"][0]["value"].as_f64().unwrap();
+    assert_eq!(value.to_bits(), (1.0_f64 / 11.0).to_bits(), "{told}");
+}
+
+#[tokio::test]
 async fn what_is_wrong_is_said_in_words_that_clients_know() {
     let router = router(app(None).await);
     let run = new_run(&router).await;
