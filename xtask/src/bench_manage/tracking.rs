@@ -161,7 +161,7 @@ pub(super) fn start_up() -> Result<Vec<Row>, String> {
         "boards",
         "ops",
         "config",
-        "data status",
+        "repairs ls",
         "models ls",
         "devices ls",
         "rollout ls",
