@@ -21,6 +21,13 @@ use crate::tree::{Content, Kept};
 /// How the name of a pointer ends.
 pub const POINTER_SUFFIX: &str = ".tinyops";
 
+/// The path that a pointer's path stands for; none of a path that names no pointer.
+#[must_use]
+pub fn stands_for(path: &[u8]) -> Option<&[u8]> {
+    let path = path.strip_suffix(POINTER_SUFFIX.as_bytes())?;
+    (!path.is_empty() && !path.ends_with(b"/")).then_some(path)
+}
+
 /// Bytes of a pointer at most; what is longer is none of ours.
 pub const POINTER_BYTES_MAX: usize = 4096;
 

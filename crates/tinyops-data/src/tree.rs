@@ -15,6 +15,8 @@ use std::str::FromStr;
 
 use tinyops_wire::id::Digest;
 
+use crate::field::escaped;
+
 /// The first line.
 pub const TREE_HEADER: &str = "tinyops-tree 1\n";
 
@@ -258,15 +260,7 @@ pub fn shown(path: &[u8]) -> Cow<'_, str> {
     }
     let mut text = String::with_capacity(path.len() + 8);
     for chunk in path.utf8_chunks() {
-        for character in chunk.valid().chars() {
-            match character {
-                '\t' => text += "\\t",
-                '\n' => text += "\\n",
-                '\r' => text += "\\r",
-                '\\' => text += "\\\\",
-                other => text.push(other),
-            }
-        }
+        text += &escaped(chunk.valid());
         for byte in chunk.invalid() {
             write!(text, "\\x{byte:02x}").expect("a string takes any text");
         }

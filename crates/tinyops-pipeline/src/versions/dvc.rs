@@ -275,10 +275,7 @@ impl Repository {
             .require_git(false)
             .build();
         for entry in walk {
-            let entry = entry.map_err(|error| VersionError::Ignore {
-                path: self.root.display().to_string(),
-                message: error.to_string(),
-            })?;
+            let entry = entry.map_err(|error| VersionError::walk(&self.root, &error))?;
             let path = entry.path();
             let is_own = path.extension().is_some_and(|end| end == "dvc")
                 || path.file_name().is_some_and(|name| name == "dvc.lock");

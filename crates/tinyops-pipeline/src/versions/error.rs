@@ -147,4 +147,12 @@ impl VersionError {
             source,
         }
     }
+
+    /// Of a walk over the files below a folder.
+    pub(super) fn walk(root: &Path, error: &ignore::Error) -> Self {
+        Self::Ignore {
+            path: root.display().to_string(),
+            message: error.to_string(),
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use tinyops_data::pointer::{POINTER_BYTES_MAX, POINTER_SUFFIX, Pointer};
+use tinyops_data::pointer::{POINTER_BYTES_MAX, Pointer, stands_for};
 
 use super::VersionError;
 use super::place::os_path;
@@ -41,10 +41,7 @@ pub(super) fn pointers_at(
     let mut pointers: PointersByPath = paths
         .into_iter()
         .zip(texts)
-        .filter_map(|(path, text)| {
-            let path = &path[..path.len() - POINTER_SUFFIX.len()];
-            Some((path.to_vec(), Pointer::decode(&text?).ok()?))
-        })
+        .filter_map(|(path, text)| Some((path.to_vec(), Pointer::decode(&text?).ok()?)))
         .collect();
     pointers.sort_by(|(a, _), (b, _)| a.cmp(b));
     Ok(Some(pointers))
@@ -73,8 +70,7 @@ pub(super) fn pointers_everywhere(
     let mut blobs: BTreeMap<String, BTreeSet<Vec<u8>>> = BTreeMap::new();
     let mut add = |blob: &str, path: &[u8]| {
         let paths = blobs.entry(blob.to_owned()).or_default();
-        let below = path.strip_prefix(prefix);
-        paths.extend(below.map(|path| path[..path.len() - POINTER_SUFFIX.len()].to_vec()));
+        paths.extend(path.strip_prefix(prefix).map(<[u8]>::to_vec));
     };
     let head = commit(root, "HEAD")?;
     if history {
@@ -87,7 +83,7 @@ pub(super) fn pointers_everywhere(
                 continue;
             };
             let (blob, path) = (&line[..space], &line[space + 1..]);
-            if path.ends_with(POINTER_SUFFIX.as_bytes()) {
+            if let Some(path) = stands_for(path) {
                 add(&String::from_utf8_lossy(blob), path);
             }
         }
@@ -132,16 +128,14 @@ pub(super) fn pointers_everywhere(
     Ok((pointers, unread))
 }
 
-/// Names and paths of the pointers in what `git ls-files --stage -z` said.
+/// Names of the pointers, and the paths that they stand for, in what `git ls-files --stage -z` said.
 fn staged_blobs(listed: &[u8]) -> impl Iterator<Item = (&str, &[u8])> {
     listed.split(|byte| *byte == 0).filter_map(|line| {
         let tab = line.iter().position(|byte| *byte == b'\t')?;
         let (about, path) = (std::str::from_utf8(&line[..tab]).ok()?, &line[tab + 1..]);
         let mut about = about.split(' ');
         let is_file = about.next()?.starts_with("100");
-        let is_pointer =
-            path.len() > POINTER_SUFFIX.len() && path.ends_with(POINTER_SUFFIX.as_bytes());
-        (is_file && is_pointer).then_some((about.next()?, path))
+        is_file.then_some((about.next()?, stands_for(path)?))
     })
 }
 
@@ -174,16 +168,14 @@ fn commit(root: &Path, revision: &str) -> Result<Option<String>, VersionError> {
     }
 }
 
-/// Names and paths of the pointers in what `git ls-tree -z` said.
+/// Names of the pointers, and the paths that they stand for, in what `git ls-tree -z` said.
 fn pointer_blobs(listed: &[u8]) -> impl Iterator<Item = (&str, &[u8])> {
     listed.split(|byte| *byte == 0).filter_map(|line| {
         let tab = line.iter().position(|byte| *byte == b'\t')?;
         let (about, path) = (std::str::from_utf8(&line[..tab]).ok()?, &line[tab + 1..]);
         let mut about = about.split(' ');
         let is_file = about.next()?.starts_with("100") && about.next()? == "blob";
-        let is_pointer =
-            path.len() > POINTER_SUFFIX.len() && path.ends_with(POINTER_SUFFIX.as_bytes());
-        (is_file && is_pointer).then_some((about.next()?, path))
+        is_file.then_some((about.next()?, stands_for(path)?))
     })
 }
 

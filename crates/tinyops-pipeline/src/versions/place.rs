@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use ignore::WalkBuilder;
-use tinyops_data::pointer::{POINTER_SUFFIX, Pointer};
+use tinyops_data::pointer::{POINTER_SUFFIX, Pointer, stands_for};
 use tinyops_data::tree::{path_fault, shown};
 use tinyops_store::{Digest, Readers, write_whole};
 
@@ -146,13 +146,8 @@ impl Versions {
             })
             .build();
         for entry in walk {
-            let entry = entry.map_err(|error| VersionError::Ignore {
-                path: self.root.display().to_string(),
-                message: error.to_string(),
-            })?;
-            let name = entry.file_name().as_encoded_bytes();
-            let is_pointer = name.len() > POINTER_SUFFIX.len()
-                && name.ends_with(POINTER_SUFFIX.as_bytes())
+            let entry = entry.map_err(|error| VersionError::walk(&self.root, &error))?;
+            let is_pointer = stands_for(entry.file_name().as_encoded_bytes()).is_some()
                 && entry.file_type().is_some_and(|kind| kind.is_file());
             if is_pointer {
                 paths.push(self.relative(entry.path())?);
@@ -177,13 +172,8 @@ impl Versions {
             .filter_entry(move |entry| entry.path() != own && entry.file_name() != ".git")
             .build();
         for entry in walk {
-            let entry = entry.map_err(|error| VersionError::Ignore {
-                path: self.root.display().to_string(),
-                message: error.to_string(),
-            })?;
-            let name = entry.file_name().as_encoded_bytes();
-            let is_pointer = name.len() > POINTER_SUFFIX.len()
-                && name.ends_with(POINTER_SUFFIX.as_bytes())
+            let entry = entry.map_err(|error| VersionError::walk(&self.root, &error))?;
+            let is_pointer = stands_for(entry.file_name().as_encoded_bytes()).is_some()
                 && entry.file_type().is_some_and(|kind| !kind.is_dir());
             if !is_pointer {
                 continue;
