@@ -144,7 +144,8 @@ fn run_records(host: &Host, program: &Path, all: &[Record]) -> Result<String, St
         .map_err(|error| format!("cannot start {}: {error}", program.display()))?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let last = said.lines().last().unwrap_or_default().to_owned();
-    if output.status.success() {
+    // A file that was not read to its end has nothing wrong either.
+    if output.status.success() && last.starts_with(&format!("records {} ", all.len())) {
         return Ok(last);
     }
     let named: Vec<String> = said.lines().take(20).map(|line| named(line, all)).collect();

@@ -1,11 +1,24 @@
 /* Square roots and logarithms are correctly rounded or follow FreeBSD's msun, as the Rust crate libm
  * does: the same constants, reductions and order of evaluation, since the bits are defined by them.
  *
- * Source: FreeBSD, lib/msun: e_logf.c, e_log10f.c, e_powf.c, e_log.c, e_exp.c, k_sin.c, k_cos.c,
+ * Source: FreeBSD, lib/msun: e_logf.c, e_log2f.c, e_log10f.c,
+ * e_powf.c, e_log.c, e_exp.c, k_sin.c, k_cos.c,
  * k_tan.c, e_rem_pio2.c. Copyright (C) 1993, 2004 by Sun Microsystems, Inc. All rights reserved.
  * Developed at SunSoft and SunPro, Sun Microsystems, Inc. businesses. Permission to use, copy, modify,
  * and distribute this software is freely granted, provided that this notice is preserved.
- * tinyops_hypot: musl, src/math/hypot.c, by Szabolcs Nagy, under the MIT licence. */
+ *
+ * tinyops_hypot: musl, src/math/hypot.c. Copyright (C) 2005-2020 Rich Felker, et al. Permission is
+ * hereby granted, free of charge, to any person obtaining a copy of this software and associated
+ * documentation files (the "Software"), to deal in the Software without restriction, including without
+ * limitation the rights to use, copy, modify, merge, publish, distribute, sublicense, and/or sell
+ * copies of the Software, and to permit persons to whom the Software is furnished to do so, subject to
+ * the following conditions: The above copyright notice and this permission notice shall be included in
+ * all copies or substantial portions of the Software. THE SOFTWARE IS PROVIDED "AS IS", WITHOUT
+ * WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF
+ * MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS
+ * OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF
+ * CONTRACT, TORT OR OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR
+ * OTHER DEALINGS IN THE SOFTWARE. */
 #include "elementary.h"
 
 static uint64_t bits_of(double x) {

@@ -140,6 +140,7 @@ bool tinyops_scaler_apply(const uint8_t *section, size_t len, float *features, s
   size_t groups, index, group = 0;
   if (len < 4 || (len - 4) % 8 != 0 || tinyops_read_u32(section) != (len - 4) / 8) return false;
   groups = (len - 4) / 8;
+  if (groups > 0 && count % groups != 0) return false;
   for (index = 0; index < 2 * groups; index++) {
     if (!tinyops_is_finite(section_number(section, index))) return false;
   }
