@@ -284,14 +284,15 @@ impl Inlet {
         // One at a time from the name to the index: whose file another has found there must not take it away again. It
         // also bounds how many recordings are read whole to check them.
         static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
-        let _turn = TURN.lock().await;
+        let turn = TURN.lock().await;
         let now = (workshop.now)();
         let data = workshop.project.data.clone();
-        let placing = move || self.place(&data, &delivery, now);
-        let placed = tokio::task::spawn_blocking(placing)
+        // The turn goes along: the check goes on where a sender hangs up.
+        let placing = move || (self.place(&data, &delivery, now), turn);
+        let (placed, _turn) = tokio::task::spawn_blocking(placing)
             .await
-            .expect("a check does not panic")?;
-        placed.index(workshop, now).await
+            .expect("a check does not panic");
+        placed?.index(workshop, now).await
     }
 
     fn place(
@@ -347,6 +348,16 @@ impl Inlet {
             &digest,
         )?;
         let metadata = self.root.join(metadata_beside(&path));
+        if is_new && delivery.metadata.is_empty() {
+            // What was told of another recording of that name is not told of this one.
+            match fs::remove_file(&metadata) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    let _ = fs::remove_file(self.root.join(&path));
+                    return Err(error.into());
+                }
+                _ => {}
+            }
+        }
         if !delivery.metadata.is_empty() && (is_new || !metadata.exists()) {
             let told = serde_json::to_vec(&delivery.metadata).expect("metadata has string keys");
             let written = write_whole(&metadata, Readers::Usual, &told);

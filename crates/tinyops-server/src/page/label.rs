@@ -362,8 +362,12 @@ pub(super) async fn picture(
         .map_err(|_| missing())?
         .clone();
     let workshop = app.workshop().clone();
-    let _turn = PICTURES.acquire().await;
-    let drawing = move || drawn(&workshop, &issue);
+    let turn = PICTURES.acquire().await;
+    // The turn goes along: drawing goes on where nobody waits for it any more.
+    let drawing = move || {
+        let _turn = turn;
+        drawn(&workshop, &issue)
+    };
     let drawn = tokio::task::spawn_blocking(drawing).await;
     let svg = drawn.ok().flatten().ok_or_else(missing)?;
     let headers = [
