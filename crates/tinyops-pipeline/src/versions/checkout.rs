@@ -137,18 +137,14 @@ impl Versions {
         entry: &TreeEntry,
     ) -> Result<bool, VersionError> {
         let full = tracked.full(&entry.path)?;
-        let explain = |error| VersionError::io("read", &full, error);
-        let mut file = match fs::symlink_metadata(&full) {
-            Ok(about) if about.is_file() => fs::File::open(&full).map_err(explain)?,
-            _ => return Ok(false),
+        let lies_there = fs::symlink_metadata(&full).is_ok_and(|about| about.is_file());
+        let content = match lies_there {
+            true => self.held(&full)?,
+            false => None,
         };
-        let mut hash = DigestBuilder::new();
-        let mut block = vec![0; 1 << 18];
-        loop {
-            match io::Read::read(&mut file, &mut block).map_err(explain)? {
-                0 => return Ok(!self.cache.has(&hash.finish())),
-                count => hash.update(&block[..count]),
-            }
+        match content {
+            Some(content) => Ok(!self.is_kept(&content)?),
+            None => Ok(false),
         }
     }
 

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tinyops_data::pointer::Target;
 use tinyops_data::tree::{Content, shown};
@@ -125,13 +125,16 @@ impl Versions {
                 traces.cached_bytes += about.len();
             }
         }
+        // A list of pieces that is not here: whose pieces they are is not known either.
+        let lists = erased.unknown.union(&others.unknown);
+        traces.unknown.extend(lists.map(Digest::to_string));
         traces.unknown.sort();
         traces.unknown.dedup();
         Ok(traces)
     }
 
     /// What a file of the workspace holds; none if it is not there.
-    fn held(&self, file: &PathBuf) -> Result<Option<Content>, VersionError> {
+    pub(super) fn held(&self, file: &Path) -> Result<Option<Content>, VersionError> {
         let about = match fs::metadata(file) {
             Ok(about) if about.is_file() => about,
             _ => return Ok(None),
