@@ -211,6 +211,8 @@ pub async fn look(
     let (root, project) = (workshop.root.clone(), workshop.project.clone());
     let now = workshop.now.clone();
     let work = move || {
+        // What is decided while models train is newer than the list.
+        let at = now();
         let kept = history(&root)?.kept();
         let shelf = Shelf::list(&root, &project.data)?;
         let (dataset, findings) = shelf.decoded();
@@ -222,7 +224,7 @@ pub async fn look(
             Flow::Continue
         };
         let found = doubts(&project, dataset, folds, &kept, &mut tell)?;
-        let list = IssueList::of(found, now());
+        let list = IssueList::of(found, at);
         list.keep(&root)?;
         Ok(list)
     };

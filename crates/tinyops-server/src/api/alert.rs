@@ -218,9 +218,17 @@ pub(super) async fn add_webhook(
             )
         })?;
     }
-    let proof = match wish.tells {
-        Tells::Alerts => Proof::Signature(Entropy::from_system()),
-        Tells::Lineage => Proof::Token(wish.token),
+    let proof = match (wish.tells, wish.token) {
+        (Tells::Alerts, None) => Proof::Signature(Entropy::from_system()),
+        (Tells::Alerts, Some(_)) => {
+            return Err(ApiError::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "token",
+                "`token` is shown to receivers of lineage; alerts are signed".to_owned(),
+                "leave `token` out, or say `\"tells\": \"lineage\"`",
+            ));
+        }
+        (Tells::Lineage, token) => Proof::Token(token),
     };
     let fleet = app.fleet();
     let hook = fleet

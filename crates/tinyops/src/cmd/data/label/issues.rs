@@ -94,9 +94,11 @@ fn judge(context: &Context, desk: &Desk, folds: u16) -> Result<Doubts, Failure> 
 }
 
 pub(super) fn find(context: &Context, args: &Issues) -> Result<(), Failure> {
+    // What is decided while models train is newer than the list.
+    let at = now();
     let desk = Desk::open(context)?;
     let found = judge(context, &desk, args.folds)?;
-    let list = IssueList::of(found, now());
+    let list = IssueList::of(found, at);
     list.keep(&context.root)?;
     let views = &list.issues;
     let mut table = Table::new(["issue", "recording", "readings", "label", "likely", "score"]);
