@@ -8,6 +8,7 @@ use crate::dataset::Dataset;
 use crate::decode::{self, Findings, gzip, side};
 use crate::finding::{Code, Finding, Report};
 use crate::history::History;
+use crate::layout;
 use crate::natural;
 use crate::pattern::{Captures, Pattern};
 use crate::sample::Sample;
@@ -94,6 +95,7 @@ pub fn matching(
     files.dedup();
 
     let mut counts = vec![0; patterns.len()];
+    let mut left: Vec<&str> = Vec::new();
     let mut jobs: Vec<Job> = Vec::new();
     // Files that differ in `{channel}` alone meet here.
     let mut joined: BTreeMap<(usize, Captures), usize> = BTreeMap::new();
@@ -108,6 +110,7 @@ pub fn matching(
         let Some((which, mut captures)) =
             matches.find_map(|(which, pattern)| Some((which, pattern.matches(path)?)))
         else {
+            left.push(path.as_str());
             continue;
         };
         counts[which] += 1;
@@ -142,10 +145,11 @@ pub fn matching(
                 "source {index}: no file in `{}` matches `{text}`",
                 source.root
             );
-            report.push(
-                Finding::error(Code::NoFile, message)
-                    .hint("check `root` and the pattern; names are case-sensitive"),
-            );
+            report.push(Finding::error(Code::NoFile, message).hint(layout::hint(
+                &source.root,
+                &left,
+                jobs.is_empty(),
+            )));
         }
     }
     if texts.is_empty() {

@@ -19,6 +19,7 @@ mod field;
 pub mod finding;
 pub mod history;
 pub mod ingest;
+mod layout;
 mod leak;
 pub mod manifest;
 mod natural;

@@ -394,7 +394,7 @@ mod tests {
             values: values.to_vec(),
         };
         let recordings = ["a", "b"].map(|group| Recording {
-            name: group.to_owned(),
+            name: format!("{group}.csv"),
             group: group.to_owned(),
             ..Recording::default()
         });

@@ -110,7 +110,7 @@ fn one(
     let value = |row: usize| {
         let recording = recordings.get(origins.get(row)?.recording as usize)?;
         let value = match key {
-            "group" => Some(&recording.group),
+            "group" => (!recording.is_its_own_group()).then_some(&recording.group),
             key => recording.metadata.get(key),
         };
         value.map(String::as_str).filter(|value| !value.is_empty())

@@ -62,6 +62,15 @@ pub struct Recording {
     pub metadata: BTreeMap<String, String>,
 }
 
+impl Recording {
+    /// Whether nothing said whose it is: it, or the file that it is a part of, then stands for its group.
+    #[must_use]
+    pub fn is_its_own_group(&self) -> bool {
+        let rest = self.name.strip_prefix(self.group.as_str());
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['#', '@']))
+    }
+}
+
 impl Windows {
     /// No windows yet, of this kind.
     pub fn empty(rate_hz: f32, channel_count: u16, window_len: u32) -> Self {

@@ -149,6 +149,22 @@ fn a_class_is_judged_by_what_is_found_of_it() {
 }
 
 #[test]
+fn a_recording_that_nobody_put_into_a_group_is_no_slice_of_its_own() {
+    let windows = [(0, 0, 0), (0, 1, 1), (1, 1, 2), (1, 1, 3)];
+    let groups = ["0.csv", "1.csv", "hall", "hall"].map(|group| (group, "1"));
+    let mut of = predictions(&windows, &groups);
+    of.recordings[1].name = "1.csv#left@test".to_owned();
+    let by_group = judged(&of, Metric::Accuracy, &["group"], 1);
+    let mut slices: Vec<(&str, usize)> = by_group
+        .slices
+        .iter()
+        .map(|slice| (slice.value.as_str(), slice.windows))
+        .collect();
+    slices.sort_unstable();
+    assert_eq!(slices, [("hall", 2), (UNKNOWN, 2)]);
+}
+
+#[test]
 fn keys_combine_and_numbers_are_cut_at_quartiles() {
     let combined = judged(
         &two_groups(),
