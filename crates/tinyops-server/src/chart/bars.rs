@@ -2,9 +2,10 @@
 
 use maud::{Markup, html};
 
+use super::names::shortened;
 use super::{Scale, Tone, figure, nothing_yet, number};
 
-/// Horizontal bars, one a name, longest names first come first drawn.
+/// Horizontal bars, one a name, in the order given.
 #[derive(Debug, Clone)]
 pub(crate) struct Bars<'a> {
     pub title: &'a str,
@@ -43,6 +44,7 @@ impl Bars<'_> {
             .fold(0.0, f64::max);
         let x = Scale::new(0.0, self.full.unwrap_or(longest), LEFT, WIDTH - RIGHT);
         let bottom = ROW * self.bars.len() as f64 + 6.0;
+        let names = shortened(self.bars.iter().map(|bar| bar.name.as_str()), 22);
         let body = html! {
             svg viewBox=(format!("0 0 {WIDTH} {}", bottom + 34.0)) role="img" aria-label=(self.title) {
                 @for tick in x.ticks(4) {
@@ -53,7 +55,7 @@ impl Bars<'_> {
                 @for (index, bar) in self.bars.iter().enumerate() {
                     @let y = ROW * index as f64 + 4.0;
                     @let value = if bar.value.is_finite() { bar.value.max(0.0) } else { 0.0 };
-                    text.label x=(LEFT - 8.0) y=(y + 13.0) text-anchor="end" { (shortened(&bar.name, 22)) }
+                    text.label x=(LEFT - 8.0) y=(y + 13.0) text-anchor="end" { (names[index]) }
                     rect x=(LEFT) y=(y) width=((x.at(value) - LEFT).clamp(0.0, WIDTH - RIGHT - LEFT).max(1.0)) height="16" rx="2" fill=(bar.tone.color()) {
                         title { (bar.name) ": " (number(bar.value)) " " (self.unit) }
                     }
@@ -198,19 +200,6 @@ impl Parts {
             }
         }
     }
-}
-
-/// At most `count_max` characters, cut in the middle: names of one family often differ in their ends.
-pub(super) fn shortened(text: &str, count_max: usize) -> String {
-    let count = text.chars().count();
-    if count <= count_max {
-        return text.to_owned();
-    }
-    let tail = (count_max - 1) / 2;
-    let head = text.chars().take(count_max - 1 - tail);
-    head.chain(['…'])
-        .chain(text.chars().skip(count - tail))
-        .collect()
 }
 
 fn round(value: f64) -> f64 {

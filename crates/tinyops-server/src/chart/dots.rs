@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::bars::shortened;
+use super::names::shortened;
 use super::{Scale, Tone, figure, nothing_yet, number};
 
 /// Figures one below the other, each a dot on its interval.
@@ -51,6 +51,7 @@ impl Dots<'_> {
         let margin = (high - low) * 0.05;
         let x = Scale::new(low - margin, high + margin, LEFT, WIDTH - RIGHT);
         let bottom = TOP + ROW * self.dots.len() as f64 + 4.0;
+        let names = shortened(self.dots.iter().map(|dot| dot.name.as_str()), 28);
         let body = html! {
             svg viewBox=(format!("0 0 {WIDTH} {}", bottom + 34.0)) role="img" aria-label=(self.title) {
                 @for tick in x.ticks(6) {
@@ -64,7 +65,7 @@ impl Dots<'_> {
                 }
                 @for (index, dot) in self.dots.iter().enumerate() {
                     @let y = TOP + ROW * index as f64 + ROW / 2.0;
-                    text.label x=(LEFT - 8.0) y=(y + 4.0) text-anchor="end" { (shortened(&dot.name, 28)) }
+                    text.label x=(LEFT - 8.0) y=(y + 4.0) text-anchor="end" { (names[index]) }
                     @if dot.value.is_finite() {
                         @if let Some((low, high)) = dot.interval {
                             line.interval x1=(px(x.at(low))) x2=(px(x.at(high))) y1=(y) y2=(y) stroke=(dot.tone.color()) stroke-width="2" {}

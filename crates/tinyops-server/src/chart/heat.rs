@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::bars::shortened;
+use super::names::shortened;
 use super::{figure, nothing_yet, number};
 
 /// Counts by true and predicted class.
@@ -31,15 +31,17 @@ impl Confusion<'_> {
         let cell = (380.0 / classes as f64).clamp(16.0, 52.0);
         let side = cell * classes as f64;
         let (width, height) = (LEFT + side + RECALL, TOP + side + 8.0);
+        let [down, across] =
+            [16, 14].map(|count| shortened(self.labels.iter().map(String::as_str), count));
         let body = html! {
             svg.heat viewBox=(format!("0 0 {width} {height}")) style=(format!("max-width:{}px", width * 1.15))
                 role="img" aria-label=(self.title) {
                 text.name x=(LEFT - 8.0) y=(TOP - 8.0) text-anchor="end" { "true ↓  predicted →" }
                 text.name x=(LEFT + side + RECALL - 4.0) y=(TOP - 8.0) text-anchor="end" { "found" }
-                @for (index, label) in self.labels.iter().enumerate() {
+                @for index in 0..classes {
                     @let middle = (index as f64 + 0.5) * cell;
-                    text.label x=(LEFT - 8.0) y=(TOP + middle + 4.0) text-anchor="end" { (shortened(label, 16)) }
-                    text.label transform=(format!("translate({} {}) rotate(-45)", LEFT + middle, TOP - 8.0)) { (shortened(label, 14)) }
+                    text.label x=(LEFT - 8.0) y=(TOP + middle + 4.0) text-anchor="end" { (down[index]) }
+                    text.label transform=(format!("translate({} {}) rotate(-45)", LEFT + middle, TOP - 8.0)) { (across[index]) }
                 }
                 @for (truth, row) in self.counts.iter().enumerate() {
                     @let total: u64 = row.iter().sum();

@@ -8,6 +8,7 @@ mod bars;
 mod dots;
 mod heat;
 mod line;
+mod names;
 mod wave;
 
 pub(crate) use axis::{Scale, number};
