@@ -5,7 +5,7 @@
 
 With TINYOPS_EXAMPLE_PROJECT it also looks at the runs of the pipeline of that name. Needs mlflow (2.x or 3.x;
 mlflow-skinny is enough, with skops beside it), scikit-learn and pandas. With Keras installed its flavour is run as well,
-on the backend that KERAS_BACKEND names. Every step is checked, so that the script ends with `all as logged`, or with what
+on the backend that KERAS_BACKEND names; with PyTorch and Lightning installed, theirs. Every step is checked, so that the script ends with `all as logged`, or with what
 was not.
 """
 
@@ -141,6 +141,52 @@ def log_with_keras(client):
         assert logged.status == "READY" and close, logged
 
 
+def log_with_pytorch(client):
+    try:
+        import pytorch_lightning as lightning
+        import torch
+    except ImportError:
+        print("PyTorch or Lightning is not installed: their flavour is left out")
+        return
+
+    class Net(lightning.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.Linear(8, 2)
+
+        def forward(self, rows):
+            return self.layer(rows)
+
+        def training_step(self, batch, _):
+            loss = torch.nn.functional.cross_entropy(self(batch[0]), batch[1])
+            self.log("train_loss", loss, on_epoch=True, on_step=False)
+            return loss
+
+        def configure_optimizers(self):
+            return torch.optim.Adam(self.parameters(), lr=0.05)
+
+    torch.manual_seed(7)
+    inputs = torch.randn(64, 8)
+    rows = torch.utils.data.TensorDataset(inputs, (inputs.sum(dim=1) > 0).long())
+    model = Net()
+    mlflow.pytorch.autolog()
+    with mlflow.start_run(run_name="pytorch") as run:
+        trainer = lightning.Trainer(
+            max_epochs=3, accelerator="cpu", logger=False, enable_checkpointing=False,
+            enable_progress_bar=False, enable_model_summary=False, log_every_n_steps=1,
+        )
+        trainer.fit(model, torch.utils.data.DataLoader(rows, batch_size=16))
+    mlflow.pytorch.autolog(disable=True)
+    found = client.get_run(run.info.run_id)
+    assert found.data.params["optimizer_name"] == "Adam" and found.data.params["epochs"] == "3", found.data
+    assert len(client.get_metric_history(run.info.run_id, "train_loss")) == 3
+    assert "model_summary.txt" in {file.path for file in client.list_artifacts(run.info.run_id)}
+    if HAS_LOGGED_MODELS:
+        logged = client.get_logged_model(found.outputs.model_outputs[0].model_id)
+        again = mlflow.pytorch.load_model(f"models:/{logged.model_id}")
+        assert logged.status == "READY" and torch.allclose(again(inputs), model(inputs)), logged
+
+
 def look_at_own_runs(client, project):
     """A pipeline of TinyOps that ran as `project` is an experiment like any other."""
     experiment = client.get_experiment_by_name(project)
@@ -228,6 +274,7 @@ def main():
     register_a_model(client, name)
     log_by_itself(client)
     log_with_keras(client)
+    log_with_pytorch(client)
     listen_to_the_registry(client, f"told-{time.time_ns()}")
     if project := os.environ.get("TINYOPS_EXAMPLE_PROJECT"):
         look_at_own_runs(client, project)

@@ -47,7 +47,8 @@ pub(crate) type Measurement = (&'static str, fn() -> Result<Vec<Row>, String>);
 /// Measures those whose name contains one of `names`, all of them without any, and prints.
 ///
 /// # Errors
-/// A name that no measurement has, what could not be measured, or the goals that are not reached.
+/// A name that no measurement has, or the goals that are not reached; a measurement that breaks off is one of them, and
+/// the others are measured all the same.
 pub(crate) fn measure(measurements: &[Measurement], names: &[String]) -> Answer {
     let known = |name: &String| {
         measurements
@@ -65,8 +66,15 @@ pub(crate) fn measure(measurements: &[Measurement], names: &[String]) -> Answer 
         |known: &str| names.is_empty() || names.iter().any(|name| known.contains(&**name));
     let mut missed = Vec::new();
     println!("{:<58} {:<30} {:<44} peer", "figure", "goal", "own");
-    for (_, measure) in measurements.iter().filter(|(known, _)| is_wanted(known)) {
-        for row in measure()? {
+    for (name, measure) in measurements.iter().filter(|(known, _)| is_wanted(known)) {
+        let rows = measure().unwrap_or_else(|why| {
+            vec![Row {
+                own: format!("broke off: {why}"),
+                holds: false,
+                ..Row::skipped(name, "")
+            }]
+        });
+        for row in rows {
             println!(
                 "{:<58} {:<30} {:<44} {}",
                 row.name, row.goal, row.own, row.peer
@@ -95,13 +103,20 @@ mod tests {
             ("bad", || {
                 Ok(vec![Row::at_most("bad", Some(2), 3, String::new())])
             }),
+            ("broken", || Err("no disk".to_owned())),
+            ("later", || {
+                Ok(vec![Row::at_most("later", Some(2), 4, String::new())])
+            }),
         ];
         let asked = |names: &[&str]| {
             let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
             measure(measurements, &names)
         };
         assert_eq!(asked(&["go"]), Ok(()));
-        assert_eq!(asked(&[]), Err("not reached: bad".to_owned()));
+        assert_eq!(
+            asked(&[]),
+            Err("not reached: bad; broken; later".to_owned())
+        );
         assert!(asked(&["gold"]).is_err_and(|why| why.contains("good, bad")));
     }
 }

@@ -5,10 +5,9 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::mlflow::record;
+use crate::mlflow::trained_project;
 use crate::peer;
-use crate::server::{fresh_project, target};
-use crate::steps::{Answer, cargo, run};
+use crate::steps::{Answer, run};
 
 /// The signer of OpenSSF Model Signing, what its command forgets to ask for, and CycloneDX with its schema.
 const PACKAGES: [&str; 3] = [
@@ -30,32 +29,22 @@ sys.exit(1 if wrong else 0)
 
 /// Exports a version and has it checked.
 pub(crate) fn check() -> Answer {
-    let python = match peer::python(&target().join("handed-on"), &PACKAGES, IMPORTS) {
-        Ok(python) => python,
-        Err(why) => {
-            println!(
-                "skipped: {why}; `pip install {}` brings them",
-                PACKAGES.join(" ")
-            );
-            return Ok(());
-        }
-    };
-    cargo(&["build", "--quiet", "--package", "tinyops"])?;
-    let binary = target().join("debug/tinyops");
-    let project = fresh_project(&binary, "handed-on-project")?;
-    record(&project).map_err(|error| format!("{}: {error}", project.display()))?;
+    peer::check_with("handed-on", &PACKAGES, IMPORTS, exported)
+}
+
+fn exported(python: &Path, binary: &Path) -> Answer {
+    let project = trained_project(binary, "handed-on-project")?;
     let own = |arguments: &[&str]| {
-        let mut command = Command::new(&binary);
+        let mut command = Command::new(binary);
         command.arg("--quiet").arg("--project").arg(&project);
         command.args(arguments);
         command
     };
     let folder = project.join("fan-1");
-    run(&mut own(&["run"]))?;
     run(own(&["models", "export", "fan@1", "--folder"]).arg(&folder))?;
     let public = project.join(".tinyops/model-signing.pub");
     let stock = |verb: &[&str], folder: &Path, signature: &Path| {
-        let mut command = Command::new(&python);
+        let mut command = Command::new(python);
         command
             .args(["-m", "model_signing"])
             .args(verb)
@@ -68,7 +57,7 @@ pub(crate) fn check() -> Answer {
     run(stock(&["verify", "key"], &folder, &signature)
         .arg("--public_key")
         .arg(&public))?;
-    run(Command::new(&python)
+    run(Command::new(python)
         .args(["-c", VALIDATE])
         .arg(folder.join("bom.cdx.json")))?;
     // What the stock tool signs is believed here.

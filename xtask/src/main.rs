@@ -30,6 +30,7 @@ mod handed_on;
 mod house;
 mod imports;
 mod licences;
+mod lineage_told;
 mod memory;
 mod mlflow;
 mod peer;

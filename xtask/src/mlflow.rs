@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::peer;
-use crate::server::{Server, fresh_project, target};
-use crate::steps::{Answer, cargo, root, run};
+use crate::server::{Server, fresh_project};
+use crate::steps::{Answer, root, run};
 
 /// What the example imports: the client without a server, and what it logs. Of Keras' backends the smallest that trains.
 const PACKAGES: [&str; 6] = [
@@ -21,24 +21,12 @@ const IMPORTS: &str = "mlflow, sklearn, skops.io, pandas, jax, importlib.util; a
 
 /// Runs the example, which checks all that it logs.
 pub(crate) fn check() -> Answer {
-    let python = match peer::python(&folder(), &PACKAGES, IMPORTS) {
-        Ok(python) => python,
-        Err(why) => {
-            println!(
-                "skipped: {why}; `pip install {}` brings them",
-                PACKAGES.join(" ")
-            );
-            return Ok(());
-        }
-    };
-    cargo(&["build", "--quiet", "--package", "tinyops"])?;
-    let binary = target().join("debug/tinyops");
-    let project = fresh_project(&binary, "mlflow-client-project")?;
-    record(&project).map_err(|error| format!("{}: {error}", project.display()))?;
-    run(Command::new(&binary)
-        .args(["run", "--quiet", "--project"])
-        .arg(&project))?;
-    let server = Server::start(&binary, &project, &[])?;
+    peer::check_with("mlflow-client", &PACKAGES, IMPORTS, example)
+}
+
+fn example(python: &Path, binary: &Path) -> Answer {
+    let project = trained_project(binary, "mlflow-client-project")?;
+    let server = Server::start(binary, &project, &[])?;
     let script = root().join("examples/mlflow/track.py");
     let done = run(Command::new(python)
         .arg(script)
@@ -89,8 +77,18 @@ quantization_loss_max = 0.2
 smoke = "off"
 "#;
 
+/// A fresh project of that name, and one run of it.
+pub(crate) fn trained_project(binary: &Path, name: &str) -> Result<PathBuf, String> {
+    let project = fresh_project(binary, name)?;
+    record(&project).map_err(|error| format!("{}: {error}", project.display()))?;
+    run(Command::new(binary)
+        .args(["run", "--quiet", "--project"])
+        .arg(&project))?;
+    Ok(project)
+}
+
 /// Writes the project and its recordings.
-pub(crate) fn record(folder: &Path) -> std::io::Result<()> {
+fn record(folder: &Path) -> std::io::Result<()> {
     fs::write(folder.join("tinyops.toml"), PROJECT)?;
     for machine in 0..4_u8 {
         for (label, hz) in [("blade", 18.0_f32), ("normal", 7.0)] {
@@ -106,8 +104,4 @@ pub(crate) fn record(folder: &Path) -> std::io::Result<()> {
         }
     }
     Ok(())
-}
-
-fn folder() -> PathBuf {
-    target().join("mlflow-client")
 }

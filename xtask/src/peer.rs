@@ -1,5 +1,7 @@
 //! Peers from PyPI: a Python that has them, found or made in a folder of ours.
 
+use crate::server::target;
+use crate::steps::{Answer, cargo};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -37,6 +39,31 @@ pub(crate) fn python(folder: &Path, packages: &[&str], imports: &str) -> Result<
         true => Ok(own),
         false => Err(format!("`import {imports}` fails")),
     }
+}
+
+/// Runs a check that needs a Python with `packages`, kept in a folder of that name, and a development build of ours: it is
+/// given where both are. Says so, and skips it, where there is no such Python.
+///
+/// # Errors
+/// What the check found wrong, or why nothing could be built.
+pub(crate) fn check_with(
+    folder: &str,
+    packages: &[&str],
+    imports: &str,
+    check: impl FnOnce(&Path, &Path) -> Answer,
+) -> Answer {
+    let python = match python(&target().join(folder), packages, imports) {
+        Ok(python) => python,
+        Err(why) => {
+            println!(
+                "skipped: {why}; `pip install {}` brings them",
+                packages.join(" ")
+            );
+            return Ok(());
+        }
+    };
+    cargo(&["build", "--quiet", "--package", "tinyops"])?;
+    check(&python, &target().join("debug/tinyops"))
 }
 
 fn loads(python: &Path, imports: &str) -> bool {

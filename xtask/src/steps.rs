@@ -2,7 +2,7 @@
 
 use crate::{
     aarch64, bench_device, bench_ship::power_loss, c99, fuzz, handed_on, house, imports, licences,
-    memory, mlflow, taken_over, tools,
+    lineage_told, memory, mlflow, taken_over, tools,
 };
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -59,6 +59,7 @@ pub(crate) fn test() -> Answer {
     })?;
     step("MLflow's client", mlflow::check)?;
     step("a model handed on", handed_on::check)?;
+    step("lineage told", lineage_told::check)?;
     step("recordings taken over", taken_over::check)?;
     step("power-loss schedules", power_loss::check)?;
     step("miri", memory::miri)?;

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::peer;
 use crate::server::target;
-use crate::steps::{Answer, cargo, run};
+use crate::steps::{Answer, run};
 
 /// DVC, and a server that answers as Amazon's does.
 const PACKAGES: [&str; 2] = ["dvc>=3,<4", "moto[server]>=5,<6"];
@@ -14,19 +14,10 @@ const SCRIPT: &str = include_str!("taken_over.py");
 
 /// Makes the repository, takes it over, pushes, pulls, repairs and erases.
 pub(crate) fn check() -> Answer {
-    let python = match peer::python(&target().join("taken-over"), &PACKAGES, IMPORTS) {
-        Ok(python) => python,
-        Err(why) => {
-            println!(
-                "skipped: {why}; `pip install {}` brings them",
-                PACKAGES.join(" ")
-            );
-            return Ok(());
-        }
-    };
-    cargo(&["build", "--quiet", "--package", "tinyops"])?;
-    run(Command::new(python)
-        .args(["-c", SCRIPT])
-        .arg(target().join("debug/tinyops"))
-        .arg(target().join("taken-over/place")))
+    peer::check_with("taken-over", &PACKAGES, IMPORTS, |python, binary| {
+        run(Command::new(python)
+            .args(["-c", SCRIPT])
+            .arg(binary)
+            .arg(target().join("taken-over/place")))
+    })
 }

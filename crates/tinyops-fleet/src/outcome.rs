@@ -58,6 +58,11 @@ pub struct CostSpan {
     pub mean: Mean,
 }
 
+/// Days that labels of the field are looked back at without a word.
+pub const FIELD_DAYS: u32 = 90;
+
+const DAY_MS: i64 = 24 * 3_600_000;
+
 /// What a model is worth by windows labelled later.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FieldWorth {
@@ -112,21 +117,25 @@ impl Fleet {
         Ok((cells, labels))
     }
 
-    /// The confusion matrices of one version by labels that came since, in one span, and its classes: what
-    /// [`field_worth`] takes.
-    pub async fn judged_of(
+    /// What one version is worth by labels that came in the last `days`, where a window costs what `price` says of its
+    /// class and of the answer; nothing where no label came.
+    ///
+    /// # Errors
+    /// [`FleetError::Store`].
+    pub async fn field_worth_of(
         &self,
         name: &str,
         version: u32,
-        since: Timestamp,
+        days: u32,
         now: Timestamp,
-    ) -> Result<(Vec<Cell>, Labels), FleetError> {
-        let span_ms = now.ms_since(since).max(1);
-        let (mut cells, labels) = self.judged(since, span_ms).await?;
+        price: impl Fn(&str, &str) -> f64 + Send,
+    ) -> Result<Option<FieldWorth>, FleetError> {
+        let span_ms = i64::from(days.max(1)) * DAY_MS;
+        let (mut cells, labels) = self.judged(now.plus_ms(-span_ms), span_ms).await?;
         let mut own = capsule::of_model(&self.db, name).await?;
         own.retain(|capsule| capsule.version == version);
         cells.retain(|cell| own.iter().any(|capsule| capsule.id == cell.model));
-        Ok((cells, labels))
+        Ok(field_worth(&cells, &labels, &|_, is, said| price(is, said)))
     }
 
     /// How right each model is in each cohort, by the outcomes since `since`.
@@ -186,7 +195,7 @@ pub fn cost_spans(cells: &[Cell], labels: &Labels, price: Price<'_>) -> Vec<Cost
 }
 
 /// What the models of some cells are worth against the cheapest constant answer to the same windows; nothing of none.
-pub fn field_worth(cells: &[Cell], labels: &Labels, price: Price<'_>) -> Option<FieldWorth> {
+fn field_worth(cells: &[Cell], labels: &Labels, price: Price<'_>) -> Option<FieldWorth> {
     let own = Sums::of(cells, |cell| cell_cost(cell, labels, price));
     let answers: BTreeSet<&String> = cells
         .iter()

@@ -7,6 +7,8 @@ pub mod family;
 pub mod filter;
 pub mod foreign;
 pub mod import;
+#[cfg(test)]
+mod import_tests;
 mod limit;
 pub mod logged_model;
 pub mod own;

@@ -122,6 +122,17 @@ impl Context {
         Ok((db, artifacts))
     }
 
+    /// Records and artifacts for a command that changes nothing: empty ones in memory where there is no store yet.
+    pub(crate) async fn store_to_look_at(&self) -> Result<(Db, Artifacts), Failure> {
+        if self.settings.is_local() && !self.root.join(".tinyops").exists() {
+            return Ok((
+                Db::open("sqlite::memory:").await?,
+                Artifacts::open("memory:").await?,
+            ));
+        }
+        self.store().await
+    }
+
     /// Enters into the audit log what was done beside the store. Where keys are kept away from every store there is no
     /// log, and none is made.
     pub(crate) async fn note_in_audit(

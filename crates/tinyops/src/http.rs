@@ -7,6 +7,8 @@ use tokio::io::{
     AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader,
 };
 
+use tinyops_server::Stream;
+
 use crate::endpoint::Endpoint;
 
 /// An answer that takes longer is none.
@@ -108,13 +110,28 @@ impl Parts for Vec<u8> {
     }
 }
 
+/// The beginning of what a server says of a refusal.
+struct Refusal(Vec<u8>);
+
+impl Parts for Refusal {
+    async fn take(&mut self, part: Vec<u8>) -> io::Result<()> {
+        self.0.extend_from_slice(&part);
+        match self.0.len() as u64 > HEAD_BYTES_MAX {
+            true => Err(io::Error::other("that is enough of a refusal")),
+            false => Ok(()),
+        }
+    }
+}
+
 /// Bytes of a document at most that is asked for of somebody else's server.
 const DOCUMENT_BYTES_MAX: u64 = 256 << 20;
 
-/// Asks for what is long, and hands its body on part by part; the answer holds the body of a refusal alone.
+/// Asks a server, over a connection to it, for what is long, and hands its body on part by part; the answer holds the
+/// beginning of the body of a refusal alone.
 ///
 /// `posted` is a document to post; without one it is a GET.
 pub(crate) async fn fetch(
+    stream: Box<dyn Stream>,
     server: &Endpoint,
     path: &str,
     headers: &[(&str, String)],
@@ -126,7 +143,7 @@ pub(crate) async fn fetch(
         .as_ref()
         .map(|text| ("application/json", text.as_bytes()));
     let request = request(server, path, None, headers, posted);
-    let mut stream = BufReader::with_capacity(PART_BYTES, server.connect().await?);
+    let mut stream = BufReader::with_capacity(PART_BYTES, stream);
     stream.write_all(&request).await?;
     stream.flush().await?;
     let mut head = Vec::new();
@@ -143,12 +160,14 @@ pub(crate) async fn fetch(
     }
     let mut answer = read_head(&head)
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, no_http(server, &head)))?;
-    let mut refusal = Vec::new();
-    match answer.status {
-        200..=299 => body(&mut stream, &answer, into).await?,
-        _ => body(&mut stream, &answer, &mut refusal).await?,
+    if (200..=299).contains(&answer.status) {
+        body(&mut stream, &answer, into).await?;
+        return Ok(answer);
     }
-    answer.body = refusal;
+    let mut refusal = Refusal(Vec::new());
+    // What a server says of a refusal is told as far as it came.
+    let _ = body(&mut stream, &answer, &mut refusal).await;
+    answer.body = refusal.0;
     Ok(answer)
 }
 

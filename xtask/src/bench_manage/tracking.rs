@@ -210,6 +210,8 @@ fn measure(
     let metrics = paced(tracker, CLIENTS * CALLS, || {
         log_one_by_one(tracker.http, &run)
     })?;
+    // MLflow's server ends a connection on which nothing was said for five seconds, so that each part opens its own.
+    let mut client = Client::open(tracker.http)?;
     let batched = paced(tracker, BATCHES * 1000, || {
         for batch in 0..BATCHES {
             let metric = |index: usize| {
@@ -226,7 +228,9 @@ fn measure(
         }
         Ok(())
     })?;
+    drop(client);
     fill(tracker, &experiment)?;
+    let mut client = Client::open(tracker.http)?;
     let mut search = |body: Value, rows: usize| -> Result<[f64; 2], String> {
         let (mut cpu, mut wall) = (Vec::new(), Vec::new());
         for _ in 0..SEARCHES {

@@ -39,7 +39,7 @@ pub(super) fn versions() -> Result<Vec<Row>, String> {
     let recordings = folder.join("recordings");
     write_recordings(&recordings)?;
     let own = server::build()?;
-    let peer = dvc();
+    let mut peer = dvc();
     let (mut ours, mut theirs) = (Times::default(), Times::default());
     for round in 0..ROUNDS {
         let place = folder.join(format!("own-{round}"));
@@ -57,20 +57,17 @@ pub(super) fn versions() -> Result<Vec<Row>, String> {
         fs::remove_dir_all(place.join("data")).map_err(|error| error.to_string())?;
         ours.checkout.push(verb(&["data", "checkout"])?);
         let _ = fs::remove_dir_all(&place);
-        if let Ok(python) = &peer {
-            of_dvc(
-                python,
-                &recordings,
-                &folder.join(format!("dvc-{round}")),
-                &mut theirs,
-            )?;
-        }
+        peer = peer.and_then(|python| {
+            let place = folder.join(format!("dvc-{round}"));
+            of_dvc(&python, &recordings, &place, &mut theirs)?;
+            Ok(python)
+        });
     }
     let _ = fs::remove_dir_all(&folder);
     let md5sum = median(&ours.md5sum);
     let told = |times: &[f64]| match &peer {
         Ok(_) => format!("DVC {:.2} CPU-s", median(times)),
-        Err(why) => format!("DVC: {why}"),
+        Err(why) => format!("DVC skipped: {why}"),
     };
     let row = |name, goal: f64, own: &[f64], theirs: &[f64]| Row {
         name,
@@ -88,7 +85,7 @@ pub(super) fn versions() -> Result<Vec<Row>, String> {
             own: format!("{times:.2} ({:.2} of {md5sum:.2} CPU-s)", median(&ours.add)),
             peer: match &peer {
                 Ok(_) => format!("DVC {theirs_times:.2} ({:.2} CPU-s)", median(&theirs.add)),
-                Err(why) => format!("DVC: {why}"),
+                Err(why) => format!("DVC skipped: {why}"),
             },
             holds: times <= ADD_TIMES_MAX,
         },

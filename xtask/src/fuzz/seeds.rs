@@ -2,6 +2,7 @@
 //! this alone, so none grows old.
 
 use crate::steps::root;
+use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
 use tinyops_compile::{compile_graph, delta, model_of};
@@ -54,6 +55,7 @@ fn of_target(target: &str) -> std::io::Result<Vec<Seed>> {
         "hpke_config" => golden("dap/janus.txt"),
         "upload_answer" => Ok(answers()),
         "versions" => Ok(versions()),
+        "foreign" => Ok(trackers()),
         _ => Ok(Vec::new()),
     }
 }
@@ -159,6 +161,54 @@ fn networks(target: &str) -> std::io::Result<Vec<Seed>> {
         seeds.extend(seed.map(|seed| (name, seed)));
     }
     Ok(seeds)
+}
+
+/// Answers of a tracking server, each behind the letter that says to what.
+fn trackers() -> Vec<Seed> {
+    let tags = json!([{ "key": "mlflow.data.context", "value": "training" }, { "key": "empty" }]);
+    let point = json!({ "key": "loss", "value": "NaN", "timestamp": "5", "step": 1 });
+    let run = json!({
+        "info": {
+            "run_id": "24f0", "run_name": "a", "status": "FINISHED", "start_time": 1, "end_time": "2",
+            "lifecycle_stage": "deleted", "artifact_uri": "mlflow-artifacts:/4/24f0/artifacts",
+        },
+        "data": { "metrics": [point], "params": tags, "tags": tags },
+        "inputs": {
+            "dataset_inputs": [{ "tags": tags, "dataset": { "name": "fan", "digest": "d1" } }],
+            "model_inputs": [{ "model_id": "m-1" }],
+        },
+        "outputs": { "model_outputs": [{ "model_id": "m-2", "step": 3 }] },
+    });
+    let model = json!({
+        "info": { "model_id": "m-1", "name": "net", "status": "LOGGED_MODEL_READY", "tags": tags },
+        "data": { "params": tags, "metrics": [point] },
+    });
+    let aliases = json!([{ "alias": "best", "version": "2" }]);
+    let answers = [
+        (
+            "e",
+            json!({ "experiments": [{ "experiment_id": "4", "name": "a", "tags": tags }] }),
+        ),
+        ("r", json!({ "runs": [run, {}], "next_page_token": "b" })),
+        ("l", json!({ "models": [model] })),
+        (
+            "n",
+            json!({ "registered_models": [{ "name": "a", "aliases": aliases }] }),
+        ),
+        (
+            "v",
+            json!({ "model_versions": [{ "name": "a", "version": "2", "current_stage": "Staging" }] }),
+        ),
+        ("h", json!({ "metrics": [point] })),
+        (
+            "f",
+            json!({ "files": [{ "path": "a/b", "is_dir": false, "file_size": "9" }] }),
+        ),
+    ];
+    let seed = |(letter, answer): (&str, serde_json::Value)| {
+        (letter.to_owned(), format!("{letter}{answer}").into_bytes())
+    };
+    answers.into_iter().map(seed).collect()
 }
 
 /// Deltas between plans of the golden networks, each behind its old plan and that plan's length.

@@ -29,6 +29,8 @@ pub struct ForeignError {
 pub struct Listed<T> {
     /// The records.
     pub items: Vec<T>,
+    /// What cannot be read of others: one broken record costs none of its neighbours.
+    pub unread: Vec<ForeignError>,
     /// The token of the next page.
     pub next: Option<String>,
 }
@@ -133,10 +135,7 @@ pub struct ForeignVersion {
 }
 
 /// The answer to `experiments/search`.
-///
-/// # Errors
-/// [`ForeignError`].
-pub fn experiments(document: &Json) -> Result<Listed<ForeignExperiment>, ForeignError> {
+pub fn experiments(document: &Json) -> Listed<ForeignExperiment> {
     listed(document, "experiments", |of| {
         let of = Record::of("experiment", of);
         let created_at = of.moment("creation_time").unwrap_or_default();
@@ -152,10 +151,7 @@ pub fn experiments(document: &Json) -> Result<Listed<ForeignExperiment>, Foreign
 }
 
 /// The answer to `runs/search`, whose runs belong to `experiment` here.
-///
-/// # Errors
-/// [`ForeignError`].
-pub fn runs(document: &Json, experiment: ExperimentId) -> Result<Listed<ForeignRun>, ForeignError> {
+pub fn runs(document: &Json, experiment: ExperimentId) -> Listed<ForeignRun> {
     listed(document, "runs", |json| run(json, experiment))
 }
 
@@ -210,18 +206,13 @@ pub fn run(json: &Json, experiment: ExperimentId) -> Result<ForeignRun, ForeignE
 pub fn history(document: &Json, run: &str) -> Result<Listed<Sample>, ForeignError> {
     Ok(Listed {
         items: samples(&document["metrics"], &format!("run {run}"))?,
+        unread: Vec::new(),
         next: next(document),
     })
 }
 
 /// The answer to `logged-models/search`, whose models belong to `experiment` here.
-///
-/// # Errors
-/// [`ForeignError`].
-pub fn logged_models(
-    document: &Json,
-    experiment: ExperimentId,
-) -> Result<Listed<ForeignModel>, ForeignError> {
+pub fn logged_models(document: &Json, experiment: ExperimentId) -> Listed<ForeignModel> {
     listed(document, "models", |json| {
         let mut of = Record::of("logged model", &json["info"]);
         let id = of.text("model_id")?;
@@ -261,10 +252,7 @@ pub fn logged_models(
 }
 
 /// The answer to `registered-models/search`.
-///
-/// # Errors
-/// [`ForeignError`].
-pub fn names(document: &Json) -> Result<Listed<ForeignName>, ForeignError> {
+pub fn names(document: &Json) -> Listed<ForeignName> {
     listed(document, "registered_models", |json| {
         let of = Record::of("registered model", json);
         let created_at = of.moment("creation_timestamp").unwrap_or_default();
@@ -285,12 +273,10 @@ pub fn names(document: &Json) -> Result<Listed<ForeignName>, ForeignError> {
 }
 
 /// The answer to `model-versions/search`.
-///
-/// # Errors
-/// [`ForeignError`].
-pub fn versions(document: &Json) -> Result<Listed<ForeignVersion>, ForeignError> {
+pub fn versions(document: &Json) -> Listed<ForeignVersion> {
     listed(document, "model_versions", |json| {
-        let of = Record::of("model version", json);
+        let mut of = Record::of("model version", json);
+        of.name = format!("model version {}@{}", of.text("name")?, of.maybe("version"));
         let created_at = of.moment("creation_timestamp").unwrap_or_default();
         let number = whole(&json["version"]).and_then(|number| u32::try_from(number).ok());
         Ok(ForeignVersion {
@@ -313,17 +299,30 @@ pub fn versions(document: &Json) -> Result<Listed<ForeignVersion>, ForeignError>
     })
 }
 
-/// A listing of files: paths below the root of all, and bytes; a folder has none.
+/// A file elsewhere, or a folder of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForeignFile {
+    /// Its path, as the listing tells it.
+    pub path: String,
+    /// A folder, with files of its own.
+    pub is_folder: bool,
+    /// How long a file is, where the listing tells.
+    pub bytes: Option<u64>,
+}
+
+/// A listing of files.
 ///
 /// # Errors
 /// [`ForeignError`].
-pub fn files(document: &Json) -> Result<Vec<(String, Option<u64>)>, ForeignError> {
+pub fn files(document: &Json) -> Result<Vec<ForeignFile>, ForeignError> {
     let file = |json: &Json| {
         let of = Record::of("file", json);
-        let is_folder = json["is_dir"].as_bool().unwrap_or(false);
         let bytes = whole(&json["file_size"]).and_then(|bytes| u64::try_from(bytes).ok());
-        let bytes = (!is_folder).then(|| bytes.unwrap_or(0));
-        Ok((of.text("path")?, bytes))
+        Ok(ForeignFile {
+            path: of.text("path")?,
+            is_folder: json["is_dir"].as_bool().unwrap_or(false),
+            bytes,
+        })
     };
     rows(&document["files"]).map(file).collect()
 }
@@ -378,11 +377,19 @@ fn listed<T>(
     document: &Json,
     field: &str,
     each: impl Fn(&Json) -> Result<T, ForeignError>,
-) -> Result<Listed<T>, ForeignError> {
-    Ok(Listed {
-        items: rows(&document[field]).map(each).collect::<Result<_, _>>()?,
+) -> Listed<T> {
+    let mut listed = Listed {
+        items: Vec::new(),
+        unread: Vec::new(),
         next: next(document),
-    })
+    };
+    for row in rows(&document[field]) {
+        match each(row) {
+            Ok(item) => listed.items.push(item),
+            Err(error) => listed.unread.push(error),
+        }
+    }
+    listed
 }
 
 fn next(document: &Json) -> Option<String> {
@@ -487,7 +494,7 @@ mod tests {
             }] },
             "outputs": { "model_outputs": [{ "model_id": "m-1", "step": 3 }] },
         }], "next_page_token": "p2" });
-        let found = runs(&document, ExperimentId(9)).unwrap();
+        let found = runs(&document, ExperimentId(9));
         assert_eq!(found.next.as_deref(), Some("p2"));
         let [run] = &found.items[..] else {
             panic!("one run")
@@ -510,17 +517,29 @@ mod tests {
     #[test]
     fn what_lacks_its_name_is_told_by_what_it_is_of() {
         let told = |error: ForeignError| error.to_string();
-        let broken = json!({ "runs": [{ "info": { "run_id": "24f0", "status": "DONE" } }] });
-        let error = runs(&broken, ExperimentId(0)).unwrap_err();
-        assert_eq!(told(error), "run 24f0 lacks `status`, or it is no status");
+        let run = |id: &str, status: &str| json!({ "info": { "run_id": id, "status": status } });
+        let broken = json!({ "runs": [run("24f0", "DONE"), run("24f1", "FINISHED"), {}] });
+        let mut found = runs(&broken, ExperimentId(0));
+        assert_eq!(found.items.len(), 1);
+        assert_eq!(found.items[0].run.id, "24f1");
+        assert_eq!(
+            found.unread.drain(..).map(told).collect::<Vec<_>>(),
+            [
+                "run 24f0 lacks `status`, or it is no status",
+                "run lacks `run_uuid`, or it is no text"
+            ]
+        );
         let error = history(&json!({ "metrics": [{ "key": "a", "value": [] }] }), "24f0");
         assert_eq!(
             told(error.unwrap_err()),
             "run 24f0 lacks `value`, or it is no number"
         );
-        assert!(names(&json!({ "registered_models": [{}] })).is_err());
-        assert!(versions(&json!({ "model_versions": [{ "name": "a", "version": "0" }] })).is_err());
-        assert_eq!(experiments(&json!({})).unwrap().items, []);
+        let unread = names(&json!({ "registered_models": [{}] })).unread;
+        assert_eq!(unread.len(), 1);
+        let unread =
+            versions(&json!({ "model_versions": [{ "name": "a", "version": "0" }] })).unread;
+        assert_eq!(unread.len(), 1);
+        assert_eq!(experiments(&json!({})).items, []);
         assert_eq!(files(&json!([1, 2])).unwrap(), []);
     }
 }

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tinyops_fleet::outcome::{CostSpan, FieldWorth, cost_spans, field_worth};
+use tinyops_fleet::outcome::{CostSpan, FIELD_DAYS, FieldWorth, cost_spans};
 use tinyops_pipeline::worth::{
     Appraisal, Bill, CostPoint, Expected, Prices, Worth, appraise, bill, project_of,
 };
@@ -241,9 +241,6 @@ pub(super) struct Against {
     days: Option<u32>,
 }
 
-/// Days that labels of the field are looked back at without a word.
-const FIELD_DAYS: u32 = 90;
-
 pub(super) async fn worth(
     State(app): State<App>,
     Path((name, version)): Path<(String, u32)>,
@@ -261,12 +258,12 @@ pub(super) async fn worth(
     let project = project_of(app.db(), &row, Some(&app.workshop().project)).await?;
     let artifacts = &app.fleet().artifacts;
     let appraisal = appraise(app.db(), artifacts, &row, against.as_ref(), &project).await?;
-    let days = i64::from(asked.days.unwrap_or(FIELD_DAYS).clamp(1, 3650));
-    let (now, costs) = (app.now(), &project.train.costs);
-    let since = now.plus_ms(-days * DAY_MS);
-    let judged = app.fleet().judged_of(&row.name, row.version, since, now);
-    let (cells, labels) = judged.await?;
-    let field = field_worth(&cells, &labels, &|_, is, said| costs.price(is, said));
+    let days = asked.days.unwrap_or(FIELD_DAYS).clamp(1, 3650);
+    let price = |is: &str, said: &str| project.train.costs.price(is, said);
+    let field = app
+        .fleet()
+        .field_worth_of(&row.name, row.version, days, app.now(), price)
+        .await?;
     Ok(Json(AppraisalView::of(appraisal, field)))
 }
 

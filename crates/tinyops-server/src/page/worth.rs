@@ -2,8 +2,10 @@
 
 use maud::{Markup, html};
 use tinyops_fleet::FleetError;
-use tinyops_fleet::outcome::{CostSpan, FieldWorth, field_worth};
+use tinyops_fleet::outcome::{CostSpan, FIELD_DAYS, FieldWorth};
+use tinyops_pipeline::RunError;
 use tinyops_pipeline::worth::{Appraisal, Bill, CostPoint, Expected, Worth, WorthError};
+use tinyops_store::StoreError;
 use tinyops_store::model::Model;
 
 use super::part::{self, Names};
@@ -16,18 +18,20 @@ pub(super) async fn cards(app: &App, model: &Model) -> Result<Markup, FleetError
     let made = match appraised(app, model).await {
         Ok(made) => made,
         Err(WorthError::NoClasses { .. } | WorthError::NoSettings { .. }) => return Ok(html! {}),
+        Err(WorthError::Run(RunError::Store(error))) if !is_of_version(&error) => {
+            return Err(error.into());
+        }
         Err(why) => {
             let why = part::empty(html! { (why) "." });
             return Ok(part::card("", "Worth", None, why));
         }
     };
     let (now, costs) = (app.now(), &made.project.train.costs);
-    let since = now.plus_ms(-FIELD_DAYS * DAY_MS);
-    let judged = app
+    let price = |is: &str, said: &str| costs.price(is, said);
+    let field = app
         .fleet()
-        .judged_of(&model.name, model.version, since, now);
-    let (cells, labels) = judged.await?;
-    let field = field_worth(&cells, &labels, &|_, is, said| costs.price(is, said));
+        .field_worth_of(&model.name, model.version, FIELD_DAYS, now, price)
+        .await?;
     let (bill, worth) = (&made.bill, &made.appraisal);
     Ok(html! {
         @if bill.curve.is_some() { (part::chart_card("w7", curve(bill))) }
@@ -35,9 +39,14 @@ pub(super) async fn cards(app: &App, model: &Model) -> Result<Markup, FleetError
     })
 }
 
-/// Days that labels of the field are looked back at.
-const FIELD_DAYS: i64 = 90;
-const DAY_MS: i64 = 24 * 3_600_000;
+/// Whether it is something of this version that the store lacks: a store that does not answer is not told as a property
+/// of a version.
+fn is_of_version(error: &StoreError) -> bool {
+    matches!(
+        error,
+        StoreError::Missing { .. } | StoreError::DamagedArtifact { .. }
+    )
+}
 
 fn curve(bill: &Bill) -> Markup {
     let points = |of: &dyn Fn(&CostPoint) -> f64| {
@@ -219,4 +228,19 @@ pub(super) fn over_time(spans: &[CostSpan], names: &Names, each: &str) -> Markup
         empty: "No label has come back in 30 days. `tinyops labels add DEVICE CLASS` tells what was really the case.",
     }
     .draw()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dead_store_is_no_property_of_a_version() {
+        let missing = StoreError::Missing {
+            entity: "artifact",
+            key: "4f".to_owned(),
+        };
+        assert!(is_of_version(&missing));
+        assert!(!is_of_version(&StoreError::Closed));
+    }
 }

@@ -1,7 +1,7 @@
 use std::fmt::Write as _;
 
 use serde::Serialize;
-use tinyops_fleet::outcome::{FieldWorth, field_worth};
+use tinyops_fleet::outcome::{FIELD_DAYS, FieldWorth};
 use tinyops_pipeline::worth::{Appraisal, appraise};
 use tinyops_server::FieldWorthView;
 use tinyops_train::worth::{Expected, Worth, WorthOfNone};
@@ -29,7 +29,7 @@ pub(crate) struct WorthArgs {
     #[arg(long)]
     against: Option<ModelRef>,
     /// Days that labels of the field are looked back at
-    #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=3650))]
+    #[arg(long, default_value_t = FIELD_DAYS, value_parser = clap::value_parser!(u32).range(1..=3650))]
     days: u32,
 }
 
@@ -53,8 +53,6 @@ struct PreviousView {
     worth: Worth,
 }
 
-const DAY_MS: i64 = 24 * 3_600_000;
-
 pub(crate) async fn run(context: &Context, args: &WorthArgs) -> Result<(), Failure> {
     let fleet = context.fleet().await?;
     let model = chosen(context, &fleet.db, args.model.as_ref()).await?;
@@ -72,11 +70,10 @@ pub(crate) async fn run(context: &Context, args: &WorthArgs) -> Result<(), Failu
     )
     .await
     .map_err(worth_failure)?;
-    let (now, costs) = (now(), &project.train.costs);
-    let since = now.plus_ms(-i64::from(args.days) * DAY_MS);
-    let judged = fleet.judged_of(&model.name, model.version, since, now);
-    let (cells, labels) = judged.await?;
-    let field = field_worth(&cells, &labels, &|_, is, said| costs.price(is, said));
+    let price = |is: &str, said: &str| project.train.costs.price(is, said);
+    let field = fleet
+        .field_worth_of(&model.name, model.version, args.days, now(), price)
+        .await?;
     let text = text(&test, field.as_ref(), args.days);
     let view = View {
         model: test.model,

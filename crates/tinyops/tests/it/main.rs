@@ -3,6 +3,7 @@
 mod annotate;
 mod audited;
 mod boards;
+mod broken_tracker;
 mod collected;
 mod compare;
 mod dap;

@@ -8,12 +8,12 @@ use serde::Serialize;
 use serde_json::json;
 use tinyops_pipeline::tracking::{
     Place, TrackingError, check_path,
-    foreign::{ForeignExperiment, ForeignModel, ForeignName, ForeignRun},
+    foreign::{ForeignError, ForeignExperiment, ForeignModel, ForeignName, ForeignRun, Listed},
     import::{self, Taken},
     registry::By,
 };
 use tinyops_store::{
-    Artifacts, Db,
+    Artifacts, Db, Timestamp,
     tracking::{
         experiment::{Experiment, ExperimentId},
         file::{self, TrackedFile},
@@ -32,7 +32,7 @@ use crate::{
 /// Take over what an MLflow tracking server has: experiments, runs, files, logged and registered models
 ///
 /// Ids, times, tags, versions and aliases stay. What was taken over before is left alone unless it changed there, so that
-/// an import that was cut off goes on where it was. A folder `mlruns` or a file `mlflow.db` is served first:
+/// an import that was cut off goes on where it was; tags that were set here stay, and aliases that were moved here. A folder `mlruns` or a file `mlflow.db` is served first:
 /// `mlflow server --backend-store-uri sqlite:///mlflow.db`. Exits with 1 if something could not be taken over.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: tinyops import mlflow http://127.0.0.1:5000 --dry-run")]
@@ -77,6 +77,18 @@ struct View {
     files: u64,
     bytes: u64,
     skipped: Vec<SkippedView>,
+    left: Vec<LeftView>,
+}
+
+/// An alias that points elsewhere there, and was left as it is here.
+#[derive(Serialize)]
+struct LeftView {
+    name: String,
+    alias: String,
+    /// The version there.
+    there: Option<u32>,
+    /// The version here.
+    here: Option<u32>,
 }
 
 #[derive(Serialize)]
@@ -120,6 +132,9 @@ struct SkippedView {
     what: String,
     why: String,
 }
+
+/// After so many answers in a row that broke off the server is taken for one that does not answer.
+const BROKEN_MAX: u32 = 5;
 
 /// Why one record was not taken over; the others are.
 #[derive(Debug, thiserror::Error)]
@@ -174,7 +189,10 @@ pub(super) async fn run(context: &Context, args: &Mlflow) -> Result<(), Failure>
     Endpoint::check_ca(args.ca.as_deref(), &[&server])?;
     let secret = args.token_file.as_deref().map(read_token).transpose()?;
     let remote = Remote::new(server, args.user.as_deref(), secret.as_deref());
-    let (db, artifacts) = context.store().await?;
+    let (db, artifacts) = match args.dry_run {
+        true => context.store_to_look_at().await?,
+        false => context.store().await?,
+    };
     let mut import = Import {
         view: View {
             from: remote.name(),
@@ -187,6 +205,7 @@ pub(super) async fn run(context: &Context, args: &Mlflow) -> Result<(), Failure>
         db,
         artifacts,
         args,
+        broken_in_a_row: 0,
     };
     import.all().await?;
     let view = import.view;
@@ -207,13 +226,17 @@ struct Import<'a> {
     db: Db,
     artifacts: Artifacts,
     view: View,
+    broken_in_a_row: u32,
 }
 
 impl Import<'_> {
     async fn all(&mut self) -> Result<(), Failure> {
         let mut plans = self.plans().await?;
         let names = match self.args.experiments.is_empty() {
-            true => self.remote.names().await.map_err(Problem::from)?,
+            true => {
+                let listed = self.remote.names().await;
+                self.all_of("registered models", listed)?
+            }
             false => Vec::new(),
         };
         let parts = plans
@@ -280,7 +303,8 @@ impl Import<'_> {
 
     /// What there is, before anything is taken.
     async fn plans(&mut self) -> Result<Vec<Plan>, Failure> {
-        let mut found = self.remote.experiments().await.map_err(Problem::from)?;
+        let listed = self.remote.experiments().await.map_err(Problem::from)?;
+        let mut found = self.readable(listed);
         for wanted in &self.args.experiments {
             if !found.iter().any(|experiment| experiment.name == *wanted) {
                 let names: Vec<&str> = found.iter().map(|of| of.name.as_str()).collect();
@@ -304,16 +328,42 @@ impl Import<'_> {
                 models: Vec::new(),
             };
             let (id, number) = (&plan.foreign.id, plan.number());
-            plan.runs = self.remote.runs(id, number).await.map_err(Problem::from)?;
-            plan.models = self
-                .remote
-                .logged_models(id, number)
-                .await
-                .map_err(Problem::from)?;
+            let name = &plan.foreign.name;
+            let runs = self.remote.runs(id, number).await;
+            plan.runs = self.all_of(&format!("runs of experiment {name}"), runs)?;
+            let models = self.remote.logged_models(id, number).await;
+            plan.models = self.all_of(&format!("logged models of experiment {name}"), models)?;
             plans.push(plan);
             bar.at(plans.len() as u64);
         }
         Ok(plans)
+    }
+
+    /// The records of a list that can be read; the others are noted as not taken over.
+    fn readable<T>(&mut self, listed: Listed<T>) -> Vec<T> {
+        let skipped = |error: ForeignError| SkippedView {
+            why: error.to_string(),
+            what: error.of,
+        };
+        self.view
+            .skipped
+            .extend(listed.unread.into_iter().map(skipped));
+        listed.items
+    }
+
+    /// The same of a list that may not have been had at all.
+    fn all_of<T>(
+        &mut self,
+        what: &str,
+        listed: Result<Listed<T>, RemoteError>,
+    ) -> Result<Vec<T>, Failure> {
+        match listed {
+            Ok(listed) => Ok(self.readable(listed)),
+            Err(error) => {
+                self.skip(what.to_owned(), error.into())?;
+                Ok(Vec::new())
+            }
+        }
     }
 
     async fn run(&mut self, plan: &Plan, foreign: &ForeignRun) -> Result<Taken, Problem> {
@@ -337,7 +387,9 @@ impl Import<'_> {
         if !self.args.no_files {
             let place = Place::of(here).of_run_id(&foreign.run.id);
             let there = remote::Files::of_run(&foreign.run.id, &foreign.files);
-            self.files(&there, &place).await?;
+            // Of a run that is new and has ended an import that was cut off may have brought some.
+            let settled = foreign.ended_at.filter(|_| known == Taken::New);
+            self.files(&there, &place, settled).await?;
         }
         Ok(import::take_run(&self.db, &from, &foreign, &points).await?)
     }
@@ -354,23 +406,20 @@ impl Import<'_> {
         if !self.args.no_files {
             let place = Place::of(here).of_model_id(&foreign.model.id);
             let there = remote::Files::of_model(&foreign.model.id, &foreign.files);
-            self.files(&there, &place).await?;
+            let settled = (known == Taken::New).then_some(foreign.updated_at);
+            self.files(&there, &place, settled).await?;
         }
         Ok(import::take_model(&self.db, &from, &foreign).await?)
     }
 
     async fn name(&mut self, foreign: &ForeignName) -> Result<Taken, Problem> {
         let from = self.view.from.clone();
-        let mut versions = self.remote.versions(&foreign.name).await?;
+        let listed = self.remote.versions(&foreign.name).await?;
+        let mut versions = self.readable(listed);
         self.view.versions += versions.len() as u64;
         if self.args.dry_run {
-            let here = tinyops_store::tracking::registry::get(&self.db, &foreign.name).await?;
-            return Ok(here.map_or(Taken::New, |here| {
-                match here.updated_at == foreign.updated_at {
-                    true => Taken::Known,
-                    false => Taken::Renewed,
-                }
-            }));
+            versions.retain(|version| version.is_ready);
+            return Ok(import::knows_name(&self.db, &from, foreign, &versions).await?);
         }
         versions.sort_by_key(|version| version.version);
         let mut kept = Vec::new();
@@ -399,25 +448,42 @@ impl Import<'_> {
             actor: ACTOR,
             now: now(),
         };
-        Ok(import::take_name(&self.db, &from, foreign, &kept, by).await?)
+        let became = import::take_name(&self.db, &from, foreign, &kept, by).await?;
+        let left = became.left.into_iter().map(|left| LeftView {
+            name: foreign.name.clone(),
+            alias: left.alias,
+            there: left.there,
+            here: left.here,
+        });
+        self.view.left.extend(left);
+        Ok(became.taken)
     }
 
-    /// Brings files to their place here, those that are not there yet.
-    async fn files(&mut self, there: &remote::Files, place: &str) -> Result<(), Problem> {
+    /// Brings files to their place here. One that was brought after `settled`, and is as long as it is there, is not
+    /// brought again; without such a moment nothing but its bytes says whether a file is the same.
+    async fn files(
+        &mut self,
+        there: &remote::Files,
+        place: &str,
+        settled: Option<Timestamp>,
+    ) -> Result<(), Problem> {
         let Some(root) = place.strip_prefix("mlflow-artifacts:/") else {
             return Ok(());
         };
         let mut known = BTreeMap::new();
         for file in file::below(&self.db, root).await? {
-            known.insert(file.path, file.bytes);
+            known.insert(file.path, (file.bytes, file.changed_at));
         }
-        for (inner, bytes) in self.remote.files(there).await? {
-            let path = format!("{root}/{inner}");
+        for listed in self.remote.files(there).await? {
+            let path = format!("{root}/{}", listed.path);
             check_path(&path)?;
-            if known.get(&path) == Some(&bytes) {
+            let is_here = known.get(&path).is_some_and(|(bytes, changed_at)| {
+                Some(*bytes) == listed.bytes && settled.is_some_and(|then| *changed_at > then)
+            });
+            if is_here {
                 continue;
             }
-            let (digest, bytes) = self.remote.file(there, &inner, &self.artifacts).await?;
+            let (digest, bytes) = self.remote.file(there, &listed, &self.artifacts).await?;
             let tx = self.db.begin("keep a file that was taken over").await?;
             let file = TrackedFile {
                 path,
@@ -440,7 +506,10 @@ impl Import<'_> {
         count: fn(&mut View) -> &mut CountView,
     ) -> Result<(), Failure> {
         match taken {
-            Ok(taken) => count(&mut self.view).note(taken),
+            Ok(taken) => {
+                self.broken_in_a_row = 0;
+                count(&mut self.view).note(taken);
+            }
             Err(problem) => self.skip(what, problem)?,
         }
         Ok(())
@@ -448,7 +517,11 @@ impl Import<'_> {
 
     /// Notes what is not taken over, unless the next would fare no better.
     fn skip(&mut self, what: String, problem: Problem) -> Result<(), Failure> {
-        if problem.is_final() {
+        match problem {
+            Problem::Remote(RemoteError::Broken { .. }) => self.broken_in_a_row += 1,
+            _ => self.broken_in_a_row = 0,
+        }
+        if problem.is_final() || self.broken_in_a_row == BROKEN_MAX {
             return Err(Failure::from(problem).because(format!("at {what}")));
         }
         let why = problem.to_string();
@@ -478,6 +551,21 @@ fn text(view: &View) -> String {
     let mut out = format!("{} at {}\n{}", view.server, view.from, table.text());
     for skipped in &view.skipped {
         let _ = writeln!(out, "  NOT {}: {}", skipped.what, skipped.why);
+    }
+    let version = |of: Option<u32>| of.map_or("nothing".to_owned(), |number| format!("@{number}"));
+    for LeftView {
+        name,
+        alias,
+        there,
+        here,
+    } in &view.left
+    {
+        let _ = writeln!(
+            out,
+            "  left alone: alias {alias} of {name} points at {} there and at {} here",
+            version(*there),
+            version(*here)
+        );
     }
     let _ = writeln!(out, "  runs               {}", view.runs.text());
     let _ = writeln!(out, "  logged models      {}", view.logged_models.text());

@@ -1,12 +1,12 @@
 //! The other server: its pages and its files.
 
-use std::io;
+use std::{collections::BTreeSet, io};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde_json::{Value, json};
 use tinyops_pipeline::tracking::foreign::{
-    self, ForeignError, ForeignExperiment, ForeignModel, ForeignName, ForeignRun, ForeignVersion,
-    Listed,
+    self, ForeignError, ForeignExperiment, ForeignFile, ForeignModel, ForeignName, ForeignRun,
+    ForeignVersion, Listed,
 };
 use tinyops_store::{
     Artifacts, Digest, Incoming, StoreError,
@@ -28,6 +28,14 @@ const PAGE: u32 = 100;
 const POINTS: u32 = 25_000;
 /// Folders in folders at most: nobody's server sends an import round in circles.
 const DEPTH_MAX: usize = 64;
+/// Records of a list at most, and pages of it: a list that goes on is no list of records.
+const RECORDS_MAX: usize = 2_000_000;
+/// Points of a history at most.
+const HISTORY_MAX: usize = 20_000_000;
+/// Files and folders of one run or logged model at most.
+const FILES_MAX: usize = 200_000;
+/// Bytes at most of a file whose length nobody told.
+const FILE_BYTES_MAX: u64 = 256 << 30;
 
 /// Why something could not be had of the other server.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +46,16 @@ pub(super) enum RemoteError {
         path: String,
         cause: io::Error,
     },
+    #[error("the answer to {path} broke off: {cause}")]
+    Broken { path: String, cause: io::Error },
+    #[error("{path} should be {announced} bytes long, and {received} came")]
+    Length {
+        path: String,
+        announced: u64,
+        received: u64,
+    },
+    #[error("{path} lists without end")]
+    Endless { path: String },
     #[error("{path} was answered with {status}: {why}")]
     Refused {
         path: String,
@@ -184,7 +202,7 @@ impl Remote {
         }
     }
 
-    pub(super) async fn experiments(&self) -> Result<Vec<ForeignExperiment>, RemoteError> {
+    pub(super) async fn experiments(&self) -> Result<Listed<ForeignExperiment>, RemoteError> {
         let asked = |token: Option<&str>| json!({ "max_results": PAGE, "view_type": "ALL", "page_token": token });
         self.searched("experiments/search", asked, foreign::experiments)
             .await
@@ -194,7 +212,7 @@ impl Remote {
         &self,
         experiment: &str,
         here: ExperimentId,
-    ) -> Result<Vec<ForeignRun>, RemoteError> {
+    ) -> Result<Listed<ForeignRun>, RemoteError> {
         let asked = |token: Option<&str>| {
             json!({
                 "experiment_ids": [experiment], "run_view_type": "ALL", "max_results": PAGE, "page_token": token,
@@ -211,14 +229,18 @@ impl Remote {
         &self,
         experiment: &str,
         here: ExperimentId,
-    ) -> Result<Vec<ForeignModel>, RemoteError> {
+    ) -> Result<Listed<ForeignModel>, RemoteError> {
         let asked = |token: Option<&str>| json!({ "experiment_ids": [experiment], "max_results": 50, "page_token": token });
         let found = self.searched("logged-models/search", asked, |document| {
             foreign::logged_models(document, here)
         });
         match found.await {
             // A server of MLflow 2 knows none.
-            Err(RemoteError::Refused { status: 404, .. }) => Ok(Vec::new()),
+            Err(RemoteError::Refused { status: 404, .. }) => Ok(Listed {
+                items: Vec::new(),
+                unread: Vec::new(),
+                next: None,
+            }),
             found => found,
         }
     }
@@ -229,28 +251,31 @@ impl Remote {
             "{API}/metrics/get-history?run_id={id}&run_uuid={id}&metric_key={}&max_results={POINTS}",
             encoded(key)
         );
-        self.listed(&path, |document| foreign::history(document, run))
-            .await
+        let read = |document: &Value| foreign::history(document, run);
+        Ok(self.listed(&path, HISTORY_MAX, read).await?.items)
     }
 
-    pub(super) async fn names(&self) -> Result<Vec<ForeignName>, RemoteError> {
+    pub(super) async fn names(&self) -> Result<Listed<ForeignName>, RemoteError> {
         let path = format!("{API}/registered-models/search?max_results={PAGE}");
-        self.listed(&path, foreign::names).await
+        let read = |document: &Value| Ok(foreign::names(document));
+        self.listed(&path, RECORDS_MAX, read).await
     }
 
-    pub(super) async fn versions(&self, name: &str) -> Result<Vec<ForeignVersion>, RemoteError> {
+    pub(super) async fn versions(&self, name: &str) -> Result<Listed<ForeignVersion>, RemoteError> {
         let filter = format!("name='{}'", name.replace('\'', "''"));
         let path = format!(
             "{API}/model-versions/search?filter={}&max_results={PAGE}",
             encoded(&filter)
         );
-        self.listed(&path, foreign::versions).await
+        let read = |document: &Value| Ok(foreign::versions(document));
+        self.listed(&path, RECORDS_MAX, read).await
     }
 
-    /// Every file of a run or logged model: its path below their folder, and its bytes.
-    pub(super) async fn files(&self, of: &Files) -> Result<Vec<(String, u64)>, RemoteError> {
+    /// Every file of a run or logged model, by its path below their folder.
+    pub(super) async fn files(&self, of: &Files) -> Result<Vec<ForeignFile>, RemoteError> {
         let mut found = Vec::new();
         let mut folders = vec![String::new()];
+        let mut seen = 0;
         while let Some(folder) = folders.pop() {
             if folder.split('/').count() > DEPTH_MAX {
                 return Err(RemoteError::Deep(folder));
@@ -260,35 +285,63 @@ impl Remote {
                 Err(RemoteError::Refused { status: 404, .. }) if folder.is_empty() => continue,
                 document => document?,
             };
-            for (path, bytes) in foreign::files(&document)? {
+            for file in foreign::files(&document)? {
+                seen += 1;
+                if seen > FILES_MAX {
+                    return Err(RemoteError::Endless {
+                        path: of.listing(""),
+                    });
+                }
                 // A proxy tells names from the folder on, the other lists from the root on.
                 let path = match of.proxied {
-                    Some(_) => joined(&folder, &path).trim_start_matches('/').to_owned(),
-                    None => path,
+                    Some(_) => joined(&folder, &file.path)
+                        .trim_start_matches('/')
+                        .to_owned(),
+                    None => file.path.clone(),
                 };
                 let is_below = folder.is_empty() || path.starts_with(&format!("{folder}/"));
-                match bytes {
+                match file.is_folder {
                     _ if !is_below => {}
-                    Some(bytes) => found.push((path, bytes)),
-                    None => folders.push(path),
+                    true => folders.push(path),
+                    false => found.push(ForeignFile { path, ..file }),
                 }
             }
         }
-        found.sort();
+        found.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(found)
     }
 
-    /// Brings one file among the artifacts, part by part.
+    /// Brings one file among the artifacts, part by part, as long as its listing tells.
     pub(super) async fn file(
         &self,
         of: &Files,
-        inner: &str,
+        file: &ForeignFile,
         artifacts: &Artifacts,
     ) -> Result<(Digest, u64), RemoteError> {
-        let path = of.file(inner);
-        let mut kept = Kept(artifacts.receive().await?);
-        self.fetched(&path, None, &mut kept).await?;
-        Ok(kept.0.finish().await?)
+        let path = of.file(&file.path);
+        let mut kept = Kept {
+            incoming: artifacts.receive().await?,
+            received: 0,
+            most: file.bytes.unwrap_or(FILE_BYTES_MAX),
+        };
+        let fetched = self.fetched(&path, None, &mut kept).await;
+        let received = kept.received;
+        match file.bytes {
+            // What came is told rather than that the rest was not waited for.
+            Some(announced)
+                if received > announced || (fetched.is_ok() && received < announced) =>
+            {
+                Err(RemoteError::Length {
+                    path,
+                    announced,
+                    received,
+                })
+            }
+            _ => {
+                fetched?;
+                Ok(kept.incoming.finish().await?)
+            }
+        }
     }
 
     /// All pages of a search.
@@ -296,10 +349,10 @@ impl Remote {
         &self,
         what: &str,
         asked: impl Fn(Option<&str>) -> Value,
-        read: impl Fn(&Value) -> Result<Listed<T>, ForeignError>,
-    ) -> Result<Vec<T>, RemoteError> {
+        read: impl Fn(&Value) -> Listed<T>,
+    ) -> Result<Listed<T>, RemoteError> {
         let path = format!("{API}/{what}");
-        let mut all = Vec::new();
+        let mut all = All::new(&path, RECORDS_MAX);
         let mut token: Option<String> = None;
         loop {
             let mut asked = asked(token.as_deref());
@@ -308,13 +361,11 @@ impl Remote {
             {
                 fields.remove("page_token");
             }
-            let page = read(&self.document(&path, Some(&asked)).await?)?;
-            let is_over = page.next.is_none() || page.next == token || page.items.is_empty();
-            all.extend(page.items);
-            if is_over {
-                return Ok(all);
+            let page = read(&self.document(&path, Some(&asked)).await?);
+            token = all.add(page)?;
+            if token.is_none() {
+                return Ok(all.listed);
             }
-            token = page.next;
         }
     }
 
@@ -322,9 +373,10 @@ impl Remote {
     async fn listed<T>(
         &self,
         path: &str,
+        most: usize,
         read: impl Fn(&Value) -> Result<Listed<T>, ForeignError>,
-    ) -> Result<Vec<T>, RemoteError> {
-        let mut all = Vec::new();
+    ) -> Result<Listed<T>, RemoteError> {
+        let mut all = All::new(path, most);
         let mut token: Option<String> = None;
         loop {
             let paged = match &token {
@@ -332,12 +384,10 @@ impl Remote {
                 None => path.to_owned(),
             };
             let page = read(&self.document(&paged, None).await?)?;
-            let is_over = page.next.is_none() || page.next == token || page.items.is_empty();
-            all.extend(page.items);
-            if is_over {
-                return Ok(all);
+            token = all.add(page)?;
+            if token.is_none() {
+                return Ok(all.listed);
             }
-            token = page.next;
         }
     }
 
@@ -361,11 +411,16 @@ impl Remote {
         posted: Option<&Value>,
         into: &mut impl Parts,
     ) -> Result<(), RemoteError> {
-        let answer = http::fetch(&self.server, path, &self.headers, posted, into).await;
+        let stream = self.server.connect().await;
+        let stream = stream.map_err(|cause| RemoteError::Unreachable {
+            server: self.name(),
+            path: path.to_owned(),
+            cause,
+        })?;
+        let answer = http::fetch(stream, &self.server, path, &self.headers, posted, into).await;
         let answer = answer.map_err(|cause| match cause.downcast::<StoreError>() {
             Ok(cause) => RemoteError::Store(cause),
-            Err(cause) => RemoteError::Unreachable {
-                server: self.name(),
+            Err(cause) => RemoteError::Broken {
                 path: path.to_owned(),
                 cause,
             },
@@ -392,11 +447,61 @@ fn said(answer: &http::Answer) -> String {
 }
 
 /// An artifact that is on its way in.
-struct Kept(Incoming);
+struct Kept {
+    incoming: Incoming,
+    received: u64,
+    most: u64,
+}
 
 impl Parts for Kept {
     async fn take(&mut self, part: Vec<u8>) -> io::Result<()> {
-        self.0.write(part).await.map_err(io::Error::other)
+        self.received += part.len() as u64;
+        if self.received > self.most {
+            return Err(io::Error::other("it is longer than it may be"));
+        }
+        self.incoming.write(part).await.map_err(io::Error::other)
+    }
+}
+
+/// The pages of a list so far.
+struct All<'a, T> {
+    path: &'a str,
+    most: usize,
+    listed: Listed<T>,
+    /// The tokens that led to them.
+    tokens: BTreeSet<String>,
+}
+
+impl<'a, T> All<'a, T> {
+    fn new(path: &'a str, most: usize) -> Self {
+        All {
+            path,
+            most,
+            listed: Listed {
+                items: Vec::new(),
+                unread: Vec::new(),
+                next: None,
+            },
+            tokens: BTreeSet::new(),
+        }
+    }
+
+    /// Takes a page, and says by which token the next is had; none where that was the last.
+    fn add(&mut self, page: Listed<T>) -> Result<Option<String>, RemoteError> {
+        let is_empty = page.items.is_empty() && page.unread.is_empty();
+        self.listed.items.extend(page.items);
+        self.listed.unread.extend(page.unread);
+        let next = page.next.filter(|_| !is_empty);
+        let count = self.listed.items.len() + self.listed.unread.len();
+        let is_new = next
+            .as_ref()
+            .is_none_or(|next| self.tokens.insert(next.clone()));
+        match is_new && count <= self.most {
+            true => Ok(next),
+            false => Err(RemoteError::Endless {
+                path: self.path.to_owned(),
+            }),
+        }
     }
 }
 
