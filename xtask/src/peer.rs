@@ -23,8 +23,13 @@ pub(crate) fn python(folder: &Path, packages: &[&str], imports: &str) -> Result<
         packages.join(", "),
         folder.display()
     );
+    // One that is broken is made anew; a link would be followed to where nothing may be any more.
+    let place = folder.join("python");
+    if place.is_symlink() {
+        std::fs::remove_file(&place).map_err(|error| format!("{}: {error}", place.display()))?;
+    }
     let mut environment = Command::new("python3");
-    environment.args(["-m", "venv"]).arg(folder.join("python"));
+    environment.args(["-m", "venv", "--clear"]).arg(place);
     let mut install = Command::new(&own);
     install
         .args(["-m", "pip", "install", "--quiet"])

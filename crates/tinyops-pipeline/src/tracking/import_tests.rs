@@ -154,7 +154,7 @@ async fn an_alias_of_an_own_version_is_never_moved() {
 async fn tags_and_descriptions_that_went_there_go_here() {
     let db = Db::open("sqlite::memory:").await.unwrap();
     let (team, task) = (pair("team", "a"), pair("task", "faults"));
-    let first = [version(1, "small", &[task.clone()])];
+    let first = [version(1, "small", std::slice::from_ref(&task))];
     take(&db, &name(&[], &[team.clone(), task.clone()], 10), &first).await;
     let own = pair("seen", "by ana");
     registry::tag(&db, "pump", own.clone(), ANA).await.unwrap();
@@ -163,7 +163,7 @@ async fn tags_and_descriptions_that_went_there_go_here() {
         .unwrap();
     assert_eq!(tags(&db).await, [own.clone(), task.clone(), team]);
     let second = [version(1, "", &[])];
-    let became = take(&db, &name(&[], &[task.clone()], 11), &second).await;
+    let became = take(&db, &name(&[], std::slice::from_ref(&task), 11), &second).await;
     assert_eq!(became.taken, Taken::Renewed);
     assert_eq!(tags(&db).await, [own.clone(), task]);
     let found = records::version(&db, "pump", 1).await.unwrap().unwrap();
