@@ -9,6 +9,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use tinyops_data::{manifest::Manifest, sample::Sample, spec::metadata_beside};
@@ -80,6 +81,19 @@ pub struct Carried {
     pub devices: Vec<DeviceId>,
 }
 
+/// How something is erased.
+#[derive(Clone, Copy, Debug)]
+pub struct Erasure<'a> {
+    /// Whether it goes although of some versions it is not known what they hold.
+    pub anyway: bool,
+    /// Who does it.
+    pub actor: &'a str,
+    /// Whose recordings these are, in the words of the audit log.
+    pub subject: &'a str,
+    /// What it is done for.
+    pub why: &'a str,
+}
+
 /// Why nothing was erased.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -126,6 +140,18 @@ impl Plan {
     pub async fn of(
         workshop: &Workshop,
         whose: &Whose,
+        now: Timestamp,
+    ) -> Result<Self, EraseError> {
+        let versions = kept_versions(workshop).await?;
+        Self::find(workshop, whose, versions.as_ref(), &Arc::default(), now).await
+    }
+
+    /// Finds it, and brings lists that the cache lacks from `remotes`: with any, the caller holds the cache's lock.
+    async fn find(
+        workshop: &Workshop,
+        whose: &Whose,
+        versions: Option<&Arc<Versions>>,
+        remotes: &Arc<Vec<Remote>>,
         now: Timestamp,
     ) -> Result<Self, EraseError> {
         let mut plan = Plan::default();
@@ -206,10 +232,11 @@ impl Plan {
                 .collect();
         }
         plan.trace(workshop, &contents).await?;
-        if let Some(versions) = kept_versions(workshop)? {
+        if let Some(versions) = versions.filter(|_| !plan.files.is_empty()) {
             let pinned = versions::pinned(&workshop.db, &workshop.project.project.name).await?;
             let files = plan.files.keys().cloned().collect();
-            plan.traces = background(move || versions.traces(&files, &pinned))
+            let (versions, remotes) = (Arc::clone(versions), Arc::clone(remotes));
+            plan.traces = background(move || versions.traces(&files, &pinned, &remotes))
                 .await
                 .expect("looking at versions does not panic")?;
         }
@@ -280,28 +307,70 @@ impl Plan {
         Ok(())
     }
 
-    /// Erases: first it is noted and the models are marked, then the bytes go, also those that versions keep in the cache
-    /// and in `remotes`, so that a crash leaves nothing that looks sound; what is left then is found by the same plan again.
+    /// Finds what erasing touches while nobody else changes versions, erases it, and says what that was: nothing, if
+    /// nothing is known of them. What versions keep goes from `remotes`, too.
+    ///
+    /// First it is noted and the models are marked, then the bytes go, also those that versions keep in the cache and in
+    /// the remotes, so that a crash leaves nothing that looks sound; what is left then is found by the same call again.
     ///
     /// # Errors
-    /// [`EraseError::Shared`], and [`EraseError::Versions`] where another process has the cache, before anything is changed.
+    /// [`EraseError::Shared`], and [`EraseError::Versions`] where another process has the cache, or where of a version it is
+    /// not known what it holds ([`VersionError::Unknown`]), before anything is changed.
     pub async fn carry_out(
-        &self,
         workshop: &Workshop,
+        whose: &Whose,
         remotes: Vec<Remote>,
-        actor: &str,
-        subject: &str,
-        why: &str,
+        erasure: Erasure<'_>,
         now: Timestamp,
-    ) -> Result<(), EraseError> {
-        if let Some(file) = self.shared.first() {
+    ) -> Result<Plan, EraseError> {
+        let versions = kept_versions(workshop).await?;
+        let _lock = versions.as_ref().map(|of| of.lock(false)).transpose()?;
+        let remotes = Arc::new(remotes);
+        let plan = Self::find(workshop, whose, versions.as_ref(), &remotes, now).await?;
+        if let Some(file) = plan.shared.first() {
             return Err(EraseError::Shared(file.clone()));
         }
-        let versions = match self.traces.is_empty() {
-            true => None,
-            false => kept_versions(workshop)?,
-        };
-        let _lock = versions.as_ref().map(|of| of.lock(false)).transpose()?;
+        if plan.is_empty() {
+            return Ok(plan);
+        }
+        let unknown = &plan.traces.unknown;
+        if !unknown.is_empty() && !erasure.anyway {
+            return Err(VersionError::Unknown(unknown.clone()).into());
+        }
+        plan.note(workshop, erasure, &remotes, now).await?;
+        if let Some(versions) = versions {
+            let (traces, remotes) = (plan.traces.clone(), Arc::clone(&remotes));
+            let forgetting = move || {
+                versions.forget(&traces, &remotes)?;
+                versions.renew(&traces)
+            };
+            background(forgetting)
+                .await
+                .expect("removing objects does not panic")?;
+        }
+        // The recordings last: while they are there, the same command finds what it has not come to.
+        for digest in &plan.artifacts {
+            workshop.artifacts.remove(digest).await?;
+        }
+        let tx = workshop.db.begin("forget erased uploads").await?;
+        for upload in &plan.uploads {
+            upload::erase(&tx, upload.id, now).await?;
+        }
+        tx.commit().await?;
+        for path in plan.files.keys() {
+            remove(path)?;
+        }
+        Ok(plan)
+    }
+
+    /// Marks the models, and writes down in the audit log what goes.
+    async fn note(
+        &self,
+        workshop: &Workshop,
+        erasure: Erasure<'_>,
+        remotes: &[Remote],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         let tx = workshop.db.begin_audited("erase recordings").await?;
         for model in &self.models {
             let mut model = model.clone();
@@ -326,57 +395,40 @@ impl Plan {
             .iter()
             .map(|upload| upload.new.digest.to_string());
         let detail = serde_json::json!({
-            "why": why,
+            "why": erasure.why,
             "recordings": self.recordings.len(),
             "files": self.files.len(),
             "uploads": digests.collect::<Vec<_>>(),
             "versions": self.versions.iter().map(Digest::to_string).collect::<Vec<_>>(),
             "models": models,
             "objects": self.traces.objects.len(),
+            "unknown_versions": self.traces.unknown,
             "remotes": remotes.iter().map(Remote::url).collect::<Vec<_>>(),
         });
-        audit::add(&tx, now, actor, "data.erase", subject, &detail).await?;
-        tx.commit().await?;
-        let versions = match versions {
-            None => None,
-            Some(versions) => {
-                let traces = self.traces.clone();
-                let forgetting = move || (versions.forget(&traces, &remotes), versions);
-                let (forgotten, versions) = background(forgetting)
-                    .await
-                    .expect("removing objects does not panic");
-                forgotten?;
-                Some(versions)
-            }
-        };
-        // The recordings last: while they are there, the same command finds what it has not come to.
-        for digest in &self.artifacts {
-            workshop.artifacts.remove(digest).await?;
-        }
-        let tx = workshop.db.begin("forget erased uploads").await?;
-        for upload in &self.uploads {
-            upload::erase(&tx, upload.id, now).await?;
-        }
-        tx.commit().await?;
-        for path in self.files.keys() {
-            remove(path)?;
-        }
-        if let Some(versions) = versions {
-            let traces = self.traces.clone();
-            background(move || versions.renew(&traces))
-                .await
-                .expect("adding does not panic")?;
-        }
-        Ok(())
+        audit::add(
+            &tx,
+            now,
+            erasure.actor,
+            "data.erase",
+            erasure.subject,
+            &detail,
+        )
+        .await?;
+        tx.commit().await
     }
 }
 
-/// The versions of a project that keeps some.
-fn kept_versions(workshop: &Workshop) -> Result<Option<Versions>, VersionError> {
-    match workshop.root.join(".tinyops").join("cache").is_dir() {
-        true => Versions::open(&workshop.root, workshop.project.versions.link).map(Some),
-        false => Ok(None),
-    }
+/// The versions of a project that keeps some, or kept some once.
+async fn kept_versions(workshop: &Workshop) -> Result<Option<Arc<Versions>>, VersionError> {
+    let versions = Versions::open(&workshop.root, workshop.project.versions.link)?;
+    let looking = move || {
+        versions
+            .keep_something()
+            .map(|any| any.then(|| versions.into()))
+    };
+    background(looking)
+        .await
+        .expect("looking for versions does not panic")
 }
 
 fn remove(path: &Path) -> Result<(), EraseError> {

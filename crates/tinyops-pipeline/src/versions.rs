@@ -6,6 +6,7 @@
 //! data.tinyops             their pointer: digest, bytes, count
 //! .tinyops/cache/objects/  every version of them, once
 //! .tinyops/cache/index/    what each file was when it was last read: it is not read again while that holds
+//! .tinyopsforgotten        objects that were erased, which never come back
 //! ```
 //!
 //! Whatever changes the cache or the workspace holds the cache's lock. Objects come before the lists that name them, and
@@ -19,6 +20,7 @@ mod dvc;
 mod error;
 mod exchange;
 mod forget;
+mod forgotten;
 mod git;
 mod ignored;
 mod index;

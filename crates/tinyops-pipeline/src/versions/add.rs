@@ -1,5 +1,6 @@
 //! Add: what lies in the workspace becomes a version.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -11,6 +12,9 @@ use super::index::IndexWriter;
 use super::place::{pointer_beside, prefixes};
 use super::scan::{Reading, Scanned};
 use super::{Step, VersionError, Versions};
+
+/// Files that a refusal names.
+const ERASED_SHOWN: usize = 5;
 
 /// What became a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,8 +72,20 @@ impl Versions {
             overwritten: Vec::new(),
         };
         let (mut line, mut last) = (String::new(), None);
+        let forgotten = self.forgotten()?;
+        let (mut erased, mut again) = (Vec::new(), BTreeSet::new());
         self.scan(&base, self.index(&path), Reading::Keep, &mut |found| {
             let content = found.noted.content;
+            if forgotten.is_refused(&content.digest) {
+                // It was kept on the way.
+                self.cache.remove(&content.digest)?;
+                erased.push(match about.is_dir() {
+                    true => format!("{}/{}", added.path, shown(found.path)),
+                    false => added.path.clone(),
+                });
+            } else if forgotten.is_gone(&content.digest) {
+                again.insert(content.digest);
+            }
             if found.is_read && self.was_overwritten(found)? {
                 added.overwritten.push(shown(found.path).into_owned());
             }
@@ -88,6 +104,14 @@ impl Versions {
             step(added.files);
             Ok(())
         })?;
+        if !erased.is_empty() {
+            let count = erased.len() as u64;
+            erased.truncate(ERASED_SHOWN);
+            return Err(VersionError::Erased {
+                count,
+                examples: erased,
+            });
+        }
         let Some(last) = last else {
             return Err(VersionError::Empty(added.path));
         };
@@ -103,6 +127,9 @@ impl Versions {
         // Where it came from stays true as long as it is the same.
         if let Some(old) = old.filter(|old| old.target == pointer.target) {
             pointer.origin = old.origin;
+        }
+        if !again.is_empty() {
+            self.keep_list(&again)?;
         }
         self.cache.sync();
         self.keep_out_of_git(&base)?;

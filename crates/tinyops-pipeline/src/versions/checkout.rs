@@ -25,15 +25,27 @@ pub struct CheckedOut {
     pub removed: u64,
     /// Files that were as they should be.
     pub unchanged: u64,
+    /// Files that the versions have and that were erased since: they stay away.
+    pub erased: u64,
 }
 
 /// Examples that a refusal names.
 const SHOWN: usize = 5;
 
+/// What is done with a file of a version.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Deed {
+    /// It lies there as it should.
+    Leave,
+    Write,
+    /// It was erased.
+    Omit,
+}
+
 /// What has to be done to one tracked path.
 struct Plan {
-    /// Whether to write the file of each row of the version.
-    writes: Vec<bool>,
+    /// One for each row of the version.
+    deeds: Vec<Deed>,
     removes: Vec<PathBuf>,
 }
 
@@ -90,10 +102,11 @@ impl Versions {
             count,
         };
         let mut plan = Plan {
-            writes: Vec::new(),
+            deeds: Vec::new(),
             removes: Vec::new(),
         };
         let mut missing = 0;
+        let forgotten = self.forgotten()?;
         let compared = self.compare(tracked, &mut |difference| {
             let found = match &difference {
                 Difference::None(_) => None,
@@ -106,17 +119,29 @@ impl Versions {
             {
                 unsaved(found.path);
             }
+            let is_erased = match &difference {
+                Difference::Changed(_, entry) | Difference::Deleted(entry) => {
+                    self.is_erased(&forgotten, &entry.content)?
+                }
+                Difference::None(_) | Difference::Added(_) => false,
+            };
             if let Difference::Deleted(entry) = &difference
                 && !force
+                && !is_erased
                 && self.is_hidden_and_other(tracked, entry)?
             {
                 unsaved(&entry.path);
             }
             match difference {
-                Difference::None(_) => plan.writes.push(false),
+                Difference::None(_) => plan.deeds.push(Deed::Leave),
                 Difference::Added(found) => plan.removes.push(found.full.to_path_buf()),
+                Difference::Changed(found, _) if is_erased => {
+                    plan.removes.push(found.full.to_path_buf());
+                    plan.deeds.push(Deed::Omit);
+                }
+                Difference::Deleted(_) if is_erased => plan.deeds.push(Deed::Omit),
                 Difference::Changed(_, entry) | Difference::Deleted(entry) => {
-                    plan.writes.push(true);
+                    plan.deeds.push(Deed::Write);
                     missing += self.missing_of(&entry.content)?;
                 }
             }
@@ -204,16 +229,21 @@ impl Versions {
         let unwritten = |error| VersionError::io("write", &index_path, error);
         let mut index = IndexWriter::create(&index_path).map_err(unwritten)?;
         let mut wanted = self.wanted(tracked)?;
-        let mut writes = plan.writes.iter();
+        let mut deeds = plan.deeds.iter();
         while let Some(entry) = wanted.read()? {
             let full = tracked.full(&entry.path)?;
-            if writes.next().copied().unwrap_or(true) {
-                self.lies_in_folders(tracked, &full)?;
-                self.bring(tracked, &entry, &full)?;
-                done.written += 1;
-                step(done.written);
-            } else {
-                done.unchanged += 1;
+            match deeds.next().copied().unwrap_or(Deed::Write) {
+                Deed::Write => {
+                    self.lies_in_folders(tracked, &full)?;
+                    self.bring(tracked, &entry, &full)?;
+                    done.written += 1;
+                    step(done.written);
+                }
+                Deed::Leave => done.unchanged += 1,
+                Deed::Omit => {
+                    done.erased += 1;
+                    continue;
+                }
             }
             let about =
                 fs::metadata(&full).map_err(|error| VersionError::io("look at", &full, error))?;

@@ -7,6 +7,7 @@ use tinyops_data::pointer::Target;
 use tinyops_data::tree::{Content, Kept, TreeError, TreeReader};
 use tinyops_store::{Digest, StoreError};
 
+use super::forgotten::Forgotten;
 use super::{VersionError, Versions, git};
 
 /// What a collection found, or removed.
@@ -42,6 +43,18 @@ pub(super) struct Needed {
     pub(super) objects: BTreeSet<Digest>,
     /// Lists that are not in the cache: what they name is not known.
     pub(super) unknown: BTreeSet<Digest>,
+    /// Nobody needs these.
+    forgotten: Forgotten,
+}
+
+impl Needed {
+    /// What is needed of all that was not erased.
+    pub(super) fn besides(forgotten: Forgotten) -> Needed {
+        Needed {
+            forgotten,
+            ..Needed::default()
+        }
+    }
 }
 
 impl Versions {
@@ -57,6 +70,9 @@ impl Versions {
         history: bool,
         removal: Removal,
     ) -> Result<Collected, VersionError> {
+        if removal != Removal::None {
+            self.keep_list(&BTreeSet::new())?;
+        }
         let (needed, unread) = self.needed(pinned, history)?;
         let lists = needed.unknown.iter().map(Digest::to_string);
         let mut found = Collected {
@@ -88,7 +104,7 @@ impl Versions {
         pinned: &[Digest],
         history: bool,
     ) -> Result<(Needed, Vec<String>), VersionError> {
-        let mut needed = Needed::default();
+        let mut needed = Needed::besides(self.forgotten()?);
         let (here, mut unread) = self.pointers_anywhere()?;
         let mut pointers: Vec<_> = here.into_iter().map(|(_, pointer)| pointer).collect();
         if git::is_repository(&self.root) {
@@ -140,7 +156,10 @@ impl Versions {
         digest: &Digest,
         needed: &mut Needed,
     ) -> Result<(), VersionError> {
-        if !needed.objects.insert(*digest) || kept != Kept::Chunks {
+        if needed.forgotten.is_refused(digest) || !needed.objects.insert(*digest) {
+            return Ok(());
+        }
+        if kept != Kept::Chunks {
             return Ok(());
         }
         match self.recipe(digest) {
@@ -149,7 +168,9 @@ impl Versions {
                 needed.objects.extend(pieces);
             }
             Err(VersionError::Store(StoreError::Missing { .. })) => {
-                needed.unknown.insert(*digest);
+                if !needed.forgotten.is_gone(digest) {
+                    needed.unknown.insert(*digest);
+                }
             }
             Err(error) => return Err(error),
         }
@@ -160,6 +181,7 @@ impl Versions {
     fn need_pinned(&self, digest: &Digest, needed: &mut Needed) -> Result<(), VersionError> {
         match self.named(digest)? {
             Some(target) => self.need(&target, needed),
+            None if needed.forgotten.is_gone(digest) => Ok(()),
             None => {
                 needed.objects.insert(*digest);
                 needed.unknown.insert(*digest);

@@ -103,6 +103,17 @@ impl Versions {
         let base = self.base(&path)?;
         self.refuse_overlap(&path)?;
         let origin = Some(format!("dvc md5 {md5}"));
+        let forgotten = self.forgotten()?;
+        let keep = |below: &Path, md5: &str| {
+            let content = self.import_file(repository, below, md5)?;
+            match forgotten.is_refused(&content.digest) {
+                false => Ok(content),
+                true => Err(Skip::Output(format!(
+                    "`{}` was erased: `.tinyopsforgotten` names it",
+                    below.display()
+                ))),
+            }
+        };
         let pointer = if md5.ends_with(".dir") {
             let list = repository.object(md5).ok_or_else(|| {
                 Skip::Output(
@@ -119,7 +130,7 @@ impl Versions {
             let unkept = |error| VersionError::io("write to", self.cache.root(), error);
             let (mut count, mut bytes) = (0, 0);
             for (path, md5) in files {
-                let content = self.import_file(repository, &below.join(os_path(&path)?), &md5)?;
+                let content = keep(&below.join(os_path(&path)?), &md5)?;
                 TreeEntry { path, content }.write_to(&mut text);
                 tree.write_all(text.as_bytes()).map_err(unkept)?;
                 text.clear();
@@ -135,7 +146,7 @@ impl Versions {
                 origin,
             }
         } else {
-            let content = self.import_file(repository, below, md5)?;
+            let content = keep(below, md5)?;
             step(1);
             Pointer {
                 origin,

@@ -118,7 +118,15 @@ pub enum VersionError {
         /// Some of them.
         examples: Vec<String>,
     },
-    /// A `.tinyopsignore` that cannot be read.
+    /// Files hold what was erased.
+    #[error("{count} {} erased", if *.count == 1 { "file holds what was" } else { "files hold what was" })]
+    Erased {
+        /// How many.
+        count: u64,
+        /// Some of them.
+        examples: Vec<String>,
+    },
+    /// A `.tinyopsignore` or `.tinyopsforgotten` that cannot be read.
     #[error("`{path}`: {message}")]
     Ignore {
         /// The file.

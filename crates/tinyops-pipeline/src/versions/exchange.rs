@@ -24,6 +24,8 @@ pub struct Pushed {
     pub pushed: u64,
     /// Objects that were there.
     pub present: u64,
+    /// Files of the versions that were erased: they stay away.
+    pub erased: u64,
 }
 
 /// What a pull did.
@@ -39,6 +41,8 @@ pub struct Pulled {
     pub present: u64,
     /// Objects of the cache that were damaged and have been replaced.
     pub repaired: Vec<String>,
+    /// Files of the versions that were erased: they stay away.
+    pub erased: u64,
 }
 
 /// From so many objects on the remote is asked once for all that it has.
@@ -65,7 +69,8 @@ impl Versions {
         for tracked in self.selected(given)? {
             let digest = tracked.pointer.target.digest();
             if !remote.has(&digest)? {
-                let [files, lists] = self.objects_of(&tracked)?;
+                let ([files, lists], erased) = self.objects_of(&tracked)?;
+                done.erased += erased;
                 if files.len() >= LIST_FROM && there.is_none() && remote.lanes() > 1 {
                     there = Some(remote.list()?.into_iter().collect());
                 }
@@ -118,6 +123,7 @@ impl Versions {
         let done = Mutex::new(Pulled::default());
         let lost: Mutex<(u64, Vec<String>)> = Mutex::default();
         let seen = AtomicU64::new(0);
+        let forgotten = self.forgotten()?;
         let bring = |digest: &Digest, name: &str| -> Result<bool, StoreError> {
             step(seen.fetch_add(1, Ordering::Relaxed) + 1);
             let mut is_damaged = false;
@@ -147,6 +153,10 @@ impl Versions {
                 Err(StoreError::Missing {
                     entity: "object", ..
                 }) => {
+                    if forgotten.is_gone(digest) {
+                        done.lock().expect("nobody panics with it").erased += 1;
+                        return Ok(false);
+                    }
                     let mut lost = lost.lock().expect("nobody panics with it");
                     lost.0 += 1;
                     if lost.1.len() < SHOWN {
@@ -167,7 +177,13 @@ impl Versions {
             loop {
                 let entry = wanted.read()?;
                 let is_end = entry.is_none();
-                block.extend(entry.map(|entry| (entry.content, tracked.file_name(&entry.path))));
+                match entry {
+                    Some(entry) if forgotten.is_refused(&entry.content.digest) => {
+                        done.lock().expect("nobody panics with it").erased += 1;
+                    }
+                    Some(entry) => block.push((entry.content, tracked.file_name(&entry.path))),
+                    None => {}
+                }
                 if is_end || block.len() >= 4096 {
                     in_lanes(remote.lanes(), &block, &|(content, name)| {
                         if !bring(&content.digest, name)? || content.kept == Kept::File {
@@ -194,9 +210,11 @@ impl Versions {
         }
     }
 
-    /// The objects of a tracked path: first those that name no others, then the lists of pieces.
-    fn objects_of(&self, tracked: &Tracked) -> Result<[Vec<Digest>; 2], VersionError> {
+    /// The objects of a tracked path: first those that name no others, then the lists of pieces. Besides, how many of its
+    /// files were erased.
+    fn objects_of(&self, tracked: &Tracked) -> Result<([Vec<Digest>; 2], u64), VersionError> {
         let (mut files, mut lists) = (BTreeSet::new(), BTreeSet::new());
+        let (forgotten, mut erased) = (self.forgotten()?, 0);
         let mut missing = 0;
         let not_cached = |count| VersionError::NotCached {
             path: tracked.name(),
@@ -207,6 +225,10 @@ impl Versions {
             wanted => wanted?,
         };
         while let Some(entry) = wanted.read()? {
+            if self.is_erased(&forgotten, &entry.content)? {
+                erased += 1;
+                continue;
+            }
             let lacking = self.missing_of(&entry.content)?;
             missing += lacking;
             if lacking > 0 {
@@ -224,7 +246,7 @@ impl Versions {
             }
         }
         match missing {
-            0 => Ok([files, lists].map(|set| set.into_iter().collect())),
+            0 => Ok(([files, lists].map(|set| set.into_iter().collect()), erased)),
             count => Err(not_cached(count)),
         }
     }

@@ -2,7 +2,7 @@
 //! forms, to be read twice.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Write as _};
+use std::io::{self, BufRead, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -10,6 +10,11 @@ use tinyops_data::pointer::{POINTER_BYTES_MAX, Pointer, stands_for};
 
 use super::VersionError;
 use super::place::os_path;
+
+/// What the names of pointers look like to Git, in the whole repository.
+const POINTERS: &str = ":(top,glob)**/*.tinyops";
+/// So many pointers are read at once: 16 MB at most.
+const BLOBS_AT_ONCE: usize = 4096;
 
 /// Pointers by the paths that they stand for, sorted.
 pub(super) type PointersByPath = Vec<(Vec<u8>, Pointer)>;
@@ -74,19 +79,13 @@ pub(super) fn pointers_everywhere(
     };
     let head = commit(root, "HEAD")?;
     if history {
-        let mut args = vec!["rev-list", "--objects", "--all", "--reflog"];
+        // Not `rev-list --objects`, which names each blob once: two paths with the same pointer would be one.
+        let mut args = vec!["rev-list", "--all", "--reflog", "--full-history"];
         // A repository without a commit has no HEAD.
         args.extend(head.as_ref().map(|_| "HEAD"));
-        let listed = git(root, "list the history", &args, &[])?;
-        for line in listed.split(|byte| *byte == b'\n') {
-            let Some(space) = line.iter().position(|byte| *byte == b' ') else {
-                continue;
-            };
-            let (blob, path) = (&line[..space], &line[space + 1..]);
-            if let Some(path) = stands_for(path) {
-                add(&String::from_utf8_lossy(blob), path);
-            }
-        }
+        args.extend(["--", POINTERS]);
+        let commits = git(root, "list the history", &args, &[])?;
+        changed_blobs(root, &commits, &mut add)?;
     } else {
         let format = "--format=%(objectname)";
         let refs = git(root, "list the branches", &["for-each-ref", format], &[])?;
@@ -180,43 +179,105 @@ fn pointer_blobs(listed: &[u8]) -> impl Iterator<Item = (&str, &[u8])> {
 }
 
 /// The bytes of blobs, in their order; none of one that a clone does not have, and nothing of one that is longer than a
-/// pointer.
+/// pointer, which is not read.
 fn contents(root: &Path, blobs: &[&str]) -> Result<Vec<Option<Vec<u8>>>, VersionError> {
-    let mut asked = blobs.join("\n").into_bytes();
-    if asked.is_empty() {
-        return Ok(Vec::new());
+    let mut texts = Vec::with_capacity(blobs.len());
+    for blobs in blobs.chunks(BLOBS_AT_ONCE) {
+        let lines = |blobs: &[&str]| (blobs.join("\n") + "\n").into_bytes();
+        let args = ["cat-file", "--batch-check=%(objectsize)"];
+        let sizes = git(root, "look at pointers", &args, &lines(blobs))?;
+        let sizes = String::from_utf8_lossy(&sizes);
+        // `… missing`: a clone that has not everything.
+        let sizes = sizes.lines().map(|size| size.parse::<usize>().ok());
+        let sizes: Vec<Option<usize>> = sizes.collect();
+        let is_short = |size: &Option<usize>| size.is_some_and(|size| size <= POINTER_BYTES_MAX);
+        let short = blobs.iter().zip(&sizes).filter(|(_, size)| is_short(size));
+        let short: Vec<&str> = short.map(|(blob, _)| *blob).collect();
+        let read = match short.is_empty() {
+            true => Vec::new(),
+            false => git(
+                root,
+                "read pointers",
+                &["cat-file", "--batch"],
+                &lines(&short),
+            )?,
+        };
+        let mut rest = read.as_slice();
+        for size in sizes {
+            texts.push(match size {
+                Some(length) if is_short(&size) => {
+                    Some(next_blob(&mut rest, length).ok_or_else(cut_off)?)
+                }
+                size => size.map(|_| Vec::new()),
+            });
+        }
     }
-    asked.push(b'\n');
-    let said = git(root, "read pointers", &["cat-file", "--batch"], &asked)?;
-    let cut = || VersionError::Git {
+    match texts.len() == blobs.len() {
+        true => Ok(texts),
+        false => Err(cut_off()),
+    }
+}
+
+/// The next blob of what `git cat-file --batch` said.
+fn next_blob(said: &mut &[u8], length: usize) -> Option<Vec<u8>> {
+    let head = said.iter().position(|byte| *byte == b'\n')?;
+    let rest = &said[head + 1..];
+    let text = rest.get(..length)?.to_vec();
+    *said = rest.get(length + 1..)?;
+    Some(text)
+}
+
+fn cut_off() -> VersionError {
+    VersionError::Git {
         doing: "read pointers",
         said: "its answer ends in the middle".to_owned(),
-    };
-    let mut texts = Vec::with_capacity(blobs.len());
-    let mut rest = said.as_slice();
-    for _ in blobs {
-        let end = rest
-            .iter()
-            .position(|byte| *byte == b'\n')
-            .ok_or_else(cut)?;
-        let head = String::from_utf8_lossy(&rest[..end]).into_owned();
-        rest = &rest[end + 1..];
-        let Some(length) = head
-            .rsplit(' ')
-            .next()
-            .and_then(|length| length.parse().ok())
-        else {
-            texts.push(None); // `… missing`: a clone that has not everything.
-            continue;
-        };
-        let text: &[u8] = rest.get(..length).ok_or_else(cut)?;
-        texts.push(Some(match length <= POINTER_BYTES_MAX {
-            true => text.to_vec(),
-            false => Vec::new(),
-        }));
-        rest = rest.get(length + 1..).ok_or_else(cut)?;
     }
-    Ok(texts)
+}
+
+/// Adds each pointer that one of the commits has and a parent of it has not, or has at another path; of all commits of a
+/// history that is every pointer at every path. The answer is read as it comes: it may be long.
+fn changed_blobs(
+    root: &Path,
+    commits: &[u8],
+    add: &mut dyn FnMut(&str, &[u8]),
+) -> Result<(), VersionError> {
+    let args = [
+        "diff-tree",
+        "--stdin",
+        "--root",
+        "-m",
+        "-r",
+        "-z",
+        "--raw",
+        "--no-abbrev",
+        "--no-renames",
+        "--no-commit-id",
+        "--",
+        POINTERS,
+    ];
+    ask(root, "read the history", &args, commits, &mut |said| {
+        let (mut about, mut path) = (Vec::new(), Vec::new());
+        loop {
+            about.clear();
+            path.clear();
+            if said.read_until(0, &mut about)? == 0 {
+                return Ok(());
+            }
+            // `:MODE MODE BLOB BLOB STATUS`, old before new.
+            let Some(told) = about.strip_prefix(b":") else {
+                continue;
+            };
+            said.read_until(0, &mut path)?;
+            let told = String::from_utf8_lossy(told);
+            let told: Vec<&str> = told.split(' ').collect();
+            let path = stands_for(path.strip_suffix(&[0]).unwrap_or(&path));
+            if let ([_, mode, _, blob, ..], Some(path)) = (&told[..], path)
+                && mode.starts_with("100")
+            {
+                add(blob, path);
+            }
+        }
+    })
 }
 
 fn git(
@@ -225,6 +286,21 @@ fn git(
     args: &[&str],
     input: &[u8],
 ) -> Result<Vec<u8>, VersionError> {
+    let mut all = Vec::new();
+    ask(root, doing, args, input, &mut |said| {
+        said.read_to_end(&mut all).map(drop)
+    })?;
+    Ok(all)
+}
+
+/// Asks Git, and reads what it says as it comes.
+fn ask(
+    root: &Path,
+    doing: &'static str,
+    args: &[&str],
+    input: &[u8],
+    read: &mut dyn FnMut(&mut dyn BufRead) -> io::Result<()>,
+) -> Result<(), VersionError> {
     let mut child = Command::new("git")
         .arg("-C")
         .arg(root)
@@ -234,22 +310,34 @@ fn git(
         .stderr(Stdio::piped())
         .spawn()
         .map_err(VersionError::NoGit)?;
-    let stdin = child.stdin.take();
-    let output = std::thread::scope(|scope| {
-        // Beside the reading: either pipe may be full.
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let (has_read, complaint) = std::thread::scope(|scope| {
+        // Beside the reading: any of the pipes may be full.
         let sent = scope.spawn(move || -> io::Result<()> {
             stdin.map_or(Ok(()), |mut stdin| stdin.write_all(input))
         });
-        let output = child.wait_with_output();
+        let complaint = scope.spawn(move || {
+            let mut complaint = Vec::new();
+            let _ = stderr.map(|mut stderr| stderr.read_to_end(&mut complaint));
+            complaint
+        });
+        let has_read = match stdout {
+            Some(stdout) => read(&mut BufReader::with_capacity(1 << 16, stdout)),
+            None => Ok(()),
+        };
         let _ = sent.join();
-        output
+        (has_read, complaint.join().unwrap_or_default())
     });
-    let output = output.map_err(VersionError::NoGit)?;
-    match output.status.success() {
-        true => Ok(output.stdout),
+    let status = child.wait().map_err(VersionError::NoGit)?;
+    has_read.map_err(|error| VersionError::Git {
+        doing,
+        said: error.to_string(),
+    })?;
+    match status.success() {
+        true => Ok(()),
         false => Err(VersionError::Git {
             doing,
-            said: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+            said: String::from_utf8_lossy(&complaint).trim().to_owned(),
         }),
     }
 }

@@ -76,9 +76,14 @@ impl Versions {
         }
         let mut changes = Vec::new();
         let mut read: Vec<(Vec<u8>, Noted)> = Vec::new();
+        let forgotten = self.forgotten()?;
         let compared = self.compare(tracked, &mut |difference| {
             let (kind, path) = match &difference {
                 Difference::None(found) => (None, found.path),
+                // A version of before has it, and nothing brings it back.
+                Difference::Deleted(entry) if self.is_erased(&forgotten, &entry.content)? => {
+                    return Ok(());
+                }
                 Difference::Added(found) => (Some(ChangeKind::Added), found.path),
                 Difference::Changed(found, _) => (Some(ChangeKind::Changed), found.path),
                 Difference::Deleted(entry) => (Some(ChangeKind::Deleted), &entry.path[..]),

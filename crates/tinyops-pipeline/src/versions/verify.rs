@@ -49,10 +49,11 @@ impl Versions {
                 damaged.insert(digest, None);
             }
         }
+        let forgotten = self.forgotten()?;
         for tracked in self.selected(given)? {
             let mut need = |digest: &Digest, name: String| match damaged.get_mut(digest) {
                 Some(file) => *file = file.take().or(Some(name)),
-                None if !self.cache.has(digest) => {
+                None if !self.cache.has(digest) && !forgotten.is_gone(digest) => {
                     verified.missing.push((digest.to_string(), name));
                 }
                 None => {}
@@ -70,6 +71,9 @@ impl Versions {
             };
             // A list that is damaged has been told; what it still names is.
             while let Ok(Some(entry)) = wanted.read() {
+                if self.is_erased(&forgotten, &entry.content).unwrap_or(false) {
+                    continue;
+                }
                 let name = tracked.file_name(&entry.path);
                 if entry.content.digest != root {
                     need(&entry.content.digest, name.clone());

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fmt::Write as _};
 
 use serde::Serialize;
-use tinyops_pipeline::erase::{EraseError, Plan, Whose};
+use tinyops_pipeline::erase::{EraseError, Erasure, Plan, Whose};
 use tinyops_store::remote::Remote;
 
 use crate::{
@@ -50,6 +50,9 @@ pub(crate) struct Erase {
     /// Erase, and do not only say what would go
     #[arg(long, short)]
     yes: bool,
+    /// Erase although of some versions it is not known what they hold
+    #[arg(long, requires = "yes")]
+    force: bool,
 }
 
 /// `tinyops erase --json`
@@ -99,7 +102,26 @@ pub(crate) async fn run(context: &Context, args: &Erase) -> Result<(), Failure> 
         }
     };
     let workshop = context.workshop().await?;
-    let plan = Plan::of(&workshop, &whose, now()).await.map_err(failure)?;
+    let urls = match args.no_remote {
+        true => Vec::new(),
+        false if args.remote.is_empty() => remote_url(context)?.into_iter().collect(),
+        false => args.remote.clone(),
+    };
+    let found = match args.yes {
+        false => Plan::of(&workshop, &whose, now()).await,
+        true => {
+            let remotes = urls.iter().map(|url| Remote::open(url));
+            let remotes = remotes.collect::<Result<Vec<_>, _>>()?;
+            let erasure = Erasure {
+                anyway: args.force,
+                actor: ACTOR,
+                subject: &subject,
+                why: &args.why,
+            };
+            Plan::carry_out(&workshop, &whose, remotes, erasure, now()).await
+        }
+    };
+    let plan = found.map_err(failure)?;
     if plan.is_empty() && plan.shared.is_empty() {
         return match args.expired {
             true => {
@@ -112,18 +134,10 @@ pub(crate) async fn run(context: &Context, args: &Erase) -> Result<(), Failure> 
                 .hint("`tinyops data show` lists groups, `tinyops data uploads` devices")),
         };
     }
-    let urls = match plan.traces.objects.is_empty() || args.no_remote {
+    let urls = match plan.traces.objects.is_empty() {
         true => Vec::new(),
-        false if args.remote.is_empty() => remote_url(context)?.into_iter().collect(),
-        false => args.remote.clone(),
+        false => urls,
     };
-    if args.yes {
-        let remotes = urls.iter().map(|url| Remote::open(url));
-        let remotes = remotes.collect::<Result<Vec<_>, _>>()?;
-        plan.carry_out(&workshop, remotes, ACTOR, &subject, &args.why, now())
-            .await
-            .map_err(failure)?;
-    }
     context.terminal.answer(&view(&plan, &urls, args.yes), || {
         text(&plan, &subject, &urls, args.yes)
     });
@@ -227,7 +241,10 @@ fn text(plan: &Plan, subject: &str, remotes: &[String], erased: bool) -> String 
         let (count, board) = (carried.devices.len(), &carried.board);
         let _ = writeln!(out, "    {} devices ({board}) run {}", count, carried.model);
     }
-    if erased && !plan.traces.paths.is_empty() {
+    if erased && !plan.traces.objects.is_empty() {
+        out += "  next: commit the new pointers and `.tinyopsforgotten`, which keeps others from bringing it back, \
+                `tinyops data push`, and let others pull\n";
+    } else if erased && !plan.traces.paths.is_empty() {
         out +=
             "  next: the pointers are new; commit them, `tinyops data push`, and let others pull\n";
     }
@@ -243,15 +260,24 @@ fn text(plan: &Plan, subject: &str, remotes: &[String], erased: bool) -> String 
 /// What versions of tracked files keep, and where it goes from.
 fn versions_text(out: &mut String, plan: &Plan, remotes: &[String], erased: bool) {
     let traces = &plan.traces;
+    for version in traces.unknown.iter().take(LISTED) {
+        let _ = writeln!(
+            out,
+            "  not known here: what {version} holds; `--yes` looks on the remote, and stops where that has it not"
+        );
+    }
     if traces.is_empty() {
         return;
     }
     let verb = if erased { "gone" } else { "would go" };
+    let of = match traces.paths.is_empty() {
+        true => "the past".to_owned(),
+        false => traces.paths.join(", "),
+    };
     let _ = writeln!(
         out,
-        "  {} versions of {} keep them: {} objects {verb} from the cache ({} bytes)",
+        "  {} versions of {of} keep them: {} objects {verb} from the cache ({} bytes)",
         traces.versions.len(),
-        traces.paths.join(", "),
         traces.cached,
         traces.cached_bytes
     );
@@ -266,11 +292,5 @@ fn versions_text(out: &mut String, plan: &Plan, remotes: &[String], erased: bool
     }
     if remotes.is_empty() && !traces.objects.is_empty() {
         *out += "  no remote is looked at; `--remote URL` names one\n";
-    }
-    for version in traces.unknown.iter().take(LISTED) {
-        let _ = writeln!(
-            out,
-            "  not known here: what {version} holds; `tinyops data pull` brings lists of files"
-        );
     }
 }

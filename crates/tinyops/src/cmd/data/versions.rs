@@ -222,6 +222,15 @@ impl From<VersionError> for Failure {
                     "nothing was removed: `tinyops data pull` brings lists of files, `--force` removes what may be needed, too",
                 );
             }
+            VersionError::Erased { examples, .. } => {
+                let failure = Failure::of(Exit::No, &error);
+                let failure = examples.iter().fold(failure, |failure, file| {
+                    failure.because(format!("`{file}` was erased"))
+                });
+                return failure.hint(
+                    "no pointer was changed: remove them; where they may be kept again, take their lines out of `.tinyopsforgotten`",
+                );
+            }
             VersionError::Unsaved { examples, .. } => {
                 let failure = Failure::of(Exit::No, &error);
                 let failure = examples.iter().fold(failure, |failure, file| {
@@ -340,14 +349,16 @@ pub(super) fn checkout(context: &Context, args: &Checkout) -> Result<(), Failure
         "written": done.written,
         "removed": done.removed,
         "unchanged": done.unchanged,
+        "erased": done.erased,
     });
     context.terminal.answer(&view, || {
         format!(
-            "  {} written, {} removed, {} unchanged in {}\n",
+            "  {} written, {} removed, {} unchanged in {}\n{}",
             done.written,
             done.removed,
             done.unchanged,
-            named(&done.paths)
+            named(&done.paths),
+            erased_text(done.erased)
         )
     });
     Ok(())
@@ -369,14 +380,16 @@ pub(super) fn push(context: &Context, args: &Push) -> Result<(), Failure> {
         "paths": done.paths,
         "pushed": done.pushed,
         "present": done.present,
+        "erased": done.erased,
     });
     context.terminal.answer(&view, || {
         format!(
-            "  {} pushed to {}, {} were there: {}\n",
+            "  {} pushed to {}, {} were there: {}\n{}",
             counted(done.pushed, "object"),
             remote.url(),
             done.present,
-            named(&done.paths)
+            named(&done.paths),
+            erased_text(done.erased)
         )
     });
     Ok(())
@@ -405,6 +418,7 @@ pub(super) fn pull(context: &Context, args: &Pull) -> Result<(), Failure> {
         "pulled_bytes": done.pulled_bytes,
         "present": done.present,
         "repaired": done.repaired,
+        "erased": done.erased,
         "written": checked_out.as_ref().map(|done| done.written),
         "removed": checked_out.as_ref().map(|done| done.removed),
     });
@@ -426,6 +440,7 @@ pub(super) fn pull(context: &Context, args: &Pull) -> Result<(), Failure> {
                 done.written, done.removed, done.unchanged
             );
         }
+        out += &erased_text(done.erased);
         out
     });
     Ok(())
@@ -704,6 +719,17 @@ pub(super) fn diff(context: &Context, old: &str, new: Option<&str>) -> Result<bo
         out
     });
     Ok(true)
+}
+
+/// Of files that a version has and nobody any more.
+fn erased_text(count: u64) -> String {
+    match count {
+        0 => String::new(),
+        count => format!(
+            "  {} erased since, which stays away\n",
+            counted(count, "file")
+        ),
+    }
 }
 
 fn named(paths: &[String]) -> String {
