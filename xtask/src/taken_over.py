@@ -12,6 +12,7 @@ os.environ["INITIAL_NO_AUTH_ACTION_COUNT"] = "4"
 import boto3
 from moto.server import ThreadedMotoServer
 
+old = sys.argv[3] if len(sys.argv) > 3 else None
 shutil.rmtree(place, ignore_errors=True)
 theirs, ours, clone = place / "theirs", place / "ours", place / "clone"
 QUIET = {"GIT_CONFIG_GLOBAL": "/dev/null", "DVC_NO_ANALYTICS": "1"}
@@ -88,6 +89,23 @@ assert (ours / "made.csv").read_bytes() == b"x\n1\n"
 own(ours, "data", "verify")
 git(ours, "add", "--all")
 git(ours, "commit", "--quiet", "--message", "first")
+
+if old:
+    # A text with the line ends of Windows, one of which lies across a mebibyte, and what only looks like a text.
+    before, after = place / "before", place / "after"
+    write(before / "one.csv", b"x\r\n1\r\n2\n3\r")
+    write(before / "rec/m1/calm/split.csv", b"a" * (2**20 - 1) + b"\r\nb\r\n")
+    write(before / "rec/m1/calm/odd.bin", b"x\r\n\0\r\n")
+    git(before, "init", "--quiet")
+    for words in (["init", "--quiet"], ["add", "--quiet", "rec", "one.csv"]):
+        run(before, old, "-m", "dvc", *words)
+    assert "hash: md5" not in (before / "one.csv.dvc").read_text()
+    project(after)
+    git(after, "init", "--quiet")
+    own(after, "import", "dvc", str(before))
+    run(place, "diff", "--recursive", before / "rec", after / "rec")
+    run(place, "diff", before / "one.csv", after / "one.csv")
+    own(after, "data", "verify")
 
 server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
 server.start()

@@ -18,6 +18,8 @@ pub struct DvcOutput {
     pub md5: Option<String>,
     /// Whether DVC keeps it.
     pub is_cached: bool,
+    /// Whether a DVC of before version 3 noted it: then digests of texts are of their lines as Unix ends them.
+    pub is_legacy: bool,
 }
 
 /// The outputs of a `.dvc` file or a `dvc.lock`.
@@ -95,6 +97,7 @@ pub fn read(text: &str) -> Result<DvcFile, DvcError> {
                 path: String::new(),
                 md5: None,
                 is_cached: true,
+                is_legacy: true,
             });
         }
         // What is deeper is more about an output than is asked.
@@ -110,6 +113,8 @@ pub fn read(text: &str) -> Result<DvcFile, DvcError> {
             "path" => output.path = text()?,
             "md5" => output.md5 = Some(text()?),
             "cache" => output.is_cached = text()? != "false",
+            // Version 3 began to name the measure, and to take bytes as they are.
+            "hash" => output.is_legacy = text()? != "md5",
             _ => {}
         }
     }
@@ -197,6 +202,7 @@ mod tests {
 
     fn output(path: &str, md5: Option<&str>, is_cached: bool) -> DvcOutput {
         DvcOutput {
+            is_legacy: true,
             path: path.to_owned(),
             md5: md5.map(str::to_owned),
             is_cached,
@@ -209,7 +215,11 @@ mod tests {
             format!("outs:\n- md5: {MD5}.dir\n  size: 36\n  nfiles: 6\n  hash: md5\n  path: rec\n");
         let folder = format!("{MD5}.dir");
         let read = read(&text).expect("reads");
-        assert_eq!(read.outputs, [output("rec", Some(&folder), true)]);
+        let expected = DvcOutput {
+            is_legacy: false,
+            ..output("rec", Some(&folder), true)
+        };
+        assert_eq!(read.outputs, [expected]);
     }
 
     #[test]

@@ -12,7 +12,6 @@
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
-use std::sync::Arc;
 
 use tinyops_data::manifest::{Entry, Manifest};
 use tinyops_store::catalog::{self, Hit, Kind, Search, Term};
@@ -312,9 +311,13 @@ impl Query {
 /// What a sender says of a recording: texts by name.
 type Told = BTreeMap<String, String>;
 
-/// What senders say of uploads, by the names that recordings have in a dataset; the folder of a source may stand before.
-async fn told_of_uploads(on: &impl Read) -> Result<BTreeMap<String, Told>, StoreError> {
-    let kept = upload::kept(on).await?;
+/// What senders say of uploads to a project, by the names that recordings have in a dataset; the folder of a source may
+/// stand before.
+async fn told_of_uploads(
+    on: &impl Read,
+    project: &str,
+) -> Result<BTreeMap<String, Told>, StoreError> {
+    let kept = upload::kept(on, project).await?;
     let told = |upload: Upload| {
         let told: Told = serde_json::from_value(upload.new.metadata).ok()?;
         (!told.is_empty()).then_some((upload.new.path, told))
@@ -337,7 +340,6 @@ async fn recordings(
     query: &Query,
 ) -> Result<Vec<Found>, StoreError> {
     let mut found = Vec::new();
-    let told = Arc::new(told_of_uploads(on).await?);
     for project in project::list(on).await? {
         let versions = dataset::list(on, &project.name).await?;
         let Some(newest) = versions.into_iter().next() else {
@@ -349,7 +351,7 @@ async fn recordings(
         let bytes = artifacts.get(&newest.digest).await?;
         let query = query.clone();
         let name = project.name;
-        let told = Arc::clone(&told);
+        let told = told_of_uploads(on, &name).await?;
         let listed = background(move || {
             let told_of = |name: &str| {
                 let below = || told.get(name.split_once('/')?.1);

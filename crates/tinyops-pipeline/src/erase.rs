@@ -155,7 +155,8 @@ impl Plan {
         now: Timestamp,
     ) -> Result<Self, EraseError> {
         let mut plan = Plan::default();
-        let kept = upload::kept(&workshop.db).await?;
+        let project = &workshop.project.project.name;
+        let kept = upload::kept(&workshop.db, project).await?;
         let data = &workshop.project.data;
         let taker = data.source.iter().position(|source| source.uploads);
         let mut roots = Vec::new();
@@ -213,17 +214,6 @@ impl Plan {
                     plan.files.insert(file, (*path).to_owned());
                 }
             }
-            // What their senders said of them.
-            let told = plan
-                .files
-                .iter()
-                .map(|(path, file)| (path, metadata_beside(file)));
-            let told: Vec<(PathBuf, String)> = told
-                .filter(|(path, _)| path.starts_with(root))
-                .map(|(_, beside)| (root.join(&beside), beside))
-                .filter(|(path, _)| path.exists())
-                .collect();
-            plan.files.extend(told);
             plan.uploads = kept
                 .into_iter()
                 .filter(|upload| {
@@ -231,6 +221,15 @@ impl Plan {
                 })
                 .collect();
         }
+        // What was said of them, which any source reads.
+        let beside = |(path, file): (&PathBuf, &String)| {
+            let beside = metadata_beside(file);
+            let name = beside.rsplit('/').next().unwrap_or(&beside);
+            (path.with_file_name(name), beside.clone())
+        };
+        let told: Vec<_> = plan.files.iter().map(beside).collect();
+        let told = told.into_iter().filter(|(path, _)| path.exists());
+        plan.files.extend(told);
         plan.trace(workshop, &contents).await?;
         if let Some(versions) = versions.filter(|_| !plan.files.is_empty()) {
             let pinned = versions::pinned(&workshop.db, &workshop.project.project.name).await?;

@@ -10,6 +10,7 @@
 //! people say at once is both there.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io,
     path::Path,
@@ -20,7 +21,7 @@ use tinyops_data::{
     finding::Severity,
     history::{Act, Entry, FILE_NAME, History, HistoryError},
 };
-use tinyops_store::{Readers, Timestamp, write_whole};
+use tinyops_store::{Readers, StoreError, Timestamp, Tx, audit, write_whole};
 use tinyops_train::progress::Flow;
 
 use crate::{
@@ -127,7 +128,7 @@ pub fn say(root: &Path, acts: Vec<Act>, said: &Said<'_>) -> Result<Vec<Entry>, L
 fn add(root: &Path, acts: Vec<Act>, said: &Said<'_>) -> Result<Vec<Entry>, LabellingError> {
     let mut text = text(root)?;
     let known = History::decode(&text)?.entries;
-    let mut ids: std::collections::BTreeSet<String> = known.iter().map(Entry::id).collect();
+    let mut ids: BTreeSet<String> = known.iter().map(Entry::id).collect();
     if !text.ends_with('\n') {
         // An editor, or a power cut, may have left it so.
         text.push('\n');
@@ -438,28 +439,65 @@ pub fn standing(root: &Path) -> Result<Option<Standing>, LabellingError> {
     }))
 }
 
-/// Decides on an issue of the list that was made at `list_ms`, unless somebody has since.
+/// Decides on issues of the list that was made at `list_ms`, unless somebody has on one of them since, and returns what the
+/// history is told.
 ///
 /// # Errors
 /// [`LabellingError`]; then nothing was said.
 pub fn decide(
     root: &Path,
     list_ms: i64,
-    number: usize,
+    numbers: &[usize],
     decision: Decision,
     said: &Said<'_>,
-) -> Result<(), LabellingError> {
+) -> Result<Vec<Entry>, LabellingError> {
     let _lock = lock(root)?;
     let list = the_list(root, list_ms)?;
-    let issue = list.numbered(number)?;
-    if let Some(entry) = list.decided(issue, &history(root)?) {
-        let who = entry.who.clone();
-        return Err(LabellingError::Decided { number, who });
+    let history = history(root)?;
+    let mut acts = Vec::with_capacity(numbers.len());
+    // One that is named twice is decided once.
+    for number in numbers.iter().copied().collect::<BTreeSet<_>>() {
+        let issue = list.numbered(number)?;
+        if let Some(entry) = list.decided(issue, &history) {
+            let who = entry.who.clone();
+            return Err(LabellingError::Decided { number, who });
+        }
+        acts.push(issue.act(decision));
     }
-    add(root, vec![issue.act(decision)], said).map(drop)
+    add(root, acts, said)
 }
 
-/// Takes back what was decided on an issue of the list that was made at `list_ms`, if `entry` is what holds of it.
+/// Notes in the audit log what the history was told over the network, each entry by its id.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn note(tx: &Tx, now: Timestamp, actor: &str, told: &[Entry]) -> Result<(), StoreError> {
+    for entry in told {
+        let (action, subject, label) = match &entry.act {
+            Act::Set { recording, label } => ("label.set", recording, Some(label)),
+            Act::Range {
+                recording, label, ..
+            } => ("label.range", recording, Some(label)),
+            Act::Rule { field, label, .. } => ("label.rule", field, Some(label)),
+            Act::Keep { recording, label } => ("label.keep", recording, Some(label)),
+            Act::Undo { id } => ("label.undo", id, None),
+        };
+        let detail = serde_json::json!({ "entry": entry.id(), "label": label, "why": entry.why });
+        audit::add(tx, now, actor, action, subject, &detail).await?;
+    }
+    Ok(())
+}
+
+/// An issue of the list that was made at `list_ms`.
+///
+/// # Errors
+/// [`LabellingError::NoList`], [`LabellingError::OtherList`], [`LabellingError::NoIssue`], [`LabellingError::Read`].
+pub fn issue(root: &Path, list_ms: i64, number: usize) -> Result<Issue, LabellingError> {
+    the_list(root, list_ms)?.numbered(number).cloned()
+}
+
+/// Takes back what was decided on an issue of the list that was made at `list_ms`, if `entry` is what holds of it, and
+/// returns what the history is told.
 ///
 /// # Errors
 /// [`LabellingError`]; then nothing was said.
@@ -469,7 +507,7 @@ pub fn take_back(
     number: usize,
     entry: &str,
     said: &Said<'_>,
-) -> Result<(), LabellingError> {
+) -> Result<Vec<Entry>, LabellingError> {
     let _lock = lock(root)?;
     let list = the_list(root, list_ms)?;
     let history = history(root)?;
@@ -478,7 +516,7 @@ pub fn take_back(
         return Err(LabellingError::Undone);
     }
     let id = entry.to_owned();
-    add(root, vec![Act::Undo { id }], said).map(drop)
+    add(root, vec![Act::Undo { id }], said)
 }
 
 fn the_list(root: &Path, list_ms: i64) -> Result<IssueList, LabellingError> {
@@ -570,7 +608,7 @@ mod tests {
             }
         });
         let entries = history(folder.path()).expect("a history").entries;
-        let ids: std::collections::BTreeSet<String> = entries.iter().map(Entry::id).collect();
+        let ids: BTreeSet<String> = entries.iter().map(Entry::id).collect();
         assert_eq!((entries.len(), ids.len()), (80, 80));
     }
 
@@ -641,7 +679,7 @@ mod tests {
             .expect("there");
         assert!(of_third.is_kept && of_third.label == "calm" && of_third.who == "ben");
         let at = list.at_ms;
-        let again = decide(root, at, 3, Decision::Accept, &later);
+        let again = decide(root, at, &[3], Decision::Accept, &later);
         assert!(matches!(
             again,
             Err(LabellingError::Decided { number: 3, .. })
@@ -649,10 +687,20 @@ mod tests {
         let other = take_back(root, at, 3, "00000000", &later);
         assert!(matches!(other, Err(LabellingError::Undone)));
         take_back(root, at, 3, &of_third.entry, &later).expect("takes back");
+        // Of several of which one is decided, none is.
+        let some = decide(root, at, &[3, 1], Decision::Reject, &later);
+        assert!(matches!(
+            some,
+            Err(LabellingError::Decided { number: 1, .. })
+        ));
         assert_eq!(standing_now().open.len(), 1);
-        decide(root, at, 3, Decision::Accept, &later).expect("decides");
+        let told = decide(root, at, &[3, 3], Decision::Accept, &later).expect("decides");
+        assert_eq!(told.len(), 1, "named twice, said once");
         assert_eq!(standing_now().open.len(), 0);
-        let old = decide(root, at - 1, 3, Decision::Accept, &later);
+        let old = decide(root, at - 1, &[3], Decision::Accept, &later);
+        assert!(matches!(old, Err(LabellingError::OtherList)));
+        assert_eq!(issue(root, at, 2).expect("there").recording, "b.csv");
+        let old = issue(root, at - 1, 2);
         assert!(matches!(old, Err(LabellingError::OtherList)));
     }
 }

@@ -340,34 +340,22 @@ impl Inlet {
             true => with_suffix(&name, &date_id(now)),
             false => name,
         };
+        let told = match delivery.metadata.is_empty() {
+            true => None,
+            false => {
+                Some(serde_json::to_vec(&delivery.metadata).expect("metadata has string keys"))
+            }
+        };
         let (path, is_new) = self.settle(
-            &dated,
-            delivery.category,
-            label.as_deref(),
-            device.as_deref(),
+            &Known {
+                name: &dated,
+                category: delivery.category,
+                label: label.as_deref(),
+                device: device.as_deref(),
+            },
             &digest,
+            told.as_deref(),
         )?;
-        let metadata = self.root.join(metadata_beside(&path));
-        if is_new && delivery.metadata.is_empty() {
-            // What was told of another recording of that name is not told of this one.
-            match fs::remove_file(&metadata) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    let _ = fs::remove_file(self.root.join(&path));
-                    return Err(error.into());
-                }
-                _ => {}
-            }
-        }
-        if !delivery.metadata.is_empty() && (is_new || !metadata.exists()) {
-            let told = serde_json::to_vec(&delivery.metadata).expect("metadata has string keys");
-            let written = write_whole(&metadata, Readers::Usual, &told);
-            if let Err(error) = written {
-                if is_new {
-                    let _ = fs::remove_file(self.root.join(&path));
-                }
-                return Err(error.into());
-            }
-        }
         let is_message = matches!(format_of(&path), Some(Format::EiJson | Format::EiCbor));
         let (purpose, consent_until) = match &delivery.consent {
             Some((purpose, until)) => (Some(purpose.clone()), *until),
@@ -375,11 +363,12 @@ impl Inlet {
         };
         Ok(Placed {
             file: self.root.join(&path),
-            metadata,
+            metadata: self.root.join(metadata_beside(&path)),
             is_new,
             refuse_duplicates: delivery.refuse_duplicates,
             envelope,
             new: NewUpload {
+                project: None,
                 actor: delivery.actor.clone(),
                 category: delivery.category,
                 path,
@@ -398,36 +387,73 @@ impl Inlet {
 
     /// Gives the file its name, and says whether nothing was there under it. Where another recording has the name, some
     /// digits of the digest are put behind it.
+    ///
+    /// What its sender says of it comes first: whoever finds the recording finds that, too, after a crash as well.
     fn settle(
         &self,
-        name: &str,
-        category: Category,
-        label: Option<&str>,
-        device: Option<&str>,
+        known: &Known<'_>,
         digest: &Digest,
+        told: Option<&[u8]>,
     ) -> Result<(String, bool), UploadError> {
         let digits = digest.to_string();
         for more in [0, 8, 16, 64] {
             let name = match more {
-                0 => name.to_owned(),
-                more => with_suffix(name, &digits[..more]),
+                0 => known.name.to_owned(),
+                more => with_suffix(known.name, &digits[..more]),
             };
-            let path = place_of(&self.source, &name, category, label, device)?;
+            let path = place_of(
+                &self.source,
+                &Known {
+                    name: &name,
+                    ..*known
+                },
+            )?;
             let to = self.root.join(&path);
+            let beside = self.root.join(metadata_beside(&path));
             fs::create_dir_all(to.parent().unwrap_or(&self.root))?;
-            match move_new(&self.path, &to) {
-                Ok(()) => return Ok((path, true)),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    if fs::metadata(&to)?.len() == self.bytes
-                        && Digest::of(&read_recording(&to)?) == *digest
-                    {
-                        return Ok((path, false));
+            if fs::symlink_metadata(&to).is_err() {
+                tell(&beside, told)?;
+                match move_new(&self.path, &to) {
+                    Ok(()) => return Ok((path, true)),
+                    Err(error) => {
+                        // Of one that another process has just put there it does not tell.
+                        let _ = fs::remove_file(&beside);
+                        if error.kind() != io::ErrorKind::AlreadyExists {
+                            return Err(error.into());
+                        }
                     }
                 }
-                Err(error) => return Err(error.into()),
+            }
+            if fs::metadata(&to)?.len() == self.bytes
+                && Digest::of(&read_recording(&to)?) == *digest
+            {
+                if told.is_some() && !beside.exists() {
+                    tell(&beside, told)?;
+                }
+                return Ok((path, false));
             }
         }
         Err(UploadError::Unplaced("its name is taken"))
+    }
+}
+
+/// What is known of a recording that has to have a place.
+#[derive(Clone, Copy)]
+struct Known<'a> {
+    name: &'a str,
+    category: Category,
+    label: Option<&'a str>,
+    device: Option<&'a str>,
+}
+
+/// Writes what a sender says of a recording; what was told of another of that name is not told of one of which nothing is.
+fn tell(beside: &Path, told: Option<&[u8]>) -> io::Result<()> {
+    match told {
+        Some(told) => write_whole(beside, Readers::Usual, told),
+        None => match fs::remove_file(beside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        },
     }
 }
 
@@ -462,6 +488,7 @@ impl Placed {
     }
 
     async fn indexed(&self, workshop: &Workshop, now: Timestamp) -> Result<Upload, UploadError> {
+        let project = &workshop.project.project.name;
         let tx = workshop.db.begin("index an upload").await?;
         if let Some(Envelope {
             device, counter, ..
@@ -470,7 +497,7 @@ impl Placed {
         {
             return Err(UploadError::Replayed { counter });
         }
-        let same = upload::of_digest(&tx, &self.new.digest).await?;
+        let same = upload::of_digest(&tx, project, &self.new.digest).await?;
         if self.refuse_duplicates && !same.is_empty() {
             let ids: Vec<String> = same.iter().map(|upload| upload.id.to_string()).collect();
             return Err(UploadError::Duplicate(ids.join(", ")));
@@ -480,7 +507,13 @@ impl Placed {
             .find(|there| there.new.path == self.new.path);
         let kept = match there {
             Some(there) => there,
-            None => upload::add(&tx, &self.new, now).await?,
+            None => {
+                let new = NewUpload {
+                    project: Some(project.clone()),
+                    ..self.new.clone()
+                };
+                upload::add(&tx, &new, now).await?
+            }
         };
         tx.commit().await?;
         Ok(kept)
@@ -535,13 +568,13 @@ fn sound(
 }
 
 /// Where a recording goes so that the patterns of its source find it with what is known of it, and with nothing else.
-fn place_of(
-    source: &SourceSpec,
-    name: &str,
-    category: Category,
-    label: Option<&str>,
-    device: Option<&str>,
-) -> Result<String, UploadError> {
+fn place_of(source: &SourceSpec, known: &Known<'_>) -> Result<String, UploadError> {
+    let Known {
+        name,
+        category,
+        label,
+        device,
+    } = *known;
     let texts = source.patterns();
     let patterns: Vec<Pattern> = texts
         .iter()
@@ -741,7 +774,13 @@ mod tests {
         device: Option<&str>,
         expected: Option<&str>,
     ) {
-        let found = place_of(source, "a.json", Category::Testing, label, device);
+        let known = Known {
+            name: "a.json",
+            category: Category::Testing,
+            label,
+            device,
+        };
+        let found = place_of(source, &known);
         assert_eq!(found.ok().as_deref(), expected);
     }
 

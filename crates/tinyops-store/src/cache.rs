@@ -119,11 +119,7 @@ impl Cache {
     /// Where an object lies, if it is there.
     #[must_use]
     pub fn path(&self, digest: &Digest) -> PathBuf {
-        let name = digest.to_string();
-        let mut path = self.root.join("objects");
-        path.push(&name[..2]);
-        path.push(&name[2..]);
-        path
+        object_path(&self.root, digest)
     }
 
     /// Whether an object is there.
@@ -493,6 +489,15 @@ impl Drop for ObjectWriter<'_> {
         // After a rename there is nothing under this name.
         let _ = fs::remove_file(&self.part);
     }
+}
+
+/// Where an object lies in a cache, or in a remote that is a folder.
+pub(crate) fn object_path(root: &Path, digest: &Digest) -> PathBuf {
+    let name = digest.to_string();
+    let mut path = root.join("objects");
+    path.push(&name[..2]);
+    path.push(&name[2..]);
+    path
 }
 
 /// The names and lengths of the objects in a folder of objects.

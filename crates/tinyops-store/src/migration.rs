@@ -41,6 +41,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0025_approvals.sql"),
     include_str!("migrations/0026_clustered_tracking.sql"),
     include_str!("migrations/0027_uploads.sql"),
+    include_str!("migrations/0028_uploads_of_a_project.sql"),
 ];
 
 /// Applies what is missing.

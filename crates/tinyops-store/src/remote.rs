@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tinyops_wire::id::{Digest, DigestBuilder};
 
 use crate::StoreError;
-use crate::cache::{Cache, list_objects};
+use crate::cache::{Cache, list_objects, object_path};
 
 static PART: AtomicU64 = AtomicU64::new(0);
 
@@ -96,7 +96,7 @@ impl Remote {
     pub fn has(&self, digest: &Digest) -> Result<bool, StoreError> {
         match &self.place {
             Place::Folder(folder) => {
-                let path = path_of(folder, digest);
+                let path = object_path(folder, digest);
                 path.try_exists()
                     .map_err(|error| StoreError::io(path.display(), "look for an object", &error))
             }
@@ -145,7 +145,7 @@ impl Remote {
     pub fn remove(&self, digest: &Digest) -> Result<(), StoreError> {
         match &self.place {
             Place::Folder(folder) => {
-                let path = path_of(folder, digest);
+                let path = object_path(folder, digest);
                 match fs::remove_file(&path) {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => {
                         Err(StoreError::io(path.display(), "remove an object", &error))
@@ -166,7 +166,7 @@ impl Remote {
         let mut writer = cache.writer()?;
         let count = match &self.place {
             Place::Folder(folder) => {
-                let path = path_of(folder, digest);
+                let path = object_path(folder, digest);
                 let explain = |error: io::Error| match error.kind() {
                     io::ErrorKind::NotFound => missing(digest),
                     _ => StoreError::io(path.display(), "read an object", &error),
@@ -181,14 +181,9 @@ impl Remote {
     }
 }
 
-fn path_of(folder: &Path, digest: &Digest) -> PathBuf {
-    let name = digest.to_string();
-    folder.join("objects").join(&name[..2]).join(&name[2..])
-}
-
 /// Copies beside the place, hashes on the way, and gives the name at the end: two who push at once do no harm.
 fn push_to_folder(folder: &Path, digest: &Digest, object: &mut File) -> Result<(), StoreError> {
-    let path = path_of(folder, digest);
+    let path = object_path(folder, digest);
     let count = PART.fetch_add(1, Ordering::Relaxed);
     let part = path.with_file_name(format!(".part.{}.{count}", std::process::id()));
     let copied = (|| {

@@ -24,6 +24,8 @@ words! {
 /// An upload before it is numbered.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewUpload {
+    /// The project that it came to; none in a row of before several could be told apart.
+    pub project: Option<String>,
     /// Who sent it, as the audit log calls them.
     pub actor: String,
     /// What it is for.
@@ -78,21 +80,29 @@ pub struct Source {
 
 macro_rules! columns {
     () => {
-        "id, received_at, actor, category, path, digest, bytes, label, device, device_type, is_signed, metadata, purpose,
-         consent_until, erased_at"
+        "id, received_at, project, actor, category, path, digest, bytes, label, device, device_type, is_signed, metadata,
+         purpose, consent_until, erased_at"
+    };
+}
+
+/// Those of a project, which is the first parameter, and those of which nobody knows.
+macro_rules! of_project {
+    () => {
+        "(project = $1 OR project IS NULL)"
     };
 }
 
 /// Adds an upload and numbers it.
 pub async fn add(tx: &Tx, new: &NewUpload, now: Timestamp) -> Result<Upload, StoreError> {
     let sql = concat!(
-        "INSERT INTO uploads (received_at, actor, category, path, digest, bytes, label, device, device_type, is_signed,
-           metadata, purpose, consent_until)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) RETURNING ",
+        "INSERT INTO uploads (received_at, project, actor, category, path, digest, bytes, label, device, device_type,
+           is_signed, metadata, purpose, consent_until)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) RETURNING ",
         columns!()
     );
     let row = values![
         now,
+        new.project,
         new.actor,
         new.category,
         new.path,
@@ -131,36 +141,46 @@ pub async fn newest_counter(on: &impl Read, device: DeviceId) -> Result<Option<u
     Ok(row.map(counter).transpose()?.map(i64::unsigned_abs))
 }
 
-/// The newest uploads, newest first; those whose bytes were erased, too.
-pub async fn list(on: &impl Read, limit: u32) -> Result<Vec<Upload>, StoreError> {
+/// The newest uploads of a project, newest first; those whose bytes were erased, too.
+pub async fn list(on: &impl Read, project: &str, limit: u32) -> Result<Vec<Upload>, StoreError> {
     let sql = concat!(
         "SELECT ",
         columns!(),
-        " FROM uploads ORDER BY id DESC LIMIT $1"
+        " FROM uploads WHERE ",
+        of_project!(),
+        " ORDER BY id DESC LIMIT $2"
     );
-    let rows = on.query(sql, values![limit]).await?;
+    let rows = on.query(sql, values![project.to_owned(), limit]).await?;
     rows.into_iter().map(read).collect()
 }
 
-/// The uploads with these bytes that are still here, oldest first.
-pub async fn of_digest(on: &impl Read, digest: &Digest) -> Result<Vec<Upload>, StoreError> {
+/// The uploads of a project with these bytes that are still here, oldest first.
+pub async fn of_digest(
+    on: &impl Read,
+    project: &str,
+    digest: &Digest,
+) -> Result<Vec<Upload>, StoreError> {
     let sql = concat!(
         "SELECT ",
         columns!(),
-        " FROM uploads WHERE digest = $1 AND erased_at IS NULL ORDER BY id"
+        " FROM uploads WHERE ",
+        of_project!(),
+        " AND digest = $2 AND erased_at IS NULL ORDER BY id"
     );
-    let rows = on.query(sql, values![*digest]).await?;
+    let rows = on.query(sql, values![project.to_owned(), *digest]).await?;
     rows.into_iter().map(read).collect()
 }
 
-/// The uploads whose bytes are still here, oldest first.
-pub async fn kept(on: &impl Read) -> Result<Vec<Upload>, StoreError> {
+/// The uploads of a project whose bytes are still here, oldest first.
+pub async fn kept(on: &impl Read, project: &str) -> Result<Vec<Upload>, StoreError> {
     let sql = concat!(
         "SELECT ",
         columns!(),
-        " FROM uploads WHERE erased_at IS NULL ORDER BY id"
+        " FROM uploads WHERE ",
+        of_project!(),
+        " AND erased_at IS NULL ORDER BY id"
     );
-    let rows = on.query(sql, vec![]).await?;
+    let rows = on.query(sql, values![project.to_owned()]).await?;
     rows.into_iter().map(read).collect()
 }
 
@@ -176,12 +196,17 @@ pub async fn erase(tx: &Tx, id: UploadId, now: Timestamp) -> Result<(), StoreErr
     touched(count, "upload", id)
 }
 
-/// The devices that uploads name, by name.
-pub async fn devices(on: &impl Read) -> Result<Vec<Source>, StoreError> {
-    let sql = "SELECT u.device, (SELECT l.device_type FROM uploads l WHERE l.device = u.device ORDER BY l.id DESC LIMIT 1),
-                 COUNT(*), MAX(u.received_at)
-               FROM uploads u WHERE u.device IS NOT NULL AND u.erased_at IS NULL GROUP BY u.device ORDER BY u.device";
-    let rows = on.query(sql, vec![]).await?;
+/// The devices that uploads of a project name, by name.
+pub async fn devices(on: &impl Read, project: &str) -> Result<Vec<Source>, StoreError> {
+    let sql = concat!(
+        "WITH own AS (SELECT * FROM uploads WHERE ",
+        of_project!(),
+        ")
+         SELECT u.device, (SELECT l.device_type FROM own l WHERE l.device = u.device ORDER BY l.id DESC LIMIT 1),
+           COUNT(*), MAX(u.received_at)
+         FROM own u WHERE u.device IS NOT NULL AND u.erased_at IS NULL GROUP BY u.device ORDER BY u.device"
+    );
+    let rows = on.query(sql, values![project.to_owned()]).await?;
     let source = |row: Row| {
         let mut row = row.of("device of uploads");
         Ok(Source {
@@ -200,6 +225,7 @@ fn read(row: Row) -> Result<Upload, StoreError> {
         id: row.take()?,
         received_at: row.take()?,
         new: NewUpload {
+            project: row.take()?,
             actor: row.take()?,
             category: row.take()?,
             path: row.take()?,

@@ -15,7 +15,7 @@ use tinyops_data::{
     history::{self, History},
     ingest::{Listing, expand, ingest, ingest_with, matching},
     sample::Sample,
-    spec::{DataSpec, SourceSpec},
+    spec::{DataSpec, SourceSpec, metadata_beside},
 };
 use tinyops_store::{Digest, dataset};
 use walkdir::WalkDir;
@@ -49,6 +49,22 @@ struct Mark {
     path: String,
     bytes: u64,
     changed_ns: u128,
+}
+
+impl Mark {
+    fn of(source: usize, path: String, about: &fs::Metadata) -> Mark {
+        let changed_ns = about
+            .modified()
+            .ok()
+            .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
+            .map_or(0, |since| since.as_nanos());
+        Mark {
+            source,
+            path,
+            bytes: about.len(),
+            changed_ns,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -98,17 +114,12 @@ impl Shelf {
         })?;
         let mut files = Vec::with_capacity(found.len());
         for (path, about) in found {
-            let changed_ns = about
-                .modified()
-                .ok()
-                .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
-                .map_or(0, |since| since.as_nanos());
-            self.marks.push(Mark {
-                source,
-                path: path.clone(),
-                bytes: about.len(),
-                changed_ns,
-            });
+            // What was said of a recording is read with it, and lies hidden beside it.
+            let beside = metadata_beside(&path);
+            self.marks.push(Mark::of(source, path.clone(), &about));
+            if let Ok(about) = folder.join(&beside).metadata() {
+                self.marks.push(Mark::of(source, beside, &about));
+            }
             files.push(path);
         }
         Ok(files)
@@ -361,4 +372,36 @@ pub(crate) async fn step(bench: &mut Bench<'_>, shelf: &Shelf) -> Result<Done, R
     dataset::put(&tx, &version).await?;
     tx.commit().await?;
     Ok(done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_of_a_recording_marks_it_too() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let beside = folder.path().join("data/.a.csv.metadata.json");
+        fs::create_dir(folder.path().join("data")).expect("makes");
+        fs::write(folder.path().join("data/a.csv"), "x\n1\n").expect("writes");
+        let source = SourceSpec {
+            root: "data".to_owned(),
+            files: vec!["*.csv".to_owned()],
+            ..SourceSpec::default()
+        };
+        let spec = DataSpec {
+            source: vec![source],
+            ..DataSpec::default()
+        };
+        let mark = || Shelf::list(folder.path(), &spec).expect("lists").mark();
+        let mut seen = vec![mark()];
+        for told in [r#"{"site":"north"}"#, r#"{"site":"south-east"}"#] {
+            fs::write(&beside, told).expect("writes");
+            let now = mark();
+            assert!(!seen.contains(&now), "{told}");
+            seen.push(now);
+        }
+        fs::remove_file(&beside).expect("removes");
+        assert_eq!(mark(), seen[0]);
+    }
 }

@@ -1,7 +1,7 @@
 //! A DVC repository's outputs as versions of ours.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
 
 use ignore::WalkBuilder;
@@ -105,7 +105,7 @@ impl Versions {
         let origin = Some(format!("dvc md5 {md5}"));
         let forgotten = self.forgotten()?;
         let keep = |below: &Path, md5: &str| {
-            let content = self.import_file(repository, below, md5)?;
+            let content = self.import_file(repository, below, md5, output.is_legacy)?;
             match forgotten.is_refused(&content.digest) {
                 false => Ok(content),
                 true => Err(Skip::Output(format!(
@@ -173,37 +173,28 @@ impl Versions {
         })
     }
 
-    /// Keeps a file that DVC's cache has, or the repository's workspace, if its digest is the one that DVC noted.
+    /// Keeps a file that DVC's cache has, or the repository's workspace, if its digest is the one that DVC noted; `is_legacy`
+    /// says that it may be that of a text.
     fn import_file(
         &self,
         repository: &Repository,
         below: &Path,
         md5: &str,
+        is_legacy: bool,
     ) -> Result<Content, Skip> {
         let cached = repository.object(md5);
         let from = cached.unwrap_or_else(|| repository.root.join(below));
-        let explain = |error: std::io::Error| match error.kind() {
-            std::io::ErrorKind::NotFound => Skip::Output(format!(
+        let explain = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotFound => Skip::Output(format!(
                 "`{}` is neither in DVC's cache nor in its workspace: `dvc fetch` brings it",
                 below.display()
             )),
             _ => VersionError::io("read", &from, error).into(),
         };
         let mut file = fs::File::open(&from).map_err(explain)?;
-        let mut hash = Md5::new();
-        let mut block = vec![0; 1 << 18];
-        loop {
-            match file.read(&mut block).map_err(explain)? {
-                0 => break,
-                count => hash.update(&block[..count]),
-            }
-        }
-        let found: String = hash
-            .finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        if found != md5.to_ascii_lowercase() {
+        let [found, of_text] = digests(&mut file).map_err(explain)?;
+        let noted = md5.to_ascii_lowercase();
+        if noted != found && !(is_legacy && noted == of_text) {
             let path = below.display();
             return Err(Skip::Output(format!(
                 "`{path}` is damaged: its MD5 is {found}, not {md5}"
@@ -219,6 +210,50 @@ impl Versions {
         };
         Ok(self.content(&read, Reading::Keep)?.0)
     }
+}
+
+/// The digests by which DVC may name a file: of its bytes, and, as before version 3, of a text's bytes with each CR LF taken
+/// for LF. Both are the same of what is no text.
+///
+/// # Source
+/// `file_md5` and `istextfile` of DVC 2: a text is what has no zero byte and few others than ASCII in its first 512, and a
+/// CR and LF on both sides of a mebibyte stay two.
+fn digests(file: &mut impl Read) -> io::Result<[String; 2]> {
+    const BLOCK_BYTES: u64 = 1 << 20;
+    let (mut plain, mut of_text) = (Md5::new(), Md5::new());
+    let (mut block, mut lines) = (Vec::new(), Vec::new());
+    let mut is_text = None;
+    loop {
+        block.clear();
+        (&mut *file).take(BLOCK_BYTES).read_to_end(&mut block)?;
+        if block.is_empty() {
+            break;
+        }
+        plain.update(&block);
+        if !*is_text.get_or_insert_with(|| is_text_to_dvc(&block[..block.len().min(512)])) {
+            of_text.update(&block);
+            continue;
+        }
+        lines.clear();
+        for (at, byte) in block.iter().enumerate() {
+            if *byte != b'\r' || block.get(at + 1) != Some(&b'\n') {
+                lines.push(*byte);
+            }
+        }
+        of_text.update(&lines);
+    }
+    Ok([plain, of_text].map(|hash| {
+        let digest = hash.finalize();
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    }))
+}
+
+/// Whether DVC 2 takes a file for a text that begins so.
+fn is_text_to_dvc(head: &[u8]) -> bool {
+    let is_odd = |byte: &&u8| !matches!(byte, 32..127 | b'\n' | b'\r' | b'\t' | 8 | 12);
+    let odd = head.iter().filter(is_odd).count();
+    // At most three in ten.
+    !head.contains(&0) && 10 * odd <= 3 * head.len()
 }
 
 /// Why an output is not imported, or none is.
@@ -330,4 +365,52 @@ fn cache_dir(config: &str) -> Option<String> {
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Digests as DVC's own rule gives them, written down in Python.
+    #[test]
+    fn digests_of_texts_are_those_of_dvc_2() {
+        let mut split = vec![b'a'; (1 << 20) - 1];
+        split.extend_from_slice(b"\r\nb\r\n");
+        for (bytes, plain, of_text) in [
+            (
+                &b"x\r\n1\r\n2\n3\r"[..],
+                "926d5aa12943109f5b9be0b022283581",
+                "61d38cf7b5b39cac901f0da0838748e6",
+            ),
+            (
+                b"caf\xe9, na\xefve\r\n",
+                "4deafd60b193a325b66cf46ee27ada68",
+                "7db926e96718772ac5c7c4e768571b54",
+            ),
+            (
+                &split,
+                "e0bc301cdd0940f2de68d786f8e52418",
+                "deb8178cc400550795d42d701b97846d",
+            ),
+            // A zero byte, and too many letters that are not ASCII.
+            (
+                b"x\r\n\0\r\n",
+                "462901d6729f6544d075a56e53dd2a76",
+                "462901d6729f6544d075a56e53dd2a76",
+            ),
+            (
+                b"\xe4\xf6\xfc\r\n\xe4\xf6\xfc\r\n\xe4\xf6\xfc\r\n",
+                "6c68c2a9a817c07840576fb4af2f0abb",
+                "6c68c2a9a817c07840576fb4af2f0abb",
+            ),
+            (
+                b"",
+                "d41d8cd98f00b204e9800998ecf8427e",
+                "d41d8cd98f00b204e9800998ecf8427e",
+            ),
+        ] {
+            let found = digests(&mut &bytes[..]).expect("reads");
+            assert_eq!(found, [plain, of_text]);
+        }
+    }
 }

@@ -75,6 +75,12 @@ pub struct StepView {
 }
 
 impl RepairView {
+    /// Whether this version can read the record.
+    #[must_use]
+    pub fn is_read(&self) -> bool {
+        self.state != UNREADABLE
+    }
+
     /// A repair as people read it; a record that cannot be read says so.
     pub fn of(repair: &Repair) -> RepairView {
         RepairView::read(repair).unwrap_or_else(|error| RepairView {

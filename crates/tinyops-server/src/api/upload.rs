@@ -97,18 +97,23 @@ impl From<Source> for UploadDeviceView {
     }
 }
 
+/// The project that is served.
+fn name(app: &App) -> &str {
+    &app.workshop().project.project.name
+}
+
 pub(super) async fn list(
     State(app): State<App>,
     Query(limit): Query<Limit>,
 ) -> Result<Json<Vec<UploadView>>, ApiError> {
-    let uploads = upload::list(app.db(), limit.count()).await?;
+    let uploads = upload::list(app.db(), name(&app), limit.count()).await?;
     Ok(Json(uploads.into_iter().map(UploadView::from).collect()))
 }
 
 pub(super) async fn devices(
     State(app): State<App>,
 ) -> Result<Json<Vec<UploadDeviceView>>, ApiError> {
-    let devices = upload::devices(app.db()).await?;
+    let devices = upload::devices(app.db(), name(&app)).await?;
     Ok(Json(
         devices.into_iter().map(UploadDeviceView::from).collect(),
     ))

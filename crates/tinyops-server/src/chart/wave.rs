@@ -98,9 +98,11 @@ impl Wave<'_> {
         if !low.is_finite() {
             return (String::new(), 0.0, 0.0);
         }
-        let span = f64::from(high - low);
+        // Two readings may lie further apart than the largest of them.
+        let above = |reading: f32| f64::from(reading) - f64::from(low);
+        let span = above(high);
         let y = |reading: f32| match span > 0.0 {
-            true => top + LANE - 5.0 - (LANE - 10.0) * f64::from(reading - low) / span,
+            true => top + LANE - 5.0 - (LANE - 10.0) * above(reading) / span,
             false => top + LANE / 2.0,
         };
         let len = self.readings.len() / width;
@@ -138,22 +140,22 @@ impl Wave<'_> {
     fn image(&self, (height, width): (usize, usize)) -> (f64, Markup) {
         let channels = self.channels.len().max(1);
         let step = height.max(width).div_ceil(CELLS_MAX).max(1);
-        let (rows, columns) = (height / step, width / step);
+        let (rows, columns) = (height.div_ceil(step), width.div_ceil(step));
         let cell = (180.0 / rows.max(columns).max(1) as f64).max(1.0);
         let value = |row: usize, column: usize| {
             let first = (row * step * width + column * step) * channels;
             let of = self.readings.get(first..first + channels).unwrap_or(&[]);
-            of.iter().sum::<f32>() / channels as f32
+            of.iter().copied().map(f64::from).sum::<f64>() / channels as f64
         };
         let all = || (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column)));
         let (low, high) = all().fold(
-            (f32::INFINITY, f32::NEG_INFINITY),
+            (f64::INFINITY, f64::NEG_INFINITY),
             |(low, high), (row, column)| {
                 let value = value(row, column);
                 (low.min(value), high.max(value))
             },
         );
-        let grey = |value: f32| match high > low {
+        let grey = |value: f64| match high > low {
             true => (255.0 * (value - low) / (high - low)) as u8,
             false => 128,
         };
@@ -236,5 +238,36 @@ mod tests {
             ..wave(&large)
         };
         assert!(image.draw().matches("<rect").count() <= CELLS_MAX * CELLS_MAX);
+        // One row is seen, too, and its last column.
+        let mut row = vec![0.0; 300];
+        row[295] = 1.0;
+        for size in [(1, 300), (300, 1)] {
+            let image = Wave {
+                image: Some(size),
+                channels: vec![("grey", "")],
+                ..wave(&row)
+            };
+            let drawn = image.draw();
+            assert_eq!(drawn.matches("<rect").count(), 60, "{drawn}");
+            assert_eq!(drawn.matches("#ffffff").count(), 1);
+        }
+    }
+
+    #[test]
+    fn readings_as_far_apart_as_numbers_go_are_drawn() {
+        let far = [f32::MAX, 0.0, f32::MIN, 0.0, 0.0, 0.0];
+        let drawn = wave(&far).draw();
+        assert!(drawn.contains("M0 5L213 53L426 29"), "{drawn}");
+        assert!(!drawn.contains("NaN") && !drawn.contains("inf"), "{drawn}");
+        let image = Wave {
+            channels: vec![("grey", "")],
+            image: Some((1, 2)),
+            ..wave(&[f32::MAX, f32::MIN])
+        };
+        let drawn = image.draw();
+        assert!(
+            drawn.contains("#ffffff") && drawn.contains("#000000"),
+            "{drawn}"
+        );
     }
 }

@@ -91,6 +91,10 @@ impl Site {
         )
     }
 
+    fn project(&self) -> &str {
+        &self.app.workshop().project.project.name
+    }
+
     fn kept(&self, path: &str) -> Vec<u8> {
         std::fs::read(self.folder.path().join("uploads").join(path)).unwrap()
     }
@@ -207,7 +211,9 @@ async fn every_file_of_the_public_sets_comes_in_and_is_a_recording() {
             assert!(status == 200 && kept["success"] == true, "{kept}");
             assert_eq!(kept["files"].as_array().unwrap().len(), batch.len());
         }
-        let uploads = upload::list(site.app.db(), 1000).await.unwrap();
+        let uploads = upload::list(site.app.db(), site.project(), 1000)
+            .await
+            .unwrap();
         assert_eq!(uploads.len(), files.len());
         for upload in &uploads {
             let name = upload.new.path.rsplit('/').next().unwrap();
@@ -270,7 +276,9 @@ async fn signed_messages_are_verified_over_their_very_bytes() {
             check_refused(&site.data("flipped", &[], &flipped).await, 400, "signature");
         }
     }
-    let uploads = upload::list(site.app.db(), 100).await.unwrap();
+    let uploads = upload::list(site.app.db(), site.project(), 100)
+        .await
+        .unwrap();
     assert!(uploads.len() == 24 && uploads.iter().all(|upload| upload.new.is_signed));
     assert!(!site.names().iter().any(|name| name.contains("flipped")));
     // One whose key is elsewhere refuses what it cannot check, and says no path of this machine.
@@ -285,7 +293,9 @@ async fn headers_say_label_name_metadata_and_what_to_do_with_duplicates() {
     let of = async |name: &str, more: &[(&str, &str)]| {
         let answer = site.data(name, more, MESSAGE.as_bytes()).await;
         assert_eq!(answer.0, 200, "{answer:?}");
-        let uploads = upload::list(site.app.db(), 1).await.unwrap();
+        let uploads = upload::list(site.app.db(), site.project(), 1)
+            .await
+            .unwrap();
         (answer.1, uploads[0].new.path.clone())
     };
     let kept = |name: &str, path: &str| (name.to_owned(), path.to_owned());
@@ -307,7 +317,10 @@ async fn headers_say_label_name_metadata_and_what_to_do_with_duplicates() {
     );
     let about = [("x-metadata", r#"{"site":"north","take":3}"#)];
     let _ = of("idle.02", &about).await;
-    let newest = upload::list(site.app.db(), 1).await.unwrap().remove(0);
+    let newest = upload::list(site.app.db(), site.project(), 1)
+        .await
+        .unwrap()
+        .remove(0);
     assert_eq!(newest.new.metadata, json!({ "site": "north", "take": "3" }));
     let project = Project::parse(PLAIN, Path::new("tinyops.toml")).unwrap();
     let shelf = Shelf::list(site.folder.path(), &project.data).unwrap();
@@ -325,7 +338,12 @@ async fn headers_say_label_name_metadata_and_what_to_do_with_duplicates() {
     );
 
     // The same name again: the same bytes are one recording, others another.
-    let count = async || upload::list(site.app.db(), 100).await.unwrap().len();
+    let count = async || {
+        upload::list(site.app.db(), site.project(), 100)
+            .await
+            .unwrap()
+            .len()
+    };
     let before = count().await;
     let again = site.data("idle.01", &[], MESSAGE.as_bytes()).await;
     assert_eq!(again, (200, "idle.01.json".to_owned()));
@@ -343,7 +361,9 @@ async fn headers_say_label_name_metadata_and_what_to_do_with_duplicates() {
     }
     assert!(!site.names().iter().any(|name| name.contains("another")));
 
-    let devices = upload::devices(site.app.db()).await.unwrap();
+    let devices = upload::devices(site.app.db(), site.project())
+        .await
+        .unwrap();
     assert_eq!((devices.len(), devices[0].device.as_str()), (1, "ac:87"));
     let form = form(&[("up.7", MESSAGE.as_bytes())]);
     let kind = ("content-type", "multipart/form-data; boundary=xXx");
@@ -427,7 +447,12 @@ async fn what_is_no_recording_is_turned_away_and_leaves_nothing() {
         assert_eq!(site.send(path, &[], MESSAGE.into()).await.0, 404, "{path}");
     }
     assert_eq!(site.names(), Vec::<String>::new());
-    assert!(upload::list(site.app.db(), 9).await.unwrap().is_empty());
+    assert!(
+        upload::list(site.app.db(), site.project(), 9)
+            .await
+            .unwrap()
+            .is_empty()
+    );
 
     // One of several: the others come in, and each is told of.
     let files: [(&str, &[u8]); 3] = [
@@ -485,7 +510,10 @@ async fn only_who_may_sends_recordings() {
             _ => assert_eq!(answer.0, 200, "{answer:?}"),
         }
     }
-    let newest = upload::list(site.app.db(), 1).await.unwrap().remove(0);
+    let newest = upload::list(site.app.db(), site.project(), 1)
+        .await
+        .unwrap()
+        .remove(0);
     assert_eq!(newest.new.actor, "recorder");
     let nothing = Site::new("[[data.source]]\nfiles = [\"*.csv\"]\n", None).await;
     check_refused(&nothing.data("a", &[], body).await, 409, "uploads = true");
@@ -497,4 +525,28 @@ async fn only_who_may_sends_recordings() {
         "none of the project's classes",
     );
     assert_eq!(classes.data("idle.1", &[], body).await.0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_told_of_a_recording_is_there_before_it() {
+    let site = Site::new(PLAIN, None).await;
+    let folder = site.folder.path().join("uploads/training/up/ac:87");
+    let count = 40;
+    // Whoever looks in between, as a run may, or what is left by a crash.
+    let watching = std::thread::spawn(move || {
+        for number in 0..count {
+            while !folder.join(format!("up.{number}.json")).exists() {
+                std::thread::yield_now();
+            }
+            let beside = folder.join(format!(".up.{number}.json.metadata.json"));
+            assert!(beside.exists(), "recording {number} was there alone");
+        }
+    });
+    for number in 0..count {
+        let told = [("x-metadata", r#"{"site":"north"}"#)];
+        let name = format!("up.{number}");
+        let answer = site.data(&name, &told, MESSAGE.as_bytes()).await;
+        assert_eq!(answer.0, 200, "{answer:?}");
+    }
+    watching.join().unwrap();
 }

@@ -48,25 +48,28 @@ async fn on_disk<T: Send + 'static>(
     act: impl FnOnce() -> Result<T, LabellingError> + Send + 'static,
 ) -> Result<T, PageError> {
     let done = tokio::task::spawn_blocking(act).await;
-    done.expect("reading does not panic")
-        .map_err(|error| match error {
-            LabellingError::NoIssue { number, .. } => PageError::Missing(format!("Issue {number}")),
-            LabellingError::History(why) => {
-                PageError::Refused(format!("The history of labels cannot be read: {why}"))
-            }
-            LabellingError::Decided { number, who } => {
-                PageError::Refused(format!("{who} has decided issue {number} already"))
-            }
-            LabellingError::Undone => PageError::Refused("That does not hold any more".to_owned()),
-            LabellingError::NoList | LabellingError::OtherList => {
-                PageError::Refused("The list is another one by now".to_owned())
-            }
-            error => {
-                let cause: &dyn std::error::Error = &error;
-                warn!(error = cause, "labels cannot be read or written");
-                PageError::Refused("Labels cannot be read or written just now".to_owned())
-            }
-        })
+    let done = done.map_err(|cause| {
+        warn!(%cause, "work on labels broke off");
+        PageError::Broken("Labels cannot be read or written just now".to_owned())
+    })?;
+    done.map_err(|error| match error {
+        LabellingError::NoIssue { number, .. } => PageError::Missing(format!("Issue {number}")),
+        LabellingError::History(why) => {
+            PageError::Broken(format!("The history of labels cannot be read: {why}"))
+        }
+        LabellingError::Decided { number, who } => {
+            PageError::Refused(format!("{who} has decided issue {number} already"))
+        }
+        LabellingError::Undone => PageError::Refused("That does not hold any more".to_owned()),
+        LabellingError::NoList | LabellingError::OtherList => {
+            PageError::Refused("The list is another one by now".to_owned())
+        }
+        error => {
+            let cause: &dyn std::error::Error = &error;
+            warn!(error = cause, "labels cannot be read or written");
+            PageError::Broken("Labels cannot be read or written just now".to_owned())
+        }
+    })
 }
 
 pub(super) async fn show(
@@ -334,33 +337,42 @@ pub(super) async fn say(
         offset,
         ..
     } = told;
-    on_disk(move || {
+    // The entry of the audit log first, and the transaction ends last: it tells of nothing that was not said.
+    let tx = app.db().begin_audited("decide on a label").await?;
+    let actor = who.clone();
+    let told = on_disk(move || {
         let said = Said {
             who: &who,
             why: why.trim(),
             at,
         };
         match decision {
-            Some(decision) => labelling::decide(&root, list_ms, number, decision, &said),
+            Some(decision) => labelling::decide(&root, list_ms, &[number], decision, &said),
             None => labelling::take_back(&root, list_ms, number, &entry, &said),
         }
     })
     .await?;
+    labelling::note(&tx, at, &actor, &told).await?;
+    tx.commit().await?;
     Ok(Redirect::to(&format!("/labels?offset={offset}")).into_response())
+}
+
+/// Of which list the number of an issue is.
+#[derive(Debug, Deserialize)]
+pub(super) struct OfList {
+    at: i64,
 }
 
 /// What the recording of an issue looks like.
 pub(super) async fn picture(
     State(app): State<App>,
     Path(number): Path<usize>,
+    Query(OfList { at }): Query<OfList>,
 ) -> Result<Response, PageError> {
     let missing = || PageError::Missing(format!("The picture of issue {number}"));
-    let standing = standing(&app).await?.ok_or_else(missing)?;
-    let issue = standing
-        .list
-        .numbered(number)
-        .map_err(|_| missing())?
-        .clone();
+    let root = app.workshop().root.clone();
+    // After a new look the number stands for another recording.
+    let issue = on_disk(move || labelling::issue(&root, at, number)).await?;
     let workshop = app.workshop().clone();
     let turn = PICTURES.acquire().await;
     // The turn goes along: drawing goes on where nobody waits for it any more.

@@ -179,6 +179,8 @@ enum PageError {
     Denied(String),
     /// It cannot be done so; the words say why.
     Refused(String),
+    /// The server cannot, through no fault of the caller's; the words say what.
+    Broken(String),
     Store(FleetError),
 }
 
@@ -211,6 +213,11 @@ impl IntoResponse for PageError {
                 StatusCode::CONFLICT,
                 why,
                 "Go back; the page shows how things stand now.",
+            ),
+            PageError::Broken(what) => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                what,
+                "The server's log says why; whoever looks after it can mend it.",
             ),
             PageError::Store(cause) => {
                 error!(%cause, "a page could not be read from the store");

@@ -9,6 +9,7 @@ const NOW: Timestamp = Timestamp(1_700_000_000_000);
 
 fn of(device: Option<&str>, bytes: &[u8]) -> NewUpload {
     NewUpload {
+        project: Some("fan".to_owned()),
         actor: "phone".to_owned(),
         category: Category::Training,
         path: "training/circle/a.json".to_owned(),
@@ -61,15 +62,20 @@ fn uploads_are_found_by_their_bytes_and_forgotten_when_erased() {
         tx.commit().await.unwrap();
         assert_eq!(first.new, of(Some("ac:01"), b"one"));
         assert_eq!(
-            upload::list(&db, 2).await.unwrap(),
+            upload::list(&db, "fan", 2).await.unwrap(),
             [third.clone(), second.clone()]
         );
         let same = Digest::of(b"one");
         assert_eq!(
-            upload::of_digest(&db, &same).await.unwrap(),
+            upload::of_digest(&db, "fan", &same).await.unwrap(),
             [first.clone(), third.clone()]
         );
-        let devices = upload::devices(&db).await.unwrap();
+        // Another project in the same store has nothing of it.
+        assert_eq!(upload::of_digest(&db, "pump", &same).await.unwrap(), []);
+        assert_eq!(upload::list(&db, "pump", 9).await.unwrap(), []);
+        assert_eq!(upload::kept(&db, "pump").await.unwrap(), []);
+        assert!(upload::devices(&db, "pump").await.unwrap().is_empty());
+        let devices = upload::devices(&db, "fan").await.unwrap();
         assert_eq!(devices.len(), 1);
         assert_eq!(
             (
@@ -88,9 +94,9 @@ fn uploads_are_found_by_their_bytes_and_forgotten_when_erased() {
             "{again:?}"
         );
         tx.commit().await.unwrap();
-        assert_eq!(upload::of_digest(&db, &same).await.unwrap(), [third]);
-        assert_eq!(upload::kept(&db).await.unwrap().len(), 2);
-        let all = upload::list(&db, 9).await.unwrap();
+        assert_eq!(upload::of_digest(&db, "fan", &same).await.unwrap(), [third]);
+        assert_eq!(upload::kept(&db, "fan").await.unwrap().len(), 2);
+        let all = upload::list(&db, "fan", 9).await.unwrap();
         assert_eq!(all[2].erased_at, Some(NOW.plus_ms(9)));
         assert_eq!(all[2].new.metadata, serde_json::json!({}));
     });

@@ -229,7 +229,7 @@ async fn look_at_recordings(context: &Context, view: &mut StatusView) -> Result<
         view.model = Some(crate::model_ref::title(&newest));
         view.since = Some(compare(&workshop.artifacts, old, version).await?);
     }
-    let ended = uploads::ended(&workshop.db).await?;
+    let ended = uploads::ended(&workshop.db, &workshop.project.project.name).await?;
     if ended > 0 {
         context.terminal.note(format_args!(
             "the consent of {ended} recordings has ended; `tinyops erase --expired` says which"

@@ -129,8 +129,8 @@ fn text(view: &RepairView) -> String {
             step.what.clone(),
         ]);
     }
-    // Of a record that cannot be read there is nothing but why.
-    if view.steps.is_empty() {
+    // Of a record that cannot be read there is nothing but why; one that can may only have no step yet.
+    if !view.is_read() {
         return format!(
             "repair {} of {} ({}) is {}: {}\n",
             view.repair, view.name, view.model.0, view.state, view.doing

@@ -147,3 +147,26 @@ fn a_dvc_repository_is_taken_over() {
         "is no DVC repository",
     );
 }
+
+#[test]
+fn texts_are_named_as_dvc_2_named_them() {
+    let theirs = Workplace::empty();
+    // Of "x\r\n1\r\n2\n3\r", with its lines ended as Unix does.
+    let md5 = "61d38cf7b5b39cac901f0da0838748e6";
+    let text = "x\r\n1\r\n2\n3\r";
+    theirs.write(&format!(".dvc/cache/{}/{}", &md5[..2], &md5[2..]), text);
+    theirs.write(".dvc/config", "");
+    let out = format!("outs:\n- md5: {md5}\n  size: 10\n  path: one.csv\n");
+    theirs.write("one.csv.dvc", &out);
+    // The same of a DVC that takes bytes as they are is another file.
+    let newer = format!("outs:\n- md5: {md5}\n  size: 10\n  hash: md5\n  path: two.csv\n");
+    theirs.write("two.csv.dvc", &newer);
+    let ours = Workplace::empty();
+    ours.write("tinyops.toml", "[project]\nname = \"fan\"\n");
+    let from = theirs.root().display().to_string();
+    let done = ours.run(&["import", "dvc", &from, "--json"]);
+    let done = done.json();
+    assert_eq!(done["outputs"][0]["path"], "one.csv", "{done}");
+    assert_eq!(done["skipped"].as_array().unwrap().len(), 1, "{done}");
+    assert_eq!(fs::read_to_string(ours.path("one.csv")).unwrap(), text);
+}

@@ -168,6 +168,12 @@ fn a_wrong_label_is_found_and_mended_and_the_history_says_by_whom() {
     );
     assert!(first["score"].as_f64().unwrap() < 0.5 && first["is_whole"] == true);
     label(&[&["accept", "1"][..], &why].concat(), 0);
+    let twice = label(&["reject", "1"], 1);
+    assert!(
+        twice.stderr.contains("`ana` has decided issue 1 already"),
+        "{}",
+        twice.stderr
+    );
     assert_eq!(of("m2/normal/0.csv"), "class normal");
 
     let log = label(&["log", "--json"], 0).json();

@@ -55,6 +55,22 @@ struct Said {
     who: Option<String>,
 }
 
+impl Said {
+    fn who(&self) -> String {
+        let user = || std::env::var("USER").ok().filter(|user| !user.is_empty());
+        let who = self.who.clone().or_else(user);
+        who.unwrap_or_else(|| "unknown".to_owned())
+    }
+
+    fn by<'a>(&'a self, who: &'a str) -> labelling::Said<'a> {
+        labelling::Said {
+            who,
+            why: &self.why,
+            at: now(),
+        }
+    }
+}
+
 /// Say what class whole recordings are of
 #[derive(Debug, clap::Args)]
 #[command(
@@ -232,26 +248,25 @@ impl Desk {
     }
 
     fn add(&self, context: &Context, acts: Vec<Act>, said: &Said) -> Result<(), Failure> {
-        let user = || std::env::var("USER").ok().filter(|user| !user.is_empty());
-        let who = said.who.clone().or_else(user);
-        let said = labelling::Said {
-            who: who.as_deref().unwrap_or("unknown"),
-            why: &said.why,
-            at: now(),
-        };
-        let added = labelling::say(&context.root, acts, &said)?;
-        let views: Vec<EntryView> = added.iter().map(EntryView::of).collect();
-        context
-            .terminal
-            .answer(&serde_json::json!({ "added": views }), || {
-                let mut text = String::new();
-                for view in &views {
-                    text += &format!("  {} {}\n", view.id, view.text());
-                }
-                text + &format!("  {FILE_NAME} has it; the next run trains with it\n")
-            });
+        let who = said.who();
+        let added = labelling::say(&context.root, acts, &said.by(&who))?;
+        tell(context, &added);
         Ok(())
     }
+}
+
+/// Says what the history was told.
+fn tell(context: &Context, added: &[Entry]) {
+    let views: Vec<EntryView> = added.iter().map(EntryView::of).collect();
+    context
+        .terminal
+        .answer(&serde_json::json!({ "added": views }), || {
+            let mut text = String::new();
+            for view in &views {
+                text += &format!("  {} {}\n", view.id, view.text());
+            }
+            text + &format!("  {FILE_NAME} has it; the next run trains with it\n")
+        });
 }
 
 impl From<LabellingError> for Failure {
@@ -262,8 +277,13 @@ impl From<LabellingError> for Failure {
                 .hint("mend the line, or take it out"),
             LabellingError::NoList => Failure::of(Exit::Question, &error)
                 .hint("`tinyops data label issues` looks for them"),
-            LabellingError::NoIssue { .. } => Failure::of(Exit::Question, &error)
-                .hint("`tinyops data label issues` lists them anew"),
+            LabellingError::NoIssue { .. } | LabellingError::OtherList => {
+                Failure::of(Exit::Question, &error)
+                    .hint("`tinyops data label issues` lists them anew")
+            }
+            LabellingError::Decided { .. } => Failure::of(Exit::No, &error).hint(
+                "nothing was said: `tinyops data label log` shows the entry, `tinyops data label undo` takes it back",
+            ),
             _ => Failure::of(Exit::Environment, &error),
         }
     }

@@ -19,8 +19,8 @@ pub(super) struct Uploads {
 }
 
 /// How many recordings are here whose consent has ended.
-pub(super) async fn ended(db: &Db) -> Result<usize, Failure> {
-    let kept = upload::kept(db).await?;
+pub(super) async fn ended(db: &Db, project: &str) -> Result<usize, Failure> {
+    let kept = upload::kept(db, project).await?;
     let is_over = |until: Timestamp| until <= now();
     let ended = kept.iter().filter_map(|upload| upload.new.consent_until);
     Ok(ended.filter(|until| is_over(*until)).count())
@@ -28,8 +28,9 @@ pub(super) async fn ended(db: &Db) -> Result<usize, Failure> {
 
 pub(super) async fn run(context: &Context, args: &Uploads) -> Result<(), Failure> {
     let (db, _) = context.existing_store().await?;
-    let uploads = upload::list(&db, args.limit).await?;
-    let devices = upload::devices(&db).await?;
+    let project = context.project()?.project.name;
+    let uploads = upload::list(&db, &project, args.limit).await?;
+    let devices = upload::devices(&db, &project).await?;
     let mut table = Table::new([
         "upload",
         "came (UTC)",

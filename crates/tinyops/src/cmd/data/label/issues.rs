@@ -3,11 +3,11 @@
 use serde::Serialize;
 use tinyops_pipeline::{
     doubt::{ClassFigures, DoubtError, Doubts, doubts},
-    labelling::{Decision, IssueList, LabellingError},
+    labelling::{self, Decision, IssueList, LabellingError},
 };
 use tinyops_train::progress::Flow;
 
-use super::{Desk, Said};
+use super::{Desk, Said, tell};
 use crate::{
     context::{Context, now},
     failure::{Exit, Failure},
@@ -151,13 +151,13 @@ fn decide(
 ) -> Result<(), Failure> {
     let desk = Desk::open(context)?;
     let list = IssueList::read(&context.root)?.ok_or(LabellingError::NoList)?;
-    let mut acts = Vec::new();
     for number in numbers {
-        let issue = list.numbered(*number)?;
-        desk.sample(&issue.recording)?;
-        acts.push(issue.act(decision));
+        desk.sample(&list.numbered(*number)?.recording)?;
     }
-    desk.add(context, acts, said)
+    let who = said.who();
+    let added = labelling::decide(&context.root, list.at_ms, numbers, decision, &said.by(&who))?;
+    tell(context, &added);
+    Ok(())
 }
 
 pub(super) fn balance(context: &Context, args: &Balance) -> Result<(), Failure> {
