@@ -20,6 +20,7 @@ use tinyops_store::{
 
 use tokio::task::block_in_place;
 use versions::{ChangesView, TrackedView};
+pub(crate) use versions::{counted, sized};
 
 use crate::{
     cmd::run::run_failure,
@@ -249,7 +250,8 @@ fn status_text(view: &StatusView) -> String {
     };
     let _ = writeln!(out, "dataset {version}");
     if let Some(summary) = detail["summary"].as_str() {
-        let seconds = detail["seconds"].as_f64().unwrap_or(0.0);
+        // The sum of nothing is -0.
+        let seconds = detail["seconds"].as_f64().unwrap_or(0.0) + 0.0;
         let _ = writeln!(out, "  {summary}, {seconds:.1} s");
     }
     let classes = detail["classes"].as_array().into_iter().flatten();
@@ -264,10 +266,11 @@ fn status_text(view: &StatusView) -> String {
     if !table.is_empty() {
         out += &table.text();
     }
-    let (errors, warnings) = (&detail["errors"], &detail["warnings"]);
+    let count = |key: &str, what| counted(detail[key].as_u64().unwrap_or(0), what);
+    let (errors, warnings) = (count("errors", "error"), count("warnings", "warning"));
     let _ = writeln!(
         out,
-        "  {errors} errors, {warnings} warnings so far; `tinyops data validate` lists them, and looks at the split"
+        "  {errors}, {warnings} so far; `tinyops data validate` lists them, and looks at the split"
     );
     if let (Some(model), Some(since)) = (&view.model, &view.since) {
         let _ = writeln!(out, "since {model} was made:");

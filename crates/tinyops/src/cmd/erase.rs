@@ -7,7 +7,7 @@ use tinyops_pipeline::erase::{EraseError, Erasure, Plan, Whose};
 use tinyops_store::remote::Remote;
 
 use crate::{
-    cmd::data::remote_url,
+    cmd::data::{counted, remote_url, sized},
     context::{ACTOR, Context, now},
     failure::{Exit, Failure},
     model_ref::title,
@@ -97,7 +97,10 @@ pub(crate) async fn run(context: &Context, args: &Erase) -> Result<(), Failure> 
         (_, _, true) => (Whose::Expired, "expired".to_owned()),
         _ => {
             let names: BTreeSet<String> = args.recording.iter().cloned().collect();
-            let subject = format!("{} recordings", names.len());
+            let subject = match args.recording.as_slice() {
+                [one] => format!("recording {one}"),
+                _ => format!("{} recordings", names.len()),
+            };
             (Whose::Recordings(names), subject)
         }
     };
@@ -204,11 +207,11 @@ fn text(plan: &Plan, subject: &str, remotes: &[String], erased: bool) -> String 
     let verb = if erased { "erased" } else { "would go" };
     let _ = writeln!(
         out,
-        "  {verb}: {} recordings in {} files, {} uploads, {} artifacts with their features",
-        plan.recordings.len(),
-        plan.files.len(),
-        plan.uploads.len(),
-        plan.artifacts.len()
+        "  {verb}: {} in {}, {}, {} with their features",
+        counted(plan.recordings.len() as u64, "recording"),
+        counted(plan.files.len() as u64, "file"),
+        counted(plan.uploads.len() as u64, "upload"),
+        counted(plan.artifacts.len() as u64, "artifact")
     );
     for name in plan.recordings.iter().take(LISTED) {
         let _ = writeln!(out, "    - {name}");
@@ -225,9 +228,9 @@ fn text(plan: &Plan, subject: &str, remotes: &[String], erased: bool) -> String 
     }
     let _ = writeln!(
         out,
-        "  listed by {} dataset versions, learned by {} models:",
-        plan.versions.len(),
-        plan.models.len()
+        "  listed by {}, learned by {}:",
+        counted(plan.versions.len() as u64, "dataset version"),
+        counted(plan.models.len() as u64, "model")
     );
     for model in &plan.models {
         let stage = model.stage.word();
@@ -276,10 +279,10 @@ fn versions_text(out: &mut String, plan: &Plan, remotes: &[String], erased: bool
     };
     let _ = writeln!(
         out,
-        "  {} versions of {of} keep them: {} objects {verb} from the cache ({} bytes)",
-        traces.versions.len(),
-        traces.cached,
-        traces.cached_bytes
+        "  kept by {} of {of}: {} {verb} from the cache ({})",
+        counted(traces.versions.len() as u64, "version"),
+        counted(traces.cached, "object"),
+        sized(traces.cached_bytes)
     );
     for object in traces.objects.iter().take(LISTED) {
         let _ = writeln!(out, "    - {object}");

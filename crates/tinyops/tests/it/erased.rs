@@ -72,7 +72,7 @@ fn what_versions_keep_of_a_person_goes_from_cache_and_remote() {
 
     let said = place.check(&["erase", "--group", "m3", "--yes"], 0).stdout;
     assert!(
-        said.contains("2 versions of data keep them: 4 objects gone"),
+        said.contains("kept by 2 versions of data: 4 objects gone"),
         "{said}"
     );
     for (left, what) in [

@@ -710,6 +710,9 @@ pub(super) fn diff(context: &Context, old: &str, new: Option<&str>) -> Result<bo
             let _ = writeln!(out, "{}  {} to {}", path.path, brief(&path.old), brief(&path.new));
         }
         out += &view.changes.text();
+        if view.paths.is_empty() && view.new.is_none() {
+            out += "  the pointers are the same; `tinyops data status` says how files differ from them\n";
+        }
         for path in &view.unknown {
             let _ = writeln!(
                 out,
@@ -740,7 +743,7 @@ fn named(paths: &[String]) -> String {
     }
 }
 
-pub(super) fn counted(count: u64, what: &str) -> String {
+pub(crate) fn counted(count: u64, what: &str) -> String {
     match count {
         1 => format!("1 {what}"),
         count => format!("{count} {what}s"),
@@ -748,7 +751,7 @@ pub(super) fn counted(count: u64, what: &str) -> String {
 }
 
 /// Bytes as a person reads them.
-pub(super) fn sized(bytes: u64) -> String {
+pub(crate) fn sized(bytes: u64) -> String {
     let mut scaled = bytes as f64;
     for unit in ["B", "kB", "MB", "GB"] {
         if scaled < 1000.0 {

@@ -6,7 +6,11 @@ use serde::Serialize;
 use tinyops_pipeline::versions::Versions;
 use tokio::task::block_in_place;
 
-use crate::{context::Context, failure::Failure};
+use crate::{
+    cmd::data::{counted, sized},
+    context::Context,
+    failure::Failure,
+};
 
 /// Make versions of what a DVC repository tracks, beside DVC's own files
 ///
@@ -88,11 +92,11 @@ fn text(view: &View) -> String {
     for output in &view.outputs {
         let _ = writeln!(
             out,
-            "  {}: version {}, {} files, {} bytes",
+            "  {}: version {}, {}, {}",
             output.path,
             &output.version[..12],
-            output.files,
-            output.bytes
+            counted(output.files, "file"),
+            sized(output.bytes)
         );
     }
     for path in &view.in_git {
