@@ -372,7 +372,10 @@ pub(super) async fn picture(
     let missing = || PageError::Missing(format!("The picture of issue {number}"));
     let root = app.workshop().root.clone();
     // After a new look the number stands for another recording.
-    let issue = on_disk(move || labelling::issue(&root, at, number)).await?;
+    let issue = match on_disk(move || labelling::issue(&root, at, number)).await {
+        Err(PageError::Refused(_)) => return Err(missing()),
+        issue => issue?,
+    };
     let workshop = app.workshop().clone();
     let turn = PICTURES.acquire().await;
     // The turn goes along: drawing goes on where nobody waits for it any more.
