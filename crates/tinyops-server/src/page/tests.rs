@@ -592,7 +592,7 @@ async fn empty_pages_say_what_to_do() {
 async fn what_does_not_exist_is_not_found() {
     let router = router(app(None).await);
     for path in [
-        "/labels/9/picture",
+        "/labels/9/picture?at=1",
         "/runs/9",
         "/models/fan/9",
         "/devices/00000000000000ff",
