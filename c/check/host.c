@@ -117,11 +117,14 @@ static const uint8_t *check_record(const uint8_t *bytes, tinyops_tally *all) {
       return tinyops_check_delta(&record, all);
     case TINYOPS_CHECK_MONITOR:
       return tinyops_check_monitor(&record, all);
+    case TINYOPS_CHECK_SLOTS:
+      return tinyops_check_slots(&record, all);
     default:
       return check_plan(&record, all);
   }
 }
 
+/* The whole of a file, or NULL: a part of it would be read as if it were all. */
 static uint8_t *read_file(const char *path, size_t *len) {
   FILE *file = fopen(path, "rb");
   uint8_t *bytes = NULL;
@@ -130,7 +133,10 @@ static uint8_t *read_file(const char *path, size_t *len) {
   if (fseek(file, 0, SEEK_END) == 0 && (end = ftell(file)) >= 0 && fseek(file, 0, SEEK_SET) == 0) {
     *len = (size_t)end;
     bytes = own_block(NULL, *len);
-    if (fread(bytes, 1, *len, file) != *len) *len = 0;
+    if (fread(bytes, 1, *len, file) != *len) {
+      free(bytes);
+      bytes = NULL;
+    }
   }
   fclose(file);
   return bytes;

@@ -9,8 +9,9 @@
  * its verdict 1 if that is sound; settings of a front end behind them, for each case, the status of a
  * window as u32, its readings and, if there are any, its features, their verdict a
  * tinyops_features_status; a delta four words, bytes of the old image, of the new one if it is made,
- * of the room for it and of a piece, and both images, its verdict a tinyops_delta_reason; a baseline, if it is sound, windows with their alarms and reports,
- * as monitor.c reads them, its verdict a tinyops_baseline_reason. Records stand after each other; one without bytes ends them. */
+ * of the room for it and of a piece, and both images, its verdict a tinyops_delta_reason; a baseline,
+ * if it is sound, windows with their alarms and reports, as monitor.c reads them, its verdict a
+ * tinyops_baseline_reason; a flash a schedule of steps, as slots.c reads them, its verdict 1. Records stand after each other; one without bytes ends them. */
 #ifndef TINYOPS_CHECK_RECORD_FILE_H
 #define TINYOPS_CHECK_RECORD_FILE_H
 
@@ -26,7 +27,8 @@ enum {
   TINYOPS_CHECK_SIGNATURE = 3,
   TINYOPS_CHECK_FRONT_END = 4,
   TINYOPS_CHECK_DELTA = 5,
-  TINYOPS_CHECK_MONITOR = 6
+  TINYOPS_CHECK_MONITOR = 6,
+  TINYOPS_CHECK_SLOTS = 7
 };
 
 typedef struct tinyops_check_record {

@@ -16,17 +16,26 @@ static inline uint32_t tinyops_read_u32(const uint8_t *at) {
   return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
 }
 
+static inline uint64_t tinyops_read_u64(const uint8_t *at) {
+  return (uint64_t)tinyops_read_u32(at) | (uint64_t)tinyops_read_u32(at + 4) << 32;
+}
+
 static inline int32_t tinyops_read_i32(const uint8_t *at) {
   return (int32_t)tinyops_read_u32(at);
 }
 
 static inline int64_t tinyops_read_i64(const uint8_t *at) {
-  return (int64_t)((uint64_t)tinyops_read_u32(at) | (uint64_t)tinyops_read_u32(at + 4) << 32);
+  return (int64_t)tinyops_read_u64(at);
 }
 
 static inline void tinyops_write_i16(uint8_t *at, int32_t value) {
   at[0] = (uint8_t)((uint32_t)value & 0xFF);
   at[1] = (uint8_t)((uint32_t)value >> 8 & 0xFF);
+}
+
+static inline void tinyops_write_u32(uint8_t *at, uint32_t value) {
+  int index;
+  for (index = 0; index < 4; index++, value >>= 8) at[index] = (uint8_t)(value & 0xFF);
 }
 
 /* A byte as the int8 that it is. */

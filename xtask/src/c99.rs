@@ -11,7 +11,9 @@ mod deltas;
 mod front_ends;
 mod monitors;
 mod records;
+mod slots;
 mod toolchain;
+mod worn;
 
 use crate::steps::{Answer, root};
 use records::Record;
@@ -29,6 +31,8 @@ const FRONT_ENDS: usize = 400;
 const DELTAS: usize = 4_000;
 /// Monitors, and as many baselines that were changed.
 const MONITORS: usize = 400;
+/// Schedules of what slots go through, on flash that fails.
+const SLOTS: usize = 1_500;
 /// Capsules, as many payloads, and signatures in a run of CI.
 const CAPSULES: usize = 1_000;
 const SIGNATURES: usize = 300;
@@ -54,7 +58,7 @@ fn all_records() -> Result<Vec<Record>, String> {
     all.extend(records::drawn(DRAWN)?);
     let hostile = records::hostile(&all, HOSTILE);
     println!(
-        "{} plans, and {} that were changed; {CAPSULES} capsules and {SIGNATURES} signatures, most of them changed; {FRONT_ENDS} front ends, {DELTAS} deltas and {MONITORS} monitors",
+        "{} plans, and {} that were changed; {CAPSULES} capsules and {SIGNATURES} signatures, most of them changed; {FRONT_ENDS} front ends, {DELTAS} deltas, {MONITORS} monitors and {SLOTS} schedules of slots",
         all.len(),
         hostile.len()
     );
@@ -63,6 +67,7 @@ fn all_records() -> Result<Vec<Record>, String> {
     all.extend(front_ends::records(FRONT_ENDS));
     all.extend(deltas::records(DELTAS)?);
     all.extend(monitors::records(MONITORS)?);
+    all.extend(slots::records(SLOTS)?);
     Ok(all)
 }
 

@@ -3,21 +3,11 @@
 #include <string.h>
 
 #include "../bytes.h"
+#include "../crc.h"
 
 #define HEADER_BYTES 8u
 #define ENTRY_BYTES 16u
 #define SECTIONS_MAX 16u
-
-/* The CRC-32 of IEEE 802.3, a bit at a time: it is computed when a capsule is installed. */
-static uint32_t crc32(const uint8_t *bytes, size_t len) {
-  uint32_t crc = 0xFFFFFFFFu;
-  int bit;
-  for (; len > 0; len--, bytes++) {
-    crc ^= *bytes;
-    for (bit = 0; bit < 8; bit++) crc = (crc & 1) != 0 ? crc >> 1 ^ 0xEDB88320u : crc >> 1;
-  }
-  return ~crc;
-}
 
 /* Where an entry of the table says that its section is. */
 typedef struct entry {
@@ -60,7 +50,7 @@ tinyops_capsule_reason tinyops_payload_check(const uint8_t *bytes, size_t len) {
       return TINYOPS_CAPSULE_PAYLOAD_SECTIONS;
     }
     if (section.end > len) return TINYOPS_CAPSULE_PAYLOAD_LENGTH;
-    if (crc32(bytes + section.start, (size_t)(section.end - section.start)) != section.crc) {
+    if (tinyops_crc32(bytes + section.start, (size_t)(section.end - section.start)) != section.crc) {
       return TINYOPS_CAPSULE_PAYLOAD_CRC;
     }
     last = section.id;

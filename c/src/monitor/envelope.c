@@ -27,10 +27,6 @@ static void authenticate(const uint8_t key[TINYOPS_DEVICE_KEY_BYTES], const uint
   tinyops_sha256_end(&hash, digest);
 }
 
-static uint64_t read_u64(const uint8_t *at) {
-  return (uint64_t)tinyops_read_u32(at) | (uint64_t)tinyops_read_u32(at + 4) << 32;
-}
-
 static void write_number(uint8_t *at, uint64_t value, uint32_t bytes) {
   for (; bytes > 0; bytes--, at++, value >>= 8) *at = (uint8_t)(value & 0xFF);
 }
@@ -40,7 +36,7 @@ uint64_t tinyops_dither_seed(const uint8_t key[TINYOPS_DEVICE_KEY_BYTES]) {
                                       ' ', 'd', 'i', 't', 'h', 'e', 'r'};
   uint8_t digest[TINYOPS_DIGEST_BYTES];
   authenticate(key, of_what, sizeof of_what, digest);
-  return read_u64(digest);
+  return tinyops_read_u64(digest);
 }
 
 size_t tinyops_envelope_seal(const tinyops_envelope *envelope, size_t body_bytes,
@@ -70,7 +66,7 @@ const uint8_t *tinyops_envelope_open(tinyops_envelope *envelope, const uint8_t *
   }
   if (difference != 0) return NULL;
   envelope->is_down = (bytes[0] & DOWN) != 0;
-  envelope->device = read_u64(bytes + 1);
+  envelope->device = tinyops_read_u64(bytes + 1);
   envelope->model = tinyops_read_u32(bytes + 9);
   envelope->sequence = tinyops_read_u32(bytes + 13);
   *body_bytes = len - TINYOPS_ENVELOPE_BYTES;

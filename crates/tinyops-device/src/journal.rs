@@ -92,7 +92,7 @@ pub(crate) enum Place {
 }
 
 impl Place {
-    fn from_code(code: u8) -> Option<Place> {
+    pub(crate) fn from_code(code: u8) -> Option<Place> {
         match code {
             0 => Some(Place::Factory),
             1 => Some(Place::SlotA),
@@ -241,7 +241,7 @@ impl Record {
         }
     }
 
-    fn encode(&self) -> [u8; RECORD_BYTES] {
+    pub(crate) fn encode(&self) -> [u8; RECORD_BYTES] {
         let place = |place: Option<Place>| place.map_or(NOWHERE, |place| place as u8);
         let mut out = [0; RECORD_BYTES];
         let mut put = |at: usize, bytes: &[u8]| out[at..at + bytes.len()].copy_from_slice(bytes);

@@ -7,6 +7,8 @@
 //! [`memory::Memory`]). The same code runs on a board and, a thousand times over, in one process.
 
 pub mod annotate;
+#[doc(hidden)]
+pub mod conformance;
 pub mod flash;
 pub mod lorawan;
 pub mod memory;
