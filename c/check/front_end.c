@@ -1,4 +1,4 @@
-/* Front ends: settings, and the features of windows. */
+/* Front ends: settings, the features of windows, and what scales them. */
 #include "../include/tinyops_front_end.h"
 
 #include <stdlib.h>
@@ -77,4 +77,24 @@ const uint8_t *tinyops_check_front_end(const tinyops_check_record *record, tinyo
   }
   for (index = 0; index < record->case_count; index++) at = check_window(&front_end, at, all);
   return at;
+}
+
+const uint8_t *tinyops_check_scaler(const tinyops_check_record *record, tinyops_tally *all) {
+  const size_t count = tinyops_check_word(record->cases);
+  const uint8_t *at = record->cases + 4;
+  uint8_t *section = (uint8_t *)tinyops_check_own(record->plan, record->plan_bytes);
+  float *features = own_numbers(at, count);
+  const bool is_scaled = tinyops_scaler_apply(section, record->plan_bytes, features, count);
+  unsigned long wrong;
+  if ((is_scaled ? 1u : 0u) != record->verdict) {
+    tinyops_check_differs(all, "verdict of a scaler", is_scaled ? 1 : 0, record->verdict);
+  }
+  /* What is refused changes nothing. */
+  if (record->verdict == 1) at += 4 * count;
+  wrong = count_wrong(features, at, count);
+  if (wrong > 0) tinyops_check_differs(all, "wrong scaled features", wrong, 0);
+  free(section);
+  free(features);
+  all->cases++;
+  return at + 4 * count;
 }

@@ -113,6 +113,8 @@ static const uint8_t *check_record(const uint8_t *bytes, tinyops_tally *all) {
       return check_signed(&record, all);
     case TINYOPS_CHECK_FRONT_END:
       return tinyops_check_front_end(&record, all);
+    case TINYOPS_CHECK_SCALER:
+      return tinyops_check_scaler(&record, all);
     case TINYOPS_CHECK_DELTA:
       return tinyops_check_delta(&record, all);
     case TINYOPS_CHECK_MONITOR:

@@ -20,6 +20,7 @@ void tinyops_check_differs(tinyops_tally *all, const char *what, unsigned long i
                            unsigned long should_be);
 
 const uint8_t *tinyops_check_front_end(const tinyops_check_record *record, tinyops_tally *all);
+const uint8_t *tinyops_check_scaler(const tinyops_check_record *record, tinyops_tally *all);
 const uint8_t *tinyops_check_delta(const tinyops_check_record *record, tinyops_tally *all);
 const uint8_t *tinyops_check_monitor(const tinyops_check_record *record, tinyops_tally *all);
 const uint8_t *tinyops_check_slots(const tinyops_check_record *record, tinyops_tally *all);

@@ -43,6 +43,7 @@ static void check_window(tinyops_monitor *monitor, const tinyops_baseline *basel
   if (micros > 0) tinyops_monitor_cost(monitor, micros, micros, 3000000);
   tinyops_alarm_write(&alarm, frame);
   is = (uint32_t)frame[1] | (uint32_t)frame[2] << 8;
+  if (!alarm.is_raised && alarm.has_fallen) tinyops_check_differs(all, "fall of no alarm", 1, 0);
   expected = word(from);
   if (is != expected) tinyops_check_differs(all, "alarm", is, expected);
   free(features);

@@ -8,10 +8,11 @@
  * be signed by, its verdict a tinyops_capsule_reason; a message its key and a signature of 64 bytes,
  * its verdict 1 if that is sound; settings of a front end behind them, for each case, the status of a
  * window as u32, its readings and, if there are any, its features, their verdict a
- * tinyops_features_status; a delta four words, bytes of the old image, of the new one if it is made,
- * of the room for it and of a piece, and both images, its verdict a tinyops_delta_reason; a baseline,
+ * tinyops_features_status; a delta five words, bytes of the old image, of the new one if it is made,
+ * of the room for it and of a piece, and the reason in pieces, and both images, its verdict a tinyops_delta_reason; a baseline,
  * if it is sound, windows with their alarms and reports, as monitor.c reads them, its verdict a
- * tinyops_baseline_reason; a flash a schedule of steps, as slots.c reads them, its verdict 1. Records stand after each other; one without bytes ends them. */
+ * tinyops_baseline_reason; a flash a schedule of steps, as slots.c reads them, its verdict 1; a scaler
+ * the count of features as u32, these and, if they are scaled, what they become, its verdict 1 if they are. Records stand after each other; one without bytes ends them. */
 #ifndef TINYOPS_CHECK_RECORD_FILE_H
 #define TINYOPS_CHECK_RECORD_FILE_H
 
@@ -28,7 +29,8 @@ enum {
   TINYOPS_CHECK_FRONT_END = 4,
   TINYOPS_CHECK_DELTA = 5,
   TINYOPS_CHECK_MONITOR = 6,
-  TINYOPS_CHECK_SLOTS = 7
+  TINYOPS_CHECK_SLOTS = 7,
+  TINYOPS_CHECK_SCALER = 8
 };
 
 typedef struct tinyops_check_record {

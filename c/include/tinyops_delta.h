@@ -98,7 +98,8 @@ tinyops_delta_reason tinyops_delta_begin(tinyops_delta_decoder *decoder, const u
                                          size_t len, const uint8_t name[TINYOPS_DELTA_NAME_BYTES]);
 
 /* Makes the next bytes of the new image: `room` of them, or fewer at its end, and says how many. The
- * delta and the old image are the same in every call. The work is bounded by the room, whatever the
+ * delta and the old image are the same in every call, of which there is at least one, also for an image
+ * of no bytes: it finds what is left over. The work is bounded by the room, whatever the
  * bytes; `made` counts the bytes of the image so far. That all are made does not say that they are the
  * right ones: that says the name of the new image. */
 tinyops_delta_reason tinyops_delta_fill(tinyops_delta_decoder *decoder, const uint8_t *delta,

@@ -116,7 +116,8 @@ typedef struct tinyops_monitor {
 
 /* What a window has led to. */
 typedef struct tinyops_alarm {
-  /* Whether there is one, of a channel, and whether it fell. */
+  /* Whether there is one, of a channel, and whether that fell; the flags are those of the period so far
+   * in any case, as a heartbeat tells them. */
   bool is_raised;
   bool has_fallen;
   uint8_t channel;

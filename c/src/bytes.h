@@ -1,8 +1,10 @@
-/* Numbers in bytes, little-endian whatever the processor, at any address. */
+/* Numbers in bytes, little-endian whatever the processor, at any address; those of single precision in bits. */
 #ifndef TINYOPS_BYTES_H
 #define TINYOPS_BYTES_H
 
+#include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 static inline uint16_t tinyops_read_u16(const uint8_t *at) {
   return (uint16_t)((uint32_t)at[0] | (uint32_t)at[1] << 8);
@@ -26,6 +28,27 @@ static inline int32_t tinyops_read_i32(const uint8_t *at) {
 
 static inline int64_t tinyops_read_i64(const uint8_t *at) {
   return (int64_t)tinyops_read_u64(at);
+}
+
+static inline uint32_t tinyops_bits_of_float(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  return bits;
+}
+
+static inline float tinyops_float_of_bits(uint32_t bits) {
+  float x;
+  memcpy(&x, &bits, sizeof x);
+  return x;
+}
+
+static inline float tinyops_read_f32(const uint8_t *at) {
+  return tinyops_float_of_bits(tinyops_read_u32(at));
+}
+
+/* Whether it is neither infinite nor no number. */
+static inline bool tinyops_is_finite(float x) {
+  return x - x == 0;
 }
 
 static inline void tinyops_write_i16(uint8_t *at, int32_t value) {

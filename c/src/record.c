@@ -4,12 +4,6 @@
 
 #include "bytes.h"
 
-static float float_of_bits(uint32_t bits) {
-  float value;
-  memcpy(&value, &bits, sizeof value);
-  return value;
-}
-
 bool tinyops_tensor_read(const uint8_t *record, tinyops_tensor *tensor, uint64_t *count) {
   uint8_t element = record[TINYOPS_ELEMENT_AT];
   int axis;
@@ -18,7 +12,7 @@ bool tinyops_tensor_read(const uint8_t *record, tinyops_tensor *tensor, uint64_t
   for (axis = 0; axis < 4; axis++) {
     tensor->shape[axis] = tinyops_read_u16(record + 4 + 2 * axis);
   }
-  tensor->scale = float_of_bits(tinyops_read_u32(record + 12));
+  tensor->scale = tinyops_read_f32(record + 12);
   tensor->zero_point = (int8_t)record[16];
   tensor->region = record[17];
   tensor->element = element;

@@ -8,6 +8,7 @@
 mod boards;
 mod capsules;
 mod deltas;
+mod footprint;
 mod front_ends;
 mod monitors;
 mod records;
@@ -27,6 +28,8 @@ const DRAWN: u64 = 60;
 const HOSTILE: usize = 20_000;
 /// Front ends, most of them sound, and settings that were changed at random.
 const FRONT_ENDS: usize = 400;
+/// Scalers, half of them changed.
+const SCALERS: usize = 400;
 /// Deltas, most of them changed.
 const DELTAS: usize = 4_000;
 /// Monitors, and as many baselines that were changed.
@@ -42,6 +45,7 @@ pub(crate) fn check() -> Answer {
     let sources = sources(&["c/src", "c/check"], &["c/check/board"])?;
     toolchain::warnings(&sources)?;
     toolchain::freestanding(&sources)?;
+    footprint::print(&sources)?;
     toolchain::cppcheck()?;
     run_hosts(&all_records()?, &sources)
 }
@@ -58,13 +62,14 @@ fn all_records() -> Result<Vec<Record>, String> {
     all.extend(records::drawn(DRAWN)?);
     let hostile = records::hostile(&all, HOSTILE);
     println!(
-        "{} plans, and {} that were changed; {CAPSULES} capsules and {SIGNATURES} signatures, most of them changed; {FRONT_ENDS} front ends, {DELTAS} deltas, {MONITORS} monitors and {SLOTS} schedules of slots",
+        "{} plans, and {} that were changed; {CAPSULES} capsules and {SIGNATURES} signatures, most of them changed; {FRONT_ENDS} front ends, {SCALERS} scalers, {DELTAS} deltas, {MONITORS} monitors and {SLOTS} schedules of slots",
         all.len(),
         hostile.len()
     );
     all.extend(hostile);
     all.extend(capsules::records(CAPSULES, SIGNATURES)?);
-    all.extend(front_ends::records(FRONT_ENDS));
+    all.extend(front_ends::records(FRONT_ENDS)?);
+    all.extend(front_ends::scalers(SCALERS)?);
     all.extend(deltas::records(DELTAS)?);
     all.extend(monitors::records(MONITORS)?);
     all.extend(slots::records(SLOTS)?);

@@ -299,7 +299,7 @@ tinyops_delta_reason tinyops_delta_fill(tinyops_delta_decoder *decoder, const ui
 tinyops_delta_reason tinyops_delta_apply(tinyops_delta_decoder *decoder, const uint8_t *delta,
                                          size_t len, const uint8_t *base, size_t base_len,
                                          uint8_t *out, size_t room) {
-  uint8_t name[TINYOPS_DELTA_NAME_BYTES];
+  uint8_t name[TINYOPS_DELTA_NAME_BYTES], digest[TINYOPS_DIGEST_BYTES];
   tinyops_delta_header header;
   tinyops_delta_reason reason;
   size_t filled;
@@ -310,7 +310,8 @@ tinyops_delta_reason tinyops_delta_apply(tinyops_delta_decoder *decoder, const u
   reason = tinyops_delta_fill(decoder, delta, len, base, base_len, out, decoder->bytes, &filled);
   if (reason != TINYOPS_DELTA_MADE) return reason;
   (void)tinyops_delta_read(&header, delta, len);
-  tinyops_delta_name(out, header.bytes, name);
-  return memcmp(name, header.result, sizeof name) == 0 ? TINYOPS_DELTA_MADE
-                                                       : TINYOPS_DELTA_RESULT;
+  /* An image of no bytes has a digest too, where an old one of none has no name. */
+  tinyops_sha256(out, header.bytes, digest);
+  return memcmp(digest, header.result, sizeof name) == 0 ? TINYOPS_DELTA_MADE
+                                                         : TINYOPS_DELTA_RESULT;
 }

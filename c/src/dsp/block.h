@@ -36,10 +36,6 @@ struct tinyops_block {
                   float *scratch);
 };
 
-static inline bool tinyops_is_finite(float x) {
-  return x - x == 0;
-}
-
 static inline size_t tinyops_no_scratch(const tinyops_front_end *end) {
   (void)end;
   return 0;

@@ -10,6 +10,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "../bytes.h"
+
 #if defined(FLT_EVAL_METHOD) && FLT_EVAL_METHOD != 0 && FLT_EVAL_METHOD != 16
 #error "float must be evaluated as float: -fexcess-precision=fast, on 32-bit x86 -msse2 -mfpmath=sse"
 #endif
@@ -36,18 +38,6 @@ double tinyops_hypot(double x, double y);
 
 static inline float tinyops_absf(float x) {
   return x < 0 ? -x : x;
-}
-
-static inline uint32_t tinyops_bits_of_float(float x) {
-  uint32_t bits;
-  memcpy(&bits, &x, sizeof bits);
-  return bits;
-}
-
-static inline float tinyops_float_of_bits(uint32_t bits) {
-  float x;
-  memcpy(&x, &bits, sizeof x);
-  return x;
 }
 
 /* The whole number below, from 0 to the largest there is. */

@@ -133,7 +133,7 @@ tinyops_features_status tinyops_front_end_extract(const tinyops_front_end *end, 
 }
 
 static float section_number(const uint8_t *section, size_t index) {
-  return tinyops_float_of_bits(tinyops_read_u32(section + 4 + 4 * index));
+  return tinyops_read_f32(section + 4 + 4 * index);
 }
 
 bool tinyops_scaler_apply(const uint8_t *section, size_t len, float *features, size_t count) {

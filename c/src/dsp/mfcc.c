@@ -3,9 +3,6 @@
 #include "sound.h"
 #include "taper.h"
 
-/* Flags. */
-enum { ENERGY = 1, SLOPES = 2 };
-
 #define PI 3.14159265358979323846
 /* Energy of a silent frame before its logarithm is taken. */
 #define SILENCE 1e-10f
@@ -24,21 +21,6 @@ static bool is_sound(const tinyops_front_end *end) {
   const tinyops_sound_settings *sound = &end->settings.sound;
   return sound->coefficient_count >= 1 && sound->coefficient_count <= sound->filter_count &&
          tinyops_is_finite(sound->floor) && sound->floor > 0 && tinyops_sound_is_sound(end);
-}
-
-static tinyops_sound cut(const tinyops_front_end *end, float *scratch) {
-  const tinyops_sound_settings *sound = &end->settings.sound;
-  return tinyops_sound_of(end, sound->coefficient_count, true, (sound->flags & SLOPES) != 0, scratch);
-}
-
-static void shape(const tinyops_front_end *end, uint32_t shape[3]) {
-  const tinyops_sound sound = cut(end, NULL);
-  tinyops_sound_shape(end, &sound, shape);
-}
-
-static size_t scratch_len(const tinyops_front_end *end) {
-  const tinyops_sound sound = cut(end, NULL);
-  return tinyops_sound_scratch_len(end, &sound);
 }
 
 /* cos(pi turns / 2n), of which the table holds the first quarter of a turn. */
@@ -79,7 +61,7 @@ static void lift(const tinyops_sound *sound, uint16_t lifter) {
 static void extract(const tinyops_front_end *end, const float *window, float *features,
                     float *scratch) {
   const tinyops_sound_settings *settings = &end->settings.sound;
-  tinyops_sound sound = cut(end, scratch);
+  tinyops_sound sound = tinyops_sound_of(end, scratch);
   uint32_t channel, frame, index;
   tinyops_sound_begin(end, &sound);
   for (index = 0; index < sound.cosine_count; index++) {
@@ -93,7 +75,7 @@ static void extract(const tinyops_front_end *end, const float *window, float *fe
         sound.mels[index] = tinyops_logf(sound.mels[index] + settings->floor);
       }
       transform(&sound, row);
-      if ((settings->flags & ENERGY) != 0) {
+      if ((settings->flags & TINYOPS_SOUND_ENERGY) != 0) {
         const float energy = sound.energies[frame];
         row[0] = tinyops_logf(energy > SILENCE ? energy : SILENCE);
       }
@@ -103,4 +85,5 @@ static void extract(const tinyops_front_end *end, const float *window, float *fe
   }
 }
 
-const tinyops_block tinyops_mfcc = {4, false, read, is_sound, shape, scratch_len, extract};
+const tinyops_block tinyops_mfcc = {
+    4, false, read, is_sound, tinyops_sound_shape, tinyops_sound_scratch_len, extract};

@@ -29,20 +29,6 @@ static bool is_sound(const tinyops_front_end *end) {
          tinyops_sound_is_sound(end);
 }
 
-static tinyops_sound cut(const tinyops_front_end *end, float *scratch) {
-  return tinyops_sound_of(end, end->settings.sound.filter_count, false, false, scratch);
-}
-
-static void shape(const tinyops_front_end *end, uint32_t shape[3]) {
-  const tinyops_sound sound = cut(end, NULL);
-  tinyops_sound_shape(end, &sound, shape);
-}
-
-static size_t scratch_len(const tinyops_front_end *end) {
-  const tinyops_sound sound = cut(end, NULL);
-  return tinyops_sound_scratch_len(end, &sound);
-}
-
 static float decibel(float power, float floor) {
   return 10.0f * tinyops_log10f(power > floor ? power : floor);
 }
@@ -71,7 +57,7 @@ static void scale_levels(const tinyops_sound_settings *settings, float *values, 
 
 static void extract(const tinyops_front_end *end, const float *window, float *features,
                     float *scratch) {
-  tinyops_sound sound = cut(end, scratch);
+  tinyops_sound sound = tinyops_sound_of(end, scratch);
   uint32_t channel, frame;
   tinyops_sound_begin(end, &sound);
   for (channel = 0; channel < end->channel_count; channel++) {
@@ -84,4 +70,5 @@ static void extract(const tinyops_front_end *end, const float *window, float *fe
   }
 }
 
-const tinyops_block tinyops_mfe = {3, false, read, is_sound, shape, scratch_len, extract};
+const tinyops_block tinyops_mfe = {
+    3, false, read, is_sound, tinyops_sound_shape, tinyops_sound_scratch_len, extract};

@@ -80,15 +80,17 @@ static float *take(float **at, size_t count) {
   return taken;
 }
 
-tinyops_sound tinyops_sound_of(const tinyops_front_end *end, uint32_t width, bool has_cosines,
-                               bool has_slopes, float *scratch) {
+tinyops_sound tinyops_sound_of(const tinyops_front_end *end, float *scratch) {
   const settings_of *settings = &end->settings.sound;
   const uint32_t filters = settings->filter_count;
+  /* Of cepstra alone there is a count, and it is 1 at least. */
+  const bool has_cosines = settings->coefficient_count > 0;
+  const uint32_t width = has_cosines ? settings->coefficient_count : filters;
   tinyops_sound sound;
   sound.frame_count = frame_count_of(end);
   sound.width = width;
   sound.cosine_count = has_cosines ? filters + 1 : 0;
-  sound.has_slopes = has_slopes;
+  sound.has_slopes = (settings->flags & TINYOPS_SOUND_SLOPES) != 0;
   sound.taper = take(&scratch, settings->frame_len);
   sound.edges = take(&scratch, filters + 2);
   sound.buffer = take(&scratch, (size_t)settings->fft_len + 2);
@@ -100,21 +102,22 @@ tinyops_sound tinyops_sound_of(const tinyops_front_end *end, uint32_t width, boo
   return sound;
 }
 
-size_t tinyops_sound_scratch_len(const tinyops_front_end *end, const tinyops_sound *sound) {
+size_t tinyops_sound_scratch_len(const tinyops_front_end *end) {
   const settings_of *settings = &end->settings.sound;
-  const size_t rows = (size_t)sound->frame_count * sound->width;
+  const tinyops_sound sound = tinyops_sound_of(end, NULL);
+  const size_t rows = (size_t)sound.frame_count * sound.width;
   return (size_t)settings->frame_len + settings->fft_len + 2 * (size_t)settings->filter_count + 4 +
-         sound->cosine_count + sound->frame_count + rows +
+         sound.cosine_count + sound.frame_count + rows +
          (settings->normalize == NORMALIZE_SLIDING ? rows : 0);
 }
 
-void tinyops_sound_shape(const tinyops_front_end *end, const tinyops_sound *sound,
-                         uint32_t shape[3]) {
+void tinyops_sound_shape(const tinyops_front_end *end, uint32_t shape[3]) {
   const settings_of *settings = &end->settings.sound;
-  shape[0] = settings->timeline == TIMELINE_FRAMES    ? sound->frame_count
+  const tinyops_sound sound = tinyops_sound_of(end, NULL);
+  shape[0] = settings->timeline == TIMELINE_FRAMES    ? sound.frame_count
              : settings->timeline == TIMELINE_MOMENTS ? 2
                                                       : settings->stretch_count;
-  shape[1] = sound->width * (sound->has_slopes ? 2 : 1);
+  shape[1] = sound.width * (sound.has_slopes ? 2 : 1);
   shape[2] = end->channel_count;
 }
 

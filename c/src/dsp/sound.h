@@ -5,6 +5,9 @@
 
 #include "block.h"
 
+/* Flags of cepstra: the first is the energy, and slopes stand beside the numbers. */
+enum { TINYOPS_SOUND_ENERGY = 1, TINYOPS_SOUND_SLOPES = 2 };
+
 /* The scratch memory, cut up. */
 typedef struct tinyops_sound {
   float *taper;
@@ -32,13 +35,11 @@ void tinyops_sound_read_timeline(tinyops_settings *settings, tinyops_front_end *
 /* Whether framing, bank, normalisation and timeline are in range. */
 bool tinyops_sound_is_sound(const tinyops_front_end *end);
 
-/* How the scratch memory is cut; `width` numbers a frame, with a table for a cosine transform. NULL
- * cuts nothing and only counts. */
-tinyops_sound tinyops_sound_of(const tinyops_front_end *end, uint32_t width, bool has_cosines,
-                               bool has_slopes, float *scratch);
-size_t tinyops_sound_scratch_len(const tinyops_front_end *end, const tinyops_sound *sound);
-void tinyops_sound_shape(const tinyops_front_end *end, const tinyops_sound *sound,
-                         uint32_t shape[3]);
+/* How the scratch memory is cut: for cepstra where the settings have coefficients. NULL cuts nothing and
+ * only counts. */
+tinyops_sound tinyops_sound_of(const tinyops_front_end *end, float *scratch);
+size_t tinyops_sound_scratch_len(const tinyops_front_end *end);
+void tinyops_sound_shape(const tinyops_front_end *end, uint32_t shape[3]);
 
 /* Fills taper and edges. */
 void tinyops_sound_begin(const tinyops_front_end *end, tinyops_sound *sound);

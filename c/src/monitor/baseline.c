@@ -22,19 +22,19 @@ static bool is_channel_sound(const tinyops_baseline *baseline, uint32_t channel,
   if (tinyops_channel_source(baseline, channel) == TINYOPS_SOURCE_EMBEDDING && !has_embedding) {
     return false;
   }
-  if (!tinyops_is_number(tinyops_channel_number(baseline, channel, TINYOPS_CHANNEL_MEAN)) ||
-      !(deviation > 0) || !tinyops_is_number(deviation) || !tinyops_is_number(1.0f / deviation)) {
+  if (!tinyops_is_finite(tinyops_channel_number(baseline, channel, TINYOPS_CHANNEL_MEAN)) ||
+      !(deviation > 0) || !tinyops_is_finite(deviation) || !tinyops_is_finite(1.0f / deviation)) {
     return false;
   }
   for (index = 0; index < 3; index++) {
-    if (!tinyops_is_number(
+    if (!tinyops_is_finite(
             tinyops_channel_number(baseline, channel, TINYOPS_CHANNEL_NOISE + index))) {
       return false;
     }
   }
   for (index = 0; index < TINYOPS_BINS - 1; index++) {
     const float edge = tinyops_channel_number(baseline, channel, TINYOPS_CHANNEL_EDGES + index);
-    if (!tinyops_is_number(edge) || edge < before) return false;
+    if (!tinyops_is_finite(edge) || edge < before) return false;
     before = edge;
   }
   return are_shares(
@@ -50,8 +50,8 @@ static bool is_calibration_sound(const uint8_t *at) {
     windows += of_bin;
   }
   at += 4 * TINYOPS_BINS;
-  return windows > 0 && tinyops_is_number(tinyops_read_f32(at)) &&
-         tinyops_is_number(tinyops_read_f32(at + 4)) && tinyops_read_f32(at + 4) >= 0;
+  return windows > 0 && tinyops_is_finite(tinyops_read_f32(at)) &&
+         tinyops_is_finite(tinyops_read_f32(at + 4)) && tinyops_read_f32(at + 4) >= 0;
 }
 
 tinyops_baseline_reason tinyops_baseline_read(tinyops_baseline *baseline, const uint8_t *bytes,

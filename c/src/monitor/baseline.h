@@ -20,10 +20,6 @@
 #define TINYOPS_SOURCE_EMBEDDING 0xFFFEu
 #define TINYOPS_SOURCE_OUTPUT 0xFFFFu
 
-static inline float tinyops_read_f32(const uint8_t *at) {
-  return tinyops_float_of_bits(tinyops_read_u32(at));
-}
-
 static inline uint16_t tinyops_channel_source(const tinyops_baseline *baseline, uint32_t channel) {
   return tinyops_read_u16(baseline->channels + TINYOPS_CHANNEL_BYTES * channel);
 }
@@ -38,10 +34,6 @@ static inline float tinyops_channel_deviation(const tinyops_baseline *baseline, 
                                               float value) {
   return (value - tinyops_channel_number(baseline, channel, TINYOPS_CHANNEL_MEAN)) *
          (1.0f / tinyops_channel_number(baseline, channel, TINYOPS_CHANNEL_DEVIATION));
-}
-
-static inline bool tinyops_is_number(float x) {
-  return x - x == 0;
 }
 
 #endif

@@ -93,23 +93,25 @@ static bool own_deviation(tinyops_watched *own, float value, float *deviation) {
   return false;
 }
 
-/* Takes a value of a channel; whether it has moved for the first time in the period. */
+/* Takes a value of a channel; whether it has moved for the first time in the period, and then whether it
+ * fell. */
 static bool see(tinyops_watched *watched, const tinyops_baseline *baseline, uint32_t channel,
                 float value, bool *has_fallen) {
   const float deviation = tinyops_channel_deviation(baseline, channel, value);
   float z;
-  bool is_first;
-  if (!tinyops_is_number(deviation) || !own_deviation(watched, deviation, &z)) return false;
+  bool is_down;
+  if (!tinyops_is_finite(deviation) || !own_deviation(watched, deviation, &z)) return false;
   watched->up = watched->up + z - SLACK;
   if (!(watched->up > 0)) watched->up = 0;
   watched->down = watched->down - z - SLACK;
   if (!(watched->down > 0)) watched->down = 0;
   if (!(watched->up > THRESHOLD) && !(watched->down > THRESHOLD)) return false;
-  *has_fallen = !(watched->up > THRESHOLD);
+  is_down = !(watched->up > THRESHOLD);
   watched->up = watched->down = 0;
-  is_first = !watched->has_alarmed;
+  if (watched->has_alarmed) return false;
   watched->has_alarmed = true;
-  return is_first;
+  *has_fallen = is_down;
+  return true;
 }
 
 tinyops_alarm tinyops_monitor_push(tinyops_monitor *monitor, const tinyops_baseline *baseline,
@@ -119,8 +121,9 @@ tinyops_alarm tinyops_monitor_push(tinyops_monitor *monitor, const tinyops_basel
   tinyops_observation told = *window;
   if (baseline->output != TINYOPS_NOWHERE) told.values[baseline->output] = output;
   count_window(&monitor->sketch, baseline, &told, class_index);
-  if (!tinyops_is_number(output)) {
+  if (!tinyops_is_finite(output)) {
     monitor->flags |= NOT_FINITE;
+    alarm.flags = monitor->flags;
     return alarm;
   }
   if (baseline->output != TINYOPS_NOWHERE &&
@@ -139,10 +142,8 @@ tinyops_alarm tinyops_monitor_push(tinyops_monitor *monitor, const tinyops_basel
       alarm.has_fallen = has_fallen;
     }
   }
-  if (alarm.is_raised) {
-    monitor->flags |= MOVED;
-    alarm.flags = monitor->flags;
-  }
+  if (alarm.is_raised) monitor->flags |= MOVED;
+  alarm.flags = monitor->flags;
   return alarm;
 }
 

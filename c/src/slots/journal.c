@@ -34,8 +34,8 @@ bool tinyops_layout_of(tinyops_slots *slots, const tinyops_flash *flash) {
       page % unit != 0 || flash->own_head_bytes > 0x1000000u) {
     return false;
   }
-  own_head = tinyops_whole(flash->own_head_bytes, page);
-  journal = tinyops_whole(COPY_BYTES_MIN, page);
+  own_head = tinyops_whole_units(flash->own_head_bytes, page);
+  journal = tinyops_whole_units(COPY_BYTES_MIN, page);
   left = flash->bytes;
   if (own_head > 0) {
     left = left / page * page;
@@ -141,11 +141,11 @@ void tinyops_journal_open(tinyops_slots *slots) {
   for (copy = 0; copy < 2; copy++) {
     tinyops_journal_copy *copied = &slots->copies[copy];
     const bool has_one = copied->newest != NO_RECORD;
-    const uint32_t most = tinyops_next(has_one ? copied->number : record->number, damaged[copy]);
+    const uint32_t most = tinyops_add_capped(has_one ? copied->number : record->number, damaged[copy]);
     if (most > slots->attempted) slots->attempted = most;
     /* A copy that lags by more than the record being written was being erased, and flash that is erased
      * in part can look blank. */
-    if (!has_one || tinyops_next(copied->number, 1) < record->number) {
+    if (!has_one || tinyops_add_capped(copied->number, 1) < record->number) {
       copied->next = place_count(slots);
     }
   }
@@ -266,7 +266,7 @@ static bool write_with(tinyops_slots *slots, tinyops_journal_record *record,
   bool is_written = false;
   /* A number is used once, though what bore it may never be seen: two records of one number could not be
    * told apart after a reset. */
-  slots->attempted = tinyops_next(slots->attempted, 1);
+  slots->attempted = tinyops_add_capped(slots->attempted, 1);
   record->number = slots->attempted;
   first = rank_of(slots, 1, record->key_set) < rank_of(slots, 0, record->key_set) ? 1 : 0;
   for (turn = 0; turn < 2; turn++) {
@@ -292,7 +292,7 @@ static void lay_out(key_set_area *area, const uint8_t *key_set, size_t len) {
   tinyops_write_u32(area->bytes + 4, (uint32_t)len);
   tinyops_write_u32(area->bytes + 8, tinyops_crc32(key_set, len));
   memcpy(area->bytes + KEY_SET_HEADER_BYTES, key_set, len);
-  area->len = tinyops_whole(KEY_SET_HEADER_BYTES + (uint32_t)len, TINYOPS_WRITE_BYTES_MAX);
+  area->len = tinyops_whole_units(KEY_SET_HEADER_BYTES + (uint32_t)len, TINYOPS_WRITE_BYTES_MAX);
 }
 
 bool tinyops_journal_write(tinyops_slots *slots, tinyops_journal_record *record) {

@@ -18,12 +18,12 @@ const uint8_t *tinyops_mapped(const tinyops_slots *slots, uint32_t at, uint32_t 
 bool tinyops_is_blank(const uint8_t *bytes, uint32_t len);
 
 /* A number, rounded up to whole units. */
-static inline uint32_t tinyops_whole(uint32_t bytes, uint32_t unit) {
+static inline uint32_t tinyops_whole_units(uint32_t bytes, uint32_t unit) {
   return (bytes + unit - 1) / unit * unit;
 }
 
-/* Adds 1 where that is still a number. */
-static inline uint32_t tinyops_next(uint32_t number, uint32_t by) {
+/* A sum, or the greatest number if it is greater. */
+static inline uint32_t tinyops_add_capped(uint32_t number, uint32_t by) {
   return number > UINT32_MAX - by ? UINT32_MAX : number + by;
 }
 

@@ -133,7 +133,7 @@ tinyops_begun tinyops_slots_begin_boot(tinyops_slots *slots, uint32_t first_upli
   slots->downlink_seen = slots->record.downlink_seen;
   /* A record that is lost may have reserved a batch. */
   lost = slots->lost > UINT32_MAX / SEQUENCE_BATCH ? UINT32_MAX : slots->lost * SEQUENCE_BATCH;
-  begun.sequence = tinyops_next(slots->record.uplink_limit, lost);
+  begun.sequence = tinyops_add_capped(slots->record.uplink_limit, lost);
   if (begun.sequence < first_uplink) begun.sequence = first_uplink;
   begun.gave_up = begun.gave_up_shadow = TINYOPS_NO_PLACE;
   record = tinyops_slots_record(slots);
@@ -144,8 +144,8 @@ tinyops_begun tinyops_slots_begin_boot(tinyops_slots *slots, uint32_t first_upli
     begun.gave_up_shadow = record.held;
   }
   refused = begun.gave_up != TINYOPS_NO_PLACE ? begun.gave_up : begun.gave_up_shadow;
-  record.boot_count = tinyops_next(record.boot_count, 1);
-  record.uplink_limit = tinyops_next(begun.sequence, SEQUENCE_BATCH);
+  record.boot_count = tinyops_add_capped(record.boot_count, 1);
+  record.uplink_limit = tinyops_add_capped(begun.sequence, SEQUENCE_BATCH);
   if (record.tries_left > 0) record.tries_left--;
   if (begun.gave_up != TINYOPS_NO_PLACE) record.trial = TINYOPS_NO_PLACE;
   if (begun.gave_up_shadow != TINYOPS_NO_PLACE) drop_held(&record);
@@ -165,7 +165,7 @@ tinyops_refusal_reason tinyops_slots_reserve_sequence(tinyops_slots *slots, uint
   tinyops_journal_record record;
   if (next < slots->record.uplink_limit) return TINYOPS_REASON_NONE;
   record = tinyops_slots_record(slots);
-  record.uplink_limit = tinyops_next(next, SEQUENCE_BATCH);
+  record.uplink_limit = tinyops_add_capped(next, SEQUENCE_BATCH);
   return tinyops_slots_write(slots, &record);
 }
 

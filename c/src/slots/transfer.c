@@ -48,7 +48,7 @@ static tinyops_refusal_reason clear(tinyops_slots *slots, uint8_t place, tinyops
 static tinyops_refusal_reason write_statement(const tinyops_slots *slots, uint8_t place,
                                       const uint8_t *statement, uint32_t len) {
   const uint32_t at = tinyops_slot_start(slots, place) + tinyops_slots_capsule_bytes(slots);
-  const uint32_t bytes = tinyops_whole(1 + len, slots->flash->write_bytes);
+  const uint32_t bytes = tinyops_whole_units(1 + len, slots->flash->write_bytes);
   uint8_t area[TINYOPS_STATEMENT_AREA_BYTES];
   const uint8_t *stored;
   if (bytes > sizeof area) return TINYOPS_REASON_FLASH;
@@ -107,7 +107,7 @@ bool tinyops_slots_has_block(const tinyops_slots *slots, uint32_t offset, uint32
     return false;
   }
   /* Words are written in order: one whose last word is blank may lack more, and comes again. */
-  last = start_of(slots, &record->wanted) + offset + tinyops_whole(len, unit) - unit;
+  last = start_of(slots, &record->wanted) + offset + tinyops_whole_units(len, unit) - unit;
   return !tinyops_is_blank(tinyops_slot_block(slots, record->transfer, last, unit), unit);
 }
 
@@ -163,7 +163,7 @@ static tinyops_refusal unpack(tinyops_slots *slots, uint8_t place, const tinyops
   }
   if (header.bytes > start) {
     refusal.reason = TINYOPS_REASON_SLOT_TOO_SMALL;
-    refusal.detail = tinyops_next(header.bytes, wanted->bytes);
+    refusal.detail = tinyops_add_capped(header.bytes, wanted->bytes);
     return refusal;
   }
   if (tinyops_delta_begin(&decoder, delta, wanted->bytes, name) != TINYOPS_DELTA_MADE) {

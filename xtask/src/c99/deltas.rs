@@ -3,7 +3,7 @@
 use crate::c99::records::{Kind, Record};
 use crate::chance::Chance;
 use crate::steps::root;
-use tinyops_wire::delta::{DeltaError, HEADER_BYTES, apply};
+use tinyops_wire::delta::{Decoder, DeltaError, HEADER_BYTES, Header, apply};
 
 /// The golden deltas, as many of drawn images, and changed ones: so many in all.
 ///
@@ -31,7 +31,10 @@ pub(crate) fn records(count: usize) -> Result<Vec<Record>, String> {
                 .collect(),
             _ => images[chance.below(images.len())].clone(),
         };
-        let new = moved(&images[chance.below(images.len())], &mut chance);
+        let new = match chance.below(8) {
+            0 => Vec::new(),
+            _ => moved(&images[chance.below(images.len())], &mut chance),
+        };
         let delta = tinyops_compile::delta(&old, &new).map_err(|error| error.to_string())?;
         deltas.push((format!("delta {index}"), old, delta));
     }
@@ -93,14 +96,37 @@ fn record(name: String, old: &[u8], delta: Vec<u8>, chance: &mut Chance) -> Reco
         Ok(made) => (0, made),
         Err(error) => (reason(error), 0),
     };
-    let words = [old.len(), made, image.len(), 1 + chance.below(70)];
+    let piece = 1 + chance.below(70);
+    let words = [old.len(), made, image.len(), piece].map(|word| word as u32);
     let mut behind: Vec<u8> = words
-        .iter()
-        .flat_map(|&word| (word as u32).to_le_bytes())
+        .into_iter()
+        .chain([in_pieces(&delta, old, image.len(), piece)])
+        .flat_map(u32::to_le_bytes)
         .collect();
     behind.extend(old);
     behind.extend(&image[..made]);
     Record::of_bytes(name, Kind::Delta, delta, behind, verdict)
+}
+
+/// What a device that makes the image in pieces is told: at least one is asked for, also of an image of no bytes.
+fn in_pieces(delta: &[u8], old: &[u8], room: usize, piece: usize) -> u32 {
+    let mut decoder = Decoder::IDLE;
+    let header = match decoder.begin(delta, Header::base_of(old)) {
+        Ok(header) => header,
+        Err(error) => return reason(error),
+    };
+    let needed = header.bytes;
+    if needed as usize > room {
+        return reason(DeltaError::Room { needed });
+    }
+    loop {
+        if let Err(error) = decoder.fill(delta, old, &mut vec![0; piece]) {
+            return reason(error);
+        }
+        if decoder.made() >= needed {
+            return 0;
+        }
+    }
 }
 
 /// The number of a reason in `c/include/tinyops_delta.h`.

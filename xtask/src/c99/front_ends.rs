@@ -6,6 +6,7 @@ use tinyops_dsp::{
     Analysis, Bands, Bank, Block, Filter, FilterKind, Flatten, Framing, FrontEnd, FrontEndError,
     Image, Level, MaxHold, Mfcc, Mfe, Normalize, Raw, Spectral, Taper, Timeline,
 };
+use tinyops_wire::section::ScalerSection;
 
 /// What a window may be, so that records stay small.
 const READINGS_MAX: usize = 6_000;
@@ -13,15 +14,20 @@ const READINGS_MAX: usize = 6_000;
 const WORDS_MAX: usize = 1 << 16;
 
 /// So many front ends, each with a window of each sort; and as many settings changed at random.
-pub(crate) fn records(count: usize) -> Vec<Record> {
+///
+/// # Errors
+/// When a block was never among them: then nothing is said of it.
+pub(crate) fn records(count: usize) -> Result<Vec<Record>, String> {
     let mut chance = Chance(11);
     let mut records = Vec::new();
+    let mut seen = Vec::new();
     while records.len() < 2 * count {
         let front_end = drawn(&mut chance);
         let mut settings = [0; 64];
         let Ok(len) = front_end.encode(&mut settings) else {
             continue;
         };
+        seen.push(sort_of(&front_end.block));
         let settings = settings[..len].to_vec();
         let mut changed = settings.clone();
         for _ in 0..=chance.below(2) {
@@ -35,7 +41,10 @@ pub(crate) fn records(count: usize) -> Vec<Record> {
             &mut chance,
         ));
     }
-    records
+    match SORTS.iter().find(|sort| !seen.contains(sort)) {
+        None => Ok(records),
+        Some(sort) => Err(format!("no front end with the block {sort:?} was drawn")),
+    }
 }
 
 fn change(settings: &mut Vec<u8>, chance: &mut Chance) {
@@ -62,6 +71,49 @@ fn record(name: String, settings: Vec<u8>, chance: &mut Chance) -> Record {
     };
     let verdict = read.map_or_else(|error| status(&error), |_| 0);
     Record::of_bytes(name, Kind::FrontEnd, settings, Vec::new(), verdict).with_cases(cases)
+}
+
+/// So many sections SCALER, half of them changed, with what becomes of features.
+///
+/// # Errors
+/// When a section cannot be written.
+pub(crate) fn scalers(count: usize) -> Result<Vec<Record>, String> {
+    let mut chance = Chance(17);
+    (0..count)
+        .map(|index| {
+            let groups = chance.below(7);
+            let number = |chance: &mut Chance| of(&[0.0, 1.0, -3.5, 1e-30, 3e38], chance);
+            let numbers = |chance: &mut Chance| -> Vec<f32> {
+                (0..groups).map(|_| number(chance) + chance.normal() as f32).collect()
+            };
+            let (means, inv_sds) = (numbers(&mut chance), numbers(&mut chance));
+            let mut section = vec![0; ScalerSection::encoded_len(groups)];
+            ScalerSection::encode(&means, &inv_sds, &mut section)
+                .map_err(|error| error.to_string())?;
+            if chance.below(2) == 0 {
+                change(&mut section, &mut chance);
+            }
+            let mut features: Vec<f32> = (0..chance.below(4) * groups.max(1) + chance.below(2))
+                .map(|_| number(&mut chance) + chance.normal() as f32)
+                .collect();
+            let put = |behind: &mut Vec<u8>, features: &[f32]| {
+                behind.extend(features.iter().flat_map(|x| x.to_le_bytes()));
+            };
+            let mut behind = (features.len() as u32).to_le_bytes().to_vec();
+            put(&mut behind, &features);
+            // A model whose features are no whole groups is refused where it is loaded; in C there is one call.
+            let scaler = ScalerSection::decode(&section).ok();
+            let fits = |groups: usize| groups == 0 || features.len().is_multiple_of(groups);
+            let scaler = scaler.filter(|scaler| fits(scaler.groups()));
+            if let Some(scaler) = &scaler {
+                scaler.apply(&mut features);
+                put(&mut behind, &features);
+            }
+            let verdict = u32::from(scaler.is_some());
+            let name = format!("scaler {index}");
+            Ok(Record::of_bytes(name, Kind::Scaler, section, behind, verdict))
+        })
+        .collect()
 }
 
 fn is_small(front_end: &FrontEnd) -> bool {
@@ -144,41 +196,62 @@ fn flag(chance: &mut Chance) -> bool {
     chance.below(2) == 1
 }
 
-fn drawn(chance: &mut Chance) -> FrontEnd {
-    let rate_hz = of(
-        &[50.0, 62.5, 100.0, 200.0, 999.9, 8000.0, 16_000.0, 0.01],
-        chance,
-    );
-    let is_sound = chance.below(2) == 0;
-    if is_sound {
-        let block = if flag(chance) {
-            Block::Mfe(mfe(rate_hz, chance))
-        } else {
-            Block::Mfcc(mfcc(rate_hz, chance))
-        };
-        return FrontEnd {
-            rate_hz,
-            channel_count: 1 + chance.below(2) as u16,
-            window_len: 16 + chance.below(2_500) as u32,
-            block,
-        };
+/// The blocks there are. A new one is drawn once it has a place here, and [`sort_of`] does not compile without.
+const SORTS: [Sort; 6] = [
+    Sort::Raw,
+    Sort::Flatten,
+    Sort::Spectral,
+    Sort::Mfe,
+    Sort::Mfcc,
+    Sort::Image,
+];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sort {
+    Raw,
+    Flatten,
+    Spectral,
+    Mfe,
+    Mfcc,
+    Image,
+}
+
+fn sort_of(block: &Block) -> Sort {
+    match block {
+        Block::Raw(_) => Sort::Raw,
+        Block::Flatten(_) => Sort::Flatten,
+        Block::Spectral(_) => Sort::Spectral,
+        Block::Mfe(_) => Sort::Mfe,
+        Block::Mfcc(_) => Sort::Mfcc,
+        Block::Image(_) => Sort::Image,
     }
-    let channel_count = 1 + chance.below(7) as u16;
-    let window_len = of(&[8, 9, 31, 64, 128, 190, 500, 700], chance);
+}
+
+fn drawn(chance: &mut Chance) -> FrontEnd {
+    let rates = [50.0, 62.5, 100.0, 200.0, 999.9, 8000.0, 16_000.0, 0.01];
+    let rate_hz = of(&rates, chance);
     let scale = of(&[1.0, 1.0, 0.5, 1.0 / 32_768.0, -2.0], chance);
-    match chance.below(6) {
-        0 => image(chance),
-        1 => FrontEnd {
-            rate_hz,
-            channel_count,
-            window_len,
-            block: Block::Raw(Raw { scale }),
-        },
-        2 => FrontEnd {
-            rate_hz: of(&[0.0, rate_hz], chance),
-            channel_count,
-            window_len,
-            block: Block::Flatten(Flatten {
+    // Those with spectra have most to go wrong.
+    let sort = match chance.below(3) {
+        0 => of(&[Sort::Spectral, Sort::Mfe, Sort::Mfcc], chance),
+        _ => of(&SORTS, chance),
+    };
+    let motion = |chance: &mut Chance, block| FrontEnd {
+        rate_hz,
+        channel_count: 1 + chance.below(7) as u16,
+        window_len: of(&[8, 9, 31, 64, 128, 190, 500, 700], chance),
+        block,
+    };
+    let sound = |chance: &mut Chance, block| FrontEnd {
+        rate_hz,
+        channel_count: 1 + chance.below(2) as u16,
+        window_len: 16 + chance.below(2_500) as u32,
+        block,
+    };
+    match sort {
+        Sort::Raw => motion(chance, Block::Raw(Raw { scale })),
+        Sort::Flatten => {
+            let flatten = Flatten {
                 scale,
                 average: flag(chance),
                 minimum: flag(chance),
@@ -187,14 +260,25 @@ fn drawn(chance: &mut Chance) -> FrontEnd {
                 deviation: flag(chance),
                 skewness: flag(chance),
                 kurtosis: flag(chance),
-            }),
-        },
-        _ => FrontEnd {
-            rate_hz,
-            channel_count,
-            window_len,
-            block: Block::Spectral(spectral(scale, rate_hz, chance)),
-        },
+            };
+            FrontEnd {
+                rate_hz: of(&[0.0, rate_hz], chance),
+                ..motion(chance, Block::Flatten(flatten))
+            }
+        }
+        Sort::Spectral => {
+            let spectral = spectral(scale, rate_hz, chance);
+            motion(chance, Block::Spectral(spectral))
+        }
+        Sort::Mfe => {
+            let mfe = mfe(rate_hz, chance);
+            sound(chance, Block::Mfe(mfe))
+        }
+        Sort::Mfcc => {
+            let mfcc = mfcc(rate_hz, chance);
+            sound(chance, Block::Mfcc(mfcc))
+        }
+        Sort::Image => image(chance),
     }
 }
 

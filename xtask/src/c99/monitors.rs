@@ -166,7 +166,10 @@ fn watched(baseline: &Baseline, chance: &mut Chance) -> Result<Vec<u8>, String> 
         if alarm.is_some() {
             flags |= Flags::MOVED.0;
         }
-        put(alarm.map_or(0x7f << 8, |alarm| frame_of(&alarm)));
+        put(frame_of(&alarm.unwrap_or(Alarm {
+            flags: Flags(flags),
+            moved: None,
+        }))?);
     }
     let model = chance.next() as u32;
     let header = |epoch, flags| Header {
@@ -194,13 +197,18 @@ fn watched(baseline: &Baseline, chance: &mut Chance) -> Result<Vec<u8>, String> 
     Ok(behind)
 }
 
-/// Flags and channel of an alarm's frame.
-fn frame_of(alarm: &Alarm) -> u32 {
+/// Flags and channel of an alarm's frame, or of a heartbeat's where nothing has moved.
+///
+/// # Errors
+/// When it is not written, or not as the frame is said to be.
+fn frame_of(alarm: &Alarm) -> Result<u32, String> {
     let mut bytes = [0; 3];
     let written = Frame::Alarm(*alarm).encode(&mut bytes);
     let is_down = matches!(alarm.moved, Some((_, Direction::Down)));
-    debug_assert!(written == Ok(3) && is_down == (bytes[2] >= 0x80));
-    u32::from(bytes[1]) | u32::from(bytes[2]) << 8
+    if written != Ok(3) || is_down != (bytes[2] >= 0x80) {
+        return Err(format!("the frame of an alarm is {bytes:?}, {written:?}"));
+    }
+    Ok(u32::from(bytes[1]) | u32::from(bytes[2]) << 8)
 }
 
 fn cost(measured: &[u32]) -> Option<Cost> {

@@ -47,6 +47,8 @@ pub(crate) enum Kind {
     Delta = 5,
     /// A baseline; windows, alarms and reports stand behind it.
     Monitor = 6,
+    /// A section SCALER; features stand behind it.
+    Scaler = 8,
     /// A flash; a schedule of operations stands behind it.
     Slots = 7,
 }

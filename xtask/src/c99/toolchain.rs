@@ -116,14 +116,13 @@ impl Host {
     }
 }
 
-/// The flags of a Cortex-M4 with the DSP extension in use.
-const CORTEX_M4: [&str; 6] = [
+/// The flags of a Cortex-M4F.
+pub(crate) const CORTEX_M4F: [&str; 5] = [
     "-mthumb",
     "-mcpu=cortex-m4",
     "-mfpu=fpv4-sp-d16",
     "-mfloat-abi=hard",
     "-ffreestanding",
-    "-DTINYOPS_ARM_DSP",
 ];
 
 /// Whether one of some programs is missing; says which.
@@ -183,8 +182,8 @@ pub(crate) fn freestanding(sources: &[PathBuf]) -> Answer {
         run(Command::new("arm-none-eabi-gcc")
             .arg("-std=c99")
             .args(STRICT)
-            .args(CORTEX_M4)
-            .args(["-O2", "-ffp-contract=off", "-c"])
+            .args(CORTEX_M4F)
+            .args(["-DTINYOPS_ARM_DSP", "-O2", "-ffp-contract=off", "-c"])
             .arg(source)
             .arg("-o")
             .arg(&object))?;
@@ -233,7 +232,7 @@ pub(crate) fn freestanding(sources: &[PathBuf]) -> Answer {
 }
 
 /// What a program prints.
-fn said(command: &mut Command) -> Result<String, String> {
+pub(crate) fn said(command: &mut Command) -> Result<String, String> {
     let output = command
         .current_dir(root())
         .output()
