@@ -84,7 +84,9 @@ pub(crate) fn scalers(count: usize) -> Result<Vec<Record>, String> {
             let groups = chance.below(7);
             let number = |chance: &mut Chance| of(&[0.0, 1.0, -3.5, 1e-30, 3e38], chance);
             let numbers = |chance: &mut Chance| -> Vec<f32> {
-                (0..groups).map(|_| number(chance) + chance.normal() as f32).collect()
+                (0..groups)
+                    .map(|_| number(chance) + chance.normal() as f32)
+                    .collect()
             };
             let (means, inv_sds) = (numbers(&mut chance), numbers(&mut chance));
             let mut section = vec![0; ScalerSection::encoded_len(groups)];
@@ -111,7 +113,13 @@ pub(crate) fn scalers(count: usize) -> Result<Vec<Record>, String> {
             }
             let verdict = u32::from(scaler.is_some());
             let name = format!("scaler {index}");
-            Ok(Record::of_bytes(name, Kind::Scaler, section, behind, verdict))
+            Ok(Record::of_bytes(
+                name,
+                Kind::Scaler,
+                section,
+                behind,
+                verdict,
+            ))
         })
         .collect()
 }

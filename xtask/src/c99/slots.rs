@@ -139,12 +139,22 @@ fn schedule<const PAGE: usize, const UNIT: usize>(
         step.put(&answers, hash, &mut steps);
         count += 1;
         if !has_power {
-            next = vec![self::step(Op::Boot, [chance.below(2_000) as u32, 0, 0], Vec::new())];
+            next = vec![self::step(
+                Op::Boot,
+                [chance.below(2_000) as u32, 0, 0],
+                Vec::new(),
+            )];
         }
     }
     let mut behind = count.to_le_bytes().to_vec();
     behind.extend(steps);
-    Ok(Record::of_bytes(format!("slots {index}"), Kind::Slots, head, behind, 1))
+    Ok(Record::of_bytes(
+        format!("slots {index}"),
+        Kind::Slots,
+        head,
+        behind,
+        1,
+    ))
 }
 
 /// Puts records of any version into a journal, most of them as a firmware of then may have written them.
@@ -166,7 +176,8 @@ fn put_records(image: &mut [u8], journal: usize, slot: usize, chance: &mut Chanc
                 record[at] = [0, 1, 2, 255, 130][chance.below(5)];
             }
             record[5] = chance.below(3) as u8;
-            (record[7], record[30], record[31]) = (2, chance.below(31) as u8, chance.below(2) as u8);
+            (record[7], record[30], record[31]) =
+                (2, chance.below(31) as u8, chance.below(2) as u8);
             (record[16], record[32], record[44], record[88]) = (200, 90, 80, 70);
             // Fields that this version may not have, and bytes that are no field.
             for _ in 0..chance.below(5) {
@@ -196,7 +207,9 @@ fn step(op: Op, numbers: [u32; 3], bytes: Vec<u8>) -> Step {
 
 /// A capsule as far as slots are concerned: whether it may run, its number, and bytes.
 fn capsule(chance: &mut Chance, sequence: u8, most: usize) -> Vec<u8> {
-    let mut bytes: Vec<u8> = (0..2 + chance.below(most)).map(|at| (at / 3) as u8).collect();
+    let mut bytes: Vec<u8> = (0..2 + chance.below(most))
+        .map(|at| (at / 3) as u8)
+        .collect();
     bytes[0] = if chance.below(6) == 0 { BAD } else { 1 };
     bytes[1] = sequence;
     for _ in 0..chance.below(12) {
@@ -261,7 +274,11 @@ fn drawn<const PAGE: usize, const UNIT: usize>(
             plan.counter += 1;
             let signed = (0..1 + chance.below(380)).map(|_| chance.next() as u8);
             let signed = signed.collect();
-            vec![step(Op::TakeKeySet, [plan.counter, 0, word(chance, 9)], signed)]
+            vec![step(
+                Op::TakeKeySet,
+                [plan.counter, 0, word(chance, 9)],
+                signed,
+            )]
         }
         11 => {
             let mask = 1 << chance.below(8);
@@ -326,7 +343,11 @@ fn transfer<const PAGE: usize, const UNIT: usize>(
     let statement = (0..chance.below(136)).map(|_| chance.next() as u8);
     let mut bytes = digest.0.to_vec();
     bytes.extend(statement);
-    let when = if chance.below(3) == 0 { when(chance) } else { 0 };
+    let when = if chance.below(3) == 0 {
+        when(chance)
+    } else {
+        0
+    };
     let flags = u32::from(is_delta) << 1 | when;
     let mut steps = vec![step(
         Op::Begin,

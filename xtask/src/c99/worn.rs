@@ -73,7 +73,11 @@ impl<const PAGE: usize, const UNIT: usize> Worn<PAGE, UNIT> {
     fn operate(&mut self, at: usize, done: &[u8], is_erase: bool) -> Result<(), Failed> {
         let operation = self.operations;
         self.operations += 1;
-        let Fault { kind, at: from, count } = self.fault;
+        let Fault {
+            kind,
+            at: from,
+            count,
+        } = self.fault;
         let hits = operation >= from
             && operation - from < u64::from(count)
             && kind & if is_erase { WRITES } else { ERASES } == 0;
