@@ -35,7 +35,7 @@ const DELTAS: usize = 4_000;
 /// Monitors, and as many baselines that were changed.
 const MONITORS: usize = 400;
 /// Schedules of what slots go through, on flash that fails.
-const SLOTS: usize = 1_500;
+const SLOTS: usize = 600;
 /// Capsules, as many payloads, and signatures in a run of CI.
 const CAPSULES: usize = 1_000;
 const SIGNATURES: usize = 300;
