@@ -127,8 +127,26 @@ impl Process {
     }
 
     /// Processor time used so far by all threads, in the process and for it in the kernel.
-    pub(crate) fn cpu(&self) -> Result<Duration, String> {
-        // In nanoseconds per thread; `/proc/PID/stat` counts in hundredths of a second only.
+    pub(crate) fn cpu(&self) -> Result<Cpu, String> {
+        Ok(Cpu {
+            living: self.cpu_of_living()?,
+            all: self.cpu_in_all()?,
+        })
+    }
+
+    /// In hundredths of a second (`USER_HZ`), and with what threads used that have ended: a pool ends those that idle.
+    fn cpu_in_all(&self) -> Result<Duration, String> {
+        let path = format!("/proc/{}/stat", self.child.id());
+        let text = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
+        // The name, in brackets, may have spaces; the two times are fields 14 and 15 (proc(5)).
+        let fields = text.rsplit_once(')').map_or("", |(_, fields)| fields);
+        let times = fields.split_whitespace().skip(11).take(2);
+        let hundredths: u64 = times.filter_map(|time| time.parse::<u64>().ok()).sum();
+        Ok(Duration::from_millis(hundredths * 10))
+    }
+
+    /// In nanoseconds, of those threads that have not ended.
+    fn cpu_of_living(&self) -> Result<Duration, String> {
         let folder = format!("/proc/{}/task", self.child.id());
         let fault = |error: std::io::Error| format!("{folder}: {error}");
         let mut nanoseconds = 0;
@@ -140,6 +158,35 @@ impl Process {
             nanoseconds += own.and_then(Result::ok).unwrap_or(0);
         }
         Ok(Duration::from_nanos(nanoseconds))
+    }
+}
+
+/// Processor time of a process up to a moment; the difference of two is what it used in between.
+#[derive(Clone, Copy)]
+pub(crate) struct Cpu {
+    /// Exact, without what threads used that have ended.
+    living: Duration,
+    /// To two hundredths of a second, with it.
+    all: Duration,
+}
+
+impl Cpu {
+    pub(crate) fn as_secs_f64(self) -> f64 {
+        self.living.max(self.all).as_secs_f64()
+    }
+}
+
+impl std::ops::Sub for Cpu {
+    type Output = Duration;
+
+    fn sub(self, before: Cpu) -> Duration {
+        let living = self.living.saturating_sub(before.living);
+        let all = self.all.saturating_sub(before.all);
+        // Where they tell more of all threads than rounding does, some have ended.
+        match all > living + Duration::from_millis(20) {
+            true => all,
+            false => living,
+        }
     }
 }
 
@@ -161,4 +208,20 @@ fn first_document(child: &mut Child) -> Result<Value, String> {
         }
     }
     Err("the server ended before it was ready".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_that_end_take_none_of_the_time_along() {
+        let at = |living, all| Cpu {
+            living: Duration::from_millis(living),
+            all: Duration::from_millis(all),
+        };
+        assert_eq!(at(113, 110) - at(100, 90), Duration::from_millis(13));
+        assert_eq!(at(40, 900) - at(100, 90), Duration::from_millis(810));
+        assert_eq!(at(99, 90) - at(100, 90), Duration::ZERO);
+    }
 }
