@@ -342,6 +342,10 @@ impl Fleet {
             order.quota_left = Some(answer.left.into());
         }
         order.changed_at = now;
+        if matches!(answer.state, OrderState::Collecting | OrderState::Ready) {
+            // Its owner consents again.
+            self.readmit(tx, told.device.id, now).await?;
+        }
         let is_possible = (1..=order.asked.count).contains(&u32::from(answer.count))
             && (1..=PARCEL_BYTES_MAX).contains(&answer.bytes);
         let mut reply = None;
@@ -450,6 +454,10 @@ impl Fleet {
             let actor = device.to_string();
             note(tx, now, &actor, "annotation.withdraw", device, &detail).await?;
         }
+        // Nor may rounds go on with what it has told them.
+        let actor = device.to_string();
+        self.leave_rounds(tx, device, "said by the device", &actor, now)
+            .await?;
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use tinyops_store::alert::{Alert, AlertId};
 use tinyops_store::ddi::ActionId;
 use tinyops_store::repair::{Repair, RepairId};
 use tinyops_store::rollout::{Rollout, RolloutId};
-use tinyops_store::round::Round;
+use tinyops_store::round::{Round, RoundId};
 use tinyops_store::trigger::Trigger;
 use tinyops_store::{Artifacts, Db, DeviceId, Digest, ModelId, StoreError, Timestamp};
 use tinyops_wire::enrolment::TokenId;
@@ -112,6 +112,8 @@ pub enum Event {
         /// Bytes that the devices sent for it.
         bytes: i64,
     },
+    /// The sum of a closed round was made anew: devices that were late have joined it.
+    RoundJoined(Round),
     /// Too few answered.
     RoundAbandoned(Round),
     /// A sum of reports under masks, or under noise, is known and judged.
@@ -170,6 +172,15 @@ pub enum FleetError {
          `mode = \"masked\"` with a helper, or samples that are recorded and trained on anew"
     )]
     NoStatistics,
+    /// No such round.
+    #[error("round {0} does not exist")]
+    NoRound(RoundId),
+    /// There is nothing that a head could be solved from.
+    #[error("round {0} has no sum to solve a head from")]
+    NoSum(RoundId),
+    /// It takes part in rounds.
+    #[error("device `{0}` has not withdrawn its sums")]
+    NotWithdrawn(DeviceId),
     /// No windows can be ordered, or had.
     #[error(transparent)]
     Annotation(#[from] Unasked),

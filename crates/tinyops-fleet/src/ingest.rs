@@ -614,6 +614,9 @@ impl<'a> Batch<'a> {
     }
 }
 
+/// Numbers that a device may pass over and that count as messages which are missing: 16 boots pass over so many.
+const LEAP: u32 = 4096;
+
 /// What of a presence follows from one envelope or report.
 trait Follow {
     fn follow(&mut self, envelope: &Envelope<'_>, is_boot: bool, now: Timestamp) -> bool;
@@ -627,10 +630,17 @@ impl Follow for Presence {
             return false;
         }
         // Before the first one, nothing is known to be missing; nor after a boot, since a device passes over the
-        // numbers that it had reserved and not used when the power went.
+        // numbers that it had reserved and not used when the power went. A leap is of boots that nobody heard of, or of
+        // somebody who makes numbers up: that many messages were not lost on the way.
         let missing = match self.last_seq {
             Some(last) if !is_boot => envelope.sequence - last - 1,
             _ => 0,
+        };
+        let missing = if missing > LEAP {
+            tracing::warn!(device = %envelope.device, sequence = envelope.sequence, passed_over = missing, "a sequence number leaps");
+            0
+        } else {
+            missing
         };
         self.missing_count += i64::from(missing);
         self.last_seq = Some(envelope.sequence);

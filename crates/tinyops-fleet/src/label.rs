@@ -121,7 +121,7 @@ impl Fleet {
     }
 
     /// Takes back what has been labelled on a device: it lets go of the head of its own and of the windows that this was
-    /// solved from, once it is told. What it has told rounds stays told.
+    /// solved from, once it is told. What it has told rounds stays told, until its sums are withdrawn.
     ///
     /// # Errors
     /// [`FleetError::NoDevice`], [`FleetError::Label`].

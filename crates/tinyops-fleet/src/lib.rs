@@ -55,6 +55,7 @@ pub mod webhook;
 pub mod engine;
 pub mod episode;
 pub mod evidence;
+pub mod kept_sums;
 pub mod ladder;
 mod masked_round;
 pub mod plan;

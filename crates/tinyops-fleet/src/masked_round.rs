@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 use tinyops_store::masked_update::MaskedUpdate;
 use tinyops_store::round::{Contribution, Round, RoundId, RoundState};
-use tinyops_store::{DeviceId, ModelId, Timestamp, Tx, masked_update, presence, round};
+use tinyops_store::{DeviceId, ModelId, Timestamp, Tx, masked_update, round};
 use tinyops_wire::mask::{Purpose, RING_BITS, Task};
 use tinyops_wire::masked::MaskedPart;
 
@@ -110,11 +110,7 @@ impl Fleet {
         round: &mut Round,
     ) -> Result<(), FleetError> {
         let model = round.model;
-        let running = presence::running(tx, model).await?;
-        let asked = running
-            .iter()
-            .filter(|(_, cohort)| round.cohort.as_ref().is_none_or(|name| name == cohort));
-        let asked = asked.count() as u32;
+        let asked = self.taking_part(tx, round).await?.len() as u32;
         let privacy = &self.policy.privacy;
         let task = privacy.update_task(model, round.id, asked);
         // Whoever opened it may have known no better.

@@ -30,10 +30,11 @@ use tinyops_wire::statement::STATEMENT_BYTES_MAX;
 use tinyops_wire::{Downlink, Envelope, Statement};
 
 use crate::fleet::{CACHED_MAX, lock};
+use crate::kept_sums::withdrawn;
 use crate::masked::mark_told;
 use crate::masked_round::task_of;
 use crate::plan::Plan;
-use crate::round::{mark_cleared, wire_round};
+use crate::round::{asks_all_at_once, mark_cleared, wire_round};
 use crate::{Fleet, FleetError, Verdict};
 
 /// How devices are told what they are owed.
@@ -272,6 +273,13 @@ impl Fleet {
                 }
             }
         }
+        for (round, device) in self.late(of, now).await? {
+            if wanted.contains(&device) {
+                let frame_bytes = self.policy.round.frame_bytes;
+                let asked = Debt::Statistics { round, frame_bytes };
+                debts.entry(device).or_default().push(asked);
+            }
+        }
         for (device, asked) in self.to_restandardize(of, now).await? {
             if wanted.contains(&device) {
                 let debt = Debt::Restandardize(asked.sixteenths, asked.windows);
@@ -393,15 +401,39 @@ impl Fleet {
             .filter(|(_, cohort)| round.cohort.as_ref().is_none_or(|name| name == cohort));
         // One that was never cleared would answer with the world as it was.
         let may_answer = |device: &DeviceId| match round.state {
-            RoundState::Gathering => {
-                contributors.contains_key(device) || round.gather_at <= round.created_at
-            }
+            RoundState::Gathering => contributors.contains_key(device) || asks_all_at_once(round),
             _ => true,
         };
+        let withdrawn = withdrawn(&self.db).await?;
         Ok(asked
             .map(|(device, _)| device)
             .filter(|device| contributors.get(device) != Some(&true) && may_answer(device))
+            .filter(|device| !withdrawn.contains(device))
             .collect())
+    }
+
+    /// Devices that have begun anew for a round which has closed without them, and may still join it.
+    async fn late(
+        &self,
+        of: Option<DeviceId>,
+        now: Timestamp,
+    ) -> Result<Vec<(RoundId, DeviceId)>, FleetError> {
+        let mut late = Vec::new();
+        for round in round::latest_kept(&self.db).await? {
+            if now.ms_since(round.gather_at) >= self.policy.round.late_ms {
+                continue;
+            }
+            let owing = round::owing(&self.db, round.id).await?;
+            if owing.is_empty() {
+                continue;
+            }
+            let running = self.running(round.model, of).await?;
+            let running: HashSet<DeviceId> =
+                running.into_iter().map(|(device, _)| device).collect();
+            let owing = owing.into_iter().filter(|device| running.contains(device));
+            late.extend(owing.map(|device| (round.id, device)));
+        }
+        Ok(late)
     }
 
     /// The capsule that a device asks blocks of, if it is one that it was ever to run.

@@ -2,19 +2,23 @@
 //!
 //! A device sums its labelled embeddings from the day that its model was installed, so at an alert its sums are
 //! almost all of the world before the drift. A round therefore first clears the devices, lets labels come, and
-//! then gathers. Where devices tell under masks alone, `masked_round.rs` says how the sum is made and opened.
+//! then gathers. Where devices tell under masks alone, `masked_round.rs` says how the sum is made and opened; what becomes
+//! of a sum that is made, when more devices answer or some withdraw, says `kept_sums.rs`.
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use tinyops_store::round::{Contribution, NewRound, Round, RoundId, RoundState};
 use tinyops_store::trigger::NewTrigger;
-use tinyops_store::{DeviceId, Json, ModelId, Timestamp, Tx, capsule, presence, round, trigger};
+use tinyops_store::{
+    DeviceId, Json, ModelId, Timestamp, Tx, capsule, presence, round, trigger, withdrawal,
+};
 use tinyops_wire::Frame;
 use tinyops_wire::mask::Purpose;
 use tinyops_wire::statistics::StatisticsPart;
 
 use crate::enrol::note;
+use crate::kept_sums::withdrawn;
 use crate::masked::Mode;
 use crate::masked_round::{forget, task_of};
 use crate::masked_sums::MaskedGathering;
@@ -44,6 +48,12 @@ pub struct RoundPolicy {
     pub settle_ms: i64,
     /// How long after a round the next one may be opened for the same model.
     pub again_after_ms: i64,
+    /// How long after a round in the clear has closed the sums of its single devices are kept, so that who is late joins
+    /// it and who withdraws leaves it; 0 keeps none, and a closed round stays as it is.
+    pub keep_sums_ms: i64,
+    /// How long after devices were asked for their sums those that have begun anew and not answered are still asked, of a
+    /// round that has closed without them and keeps its sums.
+    pub late_ms: i64,
     /// Most bytes of one part of an answer.
     pub frame_bytes: u16,
     /// A device's sums are scaled down to this many times the fleet's median norm; 0 turns that off.
@@ -74,6 +84,8 @@ impl Default for RoundPolicy {
             within_ms: 2 * 24 * 3_600_000,
             settle_ms: 3_600_000,
             again_after_ms: 24 * 3_600_000,
+            keep_sums_ms: 30 * 24 * 3_600_000,
+            late_ms: 7 * 24 * 3_600_000,
             frame_bytes: 1024,
             clip: 1.0,
             buckets_max: 20,
@@ -84,6 +96,9 @@ impl Default for RoundPolicy {
         }
     }
 }
+
+/// How a round's detail names its labelled windows of a class.
+const OF_CLASS: &str = "windows of class ";
 
 /// Fewer sets of devices have no middle that one could be held against.
 const BUCKETS_MIN: usize = 4;
@@ -231,7 +246,7 @@ impl Fleet {
                 continue;
             }
             if open.is_none() {
-                open = Some(round::open(tx).await?);
+                open = Some(round::taking(tx).await?);
             }
             let rounds = open.iter().flatten();
             for round in rounds.filter(|round| round.model == observation.model) {
@@ -251,10 +266,16 @@ impl Fleet {
     pub(crate) async fn turn_rounds(&self, now: Timestamp) -> Result<Vec<Event>, FleetError> {
         let mut events = Vec::new();
         let open = round::open(&self.db).await?;
-        for round in &open {
+        let due = round::due(&self.db, now).await?;
+        for round in open.iter().chain(&due) {
             let turned = match round.state {
                 RoundState::Opening => self.open_masked_round(round, now).await,
-                _ => self.turn_round(round.id, now).await,
+                RoundState::Clearing | RoundState::Gathering => {
+                    self.turn_round(round.id, now).await
+                }
+                RoundState::Closed | RoundState::Abandoned => {
+                    self.turn_kept_sums(round.id, now).await
+                }
             };
             match turned {
                 Ok(more) => events.extend(more),
@@ -315,19 +336,15 @@ impl Fleet {
         let parts = round::contributions(&tx, id).await?;
         let policy = &self.policy.round;
         let is_masked = task_of(&round).is_some();
-        let usable: Vec<Sums> = parts
-            .iter()
-            .filter(|part| part.whole && !is_masked)
-            .filter_map(|part| Sums::decode(&part.bytes))
-            .filter(|sums| sums.window_count() >= i64::from(policy.window_count_min))
-            .collect();
-        let windows: i64 = usable.iter().map(Sums::window_count).sum();
+        let (usable, windows) = match is_masked {
+            true => (Vec::new(), 0),
+            false => self.usable(&parts),
+        };
         let (usable_count, enough) = match is_masked {
             true => self.count_masked(&tx, &round).await?,
             false => (
                 usable.len() as u32,
-                usable.len() >= round.device_count_min as usize
-                    && windows >= policy.total_window_count_min,
+                self.is_enough(&round, &usable, windows),
             ),
         };
         let answered: HashSet<DeviceId> = parts
@@ -367,17 +384,49 @@ impl Fleet {
         if !is_masked {
             round.detail["windows"] = json!(windows);
         }
-        forget(&tx, id).await?;
-        let buckets = policy.bucket_count(usable.len());
-        let events = match clipped_sum(&usable, policy.clip, buckets) {
-            Some(clipped) if enough => {
-                let sum = Sum::of(clipped, usable_count);
+        let events = match self.sum_of(&usable) {
+            Some(sum) if enough => {
+                if policy.keep_sums_ms > 0 {
+                    round.kept_until = Some(now.plus_ms(policy.keep_sums_ms));
+                } else {
+                    forget(&tx, id).await?;
+                }
                 self.close(&tx, &mut round, sum, bytes, now).await?
             }
-            _ => vec![self.abandon(&tx, round, now).await?],
+            _ => {
+                forget(&tx, id).await?;
+                vec![self.abandon(&tx, round, now).await?]
+            }
         };
         tx.commit().await?;
         Ok(events)
+    }
+
+    /// The sums that count of what devices have told, by device, and their labelled windows.
+    pub(crate) fn usable(&self, parts: &[Contribution]) -> (Vec<Sums>, i64) {
+        let least = i64::from(self.policy.round.window_count_min);
+        let usable: Vec<Sums> = parts
+            .iter()
+            .filter(|part| part.whole)
+            .filter_map(|part| Sums::decode(&part.bytes))
+            .filter(|sums| sums.window_count() >= least)
+            .collect();
+        let windows = usable.iter().map(Sums::window_count).sum();
+        (usable, windows)
+    }
+
+    /// Whether they make a sum that may be used.
+    pub(crate) fn is_enough(&self, round: &Round, usable: &[Sums], windows: i64) -> bool {
+        usable.len() >= round.device_count_min as usize
+            && windows >= self.policy.round.total_window_count_min
+    }
+
+    /// What they come to; `None` of none.
+    pub(crate) fn sum_of(&self, usable: &[Sums]) -> Option<Sum> {
+        let policy = &self.policy.round;
+        let buckets = policy.bucket_count(usable.len());
+        let clipped = clipped_sum(usable, policy.clip, buckets)?;
+        Some(Sum::of(clipped, usable.len() as u32))
     }
 
     /// Ends a round without a sum.
@@ -401,13 +450,25 @@ impl Fleet {
         parts: &[Contribution],
     ) -> Result<Vec<DeviceId>, FleetError> {
         let cleared: HashSet<DeviceId> = parts.iter().map(|part| part.device).collect();
-        let all = round.gather_at <= round.created_at;
+        let all = asks_all_at_once(round);
+        let mut asked = self.taking_part(tx, round).await?;
+        asked.retain(|device| all || cleared.contains(device));
+        Ok(asked)
+    }
+
+    /// Devices that a round is about: they run its model, are of its cohort, and have not withdrawn.
+    pub(crate) async fn taking_part(
+        &self,
+        tx: &Tx,
+        round: &Round,
+    ) -> Result<Vec<DeviceId>, FleetError> {
+        let withdrawn = withdrawn(tx).await?;
         let running = presence::running(tx, round.model).await?;
         Ok(running
             .into_iter()
             .filter(|(_, cohort)| round.cohort.as_ref().is_none_or(|name| name == cohort))
             .map(|(device, _)| device)
-            .filter(|device| all || cleared.contains(device))
+            .filter(|device| !withdrawn.contains(device))
             .collect())
     }
 
@@ -420,6 +481,33 @@ impl Fleet {
         bytes: i64,
         now: Timestamp,
     ) -> Result<Vec<Event>, FleetError> {
+        let window_count = sum.window_count;
+        let new = self.keep_sum(tx, round, sum).await?;
+        let trigger = trigger::add(tx, &new, now).await?;
+        round.state = RoundState::Closed;
+        round.detail["trigger"] = json!(trigger.id.0);
+        round::put(tx, round).await?;
+        // Counts by class are not for a log that nothing is taken out of: devices may leave the sum.
+        let mut noted = round.detail.clone();
+        if let Some(noted) = noted.as_object_mut() {
+            noted.retain(|name, _| !name.starts_with(OF_CLASS));
+        }
+        note(tx, now, "fleet", "round.close", round.id, &noted).await?;
+        let closed = Event::RoundClosed {
+            round: round.clone(),
+            window_count,
+            bytes,
+        };
+        Ok(vec![closed, Event::Triggered(trigger)])
+    }
+
+    /// Keeps the sum as an artifact and notes in the round what it is; what would ask the pipeline for a head from it.
+    pub(crate) async fn keep_sum(
+        &self,
+        tx: &Tx,
+        round: &mut Round,
+        sum: Sum,
+    ) -> Result<NewTrigger, FleetError> {
         let Sum {
             sum,
             buckets,
@@ -433,10 +521,12 @@ impl Fleet {
         let (model, version) = capsule.map_or((String::new(), 0), |capsule| {
             (capsule.model, capsule.version)
         });
+        // The round's number makes it an artifact of its own, which can be removed.
         let mut artifact = json!({
             "format": "tinyops-statistics", "version": 3, "parts": parts, "model": model, "model_version": version,
-            "model_id": round.model.to_string(), "class_count": sum.class_count, "width": sum.width,
-            "devices": device_count, "clipped": clipped_count, "windows": window_count, "values": sum.values,
+            "model_id": round.model.to_string(), "round": round.id.0, "class_count": sum.class_count,
+            "width": sum.width, "devices": device_count, "clipped": clipped_count, "windows": window_count,
+            "values": sum.values,
         });
         if buckets.len() > 1 {
             artifact["norm_max"] = json!(norm_max.is_finite().then_some(norm_max));
@@ -444,37 +534,34 @@ impl Fleet {
             artifact["buckets"] = buckets.iter().map(bucket).collect();
         }
         let digest = self.artifacts.put(artifact.to_string().as_bytes()).await?;
-        round.state = RoundState::Closed;
         round.statistics = Some(digest);
+        round.device_count = device_count;
+        round.detail["windows_in_sum"] = json!(window_count);
         if let Some(count) = clipped_count {
             round.detail["clipped"] = json!(count);
             for (class, count) in sum.values.iter().take(sum.class_count).enumerate() {
-                round.detail[format!("windows of class {class}")] = json!(whole(*count, parts));
+                round.detail[format!("{OF_CLASS}{class}")] = json!(whole(*count, parts));
             }
         } else {
             round.detail["windows_min"] = json!(window_count);
         }
-        round::put(tx, round).await?;
         let detail = json!({
             "why": round.detail["why"], "repair": round.detail["repair"], "round": round.id.0, "model_id": round.model.to_string(), "version": version,
             "devices": device_count, "labels": window_count, "device_count": device_count,
             "window_count": window_count, "class_count": sum.class_count, "width": sum.width,
         });
-        let new = NewTrigger {
+        Ok(NewTrigger {
             kind: "resolve-head".to_owned(),
             model,
             payload: Some(digest),
             detail,
-        };
-        let trigger = trigger::add(tx, &new, now).await?;
-        note(tx, now, "fleet", "round.close", round.id, &round.detail).await?;
-        let closed = Event::RoundClosed {
-            round: round.clone(),
-            window_count,
-            bytes,
-        };
-        Ok(vec![closed, Event::Triggered(trigger)])
+        })
     }
+}
+
+/// Whether a round asks every device for all that it has, and lets none begin anew first.
+pub(crate) fn asks_all_at_once(round: &Round) -> bool {
+    round.gather_at <= round.created_at
 }
 
 /// Adds one part of an answer to what its device has sent.
@@ -485,10 +572,19 @@ async fn take_part(
     part: &StatisticsPart<'_>,
 ) -> Result<(), FleetError> {
     let is_asked = part.shape.round == wire_round(round.id) && task_of(round).is_none();
-    if round.state != RoundState::Gathering || !is_asked {
+    let is_late = round.state == RoundState::Closed && round.kept_until.is_some();
+    if !(round.state == RoundState::Gathering || is_late) || !is_asked {
+        return Ok(());
+    }
+    if withdrawal::get(tx, observation.device).await?.is_some() {
+        tracing::warn!(device = %observation.device, round = %round.id, "statistics of a device that has withdrawn dropped");
         return Ok(());
     }
     let found = round::contribution(tx, round.id, observation.device).await?;
+    if is_late && found.is_none() {
+        // It has not begun anew.
+        return Ok(());
+    }
     if found.as_ref().is_some_and(|found| found.whole) {
         return Ok(());
     }
@@ -505,6 +601,9 @@ async fn take_part(
         bytes: gathering.encode(),
     };
     round::put_contribution(tx, &contribution).await?;
+    if is_late && contribution.whole {
+        round::mark_stale(tx, round.id).await?;
+    }
     Ok(())
 }
 

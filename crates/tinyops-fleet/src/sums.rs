@@ -96,8 +96,7 @@ impl Sums {
 }
 
 impl Sums {
-    /// These sums in [`PARTS`] of a window, scaled down to a norm of `limit` windows' if they are above it: the same sums
-    /// and limit give the same values, so that what was added once can be taken back exactly.
+    /// These sums in [`PARTS`] of a window, scaled down to a norm of `limit` windows' if they are above it.
     #[must_use]
     pub fn clipped(&self, limit: f64) -> Sums {
         let norm = self.norm();
@@ -112,30 +111,18 @@ impl Sums {
         }
     }
 
-    /// Adds other sums: those of a device that is late join a round that is closed.
+    /// Adds other sums.
     ///
     /// # Errors
     /// [`OtherShape`], and then nothing has changed.
     pub fn add(&mut self, other: &Sums) -> Result<(), OtherShape> {
-        self.accumulate(other, i64::saturating_add)
-    }
-
-    /// Takes other sums back, as if they had never been added: those of a device whose consent is withdrawn.
-    ///
-    /// # Errors
-    /// [`OtherShape`], and then nothing has changed.
-    pub fn subtract(&mut self, other: &Sums) -> Result<(), OtherShape> {
-        self.accumulate(other, i64::saturating_sub)
-    }
-
-    fn accumulate(&mut self, other: &Sums, with: fn(i64, i64) -> i64) -> Result<(), OtherShape> {
         let is_alike = (self.class_count, self.width) == (other.class_count, other.width)
             && self.values.len() == other.values.len();
         if !is_alike {
             return Err(OtherShape);
         }
         let values = self.values.iter_mut().zip(&other.values);
-        values.for_each(|(own, other)| *own = with(*own, *other));
+        values.for_each(|(own, other)| *own = own.saturating_add(*other));
         Ok(())
     }
 }
@@ -261,7 +248,7 @@ pub struct ClippedSum {
     pub buckets: Vec<Sums>,
     /// How many were scaled down.
     pub clipped_count: usize,
-    /// The norm that they were scaled down to: who joins late, or leaves, is scaled to it too. Infinite for none.
+    /// The norm that they were scaled down to. Infinite for none.
     pub norm_max: f64,
 }
 
@@ -418,19 +405,12 @@ mod tests {
     }
 
     #[test]
-    fn who_is_late_joins_and_who_withdraws_was_never_there() {
-        let (early, late, leaver) = (sums(3), sums(5), sums(40));
-        let limit = sums(7).norm();
-        let mut sum = early.clipped(limit);
-        sum.add(&leaver.clipped(limit)).unwrap();
-        sum.add(&late.clipped(limit)).unwrap();
-        sum.subtract(&leaver.clipped(limit)).unwrap();
-        assert_eq!(sum, sums(8 * PARTS));
+    fn sums_of_another_shape_are_not_added() {
+        let mut sum = sums(3);
         let mut other = sums(1);
         other.width = 3;
         assert_eq!(sum.add(&other), Err(OtherShape));
-        assert_eq!(sum.subtract(&other), Err(OtherShape));
-        assert_eq!(sum, sums(8 * PARTS), "nothing has changed");
+        assert_eq!(sum, sums(3), "nothing has changed");
     }
 
     #[test]

@@ -102,6 +102,9 @@ pub struct PrivacySection {
     pub round_devices_min: u32,
     /// Fewest labelled windows in a sum of statistics before it is used.
     pub round_labels_min: u64,
+    /// Days that the sums of single devices are kept after a round in the clear has closed, so that who is late joins it
+    /// and who withdraws leaves it; at 0 they are deleted as it closes.
+    pub keep_sums_days: u16,
 }
 
 /// How devices report.
@@ -140,6 +143,7 @@ impl Default for PrivacySection {
             noise: 20.0,
             round_devices_min: 8,
             round_labels_min: 64,
+            keep_sums_days: 30,
         }
     }
 }

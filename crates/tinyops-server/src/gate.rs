@@ -129,6 +129,7 @@ fn event_name(event: &tinyops_fleet::Event) -> &'static str {
         Fleet::AlertUnmuted(_) => "alert is no longer muted",
         Fleet::RoundOpened(_) => "round opened",
         Fleet::RoundClosed { .. } => "round closed",
+        Fleet::RoundJoined(_) => "round joined late",
         Fleet::RoundAbandoned(_) => "round abandoned",
         Fleet::RepairEnded(_) => "repair ended",
         Fleet::Triggered(_) => "run asked for",

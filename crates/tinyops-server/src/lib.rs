@@ -42,7 +42,7 @@ mod watch;
 pub use api::{
     AddedWebhook, AlertView, AnnotationView, AtWorkView, DeliveryView, ExpectedView,
     FieldWorthView, LabelView, RepairView, RoundView, StandingView, TriggerView, UploadDeviceView,
-    UploadView, WebhookView,
+    UploadView, WebhookView, WithdrawnView,
 };
 pub use app::{App, Business, Clock};
 pub use civil::Moment;

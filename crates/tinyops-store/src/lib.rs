@@ -39,6 +39,7 @@ pub mod tracking;
 pub mod trigger;
 pub mod upload;
 pub mod webhook;
+pub mod withdrawal;
 
 pub mod alert;
 pub mod annotation;

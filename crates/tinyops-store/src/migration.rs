@@ -42,6 +42,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0026_clustered_tracking.sql"),
     include_str!("migrations/0027_uploads.sql"),
     include_str!("migrations/0028_uploads_of_a_project.sql"),
+    include_str!("migrations/0029_kept_sums.sql"),
 ];
 
 /// Applies what is missing.

@@ -1,4 +1,5 @@
-//! Rounds: one gathering of statistics from the fleet. Contributions live only until their round closes.
+//! Rounds: one gathering of statistics from the fleet. Contributions live until their round closes, or for as long after
+//! it as [`Round::kept_until`] says.
 
 use crate::column::{Row, row_id, values, words};
 use crate::db::{Query as _, Read, touched};
@@ -50,6 +51,10 @@ pub struct Round {
     pub detail: Json,
     /// When it was opened.
     pub created_at: Timestamp,
+    /// Until when the contributions of a closed round are kept; `None` if there are none.
+    pub kept_until: Option<Timestamp>,
+    /// Whether contributions have changed since the sum was made of them, or a sum that was replaced is to be removed.
+    pub is_stale: bool,
     /// Counts the changes to this row.
     pub revision: i64,
 }
@@ -92,7 +97,7 @@ pub async fn add(tx: &Tx, new: &NewRound, now: Timestamp) -> Result<Round, Store
                                  created_at, revision)
              VALUES ($1, $2, $3, $4, 0, $5, $6, $7, $8, 0)
              RETURNING id, model_id, cohort, state, device_count_min, device_count, gather_at, deadline, statistics,
-                       detail, created_at, revision",
+                       detail, created_at, kept_until, is_stale, revision",
             values![
                 new.model, new.cohort, RoundState::Clearing, new.device_count_min, new.gather_at, new.deadline,
                 new.detail, now
@@ -110,11 +115,11 @@ pub async fn put(tx: &Tx, round: &mut Round) -> Result<(), StoreError> {
     let count = tx
         .execute(
             "UPDATE rounds SET state = $1, device_count = $2, statistics = $3, detail = $4, device_count_min = $5,
-                    revision = revision + 1
-             WHERE id = $6 AND revision = $7",
+                    kept_until = $6, is_stale = $7, revision = revision + 1
+             WHERE id = $8 AND revision = $9",
             values![
-                round.state, round.device_count, round.statistics, round.detail, round.device_count_min, round.id,
-                round.revision
+                round.state, round.device_count, round.statistics, round.detail, round.device_count_min,
+                round.kept_until, round.is_stale, round.id, round.revision
             ],
         )
         .await?;
@@ -126,21 +131,64 @@ pub async fn put(tx: &Tx, round: &mut Round) -> Result<(), StoreError> {
 /// One round.
 pub async fn get(on: &impl Read, id: RoundId) -> Result<Option<Round>, StoreError> {
     let sql = "SELECT id, model_id, cohort, state, device_count_min, device_count, gather_at, deadline, statistics, detail,
-                      created_at, revision FROM rounds WHERE id = $1";
+                      created_at, kept_until, is_stale, revision FROM rounds WHERE id = $1";
     on.query_one(sql, values![id]).await?.map(read).transpose()
 }
 
 /// Rounds that are not over, oldest first.
 pub async fn open(on: &impl Read) -> Result<Vec<Round>, StoreError> {
     let sql = "SELECT id, model_id, cohort, state, device_count_min, device_count, gather_at, deadline, statistics, detail,
-                      created_at, revision FROM rounds WHERE state IN ('clearing', 'gathering', 'opening') ORDER BY id";
+                      created_at, kept_until, is_stale, revision FROM rounds WHERE state IN ('clearing', 'gathering', 'opening') ORDER BY id";
     on.query(sql, vec![]).await?.into_iter().map(read).collect()
+}
+
+/// Rounds that take contributions: those that are not over, and closed ones whose contributions are kept; oldest first.
+pub async fn taking(on: &impl Read) -> Result<Vec<Round>, StoreError> {
+    let sql = "SELECT id, model_id, cohort, state, device_count_min, device_count, gather_at, deadline, statistics, detail,
+                      created_at, kept_until, is_stale, revision FROM rounds
+               WHERE state IN ('clearing', 'gathering', 'opening') OR kept_until IS NOT NULL ORDER BY id";
+    on.query(sql, vec![]).await?.into_iter().map(read).collect()
+}
+
+/// Closed rounds whose contributions are kept and which are the newest of their model: devices have begun no other sums
+/// since; oldest first.
+pub async fn latest_kept(on: &impl Read) -> Result<Vec<Round>, StoreError> {
+    let sql = "SELECT id, model_id, cohort, state, device_count_min, device_count, gather_at, deadline, statistics, detail,
+                      created_at, kept_until, is_stale, revision FROM rounds
+               WHERE kept_until IS NOT NULL
+                     AND NOT EXISTS (SELECT 1 FROM rounds newer
+                                     WHERE newer.model_id = rounds.model_id AND newer.id > rounds.id)
+               ORDER BY id";
+    on.query(sql, vec![]).await?.into_iter().map(read).collect()
+}
+
+/// Rounds of which something is to be done although they are over: their contributions have changed, or have been kept
+/// for long enough; oldest first.
+pub async fn due(on: &impl Read, now: Timestamp) -> Result<Vec<Round>, StoreError> {
+    let sql = "SELECT id, model_id, cohort, state, device_count_min, device_count, gather_at, deadline, statistics, detail,
+                      created_at, kept_until, is_stale, revision FROM rounds
+               WHERE is_stale = 1 OR kept_until <= $1 ORDER BY id";
+    on.query(sql, values![now])
+        .await?
+        .into_iter()
+        .map(read)
+        .collect()
+}
+
+/// Notes that contributions to a closed round have changed.
+pub async fn mark_stale(tx: &Tx, id: RoundId) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE rounds SET is_stale = $1 WHERE id = $2",
+        values![true, id],
+    )
+    .await?;
+    Ok(())
 }
 
 /// The newest rounds, newest first.
 pub async fn list(on: &impl Read, limit: u32) -> Result<Vec<Round>, StoreError> {
     let sql = "SELECT id, model_id, cohort, state, device_count_min, device_count, gather_at, deadline, statistics, detail,
-                      created_at, revision FROM rounds ORDER BY id DESC LIMIT $1";
+                      created_at, kept_until, is_stale, revision FROM rounds ORDER BY id DESC LIMIT $1";
     on.query(sql, values![limit])
         .await?
         .into_iter()
@@ -198,6 +246,16 @@ pub async fn contributors(
         .collect()
 }
 
+/// Who has begun to contribute to a round and has not told every part, by device.
+pub async fn owing(on: &impl Read, round: RoundId) -> Result<Vec<DeviceId>, StoreError> {
+    let sql = "SELECT device FROM contributions WHERE round_id = $1 AND whole = 0 ORDER BY device";
+    on.query(sql, values![round])
+        .await?
+        .into_iter()
+        .map(|mut row| row.take())
+        .collect()
+}
+
 /// Forgets the contributions to a round that are not whole.
 pub async fn forget_partial(tx: &Tx, round: RoundId) -> Result<(), StoreError> {
     tx.execute(
@@ -208,7 +266,22 @@ pub async fn forget_partial(tx: &Tx, round: RoundId) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Forgets the contributions to a round, as is due when it is closed.
+/// Forgets what one device has contributed to a round; whether there was anything.
+pub async fn forget_contribution(
+    tx: &Tx,
+    round: RoundId,
+    device: DeviceId,
+) -> Result<bool, StoreError> {
+    let count = tx
+        .execute(
+            "DELETE FROM contributions WHERE round_id = $1 AND device = $2",
+            values![round, device],
+        )
+        .await?;
+    Ok(count > 0)
+}
+
+/// Forgets the contributions to a round, as is due when it is closed and they are not kept.
 pub async fn forget_contributions(tx: &Tx, round: RoundId) -> Result<(), StoreError> {
     tx.execute(
         "DELETE FROM contributions WHERE round_id = $1",
@@ -232,6 +305,8 @@ fn read(row: Row) -> Result<Round, StoreError> {
         statistics: row.take()?,
         detail: row.take()?,
         created_at: row.take()?,
+        kept_until: row.take()?,
+        is_stale: row.take()?,
         revision: row.take()?,
     })
 }

@@ -144,7 +144,7 @@ pub async fn take(tx: &Tx, model: &str, now: Timestamp) -> Result<Option<Trigger
     Ok(Some(trigger))
 }
 
-/// Changes everything of a trigger that is not told when it is made.
+/// Changes everything of a trigger but its kind, its model and when it was made.
 ///
 /// # Errors
 /// [`StoreError::Conflict`] if another writer changed it since `trigger` was read.
@@ -152,10 +152,10 @@ pub async fn put(tx: &Tx, trigger: &mut Trigger) -> Result<(), StoreError> {
     let count = tx
         .execute(
             "UPDATE triggers SET state = $1, run_id = $2, detail = $3, changed_at = $4, tries = $5, not_before = $6,
-             revision = revision + 1 WHERE id = $7 AND revision = $8",
+             payload = $7, revision = revision + 1 WHERE id = $8 AND revision = $9",
             values![
                 trigger.state, trigger.run, trigger.detail, trigger.changed_at, trigger.tries,
-                trigger.not_before, trigger.id, trigger.revision
+                trigger.not_before, trigger.payload, trigger.id, trigger.revision
             ],
         )
         .await?;

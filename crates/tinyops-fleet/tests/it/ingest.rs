@@ -1,8 +1,10 @@
 //! Envelopes: stored once, counted when they are bad, and never in the way of others.
 
+use tinyops_fleet::rollout::Wish;
 use tinyops_fleet::{Policy, Refusal, Uplink};
 use tinyops_store::{DeviceId, ModelId, outcome, presence, report};
 use tinyops_wire::block::BlockRequest;
+use tinyops_wire::frame::Features;
 use tinyops_wire::{Downlink, Frame};
 
 use crate::world::{HOUR, Shift, World};
@@ -102,6 +104,59 @@ async fn repeated_late_and_missing_reports_are_told_apart() {
         .map(|report| report.seq)
         .collect();
     assert_eq!(stored, [5, 4, 2, 1]);
+}
+
+#[tokio::test]
+async fn a_report_from_far_ahead_is_taken_once_and_what_it_passes_over_is_not_missing() {
+    let mut world = World::new(2, Policy::default()).await;
+    let id = world.devices[0].row.id;
+    let first = world.devices[0].report(Shift::default());
+    let overtaken = world.devices[0].report(Shift::default());
+    world.devices[0].sequence = u32::MAX - 3;
+    let ahead = world.devices[0].report(Shift::default());
+    world
+        .send(&[first.clone(), ahead.clone(), ahead.clone()])
+        .await;
+    let heard = async |world: &World| {
+        let now = presence::get(&world.fleet.db, id).await.unwrap().unwrap();
+        (
+            now.report_count,
+            now.missing_count,
+            now.duplicate_count,
+            now.last_seq,
+        )
+    };
+    assert_eq!(heard(&world).await, (2, 0, 1, Some(u32::MAX - 2)));
+    // What it passed over may still come, is kept as what it is, late, and makes no count negative.
+    world.send(&[overtaken]).await;
+    assert_eq!(heard(&world).await, (3, 0, 1, Some(u32::MAX - 2)));
+    // It goes on from there, to the last number there is; then it is silent, and what repeats changes nothing.
+    let next = world.devices[0].report(Shift::default());
+    let last = world.devices[0].report(Shift::default());
+    world.send(&[last.clone(), next]).await;
+    world.send(&[last, ahead, first]).await;
+    assert_eq!(heard(&world).await, (5, 0, 4, Some(u32::MAX)));
+    // It is told what it is owed all the same: a statement's last number is the greatest there is.
+    world.hello_all(Features::STATEMENTS).await;
+    world.devices[0].model = ModelId(0);
+    world.release().await;
+    let wish = Wish::of("fan", 1);
+    world
+        .fleet
+        .start_rollout(&wish, "ann", world.now)
+        .await
+        .unwrap();
+    let told = world.fleet.owed(id, world.now).await.unwrap();
+    let [offer] = &told[..] else {
+        panic!("{told:?}")
+    };
+    let Downlink::Offer(offer) = world.devices[0].open(offer) else {
+        panic!("no offer")
+    };
+    assert!(offer.statement.is_some());
+    // Others are judged as ever.
+    let other = world.devices[1].report(Shift::default());
+    world.send(&[other]).await;
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ mod fixture;
 mod ingest;
 mod installs;
 mod intake;
+mod kept_sums;
 mod keys;
 mod label;
 mod links;

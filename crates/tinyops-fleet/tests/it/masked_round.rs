@@ -29,16 +29,16 @@ const CLASSES: usize = 2;
 const WIDTH: usize = 4;
 
 /// A fleet whose devices hold labelled statistics.
-struct Labelled {
-    world: World,
+pub(crate) struct Labelled {
+    pub(crate) world: World,
     helper: Arc<Away>,
     cells: Vec<Vec<i64>>,
-    requests: Vec<Option<MaskedRequest>>,
+    pub(crate) requests: Vec<Option<MaskedRequest>>,
     _folder: tempfile::TempDir,
 }
 
 impl Labelled {
-    async fn new(device_count: u64, privacy: PrivacyPolicy, gather_ms: i64) -> Labelled {
+    pub(crate) async fn new(device_count: u64, privacy: PrivacyPolicy, gather_ms: i64) -> Labelled {
         let policy = Policy {
             privacy: PrivacyPolicy {
                 mode: Mode::Masked,
@@ -78,7 +78,7 @@ impl Labelled {
         }
     }
 
-    async fn open(&mut self) -> Round {
+    pub(crate) async fn open(&mut self) -> Round {
         let model = self.world.devices[0].model;
         let (fleet, now) = (&self.world.fleet, self.world.now);
         fleet
@@ -88,7 +88,7 @@ impl Labelled {
     }
 
     /// Every device reads what it is owed; how many were told to begin anew.
-    async fn read(&mut self) -> usize {
+    pub(crate) async fn read(&mut self) -> usize {
         let ids = self.world.ids();
         let owed = self.world.fleet.owed_many(&ids, self.world.now);
         let mut forgotten = 0;
@@ -107,7 +107,7 @@ impl Labelled {
     }
 
     /// What a device answers, part by part, as its agent does.
-    fn answer(&mut self, index: usize) -> Vec<Vec<u8>> {
+    pub(crate) fn answer(&mut self, index: usize) -> Vec<Vec<u8>> {
         self.answer_as(index, WIDTH, self.cells[index].clone())
     }
 
@@ -150,16 +150,16 @@ impl Labelled {
         (0..head.part_count).map(part).collect()
     }
 
-    async fn turn(&self) -> Vec<Event> {
+    pub(crate) async fn turn(&self) -> Vec<Event> {
         self.world.fleet.turn(self.world.now).await.unwrap()
     }
 
-    async fn round(&self, id: round::RoundId) -> Round {
+    pub(crate) async fn round(&self, id: round::RoundId) -> Round {
         round::get(&self.world.fleet.db, id).await.unwrap().unwrap()
     }
 
     /// The values of the artifact that a round was closed with.
-    async fn values(&self, events: &[Event]) -> Vec<i64> {
+    pub(crate) async fn values(&self, events: &[Event]) -> Vec<i64> {
         let [Event::RoundClosed { round, .. }, Event::Triggered(wanted)] = events else {
             panic!("{events:?}");
         };
@@ -194,7 +194,7 @@ impl Labelled {
         (0..len).map(|index| (sum(index), bound(index))).collect()
     }
 
-    fn assert_is_sum(&self, values: &[i64], devices: &[usize]) {
+    pub(crate) fn assert_is_sum(&self, values: &[i64], devices: &[usize]) {
         let plain = self.plain(devices);
         assert_eq!(values.len(), plain.len());
         for (index, (value, (expected, bound))) in values.iter().zip(plain).enumerate() {
@@ -230,7 +230,7 @@ fn quantized(task: &Task, width: usize, cells: &[i64]) -> impl Iterator<Item = i
     values.into_iter()
 }
 
-fn without_noise() -> PrivacyPolicy {
+pub(crate) fn without_noise() -> PrivacyPolicy {
     PrivacyPolicy {
         noise: 0.0,
         ..PrivacyPolicy::default()

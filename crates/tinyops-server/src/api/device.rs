@@ -15,7 +15,7 @@ use tinyops_fleet::own_head::answers_by_own_head;
 use tinyops_store::device::{self, DevicePage};
 use tinyops_store::lineage::Edge;
 use tinyops_store::presence::{self, Presence};
-use tinyops_store::{DeviceId, Digest};
+use tinyops_store::{DeviceId, Digest, withdrawal};
 use tokio::sync::oneshot;
 
 use super::auth::{Actor, Caller};
@@ -73,6 +73,7 @@ pub(super) async fn show(
         device: DeviceView::new(device, presence.as_ref()),
         cost: newest.map(Into::into),
         answers_by_own_head: answers_by_own_head(app.db(), id).await?,
+        sums_withdrawn_at_ms: withdrawal::get(app.db(), id).await?.map(|said| said.at.0),
     }))
 }
 

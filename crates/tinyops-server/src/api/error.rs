@@ -135,8 +135,12 @@ impl From<FleetError> for ApiError {
         let message = cause.to_string();
         let (status, code, hint) = match cause {
             FleetError::Store(cause) => return cause.into(),
-            FleetError::NoDevice(_) | FleetError::NoRollout(_) | FleetError::NoRepair(_) => {
-                (StatusCode::NOT_FOUND, "missing", "")
+            FleetError::NoDevice(_)
+            | FleetError::NoRollout(_)
+            | FleetError::NoRepair(_)
+            | FleetError::NoRound(_) => (StatusCode::NOT_FOUND, "missing", ""),
+            FleetError::NoSum(_) | FleetError::NotWithdrawn(_) => {
+                (StatusCode::CONFLICT, "state", "")
             }
             FleetError::Label(why) => {
                 let status = match why {

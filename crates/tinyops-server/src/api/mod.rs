@@ -22,6 +22,7 @@ mod operation;
 mod range;
 mod recording;
 mod repair;
+mod round;
 #[cfg(test)]
 pub(crate) mod tests;
 mod token;
@@ -46,8 +47,9 @@ pub use operate::ExpectedView;
 use operation::{Access, Content, Operation, Trace};
 pub use repair::RepairView;
 pub(crate) use repair::{UNREADABLE, unreadable};
+pub use round::{RoundView, WithdrawnView};
 pub use upload::{UploadDeviceView, UploadView};
-pub use view::{AlertView, AtWorkView, RoundView, TriggerView};
+pub use view::{AlertView, AtWorkView, TriggerView};
 pub use worth::FieldWorthView;
 
 /// The routes of the API, and health and metrics beside it.
@@ -86,7 +88,7 @@ const PAGE: &[(&str, &str)] = &[("after", "the last device of the page before"),
 fn operations() -> Vec<Operation> {
     use view::{
         AlertView, AuditView, DatasetView, DeviceDetailView, DeviceView, ModelView,
-        RolloutDetailView, RolloutView, RoundView, RunDetailView, RunView, TriggerView,
+        RolloutDetailView, RolloutView, RunDetailView, RunView, TriggerView,
     };
     let read = |path, summary, query, response, handler| Operation {
         method: "get",
@@ -737,21 +739,6 @@ fn operations() -> Vec<Operation> {
             )
         },
         read(
-            "/api/v1/rounds",
-            "Gatherings of statistics, newest first",
-            LIMIT,
-            Content::json::<Vec<RoundView>>(),
-            get(operate::rounds),
-        ),
-        manage(
-            "/api/v1/rounds",
-            "Ask the devices of a model for their statistics",
-            Content::json::<operate::RoundWish>(),
-            201,
-            Content::json::<RoundView>(),
-            post(operate::open_round),
-        ),
-        read(
             "/api/v1/audit",
             "Who changed what, newest first",
             LIMIT,
@@ -759,6 +746,7 @@ fn operations() -> Vec<Operation> {
             get(operate::audit_log),
         ),
     ];
+    operations.extend(round::operations());
     operations.extend(ddi::operations());
     operations
 }

@@ -1,4 +1,4 @@
-//! The operating side over HTTP: the fleet in figures, rollouts, alerts, rounds, the audit log.
+//! The operating side over HTTP: the fleet in figures, rollouts, alerts, the audit log.
 
 use axum::Json;
 use axum::extract::State;
@@ -11,13 +11,13 @@ use tinyops_fleet::rollout::Wish;
 use tinyops_fleet::selector::Selector;
 use tinyops_store::alert;
 use tinyops_store::rollout::{self, RolloutId};
-use tinyops_store::{ModelId, Timestamp, audit, device, presence, round};
+use tinyops_store::{ModelId, Timestamp, audit, device, presence};
 
 use super::auth::Actor;
 use super::error::ApiError;
 use super::frame::{Body, Path, Query};
 use super::make::Limit;
-use super::view::{AuditView, MemberView, RolloutDetailView, RolloutView, RoundView};
+use super::view::{AuditView, MemberView, RolloutDetailView, RolloutView};
 use crate::app::App;
 use crate::event::Event;
 use crate::gate::tell;
@@ -274,42 +274,6 @@ pub(super) async fn take_back(
     Ok(Json(
         taken_back.into_iter().map(RolloutView::from).collect(),
     ))
-}
-
-pub(super) async fn rounds(
-    State(app): State<App>,
-    Query(limit): Query<Limit>,
-) -> Result<Json<Vec<RoundView>>, ApiError> {
-    let rounds = round::list(app.db(), limit.count()).await?;
-    Ok(Json(rounds.into_iter().map(RoundView::from).collect()))
-}
-
-/// A round to open.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RoundWish {
-    /// The capsule whose embeddings are summed: the 8 hex digits that reports carry.
-    pub model: Text<ModelId>,
-    /// The cohort that is asked; everyone who runs the capsule where there is none.
-    #[serde(default)]
-    pub cohort: Option<String>,
-    /// Why, for the records.
-    #[serde(default)]
-    pub why: String,
-}
-
-pub(super) async fn open_round(
-    State(app): State<App>,
-    Actor(actor): Actor,
-    Body(wish): Body<RoundWish>,
-) -> Result<(StatusCode, Json<RoundView>), ApiError> {
-    let cohort = wish.cohort.as_deref();
-    let fleet = app.fleet();
-    let round = fleet
-        .open_round(wish.model.0, cohort, &actor, &wish.why, app.now())
-        .await?;
-    app.inner().wake.notify_one();
-    Ok((StatusCode::CREATED, Json(round.into())))
 }
 
 pub(super) async fn audit_log(

@@ -12,7 +12,6 @@ use tinyops_store::lineage::Edge;
 use tinyops_store::model::Model;
 use tinyops_store::presence::Presence;
 use tinyops_store::rollout::{Member, Rollout};
-use tinyops_store::round::Round;
 use tinyops_store::run::Run;
 use tinyops_store::step::{Port, Step};
 use tinyops_store::trigger::Trigger;
@@ -72,6 +71,8 @@ pub(super) struct DeviceDetailView {
     pub cost: Option<CostView>,
     /// Whether a head of its own, solved from its labels, answered the windows of its newest summary.
     pub answers_by_own_head: bool,
+    /// Since when it takes part in no round, its sums being withdrawn, in Unix milliseconds; null: it does.
+    pub sums_withdrawn_at_ms: Option<i64>,
 }
 
 /// What scoring cost a device over a report period.
@@ -482,51 +483,6 @@ impl From<Trigger> for TriggerView {
             created_at_ms: trigger.created_at.0,
             not_before_ms: trigger.not_before.0,
             at_work: None,
-        }
-    }
-}
-
-/// One gathering of statistics.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct RoundView {
-    /// Its number.
-    pub round: i64,
-    /// The model id that the devices run.
-    pub model: Text<ModelId>,
-    /// Null: every cohort.
-    pub cohort: Option<String>,
-    /// `clearing`, `gathering`, `opening`, `closed` or `abandoned`.
-    pub state: &'static str,
-    /// How many devices are in the sum.
-    pub device_count: u32,
-    /// How many it takes.
-    pub device_count_min: u32,
-    /// When devices are asked for their sums.
-    pub gather_at_ms: i64,
-    /// Until when they may send them.
-    pub deadline_ms: i64,
-    /// Digest of the sum, once it is made.
-    pub statistics: Option<Text<Digest>>,
-    /// Why it was opened, and what became of it.
-    pub detail: Json,
-    /// When it was opened.
-    pub created_at_ms: i64,
-}
-
-impl From<Round> for RoundView {
-    fn from(round: Round) -> RoundView {
-        RoundView {
-            round: round.id.0,
-            model: Text(round.model),
-            cohort: round.cohort,
-            state: round.state.word(),
-            device_count: round.device_count,
-            device_count_min: round.device_count_min,
-            gather_at_ms: round.gather_at.0,
-            deadline_ms: round.deadline.0,
-            statistics: round.statistics.map(Text),
-            detail: round.detail,
-            created_at_ms: round.created_at.0,
         }
     }
 }

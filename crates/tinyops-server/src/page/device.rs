@@ -15,6 +15,7 @@ use tinyops_store::presence::{self, Presence};
 use tinyops_store::privacy::{self, Paid};
 use tinyops_store::report::{self, Report};
 use tinyops_store::rollout::{self, Member};
+use tinyops_store::withdrawal::{self, Withdrawal};
 use tinyops_store::{DeviceId, Timestamp, audit};
 use tinyops_wire::frame::Frame;
 
@@ -129,6 +130,7 @@ pub(super) async fn show(
     let reports = report::of_device(db, id, 20).await?;
     let audit = audit::about(db, &id.to_string(), 20).await?;
     let paid = privacy::paid(db, id).await?;
+    let withdrawn = withdrawal::get(db, id).await?;
     let now = app.now();
     let body = html! {
         div.tiles {
@@ -138,7 +140,7 @@ pub(super) async fn show(
             (part::tile(None, "Sent", html! { (part::bytes(presence.as_ref().map_or(0, |p| p.byte_count))) }, html! { (presence.as_ref().map_or(0, |p| p.report_count)) " reports" }, None))
         }
         div.grid {
-            (part::card("w5", "Facts", None, facts(&device, presence.as_ref(), &reports, &paid)))
+            (part::card("w5", "Facts", None, facts(&device, presence.as_ref(), &reports, &paid, withdrawn.as_ref())))
             (part::card("w7", "Rollouts", None, deliveries(&members, &names, now)))
             (part::card("w7", "Last reports", None, reports_table(&reports, &names, now)))
             (part::card("w5", "What was done to it", None, html! {
@@ -161,6 +163,7 @@ fn facts(
     presence: Option<&Presence>,
     reports: &[Report<'_>],
     paid: &[Paid],
+    withdrawn: Option<&Withdrawal>,
 ) -> Markup {
     let newest = Newest::of(device, reports);
     html! {
@@ -169,6 +172,10 @@ fn facts(
             dt { "tags" } dd { @if device.tags.is_empty() { span.muted { "none" } } (device.tags.join(", ")) }
             @if is_of_own_head(reports) {
                 dt { "answers by" } dd { "a head of its own, solved from its labels" }
+            }
+            @if let Some(said) = withdrawn {
+                dt { "takes part in rounds" }
+                dd { "no: withdrawn by " (said.actor) " on " (Moment::of_ms(said.at.0).full()) " UTC" }
             }
             @if let Some(Newest { cost, .. }) = newest {
                 dt { "a window takes" } dd { (part::time(cost.mean_us)) ", at most " (part::time(cost.max_us)) }

@@ -1,5 +1,7 @@
 //! The whole server over sockets: a device that speaks to a real store, a start, a stop.
 
+mod rounds;
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 

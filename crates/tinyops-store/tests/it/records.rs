@@ -13,6 +13,7 @@ use tinyops_store::presence::{self, Presence};
 use tinyops_store::report::{self, Report};
 use tinyops_store::rollout::{self, Delivery, Member, NewRollout, RolloutState};
 use tinyops_store::round::{self, Contribution, NewRound, RoundState};
+use tinyops_store::withdrawal::{self, Withdrawal};
 use tinyops_store::{
     Db, DeviceId, DeviceKey, Digest, ModelId, StoreError, Timestamp, audit, dataset, downlink,
     intake_log, project,
@@ -475,6 +476,90 @@ fn detectors_alerts_and_outcomes() {
         assert_eq!(of_model(ModelId(7), NOW.plus_ms(1)).await, (0, 0));
         assert_eq!(of_model(ModelId(8), NOW).await, (0, 0));
         assert_eq!(outcome::list(&db, 9).await.unwrap().len(), 2);
+    });
+}
+
+#[test]
+fn rounds_whose_contributions_are_kept() {
+    on_every_backend(|db, _| async move {
+        let tx = db.begin("test").await.unwrap();
+        let asked = NewRound {
+            model: ModelId(7),
+            cohort: None,
+            device_count_min: 2,
+            gather_at: NOW,
+            deadline: NOW,
+            detail: json!({}),
+        };
+        let mut first = round::add(&tx, &asked, NOW).await.unwrap();
+        assert_eq!((first.kept_until, first.is_stale), (None, false));
+        for (device, whole) in [(1, true), (2, false), (3, false)] {
+            let part = Contribution {
+                round: first.id,
+                device: DeviceId(device),
+                bytes: vec![1],
+                whole,
+            };
+            round::put_contribution(&tx, &part).await.unwrap();
+        }
+        assert_eq!(
+            round::owing(&tx, first.id).await.unwrap(),
+            [DeviceId(2), DeviceId(3)]
+        );
+        for (device, expected) in [(3, true), (3, false)] {
+            let gone = round::forget_contribution(&tx, first.id, DeviceId(device)).await;
+            assert_eq!(gone.unwrap(), expected);
+        }
+        assert_eq!(round::taking(&tx).await.unwrap(), [first.clone()], "open");
+        first.state = RoundState::Closed;
+        round::put(&tx, &mut first).await.unwrap();
+        assert_eq!(round::taking(&tx).await.unwrap(), []);
+        first.kept_until = Some(NOW.plus_ms(10));
+        round::put(&tx, &mut first).await.unwrap();
+        assert_eq!(round::taking(&tx).await.unwrap(), [first.clone()]);
+        assert_eq!(round::latest_kept(&tx).await.unwrap(), [first.clone()]);
+        let due = async |after_ms| round::due(&tx, NOW.plus_ms(after_ms)).await.unwrap();
+        assert_eq!((due(9).await, due(10).await), (vec![], vec![first.clone()]));
+        round::mark_stale(&tx, first.id).await.unwrap();
+        first.is_stale = true;
+        assert_eq!(due(0).await, [first.clone()]);
+        round::add(&tx, &asked, NOW).await.unwrap();
+        assert_eq!(
+            round::latest_kept(&tx).await.unwrap(),
+            [],
+            "there is a newer"
+        );
+        let other = NewRound {
+            model: ModelId(8),
+            ..asked
+        };
+        let mut other = round::add(&tx, &other, NOW).await.unwrap();
+        other.kept_until = Some(NOW);
+        round::put(&tx, &mut other).await.unwrap();
+        assert_eq!(round::latest_kept(&tx).await.unwrap(), [other]);
+
+        let said = |device, why: &str| Withdrawal {
+            device: DeviceId(device),
+            actor: "ann".to_owned(),
+            why: why.to_owned(),
+            at: NOW,
+        };
+        assert!(withdrawal::add(&tx, &said(2, "sold")).await.unwrap());
+        assert!(!withdrawal::add(&tx, &said(2, "again")).await.unwrap());
+        assert!(withdrawal::add(&tx, &said(1, "")).await.unwrap());
+        tx.commit().await.unwrap();
+        assert_eq!(
+            withdrawal::list(&db).await.unwrap(),
+            [said(1, ""), said(2, "sold")]
+        );
+        let tx = db.begin("test").await.unwrap();
+        assert!(withdrawal::remove(&tx, DeviceId(1)).await.unwrap());
+        assert!(!withdrawal::remove(&tx, DeviceId(1)).await.unwrap());
+        tx.commit().await.unwrap();
+        let found = withdrawal::get(&db, DeviceId(1)).await.unwrap();
+        assert_eq!(found, None);
+        let found = withdrawal::get(&db, DeviceId(2)).await.unwrap();
+        assert_eq!(found, Some(said(2, "sold")));
     });
 }
 

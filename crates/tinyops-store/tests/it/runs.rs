@@ -39,6 +39,7 @@ fn runs_steps_and_triggers() {
         let mut later = trigger::take(&tx, "fan", NOW).await.unwrap().unwrap();
         assert_eq!((later.id, later.tries), (once.id, 1));
         (later.state, later.not_before) = (TriggerState::Waiting, NOW.plus_ms(5));
+        later.payload = Some(digest("another sum"));
         trigger::put(&tx, &mut later).await.unwrap();
         assert_eq!(
             trigger::take(&tx, "fan", NOW.plus_ms(4)).await.unwrap(),
@@ -49,6 +50,7 @@ fn runs_steps_and_triggers() {
             .unwrap()
             .unwrap();
         assert_eq!((later.id, later.tries), (once.id, 2));
+        assert_eq!(later.payload, Some(digest("another sum")));
         later.state = TriggerState::Done;
         trigger::put(&tx, &mut later).await.unwrap();
         let new = NewRun {

@@ -17,7 +17,7 @@ use tinyops_store::{
     device::{self, Device, DevicePage},
     drift::{self, Scope},
     presence::{self, Presence},
-    privacy, rollout,
+    privacy, rollout, withdrawal,
 };
 
 use crate::{
@@ -289,6 +289,7 @@ async fn show(context: &Context, args: &Show) -> Result<(), Failure> {
     let newest = Newest::read(&db, &device).await?;
     let is_own_head = answers_by_own_head(&db, device.id).await?;
     let paid = privacy::paid(&db, device.id).await?;
+    let withdrawn = withdrawal::get(&db, device.id).await?;
     let mut view = serde_json::json!({
         "cost": newest.map(|Newest { model, at, cost }| serde_json::json!({
             "model": model.to_string(),
@@ -299,6 +300,7 @@ async fn show(context: &Context, args: &Show) -> Result<(), Failure> {
         })),
         "device": View::of(&device, &presence),
         "answers_by_own_head": is_own_head,
+        "sums_withdrawn_at_ms": withdrawn.as_ref().map(|said| said.at.0),
         "drift": drift.as_ref().map(|drift| serde_json::json!({
             "score": drift.score,
             "alarmed": drift.alarmed,
@@ -343,6 +345,13 @@ async fn show(context: &Context, args: &Show) -> Result<(), Failure> {
         }
         if is_own_head {
             out += "  answers by a head of its own, solved from its labels; `tinyops labels take-back` lets go of it\n";
+        }
+        if let Some(said) = &withdrawn {
+            out += &format!(
+                "  takes part in no round: withdrawn by {} on {} UTC; `tinyops rounds admit` lets it in again\n",
+                said.actor,
+                moment(said.at)
+            );
         }
         for paid in &paid {
             out += &format!(

@@ -1,6 +1,7 @@
 use tinyops_fleet::{Fleet, FleetError};
-use tinyops_server::RoundView;
-use tinyops_store::{ModelId, round};
+use tinyops_server::{RoundView, TriggerView, WithdrawnView};
+use tinyops_store::round::{self, Round, RoundId};
+use tinyops_store::{DeviceId, ModelId};
 
 use crate::{
     cmd::serve::policy,
@@ -9,7 +10,7 @@ use crate::{
     table::Table,
 };
 
-/// List the rounds in which devices tell sums of what they have learned, and ask for one
+/// List the rounds in which devices tell sums of what they have learned, ask for one, and leave one
 #[derive(Debug, clap::Args)]
 pub(crate) struct Rounds {
     #[command(subcommand)]
@@ -20,6 +21,9 @@ pub(crate) struct Rounds {
 enum Verb {
     Ls(Ls),
     Open(Open),
+    Solve(Solve),
+    Withdraw(Withdraw),
+    Admit(Admit),
 }
 
 /// List the rounds, newest first
@@ -50,10 +54,54 @@ struct Open {
     why: String,
 }
 
+/// Ask for a head from the sum of a closed round as it is now
+///
+/// With the devices that have joined it late, and without those that have withdrawn. The running server answers it with a
+/// run, whose gates are those of any.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: tinyops rounds solve 3 --why 'twelve devices were late'")]
+struct Solve {
+    /// The round, as `tinyops rounds ls` numbers it
+    round: i64,
+    /// Why, for the records
+    #[arg(long, default_value = "")]
+    why: String,
+}
+
+/// Take a device's sums out of the rounds that keep them, and ask it for none any more
+///
+/// Each sum is made anew as if the device had never answered, and the one that it was in is deleted. If devices run a head
+/// that was solved from it, a new one is asked for.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example: tinyops rounds withdraw 0000000000000017 --why 'the owner asks for it'"
+)]
+struct Withdraw {
+    /// The device
+    device: DeviceId,
+    /// Why, for the records
+    #[arg(long, default_value = "")]
+    why: String,
+}
+
+/// Let a device that has withdrawn take part in rounds again, from the next one on
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: tinyops rounds admit 0000000000000017")]
+struct Admit {
+    /// The device
+    device: DeviceId,
+    /// Why, for the records
+    #[arg(long, default_value = "")]
+    why: String,
+}
+
 pub(crate) async fn run(context: &Context, args: &Rounds) -> Result<(), Failure> {
     match &args.verb {
         Verb::Ls(args) => ls(context, args).await,
         Verb::Open(args) => open(context, args).await,
+        Verb::Solve(args) => solve(context, args).await,
+        Verb::Withdraw(args) => withdraw(context, args).await,
+        Verb::Admit(args) => admit(context, args).await,
     }
 }
 
@@ -77,7 +125,7 @@ async fn ls(context: &Context, args: &Ls) -> Result<(), Failure> {
             round.model.to_string(),
             round.cohort.clone().unwrap_or_else(|| "all".to_owned()),
             round.state.to_string(),
-            format!("{} of {}", round.device_count, round.device_count_min),
+            devices(round),
             match (windows.as_u64(), least.as_u64()) {
                 (Some(windows), _) => windows.to_string(),
                 // Under masks nobody counts them.
@@ -101,11 +149,99 @@ async fn ls(context: &Context, args: &Ls) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn open(context: &Context, args: &Open) -> Result<(), Failure> {
+/// How many devices are in it, how many of them were late, and how many have left.
+fn devices(round: &Round) -> String {
+    let mut text = format!("{} of {}", round.device_count, round.device_count_min);
+    for (name, word) in [("late", "late"), ("withdrawn", "left")] {
+        if let Some(count) = round.detail[name].as_u64() {
+            text += &format!(", {count} {word}");
+        }
+    }
+    text
+}
+
+async fn solve(context: &Context, args: &Solve) -> Result<(), Failure> {
+    let fleet = fleet(context).await?;
+    let asked = fleet
+        .solve_round(RoundId(args.round), &args.why, ACTOR, now())
+        .await;
+    let trigger = asked.map_err(|error| match error {
+        FleetError::NoRound(_) => {
+            Failure::of(Exit::Question, &error).hint("`tinyops rounds ls` lists them")
+        }
+        FleetError::NoSum(_) => Failure::of(Exit::Question, &error)
+            .hint("one that is closed has a sum, if enough devices are left in it"),
+        error => error.into(),
+    })?;
+    let text = format!(
+        "trigger {}: a head is to be solved from the sum of round {}; the running server does it\n",
+        trigger.id, args.round
+    );
+    context
+        .terminal
+        .answer(&TriggerView::from(trigger), || text);
+    Ok(())
+}
+
+async fn withdraw(context: &Context, args: &Withdraw) -> Result<(), Failure> {
+    let fleet = fleet(context).await?;
+    let withdrawn = fleet
+        .withdraw_sums(args.device, &args.why, ACTOR, now())
+        .await?;
+    let mut text = format!("device {} takes part in no round any more\n", args.device);
+    for round in &withdrawn.left {
+        text += &match round.statistics {
+            Some(_) => format!(
+                "  round {}: summed anew without it, of {} devices\n",
+                round.id, round.device_count
+            ),
+            None => format!(
+                "  round {}: {} devices are left, too few for a sum; it is deleted\n",
+                round.id, round.device_count
+            ),
+        };
+    }
+    for trigger in &withdrawn.triggers {
+        text += &format!(
+            "  trigger {}: devices run a head that was solved with it, and a new one is asked for\n",
+            trigger.id
+        );
+    }
+    if withdrawn.left.is_empty() {
+        text += "  no sum that it could be taken out of is kept\n";
+    }
+    context
+        .terminal
+        .answer(&WithdrawnView::from(withdrawn), || text);
+    Ok(())
+}
+
+async fn admit(context: &Context, args: &Admit) -> Result<(), Failure> {
+    let fleet = fleet(context).await?;
+    fleet
+        .admit_sums(args.device, &args.why, ACTOR, now())
+        .await
+        .map_err(|error| match error {
+            FleetError::NotWithdrawn(_) => Failure::of(Exit::Question, &error),
+            error => error.into(),
+        })?;
+    let view = serde_json::json!({ "device": args.device.to_string() });
+    context.terminal.answer(&view, || {
+        format!("device {} takes part from the next round on\n", args.device)
+    });
+    Ok(())
+}
+
+/// The fleet of the store, judged as the project says, if it is at hand.
+async fn fleet(context: &Context) -> Result<Fleet, Failure> {
     let (db, artifacts) = context.existing_store().await?;
     // A store without its project at hand is judged by the server, at its next turn.
     let policy = context.project_if_any()?.map(|project| policy(&project));
-    let fleet = Fleet::new(db, artifacts, policy.unwrap_or_default());
+    Ok(Fleet::new(db, artifacts, policy.unwrap_or_default()))
+}
+
+async fn open(context: &Context, args: &Open) -> Result<(), Failure> {
+    let fleet = fleet(context).await?;
     let cohort = args.cohort.as_deref();
     let round = fleet
         .open_round(args.model, cohort, ACTOR, &args.why, now())

@@ -130,6 +130,7 @@ pub(crate) fn policy(project: &Project) -> Policy {
         },
         round: RoundPolicy {
             restandardize_sixteenths: back.round() as u8,
+            keep_sums_ms: i64::from(project.privacy.keep_sums_days) * 24 * 3_600_000,
             ..RoundPolicy::default()
         },
         repair: RepairPolicy {

@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use tinyops_store::{
-    Db, ModelId, Timestamp, Tx,
+    Db, Digest, ModelId, Timestamp, Tx,
     alert::{self, AlertKind, NewAlert},
     drift::Scope,
     presence::{self, Presence},
     repair,
+    round::{self, RoundId, RoundState},
+    trigger::{self, NewTrigger, TriggerState},
 };
 
 use crate::workplace::{SETTINGS, Workplace};
@@ -208,6 +210,27 @@ fn begin_repair(place: &Workplace) {
     });
 }
 
+/// The first round has closed, and its sum has been answered.
+fn close_round(place: &Workplace) {
+    write(place, async |tx| {
+        let sum = Digest::of(b"sum");
+        let asked = NewTrigger {
+            kind: "resolve-head".to_owned(),
+            model: "fan".to_owned(),
+            payload: Some(sum),
+            detail: json!({}),
+        };
+        let mut trigger = trigger::add(tx, &asked, Timestamp(1)).await.unwrap();
+        trigger.state = TriggerState::Failed;
+        trigger::put(tx, &mut trigger).await.unwrap();
+        let mut round = round::get(tx, RoundId(1)).await.unwrap().unwrap();
+        round.state = RoundState::Closed;
+        round.statistics = Some(sum);
+        round.detail["trigger"] = json!(trigger.id.0);
+        round::put(tx, &mut round).await.unwrap();
+    });
+}
+
 fn say_that_it_runs(place: &Workplace, device: &str, model: &str) {
     let presence = Presence {
         device: device.parse().unwrap(),
@@ -335,6 +358,19 @@ fn every_verb_that_changes_something_leaves_an_entry() {
     let running = imported["capsules"][0]["model_id"].as_str().unwrap();
     walk.place.check(&["rounds", "open", "00000001"], 2);
     walk.step("rounds open", &[running], "round.open", "1");
+    walk.place.check(&["rounds", "solve", "1"], 2);
+    walk.place.check(&["rounds", "solve", "9"], 2);
+    close_round(&walk.place);
+    walk.step("rounds solve", &["1"], "round.solve", "1");
+    let out = walk.step("rounds withdraw", &[device], "device.withdraw-sums", device);
+    assert_eq!(
+        (&out["actor"], &out["rounds"]),
+        (&json!("command line"), &json!([]))
+    );
+    let shown = walk.place.check(&["devices", "show", device], 0).stdout;
+    assert!(shown.contains("takes part in no round"), "{shown}");
+    walk.step("rounds admit", &[device], "device.admit-sums", device);
+    walk.place.check(&["rounds", "admit", device], 2);
     begin_repair(&walk.place);
     walk.place
         .check(&["repairs", "end", "2", "--why", "none"], 2);

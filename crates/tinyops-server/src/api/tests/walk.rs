@@ -10,7 +10,9 @@ use tinyops_store::capsule::{self, Capsule};
 use tinyops_store::drift::Scope;
 use tinyops_store::model::{self, NewModel};
 use tinyops_store::presence::{self, Presence};
-use tinyops_store::{DeviceId, ModelId, audit, repair};
+use tinyops_store::round::{self, NewRound, RoundState};
+use tinyops_store::trigger::{self, NewTrigger, TriggerState};
+use tinyops_store::{DeviceId, ModelId, Tx, audit, repair};
 use tinyops_wire::payload::{self, SectionId};
 
 use super::enrolment::New;
@@ -105,6 +107,27 @@ fn calls() -> Vec<Call> {
         ),
         ("post", "/api/v1/runs", "/api/v1/runs", json!({}), 202),
         ("post", "/api/v1/rounds", "/api/v1/rounds", round, 201),
+        (
+            "post",
+            "/api/v1/rounds/{round}/solve",
+            "/api/v1/rounds/1/solve",
+            why(),
+            201,
+        ),
+        (
+            "post",
+            "/api/v1/devices/{device}/withdraw-sums",
+            "/api/v1/devices/00000000000000aa/withdraw-sums",
+            why(),
+            200,
+        ),
+        (
+            "post",
+            "/api/v1/devices/{device}/admit-sums",
+            "/api/v1/devices/00000000000000aa/admit-sums",
+            why(),
+            204,
+        ),
         ("post", "/api/v1/labels", "/api/v1/labels", label, 201),
         (
             "post",
@@ -285,7 +308,32 @@ async fn seed(app: &App) {
     };
     presence::put_many(&tx, &[presence]).await.unwrap();
     alert::raise(&tx, &alarm, NOW).await.unwrap();
+    close_round(&tx, alarm.model).await;
     tx.commit().await.unwrap();
+}
+
+/// A round that is closed, and whose sum has been answered.
+async fn close_round(tx: &Tx, model: ModelId) {
+    let asked = NewTrigger {
+        kind: "resolve-head".into(),
+        model: "pump".into(),
+        payload: Some(Digest::of(b"sum")),
+        detail: json!({}),
+    };
+    let mut trigger = trigger::add(tx, &asked, NOW).await.unwrap();
+    trigger.state = TriggerState::Failed;
+    trigger::put(tx, &mut trigger).await.unwrap();
+    let new = NewRound {
+        model,
+        cohort: None,
+        device_count_min: 8,
+        gather_at: NOW,
+        deadline: NOW,
+        detail: json!({ "trigger": trigger.id.0 }),
+    };
+    let mut round = round::add(tx, &new, NOW).await.unwrap();
+    (round.state, round.statistics) = (RoundState::Closed, asked.payload);
+    round::put(tx, &mut round).await.unwrap();
 }
 
 async fn entry_count(app: &App) -> usize {
