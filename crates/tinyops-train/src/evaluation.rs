@@ -348,26 +348,45 @@ pub(crate) fn alarm(scores: &Scores, index: usize, normal: &[usize]) -> f32 {
 /// The threshold of a decision, as [`Scores::given`] and a device take it, that raises an alarm above this alarm score.
 ///
 /// Of two classes a device compares the share of the second, so that an alarm lies below the threshold where the second
-/// is the normal one.
+/// is the normal one. Two things it cannot be told, for from 0 down the larger share would decide: to raise no alarm at all
+/// where the second is normal (from an alarm score of 1 on: it raises those whose second share is nothing), and to raise
+/// every alarm where the first is (below 0: it raises none of those).
 pub(crate) fn decision_threshold(alarm: f32, classes: usize, normal: &[usize]) -> f32 {
     let of_second = match (classes, normal) {
-        (2, [1]) => 1.0 - alarm,
+        // The least share of the second that raises none, to the last digit: a difference to 1 is rounded.
+        (2, [1]) => least(|second| 1.0 - second <= alarm),
         // What is exactly the threshold is the second's, and no alarm yet.
         (2, [0]) => alarm.next_up(),
         _ => return alarm,
     };
-    // From 0 down it would be the larger share that decides.
     of_second.max(f32::MIN_POSITIVE)
+}
+
+/// The least number from 0 on of which something is so that is so of all greater ones.
+fn least(is_so: impl Fn(f32) -> bool) -> f32 {
+    // Numbers that are not negative are in the order of their bits.
+    let (mut low, mut high) = (0, f32::MAX.to_bits());
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if is_so(f32::from_bits(middle)) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    f32::from_bits(low)
 }
 
 /// The alarm score above which a device raises an alarm, by the threshold of its decision: the way back from
 /// [`decision_threshold`].
 ///
-/// Without a threshold the larger of two shares decides, which a half does too.
+/// Without a threshold the larger of two shares decides, of equals the first.
 pub(crate) fn alarm_threshold(decision: f32, classes: usize, normal: &[usize]) -> f32 {
     match (classes, normal) {
-        (2, [_]) if decision <= 0.0 => 0.5,
-        (2, [1]) => 1.0 - decision,
+        (2, [0]) if decision <= 0.0 => 0.5,
+        (2, [1]) if decision <= 0.0 => 0.5_f32.next_down(),
+        // A threshold that is next to nothing raises an alarm where the second has no share.
+        (2, [1]) => (1.0 - decision).min(1.0_f32.next_down()),
         (2, [0]) => decision.next_down(),
         _ => decision,
     }
@@ -506,22 +525,65 @@ mod tests {
         /// A device that takes the threshold of a decision raises the alarms of the alarm score that it stands for.
         #[test]
         fn a_decision_is_an_alarm_threshold_in_either_order(
-            shares in proptest::collection::vec(0u16..=255, 1..40),
-            threshold in prop_oneof![(1u16..512).prop_map(|steps| f32::from(steps) / 512.0), 0.002f32..0.998],
+            shares in proptest::collection::vec(0u16..=256, 1..40),
+            threshold in prop_oneof![
+                (-64i16..=576).prop_map(|steps| f32::from(steps) / 512.0),
+                (0u16..=256, -2i32..=2).prop_map(|(step, off)| {
+                    let near = 1.0 - f32::from(step) / 256.0;
+                    (0..off.unsigned_abs()).fold(near, |near, _| match off > 0 {
+                        true => near.next_up(),
+                        false => near.next_down(),
+                    })
+                }),
+                -0.1f32..1.1,
+            ],
             normal in 0usize..2,
         ) {
-            let second = shares.iter().map(|&share| f32::from(share) / 256.0);
-            let scores = Scores {
-                width: 2,
-                values: second.flat_map(|second| [1.0 - second, second]).collect(),
-            };
+            let scores = of_seconds(&shares);
             let decision = decision_threshold(threshold, 2, &[normal]);
+            prop_assert!(decision > 0.0);
+            for (index, &share) in shares.iter().enumerate() {
+                let untold = match normal {
+                    1 => threshold >= 1.0,
+                    _ => threshold < 0.0,
+                };
+                if share == 0 && untold {
+                    prop_assert_eq!(scores.given(index, decision), 0, "what it cannot be told");
+                    continue;
+                }
+                let is_alarm = alarm(&scores, index, &[normal]) > threshold;
+                prop_assert_eq!(scores.given(index, decision) != normal, is_alarm);
+            }
+        }
+
+        /// The alarm score that stands for a decision raises the alarms that a device raises by it, ties and all.
+        #[test]
+        fn an_alarm_threshold_is_a_decision_in_either_order(
+            shares in proptest::collection::vec(0u16..=256, 1..40),
+            decision in prop_oneof![
+                Just(0.0),
+                Just(-1.0),
+                Just(f32::MIN_POSITIVE),
+                (0u16..=280).prop_map(|steps| f32::from(steps) / 256.0),
+                -0.1f32..1.1,
+            ],
+            normal in 0usize..2,
+        ) {
+            let scores = of_seconds(&shares);
+            let threshold = alarm_threshold(decision, 2, &[normal]);
             for index in 0..scores.count() {
                 let is_alarm = alarm(&scores, index, &[normal]) > threshold;
                 prop_assert_eq!(scores.given(index, decision) != normal, is_alarm);
-                let again = alarm_threshold(decision, 2, &[normal]);
-                prop_assert_eq!(alarm(&scores, index, &[normal]) > again, is_alarm);
             }
+        }
+    }
+
+    /// Windows of two classes, by the share of the second in 256ths, as int8 outputs have them.
+    fn of_seconds(shares: &[u16]) -> Scores {
+        let second = shares.iter().map(|&share| f32::from(share) / 256.0);
+        Scores {
+            width: 2,
+            values: second.flat_map(|second| [1.0 - second, second]).collect(),
         }
     }
 

@@ -6,7 +6,8 @@
 //!
 //! Where the sums come in buckets of devices, a bucket that fails the factory-data check is left out, and
 //! a head is judged by the buckets that it was not solved from. A head that falls below a floor on the
-//! factory's windows is not taken.
+//! factory's windows is not taken. Of two classes with a threshold every head is judged by the answers that devices give
+//! with it, which hold the share of the second against the threshold.
 //!
 //! How much of what the old head says is kept beside it is judged by the factory's windows, moved to where the fleet's
 //! sums say that its own lie.
@@ -163,7 +164,7 @@ pub fn solve(
         factory: sums,
         projection,
     } = Candidates::check(&old, fleet, &wide)?;
-    let passed = buckets::sound(&buckets, &sums, factory, projection);
+    let passed = buckets::sound(&buckets, &sums, factory, projection, old.ahead);
     let kept: Vec<&Sums> = (0..buckets.len())
         .filter(|&at| passed[at])
         .map(|at| &buckets[at])
@@ -175,6 +176,8 @@ pub fn solve(
     if all.total() + sums.total() < 1.0 {
         return Err(TrainError::Mismatch("the statistics hold no window".into()));
     }
+    // Every head is judged by the answers that a device would give with it.
+    let as_given = |fleet: &Sums, head: Linear| fleet.mixed(&sums, 1.0).deciding(head, old.ahead);
     let at_factory = |head: &Linear| head.accuracy(held_out).map_or(0.0, |found| found.plain);
     let narrowed = projection.map_or_else(|| old.clone(), |projection| old.narrowed(projection));
     let folds = folds(&kept, &whole);
@@ -191,12 +194,14 @@ pub fn solve(
             let head = |fleet: &Sums| {
                 // A class that only this bucket has seen is the factory's for the others.
                 let head = solver.head(fleet, &sums, weight);
-                head.or_else(|| solver.head(fleet, &sums, TRACE))
+                let head = head.or_else(|| solver.head(fleet, &sums, TRACE))?;
+                Some(as_given(fleet, head))
             };
             let Some(expected) = judged(&head) else {
                 continue;
             };
-            let here = (expected, at_factory(&solved.clone().lifted(projection)));
+            let given = as_given(&all, solved.clone());
+            let here = (expected, at_factory(&given.lifted(projection)));
             let is_better =
                 here.0 > best.3.0 + EVEN || (here.0 > best.3.0 - EVEN && here.1 > best.3.1 + EVEN);
             if is_better && here.1 < f64::from(floor).min(before.1) {
@@ -212,14 +217,16 @@ pub fn solve(
     let scatter = Scatter::of(factory, &sums, projection);
     if let (Some(plain), Some(scatter)) = (plain, scatter) {
         let held_out = judging(&kept, &whole, &scatter);
-        let head = |fleet: &Sums| {
+        let head = |fleet: &Sums, share: f64| {
             let head = solver.head(fleet, &sums, weight);
-            head.or_else(|| solver.head(fleet, &sums, TRACE))
+            let head = head.or_else(|| solver.head(fleet, &sums, TRACE))?;
+            Some(as_given(fleet, head.blended(&narrowed, share)))
         };
         let floor = f64::from(floor).min(before.1);
-        for (share, gain) in gains(&held_out, &narrowed, head) {
+        for (share, gain) in gains(&held_out, head) {
             let blended = plain.clone().blended(&narrowed, share);
-            let factory = at_factory(&blended.clone().lifted(projection));
+            let given = as_given(&all, blended.clone());
+            let factory = at_factory(&given.lifted(projection));
             if factory >= floor {
                 (old_share, chosen) = (share, Some(blended));
                 after = ((after.0 + gain).min(1.0), factory);
@@ -451,12 +458,10 @@ fn judging(kept: &[&Sums], whole: &Sums, scatter: &Scatter) -> Vec<Part> {
 }
 
 /// Shares of the old head's log odds that windows which were moved say to gain on none, and how much; the most first.
-fn gains(
-    held_out: &[Part],
-    old: &Linear,
-    head: impl Fn(&Sums) -> Option<Linear>,
-) -> Vec<(f64, f64)> {
-    let of = |share: f64| moved_accuracy(held_out, |fleet| Some(head(fleet)?.blended(old, share)));
+///
+/// `head` is told the sums that it is to be solved from, and the share.
+fn gains(held_out: &[Part], head: impl Fn(&Sums, f64) -> Option<Linear>) -> Vec<(f64, f64)> {
+    let of = |share: f64| moved_accuracy(held_out, |fleet| head(fleet, share));
     let Some(alone) = of(0.0) else {
         return Vec::new();
     };

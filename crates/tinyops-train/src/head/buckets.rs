@@ -18,7 +18,7 @@ const BUCKETS_MIN: usize = 4;
 /// windows apart about as well as those of the other buckets do.
 ///
 /// The middle bucket is the measure and not the factory's head, for where the world has changed all of them have. At
-/// least half of the buckets therefore pass.
+/// least half of the buckets therefore pass. Of two classes the second is given where it is `ahead` by so much.
 ///
 /// # Source
 /// Cao et al., "FLTrust: Byzantine-robust federated learning via trust bootstrapping", NDSS 2021, for a set of the
@@ -28,12 +28,14 @@ pub(super) fn sound(
     factory: &Sums,
     windows: &Embedded,
     projection: Option<&Projection>,
+    ahead: Option<f64>,
 ) -> Vec<bool> {
     if buckets.len() < BUCKETS_MIN {
         return vec![true; buckets.len()];
     }
     let judged = |bucket: &Sums| {
-        let head = bucket.mixed(factory, FACTORY_WEIGHT).lda()?;
+        let seen = bucket.mixed(factory, FACTORY_WEIGHT);
+        let head = seen.deciding(seen.lda()?, ahead);
         Some(head.lifted(projection).accuracy(windows)?.balanced)
     };
     let judged: Vec<Option<f64>> = buckets.iter().map(judged).collect();

@@ -1,5 +1,7 @@
 //! A linear head in real numbers.
 
+use tinyops_model::Model;
+
 use super::sums::dot;
 use super::{Embedded, Projection};
 
@@ -9,6 +11,17 @@ pub(super) struct Linear {
     pub(super) width: usize,
     pub(super) weights: Vec<f64>,
     pub(super) bias: Vec<f64>,
+    /// By how much the second of two classes must be ahead to be given, in units of the logits; without it the greater
+    /// logit decides, the first of equals.
+    pub(super) ahead: Option<f64>,
+}
+
+/// The log odds of a threshold, from which on devices give the second of two classes; `None` where the greater share
+/// decides.
+pub(super) fn log_odds(model: &Model) -> Option<f64> {
+    let threshold = f64::from(model.decision.threshold);
+    let decides = model.labels.len() == 2 && threshold > 0.0;
+    decides.then(|| (threshold / (1.0 - threshold).max(0.0)).ln())
 }
 
 impl Linear {
@@ -20,9 +33,12 @@ impl Linear {
         &self.weights[class * self.width..][..self.width]
     }
 
-    /// The class with the greatest logit, the first of several.
+    /// The class that a device gives.
     pub(super) fn class(&self, embedding: &[f64]) -> usize {
         let logit = |class: usize| dot(self.row(class), embedding) + self.bias[class];
+        if let Some(ahead) = self.ahead {
+            return usize::from(logit(1) - logit(0) >= ahead);
+        }
         (1..self.classes()).fold(0, |best, class| {
             if logit(class) > logit(best) {
                 class
@@ -51,6 +67,7 @@ impl Linear {
             width: wide,
             weights,
             bias: self.bias,
+            ahead: self.ahead,
         }
     }
 
@@ -74,6 +91,7 @@ impl Linear {
             width: projection.narrow(),
             weights: weights.collect(),
             bias: self.bias.clone(),
+            ahead: self.ahead,
         }
     }
 

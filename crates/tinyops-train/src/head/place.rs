@@ -2,7 +2,7 @@
 
 use tinyops_model::{Body, Data, Graph, Model, OpKind, Quantization, TensorId};
 
-use super::linear::Linear;
+use super::linear::{Linear, log_odds};
 use crate::TrainError;
 use crate::quantize::round_weights;
 
@@ -74,6 +74,7 @@ impl Head {
                 .enumerate()
                 .map(|(class, &b)| f64::from(b) * step(class))
                 .collect(),
+            ahead: log_odds(model),
         })
     }
 

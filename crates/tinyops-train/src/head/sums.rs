@@ -200,6 +200,7 @@ impl Sums {
             width: self.width,
             weights: Vec::new(),
             bias: Vec::new(),
+            ahead: None,
         };
         for class in 0..self.classes {
             if !self.holds(class) {
@@ -238,6 +239,7 @@ impl Sums {
             width: d,
             weights: Vec::new(),
             bias: Vec::new(),
+            ahead: None,
         };
         for mean in &means {
             let mut weights: Vec<f64> = mean
@@ -250,6 +252,15 @@ impl Sums {
             head.weights.extend(weights);
         }
         Some(head)
+    }
+
+    /// A head of these sums as devices will take it: in log odds, where they hold those of two classes against a threshold.
+    pub(super) fn deciding(&self, mut head: Linear, ahead: Option<f64>) -> Linear {
+        if ahead.is_some() {
+            self.temper(&mut head);
+        }
+        head.ahead = ahead;
+        head
     }
 
     /// Calls `see(class, other, mean, variance)` of the margin by which each class beats each other one,
@@ -279,6 +290,11 @@ impl Sums {
     pub(super) fn expected_accuracy(&self, head: &Linear) -> f64 {
         let mut chances = vec![1.0f64; self.classes];
         self.margins(head, |class, _, margin, variance| {
+            let margin = match (head.ahead, class) {
+                (Some(ahead), 1) => margin - ahead,
+                (Some(ahead), _) => margin + ahead,
+                (None, _) => margin,
+            };
             chances[class] *= normal_share(margin / variance.sqrt().max(1e-9));
         });
         let seen: Vec<f64> = (0..self.classes)

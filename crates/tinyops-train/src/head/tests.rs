@@ -124,6 +124,7 @@ fn central_lda(windows: &[(usize, [u8; 6])], zero_point: i8) -> Linear {
         width: D,
         weights: Vec::new(),
         bias: Vec::new(),
+        ahead: None,
     };
     for mean in means {
         let mut weights = mean.to_vec();
@@ -243,12 +244,12 @@ fn a_bucket_of_liars_is_left_out() {
     };
     let buckets: Vec<Sums> = (0..10).map(|seed| bucket(seed, seed % 5 == 2)).collect();
     let sums = Sums::of(&embedded.statistics().unwrap());
-    let sound = buckets::sound(&buckets, &sums, &embedded, None);
+    let sound = buckets::sound(&buckets, &sums, &embedded, None, None);
     let expected: Vec<bool> = (0..10).map(|seed| seed % 5 != 2).collect();
     assert_eq!(sound, expected);
     // Of so few there is no middle: all are kept.
     assert_eq!(
-        buckets::sound(&buckets[..3], &sums, &embedded, None),
+        buckets::sound(&buckets[..3], &sums, &embedded, None, None),
         [true; 3]
     );
 }
@@ -284,6 +285,49 @@ fn few_windows_expect_on_average_what_is_true() {
             (mean - right).abs() < 0.015,
             "{count} windows: {mean}, {right}"
         );
+    }
+}
+
+#[test]
+fn of_two_classes_the_threshold_decides_what_is_expected_and_what_is_counted() {
+    // Classes 8 apart with a spread of 3 in the one value that tells them apart.
+    let windows = |seed: u64| {
+        let mut rng = Rng::new(seed, 3);
+        let window = |index: usize| {
+            let class = index % 2;
+            (
+                class,
+                [f64::from(8.0 * class as f32 + 3.0 * rng.normal()), 0.0],
+            )
+        };
+        (0..20_000).map(window).collect::<Vec<_>>()
+    };
+    let drawn = windows(1);
+    let mut sums = Sums::none(2, 2);
+    for (class, value) in &drawn {
+        sums.counts[*class] += 1.0;
+        sums.sums[class * 2] += value[0];
+        sums.gram[0] += value[0] * value[0];
+    }
+    for solver in [Sums::lda, Sums::ridge, Sums::class_means] {
+        for (share, of_second) in [(0.05_f64, true), (0.5, false), (0.95, false)] {
+            let ahead = (share / (1.0 - share)).ln();
+            let head = sums.deciding(solver(&sums).unwrap(), Some(ahead));
+            let told = drawn
+                .iter()
+                .map(|(class, value)| (*class, head.class(value)));
+            let counted = linear::Accuracy::of(2, told).unwrap().balanced;
+            let expected = sums.expected_accuracy(&head);
+            assert!(
+                (counted - expected).abs() < 0.01,
+                "{share}: {counted} {expected}"
+            );
+            // In log odds the place from which on the second is given is known: the middle, and so much of σ² / 8 on.
+            let edge = 4.0 + 9.0 / 8.0 * ahead;
+            assert_eq!(head.class(&[edge + 0.4, 0.0]), 1, "{share}");
+            assert_eq!(head.class(&[edge - 0.4, 0.0]), 0, "{share}");
+            assert_eq!(head.class(&[3.0, 0.0]) == 1, of_second, "{share}");
+        }
     }
 }
 

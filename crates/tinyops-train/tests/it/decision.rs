@@ -3,7 +3,7 @@
 use tinyops_device::{Answer, Model as OnDevice};
 use tinyops_train::{
     Asked, Costs, DenseSpec, Evaluation, FeatureSet, NetworkSpec, Predictor, Target, TrainSpec,
-    Windows, evaluate, fit, golden, quantize,
+    Windows, evaluate, fit, golden, head, quantize,
 };
 use tinyops_wire::payload::Payload;
 
@@ -54,9 +54,9 @@ fn on_device(model: &tinyops_model::Model, windows: &Windows) -> Vec<Vec<u32>> {
     confusion
 }
 
-/// A model that is trained so little that many windows are in doubt, and what its evaluation says.
-fn judged(classes: [&str; 2], miss: f32) -> (Evaluation, usize) {
-    let spec = TrainSpec {
+/// How a model is trained so little that many windows are in doubt, at this price of a miss.
+fn hasty(miss: f32) -> TrainSpec {
+    TrainSpec {
         epochs: 2,
         network: NetworkSpec::Dense(DenseSpec::default()),
         costs: Costs {
@@ -66,7 +66,12 @@ fn judged(classes: [&str; 2], miss: f32) -> (Evaluation, usize) {
             ..Costs::default()
         },
         ..TrainSpec::default()
-    };
+    }
+}
+
+/// Such a model, and what its evaluation says.
+fn judged(classes: [&str; 2], miss: f32) -> (Evaluation, usize) {
+    let spec = hasty(miss);
     let parts = parts(classes);
     let named = classes.map(str::to_owned);
     let set = FeatureSet::of_windows(&spec, &named, &parts, &mut quiet).unwrap();
@@ -134,4 +139,53 @@ fn an_evaluation_counts_what_a_device_answers_whichever_class_is_normal() {
         assert!(dear.miss_rate < cheap.miss_rate, "{dear:?} {cheap:?}");
         assert!(more + fewer > 0, "no window is in doubt");
     }
+}
+
+#[test]
+fn a_solved_head_is_judged_by_what_a_device_answers_with_it() {
+    let (mut apart, mut solved_anew) = (0.0f32, 0);
+    for classes in [["calm", "worn"], ["worn", "calm"]] {
+        for miss in [50.0, 0.05] {
+            let spec = hasty(miss);
+            let parts = parts(classes);
+            let named = classes.map(str::to_owned);
+            let set = FeatureSet::of_windows(&spec, &named, &parts, &mut quiet).unwrap();
+            let trained = fit(&spec, &set, &mut quiet).unwrap();
+            let model = quantize("machine", &spec, &trained, &set, &mut quiet).unwrap();
+            let factory = head::Embedded::of(&model, &set.train).unwrap();
+            let held_out = head::Embedded::of(&model, &set.test).unwrap();
+            let buckets = [held_out.statistics().unwrap()];
+            let fleet = head::Fleet {
+                buckets: &buckets,
+                parts: 1,
+                projection: None,
+            };
+            let solved = head::solve(&model, fleet, &factory, &held_out, 0.0).unwrap();
+            solved_anew += usize::from(solved.solver != head::Solver::Unchanged);
+            for (model, judged) in [&model, &solved.model]
+                .into_iter()
+                .zip(solved.factory_accuracy)
+            {
+                let answers = on_device(model, &parts[2]);
+                let all: u32 = answers.iter().flatten().sum();
+                let right = (answers[0][0] + answers[1][1]) as f32 / all as f32;
+                // Shares are rounded to 256ths on the device, and windows lie that near to the threshold.
+                assert!(
+                    (judged - right).abs() <= 0.03,
+                    "{classes:?} {miss}: {judged}, {right}"
+                );
+                let scores = Predictor::new(model).unwrap().score(&set.test);
+                let is_right = |&index: &usize| {
+                    set.test.targets[index] == Target::Class(scores.class(index) as u16)
+                };
+                let by_share = (0..scores.count()).filter(is_right).count();
+                apart = apart.max((right - by_share as f32 / all as f32).abs());
+            }
+        }
+    }
+    assert!(
+        apart > 0.1,
+        "by the larger share the answers would be as many: {apart}"
+    );
+    assert!(solved_anew > 0, "every head stayed as it was");
 }
