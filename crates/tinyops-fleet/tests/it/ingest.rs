@@ -192,7 +192,7 @@ async fn outcomes_count_once() {
 async fn a_device_gets_the_blocks_that_it_asks_for() {
     let mut world = World::new(1, Policy::default()).await;
     let capsule = world.release().await;
-    let wish = tinyops_fleet::rollout::Wish::of("fan", 1);
+    let wish = Wish::of("fan", 1);
     world
         .fleet
         .start_rollout(&wish, "ann", world.now)

@@ -674,8 +674,8 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let (mut world, id) = gathering(DEVICES as u64, policy()).await;
-            let mut inside = vec![false; DEVICES];
-            let mut gone = vec![false; DEVICES];
+            let mut inside = [false; DEVICES];
+            let mut gone = [false; DEVICES];
             for index in 0..4 {
                 world.tells(id, index, &windows[index]).await;
                 inside[index] = true;
