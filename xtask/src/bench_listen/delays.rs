@@ -7,6 +7,7 @@ use super::simulation::{Change, Device, Noise, baseline};
 use tinyops_fleet::detector::{
     DriftPolicy, HORIZON, Judgement, Layout, Memory, Point, Pool, Signal,
 };
+use tinyops_train::interval::Interval;
 
 /// Devices of a cohort in which single devices are judged.
 const COHORT: usize = 50;
@@ -259,17 +260,16 @@ pub(super) fn delay_row(
 
 pub(super) fn rate_row(name: &'static str, found: &[Option<First>]) -> Row {
     let count = found.iter().flatten().count();
-    let (low, high) = wilson(count, found.len());
-    let percent = |share: f64| 100.0 * share;
     let share = count as f64 / found.len() as f64;
+    let within = Interval::wilson(share, found.len() as f64);
     Row {
         name,
         goal: "≤ 1 %".to_owned(),
         own: format!(
             "{:.2} % ({:.2}–{:.2}) of {}",
-            percent(share),
-            percent(low),
-            percent(high),
+            100.0 * share,
+            100.0 * within.low,
+            100.0 * within.high,
             found.len()
         ),
         peer: by_signal(found),
@@ -289,36 +289,9 @@ fn by_signal(found: &[Option<First>]) -> String {
     told.collect::<Vec<_>>().join(", ")
 }
 
-/// The interval that holds a share with 95 %.
-///
-/// # Source
-/// Wilson, 1927, "Probable inference, the law of succession, and statistical inference".
-fn wilson(count: usize, of: usize) -> (f64, f64) {
-    const Z: f64 = 1.959_964;
-    let (count, of) = (count as f64, of as f64);
-    let share = count / of;
-    let middle = share + Z * Z / (2.0 * of);
-    let reach = Z * (share * (1.0 - share) / of + Z * Z / (4.0 * of * of)).sqrt();
-    let scale = 1.0 + Z * Z / of;
-    (
-        ((middle - reach) / scale).max(0.0),
-        (middle + reach) / scale,
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn intervals_are_those_of_the_tables() {
-        let (low, high) = wilson(10, 100);
-        assert!(
-            (low - 0.0552).abs() < 1e-4 && (high - 0.1744).abs() < 1e-4,
-            "{low} {high}"
-        );
-        assert_eq!(wilson(0, 10).0, 0.0);
-    }
 
     fn on<const N: usize>(days: [u32; N]) -> [Option<First>; N] {
         let signal = "mean";
