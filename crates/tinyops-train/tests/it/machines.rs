@@ -14,10 +14,9 @@ pub(crate) fn machines() -> [Windows; 3] {
     for machine in 0..9u32 {
         let part: &mut Windows = &mut parts[[0, 0, 0, 0, 0, 0, 1, 2, 2][machine as usize]];
         let recording = part.recordings.len() as u32;
-        let name = format!("machine {machine}");
         part.recordings.push(Recording {
-            group: name.clone(),
-            name,
+            name: format!("machine-{machine}.csv"),
+            group: format!("machine {machine}"),
             ..Recording::default()
         });
         let mut noise = Noise(machine + 1);
