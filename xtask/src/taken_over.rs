@@ -11,7 +11,7 @@ use crate::steps::{Answer, run};
 const PACKAGES: [&str; 2] = ["dvc>=3,<4", "moto[server]>=5,<6"];
 const IMPORTS: &str = "dvc, moto.server, boto3";
 /// A DVC of before version 3, which has another measure of texts, and what it still runs with.
-const OLD_PACKAGES: [&str; 2] = ["dvc>=2,<3", "pathspec<0.12"];
+const OLD_PACKAGES: [&str; 3] = ["dvc>=2,<3", "pathspec<0.12", "dulwich<0.22"];
 const OLD_IMPORTS: &str = "dvc; assert dvc.__version__.startswith('2.')";
 const SCRIPT: &str = include_str!("taken_over.py");
 
