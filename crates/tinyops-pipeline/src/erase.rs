@@ -12,7 +12,11 @@ use std::{
     sync::Arc,
 };
 
-use tinyops_data::{manifest::Manifest, sample::Sample, spec::metadata_beside};
+use tinyops_data::{
+    manifest::{Entry, Manifest},
+    sample::Sample,
+    spec::metadata_beside,
+};
 use tinyops_store::{
     DeviceId, Digest, ModelId, StoreError, Timestamp, audit, capsule, dataset, model,
     model::{Model, Stage},
@@ -120,6 +124,49 @@ pub enum EraseError {
     Store(#[from] StoreError),
 }
 
+/// What versions of the dataset have listed of them. They know names and groups, and nothing of devices and consent.
+async fn listed_before(workshop: &Workshop, whose: &Whose) -> Result<Vec<Entry>, StoreError> {
+    let is_meant = |entry: &Entry| match whose {
+        Whose::Group(group) => entry.group == *group,
+        Whose::Recordings(names) => names.contains(&entry.name),
+        Whose::Device(_) | Whose::Expired => false,
+    };
+    let mut listed = Vec::new();
+    if matches!(whose, Whose::Device(_) | Whose::Expired) {
+        return Ok(listed);
+    }
+    let project = &workshop.project.project.name;
+    for version in dataset::list(&workshop.db, project).await? {
+        if let Some(manifest) = manifest_of(workshop, &version.digest).await?.flatten() {
+            listed.extend(manifest.entries.into_iter().filter(is_meant));
+        }
+    }
+    Ok(listed)
+}
+
+/// The list of a version of the dataset: none if it is gone, nothing in it if it cannot be read.
+async fn manifest_of(
+    workshop: &Workshop,
+    version: &Digest,
+) -> Result<Option<Option<Manifest>>, StoreError> {
+    match workshop.artifacts.get(version).await {
+        Err(StoreError::Missing { .. }) => Ok(None),
+        bytes => {
+            let text = String::from_utf8(bytes?).ok();
+            Ok(Some(text.and_then(|text| Manifest::decode(&text).ok())))
+        }
+    }
+}
+
+/// The file of a recording that has one of its own, by its name.
+fn file_of(name: &str) -> Option<&str> {
+    let name = match name.rsplit_once('@') {
+        Some((file, "train" | "validation" | "test")) => file,
+        _ => name,
+    };
+    (!name.contains(['#', '*'])).then_some(name)
+}
+
 /// Whether recordings that a model was made from were erased since.
 #[must_use]
 pub fn is_marked(model: &Model) -> bool {
@@ -206,6 +253,19 @@ impl Plan {
                 plan.shared.insert(file);
             }
         }
+        // Recordings of before, or what they were before: only versions know of them.
+        let mut past = BTreeSet::new();
+        let mut is_found = true;
+        for entry in listed_before(workshop, whose).await? {
+            let file = file_of(&entry.name);
+            is_found &= file.is_some() || plan.recordings.contains(&entry.name);
+            if let Some(file) = file {
+                let paths = roots.iter().map(|root| root.join(file));
+                past.extend(paths.filter(|path| !others.contains(path)));
+            }
+            contents.insert(entry.content);
+            plan.recordings.insert(entry.name);
+        }
         // What came and is no recording any more (another pattern, a finding) goes as well.
         if let Some(root) = taker.map(|taker| &roots[taker]) {
             for path in &uploaded {
@@ -231,15 +291,31 @@ impl Plan {
         let told = told.into_iter().filter(|(path, _)| path.exists());
         plan.files.extend(told);
         plan.trace(workshop, &contents).await?;
-        if let Some(versions) = versions.filter(|_| !plan.files.is_empty()) {
+        past.extend(plan.files.keys().cloned());
+        if let Some(versions) = versions.filter(|_| !past.is_empty()) {
             let pinned = versions::pinned(&workshop.db, &workshop.project.project.name).await?;
-            let files = plan.files.keys().cloned().collect();
+            let files = past;
             let (versions, remotes) = (Arc::clone(versions), Arc::clone(remotes));
             plan.traces = background(move || versions.traces(&files, &pinned, &remotes))
                 .await
                 .expect("looking at versions does not panic")?;
         }
+        if is_found && plan.is_carried_out() {
+            // Versions of the dataset go on naming them; there is nothing left of them.
+            plan.recordings.clear();
+        }
         Ok(plan)
+    }
+
+    /// Whether all that there was is gone: no bytes are left, and the models are marked.
+    fn is_carried_out(&self) -> bool {
+        self.files.is_empty()
+            && self.shared.is_empty()
+            && self.uploads.is_empty()
+            && self.artifacts.is_empty()
+            && self.traces.is_empty()
+            && self.traces.unknown.is_empty()
+            && self.models.iter().all(is_marked)
     }
 
     /// Follows recordings to versions, models, capsules and devices.
@@ -251,12 +327,9 @@ impl Plan {
         let db = &workshop.db;
         let project = &workshop.project.project.name;
         for version in dataset::list(db, project).await? {
-            let bytes = match workshop.artifacts.get(&version.digest).await {
-                Err(StoreError::Missing { .. }) => continue,
-                bytes => bytes?,
+            let Some(manifest) = manifest_of(workshop, &version.digest).await? else {
+                continue;
             };
-            let manifest = String::from_utf8(bytes).ok();
-            let manifest = manifest.and_then(|text| Manifest::decode(&text).ok());
             let lists = |manifest: Manifest| {
                 let mut entries = manifest.entries.into_iter();
                 entries.any(|entry| contents.contains(&entry.content))

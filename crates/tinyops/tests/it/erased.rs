@@ -107,6 +107,42 @@ fn what_versions_keep_of_a_person_goes_from_cache_and_remote() {
     assert!(!place.path("data.tinyops").exists());
 }
 
+#[test]
+fn who_is_in_old_versions_alone_is_found_by_group() {
+    let place = Workplace::fans();
+    place.write(
+        "tinyops.toml",
+        &format!("{SETTINGS}[versions]\nremote = \"shared\"\n"),
+    );
+    git(&place, &["init", "--quiet", "--initial-branch", "main"]);
+    place.write(".git/info/exclude", "/shared\n");
+    place.check(&["data", "add", "data"], 0);
+    place.check(&["data", "push"], 0);
+    place.check(&["data", "validate"], 0);
+    commit(&place, "first");
+    let old = Digest::of(recording(3.0, 7.0).as_bytes()).to_string();
+    fs::remove_dir_all(place.path("data/m3")).unwrap();
+    place.check(&["data", "add", "data"], 0);
+    place.check(&["data", "push"], 0);
+    commit(&place, "second");
+    assert!(names(&place, "shared/objects").contains(&old));
+
+    let plan = place.check(&["erase", "--group", "m3", "--json"], 0).json();
+    assert_eq!(plan["recordings"].as_array().unwrap().len(), 3, "{plan}");
+    assert_eq!(plan["files"].as_array().unwrap().len(), 0, "{plan}");
+    assert_eq!(plan["objects"].as_array().unwrap().len(), 3, "{plan}");
+    assert_eq!(plan["versions"].as_array().unwrap().len(), 1, "{plan}");
+    place.check(&["erase", "--group", "m3", "--yes"], 0);
+    assert!(!names(&place, "shared/objects").contains(&old));
+    // What Git's history names is looked for again, for somebody may have brought it back.
+    let again = place.check(&["erase", "--group", "m3", "--json"], 0).json();
+    assert_eq!(
+        (&again["cached"], &again["objects"]),
+        (&0.into(), &plan["objects"])
+    );
+    place.check(&["data", "verify"], 0);
+}
+
 /// A project in Git, with a remote, whose recordings are tracked, pushed and committed.
 fn shared() -> Workplace {
     let place = Workplace::fans();
