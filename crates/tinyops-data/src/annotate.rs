@@ -389,6 +389,15 @@ fn group(
     })
 }
 
+/// Stands between the name of a recording that was cut and the role of the piece.
+const CUT: char = '@';
+
+/// The name of the recording that a piece was cut from; none of another name.
+pub(crate) fn whole_of(name: &str) -> Option<&str> {
+    let (whole, role) = name.rsplit_once(CUT)?;
+    matches!(role, "train" | "validation" | "test").then_some(whole)
+}
+
 /// A setting with captures filled in, or else the capture of its name.
 fn text_of(
     template: &Option<String>,
@@ -449,7 +458,7 @@ fn piece(sample: &Sample, role: Role, range: Range<usize>) -> Sample {
         label => label.clone(),
     };
     Sample {
-        name: format!("{}@{}", sample.name, role.as_str()),
+        name: format!("{}{CUT}{}", sample.name, role.as_str()),
         rate_hz: sample.rate_hz,
         channels: sample.channels.clone(),
         readings: sample.readings[range.start * width..range.end * width].to_vec(),

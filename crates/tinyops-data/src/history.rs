@@ -15,6 +15,7 @@ use std::ops::Range;
 
 use tinyops_wire::id::Digest;
 
+use crate::annotate::whole_of;
 use crate::field::{escaped, unescaped};
 use crate::finding::{Code, Finding};
 use crate::pattern::Pattern;
@@ -247,8 +248,7 @@ impl History {
         for (index, sample) in samples.iter().enumerate() {
             by_name.entry(sample.name.clone()).or_default().push(index);
             // A piece of a recording that was cut is meant as well where the whole is named.
-            if let Some((whole, role)) = sample.name.rsplit_once('@')
-                && matches!(role, "train" | "validation" | "test")
+            if let Some(whole) = whole_of(&sample.name)
                 && sample.origin.cut.is_some()
             {
                 by_name.entry(whole.to_owned()).or_default().push(index);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use crate::annotate::{Job, SideFiles, annotate};
+use crate::annotate::{Job, SideFiles, annotate, whole_of};
 use crate::dataset::Dataset;
 use crate::decode::{self, Findings, gzip, side};
 use crate::finding::{Code, Finding, Report};
@@ -429,16 +429,45 @@ fn check_spec(index: usize, source: &SourceSpec, report: &mut Report) {
     }
 }
 
+/// Where the file of a recording may lie that has one of its own, by the name that [`ingest`] gave it: the index of the
+/// source, and the path from its root on. Nowhere if the file holds several recordings, or several files hold it.
+#[must_use]
+pub fn files_of<'a>(spec: &DataSpec, name: &'a str) -> Vec<(usize, &'a str)> {
+    let name = whole_of(name).unwrap_or(name);
+    let name = match name.rsplit_once('~') {
+        Some((first, count)) if count.bytes().all(|byte| byte.is_ascii_digit()) => first,
+        _ => name,
+    };
+    if name.contains(['#', '*']) {
+        return Vec::new();
+    }
+    let several = has_several_roots(spec);
+    let under = |source: &SourceSpec| match several {
+        true => name.strip_prefix(folder_of(source))?.strip_prefix('/'),
+        false => Some(name),
+    };
+    let sources = spec.source.iter().enumerate();
+    sources
+        .filter_map(|(index, source)| Some((index, under(source)?)))
+        .collect()
+}
+
+fn has_several_roots(spec: &DataSpec) -> bool {
+    let mut pairs = spec.source.windows(2);
+    pairs.any(|pair| pair[0].root != pair[1].root)
+}
+
+/// The folder that names of several roots begin with.
+fn folder_of(source: &SourceSpec) -> &str {
+    let root = source.root.trim_end_matches('/');
+    root.rsplit('/').next().unwrap_or(root)
+}
+
 /// Makes names unique: with their root's name where there are several roots, with a number where that is not enough.
 fn name_apart(spec: &DataSpec, samples: &mut [Sample], report: &mut Report) {
-    let several = spec
-        .source
-        .windows(2)
-        .any(|pair| pair[0].root != pair[1].root);
-    if several {
+    if has_several_roots(spec) {
         for sample in samples.iter_mut() {
-            let root = spec.source[sample.origin.source].root.trim_end_matches('/');
-            let folder = root.rsplit('/').next().unwrap_or(root);
+            let folder = folder_of(&spec.source[sample.origin.source]);
             sample.name = format!("{folder}/{}", sample.name);
         }
     }

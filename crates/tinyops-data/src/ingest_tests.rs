@@ -271,3 +271,26 @@ fn what_a_sender_says_of_an_upload_is_known_of_its_sample() {
         .any(|finding| finding.message.contains("no JSON object"));
     assert!(told, "{report}");
 }
+
+#[test]
+fn a_name_leads_back_to_its_file() {
+    let one = DataSpec {
+        source: vec![source(&["*.csv"], &[])],
+        ..DataSpec::default()
+    };
+    assert_eq!(files_of(&one, "m1/a.csv"), [(0, "m1/a.csv")]);
+    assert_eq!(files_of(&one, "m1/a.csv~2@train"), [(0, "m1/a.csv")]);
+    assert_eq!(files_of(&one, "m1/a@home.csv"), [(0, "m1/a@home.csv")]);
+    assert_eq!(files_of(&one, "m1/a.csv#left"), []);
+    assert_eq!(files_of(&one, "*_acc.txt"), []);
+    let rooted = |root: &str| SourceSpec {
+        root: root.to_owned(),
+        ..source(&["*.csv"], &[])
+    };
+    let two = DataSpec {
+        source: vec![rooted("bench"), rooted("far/field/")],
+        ..DataSpec::default()
+    };
+    assert_eq!(files_of(&two, "field/m1/a.csv"), [(1, "m1/a.csv")]);
+    assert_eq!(files_of(&two, "m1/a.csv"), []);
+}

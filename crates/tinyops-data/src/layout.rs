@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::decode::format_of;
+use crate::leak::counted;
 use crate::pattern::Pattern;
 
 /// Prefixes of names beyond these are no labels.
@@ -27,7 +28,7 @@ pub(crate) fn hint(root: &str, files: &[&str], is_alone: bool) -> String {
     let Some(most) = alike(&of_known) else {
         return format!(
             "there is no kind of recording among its {}, by their extensions: set `root` to where they lie",
-            counted(files.len())
+            counted(files.len(), "file", "files")
         );
     };
     let example = most[0];
@@ -35,11 +36,11 @@ pub(crate) fn hint(root: &str, files: &[&str], is_alone: bool) -> String {
         Some(pattern) => format!(
             "`files = [\"{pattern}\"]` would take {} of its {}, such as `{example}`",
             most.len(),
-            counted(files.len())
+            counted(files.len(), "file", "files")
         ),
         None => format!(
             "there are {} such as `{example}`: check `root` and the pattern; names are case-sensitive",
-            counted(most.len())
+            counted(most.len(), "file", "files")
         ),
     }
 }
@@ -82,13 +83,6 @@ fn extension(path: &str) -> &str {
 
 fn is_hidden(path: &str) -> bool {
     path.split('/').any(|name| name.starts_with('.'))
-}
-
-fn counted(count: usize) -> String {
-    match count {
-        1 => "1 file".to_owned(),
-        count => format!("{count} files"),
-    }
 }
 
 #[cfg(test)]

@@ -252,7 +252,7 @@ fn is_index(token: &str) -> bool {
     counts || is_id || token.is_empty()
 }
 
-fn counted(count: usize, one: &str, many: &str) -> String {
+pub(crate) fn counted(count: usize, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 

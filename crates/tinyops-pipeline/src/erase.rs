@@ -13,6 +13,7 @@ use std::{
 };
 
 use tinyops_data::{
+    ingest,
     manifest::{Entry, Manifest},
     sample::Sample,
     spec::metadata_beside,
@@ -158,15 +159,6 @@ async fn manifest_of(
     }
 }
 
-/// The file of a recording that has one of its own, by its name.
-fn file_of(name: &str) -> Option<&str> {
-    let name = match name.rsplit_once('@') {
-        Some((file, "train" | "validation" | "test")) => file,
-        _ => name,
-    };
-    (!name.contains(['#', '*'])).then_some(name)
-}
-
 /// Whether recordings that a model was made from were erased since.
 #[must_use]
 pub fn is_marked(model: &Model) -> bool {
@@ -257,11 +249,22 @@ impl Plan {
         let mut past = BTreeSet::new();
         let mut is_found = true;
         for entry in listed_before(workshop, whose).await? {
-            let file = file_of(&entry.name);
-            is_found &= file.is_some() || plan.recordings.contains(&entry.name);
-            if let Some(file) = file {
-                let paths = roots.iter().map(|root| root.join(file));
-                past.extend(paths.filter(|path| !others.contains(path)));
+            let files = ingest::files_of(data, &entry.name).into_iter();
+            let places: BTreeMap<PathBuf, &str> = files
+                .map(|(source, file)| (roots[source].join(file), file))
+                .collect();
+            // Of two places nobody knows which it was: the other may be somebody else's.
+            let is_plain = places.len() == 1;
+            is_found &= is_plain || plan.recordings.contains(&entry.name);
+            for (path, file) in places.into_iter().filter(|_| is_plain) {
+                if others.contains(&path) {
+                    continue;
+                }
+                if path.is_file() {
+                    // It is no recording any more.
+                    plan.files.insert(path.clone(), file.to_owned());
+                }
+                past.insert(path);
             }
             contents.insert(entry.content);
             plan.recordings.insert(entry.name);

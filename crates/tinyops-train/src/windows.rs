@@ -66,8 +66,14 @@ impl Recording {
     /// Whether nothing said whose it is: it, or the file that it is a part of, then stands for its group.
     #[must_use]
     pub fn is_its_own_group(&self) -> bool {
-        let rest = self.name.strip_prefix(self.group.as_str());
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['#', '@']))
+        // Names begin with the folder of their source where there are several, and end with the part, the role of a piece
+        // and a count.
+        let around = self.name.rsplit_once(self.group.as_str());
+        around.is_some_and(|(before, behind)| {
+            !self.group.is_empty()
+                && (before.is_empty() || before.ends_with('/'))
+                && (behind.is_empty() || behind.starts_with(['#', '@', '~']))
+        })
     }
 }
 

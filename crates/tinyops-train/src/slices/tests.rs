@@ -150,10 +150,11 @@ fn a_class_is_judged_by_what_is_found_of_it() {
 
 #[test]
 fn a_recording_that_nobody_put_into_a_group_is_no_slice_of_its_own() {
-    let windows = [(0, 0, 0), (0, 1, 1), (1, 1, 2), (1, 1, 3)];
-    let groups = ["0.csv", "1.csv", "hall", "hall"].map(|group| (group, "1"));
+    let windows = [(0, 0, 0), (0, 1, 1), (1, 1, 2), (1, 1, 3), (1, 1, 4)];
+    let groups = ["0.csv", "1.csv", "hall", "hall", "4.csv"].map(|group| (group, "1"));
     let mut of = predictions(&windows, &groups);
     of.recordings[1].name = "1.csv#left@test".to_owned();
+    of.recordings[4].name = "field/4.csv".to_owned();
     let by_group = judged(&of, Metric::Accuracy, &["group"], 1);
     let mut slices: Vec<(&str, usize)> = by_group
         .slices
@@ -161,7 +162,7 @@ fn a_recording_that_nobody_put_into_a_group_is_no_slice_of_its_own() {
         .map(|slice| (slice.value.as_str(), slice.windows))
         .collect();
     slices.sort_unstable();
-    assert_eq!(slices, [("hall", 2), (UNKNOWN, 2)]);
+    assert_eq!(slices, [("hall", 2), (UNKNOWN, 3)]);
 }
 
 #[test]
