@@ -3,7 +3,10 @@
 use std::{collections::BTreeSet, fmt::Write as _};
 
 use serde::Serialize;
-use tinyops_pipeline::erase::{EraseError, Erasure, Plan, Whose};
+use tinyops_pipeline::{
+    erase::{EraseError, Erasure, Plan, Whose},
+    versions::VersionError,
+};
 use tinyops_store::remote::Remote;
 
 use crate::{
@@ -148,6 +151,17 @@ pub(crate) async fn run(context: &Context, args: &Erase) -> Result<(), Failure> 
 }
 
 fn failure(error: EraseError) -> Failure {
+    if let EraseError::Versions(VersionError::Unknown(versions)) = &error {
+        let unknown = versions.iter().take(LISTED);
+        return unknown
+            .fold(Failure::of(Exit::No, &error), |failure, version| {
+                failure.because(format!("what {version} holds"))
+            })
+            .hint(
+                "nothing was erased: `--remote URL` names a remote that has their lists, `--force` erases without \
+                 knowing what they hold",
+            );
+    }
     match error {
         EraseError::Store(error) => error.into(),
         EraseError::Versions(error) => error.into(),
@@ -264,10 +278,11 @@ fn text(plan: &Plan, subject: &str, remotes: &[String], erased: bool) -> String 
 fn versions_text(out: &mut String, plan: &Plan, remotes: &[String], erased: bool) {
     let traces = &plan.traces;
     for version in traces.unknown.iter().take(LISTED) {
-        let _ = writeln!(
-            out,
-            "  not known here: what {version} holds; `--yes` looks on the remote, and stops where that has it not"
-        );
+        let then = match erased {
+            true => "it may keep some of them still",
+            false => "`--yes` looks on the remote, and stops where that has it not",
+        };
+        let _ = writeln!(out, "  not known here: what {version} holds; {then}");
     }
     if traces.is_empty() {
         return;
