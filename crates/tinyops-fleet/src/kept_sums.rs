@@ -159,6 +159,12 @@ impl Fleet {
             why: why.to_owned(),
             at: now,
         };
+        // What a person says outlasts what the device has said.
+        let itself = id.to_string();
+        let held = withdrawal::get(tx, id).await?;
+        if actor != itself && held.is_some_and(|held| held.actor == itself) {
+            withdrawal::remove(tx, id).await?;
+        }
         let is_news = withdrawal::add(tx, &said).await?;
         let mut withdrawn = Withdrawn {
             withdrawal: withdrawal::get(tx, id).await?.unwrap_or(said),
@@ -189,7 +195,8 @@ impl Fleet {
             note(tx, now, actor, "round.withdraw", round.id, &detail).await?;
             if let Some(before) = before
                 && round.state == RoundState::Closed
-                && is_in_use(tx, &before).await?
+                && before.state != TriggerState::Waiting
+                && any_in_use(tx, &before).await?
             {
                 let why = format!("device {id} withdrew from round {}", round.id);
                 let new = again(&before, &round, &why);
@@ -214,19 +221,16 @@ impl Fleet {
         id: RoundId,
         now: Timestamp,
     ) -> Result<Vec<Event>, FleetError> {
-        let Some(seen) = round::get(&self.db, id).await? else {
-            return Ok(Vec::new());
-        };
-        self.remove_replaced(&seen).await?;
         let tx = self.db.begin_audited("turn the sums that are kept").await?;
         let Some(mut round) = round::get(&tx, id).await? else {
             return Ok(Vec::new());
         };
-        if round.revision != seen.revision {
-            return Ok(Vec::new());
-        }
+        // Within the transaction: a sum that was replaced may become the round's again. Should it fail, they are named
+        // still.
+        self.remove_replaced(&round).await?;
+        let is_over = round.kept_until.is_some_and(|until| until <= now);
         let waits = trigger_of(&tx, &round).await?;
-        if waits.is_some_and(|trigger| trigger.state == TriggerState::Taken) {
+        if !is_over && waits.is_some_and(|trigger| trigger.state == TriggerState::Taken) {
             // A run reads the sum: it is left to it.
             return Ok(Vec::new());
         }
@@ -234,7 +238,7 @@ impl Fleet {
             detail.remove(REPLACED);
         }
         let mut events = Vec::new();
-        if round.is_stale && round.kept_until.is_some() {
+        if round.is_stale && round.kept_until.is_some() && !is_over {
             let before = round.device_count;
             self.sum_anew(&tx, &mut round, now).await?;
             if round.device_count > before {
@@ -247,7 +251,7 @@ impl Fleet {
             round.is_stale = false;
             round::put(&tx, &mut round).await?;
         }
-        if round.kept_until.is_some_and(|until| until <= now) {
+        if is_over {
             forget(&tx, id).await?;
             round.kept_until = None;
             round::put(&tx, &mut round).await?;
@@ -344,6 +348,7 @@ fn again(before: &Trigger, round: &Round, why: &str) -> NewTrigger {
     let windows = &round.detail["windows_in_sum"];
     for (name, value) in [
         ("why", json!(why)),
+        ("before", json!(before.id.0)),
         ("repair", json!(null)),
         ("devices", json!(round.device_count)),
         ("device_count", json!(round.device_count)),
@@ -391,4 +396,19 @@ async fn is_in_use(tx: &Tx, trigger: &Trigger) -> Result<bool, FleetError> {
         Stage::Candidate => newest == Some(made.version),
         Stage::Archived | Stage::Rejected => false,
     }))
+}
+
+/// The same of a trigger, and of those that asked for a head from its round before.
+async fn any_in_use(tx: &Tx, newest: &Trigger) -> Result<bool, FleetError> {
+    let mut at = Some(newest.clone());
+    while let Some(one) = at {
+        if is_in_use(tx, &one).await? {
+            return Ok(true);
+        }
+        at = match one.detail["before"].as_i64() {
+            Some(id) => trigger::get(tx, TriggerId(id)).await?,
+            None => None,
+        };
+    }
+    Ok(false)
 }
