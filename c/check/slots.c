@@ -154,8 +154,7 @@ static tinyops_refusal take(device *of, const step *now, uint32_t told[2]) {
       reason = tinyops_slots_write_block(slots, a, now->bytes, now->len);
       break;
     case CONFIRM:
-      reason = a == TINYOPS_NO_PLACE ? TINYOPS_REASON_FLASH
-                                     : tinyops_slots_confirm(slots, (tinyops_place)a, b);
+      reason = tinyops_slots_confirm(slots, (tinyops_place)a, b);
       break;
     case REVERT:
       reason = tinyops_slots_revert_trial(slots, (tinyops_place)a, refusal_of(b, c));

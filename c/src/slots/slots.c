@@ -265,9 +265,15 @@ bool tinyops_slots_is_above_floor(const tinyops_slots *slots, uint32_t sequence,
           memcmp(digest, record->confirmed_digest, TINYOPS_PREFIX_BYTES) == 0);
 }
 
+/* What choosing answers where nothing runs is no place: a record that names it would count as damaged. */
+static bool is_place(tinyops_place place) {
+  return place == TINYOPS_FACTORY || tinyops_is_slot((uint32_t)place);
+}
+
 tinyops_refusal_reason tinyops_slots_confirm(tinyops_slots *slots, tinyops_place place,
                                      uint32_t sequence) {
   tinyops_journal_record record = tinyops_slots_record(slots);
+  if (!is_place(place)) return TINYOPS_REASON_FLASH;
   if (!tinyops_slots_prefix(slots, place, record.confirmed_digest)) {
     memset(record.confirmed_digest, 0, sizeof record.confirmed_digest);
   }
@@ -307,6 +313,7 @@ tinyops_refusal_reason tinyops_slots_go_back(tinyops_slots *slots, tinyops_place
   tinyops_journal_record record = tinyops_slots_record(slots);
   uint8_t prefix[TINYOPS_PREFIX_BYTES];
   const bool has_one = tinyops_slots_prefix(slots, record.active, prefix);
+  if (!is_place(place)) return TINYOPS_REASON_FLASH;
   record.active = (uint8_t)place;
   record.previous = TINYOPS_NO_PLACE;
   memset(record.confirmed_digest, 0, sizeof record.confirmed_digest);

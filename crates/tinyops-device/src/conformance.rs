@@ -1,5 +1,6 @@
 //! Slots and journal by themselves, for the check that compares another implementation with them byte for byte
-//! (`cargo xtask c99`). An agent has them inside; nothing else uses this.
+//! (`cargo xtask c99`). An agent has them inside; nothing else uses this. `choose` and `finish_transfer` repeat what
+//! `Agent::run_confirmed` and `Agent::finish_transfer` do around a model: change them together.
 
 use tinyops_wire::downlink::{What, When};
 use tinyops_wire::frame::Reason;
@@ -65,11 +66,6 @@ impl<F: Flash> Slots<F> {
         self.0.flash_mut()
     }
 
-    /// What is left after a reset.
-    pub fn into_flash(self) -> F {
-        self.0.into_flash()
-    }
-
     /// The record as it would be written.
     pub fn record_bytes(&self) -> [u8; 256] {
         self.0.record().encode()
@@ -111,11 +107,6 @@ impl<F: Flash> Slots<F> {
         }
         let fallbacks = self.0.fallbacks();
         fallbacks.into_iter().flatten().find(|place| passes(*place))
-    }
-
-    /// First bytes of the digest of the capsule in a place.
-    pub fn digest_prefix(&self, place: u8) -> Option<[u8; 8]> {
-        self.0.digest_prefix(Place::from_code(place)?)
     }
 
     /// The capsule in a place.

@@ -1,7 +1,7 @@
 //! That sums lose nothing: what a fleet's sums lead to is what all its windows at one place do, who withdraws was never
 //! there, and who is late is in.
 
-use tinyops_fleet::sums::Sums;
+use tinyops_fleet::sums::{Sums, clipped_sum};
 use tinyops_train::head;
 use tinyops_wire::ModelId;
 use tinyops_wire::mask::{HelperKey, Purpose, Task};
@@ -34,7 +34,7 @@ pub(super) fn rows() -> Result<Vec<Row>, String> {
             "values that differ after a device is taken back",
             Some(0),
             taken_back(&heard)?,
-            format!("in the clear, of {} devices", heard.len()),
+            format!("in the clear, made anew, of {} devices", heard.len()),
         ),
         Row::at_most(
             "values that differ when devices come late",
@@ -98,16 +98,18 @@ fn count_different<T: PartialEq>(own: &[T], other: &[T]) -> u64 {
     (differing + own.len().abs_diff(other.len())) as u64
 }
 
-/// The sum of all less each device, against the sum without it.
+/// The sum of all less each device, against the sum that is made anew without it.
 fn taken_back(all: &[Sums]) -> Result<u64, String> {
-    let whole = added(all)?;
+    let made = |devices: &[Sums]| clipped_sum(devices, 0.0, 1).ok_or("no device");
+    let whole = made(all)?.sum;
     let mut wrong = 0;
     for leaving in 0..all.len() {
         let mut left = whole.clone();
-        let values = left.values.iter_mut().zip(&all[leaving].values);
+        let told = all[leaving].clipped(f64::INFINITY).values;
+        let values = left.values.iter_mut().zip(told);
         values.for_each(|(value, told)| *value -= told);
         let others = [&all[..leaving], &all[leaving + 1..]].concat();
-        wrong += count_different(&left.values, &added(&others)?.values);
+        wrong += count_different(&left.values, &made(&others)?.sum.values);
     }
     Ok(wrong)
 }

@@ -7,6 +7,8 @@ use embedded_storage::nor_flash::{
 };
 use tinyops_device::flash::Flash;
 
+use crate::chance::Chance;
+
 /// What happens to a word written or a page erased.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Fault {
@@ -85,9 +87,13 @@ impl<const PAGE: usize, const UNIT: usize> Worn<PAGE, UNIT> {
         if kind == REFUSED {
             return Err(Failed);
         }
-        let mut state = self.seed ^ operation.wrapping_mul(0x9e37_79b9);
+        let mut chance = Chance(self.seed ^ operation.wrapping_mul(0x9e37_79b9));
         for (stored, done) in self.bytes[at..].iter_mut().zip(done) {
-            let torn = if kind == 0 { 0 } else { bits(&mut state) };
+            let torn = if kind == 0 {
+                0
+            } else {
+                (chance.next() >> 56) as u8
+            };
             *stored = match (kind, is_erase) {
                 (0, _) => *done,
                 (_, true) => *stored | torn,
@@ -102,14 +108,6 @@ impl<const PAGE: usize, const UNIT: usize> Worn<PAGE, UNIT> {
             _ => Err(Failed),
         }
     }
-}
-
-/// Which bits of an interrupted operation are done, by SplitMix64.
-fn bits(state: &mut u64) -> u8 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let z = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    (z >> 56) as u8
 }
 
 impl NorFlashError for Failed {
