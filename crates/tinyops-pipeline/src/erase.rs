@@ -203,9 +203,14 @@ impl Plan {
             roots.push(source_root(&workshop.root, source)?);
         }
         let is_expired = |upload: &Upload| upload.new.consent_until.is_some_and(|at| at <= now);
+        // A row of before several projects could be told apart is of this one where its file is.
+        let is_own = |upload: &Upload| {
+            let path = || taker.map(|taker| roots[taker].join(&upload.new.path));
+            upload.new.project.is_some() || path().is_some_and(|path| path.exists())
+        };
         let by_upload = |upload: &Upload| match whose {
-            Whose::Device(device) => upload.new.device.as_ref() == Some(device),
-            Whose::Expired => is_expired(upload),
+            Whose::Device(device) => upload.new.device.as_ref() == Some(device) && is_own(upload),
+            Whose::Expired => is_expired(upload) && is_own(upload),
             Whose::Group(_) | Whose::Recordings(_) => false,
         };
         let uploaded: BTreeSet<&str> = kept
@@ -280,7 +285,8 @@ impl Plan {
             plan.uploads = kept
                 .into_iter()
                 .filter(|upload| {
-                    plan.files.contains_key(&root.join(&upload.new.path)) || by_upload(upload)
+                    let path = root.join(&upload.new.path);
+                    plan.files.contains_key(&path) || past.contains(&path) || by_upload(upload)
                 })
                 .collect();
         }
@@ -427,14 +433,15 @@ impl Plan {
         for digest in &plan.artifacts {
             workshop.artifacts.remove(digest).await?;
         }
+        for path in plan.files.keys() {
+            remove(path)?;
+        }
+        // Whose consent has ended, and what a device brought, is known by these rows alone: they go after the files.
         let tx = workshop.db.begin("forget erased uploads").await?;
         for upload in &plan.uploads {
             upload::erase(&tx, upload.id, now).await?;
         }
         tx.commit().await?;
-        for path in plan.files.keys() {
-            remove(path)?;
-        }
         Ok(plan)
     }
 

@@ -142,6 +142,36 @@ fn what_is_sent_is_trained_on_and_can_be_erased() {
 }
 
 #[test]
+fn an_erasure_that_is_cut_off_finds_again_what_only_its_upload_knows() {
+    let place = Workplace::fans();
+    place.write("tinyops.toml", &format!("{SETTINGS}{UPLOADS}"));
+    let server = Server::start(&place, &[]);
+    for name in ["normal.0.json", "normal.1.json"] {
+        let body = message(6.5, 7.0, "ac:87:07");
+        assert_eq!(
+            send(&server, "/api/training/data", name, &body).0,
+            200,
+            "{name}"
+        );
+    }
+    let folder = "uploads/training/normal/ac:87:07";
+    // The second is no recording any more, and the first cannot be removed.
+    place.write(&format!("{folder}/normal.1.json"), "{");
+    let first = place.path(&format!("{folder}/normal.0.json"));
+    std::fs::remove_file(&first).unwrap();
+    std::fs::create_dir(&first).unwrap();
+    let args = ["erase", "--device", "ac:87:07", "--yes"];
+    let failed = place.check(&args, 3);
+    assert!(failed.stderr.contains("normal.0.json"), "{}", failed.stderr);
+
+    std::fs::remove_dir(&first).unwrap();
+    let said = place.check(&args, 0).stdout;
+    assert!(said.contains("2 uploads"), "{said}");
+    assert!(!place.path(&format!("{folder}/normal.1.json")).exists());
+    place.check(&args, 2);
+}
+
+#[test]
 fn a_wrong_label_is_found_and_mended_and_the_history_says_by_whom() {
     let place = Workplace::fans();
     let label = |args: &[&str], code| place.check(&[&["data", "label"], args].concat(), code);
