@@ -55,16 +55,18 @@ impl Fleet {
         actor: &str,
         now: Timestamp,
     ) -> Result<Withdrawn, FleetError> {
-        let tx = self.db.begin_audited("withdraw a device's sums").await?;
-        if device::get(&tx, id).await?.is_none() {
-            return Err(FleetError::NoDevice(id));
-        }
-        let withdrawn = self.leave_rounds(&tx, id, why, actor, now).await?;
-        tx.commit().await?;
-        for round in &withdrawn.left {
-            self.remove_replaced(round).await?;
-        }
-        Ok(withdrawn)
+        crate::again::again!({
+            let tx = self.db.begin_audited("withdraw a device's sums").await?;
+            if device::get(&tx, id).await?.is_none() {
+                return Err(FleetError::NoDevice(id));
+            }
+            let withdrawn = self.leave_rounds(&tx, id, why, actor, now).await?;
+            tx.commit().await?;
+            for round in &withdrawn.left {
+                self.remove_replaced(round).await?;
+            }
+            Ok(withdrawn)
+        })
     }
 
     /// Lets a device take part in rounds again, from the next one on.
@@ -78,20 +80,22 @@ impl Fleet {
         actor: &str,
         now: Timestamp,
     ) -> Result<(), FleetError> {
-        let tx = self.db.begin_audited("admit a device's sums").await?;
-        if !withdrawal::remove(&tx, id).await? {
-            return Err(FleetError::NotWithdrawn(id));
-        }
-        note(
-            &tx,
-            now,
-            actor,
-            "device.admit-sums",
-            id,
-            &json!({ "why": why }),
-        )
-        .await?;
-        Ok(tx.commit().await?)
+        crate::again::again!({
+            let tx = self.db.begin_audited("admit a device's sums").await?;
+            if !withdrawal::remove(&tx, id).await? {
+                return Err(FleetError::NotWithdrawn(id));
+            }
+            note(
+                &tx,
+                now,
+                actor,
+                "device.admit-sums",
+                id,
+                &json!({ "why": why }),
+            )
+            .await?;
+            Ok(tx.commit().await?)
+        })
     }
 
     /// The same for a device that had withdrawn by itself, and whose owner consents again.
@@ -123,25 +127,27 @@ impl Fleet {
         actor: &str,
         now: Timestamp,
     ) -> Result<Trigger, FleetError> {
-        let tx = self.db.begin_audited("solve a round").await?;
-        let round = round::get(&tx, id).await?.ok_or(FleetError::NoRound(id))?;
-        let before = trigger_of(&tx, &round).await?;
-        let (Some(statistics), Some(before)) = (round.statistics, before) else {
-            return Err(FleetError::NoSum(id));
-        };
-        if before.state == TriggerState::Waiting && before.payload == Some(statistics) {
-            return Ok(before);
-        }
-        let said = match why {
-            "" => format!("round {id} is to be solved anew"),
-            why => why.to_owned(),
-        };
-        let new = again(&before, &round, &said);
-        let trigger = ask(&tx, round, &new, now).await?;
-        let detail = json!({ "why": why, "trigger": trigger.id.0 });
-        note(&tx, now, actor, "round.solve", id, &detail).await?;
-        tx.commit().await?;
-        Ok(trigger)
+        crate::again::again!({
+            let tx = self.db.begin_audited("solve a round").await?;
+            let round = round::get(&tx, id).await?.ok_or(FleetError::NoRound(id))?;
+            let before = trigger_of(&tx, &round).await?;
+            let (Some(statistics), Some(before)) = (round.statistics, before) else {
+                return Err(FleetError::NoSum(id));
+            };
+            if before.state == TriggerState::Waiting && before.payload == Some(statistics) {
+                return Ok(before);
+            }
+            let said = match why {
+                "" => format!("round {id} is to be solved anew"),
+                why => why.to_owned(),
+            };
+            let new = again(&before, &round, &said);
+            let trigger = ask(&tx, round, &new, now).await?;
+            let detail = json!({ "why": why, "trigger": trigger.id.0 });
+            note(&tx, now, actor, "round.solve", id, &detail).await?;
+            tx.commit().await?;
+            Ok(trigger)
+        })
     }
 
     /// The same as [`Fleet::withdraw_sums`], in a transaction of its caller's; what is replaced is removed at the next turn.
