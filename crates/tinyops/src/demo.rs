@@ -572,7 +572,7 @@ impl Stage {
                 self.busy = false;
                 match (version, why) {
                     (Some(version), None) => self.story.say(format_args!(
-                        "Day {day}: the new head passed every gate and became version {version}"
+                        "Day {day}: version {version} has the new head, which has passed every gate"
                     )),
                     (_, why) => self.story.say(format_args!(
                         "Day {day}: the pipeline made no new version: {}",
