@@ -129,7 +129,7 @@ typedef struct tinyops_taps {
 } tinyops_taps;
 
 static inline tinyops_taps tinyops_taps_inside(int32_t start, uint16_t kernel, uint8_t dilation,
-                                               uint16_t len) {
+                                               uint32_t len) {
   int32_t count = (int32_t)kernel, step = (int32_t)dilation;
   /* Rounded up; what is negative would be clamped to 0 anyway. */
   int32_t before = start < 0 ? -start : 0;

@@ -63,7 +63,11 @@ pub(crate) enum Bench {
     /// Count instructions of the C99 runtime on emulated boards, beside those of the Rust runtime
     ///
     /// Prints one row a board and network; exits with 1 if one takes more than it may, or an output byte is wrong.
-    Boards,
+    Boards {
+        /// Only this board, such as `m4f` or `rv32imac`; may be repeated [default: all]
+        #[arg(long = "board")]
+        boards: Vec<String>,
+    },
     /// Count instructions, memory and flash of the MLPerf Tiny networks on emulated Cortex-M machines
     ///
     /// Prints one row a figure, then the table of `bench host` if no machine is named; exits with 1 if one is missed, or an output byte is wrong.
@@ -87,7 +91,7 @@ impl Bench {
             Self::Host => bench_host::run(),
             Self::Ship { rows } => bench_ship::run(&rows),
             Self::Manage { groups } => bench_manage::run(&groups),
-            Self::Boards => c99::bench(),
+            Self::Boards { boards } => c99::bench(&boards),
             Self::Device { machines, write } => bench_device::run(&machines, write),
         }
     }

@@ -77,13 +77,13 @@ fn all_records() -> Result<Vec<Record>, String> {
 }
 
 /// Instructions on the emulated boards against those of the Rust runtime: `cargo xtask bench boards`.
-pub(crate) fn bench() -> Answer {
+pub(crate) fn bench(only: &[String]) -> Answer {
     let networks = records::networks()?;
     if networks.is_empty() {
         println!("skipped: the MLPerf Tiny networks are not there; set TINYOPS_DATA");
         return Ok(());
     }
-    boards::bench(&networks)
+    boards::bench(&networks, only)
 }
 
 /// Target by network, how many of the cases are equal byte for byte.

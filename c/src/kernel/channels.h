@@ -4,10 +4,6 @@
 
 #include "../operator.h"
 
-#ifdef TINYOPS_ARM_DSP
-#include "arm_dsp.h"
-#endif
-
 typedef struct tinyops_channels {
   /* Biases, or words of packed channels. */
   const uint8_t *words;
@@ -36,16 +32,8 @@ tinyops_channel tinyops_channels_at(const tinyops_channels *channels, uint32_t c
 static inline uint8_t tinyops_channel_finish(const tinyops_channels *channels,
                                              const tinyops_channel *channel, int32_t sum) {
   const int32_t biased = tinyops_add_wrapping(channel->bias, sum);
-  int32_t value;
-#ifdef TINYOPS_ARM_DSP
-  if (channel->multiplier.shift < 0 && channel->multiplier.value >> 30 == 1) {
-    value = tinyops_rescale_low(channel->multiplier.value, channel->multiplier.shift, biased,
-                                channels->zero_point);
-    return (uint8_t)(int8_t)tinyops_clamp(value, channels->least, channels->greatest);
-  }
-#endif
-  value = tinyops_add_saturating(tinyops_rescale(channel->multiplier, biased),
-                                 channels->zero_point);
+  const int32_t value = tinyops_add_saturating(tinyops_rescale(channel->multiplier, biased),
+                                               channels->zero_point);
   return (uint8_t)(int8_t)tinyops_clamp(value, channels->least, channels->greatest);
 }
 

@@ -7,11 +7,8 @@
 #include <string.h>
 
 #include "../sum.h"
+#include "arm_dsp/arm_dsp.h"
 #include "channels.h"
-
-#ifdef TINYOPS_ARM_DSP
-#include "arm_dsp.h"
-#endif
 
 /* Copies the inputs under the filter at one output pixel into one piece. */
 static void gather(const tinyops_call *call, uint32_t pixel, uint8_t *patch) {
@@ -59,137 +56,30 @@ static int32_t dot(const uint8_t *patch, const uint8_t *row, size_t taps) {
   return (int32_t)sum;
 }
 
-#ifdef TINYOPS_ARM_DSP
-/* A block is four patches of 16 bits: of each quad of taps 0, 2, 1, 3 of the first lane, then of the
- * others. */
-#define LANE_BYTES 8u
+/* What does not change from block to block. */
+typedef struct conv {
+  const tinyops_call *call;
+  const uint8_t *filter;
+  tinyops_channels channels;
+  size_t taps;
+  size_t row_bytes;
+} conv;
 
-static uint8_t *block_of(const tinyops_call *call, size_t row_bytes) {
-  (void)row_bytes;
-  return call->scratch;
-}
-
-/* Puts quads of bytes into a lane, from one of its quads on. */
-static uint8_t *put_quads(const uint8_t *from, size_t count, uint8_t *lane) {
-  for (; count > 0; count--, from += TINYOPS_QUAD, lane += TINYOPS_BLOCK_PIXELS * LANE_BYTES) {
-    const int32_t word = tinyops_load_word(from);
-    tinyops_store_word(lane, tinyops_even(word));
-    tinyops_store_word(lane + 4, tinyops_odd(word));
-  }
-  return lane;
-}
-
-static uint8_t *put_zeros(uint8_t zero, size_t count, uint8_t *lane) {
-  const int32_t both = tinyops_even((int32_t)((uint32_t)zero * 0x01010101u));
-  for (; count > 0; count--, lane += TINYOPS_BLOCK_PIXELS * LANE_BYTES) {
-    tinyops_store_word(lane, both);
-    tinyops_store_word(lane + 4, both);
-  }
-  return lane;
-}
-
-/* The inputs under the filter at one output pixel, whose taps are whole quads, into a lane. */
-static void gather_quads(const tinyops_call *call, uint32_t pixel, uint8_t *lane) {
-  const tinyops_op *op = call->op;
-  const int32_t height = call->input.shape[1], width = call->input.shape[2];
-  const size_t channels = call->input.shape[3], quads = channels / TINYOPS_QUAD;
-  const uint32_t columns = call->output.shape[2];
-  const uint8_t zero = (uint8_t)call->input.zero_point;
-  const int32_t top = tinyops_window_start(op, 0, pixel / columns);
-  const int32_t left = tinyops_window_start(op, 1, pixel % columns);
-  const int32_t kernel_width = op->kernel[1];
-  int32_t row, column;
-  for (row = 0; row < op->kernel[0]; row++) {
-    const int32_t y = top + row * op->dilation[0];
-    const uint8_t *line;
-    if (y < 0 || y >= height) {
-      lane = put_zeros(zero, (size_t)kernel_width * quads, lane);
-      continue;
-    }
-    line = call->in + (size_t)y * (size_t)width * channels;
-    if (op->dilation[1] == 1 && left >= 0 && left + kernel_width <= width) {
-      lane = put_quads(line + (size_t)left * channels, (size_t)kernel_width * quads, lane);
-      continue;
-    }
-    for (column = 0; column < kernel_width; column++) {
-      const int32_t x = left + column * op->dilation[1];
-      lane = x < 0 || x >= width ? put_zeros(zero, quads, lane)
-                                 : put_quads(line + (size_t)x * channels, quads, lane);
-    }
+/* A pixel that is alone: one dot product for each output channel. */
+static void make_pixel(const conv *layer, uint32_t pixel) {
+  const tinyops_call *call = layer->call;
+  const uint32_t count = call->output.shape[3];
+  uint8_t *out = call->out + (size_t)pixel * count;
+  uint32_t channel;
+  gather(call, pixel, call->scratch);
+  for (channel = 0; channel < count; channel++) {
+    const int32_t sum =
+        dot(call->scratch, layer->filter + channel * layer->row_bytes, layer->taps);
+    tinyops_channels_finish_pixels(&layer->channels, channel, &sum, 1, out + channel, 0);
   }
 }
 
-static void put_pixel(const tinyops_call *call, uint32_t pixel, uint32_t index, size_t row_bytes,
-                      size_t taps, uint8_t *block) {
-  uint8_t *lane = block + index * LANE_BYTES;
-  (void)taps;
-  if (call->input.shape[3] % TINYOPS_QUAD == 0) {
-    gather_quads(call, pixel, lane);
-  } else {
-    /* The weights behind the taps are 0, whatever lies there. */
-    uint8_t *stage = call->scratch + TINYOPS_BLOCK_PIXELS * 2 * row_bytes;
-    gather(call, pixel, stage);
-    (void)put_quads(stage, row_bytes / TINYOPS_QUAD, lane);
-  }
-}
-
-/* Two taps of one lane, by those of two rows. */
-#define ADD_LANE(at, a, b)                        \
-  do {                                            \
-    const int32_t lane = tinyops_load_word(at);   \
-    a = __smlad(lane, x, a);                      \
-    b = __smlad(lane, y, b);                      \
-    TINYOPS_IN_ORDER();                           \
-  } while (0)
-
-/* Two rows of a filter over the four patches of a block. */
-TINYOPS_APART static void dot_block(const uint8_t *block, const uint8_t *first,
-                                    const uint8_t *second, size_t taps,
-                                    int32_t sums[2 * TINYOPS_BLOCK_PIXELS]) {
-  const uint8_t *end = first + (size_t)tinyops_round_up(taps, TINYOPS_QUAD);
-  int32_t a0 = 0, a1 = 0, a2 = 0, a3 = 0, b0 = 0, b1 = 0, b2 = 0, b3 = 0;
-  while (first != end) {
-    int32_t x = tinyops_even(tinyops_load_word(first));
-    int32_t y = tinyops_even(tinyops_load_word(second));
-    ADD_LANE(block, a0, b0);
-    ADD_LANE(block + 8, a1, b1);
-    ADD_LANE(block + 16, a2, b2);
-    ADD_LANE(block + 24, a3, b3);
-    /* Loaded once more: two registers less. */
-    x = tinyops_odd(tinyops_load_word(first));
-    y = tinyops_odd(tinyops_load_word(second));
-    ADD_LANE(block + 4, a0, b0);
-    ADD_LANE(block + 12, a1, b1);
-    ADD_LANE(block + 20, a2, b2);
-    ADD_LANE(block + 28, a3, b3);
-    first += TINYOPS_QUAD;
-    second += TINYOPS_QUAD;
-    block += TINYOPS_BLOCK_PIXELS * LANE_BYTES;
-  }
-  sums[0] = a0;
-  sums[1] = a1;
-  sums[2] = a2;
-  sums[3] = a3;
-  sums[4] = b0;
-  sums[5] = b1;
-  sums[6] = b2;
-  sums[7] = b3;
-}
-
-/* The products of four values and the four rows of a quad of a dense filter. */
-static inline void add_quad(const uint8_t *values, const uint8_t *weights, int32_t sums[4]) {
-  const int32_t value = tinyops_load_word(values);
-  const int32_t even = tinyops_even(value), odd = tinyops_odd(value);
-  int32_t weight = tinyops_load_word(weights);
-  sums[0] = __smlad(odd, tinyops_odd(weight), __smlad(even, tinyops_even(weight), sums[0]));
-  weight = tinyops_load_word(weights + 4);
-  sums[1] = __smlad(odd, tinyops_odd(weight), __smlad(even, tinyops_even(weight), sums[1]));
-  weight = tinyops_load_word(weights + 8);
-  sums[2] = __smlad(odd, tinyops_odd(weight), __smlad(even, tinyops_even(weight), sums[2]));
-  weight = tinyops_load_word(weights + 12);
-  sums[3] = __smlad(odd, tinyops_odd(weight), __smlad(even, tinyops_even(weight), sums[3]));
-}
-#else
+#ifndef TINYOPS_ARM_DSP
 /* A block is four patches of bytes, a tap of each after the other. */
 static uint8_t *block_of(const tinyops_call *call, size_t row_bytes) {
   return call->scratch + row_bytes;
@@ -246,30 +136,6 @@ static inline void add_quad(const uint8_t *values, const uint8_t *weights, int32
   sums[2] = tinyops_add_wrapping(sums[2], a * w[8] + b * w[9] + c * w[10] + d * w[11]);
   sums[3] = tinyops_add_wrapping(sums[3], a * w[12] + b * w[13] + c * w[14] + d * w[15]);
 }
-#endif
-
-/* What does not change from block to block. */
-typedef struct conv {
-  const tinyops_call *call;
-  const uint8_t *filter;
-  tinyops_channels channels;
-  size_t taps;
-  size_t row_bytes;
-} conv;
-
-/* A pixel that is alone: one dot product for each output channel. */
-static void make_pixel(const conv *layer, uint32_t pixel) {
-  const tinyops_call *call = layer->call;
-  const uint32_t count = call->output.shape[3];
-  uint8_t *out = call->out + (size_t)pixel * count;
-  uint32_t channel;
-  gather(call, pixel, call->scratch);
-  for (channel = 0; channel < count; channel++) {
-    const int32_t sum =
-        dot(call->scratch, layer->filter + channel * layer->row_bytes, layer->taps);
-    tinyops_channels_finish_pixels(&layer->channels, channel, &sum, 1, out + channel, 0);
-  }
-}
 
 /* Up to four pixels after each other: their patches lie in lanes, so that a weight is read once for
  * all. What lies in lanes without a pixel makes sums that nobody takes. */
@@ -293,16 +159,19 @@ static void make_block(const conv *layer, uint32_t first, uint32_t pixels) {
                                    pixels, out + channel + 1, count);
   }
 }
+#endif
 
 /* Some pixels after each other. */
 static void make_piece(const conv *layer, uint32_t first, uint32_t end) {
   while (first < end) {
+#ifdef TINYOPS_ARM_DSP
+    /* Only what the kernels of the extension have left comes here. */
+    const uint32_t pixels = 1;
+#else
     const uint32_t pixels = tinyops_lesser(end - first, TINYOPS_BLOCK_PIXELS);
-    if (pixels == 1) {
-      make_pixel(layer, first);
-    } else {
-      make_block(layer, first, pixels);
-    }
+    if (pixels > 1) make_block(layer, first, pixels);
+#endif
+    if (pixels == 1) make_pixel(layer, first);
     first += pixels;
   }
 }
@@ -331,6 +200,7 @@ static void convolve(const tinyops_call *call, const uint8_t *filter) {
   }
 }
 
+#ifndef TINYOPS_ARM_DSP
 /* A dense layer, whose filter has the quads of four rows interleaved. */
 static void dense(const tinyops_call *call, const uint8_t *filter) {
   const tinyops_channels channels = tinyops_channels_of(call);
@@ -359,13 +229,24 @@ static void dense(const tinyops_call *call, const uint8_t *filter) {
   if (call->sum != NULL) call->sum->add(call->sum, 0, count);
 }
 
+#endif
+
 static void run(const tinyops_call *call) {
   const uint8_t *filter = call->plan->constants + call->op->weights_offset;
-  if (tinyops_op_is_dense(call->op, call->output.shape)) {
+  const bool is_dense = tinyops_op_is_dense(call->op, call->output.shape);
+#ifdef TINYOPS_ARM_DSP
+  if (is_dense) {
+    tinyops_dsp_dense(call, filter);
+  } else if (!tinyops_dsp_convolve(call, filter)) {
+    convolve(call, filter);
+  }
+#else
+  if (is_dense) {
     dense(call, filter);
   } else {
     convolve(call, filter);
   }
+#endif
 }
 
 const tinyops_operator tinyops_conv_2d = {

@@ -3,11 +3,8 @@
  * out[y][x][c*m + k] = clamp(zp + rescale(bias + sum (in[...][c] - zp_in) * w[...][c*m + k])). The
  * zero point is folded into the bias for all taps, so a tap in the padding adds zp_in * w to be worth
  * nothing. */
+#include "arm_dsp/arm_dsp.h"
 #include "channels.h"
-
-#ifdef TINYOPS_ARM_DSP
-#include "arm_dsp.h"
-#endif
 
 /* Output channels whose sums are kept at once. */
 #define LANES 4u
@@ -80,20 +77,10 @@ static void sum_block(const depthwise *layer, int32_t top, int32_t left, uint32_
 
 /* Adds the products of four channels of one tap. */
 static inline void add_tap(uint32_t sums[LANES], const int8_t *value, const int8_t *tap) {
-#ifdef TINYOPS_ARM_DSP
-  const int32_t four = tinyops_load_word(value), weights = tinyops_load_word(tap);
-  const int32_t v_even = tinyops_even(four), v_odd = tinyops_odd(four);
-  const int32_t w_even = tinyops_even(weights), w_odd = tinyops_odd(weights);
-  sums[0] = (uint32_t)__smlabb(v_even, w_even, (int32_t)sums[0]);
-  sums[1] = (uint32_t)__smlabb(v_odd, w_odd, (int32_t)sums[1]);
-  sums[2] = (uint32_t)__smlatt(v_even, w_even, (int32_t)sums[2]);
-  sums[3] = (uint32_t)__smlatt(v_odd, w_odd, (int32_t)sums[3]);
-#else
   sums[0] += (uint32_t)(value[0] * tap[0]);
   sums[1] += (uint32_t)(value[1] * tap[1]);
   sums[2] += (uint32_t)(value[2] * tap[2]);
   sums[3] += (uint32_t)(value[3] * tap[3]);
-#endif
 }
 
 /* The sums of four channels of one pixel, one output for each input. A tap in the padding reads the
@@ -171,6 +158,9 @@ static void run(const tinyops_call *call) {
   const uint32_t height = call->output.shape[1], count = call->output.shape[3];
   depthwise layer;
   uint32_t index, first;
+#ifdef TINYOPS_ARM_DSP
+  if (tinyops_dsp_depthwise(call)) return;
+#endif
   layer.call = call;
   layer.filter = call->plan->constants + op->weights_offset;
   layer.channels = tinyops_channels_of(call);

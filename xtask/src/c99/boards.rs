@@ -164,7 +164,7 @@ SECTIONS {{
   .bss (NOLOAD) : {{ tinyops_board_bss = .; *(.sbss .sbss.*) *(.bss .bss.*) *(COMMON) . = ALIGN(16); tinyops_board_bss_end = .; }} > RAM
   tinyops_board_free = ALIGN(16);
   tinyops_board_stack_top = {ram:#x} + {ram_bytes};
-  tinyops_board_free_end = tinyops_board_stack_top - 2048;
+  tinyops_board_free_end = tinyops_board_stack_top - 4096;
   /DISCARD/ : {{ *(.comment) *(.note*) *(.eh_frame*) *(.xtensa.info) *(.xt.*) }}
 }}
 "
@@ -280,11 +280,23 @@ pub(crate) fn matrix(networks: &[Record], wrong: &mut Vec<String>) -> Answer {
 }
 
 /// Prints instructions of each board, form and network, beside those of the Rust runtime.
-pub(crate) fn bench(networks: &[Record]) -> Answer {
+pub(crate) fn bench(networks: &[Record], only: &[String]) -> Answer {
     let mut missed = Vec::new();
+    let boards: Vec<Board> = all()
+        .into_iter()
+        .filter(|board| only.is_empty() || only.iter().any(|id| id == board.id))
+        .collect();
+    if boards.is_empty() {
+        let ids: Vec<&str> = all().iter().map(|board| board.id).collect();
+        return Err(format!(
+            "no board {}, only {}",
+            only.join(", "),
+            ids.join(", ")
+        ));
+    }
     println!("| board | network | C99 | Rust | C99 / Rust | load |");
     println!("|---|---|---|---|---|---|");
-    for board in all() {
+    for board in boards {
         if board.lacks_a_tool()? {
             continue;
         }
