@@ -2,6 +2,7 @@
 #ifndef TINYOPS_BLOCK_H
 #define TINYOPS_BLOCK_H
 
+#include "../exact.h"
 #include "../../include/tinyops_front_end.h"
 #include "../bytes.h"
 

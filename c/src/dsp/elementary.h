@@ -4,6 +4,8 @@
 #ifndef TINYOPS_ELEMENTARY_H
 #define TINYOPS_ELEMENTARY_H
 
+#include "../exact.h"
+
 #include <float.h>
 #include <stdbool.h>
 #include <stddef.h>

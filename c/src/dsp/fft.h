@@ -2,6 +2,8 @@
 #ifndef TINYOPS_FFT_H
 #define TINYOPS_FFT_H
 
+#include "../exact.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 

@@ -2,6 +2,8 @@
 #ifndef TINYOPS_FILTER_H
 #define TINYOPS_FILTER_H
 
+#include "../exact.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 

@@ -2,6 +2,8 @@
 #ifndef TINYOPS_STATISTICS_H
 #define TINYOPS_STATISTICS_H
 
+#include "../exact.h"
+
 #include <stddef.h>
 #include <stdint.h>
 

@@ -2,6 +2,8 @@
 #ifndef TINYOPS_TAPER_H
 #define TINYOPS_TAPER_H
 
+#include "../exact.h"
+
 #include <stdint.h>
 
 /* cos(2 pi t / period) for t up to the period, to within 1e-7; the same bits on every target. */

@@ -20,6 +20,7 @@ mod geometry;
 mod high_water;
 mod layers;
 mod lower;
+mod package;
 mod picture;
 mod placement;
 mod plan_memory;
@@ -48,6 +49,7 @@ pub use fit::{
 pub use foreign::{BoardFit, Layer, Survey, model_of, survey};
 pub use high_water::ArenaFault;
 pub use layers::{LayerMap, LayerValues, Values};
+pub use package::{Ecosystem, Facts, Package, PackageError, Part, package};
 pub use plan_memory::{ARENA_ALIGN, Lifetime, MemoryPlan, Needed, Peak, Placed, Region};
 pub use reference::{Reference, ReferenceCase, ReferenceError, ReferenceLayer};
 pub use replay::{Difference, Replay, ReplayError, golden_of, replay};

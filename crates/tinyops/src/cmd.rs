@@ -28,6 +28,7 @@ mod lineage;
 mod models;
 mod monitor;
 mod ops;
+mod package;
 mod predict;
 mod release;
 mod repairs;
@@ -95,6 +96,7 @@ enum Verb {
     Compile(compile::Compile),
     Compare(compare::Compare),
     Smoke(smoke::SmokeTest),
+    Package(package::PackageArgs),
     Devices(devices::Devices),
     Claims(claims::Claims),
     Keys(keys::Keys),
@@ -141,6 +143,7 @@ pub(crate) async fn dispatch(cli: Cli, terminal: Terminal) -> Result<(), Failure
         Verb::Predict(args) => predict::run(&context, &args).await,
         Verb::Compile(args) => compile::run(&context, &args).await,
         Verb::Compare(args) => compare::run(&context, &args).await,
+        Verb::Package(args) => package::run(&context, &args).await,
         Verb::Smoke(args) => smoke::run(&context, &args).await,
         Verb::Devices(args) => devices::run(&context, &args).await,
         Verb::Claims(args) => claims::run(&context, &args).await,

@@ -11,6 +11,7 @@ mod hostile;
 mod int16;
 mod layers;
 mod networks;
+mod packages;
 mod pictures;
 mod priors;
 mod regions;

@@ -1,0 +1,205 @@
+//! Packages: the same bytes for the same payload, sources that compile and prove themselves.
+
+use std::path::Path;
+use std::process::Command;
+
+use tinyops_compile::{
+    Ecosystem, Facts, Golden, Package, PackageError, Part, compile, package, payload,
+};
+use tinyops_model::{Body, Model, Task};
+
+use crate::networks::{autoencoder, classifier, model};
+
+/// Labels that would leave their literals, comments or lines if they could.
+const HOSTILE: [&str; 2] = ["a \"b\" \\ ??/ */ //\n", "Lüfter\u{202e} %s ${X} `rm` <b>&amp;"];
+
+const WINDOW: [f32; 8] = [1.0, -2.0, 3.0, 0.5, -1.5, 2.5, 0.0, 4.0];
+
+fn facts() -> Facts {
+    Facts {
+        name: "Fan-1".to_owned(),
+        model_version: 3,
+        package_version: "3.0.0".to_owned(),
+        ..Facts::default()
+    }
+}
+
+fn classifier_payload(labels: [&str; 2]) -> Vec<u8> {
+    let model = Model {
+        labels: labels.map(str::to_owned).into(),
+        ..model(Body::Network(classifier()), Task::Classify)
+    };
+    payload_of(&model)
+}
+
+fn payload_of(model: &Model) -> Vec<u8> {
+    payload(model, &compile(model).expect("compiles"), &[]).expect("writes")
+}
+
+fn made(ecosystem: Ecosystem, payload: &[u8]) -> Package {
+    package(ecosystem, payload, &facts(), &[]).expect("packs")
+}
+
+fn write(package: &Package, folder: &Path) {
+    for (path, bytes) in package.files() {
+        let path = folder.join(path);
+        std::fs::create_dir_all(path.parent().expect("has one")).expect("makes folders");
+        std::fs::write(path, bytes).expect("writes");
+    }
+}
+
+fn text<'a>(package: &'a Package, path: &str) -> &'a str {
+    std::str::from_utf8(&package.files()[path]).expect("is text")
+}
+
+#[test]
+fn the_same_payload_gives_the_same_bytes() {
+    let payload = classifier_payload(["off", "on"]);
+    for ecosystem in Ecosystem::ALL {
+        let first = made(ecosystem, &payload);
+        assert_eq!(first, made(ecosystem, &payload), "{}", ecosystem.name());
+        assert_eq!(first.archive(), made(ecosystem, &payload).archive());
+        // The order in which parts are asked for is no part of the question.
+        let parts = [Part::Monitor, Part::Slots];
+        let turned = [Part::Slots, Part::Monitor];
+        assert_eq!(
+            package(ecosystem, &payload, &facts(), &parts).expect("packs"),
+            package(ecosystem, &payload, &facts(), &turned).expect("packs")
+        );
+    }
+}
+
+#[test]
+fn every_file_is_in_the_list_that_is_signed() {
+    for ecosystem in Ecosystem::ALL {
+        let mut package = made(ecosystem, &classifier_payload(["off", "on"]));
+        let sums = String::from_utf8(package.sums().to_vec()).expect("is text");
+        let listed: Vec<&str> = sums
+            .lines()
+            .skip(1)
+            .map(|line| line.split_once("  ").expect("two columns").1)
+            .collect();
+        let there: Vec<&str> = package
+            .files()
+            .keys()
+            .map(String::as_str)
+            .filter(|path| *path != "SHA256SUMS")
+            .collect();
+        assert_eq!(listed, there, "{}", ecosystem.name());
+        assert!(sums.starts_with("# TinyOps package 1: fan_1 3.0.0 for "));
+        package.with_signature([7; 64], [9; 32]);
+        assert_eq!(package.files()["SHA256SUMS.sig"], [7; 64]);
+        for (path, bytes) in package.files() {
+            let text = String::from_utf8_lossy(bytes);
+            let home = env!("CARGO_MANIFEST_DIR");
+            assert!(!text.contains(home), "{path} names this machine");
+            assert!(path.is_ascii() && !path.starts_with('/') && !path.contains(".."));
+        }
+    }
+}
+
+#[test]
+fn only_what_the_network_needs_comes_along() {
+    let package = made(Ecosystem::C99, &classifier_payload(["off", "on"]));
+    let has = |path: &str| package.files().contains_key(&format!("src/tinyops/src/{path}"));
+    for path in ["plan.c", "kernel/conv_2d.c", "dsp/raw.c", "exact.h"] {
+        assert!(has(path), "{path}");
+    }
+    for path in ["kernel/lstm.c", "dsp/mfcc.c", "capsule/ed25519.c", "slots/slots.c", "operators_all.c"] {
+        assert!(!has(path), "{path}");
+    }
+    let payload = classifier_payload(["off", "on"]);
+    let parts = [Part::Slots, Part::Monitor];
+    let more = tinyops_compile::package(Ecosystem::C99, &payload, &facts(), &parts).expect("packs");
+    for path in ["slots/slots.c", "delta/delta.c", "capsule/ed25519.c", "crc.c", "monitor/report.c"] {
+        assert!(more.files().contains_key(&format!("src/tinyops/src/{path}")), "{path}");
+    }
+    assert!(text(&more, "src/fan_1.h").contains("fan_1_baseline(size_t *len)"));
+}
+
+/// Builds a package's sources with a compiler and runs its self test; says so and passes where there is no compiler.
+fn check_on_host(compiler: &str, language: &[&str], payload: &[u8], parts: &[Part]) {
+    if Command::new(compiler).arg("--version").output().is_err() {
+        println!("skipped: {compiler} is missing");
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let package = package(Ecosystem::C99, payload, &facts(), parts).expect("packs");
+    write(&package, folder.path());
+    let files = package.files().keys();
+    let sources = files.filter(|path| path.starts_with("src/") && path.ends_with(".c"));
+    let strict = ["-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror"];
+    let built = Command::new(compiler)
+        .args(language)
+        .args(strict)
+        .args(["-O1", "-Isrc", "check/selftest.c"])
+        .args(sources)
+        .args(["-o", "selftest"])
+        .current_dir(folder.path())
+        .output()
+        .expect("starts");
+    assert!(
+        built.status.success(),
+        "{}",
+        String::from_utf8_lossy(&built.stderr)
+    );
+    let ran = Command::new(folder.path().join("selftest")).output().expect("starts");
+    let said = String::from_utf8_lossy(&ran.stdout);
+    let errors = String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.success(), "{said}{errors}");
+    let count = said.split(' ').next().expect("a number");
+    assert!(count.parse::<usize>().expect("a number") >= 8, "{said}");
+}
+
+#[test]
+fn sources_prove_themselves_as_c_and_as_cpp() {
+    let payload = classifier_payload(HOSTILE);
+    let sanitized = ["-std=c99", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
+    check_on_host("clang", &sanitized, &payload, &[]);
+    check_on_host("gcc", &["-std=c99"], &payload, &Part::ALL);
+    check_on_host("g++", &["-x", "c++", "-std=c++11"], &payload, &[]);
+    let anomaly = payload_of(&model(Body::Autoencoder(autoencoder()), Task::Anomaly));
+    check_on_host("gcc", &["-std=c99"], &anomaly, &[]);
+    let value = payload_of(&model(Body::Network(classifier()), Task::Regress));
+    check_on_host("gcc", &["-std=c99"], &value, &[]);
+}
+
+#[test]
+fn recorded_vectors_come_before_drawn_ones() {
+    let model = model(Body::Network(classifier()), Task::Classify);
+    let compiled = compile(&model).expect("compiles");
+    let window = |output: Vec<u8>| Golden::Window {
+        readings: WINDOW.to_vec(),
+        output,
+    };
+    let payload = |golden: &[Golden]| payload(&model, &compiled, golden).expect("writes");
+    // Any output will do to learn the right one.
+    let wrong = package(Ecosystem::C99, &payload(&[window(vec![0, 0])]), &facts(), &[]);
+    assert!(matches!(wrong, Err(PackageError::Differs { vector: 0 })), "{wrong:?}");
+}
+
+#[test]
+fn what_no_package_can_be_made_of_is_refused() {
+    let payload = classifier_payload(["off", "on"]);
+    let with = |change: fn(&mut Facts)| {
+        let mut facts = facts();
+        change(&mut facts);
+        package(Ecosystem::C99, &payload, &facts, &[]).expect_err("is refused").to_string()
+    };
+    assert_eq!(
+        with(|facts| facts.name = "扇".to_owned()),
+        "`扇` gives no name that a C program can use"
+    );
+    assert_eq!(
+        with(|facts| facts.package_version = "3".to_owned()),
+        "`3` is no version of three numbers, such as 1.0.0"
+    );
+    assert_eq!(
+        with(|facts| facts.author = Some("a\nversion=9".to_owned())),
+        "the author holds a line break or another control character"
+    );
+    for len in [0, 7, payload.len() / 2, payload.len() - 1] {
+        let cut = package(Ecosystem::C99, &payload[..len], &facts(), &[]);
+        assert!(matches!(cut, Err(PackageError::Payload(_))), "{len}: {cut:?}");
+    }
+}
