@@ -3,6 +3,7 @@
 //! The same payload, facts and parts give the same bytes: no clock, no path of this machine, no order that a hash chose.
 
 mod archive;
+mod arduino;
 mod c99;
 mod contents;
 mod escape;
@@ -10,6 +11,7 @@ mod model_c;
 mod name;
 mod needed;
 mod papers;
+mod platformio;
 mod sources;
 mod vectors;
 
@@ -29,17 +31,23 @@ use vectors::Vector;
 pub enum Ecosystem {
     /// Sources with a Makefile and a CMake file.
     C99,
+    /// A library for the Arduino IDE and arduino-cli.
+    Arduino,
+    /// A library for PlatformIO.
+    Platformio,
 }
 
 impl Ecosystem {
     /// All of them, in the order of their names on the command line.
-    pub const ALL: [Ecosystem; 1] = [Ecosystem::C99];
+    pub const ALL: [Ecosystem; 3] = [Ecosystem::C99, Ecosystem::Arduino, Ecosystem::Platformio];
 
     /// The name on the command line.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Ecosystem::C99 => "c99",
+            Ecosystem::Arduino => "arduino",
+            Ecosystem::Platformio => "platformio",
         }
     }
 
@@ -48,6 +56,8 @@ impl Ecosystem {
     pub fn what(self) -> &'static str {
         match self {
             Ecosystem::C99 => "sources with a Makefile and a CMake file",
+            Ecosystem::Arduino => "a library for the Arduino IDE and arduino-cli",
+            Ecosystem::Platformio => "a library for PlatformIO",
         }
     }
 
@@ -285,6 +295,8 @@ pub fn package(
     };
     let mut package = match ecosystem {
         Ecosystem::C99 => c99::package(&made),
+        Ecosystem::Arduino => arduino::package(&made),
+        Ecosystem::Platformio => platformio::package(&made),
     };
     papers::add(&mut package, ecosystem, &made);
     let mut sums = format!(

@@ -1,5 +1,6 @@
 //! Sources for whoever has a build of their own.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
@@ -20,32 +21,18 @@ const README: &str = include_str!("texts/c99_README.md.in");
 pub(super) fn package(made: &Made<'_>) -> Package {
     let described = made.described;
     let own = sources(made.contents, made.vectors, described, made.parts);
-    let files: Vec<&String> = own.keys().filter(|path| path.ends_with(".c")).collect();
-    let listed = |before: &str, after: &str| {
-        files.iter().fold(String::new(), |mut list, path| {
-            let _ = writeln!(list, "{before}src/{path}{after}");
-            list
-        })
-    };
-    let made_lines = listed("  ", " \\");
-    let cmake_lines = listed("  ", "");
-    let version = &described.facts.package_version;
-    let core_version = version.split(['-', '+']).next().unwrap_or(version);
-    let texts = [
-        ("title", described.title.as_str()),
-        ("sentence", &plain(&described.sentence)),
-        ("name", &described.identifier),
-        ("upper", &described.identifier.to_uppercase()),
-        ("verb", &verb(made.contents, described)),
-        ("flags", &FLAGS.join(" ")),
-        ("print", &print(made)),
-        ("model_bytes", &model_bytes(made.contents).to_string()),
-        ("core_version", core_version),
-        ("verification", &verification(made)),
-    ];
+    let made_lines = listed(&own, "  src/", " \\");
+    let cmake_lines = listed(&own, "  src/", "");
+    let texts = texts_of(made);
+    let print = answer_text(made, |what, format| {
+        format!("    (void)printf(\"{format} \", {what});\n")
+    }) + "    (void)printf(\"\\n\");\n";
     let with = |more: &str, template: &str| {
-        let mut texts = texts.to_vec();
-        texts.push(("sources", more));
+        let mut texts: Vec<(&str, &str)> = texts
+            .iter()
+            .map(|(key, text)| (*key, text.as_str()))
+            .collect();
+        texts.extend([("sources", more), ("print", &print)]);
         fill(template, &texts).into_bytes()
     };
     let mut package = Package {
@@ -70,17 +57,49 @@ pub(super) fn package(made: &Made<'_>) -> Package {
     package
 }
 
-/// How a program on a host says its answer.
-fn print(made: &Made<'_>) -> String {
-    let text = match made.contents.decision.task {
+/// The C files among some, a line each between two texts.
+pub(super) fn listed(files: &BTreeMap<String, Vec<u8>>, before: &str, after: &str) -> String {
+    let sources = files.keys().filter(|path| path.ends_with(".c"));
+    sources
+        .map(|path| format!("{before}{path}{after}\n"))
+        .collect()
+}
+
+/// What every template may ask for.
+pub(super) fn texts_of(made: &Made<'_>) -> Vec<(&'static str, String)> {
+    let described = made.described;
+    let version = &described.facts.package_version;
+    let core_version = version.split(['-', '+']).next().unwrap_or(version);
+    vec![
+        ("title", described.title.clone()),
+        ("sentence", plain(&described.sentence)),
+        ("name", described.identifier.clone()),
+        ("upper", described.identifier.to_uppercase()),
+        ("verb", verb(made.contents, described)),
+        ("flags", FLAGS.join(" ")),
+        (
+            "channels",
+            made.contents.front_end.channel_count.to_string(),
+        ),
+        ("model_bytes", model_bytes(made.contents).to_string()),
+        ("version", version.clone()),
+        ("core_version", core_version.to_owned()),
+        ("verification", verification(made)),
+    ]
+}
+
+/// How an example says its answer: each expression of C with the format that `printf` takes for it.
+pub(super) fn answer_text(made: &Made<'_>, say: impl Fn(&str, &str) -> String) -> String {
+    match made.contents.decision.task {
         Task::Classify => {
-            "\"%s %.4f\\n\", @{name}_class_names[answer.index], (double)answer.confidence"
+            let name = format!("{}_class_names[answer.index]", made.described.identifier);
+            say(&name, "%s") + &say("(double)answer.confidence", "%.4f")
         }
-        Task::Regress => "\"%g\\n\", (double)answer.value",
-        Task::Anomaly => "\"%g%s\\n\", (double)answer.score, answer.is_alarm ? \" alarm\" : \"\"",
-    };
-    let text = fill(text, &[("name", &made.described.identifier)]);
-    format!("    (void)printf({text});\n")
+        Task::Regress => say("(double)answer.value", "%g"),
+        Task::Anomaly => {
+            say("(double)answer.score", "%g") + &say("answer.is_alarm ? \"alarm\" : \"\"", "%s")
+        }
+    }
 }
 
 /// The vectors for programs: hex digits, and seeds where they are drawn.

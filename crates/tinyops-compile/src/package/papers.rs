@@ -120,6 +120,15 @@ fn is_licence_id(text: &str) -> bool {
     !text.is_empty() && text.chars().all(is_letter)
 }
 
+/// Name and mail address of `Ada <ada@example.org>`.
+pub(super) fn person(author: &str) -> (&str, Option<&str>) {
+    let found = author.split_once('<').and_then(|(name, rest)| {
+        let mail = rest.trim_end().strip_suffix('>')?;
+        Some((name.trim(), Some(mail)))
+    });
+    found.unwrap_or((author, None))
+}
+
 fn manifest(ecosystem: Ecosystem, made: &Made<'_>) -> Value {
     let contents = made.contents;
     let facts = &made.described.facts;

@@ -11,7 +11,10 @@ use tinyops_model::{Body, Model, Task};
 use crate::networks::{autoencoder, classifier, model};
 
 /// Labels that would leave their literals, comments or lines if they could.
-const HOSTILE: [&str; 2] = ["a \"b\" \\ ??/ */ //\n", "Lüfter\u{202e} %s ${X} `rm` <b>&amp;"];
+const HOSTILE: [&str; 2] = [
+    "a \"b\" \\ ??/ */ //\n",
+    "Lüfter\u{202e} %s ${X} `rm` <b>&amp;",
+];
 
 const WINDOW: [f32; 8] = [1.0, -2.0, 3.0, 0.5, -1.5, 2.5, 0.0, 4.0];
 
@@ -101,26 +104,47 @@ fn every_file_is_in_the_list_that_is_signed() {
 #[test]
 fn only_what_the_network_needs_comes_along() {
     let package = made(Ecosystem::C99, &classifier_payload(["off", "on"]));
-    let has = |path: &str| package.files().contains_key(&format!("src/tinyops/src/{path}"));
+    let has = |path: &str| {
+        package
+            .files()
+            .contains_key(&format!("src/tinyops/src/{path}"))
+    };
     for path in ["plan.c", "kernel/conv_2d.c", "dsp/raw.c", "exact.h"] {
         assert!(has(path), "{path}");
     }
-    for path in ["kernel/lstm.c", "dsp/mfcc.c", "capsule/ed25519.c", "slots/slots.c", "operators_all.c"] {
+    for path in [
+        "kernel/lstm.c",
+        "dsp/mfcc.c",
+        "capsule/ed25519.c",
+        "slots/slots.c",
+        "operators_all.c",
+    ] {
         assert!(!has(path), "{path}");
     }
     let payload = classifier_payload(["off", "on"]);
     let parts = [Part::Slots, Part::Monitor];
     let more = tinyops_compile::package(Ecosystem::C99, &payload, &facts(), &parts).expect("packs");
-    for path in ["slots/slots.c", "delta/delta.c", "capsule/ed25519.c", "crc.c", "monitor/report.c"] {
-        assert!(more.files().contains_key(&format!("src/tinyops/src/{path}")), "{path}");
+    for path in [
+        "slots/slots.c",
+        "delta/delta.c",
+        "capsule/ed25519.c",
+        "crc.c",
+        "monitor/report.c",
+    ] {
+        assert!(
+            more.files()
+                .contains_key(&format!("src/tinyops/src/{path}")),
+            "{path}"
+        );
     }
     assert!(text(&more, "src/fan_1.h").contains("fan_1_baseline(size_t *len)"));
 }
 
 /// Builds a package's sources with a compiler and runs its self test; says so and passes where there is no compiler.
+#[expect(clippy::print_stderr, reason = "a check that is skipped says so")]
 fn check_on_host(compiler: &str, language: &[&str], payload: &[u8], parts: &[Part]) {
     if Command::new(compiler).arg("--version").output().is_err() {
-        println!("skipped: {compiler} is missing");
+        eprintln!("skipped: {compiler} is missing");
         return;
     }
     let folder = tempfile::tempdir().expect("a folder");
@@ -128,7 +152,14 @@ fn check_on_host(compiler: &str, language: &[&str], payload: &[u8], parts: &[Par
     write(&package, folder.path());
     let files = package.files().keys();
     let sources = files.filter(|path| path.starts_with("src/") && path.ends_with(".c"));
-    let strict = ["-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror"];
+    let strict = [
+        "-pedantic",
+        "-Wall",
+        "-Wextra",
+        "-Wconversion",
+        "-Wshadow",
+        "-Werror",
+    ];
     let built = Command::new(compiler)
         .args(language)
         .args(strict)
@@ -143,7 +174,9 @@ fn check_on_host(compiler: &str, language: &[&str], payload: &[u8], parts: &[Par
         "{}",
         String::from_utf8_lossy(&built.stderr)
     );
-    let ran = Command::new(folder.path().join("selftest")).output().expect("starts");
+    let ran = Command::new(folder.path().join("selftest"))
+        .output()
+        .expect("starts");
     let said = String::from_utf8_lossy(&ran.stdout);
     let errors = String::from_utf8_lossy(&ran.stderr);
     assert!(ran.status.success(), "{said}{errors}");
@@ -154,7 +187,11 @@ fn check_on_host(compiler: &str, language: &[&str], payload: &[u8], parts: &[Par
 #[test]
 fn sources_prove_themselves_as_c_and_as_cpp() {
     let payload = classifier_payload(HOSTILE);
-    let sanitized = ["-std=c99", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
+    let sanitized = [
+        "-std=c99",
+        "-fsanitize=address,undefined",
+        "-fno-sanitize-recover=all",
+    ];
     check_on_host("clang", &sanitized, &payload, &[]);
     check_on_host("gcc", &["-std=c99"], &payload, &Part::ALL);
     check_on_host("g++", &["-x", "c++", "-std=c++11"], &payload, &[]);
@@ -174,8 +211,16 @@ fn recorded_vectors_come_before_drawn_ones() {
     };
     let payload = |golden: &[Golden]| payload(&model, &compiled, golden).expect("writes");
     // Any output will do to learn the right one.
-    let wrong = package(Ecosystem::C99, &payload(&[window(vec![0, 0])]), &facts(), &[]);
-    assert!(matches!(wrong, Err(PackageError::Differs { vector: 0 })), "{wrong:?}");
+    let wrong = package(
+        Ecosystem::C99,
+        &payload(&[window(vec![0, 0])]),
+        &facts(),
+        &[],
+    );
+    assert!(
+        matches!(wrong, Err(PackageError::Differs { vector: 0 })),
+        "{wrong:?}"
+    );
 }
 
 #[test]
@@ -184,7 +229,9 @@ fn what_no_package_can_be_made_of_is_refused() {
     let with = |change: fn(&mut Facts)| {
         let mut facts = facts();
         change(&mut facts);
-        package(Ecosystem::C99, &payload, &facts, &[]).expect_err("is refused").to_string()
+        package(Ecosystem::C99, &payload, &facts, &[])
+            .expect_err("is refused")
+            .to_string()
     };
     assert_eq!(
         with(|facts| facts.name = "扇".to_owned()),
@@ -200,6 +247,85 @@ fn what_no_package_can_be_made_of_is_refused() {
     );
     for len in [0, 7, payload.len() / 2, payload.len() - 1] {
         let cut = package(Ecosystem::C99, &payload[..len], &facts(), &[]);
-        assert!(matches!(cut, Err(PackageError::Payload(_))), "{len}: {cut:?}");
+        assert!(
+            matches!(cut, Err(PackageError::Payload(_))),
+            "{len}: {cut:?}"
+        );
+    }
+}
+
+/// What arduino-lint refuses, as far as it needs no network.
+#[test]
+fn an_arduino_library_keeps_to_the_rules() {
+    let facts = Facts {
+        author: Some("Ada <ada@example.org>".to_owned()),
+        url: Some("https://example.org/fan".to_owned()),
+        ..facts()
+    };
+    let payload = classifier_payload(HOSTILE);
+    let package = package(Ecosystem::Arduino, &payload, &facts, &[]).expect("packs");
+    assert_eq!(package.archive_name(), Some("fan_1.zip"));
+    let properties = text(&package, "library.properties");
+    let fields: Vec<(&str, &str)> = properties
+        .lines()
+        .map(|line| line.split_once('=').expect("field=value"))
+        .collect();
+    let field = |name: &str| {
+        let found: Vec<&str> = fields
+            .iter()
+            .filter(|(field, _)| *field == name)
+            .map(|(_, value)| *value)
+            .collect();
+        assert_eq!(found.len(), 1, "{name} stands once");
+        found[0]
+    };
+    let name = field("name");
+    assert!(name.len() <= 63 && name.starts_with(|c: char| c.is_ascii_alphanumeric()));
+    assert!(!name.to_lowercase().contains("arduino"));
+    assert!(
+        name.chars()
+            .all(|c| c.is_ascii_alphanumeric() || "_.- ".contains(c))
+    );
+    assert_eq!(field("version"), "3.0.0");
+    for one in ["author", "maintainer", "sentence", "paragraph", "license"] {
+        assert!(!field(one).trim().is_empty(), "{one}");
+    }
+    assert_ne!(field("sentence"), field("paragraph"));
+    assert!(field("url").starts_with("https://"));
+    assert_eq!(field("category"), "Data Processing");
+    assert!(!field("architectures").contains(' ') && !field("architectures").contains("avr"));
+    // A header of the library's name, in `src`, where the recursive layout wants all sources.
+    assert_eq!(field("includes"), "fan_1.h");
+    assert!(package.files().contains_key("src/fan_1.h"));
+    for path in package.files().keys() {
+        let is_source = path.ends_with(".c") || path.ends_with(".h") || path.ends_with(".cpp");
+        assert!(!is_source || path.starts_with("src/"), "{path}");
+        assert!(!path.ends_with(".S") && !path.ends_with(".exe"), "{path}");
+    }
+    for line in text(&package, "keywords.txt").lines() {
+        let (word, kind) = line.split_once('\t').expect("a tab between");
+        assert!(!word.contains(' ') && ["KEYWORD1", "KEYWORD2", "LITERAL1"].contains(&kind));
+    }
+    let sketch = text(&package, "examples/fan_1_serial/fan_1_serial.ino");
+    assert!(sketch.contains("#include <fan_1.h>"));
+}
+
+#[test]
+fn a_platformio_library_names_its_people() {
+    let facts = Facts {
+        author: Some("Ada <ada@example.org>".to_owned()),
+        ..facts()
+    };
+    let payload = classifier_payload(["off", "on"]);
+    let package = package(Ecosystem::Platformio, &payload, &facts, &[]).expect("packs");
+    let library: serde_json::Value =
+        serde_json::from_str(text(&package, "library.json")).expect("is JSON");
+    assert_eq!(library["authors"][0]["name"], "Ada");
+    assert_eq!(library["authors"][0]["email"], "ada@example.org");
+    assert_eq!(library["headers"], "fan_1.h");
+    for example in library["examples"].as_array().expect("a list") {
+        let base = example["base"].as_str().expect("a path");
+        let file = example["files"][0].as_str().expect("a path");
+        assert!(package.files().contains_key(&format!("{base}/{file}")));
     }
 }

@@ -1,0 +1,89 @@
+//! A library for PlatformIO.
+//!
+//! # Source
+//! PlatformIO, "library.json", manifest of a library package.
+
+use serde_json::json;
+
+use super::c99::{answer_text, texts_of, vectors_json};
+use super::escape::fill;
+use super::model_c::sources;
+use super::papers::{self, FLAGS};
+use super::{Made, Package};
+
+const MAIN: &str = include_str!("texts/platformio_main.c.in");
+const README: &str = include_str!("texts/platformio_README.md.in");
+const TEST: &str = include_str!("texts/platformio_test.c.in");
+
+pub(super) fn package(made: &Made<'_>) -> Package {
+    let described = made.described;
+    let name = &described.identifier;
+    let own = sources(made.contents, made.vectors, described, made.parts);
+    let mut package = Package {
+        files: own
+            .into_iter()
+            .map(|(path, bytes)| (format!("src/{path}"), bytes))
+            .collect(),
+        folder: format!("{name}-platformio"),
+        archive: None,
+    };
+    let texts = texts_of(made);
+    let print = answer_text(made, |what, format| {
+        format!("      printf(\"{format} \", {what});\n")
+    });
+    let print = print + "      printf(\"\\n\");\n";
+    let with = |template: &str| {
+        let mut texts: Vec<(&str, &str)> = texts
+            .iter()
+            .map(|(key, text)| (*key, text.as_str()))
+            .collect();
+        texts.push(("print", &print));
+        fill(template, &texts).into_bytes()
+    };
+    let mut put = |path: String, bytes: Vec<u8>| package.files.insert(path, bytes);
+    put("library.json".to_owned(), library(made).into_bytes());
+    put("README.md".to_owned(), with(README));
+    put(format!("examples/{name}_stdio/main.c"), with(MAIN));
+    put("test/test_golden/test_main.c".to_owned(), with(TEST));
+    put("vectors/payload.bin".to_owned(), made.payload.to_vec());
+    put(
+        "vectors/vectors.json".to_owned(),
+        vectors_json(made.vectors),
+    );
+    package
+}
+
+fn library(made: &Made<'_>) -> String {
+    let described = made.described;
+    let facts = described.facts;
+    let name = &described.identifier;
+    let (person, mail) = match facts.author.as_deref() {
+        Some(author) => papers::person(author),
+        None => ("not stated", None),
+    };
+    let mut author = json!({ "name": person });
+    if let Some(mail) = mail {
+        author["email"] = json!(mail);
+    }
+    let mut library = json!({
+        "name": name,
+        "version": facts.package_version,
+        "description": format!("{}.", described.sentence),
+        "keywords": ["tinyml", "machine learning", "inference"],
+        "authors": [author],
+        "license": papers::licence(made),
+        "frameworks": "*",
+        "platforms": "*",
+        "headers": format!("{name}.h"),
+        "build": { "flags": FLAGS, "srcDir": "src", "includeDir": "src" },
+        "examples": [{
+            "name": format!("{name}_stdio"),
+            "base": format!("examples/{name}_stdio"),
+            "files": ["main.c"],
+        }],
+    });
+    if let Some(url) = &facts.url {
+        library["homepage"] = json!(url);
+    }
+    serde_json::to_string_pretty(&library).expect("a value of JSON has a text") + "\n"
+}
