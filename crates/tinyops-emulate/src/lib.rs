@@ -5,6 +5,7 @@
 //! is never needed to make a capsule; where its tools are missing, [`EmulateError::Missing`] says
 //! how to get them and the caller reports that the smoke test was not run.
 
+mod agent;
 mod bench;
 mod delta;
 mod firmware;
@@ -15,6 +16,10 @@ mod report;
 mod smoke;
 mod trace;
 
+pub use agent::{
+    AGENT_FLASH_BYTES, AgentFirmware, BoardOutput, BoardSaid, EmulatedBoard, FACTORY_BYTES,
+    FlashFaults, LineTo, end_readings, write_reading,
+};
 pub use bench::{Bench, Measured, RunFile, runtime_flash_bytes};
 pub use delta::{DeltaBench, DeltaMeasured, delta_flash_bytes};
 pub use firmware::{Firmware, MAIN_PIECE, Memory, ONE_PIECE, Toolchain};

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-const QEMU: &str = "qemu-system-arm";
+pub(crate) const QEMU: &str = "qemu-system-arm";
 
 /// What a program is given.
 pub(crate) enum Given<'a> {
@@ -48,16 +48,7 @@ pub(crate) fn run(
             sent = Some(bytes);
         }
     }
-    let mut child = match command.spawn() {
-        Ok(child) => child,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(EmulateError::Missing {
-                what: QEMU.to_owned(),
-                remedy: "`apt-get install qemu-system-arm`, or your system's QEMU package",
-            });
-        }
-        Err(error) => return Err(EmulateError::io(format!("cannot start {QEMU}"))(error)),
-    };
+    let mut child = command.spawn().map_err(not_started)?;
     let reader = read_all(&mut child);
     if let (Some(bytes), Some(mut pipe)) = (sent, child.stdin.take()) {
         // Written beside the waiting, since the machine takes byte after byte. A broken pipe means that it ended:
@@ -73,6 +64,17 @@ pub(crate) fn run(
         });
     }
     Ok(output)
+}
+
+/// Why the emulator did not start.
+pub(crate) fn not_started(error: std::io::Error) -> EmulateError {
+    if error.kind() == std::io::ErrorKind::NotFound {
+        return EmulateError::Missing {
+            what: QEMU.to_owned(),
+            remedy: "`apt-get install qemu-system-arm`, or your system's QEMU package",
+        };
+    }
+    EmulateError::io(format!("cannot start {QEMU}"))(error)
 }
 
 /// Drains the child's output, so that a full pipe never stops it.

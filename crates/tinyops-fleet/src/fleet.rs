@@ -52,6 +52,8 @@ pub struct Fleet {
     pub(crate) baselines: Arc<Mutex<HashMap<ModelId, Arc<Baseline>>>>,
     /// What each device was told lately, so that it is not told again at every turn.
     pub(crate) told: Arc<Mutex<HashMap<DeviceId, Told>>>,
+    /// How often a capsule has come to harm on its way into a device's flash.
+    pub(crate) damaged: Arc<Mutex<HashMap<(DeviceId, ModelId), u8>>>,
     /// The devices as they were when rollouts last took them in.
     pub(crate) arranged: Arc<Mutex<Option<Arranged>>>,
     /// How often enrolment was tried of late.
@@ -364,6 +366,7 @@ impl Fleet {
             capsules: Arc::default(),
             baselines: Arc::default(),
             told: Arc::default(),
+            damaged: Arc::default(),
             arranged: Arc::default(),
             rates: Arc::default(),
             helper: None,

@@ -150,6 +150,11 @@ impl ClassToken {
         TokenKey(key)
     }
 
+    /// The secret, for whoever puts the token on its devices.
+    pub fn secret(&self) -> [u8; 32] {
+        self.secret
+    }
+
     /// The text that its holder is given, which shows the secret.
     pub fn text(&self) -> impl fmt::Display + '_ {
         struct Text<'a>(&'a ClassToken);

@@ -17,6 +17,7 @@ mod sign1;
 // First: how a device becomes one of its server's.
 pub mod claim;
 pub mod enrolment;
+pub mod provision;
 
 // Both ways: windows for an annotator.
 pub mod annotation;

@@ -11,15 +11,17 @@ mod map {
 pub(crate) use map::{LOADED, LOADED_BYTES, MORE_RAM, MORE_RAM_BYTES, PIECES};
 
 fn read(offset: usize) -> u32 {
-    let register = (map::UART + offset) as *const u32;
     // SAFETY: the table of machines gives the address of this port's registers.
-    unsafe { register.read_volatile() }
+    unsafe { register(map::UART + offset).read_volatile() }
 }
 
 fn write(offset: usize, value: u32) {
-    let register = (map::UART + offset) as *mut u32;
     // SAFETY: as in `read`; a write moves bytes and switches the port, and touches no memory.
-    unsafe { register.write_volatile(value) }
+    unsafe { register(map::UART + offset).write_volatile(value) }
+}
+
+pub(crate) fn register(address: usize) -> *mut u32 {
+    address as *mut u32
 }
 
 /// Boards of Arm: the UART of the Cortex-M System Design Kit, and RAM where others have flash.

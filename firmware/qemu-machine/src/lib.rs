@@ -7,7 +7,9 @@
 mod chip;
 
 pub mod counter;
+pub mod host;
 pub mod memory;
+pub mod mps2;
 pub mod serial;
 pub mod slot;
 

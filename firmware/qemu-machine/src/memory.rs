@@ -14,6 +14,7 @@ const STACK_LEAST: usize = 3 * 1024;
 const OWN_STACK: usize = 256;
 
 unsafe extern "C" {
+    static mut __sdata: u32;
     static mut __sheap: u32;
     static _stack_start: u32;
 }
@@ -55,6 +56,23 @@ pub fn take(bytes: usize) -> Option<&'static mut [u8]> {
         TAKEN = (end - bottom()).next_multiple_of(16);
         Some(core::slice::from_raw_parts_mut(start as *mut u8, bytes))
     }
+}
+
+/// Bytes that [`take`] can still hand out if so many are left to the stack.
+pub fn free(stack: usize) -> usize {
+    (top() - stack_end()).saturating_sub(stack.max(STACK_LEAST))
+}
+
+/// Bytes of RAM in use: our statics, what was taken, and the deepest stack since it was painted last.
+pub fn in_use() -> usize {
+    let statics = bottom() - addr_of!(__sdata) as usize;
+    // SAFETY: one core, no interrupts.
+    statics + unsafe { TAKEN } + stack_high_water()
+}
+
+/// Bytes of RAM that the linker was given.
+pub fn total() -> usize {
+    top() - addr_of!(__sdata) as usize
 }
 
 /// Takes RAM of the machine's that is apart from the linker's, painted, from a multiple of 16; `None` if there is not
@@ -125,6 +143,12 @@ pub fn stack_high_water() -> usize {
 fn stack_end() -> usize {
     // SAFETY: one core, no interrupts.
     bottom() + unsafe { TAKEN }
+}
+
+/// RAM as whole numbers, less the bytes that alignment costs.
+pub fn as_numbers(ram: &mut [u8]) -> &mut [i32] {
+    // SAFETY: every bit pattern is an `i32`, and `align_to_mut` hands out the aligned middle only.
+    unsafe { ram.align_to_mut::<i32>().1 }
 }
 
 /// RAM as words of floating point, less the bytes that alignment costs.

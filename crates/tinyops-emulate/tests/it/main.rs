@@ -4,6 +4,8 @@
 //! test prints what is missing and stops there.
 #![expect(clippy::print_stderr, reason = "a skipped test says why")]
 
+mod agent;
+
 use tinyops_compile::{Golden, Options, compile, compile_with, model_of, payload};
 use tinyops_emulate::{
     EmulateError, Firmware, MACHINES, MAIN_PIECE, Machine, Memory, ONE_PIECE, Smoke, smoke,

@@ -7,16 +7,23 @@ use tinyops_sketch::{ChannelBaseline, Source};
 use tinyops_store::rollout::{self, Delivery, Member as MemberRecord, RolloutId, RolloutState};
 use tinyops_store::{DeviceId, ModelId, Timestamp, Tx};
 use tinyops_wire::Frame;
-use tinyops_wire::frame::{Flags, UpdateState};
+use tinyops_wire::frame::{Flags, Reason, Update, UpdateState};
 use tinyops_wire::shadow::ShadowReport;
 
 use super::arrange::{Taken, can_shadow, give_devices};
 use super::case::record_of;
 use super::plan_of;
 use crate::engine::{Member, Said, Sample, Word};
+use crate::fleet::lock;
 use crate::plan::Plan;
 use crate::watch::Observation;
 use crate::{Fleet, FleetError};
+
+/// A capsule that came to harm so often on its way into a device's flash is offered it once more; then it has failed there.
+const DAMAGED_TIMES_MAX: u8 = 3;
+
+/// Devices of which that is remembered; when there are more, all begin anew.
+const DAMAGED_DEVICES_MAX: usize = 4096;
 
 impl Fleet {
     /// Notes what a batch of frames means for the rollouts of their devices.
@@ -149,7 +156,11 @@ impl Fleet {
                     UpdateState::Confirmed => Word::Confirmed,
                     UpdateState::Held => Word::Held,
                     UpdateState::Reverted => Word::Reverted { reason, number },
-                    _ if self.falls_back(observation.device, update) => Word::Heard,
+                    _ if self.falls_back(observation.device, update)
+                        || self.is_owed_again(observation.device, member.capsule, update) =>
+                    {
+                        Word::Heard
+                    }
                     UpdateState::Refused => Word::Refused { reason, number },
                     _ => Word::Fetching,
                 }
@@ -173,6 +184,27 @@ impl Fleet {
             },
             _ => Word::Heard,
         })
+    }
+
+    /// Whether what a device has turned away came to harm on its way into flash, as by a power cut in the middle of a
+    /// word: that says nothing of the capsule. It is owed it again, at once, a few times.
+    fn is_owed_again(&self, device: DeviceId, capsule: ModelId, update: &Update) -> bool {
+        let is_damaged = matches!(update.reason, Reason::Flash | Reason::Digest);
+        if update.state != UpdateState::Refused || !is_damaged {
+            return false;
+        }
+        let mut damaged = lock(&self.damaged);
+        if damaged.len() >= DAMAGED_DEVICES_MAX {
+            damaged.clear();
+        }
+        let times = damaged.entry((device, capsule)).or_default();
+        *times += 1;
+        if *times > DAMAGED_TIMES_MAX {
+            damaged.remove(&(device, capsule));
+            return false;
+        }
+        lock(&self.told).remove(&device);
+        true
     }
 
     /// What a shadow report says, with what rollouts compare of it.

@@ -178,3 +178,31 @@ async fn a_rollout_that_is_over_installs_nothing() {
     );
     assert_eq!(told(&mut world).await, [None, None]);
 }
+
+#[tokio::test]
+async fn what_a_power_cut_damaged_is_offered_again_and_not_for_ever() {
+    let (mut world, capsule, id) = two(Plan::default()).await;
+    assert_eq!(told(&mut world).await, [Some(false), Some(false)]);
+    for (time, reason) in [Reason::Flash, Reason::Digest, Reason::Flash]
+        .into_iter()
+        .enumerate()
+    {
+        let refused = world.devices[0].update(UpdateState::Refused, reason, ModelId(0));
+        world.send(&[refused]).await;
+        let delivery = deliveries(&world, id).await[0];
+        assert_eq!(delivery, Delivery::Offered, "time {time}");
+        let [first, _] = world.ids()[..] else {
+            panic!("two devices");
+        };
+        // At once, and not only when it is told again for its silence.
+        let owed = world.fleet.owed_many(&[first], world.now).await.unwrap();
+        assert_eq!(owed.len(), 1, "time {time}");
+    }
+    let refused = world.devices[0].update(UpdateState::Refused, Reason::Flash, ModelId(0));
+    world.send(&[refused]).await;
+    assert_eq!(deliveries(&world, id).await[0], Delivery::Failed);
+    // What is the capsule's own fault is held against it the first time.
+    let refused = world.devices[1].update(UpdateState::Refused, Reason::Golden, capsule.id);
+    world.send(&[refused]).await;
+    assert_eq!(deliveries(&world, id).await[1], Delivery::Failed);
+}

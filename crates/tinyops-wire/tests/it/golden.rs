@@ -135,6 +135,11 @@ fn enrolments_are_as_frozen() {
     check("enrolment.txt", &entries);
 }
 
+#[test]
+fn records_of_a_board_are_as_frozen() {
+    check("provision.txt", &samples::provision::records());
+}
+
 /// Holds lines of `name hex` against the file of that name.
 #[track_caller]
 fn check(file: &str, entries: &[(&str, Vec<u8>)]) {

@@ -6,6 +6,7 @@ mod golden;
 mod lorawan;
 mod masked;
 mod properties;
+mod provision;
 mod reconstruct;
 mod samples;
 mod serial;

@@ -1,6 +1,7 @@
 //! One of everything, the same in every test.
 
 pub(crate) mod enrolment;
+pub(crate) mod provision;
 
 use tinyops_sketch::{ChannelSummary, Direction, Summary};
 use tinyops_wire::annotation::{

@@ -1,4 +1,5 @@
 mod chip;
+mod emulated;
 mod enrol;
 mod upload;
 
@@ -60,7 +61,8 @@ struct Who {
     #[arg(long, default_value = "arduino-nano-33-ble-sense")]
     board: String,
     /// Who it is: a file with id and key, made where it is missing; its flash is kept beside it, in `FILE.flash`
-    /// [default: .tinyops/device-BOARD.json in the project]
+    /// [default: .tinyops/device-BOARD.json in the project]. Of an emulated board, the flash itself, which holds all of it
+    /// [default: .tinyops/emulated-BOARD.flash]
     #[arg(long, value_name = "FILE")]
     identity: Option<PathBuf>,
     /// File with the class token by which it enrols
@@ -148,7 +150,17 @@ struct Run {
     /// Where the server's MQTT is: HOST:PORT, or mqtts://HOST:PORT [default: as `tinyops config` says]
     #[arg(long, value_name = "URL", conflicts_with = "line")]
     mqtt: Option<String>,
+    /// Run it as firmware in QEMU, on a Cortex-M4F with the board's memory: `--line` leads to a gateway, and without one its
+    /// serial port is a terminal of this machine's, for `tinyops gateway --tty`. Stopping the command is a power cut
+    #[arg(long, conflicts_with_all = ["mqtt", "hides", "consent", "withdraw_consent"])]
+    emulated: bool,
+    /// Cut its power in the middle of this operation of its flash, counted from the start: a word written or a page erased
+    #[arg(long, value_name = "N", requires = "emulated")]
+    cut_power_at: Option<u32>,
 }
+
+/// How long a device without a model waits for one before it measures.
+const MODEL_WITHIN: Duration = Duration::from_secs(10);
 
 /// One prediction, as `--json` prints it, one a line.
 #[derive(Serialize)]
@@ -246,8 +258,13 @@ async fn live(context: &Context, args: &Run) -> Result<(), Failure> {
         rate_hz: front_end.rate_hz,
         channels: &[],
     };
-    // A device knows its board for as long as the program runs, as firmware does.
     let board = context.board(&args.who.board)?;
+    let expected = format!("{name}@{}", newest.version);
+    if args.emulated {
+        let readings = readings(args, &workshop.project, usize::from(sensor.channel_count))?;
+        return emulated::run(context, args, (&board, sensor), expected, readings).await;
+    }
+    // A device knows its board for as long as the program runs, as firmware does.
     let ram_bytes = board.ram_free_bytes();
     let board = board.id.leak();
     let chip = chip(context, &args.who, board)?;
@@ -319,7 +336,7 @@ async fn live(context: &Context, args: &Run) -> Result<(), Failure> {
         device: VirtualDevice::with_flash(config, Room::LARGE, Arc::new([]), chip.flash())
             .metered(ram_bytes),
         chip,
-        name: format!("{name}@{}", newest.version),
+        name: expected,
         link,
         inbox,
         refused: 0,
@@ -373,21 +390,25 @@ async fn enrolled(
     (server, gateway): (&Endpoint, Option<&Endpoint>),
     trust: &Trust,
 ) -> Result<Enrolled, Failure> {
-    let credential = match (&who.class_token, &who.claim) {
-        (Some(path), _) => Some(Credential::token(path)?),
-        (None, Some(path)) => Some(Credential::claim(path)?),
-        (None, None) => None,
-    };
     let asking = Asking {
         server,
         gateway,
         board,
         device: who.id,
         trust,
-        credential,
+        credential: credential(who)?,
         cohort: &who.cohort,
     };
     asking.identity(chip).await
+}
+
+/// What lets the device in, if it was given something.
+fn credential(who: &Who) -> Result<Option<Credential>, Failure> {
+    match (&who.class_token, &who.claim) {
+        (Some(path), _) => Credential::token(path).map(Some),
+        (None, Some(path)) => Credential::claim(path).map(Some),
+        (None, None) => Ok(None),
+    }
 }
 
 async fn enrol_only(context: &Context, who: &Who) -> Result<(), Failure> {
@@ -438,16 +459,13 @@ impl Body<'_> {
         let response = self.device.handle(now_ms(), Event::Boot);
         self.act(response).await?;
         // A capsule that is owed comes before the first reading, so that no window goes unscored.
-        let patience = tokio::time::sleep(Duration::from_secs(10));
+        let patience = tokio::time::sleep(MODEL_WITHIN);
         tokio::pin!(patience);
         while self.device.model().is_none() {
             tokio::select! {
                 Some(down) = self.inbox.recv() => self.down(&down).await?,
                 () = &mut patience => {
-                    self.context.terminal.note(format_args!(
-                        "no model has come in 10 s; measuring all the same. `tinyops rollout start {}` offers one",
-                        self.name
-                    ));
+                    note_no_model(self.context, &self.name);
                     break;
                 }
             }
@@ -543,21 +561,34 @@ impl Body<'_> {
             is_alarm,
             is_own_head: prediction.is_own_head,
         };
-        if self.context.terminal.json {
-            let line = serde_json::to_string(&view).expect("views have string keys");
-            self.context.terminal.line(line);
-        } else {
-            let said = match (class, value) {
-                (Some(class), _) => format!("{class} {:.2}", confidence.unwrap_or_default()),
-                (None, Some(value)) => format!("{value:.4}"),
-                (None, None) => "–".to_owned(),
-            };
-            let own = if view.is_own_head { "  own head" } else { "" };
-            self.context
-                .terminal
-                .line(format_args!("{}  {said}{own}", view.model));
-        }
+        view.print(self.context);
     }
+}
+
+impl View<'_> {
+    fn print(&self, context: &Context) {
+        if context.terminal.json {
+            let line = serde_json::to_string(self).expect("views have string keys");
+            context.terminal.line(line);
+            return;
+        }
+        let said = match (self.class, self.value) {
+            (Some(class), _) => format!("{class} {:.2}", self.confidence.unwrap_or_default()),
+            (None, Some(value)) => format!("{value:.4}"),
+            (None, None) => "–".to_owned(),
+        };
+        let own = if self.is_own_head { "  own head" } else { "" };
+        context
+            .terminal
+            .line(format_args!("{}  {said}{own}", self.model));
+    }
+}
+
+/// A device measures without a model, and a person is told how it comes to one.
+fn note_no_model(context: &Context, name: &str) {
+    context.terminal.note(format_args!(
+        "no model has come in 10 s; measuring all the same. `tinyops rollout start {name}` offers one"
+    ));
 }
 
 /// What is told of a device's own head, where it is news.

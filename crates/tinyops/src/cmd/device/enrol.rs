@@ -6,10 +6,11 @@ use tinyops_fleet::{enrol::Entropy, keys::Trust};
 use tinyops_server::{hex, unhex};
 use tinyops_store::Digest;
 use tinyops_wire::{
-    DeviceId, DeviceKey, SigningKey,
+    DeviceId, DeviceKey,
     enrolment::{
-        ClassToken, Enrolled, EnrolmentSecret, Proof, REQUEST_BYTES_MAX, Received, Request, open,
+        ClassToken, Enrolled, EnrolmentSecret, REQUEST_BYTES_MAX, Received, Request, open,
     },
+    provision,
 };
 
 use super::chip::{Chip, Identity};
@@ -26,7 +27,8 @@ pub(super) enum Credential {
     Token(ClassToken),
     Claim {
         certificate: Vec<u8>,
-        key: Box<SigningKey>,
+        /// What the key that it names grows from.
+        seed: [u8; 32],
     },
 }
 
@@ -53,14 +55,21 @@ impl Credential {
         let key: Digest = file.key.and_then(|key| key.parse().ok()).ok_or_else(bad)?;
         Ok(Credential::Claim {
             certificate,
-            key: Box::new(SigningKey::from_seed(&key.0)),
+            seed: key.0,
         })
     }
 
-    fn proof(&self) -> Proof<'_> {
+    /// As it lies in a board's flash.
+    pub(super) fn provisioned(&self) -> provision::Credential<'_> {
         match self {
-            Credential::Token(token) => Proof::Token(token),
-            Credential::Claim { certificate, key } => Proof::Claim { certificate, key },
+            Credential::Token(token) => provision::Credential::Token {
+                id: token.id,
+                secret: token.secret(),
+            },
+            Credential::Claim { certificate, seed } => provision::Credential::Claim {
+                certificate,
+                seed: *seed,
+            },
         }
     }
 }
@@ -124,7 +133,7 @@ impl Asking<'_> {
         let credential = match &self.credential {
             Some(credential) => credential,
             None => {
-                asked = self.ask_for_token().await?;
+                asked = ask_for_token(self.server, self.board, self.cohort).await?;
                 &asked
             }
         };
@@ -139,8 +148,9 @@ impl Asking<'_> {
             board: self.board,
         };
         let mut bytes = vec![0; REQUEST_BYTES_MAX];
-        let written = request
-            .encode(credential.proof(), &mut bytes)
+        let written = credential
+            .provisioned()
+            .prove(|proof| request.encode(proof, &mut bytes))
             .map_err(|error| Failure::of(Exit::Question, &error))?;
         bytes.truncate(written);
         chip.keep_identity(&Identity::Asking {
@@ -149,21 +159,26 @@ impl Asking<'_> {
         })?;
         Ok((secret, bytes))
     }
+}
 
-    async fn ask_for_token(&self) -> Result<Credential, Failure> {
-        let wish = serde_json::json!({ "board": self.board, "cohort": self.cohort, "uses": 1 });
-        let answer = http::post(self.server, "/api/v1/class-tokens", None, &wish)
-            .await
-            .map_err(|error| unreachable(self.server, &error))?;
-        let token = answer.document()["token"]
-            .as_str()
-            .and_then(|text| text.parse().ok());
-        token.map(Credential::Token).ok_or_else(|| {
-            refused("the server gave no class token", &answer).hint(
-                "give the device one: `tinyops devices token make` on the server, `--class-token FILE` here",
-            )
-        })
-    }
+/// Asks the server for a class token of one use, as whoever sits there may.
+pub(super) async fn ask_for_token(
+    server: &Endpoint,
+    board: &str,
+    cohort: &str,
+) -> Result<Credential, Failure> {
+    let wish = serde_json::json!({ "board": board, "cohort": cohort, "uses": 1 });
+    let answer = http::post(server, "/api/v1/class-tokens", None, &wish)
+        .await
+        .map_err(|error| unreachable(server, &error))?;
+    let token = answer.document()["token"]
+        .as_str()
+        .and_then(|text| text.parse().ok());
+    token.map(Credential::Token).ok_or_else(|| {
+        refused("the server gave no class token", &answer).hint(
+            "give the device one: `tinyops devices token make` on the server, `--class-token FILE` here",
+        )
+    })
 }
 
 /// Sends a request to the server itself.

@@ -1,0 +1,125 @@
+//! The whole agent on an emulated board: enrolment, slots, trial, deltas, monitor and reports, over a serial line.
+//!
+//! ```text
+//! first port    the serial link of docs/formats/serial.md, to a gateway
+//! second port   in: readings of the sensor, which are played in; out: what the board says, line by line
+//! flash         a file of the host's, written byte by byte: what an emulator that is killed leaves in it stays
+//! ```
+//! What is the product's is the agent and the wire formats; what stands in for silicon is `qemu-machine`. The README says
+//! which is which, and what was run.
+#![no_std]
+#![no_main]
+#![forbid(unsafe_code)]
+
+mod board;
+mod flash;
+mod identity;
+mod ram;
+mod sensor;
+
+use core::convert::Infallible;
+use core::panic::PanicInfo;
+
+use cortex_m_rt::entry;
+use qemu_machine::{host, memory, mps2, stop};
+use tinyops_device::{Agent, BlockSource, Config, Event, Privacy, Reporting, Sensor as Measures};
+use tinyops_wire::provision::Record;
+use tinyops_wire::serial::{BODY_BYTES_MAX, Decoder, OVERHEAD, line_bytes_max};
+use tinyops_wire::summary::Format;
+
+use crate::board::Board;
+use crate::flash::{AgentFlash, Image};
+use crate::ram::Ram;
+use crate::sensor::{Said, Sensor};
+
+/// Bytes of a frame on the line, before stuffing.
+const FRAME_BYTES: usize = BODY_BYTES_MAX + OVERHEAD;
+/// The same with what stuffing adds.
+const LINE_BYTES: usize = line_bytes_max(BODY_BYTES_MAX);
+/// Bytes of a block of a capsule.
+const BLOCK_BYTES: u16 = 1024;
+
+#[entry]
+fn main() -> ! {
+    static mut DECODER: Decoder<FRAME_BYTES> = Decoder::new();
+    static mut FRAME: [u8; LINE_BYTES] = [0; LINE_BYTES];
+    memory::paint();
+    if let Some(parts) = mps2::Board::start() {
+        let mut board = Board::new(parts, DECODER, FRAME);
+        board.say(format_args!("tinyops-mps2 1"));
+        let Err(reason) = live(&mut board);
+        board.say(format_args!("refused {reason}"));
+    }
+    stop()
+}
+
+/// Lives, or says why it cannot.
+fn live(board: &mut Board) -> Result<Infallible, &'static str> {
+    let mut line = [0; 512];
+    let words = host::command_line(&mut line).ok_or("nothing says where its flash is")?;
+    let (factory, mut image) = Image::open(words)?;
+    let Ok(Record::Factory(factory)) = Record::decode(factory) else {
+        return Err("the factory has written nothing");
+    };
+    let keys = factory
+        .keys()
+        .map_err(|_| "the factory's key set is none")?;
+    let enrolled = identity::enrolled(&factory, &keys, &mut image, board)?;
+    board.say(format_args!("device {}", enrolled.device));
+    let config = Config {
+        device: enrolled.device,
+        key: enrolled.key,
+        first_uplink: enrolled.first_uplink,
+        roots: factory.roots,
+        keys,
+        board: factory.board,
+        sensor: Measures {
+            channel_count: factory.channel_count,
+            rate_hz: factory.rate_hz,
+            channels: &[],
+        },
+        reporting: Reporting {
+            every_windows: factory.report_windows,
+            every_ms: factory.report_ms.into(),
+            format: Format::M6H8,
+        },
+        privacy: Privacy::Plain,
+        hop: 0,
+        blocks: BlockSource::Server,
+        block_bytes: BLOCK_BYTES,
+        retry_after_ms: 2000,
+        tries: 3,
+        trial_windows: 4,
+    };
+    let ram = Ram::take().ok_or("too little RAM")?;
+    let agent = Agent::new(config, AgentFlash::new(image), ram);
+    work(agent, board, Sensor::new(factory.channel_count.into()))
+}
+
+/// Does what events ask for, and sleeps in between.
+fn work(
+    mut agent: Agent<AgentFlash, Ram>,
+    board: &mut Board,
+    mut sensor: Sensor,
+) -> Result<Infallible, &'static str> {
+    board.meet();
+    board.handle(&mut agent, Event::Boot);
+    loop {
+        board.forget_wakes();
+        // What the server says comes before the sensor, so that no window goes unscored that need not.
+        board.hear(&mut agent);
+        match board.measure(&mut sensor) {
+            Some(Said::Reading) => board.handle(&mut agent, Event::Reading(sensor.reading())),
+            Some(Said::End) => board.say(format_args!("drained")),
+            None => {
+                board.handle(&mut agent, Event::Tick);
+                board.sleep();
+            }
+        }
+    }
+}
+
+#[panic_handler]
+fn panic(_: &PanicInfo<'_>) -> ! {
+    stop()
+}
