@@ -5,15 +5,20 @@
 mod archive;
 mod arduino;
 mod c99;
+mod cmsis_pack;
 mod contents;
+
 mod escape;
+mod esp_idf;
 mod model_c;
 mod name;
 mod needed;
 mod papers;
 mod platformio;
+mod rust;
 mod sources;
 mod vectors;
+mod zephyr;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -33,13 +38,29 @@ pub enum Ecosystem {
     C99,
     /// A library for the Arduino IDE and arduino-cli.
     Arduino,
+    /// A component for ESP-IDF.
+    EspIdf,
+    /// A module for Zephyr.
+    Zephyr,
+    /// A CMSIS-Pack.
+    CmsisPack,
     /// A library for PlatformIO.
     Platformio,
+    /// A crate.
+    Rust,
 }
 
 impl Ecosystem {
     /// All of them, in the order of their names on the command line.
-    pub const ALL: [Ecosystem; 3] = [Ecosystem::C99, Ecosystem::Arduino, Ecosystem::Platformio];
+    pub const ALL: [Ecosystem; 7] = [
+        Ecosystem::C99,
+        Ecosystem::Arduino,
+        Ecosystem::EspIdf,
+        Ecosystem::Zephyr,
+        Ecosystem::CmsisPack,
+        Ecosystem::Platformio,
+        Ecosystem::Rust,
+    ];
 
     /// The name on the command line.
     #[must_use]
@@ -47,7 +68,11 @@ impl Ecosystem {
         match self {
             Ecosystem::C99 => "c99",
             Ecosystem::Arduino => "arduino",
+            Ecosystem::EspIdf => "esp-idf",
+            Ecosystem::Zephyr => "zephyr",
+            Ecosystem::CmsisPack => "cmsis-pack",
             Ecosystem::Platformio => "platformio",
+            Ecosystem::Rust => "rust",
         }
     }
 
@@ -57,7 +82,11 @@ impl Ecosystem {
         match self {
             Ecosystem::C99 => "sources with a Makefile and a CMake file",
             Ecosystem::Arduino => "a library for the Arduino IDE and arduino-cli",
+            Ecosystem::EspIdf => "a component for ESP-IDF 5.0 and newer",
+            Ecosystem::Zephyr => "a module for Zephyr, with a sample and a test for twister",
+            Ecosystem::CmsisPack => "a CMSIS-Pack, for Cortex-M",
             Ecosystem::Platformio => "a library for PlatformIO",
+            Ecosystem::Rust => "a crate without std, with the runtime's crates beside it",
         }
     }
 
@@ -191,6 +220,9 @@ pub enum PackageError {
         /// What was given.
         version: String,
     },
+    /// Parts of the agent for a crate.
+    #[error("a crate brings no parts of the agent")]
+    NoParts,
     /// A line break or another control character where a package has one line.
     #[error("the {what} holds a line break or another control character")]
     Control {
@@ -296,7 +328,11 @@ pub fn package(
     let mut package = match ecosystem {
         Ecosystem::C99 => c99::package(&made),
         Ecosystem::Arduino => arduino::package(&made),
+        Ecosystem::EspIdf => esp_idf::package(&made),
+        Ecosystem::Zephyr => zephyr::package(&made),
+        Ecosystem::CmsisPack => cmsis_pack::package(&made),
         Ecosystem::Platformio => platformio::package(&made),
+        Ecosystem::Rust => rust::package(&made)?,
     };
     papers::add(&mut package, ecosystem, &made);
     let mut sums = format!(

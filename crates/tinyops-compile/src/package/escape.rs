@@ -30,6 +30,34 @@ pub(super) fn plain(text: &str) -> String {
         .collect()
 }
 
+/// A string of JSON, which is one of YAML too.
+pub(super) fn json_string(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// A string of TOML.
+pub(super) fn toml_string(text: &str) -> String {
+    toml::Value::from(text).to_string()
+}
+
+/// Text of XML, inside an element or a quoted attribute. What XML 1.0 has no character for becomes a blank.
+pub(super) fn xml(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        match c {
+            '&' => out += "&amp;",
+            '<' => out += "&lt;",
+            '>' => out += "&gt;",
+            '"' => out += "&quot;",
+            '\'' => out += "&apos;",
+            '\t' | '\n' | '\r' => out.push(' '),
+            '\u{0}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}' => out.push(' '),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
 /// A number of single precision as C, C++ and Rust read it back to the same bits. Infinity becomes the greatest number.
 pub(super) fn float(value: f32) -> String {
     let value = value.clamp(f32::MIN, f32::MAX);
@@ -85,6 +113,7 @@ mod tests {
             assert_eq!(c_string(text), expected, "{text:?}");
         }
         assert_eq!(plain("a*/b\n`c` <d>"), "a__b__c_ _d_");
+        assert_eq!(xml("a<b & \"c\"\u{1}"), "a&lt;b &amp; &quot;c&quot; ");
     }
 
     #[test]

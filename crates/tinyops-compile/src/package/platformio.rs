@@ -71,7 +71,6 @@ fn library(made: &Made<'_>) -> String {
         "description": format!("{}.", described.sentence),
         "keywords": ["tinyml", "machine learning", "inference"],
         "authors": [author],
-        "license": papers::licence(made),
         "frameworks": "*",
         "platforms": "*",
         "headers": format!("{name}.h"),
@@ -82,6 +81,10 @@ fn library(made: &Made<'_>) -> String {
             "files": ["main.c"],
         }],
     });
+    // PlatformIO takes what SPDX lists, and no reference of a package's own.
+    if facts.licence.is_some() {
+        library["license"] = json!(papers::licence(made));
+    }
     if let Some(url) = &facts.url {
         library["homepage"] = json!(url);
     }

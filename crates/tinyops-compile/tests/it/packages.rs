@@ -65,10 +65,9 @@ fn the_same_payload_gives_the_same_bytes() {
         // The order in which parts are asked for is no part of the question.
         let parts = [Part::Monitor, Part::Slots];
         let turned = [Part::Slots, Part::Monitor];
-        assert_eq!(
-            package(ecosystem, &payload, &facts(), &parts).expect("packs"),
-            package(ecosystem, &payload, &facts(), &turned).expect("packs")
-        );
+        let with = |parts: &[Part]| package(ecosystem, &payload, &facts(), parts).ok();
+        assert_eq!(with(&parts), with(&turned));
+        assert_eq!(with(&parts).is_some(), ecosystem != Ecosystem::Rust);
     }
 }
 
@@ -328,4 +327,105 @@ fn a_platformio_library_names_its_people() {
         let file = example["files"][0].as_str().expect("a path");
         assert!(package.files().contains_key(&format!("{base}/{file}")));
     }
+}
+
+/// Every file that a build file of the package names is there, and every C file is named.
+#[test]
+fn build_files_name_what_is_there() {
+    let payload = classifier_payload(HOSTILE);
+    for (ecosystem, file, before) in [
+        (Ecosystem::C99, "CMakeLists.txt", ""),
+        (Ecosystem::C99, "Makefile", ""),
+        (Ecosystem::EspIdf, "CMakeLists.txt", ""),
+        (Ecosystem::Zephyr, "zephyr/CMakeLists.txt", "../"),
+        (Ecosystem::CmsisPack, "TinyOps.fan_1.pdsc", ""),
+    ] {
+        let package = made(ecosystem, &payload);
+        let text = text(&package, file);
+        let words = text.split(|c: char| c.is_whitespace() || "\"<>=()".contains(c));
+        let prefix = format!("{before}src/");
+        let named: std::collections::BTreeSet<String> = words
+            .filter(|word| word.starts_with(&prefix) && word.ends_with(".c"))
+            .map(|word| word[before.len()..].to_owned())
+            .collect();
+        let there = package
+            .files()
+            .keys()
+            .filter(|path| path.starts_with("src/") && path.ends_with(".c"));
+        let there: std::collections::BTreeSet<String> = there.cloned().collect();
+        assert_eq!(named, there, "{file}");
+        assert!(there.len() > 15);
+    }
+}
+
+#[test]
+fn yaml_and_xml_hold_words_of_people() {
+    let facts = Facts {
+        description: Some("Says \"off\": or <on> & 'more' # \\".to_owned()),
+        author: Some("A: \"B\" <ab@example.org>".to_owned()),
+        url: Some("https://example.org/?a=1&b=2".to_owned()),
+        licence: Some("CC-BY-4.0".to_owned()),
+        ..facts()
+    };
+    let payload = classifier_payload(HOSTILE);
+    let of = |ecosystem| package(ecosystem, &payload, &facts, &[]).expect("packs");
+    let component = of(Ecosystem::EspIdf);
+    let manifest = text(&component, "idf_component.yml");
+    assert!(
+        manifest.contains("description: \"Says \\\"off\\\": or <on> & 'more' # \\\\.\"\n"),
+        "{manifest}"
+    );
+    assert!(manifest.contains("license: \"CC-BY-4.0 AND (MIT OR Apache-2.0) AND SunPro AND MIT\""));
+    let pack = of(Ecosystem::CmsisPack);
+    let pdsc = text(&pack, "TinyOps.fan_1.pdsc");
+    assert!(
+        pdsc.contains("<url>https://example.org/?a=1&amp;b=2/</url>"),
+        "{pdsc}"
+    );
+    assert!(pdsc.contains("or &lt;on&gt; &amp; &apos;more&apos;"));
+    assert_eq!(pack.archive_name(), Some("TinyOps.fan_1.3.0.0.pack"));
+    assert_eq!(pack.folder(), "", "a pack has no top folder");
+    let module = of(Ecosystem::Zephyr);
+    assert!(text(&module, "zephyr/module.yml").starts_with("name: fan_1\nbuild:\n"));
+    for path in [
+        "samples/classify/sample.yaml",
+        "tests/golden/testcase.yaml",
+        "zephyr/Kconfig",
+    ] {
+        assert!(module.files().contains_key(path), "{path}");
+    }
+    let krate = of(Ecosystem::Rust);
+    let manifest: toml::Table = text(&krate, "Cargo.toml").parse().expect("is TOML");
+    assert_eq!(manifest["package"]["name"].as_str(), Some("fan_1"));
+    assert_eq!(
+        manifest["package"]["authors"][0].as_str(),
+        facts.author.as_deref()
+    );
+}
+
+/// The crates of the runtime have the features and the dependency that they have here.
+#[test]
+fn a_crate_brings_the_runtime_as_it_is() {
+    let package = made(Ecosystem::Rust, &classifier_payload(["off", "on"]));
+    let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    for name in ["tinyops-dsp", "tinyops-nn"] {
+        let theirs: toml::Table = text(&package, &format!("crates/{name}/Cargo.toml"))
+            .parse()
+            .expect("is TOML");
+        let own = std::fs::read_to_string(ours.join(name).join("Cargo.toml")).expect("reads");
+        let own: toml::Table = own.parse().expect("is TOML");
+        assert_eq!(theirs.get("features"), own.get("features"), "{name}");
+        let keys = |table: &toml::Table| -> Vec<String> {
+            table["dependencies"]
+                .as_table()
+                .expect("a table")
+                .keys()
+                .cloned()
+                .collect()
+        };
+        assert_eq!(keys(&theirs), keys(&own), "{name}");
+    }
+    let payload = classifier_payload(["off", "on"]);
+    let refused = tinyops_compile::package(Ecosystem::Rust, &payload, &facts(), &[Part::Slots]);
+    assert!(matches!(refused, Err(PackageError::NoParts)), "{refused:?}");
 }

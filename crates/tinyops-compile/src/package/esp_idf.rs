@@ -1,0 +1,118 @@
+//! A component for ESP-IDF.
+//!
+//! # Source
+//! Espressif, "Build System" of ESP-IDF, and "Manifest File `idf_component.yml`" of the component manager.
+
+use std::fmt::Write as _;
+
+use super::c99::{answer_text, listed, texts_of, vectors_json};
+use super::escape::{fill, json_string};
+use super::model_c::sources;
+use super::papers;
+use super::{Made, Package};
+
+const MAIN: &str = include_str!("texts/esp_idf_main.c.in");
+const README: &str = include_str!("texts/esp_idf_README.md.in");
+
+const CMAKE: &str = "set(sources
+@{sources}
+)
+if(NOT CONFIG_@{upper}_SELFTEST)
+  list(REMOVE_ITEM sources \"src/@{name}_golden.c\")
+endif()
+idf_component_register(SRCS ${sources} INCLUDE_DIRS \"src\")
+target_compile_options(${COMPONENT_LIB} PRIVATE -ffp-contract=off)
+";
+
+const KCONFIG: &str = "menu \"@{title}\"
+
+    config @{upper}_SELFTEST
+        bool \"Build the self test\"
+        default y
+        help
+            The vectors with which @{name}_selftest() proves the model on this chip. A program that does not call it
+            does not carry them either way.
+
+endmenu
+";
+
+const PROJECT: &str = "cmake_minimum_required(VERSION 3.16)
+set(EXTRA_COMPONENT_DIRS \"../..\")
+include($ENV{IDF_PATH}/tools/cmake/project.cmake)
+project(@{name}_classify)
+";
+
+/// The component's folder may be called anything; a name in `REQUIRES` is that of the folder, and `main` requires all.
+const MAIN_CMAKE: &str = "idf_component_register(SRCS \"main.c\" INCLUDE_DIRS \".\")\n";
+
+const PARTITIONS: &str = "# Name, Type, SubType, Offset, Size
+nvs,      data, nvs,   0x9000,  0x5000
+otadata,  data, ota,   0xe000,  0x2000
+ota_0,    app,  ota_0, 0x10000, 0x1e0000
+ota_1,    app,  ota_1, 0x1f0000, 0x1e0000
+";
+
+const DEFAULTS: &str = "CONFIG_ESPTOOLPY_FLASHSIZE_4MB=y
+CONFIG_PARTITION_TABLE_CUSTOM=y
+CONFIG_PARTITION_TABLE_CUSTOM_FILENAME=\"partitions.csv\"
+CONFIG_COMPILER_OPTIMIZATION_PERF=y
+CONFIG_ESP_MAIN_TASK_STACK_SIZE=8192
+";
+
+pub(super) fn package(made: &Made<'_>) -> Package {
+    let described = made.described;
+    let own = sources(made.contents, made.vectors, described, made.parts);
+    let sources = listed(&own, "  \"src/", "\"");
+    let texts = texts_of(made);
+    let print = answer_text(made, |what, format| {
+        format!("    printf(\"{format} \", {what});\n")
+    }) + "    printf(\"\\n\");\n";
+    let with = |template: &str| {
+        let mut texts: Vec<(&str, &str)> = texts
+            .iter()
+            .map(|(key, text)| (*key, text.as_str()))
+            .collect();
+        texts.extend([("sources", sources.trim_end()), ("print", &print)]);
+        fill(template, &texts).into_bytes()
+    };
+    let mut package = Package {
+        files: own
+            .into_iter()
+            .map(|(path, bytes)| (format!("src/{path}"), bytes))
+            .collect(),
+        // A component is called as its folder.
+        folder: described.identifier.clone(),
+        archive: None,
+    };
+    let mut put = |path: &str, bytes: Vec<u8>| package.files.insert(path.to_owned(), bytes);
+    put("CMakeLists.txt", with(CMAKE));
+    put("Kconfig", with(KCONFIG));
+    put("idf_component.yml", manifest(made).into_bytes());
+    put("README.md", with(README));
+    put("examples/classify/CMakeLists.txt", with(PROJECT));
+    put("examples/classify/main/CMakeLists.txt", with(MAIN_CMAKE));
+    put("examples/classify/main/main.c", with(MAIN));
+    put("examples/classify/partitions.csv", with(PARTITIONS));
+    put("examples/classify/sdkconfig.defaults", with(DEFAULTS));
+    put("extras/payload.bin", made.payload.to_vec());
+    put("extras/vectors.json", vectors_json(made.vectors));
+    package
+}
+
+/// Targets are left out: every chip of Espressif's is of 32 bits, and the sources know none.
+fn manifest(made: &Made<'_>) -> String {
+    let facts = made.described.facts;
+    let mut out = format!(
+        "version: {}\ndescription: {}\nlicense: {}\n",
+        json_string(&facts.package_version),
+        json_string(&format!("{}.", made.described.sentence)),
+        json_string(&papers::licence(made)),
+    );
+    if let Some(url) = &facts.url {
+        let _ = writeln!(out, "url: {}", json_string(url));
+    }
+    if let Some(author) = &facts.author {
+        let _ = writeln!(out, "maintainers:\n  - {}", json_string(author));
+    }
+    out + "tags:\n  - tinyml\n  - inference\ndependencies:\n  idf:\n    version: \">=5.0\"\n"
+}
