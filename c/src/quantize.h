@@ -86,6 +86,33 @@ static inline int32_t tinyops_rescale(tinyops_multiplier multiplier, int32_t sum
   return tinyops_rounding_divide(doubled, right);
 }
 
+/* Whether a product of two numbers of 32 bits goes onto a sum of 64 in one instruction of one cycle
+ * (SMLAL of Cortex-M4 and what came after it). Any processor gives the same bytes either way. */
+#ifndef TINYOPS_LONG_PRODUCTS
+#ifdef __ARM_FEATURE_DSP
+#define TINYOPS_LONG_PRODUCTS 1
+#else
+#define TINYOPS_LONG_PRODUCTS 0
+#endif
+#endif
+
+/* to + sum * factor / 2^32, to the nearest, halves upwards. */
+static inline int32_t tinyops_add_high(int32_t to, int32_t sum, int32_t factor) {
+  int64_t wide = (int64_t)((uint64_t)(uint32_t)to << 32 | 0x80000000u);
+  wide += (int64_t)sum * factor;
+  return (int32_t)(uint32_t)((uint64_t)wide >> 32);
+}
+
+/* zp + tinyops_rescale(sum) of a multiplier in [2^30, 2^31) and a shift below -1, for
+ * factor = 2 value - 2^32 and power = 2^(32 + shift): exact for every sum, see docs/arithmetic.md. */
+static inline int32_t tinyops_rescale_low(int32_t factor, int32_t power, int32_t sum,
+                                          int32_t zero_point) {
+  int32_t doubled = tinyops_add_high(sum, sum, factor);
+  /* One less where it is negative, so that halves go away from zero. */
+  doubled -= (int32_t)((uint32_t)doubled >> 31);
+  return tinyops_add_high(zero_point, doubled, power);
+}
+
 /* Rescales a sum of 64 bits by the upper 16 bits of the fraction, rounding once, halves upwards. The
  * shift is in -31...7. */
 static inline int32_t tinyops_rescale_wide(tinyops_multiplier multiplier, int64_t sum) {

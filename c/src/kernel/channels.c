@@ -37,13 +37,33 @@ tinyops_channel tinyops_channels_at(const tinyops_channels *channels, uint32_t c
   return read;
 }
 
-void tinyops_channels_finish_pixels(const tinyops_channels *channels, uint32_t channel,
-                                    const int32_t *sums, uint32_t pixels, uint8_t *out,
-                                    size_t step) {
-  const tinyops_channel own = tinyops_channels_at(channels, channel);
-  uint32_t pixel;
-  for (pixel = 0; pixel < pixels; pixel++, out += step) {
-    *out = tinyops_channel_finish(channels, &own, sums[pixel]);
+#ifndef TINYOPS_ARM_DSP
+void tinyops_keep(tinyops_kept *kept, const tinyops_channels *channels, uint32_t first,
+                  uint32_t count) {
+  uint32_t index;
+  kept->zero_point = channels->zero_point;
+  kept->is_low = true;
+  for (index = 0; index < count; index++) {
+    const tinyops_channel own = tinyops_channels_at(channels, first + index);
+    kept->scales[index].bias = own.bias;
+    kept->scales[index].factor = own.multiplier.value;
+    kept->scales[index].power = own.multiplier.shift;
+    if (own.multiplier.value < (int32_t)1 << 30 || own.multiplier.shift > -2) kept->is_low = false;
+  }
+  if (!TINYOPS_LONG_PRODUCTS || !kept->is_low) return;
+  for (index = 0; index < count; index++) {
+    tinyops_scale *scale = &kept->scales[index];
+    scale->factor = (int32_t)((uint32_t)scale->factor << 1);
+    scale->power = (int32_t)((uint32_t)1 << (32 + scale->power));
+  }
+}
+#endif
+
+void tinyops_clamp_bytes(const tinyops_op *op, uint8_t *bytes, size_t count) {
+  const uint8_t *end = bytes + count;
+  if (op->clamp[0] == -128 && op->clamp[1] == 127) return;
+  for (; bytes < end; bytes++) {
+    *bytes = (uint8_t)(int8_t)tinyops_clamp(tinyops_int8(*bytes), op->clamp[0], op->clamp[1]);
   }
 }
 

@@ -4,6 +4,14 @@
 
 #include "../operator.h"
 
+/* Whether a function is to become part of its caller is the compiler's matter but where its sums need
+ * all registers. */
+#ifdef __GNUC__
+#define TINYOPS_APART __attribute__((noinline))
+#else
+#define TINYOPS_APART
+#endif
+
 typedef struct tinyops_channels {
   /* Biases, or words of packed channels. */
   const uint8_t *words;
@@ -37,10 +45,51 @@ static inline uint8_t tinyops_channel_finish(const tinyops_channels *channels,
   return (uint8_t)(int8_t)tinyops_clamp(value, channels->least, channels->greatest);
 }
 
-/* The same of one channel of some pixels, whose bytes lie `step` apart. */
-void tinyops_channels_finish_pixels(const tinyops_channels *channels, uint32_t channel,
-                                    const int32_t *sums, uint32_t pixels, uint8_t *out,
-                                    size_t step);
+#ifndef TINYOPS_ARM_DSP
+/* The most channels whose numbers are kept at once. */
+#define TINYOPS_KEPT_MAX 128u
+
+/* What a channel's sums are rescaled by: multiplier and shift, or, with long products, factor and power
+ * of tinyops_rescale_low() where all that are kept allow it. */
+typedef struct tinyops_scale {
+  int32_t bias;
+  int32_t factor;
+  int32_t power;
+} tinyops_scale;
+
+/* Some channels of a convolution, read once for many pixels. */
+typedef struct tinyops_kept {
+  tinyops_scale scales[TINYOPS_KEPT_MAX];
+  int32_t zero_point;
+  bool is_low;
+} tinyops_kept;
+
+/* Keeps these channels and no others, at most TINYOPS_KEPT_MAX. */
+void tinyops_keep(tinyops_kept *kept, const tinyops_channels *channels, uint32_t first,
+                  uint32_t count);
+
+/* A value, with 128 more, held to a byte. */
+static inline uint8_t tinyops_byte_of(int32_t value) {
+  return (uint8_t)(tinyops_clamp(value, 0, 255) ^ 0x80);
+}
+
+/* Rescales a sum with its bias into a byte, held to no activation. */
+static inline uint8_t tinyops_finish(tinyops_scale scale, int32_t sum, int32_t zero_point) {
+  tinyops_multiplier multiplier;
+  multiplier.value = scale.factor;
+  multiplier.shift = scale.power;
+  sum = tinyops_add_saturating(tinyops_rescale(multiplier, sum), zero_point);
+  return (uint8_t)(int8_t)tinyops_clamp(sum, -128, 127);
+}
+
+/* The same where tinyops_kept.is_low. */
+static inline uint8_t tinyops_finish_low(tinyops_scale scale, int32_t sum, int32_t zero_point) {
+  return tinyops_byte_of(tinyops_rescale_low(scale.factor, scale.power, sum, zero_point + 128));
+}
+#endif
+
+/* Holds bytes to the fused activation, where it is not the whole range. */
+void tinyops_clamp_bytes(const tinyops_op *op, uint8_t *bytes, size_t count);
 
 /* Whether every shift of a convolution's channels is one that the arithmetic knows. */
 bool tinyops_channels_are_sound(const tinyops_plan *plan, const tinyops_op *op);

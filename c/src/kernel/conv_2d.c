@@ -10,8 +10,211 @@
 #include "arm_dsp/arm_dsp.h"
 #include "channels.h"
 
-/* Copies the inputs under the filter at one output pixel into one piece. */
-static void gather(const tinyops_call *call, uint32_t pixel, uint8_t *patch) {
+/* In place of a lane: one patch of bytes. */
+#define NO_LANE TINYOPS_BLOCK_PIXELS
+
+#ifdef TINYOPS_ARM_DSP
+static size_t step_of(uint32_t lane) {
+  (void)lane;
+  return 1;
+}
+
+static void put_values(const uint8_t *values, size_t step, size_t count, uint32_t lane, uint8_t *to) {
+  (void)lane;
+  if (step == 0) {
+    memset(to, *values, count);
+  } else {
+    memcpy(to, values, count);
+  }
+}
+#else
+/* Two rows of a filter, or one twice, over the patches of a block. */
+typedef struct two_rows {
+  const uint8_t *block;
+  const uint8_t *first;
+  const uint8_t *second;
+  size_t taps;
+} two_rows;
+
+#if TINYOPS_LONG_PRODUCTS
+/* A block has two words for each tap: of pixels 0 and 1, and of 2 and 3. A word is a + 2^23 b, so that
+ * one product with a weight, onto a sum of 64 bits, is that of both: the sum of the lower ones fits
+ * 23 bits up to 255 taps. */
+#define PAIR_BITS 23u
+#define PAIR_TAPS 248u
+
+/* A freestanding compiler calls memcpy(), a builtin becomes one instruction. */
+#ifdef __GNUC__
+#define COPY_WORD(to, from) __builtin_memcpy(to, from, 4)
+#define ALIGNED(at) __builtin_assume_aligned(at, 4)
+#else
+#define COPY_WORD(to, from) memcpy(to, from, 4)
+#define ALIGNED(at) (at)
+#endif
+
+static inline int32_t load_pair(const uint8_t *at) {
+  int32_t pair;
+  COPY_WORD(&pair, ALIGNED(at));
+  return pair;
+}
+
+static inline void store_pair(uint8_t *at, uint32_t pair) {
+  COPY_WORD(ALIGNED(at), &pair);
+}
+
+static inline uint32_t pair_of(uint8_t first, uint8_t second) {
+  return (uint32_t)tinyops_int8(first) + ((uint32_t)tinyops_int8(second) << PAIR_BITS);
+}
+
+/* Words need an arena at a multiple of 4; in any other pixels go alone. */
+static bool has_blocks(const tinyops_call *call) {
+  return (uintptr_t)call->scratch % 4 == 0;
+}
+
+static size_t step_of(uint32_t lane) {
+  return lane == NO_LANE ? 1 : 8;
+}
+
+/* Puts values, or one value where the step is 0, into a patch or a lane; lanes in their order. */
+static void put_values(const uint8_t *values, size_t step, size_t count, uint32_t lane, uint8_t *to) {
+  if (lane == NO_LANE) {
+    for (; count > 0; count--, values += step) *to++ = *values;
+    return;
+  }
+  to += 4 * (lane / 2);
+  if (lane % 2 == 0) {
+    for (; count > 0; count--, values += step, to += 8) store_pair(to, pair_of(*values, 0));
+  } else {
+    for (; count > 0; count--, values += step, to += 8) {
+      store_pair(to, (uint32_t)load_pair(to) + pair_of(0, *values));
+    }
+  }
+}
+
+/* Puts the same of four pixels, whose values lie `step` bytes apart. */
+static void put_four(const uint8_t *values, size_t count, size_t step, uint8_t *block) {
+  const uint8_t *second = values + step, *third = second + step, *fourth = third + step;
+  const uint8_t *end = values + count;
+  for (; values != end; values++, block += 8) {
+    store_pair(block, pair_of(*values, *second++));
+    store_pair(block + 4, pair_of(*third++, *fourth++));
+  }
+}
+
+/* A tap of both rows. */
+#define ADD_TAP                         \
+  {                                     \
+    const int32_t x = load_pair(block); \
+    const int32_t y = load_pair(block + 4); \
+    int32_t weight = *first++;          \
+    block += 8;                         \
+    a01 += (int64_t)x * weight;         \
+    a23 += (int64_t)y * weight;         \
+    weight = *second++;                 \
+    b01 += (int64_t)x * weight;         \
+    b23 += (int64_t)y * weight;         \
+  }
+
+/* Some taps of both rows: of the pairs of the first row, then of the second. */
+TINYOPS_APART static void sum_pairs(const uint8_t *block, const int8_t *first, const int8_t *second,
+                                    size_t taps, int64_t pairs[4]) {
+  const uint8_t *end = block + 8 * (taps % 8);
+  int64_t a01 = 0, a23 = 0, b01 = 0, b23 = 0;
+  while (block != end) ADD_TAP
+  end += 8 * (taps - taps % 8);
+  while (block != end) {
+    ADD_TAP ADD_TAP ADD_TAP ADD_TAP ADD_TAP ADD_TAP ADD_TAP ADD_TAP
+  }
+  pairs[0] = a01;
+  pairs[1] = a23;
+  pairs[2] = b01;
+  pairs[3] = b23;
+}
+
+/* The sums of both pixels of a pair. */
+static inline uint32_t lower_of(int64_t pair) {
+  const uint32_t low = (uint32_t)(uint64_t)pair << (32u - PAIR_BITS);
+  return (uint32_t)tinyops_shift_right((int32_t)low, 32u - PAIR_BITS);
+}
+
+static inline uint32_t upper_of(int64_t pair) {
+  return (uint32_t)((uint64_t)pair >> PAIR_BITS) + (lower_of(pair) >> 31);
+}
+
+static void sum_rows(const two_rows *rows, uint32_t sums[2 * TINYOPS_BLOCK_PIXELS]) {
+  size_t at, some;
+  for (at = 0; at < rows->taps; at += some) {
+    int64_t pairs[4];
+    uint32_t index;
+    some = rows->taps - at < PAIR_TAPS ? rows->taps - at : PAIR_TAPS;
+    sum_pairs(rows->block + 8 * at, (const int8_t *)rows->first + at,
+              (const int8_t *)rows->second + at, some, pairs);
+    for (index = 0; index < 4; index++) {
+      sums[2 * index] += lower_of(pairs[index]);
+      sums[2 * index + 1] += upper_of(pairs[index]);
+    }
+  }
+}
+#else
+/* A block is four patches of bytes, a tap of each after the other. */
+static bool has_blocks(const tinyops_call *call) {
+  (void)call;
+  return true;
+}
+
+static size_t step_of(uint32_t lane) {
+  return lane == NO_LANE ? 1 : TINYOPS_BLOCK_PIXELS;
+}
+
+/* Puts values, or one value where the step is 0, into a patch or a lane. */
+static void put_values(const uint8_t *values, size_t step, size_t count, uint32_t lane, uint8_t *to) {
+  const size_t to_step = step_of(lane);
+  if (lane != NO_LANE) to += lane;
+  for (; count > 0; count--, values += step, to += to_step) *to = *values;
+}
+
+static void put_four(const uint8_t *values, size_t count, size_t step, uint8_t *block) {
+  const uint8_t *second = values + step, *third = second + step, *fourth = third + step;
+  const uint8_t *end = values + count;
+  for (; values != end; values++, block += TINYOPS_BLOCK_PIXELS) {
+    block[0] = *values;
+    block[1] = *second++;
+    block[2] = *third++;
+    block[3] = *fourth++;
+  }
+}
+
+TINYOPS_APART static void sum_rows(const two_rows *rows,
+                                   uint32_t sums[2 * TINYOPS_BLOCK_PIXELS]) {
+  const int8_t *value = (const int8_t *)rows->block;
+  const int8_t *end = value + TINYOPS_BLOCK_PIXELS * rows->taps;
+  const int8_t *first = (const int8_t *)rows->first, *second = (const int8_t *)rows->second;
+  uint32_t a0 = 0, a1 = 0, a2 = 0, a3 = 0, b0 = 0, b1 = 0, b2 = 0, b3 = 0;
+  for (; value != end; value += TINYOPS_BLOCK_PIXELS) {
+    const int32_t x = *first++, y = *second++;
+    a0 += (uint32_t)(value[0] * x);
+    b0 += (uint32_t)(value[0] * y);
+    a1 += (uint32_t)(value[1] * x);
+    b1 += (uint32_t)(value[1] * y);
+    a2 += (uint32_t)(value[2] * x);
+    b2 += (uint32_t)(value[2] * y);
+    a3 += (uint32_t)(value[3] * x);
+    b3 += (uint32_t)(value[3] * y);
+  }
+  sums[0] += a0;
+  sums[1] += a1;
+  sums[2] += a2;
+  sums[3] += a3;
+  sums[4] += b0;
+  sums[5] += b1;
+  sums[6] += b2;
+  sums[7] += b3;
+}
+#endif
+#endif
+
+/* Puts the inputs under the filter at one output pixel into one piece, or into a lane of a block. */
+static void gather(const tinyops_call *call, uint32_t pixel, uint32_t lane, uint8_t *to) {
   const tinyops_op *op = call->op;
   const int32_t height = call->input.shape[1], width = call->input.shape[2];
   const size_t channels = call->input.shape[3];
@@ -20,28 +223,25 @@ static void gather(const tinyops_call *call, uint32_t pixel, uint8_t *patch) {
   const int32_t top = tinyops_window_start(op, 0, pixel / columns);
   const int32_t left = tinyops_window_start(op, 1, pixel % columns);
   const int32_t kernel_width = op->kernel[1];
-  const size_t row_bytes = (size_t)kernel_width * channels;
+  const size_t tap_step = channels * step_of(lane), row_step = (size_t)kernel_width * tap_step;
   int32_t row, column;
-  for (row = 0; row < op->kernel[0]; row++, patch += row_bytes) {
-    int32_t y = top + row * op->dilation[0];
+  for (row = 0; row < op->kernel[0]; row++, to += row_step) {
+    const int32_t y = top + row * op->dilation[0];
     const uint8_t *line;
     if (y < 0 || y >= height) {
-      memset(patch, zero, row_bytes);
+      put_values(&zero, 0, (size_t)kernel_width * channels, lane, to);
       continue;
     }
     line = call->in + (size_t)y * (size_t)width * channels;
     if (op->dilation[1] == 1 && left >= 0 && left + kernel_width <= width) {
-      memcpy(patch, line + (size_t)left * channels, row_bytes);
+      put_values(line + (size_t)left * channels, 1, (size_t)kernel_width * channels, lane, to);
       continue;
     }
     for (column = 0; column < kernel_width; column++) {
-      int32_t x = left + column * op->dilation[1];
-      uint8_t *tap = patch + (size_t)column * channels;
-      if (x < 0 || x >= width) {
-        memset(tap, zero, channels);
-      } else {
-        memcpy(tap, line + (size_t)x * channels, channels);
-      }
+      const int32_t x = left + column * op->dilation[1];
+      const bool is_there = x >= 0 && x < width;
+      put_values(is_there ? line + (size_t)x * channels : &zero, is_there ? 1 : 0, channels, lane,
+                 to + (size_t)column * tap_step);
     }
   }
 }
@@ -63,6 +263,10 @@ typedef struct conv {
   tinyops_channels channels;
   size_t taps;
   size_t row_bytes;
+#ifndef TINYOPS_ARM_DSP
+  /* The numbers of the first channels, of more than there is room for those at work. */
+  tinyops_kept *kept;
+#endif
 } conv;
 
 /* A pixel that is alone: one dot product for each output channel. */
@@ -71,70 +275,96 @@ static void make_pixel(const conv *layer, uint32_t pixel) {
   const uint32_t count = call->output.shape[3];
   uint8_t *out = call->out + (size_t)pixel * count;
   uint32_t channel;
-  gather(call, pixel, call->scratch);
+  gather(call, pixel, NO_LANE, call->scratch);
   for (channel = 0; channel < count; channel++) {
     const int32_t sum =
         dot(call->scratch, layer->filter + channel * layer->row_bytes, layer->taps);
-    tinyops_channels_finish_pixels(&layer->channels, channel, &sum, 1, out + channel, 0);
+    const tinyops_channel own = tinyops_channels_at(&layer->channels, channel);
+    out[channel] = tinyops_channel_finish(&layer->channels, &own, sum);
   }
 }
 
 #ifndef TINYOPS_ARM_DSP
-/* A block is four patches of bytes, a tap of each after the other. */
-static uint8_t *block_of(const tinyops_call *call, size_t row_bytes) {
-  return call->scratch + row_bytes;
+/* Whether an op's pixels are its inputs'. */
+static bool is_pointwise(const tinyops_call *call) {
+  const tinyops_op *op = call->op;
+  return op->kernel[0] == 1 && op->kernel[1] == 1 && op->stride[0] == 1 && op->stride[1] == 1 &&
+         op->pad[0] == 0 && op->pad[1] == 0 && call->input.shape[1] == call->output.shape[1] &&
+         call->input.shape[2] == call->output.shape[2];
 }
 
-/* Puts a patch of bytes into a lane of a block. */
-static void put_lane(const uint8_t *patch, size_t taps, uint32_t lane, uint8_t *block) {
-  size_t tap;
-  block += lane;
-  for (tap = 0; tap < taps; tap++) block[TINYOPS_BLOCK_PIXELS * tap] = patch[tap];
-}
-
-static void put_pixel(const tinyops_call *call, uint32_t pixel, uint32_t index, size_t row_bytes,
-                      size_t taps, uint8_t *block) {
-  (void)row_bytes;
-  gather(call, pixel, call->scratch);
-  put_lane(call->scratch, taps, index, block);
-}
-
-/* Two rows of a filter over the four patches of a block. */
-static void dot_block(const uint8_t *block, const uint8_t *first, const uint8_t *second,
-                      size_t taps, int32_t sums[2 * TINYOPS_BLOCK_PIXELS]) {
-  const int8_t *value = (const int8_t *)block, *end = value + TINYOPS_BLOCK_PIXELS * taps;
-  const int8_t *a = (const int8_t *)first, *b = (const int8_t *)second;
-  uint32_t a0 = 0, a1 = 0, a2 = 0, a3 = 0, b0 = 0, b1 = 0, b2 = 0, b3 = 0;
-  for (; value != end; value += TINYOPS_BLOCK_PIXELS) {
-    const int32_t x = *a++, y = *b++;
-    a0 += (uint32_t)(value[0] * x);
-    b0 += (uint32_t)(value[0] * y);
-    a1 += (uint32_t)(value[1] * x);
-    b1 += (uint32_t)(value[1] * y);
-    a2 += (uint32_t)(value[2] * x);
-    b2 += (uint32_t)(value[2] * y);
-    a3 += (uint32_t)(value[3] * x);
-    b3 += (uint32_t)(value[3] * y);
+/* Four pixels side by side, whose patches lie inside the input; false, with nothing done, of
+ * others. */
+static bool put_side_by_side(const tinyops_call *call, uint32_t pixel, uint8_t *block) {
+  const tinyops_op *op = call->op;
+  const int32_t height = call->input.shape[1], width = call->input.shape[2];
+  const size_t channels = call->input.shape[3];
+  const uint32_t columns = call->output.shape[2];
+  const int32_t reach = (op->kernel[0] - 1) * op->dilation[0] + 1;
+  const size_t len = op->kernel[1] * channels, step = op->stride[1] * channels;
+  int32_t top, left, row;
+  if (is_pointwise(call)) {
+    put_four(call->in + pixel * channels, channels, channels, block);
+    return true;
   }
-  sums[0] = (int32_t)a0;
-  sums[1] = (int32_t)a1;
-  sums[2] = (int32_t)a2;
-  sums[3] = (int32_t)a3;
-  sums[4] = (int32_t)b0;
-  sums[5] = (int32_t)b1;
-  sums[6] = (int32_t)b2;
-  sums[7] = (int32_t)b3;
+  if (op->dilation[1] != 1 || pixel % columns + TINYOPS_BLOCK_PIXELS > columns) return false;
+  top = tinyops_window_start(op, 0, pixel / columns);
+  left = tinyops_window_start(op, 1, pixel % columns);
+  if (top < 0 || top + reach > height || left < 0 ||
+      left + 3 * op->stride[1] + op->kernel[1] > width) {
+    return false;
+  }
+  for (row = 0; row < op->kernel[0]; row++, block += len * step_of(0)) {
+    const size_t y = (size_t)(top + row * op->dilation[0]);
+    put_four(call->in + (y * (size_t)width + (size_t)left) * channels, len, step, block);
+  }
+  return true;
 }
 
-/* The products of four values and the four rows of a quad of a dense filter. */
-static inline void add_quad(const uint8_t *values, const uint8_t *weights, int32_t sums[4]) {
-  const int8_t *w = (const int8_t *)weights;
-  const int32_t a = tinyops_int8(values[0]), b = tinyops_int8(values[1]);
-  const int32_t c = tinyops_int8(values[2]), d = tinyops_int8(values[3]);
-  sums[0] = tinyops_add_wrapping(sums[0], a * w[0] + b * w[1] + c * w[2] + d * w[3]);
-  sums[1] = tinyops_add_wrapping(sums[1], a * w[4] + b * w[5] + c * w[6] + d * w[7]);
-  sums[2] = tinyops_add_wrapping(sums[2], a * w[8] + b * w[9] + c * w[10] + d * w[11]);
-  sums[3] = tinyops_add_wrapping(sums[3], a * w[12] + b * w[13] + c * w[14] + d * w[15]);
+/* The bytes of one channel of a block's pixels, which lie at offsets; those without a pixel of their
+ * own go where the last one's goes, before it. */
+static inline void put_bytes(const tinyops_kept *kept, tinyops_scale scale, const uint32_t sums[4],
+                             uint8_t *out, const size_t offsets[4]) {
+  uint32_t pixel = TINYOPS_BLOCK_PIXELS;
+  while (pixel-- > 0) {
+    const int32_t sum = (int32_t)((uint32_t)scale.bias + sums[pixel]);
+    out[offsets[pixel]] = TINYOPS_LONG_PRODUCTS && kept->is_low
+                              ? tinyops_finish_low(scale, sum, kept->zero_point)
+                              : tinyops_finish(scale, sum, kept->zero_point);
+  }
+}
+
+#if TINYOPS_LONG_PRODUCTS
+/* The same of two pairs, where tinyops_kept.is_low. */
+static inline void put_pairs(int32_t zero_point, tinyops_scale scale, const int64_t pairs[2],
+                             uint8_t *out, const size_t offsets[4]) {
+  const uint32_t bias = (uint32_t)scale.bias;
+  const int64_t second = pairs[1], first = pairs[0];
+  out[offsets[3]] = tinyops_finish_low(scale, (int32_t)(bias + upper_of(second)), zero_point);
+  out[offsets[2]] = tinyops_finish_low(scale, (int32_t)(bias + lower_of(second)), zero_point);
+  out[offsets[1]] = tinyops_finish_low(scale, (int32_t)(bias + upper_of(first)), zero_point);
+  out[0] = tinyops_finish_low(scale, (int32_t)(bias + lower_of(first)), zero_point);
+}
+#endif
+
+/* Two channels of a block's pixels. Where they are one, it goes to its place twice. */
+static void make_two(const two_rows *rows, const tinyops_kept *kept, const tinyops_scale *first,
+                     const tinyops_scale *second, uint8_t *out, const size_t offsets[4]) {
+  uint32_t sums[2 * TINYOPS_BLOCK_PIXELS], index;
+#if TINYOPS_LONG_PRODUCTS
+  if (kept->is_low && rows->taps <= PAIR_TAPS) {
+    int64_t pairs[4];
+    sum_pairs(rows->block, (const int8_t *)rows->first, (const int8_t *)rows->second, rows->taps,
+              pairs);
+    put_pairs(kept->zero_point, *second, pairs + 2, out + (second - first), offsets);
+    put_pairs(kept->zero_point, *first, pairs, out, offsets);
+    return;
+  }
+#endif
+  for (index = 0; index < 2 * TINYOPS_BLOCK_PIXELS; index++) sums[index] = 0;
+  sum_rows(rows, sums);
+  put_bytes(kept, *second, sums + TINYOPS_BLOCK_PIXELS, out + (second - first), offsets);
+  put_bytes(kept, *first, sums, out, offsets);
 }
 
 /* Up to four pixels after each other: their patches lie in lanes, so that a weight is read once for
@@ -142,21 +372,29 @@ static inline void add_quad(const uint8_t *values, const uint8_t *weights, int32
 static void make_block(const conv *layer, uint32_t first, uint32_t pixels) {
   const tinyops_call *call = layer->call;
   const uint32_t count = call->output.shape[3];
-  uint8_t *block = block_of(call, layer->row_bytes);
-  uint8_t *out = call->out + (size_t)first * count;
-  uint32_t pixel, channel;
-  for (pixel = 0; pixel < pixels; pixel++) {
-    put_pixel(call, first + pixel, pixel, layer->row_bytes, layer->taps, block);
+  uint8_t *block = call->scratch, *out = call->out + (size_t)first * count;
+  size_t offsets[TINYOPS_BLOCK_PIXELS];
+  two_rows rows;
+  uint32_t pixel, channel, some;
+  if (pixels < TINYOPS_BLOCK_PIXELS || !put_side_by_side(call, first, block)) {
+    for (pixel = 0; pixel < pixels; pixel++) gather(call, first + pixel, pixel, block);
   }
-  for (channel = 0; channel < count; channel += 2) {
-    const uint8_t *row = layer->filter + channel * layer->row_bytes;
-    const bool is_last = channel + 1 == count;
-    int32_t sums[2 * TINYOPS_BLOCK_PIXELS];
-    dot_block(block, row, is_last ? row : row + layer->row_bytes, layer->taps, sums);
-    tinyops_channels_finish_pixels(&layer->channels, channel, sums, pixels, out + channel, count);
-    if (is_last) break;
-    tinyops_channels_finish_pixels(&layer->channels, channel + 1, sums + TINYOPS_BLOCK_PIXELS,
-                                   pixels, out + channel + 1, count);
+  for (pixel = 0; pixel < TINYOPS_BLOCK_PIXELS; pixel++) {
+    offsets[pixel] = tinyops_lesser(pixel, pixels - 1) * (size_t)count;
+  }
+  rows.block = block;
+  rows.taps = layer->taps;
+  rows.first = layer->filter;
+  for (channel = 0; channel < count; channel += some) {
+    const tinyops_scale *scale = layer->kept->scales, *last;
+    some = tinyops_lesser(count - channel, TINYOPS_KEPT_MAX);
+    if (count > TINYOPS_KEPT_MAX) tinyops_keep(layer->kept, &layer->channels, channel, some);
+    last = scale + some - 1;
+    for (; scale <= last; scale += 2, out += 2, rows.first += 2 * layer->row_bytes) {
+      const tinyops_scale *next = scale == last ? scale : scale + 1;
+      rows.second = scale == last ? rows.first : rows.first + layer->row_bytes;
+      make_two(&rows, layer->kept, scale, next, out, offsets);
+    }
   }
 }
 #endif
@@ -168,7 +406,8 @@ static void make_piece(const conv *layer, uint32_t first, uint32_t end) {
     /* Only what the kernels of the extension have left comes here. */
     const uint32_t pixels = 1;
 #else
-    const uint32_t pixels = tinyops_lesser(end - first, TINYOPS_BLOCK_PIXELS);
+    const uint32_t some = tinyops_lesser(end - first, TINYOPS_BLOCK_PIXELS);
+    const uint32_t pixels = has_blocks(layer->call) ? some : 1;
     if (pixels > 1) make_block(layer, first, pixels);
 #endif
     if (pixels == 1) make_pixel(layer, first);
@@ -177,58 +416,87 @@ static void make_piece(const conv *layer, uint32_t first, uint32_t end) {
 }
 
 static void convolve(const tinyops_call *call, const uint8_t *filter) {
-  const uint32_t count = call->output.shape[3];
-  const uint32_t pixels = call->output.len / count;
+  const uint32_t count = call->output.shape[3], pixels = call->output.len / count;
+  const uint32_t lag = call->sum == NULL ? pixels : (uint32_t)(call->sum->lag / count);
   conv layer;
+  uint32_t first, end;
+#ifndef TINYOPS_ARM_DSP
+  tinyops_kept kept;
+#endif
   layer.call = call;
   layer.filter = filter;
   layer.channels = tinyops_channels_of(call);
   layer.taps = (size_t)tinyops_op_taps(call->op, call->input.shape);
   layer.row_bytes = (size_t)tinyops_round_up(layer.taps, TINYOPS_QUAD);
-  if (call->sum == NULL) {
-    make_piece(&layer, 0, pixels);
-  } else {
-    /* A sum takes pixels as soon as so many are made. */
-    const uint32_t lag = (uint32_t)(call->sum->lag / count);
-    uint32_t first = 0;
-    while (first < pixels) {
-      const uint32_t end = first + tinyops_lesser(pixels - first, lag);
-      make_piece(&layer, first, end);
-      call->sum->add(call->sum, (size_t)first * count, (size_t)(end - first) * count);
-      first = end;
-    }
+#ifndef TINYOPS_ARM_DSP
+  tinyops_keep(&kept, &layer.channels, 0, tinyops_lesser(count, TINYOPS_KEPT_MAX));
+  layer.kept = &kept;
+#endif
+  /* A sum takes pixels as soon as so many are made. */
+  for (first = 0; first < pixels; first = end) {
+    const size_t start = (size_t)first * count;
+    end = first + tinyops_lesser(pixels - first, lag);
+    make_piece(&layer, first, end);
+    tinyops_clamp_bytes(call->op, call->out + start, (size_t)(end - first) * count);
+    if (call->sum != NULL) call->sum->add(call->sum, start, (size_t)(end - first) * count);
   }
 }
 
 #ifndef TINYOPS_ARM_DSP
+/* The products of whole quads of values and the four rows of a group, added to sums; answers where the
+ * group goes on. */
+TINYOPS_APART static const uint8_t *add_quads(const uint8_t *values, size_t quads,
+                                              const uint8_t *group,
+                                              uint32_t sums[TINYOPS_GROUP_ROWS]) {
+  const int8_t *value = (const int8_t *)values, *end = value + TINYOPS_QUAD * quads;
+  const int8_t *w = (const int8_t *)group;
+  uint32_t a = sums[0], b = sums[1], c = sums[2], d = sums[3];
+  for (; value != end; value += TINYOPS_QUAD, w += TINYOPS_QUAD * TINYOPS_GROUP_ROWS) {
+    const int32_t first = value[0], second = value[1], third = value[2], fourth = value[3];
+    a += (uint32_t)(first * w[0]);
+    a += (uint32_t)(second * w[1]);
+    a += (uint32_t)(third * w[2]);
+    a += (uint32_t)(fourth * w[3]);
+    b += (uint32_t)(first * w[4]);
+    b += (uint32_t)(second * w[5]);
+    b += (uint32_t)(third * w[6]);
+    b += (uint32_t)(fourth * w[7]);
+    c += (uint32_t)(first * w[8]);
+    c += (uint32_t)(second * w[9]);
+    c += (uint32_t)(third * w[10]);
+    c += (uint32_t)(fourth * w[11]);
+    d += (uint32_t)(first * w[12]);
+    d += (uint32_t)(second * w[13]);
+    d += (uint32_t)(third * w[14]);
+    d += (uint32_t)(fourth * w[15]);
+  }
+  sums[0] = a;
+  sums[1] = b;
+  sums[2] = c;
+  sums[3] = d;
+  return (const uint8_t *)w;
+}
+
 /* A dense layer, whose filter has the quads of four rows interleaved. */
 static void dense(const tinyops_call *call, const uint8_t *filter) {
   const tinyops_channels channels = tinyops_channels_of(call);
   const uint32_t count = call->output.shape[3], values = call->input.shape[3];
   const uint32_t whole = values / TINYOPS_QUAD, rest = values % TINYOPS_QUAD;
   uint8_t last[TINYOPS_QUAD] = {0};
-  uint32_t first, quad, row;
+  uint32_t first, row;
   memcpy(last, call->in + TINYOPS_QUAD * (size_t)whole, rest);
   for (first = 0; first < count; first += TINYOPS_GROUP_ROWS) {
     const uint32_t some = tinyops_lesser(count - first, TINYOPS_GROUP_ROWS);
-    const uint8_t *value = call->in;
-    int32_t sums[TINYOPS_GROUP_ROWS] = {0};
-    for (quad = 0; quad < whole; quad++, value += TINYOPS_QUAD) {
-      add_quad(value, filter, sums);
-      filter += TINYOPS_QUAD * TINYOPS_GROUP_ROWS;
-    }
-    if (rest > 0) {
-      add_quad(last, filter, sums);
-      filter += TINYOPS_QUAD * TINYOPS_GROUP_ROWS;
-    }
+    uint32_t sums[TINYOPS_GROUP_ROWS] = {0};
+    filter = add_quads(call->in, whole, filter, sums);
+    if (rest > 0) filter = add_quads(last, 1, filter, sums);
     for (row = 0; row < some; row++) {
       const tinyops_channel own = tinyops_channels_at(&channels, first + row);
-      call->out[first + row] = tinyops_channel_finish(&channels, &own, sums[row]);
+      call->out[first + row] = tinyops_channel_finish(&channels, &own, (int32_t)sums[row]);
     }
   }
   if (call->sum != NULL) call->sum->add(call->sum, 0, count);
 }
-
 #endif
 
 static void run(const tinyops_call *call) {

@@ -40,9 +40,9 @@ pub(crate) static HOSTS: &[Host] = &[
         runner: &[],
     },
     Host {
-        id: "x86-64, gcc",
+        id: "x86-64, long products",
         compiler: "gcc",
-        flags: &["-O2"],
+        flags: &["-O2", "-DTINYOPS_LONG_PRODUCTS=1"],
         runner: &[],
     },
     // Single precision in single precision: the old unit of this processor keeps more.

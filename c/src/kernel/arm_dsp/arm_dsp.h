@@ -92,9 +92,6 @@ static inline bool tinyops_is_normal(const tinyops_channel *channel) {
 void tinyops_table_fill(tinyops_table *table, const tinyops_channels *channels, uint32_t first,
                         uint32_t count);
 
-/* Holds bytes to the fused activation, where it is not the whole range. */
-void tinyops_clamp_bytes(const tinyops_op *op, uint8_t *bytes, size_t count);
-
 /* The patches of up to four pixels as 16-bit numbers: for each quad of taps (k0, k2) of the four
  * pixels and then (k1, k3). */
 typedef struct tinyops_patches {

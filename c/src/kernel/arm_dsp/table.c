@@ -20,12 +20,4 @@ void tinyops_table_fill(tinyops_table *table, const tinyops_channels *channels, 
   }
   word[1] = last;
 }
-
-void tinyops_clamp_bytes(const tinyops_op *op, uint8_t *bytes, size_t count) {
-  const uint8_t *end = bytes + count;
-  if (op->clamp[0] == -128 && op->clamp[1] == 127) return;
-  for (; bytes < end; bytes++) {
-    *bytes = (uint8_t)(int8_t)tinyops_clamp(tinyops_int8(*bytes), op->clamp[0], op->clamp[1]);
-  }
-}
 #endif
