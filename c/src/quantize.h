@@ -63,11 +63,34 @@ static inline uint32_t tinyops_leading_zeros(uint32_t value) {
   return count + ((value & 0x80000000u) == 0 ? 1u : 0u);
 }
 
+/* Whether a product of 64 bits is a call of a function (Cortex-M0, Xtensa LX106): then its upper half is
+ * made of products of 16 bits. Any processor gives the same bytes either way. */
+#ifndef TINYOPS_NARROW_PRODUCTS
+#if defined(__ARM_ARCH_6M__) || defined(__XTENSA_CALL0_ABI__)
+#define TINYOPS_NARROW_PRODUCTS 1
+#else
+#define TINYOPS_NARROW_PRODUCTS 0
+#endif
+#endif
+
 /* floor(a * b / 2^31 + 1/2), saturating. */
 static inline int32_t tinyops_doubling_high_mul(int32_t a, int32_t b) {
+#if TINYOPS_NARROW_PRODUCTS
+  const int32_t a_high = tinyops_shift_right(a, 16), b_high = tinyops_shift_right(b, 16);
+  const uint32_t a_low = (uint32_t)a & 0xFFFF, b_low = (uint32_t)b & 0xFFFF, low = a_low * b_low;
+  /* Neither leaves 32 bits. */
+  const int32_t middle = a_high * (int32_t)b_low + (int32_t)(low >> 16);
+  const int32_t other = (int32_t)a_low * b_high + (int32_t)((uint32_t)middle & 0xFFFF);
+  const int32_t high =
+      a_high * b_high + tinyops_shift_right(middle, 16) + tinyops_shift_right(other, 16);
+  const uint32_t lower = (uint32_t)other << 16 | (low & 0xFFFF), half = lower + 0x40000000u;
+  if (a == INT32_MIN && b == INT32_MIN) return INT32_MAX;
+  return (int32_t)((((uint32_t)high + (half < lower ? 1u : 0u)) << 1) | half >> 31);
+#else
   int64_t product = tinyops_shift_right_wide((int64_t)a * b + ((int64_t)1 << 30), 31);
   /* Only the product of the two least numbers passes the greatest. */
   return product > INT32_MAX ? INT32_MAX : (int32_t)product;
+#endif
 }
 
 /* round(x / 2^exponent), halves away from zero, for an exponent in 0...31. */

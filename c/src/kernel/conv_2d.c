@@ -156,7 +156,14 @@ static void sum_rows(const two_rows *rows, uint32_t sums[2 * TINYOPS_BLOCK_PIXEL
   }
 }
 #else
-/* A block is four patches of bytes, a tap of each after the other. */
+/* A block is four patches of bytes, a tap of each after the other. Where no load extends signs they are
+ * values with 128 more, and what that adds to a sum, 128 times the weights of its row, is taken away. */
+#if TINYOPS_NARROW_PRODUCTS
+#define VALUE_BIAS 0x80u
+#else
+#define VALUE_BIAS 0u
+#endif
+
 static bool has_blocks(const tinyops_call *call) {
   (void)call;
   return true;
@@ -169,21 +176,53 @@ static size_t step_of(uint32_t lane) {
 /* Puts values, or one value where the step is 0, into a patch or a lane. */
 static void put_values(const uint8_t *values, size_t step, size_t count, uint32_t lane, uint8_t *to) {
   const size_t to_step = step_of(lane);
+  const uint8_t flip = lane == NO_LANE ? 0 : VALUE_BIAS;
   if (lane != NO_LANE) to += lane;
-  for (; count > 0; count--, values += step, to += to_step) *to = *values;
+  for (; count > 0; count--, values += step, to += to_step) *to = (uint8_t)(*values ^ flip);
 }
 
 static void put_four(const uint8_t *values, size_t count, size_t step, uint8_t *block) {
   const uint8_t *second = values + step, *third = second + step, *fourth = third + step;
   const uint8_t *end = values + count;
   for (; values != end; values++, block += TINYOPS_BLOCK_PIXELS) {
-    block[0] = *values;
-    block[1] = *second++;
-    block[2] = *third++;
-    block[3] = *fourth++;
+    block[0] = (uint8_t)(*values ^ VALUE_BIAS);
+    block[1] = (uint8_t)(*second++ ^ VALUE_BIAS);
+    block[2] = (uint8_t)(*third++ ^ VALUE_BIAS);
+    block[3] = (uint8_t)(*fourth++ ^ VALUE_BIAS);
   }
 }
 
+#if TINYOPS_NARROW_PRODUCTS
+/* One row over the patches of a block: the sums of two are more than the registers. */
+TINYOPS_APART static void sum_row(const uint8_t *block, const uint8_t *row, size_t taps,
+                                  uint32_t sums[TINYOPS_BLOCK_PIXELS]) {
+  const uint8_t *end = block + TINYOPS_BLOCK_PIXELS * taps;
+  const int8_t *weight = (const int8_t *)row;
+  uint32_t a = 0, b = 0, c = 0, d = 0, weights = 0;
+  for (; block != end; block += TINYOPS_BLOCK_PIXELS) {
+    const int32_t own = *weight++;
+    a += (uint32_t)((int32_t)block[0] * own);
+    b += (uint32_t)((int32_t)block[1] * own);
+    c += (uint32_t)((int32_t)block[2] * own);
+    d += (uint32_t)((int32_t)block[3] * own);
+    weights += (uint32_t)own;
+  }
+  weights *= VALUE_BIAS;
+  sums[0] += a - weights;
+  sums[1] += b - weights;
+  sums[2] += c - weights;
+  sums[3] += d - weights;
+}
+
+static void sum_rows(const two_rows *rows, uint32_t sums[2 * TINYOPS_BLOCK_PIXELS]) {
+  sum_row(rows->block, rows->first, rows->taps, sums);
+  if (rows->second != rows->first) {
+    sum_row(rows->block, rows->second, rows->taps, sums + TINYOPS_BLOCK_PIXELS);
+  } else {
+    memcpy(sums + TINYOPS_BLOCK_PIXELS, sums, TINYOPS_BLOCK_PIXELS * sizeof *sums);
+  }
+}
+#else
 TINYOPS_APART static void sum_rows(const two_rows *rows,
                                    uint32_t sums[2 * TINYOPS_BLOCK_PIXELS]) {
   const int8_t *value = (const int8_t *)rows->block;
@@ -210,6 +249,7 @@ TINYOPS_APART static void sum_rows(const two_rows *rows,
   sums[6] += b2;
   sums[7] += b3;
 }
+#endif
 #endif
 #endif
 
@@ -443,6 +483,16 @@ static void convolve(const tinyops_call *call, const uint8_t *filter) {
 }
 
 #ifndef TINYOPS_ARM_DSP
+/* One value of a quad by its weights in four rows. */
+#define ADD_VALUE(index)                                      \
+  {                                                           \
+    const int32_t own = value[index];                         \
+    a += (uint32_t)(own * w[index]);                          \
+    b += (uint32_t)(own * w[TINYOPS_QUAD + (index)]);         \
+    c += (uint32_t)(own * w[2 * TINYOPS_QUAD + (index)]);     \
+    d += (uint32_t)(own * w[3 * TINYOPS_QUAD + (index)]);     \
+  }
+
 /* The products of whole quads of values and the four rows of a group, added to sums; answers where the
  * group goes on. */
 TINYOPS_APART static const uint8_t *add_quads(const uint8_t *values, size_t quads,
@@ -452,23 +502,13 @@ TINYOPS_APART static const uint8_t *add_quads(const uint8_t *values, size_t quad
   const int8_t *w = (const int8_t *)group;
   uint32_t a = sums[0], b = sums[1], c = sums[2], d = sums[3];
   for (; value != end; value += TINYOPS_QUAD, w += TINYOPS_QUAD * TINYOPS_GROUP_ROWS) {
-    const int32_t first = value[0], second = value[1], third = value[2], fourth = value[3];
-    a += (uint32_t)(first * w[0]);
-    a += (uint32_t)(second * w[1]);
-    a += (uint32_t)(third * w[2]);
-    a += (uint32_t)(fourth * w[3]);
-    b += (uint32_t)(first * w[4]);
-    b += (uint32_t)(second * w[5]);
-    b += (uint32_t)(third * w[6]);
-    b += (uint32_t)(fourth * w[7]);
-    c += (uint32_t)(first * w[8]);
-    c += (uint32_t)(second * w[9]);
-    c += (uint32_t)(third * w[10]);
-    c += (uint32_t)(fourth * w[11]);
-    d += (uint32_t)(first * w[12]);
-    d += (uint32_t)(second * w[13]);
-    d += (uint32_t)(third * w[14]);
-    d += (uint32_t)(fourth * w[15]);
+#if TINYOPS_NARROW_PRODUCTS
+    /* A core without a load that extends signs has too few registers for four at once. */
+    uint32_t index;
+    for (index = 0; index < TINYOPS_QUAD; index++) ADD_VALUE(index)
+#else
+    ADD_VALUE(0) ADD_VALUE(1) ADD_VALUE(2) ADD_VALUE(3)
+#endif
   }
   sums[0] = a;
   sums[1] = b;

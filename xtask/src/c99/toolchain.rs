@@ -49,7 +49,13 @@ pub(crate) static HOSTS: &[Host] = &[
     Host {
         id: "x86, 32 bits",
         compiler: "i686-linux-gnu-gcc",
-        flags: &["-O2", "-msse2", "-mfpmath=sse", "-static"],
+        flags: &[
+            "-O2",
+            "-msse2",
+            "-mfpmath=sse",
+            "-static",
+            "-DTINYOPS_NARROW_PRODUCTS=1",
+        ],
         runner: &[],
     },
     Host {
