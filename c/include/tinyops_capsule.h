@@ -107,6 +107,17 @@ tinyops_capsule_reason tinyops_capsule_verify(tinyops_capsule *capsule, const ui
                                               size_t len, const uint8_t *keys, size_t key_count,
                                               tinyops_verifier verifier, void *context);
 
+/* Checks all but the signature: of a capsule that was verified when it was installed and is known by its
+ * digest since, see tinyops_slots_is_installed(). A signature is checked once per install. */
+tinyops_capsule_reason tinyops_capsule_verify_payload(tinyops_capsule *capsule,
+                                                      const uint8_t *bytes, size_t len);
+
+/* Takes a capsule apart, and holds its sections to its length but not to their checksums: for a boot
+ * that must be quick, of a slot in flash that nobody else writes. A plan is checked anew by
+ * tinyops_plan_load() in any case. */
+tinyops_capsule_reason tinyops_capsule_open(tinyops_capsule *capsule, const uint8_t *bytes,
+                                            size_t len);
+
 /* The bytes of a section, or NULL if the payload has it not. */
 const uint8_t *tinyops_capsule_section(const tinyops_capsule *capsule, tinyops_section id,
                                        size_t *len);

@@ -205,8 +205,8 @@ const uint8_t *tinyops_slots_key_set(const tinyops_slots *slots, size_t *len);
  * be written there is no trial, nor a shadow. Uplink numbers begin at `first_uplink` or later. */
 tinyops_begun tinyops_slots_begin_boot(tinyops_slots *slots, uint32_t first_uplink);
 
-/* Checks the capsule in a place all the way: signature, board, plan, and where `is_new` the statement
- * beside it, the golden vectors and tinyops_slots_is_above_floor(). */
+/* Checks the capsule in a place all the way: signature (unless it is_installed and not `is_new`), board,
+ * plan, and where `is_new` the statement beside it, the golden vectors and tinyops_slots_is_above_floor(). */
 typedef tinyops_refusal (*tinyops_checker)(void *context, const tinyops_slots *slots,
                                            tinyops_place place, const uint8_t *capsule, size_t len,
                                            bool is_new);
@@ -215,6 +215,10 @@ typedef tinyops_refusal (*tinyops_checker)(void *context, const tinyops_slots *s
  * before it, the factory's, the first that does. A trial that does not pass is over, and refused. */
 tinyops_place tinyops_slots_choose(tinyops_slots *slots, const tinyops_begun *begun,
                                    tinyops_checker checker, void *context);
+
+/* Whether the bytes in a slot are those that were checked when they were installed: then the signature
+ * need not be checked again. Never of the factory's. */
+bool tinyops_slots_is_installed(const tinyops_slots *slots, tinyops_place place);
 
 /* Whether a capsule is no step back: above the newest confirmed one, or that one itself. */
 bool tinyops_slots_is_above_floor(const tinyops_slots *slots, uint32_t sequence,

@@ -5,6 +5,7 @@
 //! the emulated cores too, and prints what came out. What is missing here is named and passed over; with
 //! `TINYOPS_TOOLS=all` it is a failure.
 
+mod bench;
 mod boards;
 mod capsules;
 mod deltas;
@@ -83,7 +84,7 @@ pub(crate) fn bench(only: &[String]) -> Answer {
         println!("skipped: the MLPerf Tiny networks are not there; set TINYOPS_DATA");
         return Ok(());
     }
-    boards::bench(&networks, only)
+    bench::run(&networks, only)
 }
 
 /// Target by network, how many of the cases are equal byte for byte.

@@ -149,32 +149,60 @@ static bool is_signed(const signed_bytes *read, const uint8_t *keys, size_t key_
   return false;
 }
 
-static tinyops_capsule_reason verified(tinyops_capsule *capsule, const uint8_t *bytes, size_t len,
-                                       const uint8_t *keys, size_t key_count,
-                                       tinyops_verifier verifier, void *context) {
+/* Everything behind the signature. */
+static tinyops_capsule_reason check_payload(tinyops_capsule *capsule, const signed_bytes *read) {
   uint8_t digest[TINYOPS_DIGEST_BYTES];
-  signed_bytes read;
-  tinyops_capsule_reason reason;
-  memset(capsule, 0, sizeof *capsule);
-  reason = parse(capsule, bytes, len, &read);
-  if (reason != TINYOPS_CAPSULE_VERIFIED) return reason;
-  if (!is_signed(&read, keys, key_count, verifier, context)) return TINYOPS_CAPSULE_SIGNATURE;
   tinyops_sha256(capsule->payload, capsule->payload_bytes, digest);
   if (memcmp(digest, capsule->manifest.payload_digest, sizeof digest) != 0) {
     return TINYOPS_CAPSULE_DIGEST;
   }
-  tinyops_sha256(read.manifest, read.manifest_bytes, capsule->manifest_digest);
-  return tinyops_payload_check(capsule->payload, capsule->payload_bytes);
+  tinyops_sha256(read->manifest, read->manifest_bytes, capsule->manifest_digest);
+  return tinyops_payload_check(capsule->payload, capsule->payload_bytes, true);
 }
 
-tinyops_capsule_reason tinyops_capsule_verify(tinyops_capsule *capsule, const uint8_t *bytes,
-                                              size_t len, const uint8_t *keys, size_t key_count,
-                                              tinyops_verifier verifier, void *context) {
-  const tinyops_capsule_reason reason =
-      verified(capsule, bytes, len, keys, key_count, verifier, context);
+/* What is not verified has no payload. */
+static tinyops_capsule_reason closed(tinyops_capsule *capsule, tinyops_capsule_reason reason) {
   if (reason != TINYOPS_CAPSULE_VERIFIED) {
     capsule->payload = NULL;
     capsule->payload_bytes = 0;
   }
   return reason;
+}
+
+tinyops_capsule_reason tinyops_capsule_verify(tinyops_capsule *capsule, const uint8_t *bytes,
+                                              size_t len, const uint8_t *keys, size_t key_count,
+                                              tinyops_verifier verifier, void *context) {
+  signed_bytes read;
+  tinyops_capsule_reason reason;
+  memset(capsule, 0, sizeof *capsule);
+  reason = parse(capsule, bytes, len, &read);
+  if (reason == TINYOPS_CAPSULE_VERIFIED &&
+      !is_signed(&read, keys, key_count, verifier, context)) {
+    reason = TINYOPS_CAPSULE_SIGNATURE;
+  }
+  if (reason == TINYOPS_CAPSULE_VERIFIED) reason = check_payload(capsule, &read);
+  return closed(capsule, reason);
+}
+
+tinyops_capsule_reason tinyops_capsule_verify_payload(tinyops_capsule *capsule,
+                                                      const uint8_t *bytes, size_t len) {
+  signed_bytes read;
+  tinyops_capsule_reason reason;
+  memset(capsule, 0, sizeof *capsule);
+  reason = parse(capsule, bytes, len, &read);
+  if (reason == TINYOPS_CAPSULE_VERIFIED) reason = check_payload(capsule, &read);
+  return closed(capsule, reason);
+}
+
+tinyops_capsule_reason tinyops_capsule_open(tinyops_capsule *capsule, const uint8_t *bytes,
+                                            size_t len) {
+  signed_bytes read;
+  tinyops_capsule_reason reason;
+  memset(capsule, 0, sizeof *capsule);
+  reason = parse(capsule, bytes, len, &read);
+  if (reason == TINYOPS_CAPSULE_VERIFIED) {
+    reason = tinyops_payload_check(capsule->payload, capsule->payload_bytes, false);
+    tinyops_sha256(read.manifest, read.manifest_bytes, capsule->manifest_digest);
+  }
+  return closed(capsule, reason);
 }

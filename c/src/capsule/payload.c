@@ -29,7 +29,7 @@ static entry read_entry(const uint8_t *bytes, size_t index) {
   return read;
 }
 
-tinyops_capsule_reason tinyops_payload_check(const uint8_t *bytes, size_t len) {
+tinyops_capsule_reason tinyops_payload_check(const uint8_t *bytes, size_t len, bool has_crcs) {
   static const uint8_t magic[4] = {'T', 'O', 'P', 'P'};
   size_t count, index;
   uint64_t end;
@@ -50,7 +50,8 @@ tinyops_capsule_reason tinyops_payload_check(const uint8_t *bytes, size_t len) {
       return TINYOPS_CAPSULE_PAYLOAD_SECTIONS;
     }
     if (section.end > len) return TINYOPS_CAPSULE_PAYLOAD_LENGTH;
-    if (tinyops_crc32(bytes + section.start, (size_t)(section.end - section.start)) != section.crc) {
+    if (has_crcs &&
+        tinyops_crc32(bytes + section.start, (size_t)(section.end - section.start)) != section.crc) {
       return TINYOPS_CAPSULE_PAYLOAD_CRC;
     }
     last = section.id;

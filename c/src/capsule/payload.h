@@ -7,6 +7,6 @@
 /* Where a section and the payload begin: a multiple of this. */
 #define TINYOPS_CAPSULE_ALIGN 16u
 
-tinyops_capsule_reason tinyops_payload_check(const uint8_t *bytes, size_t len);
+tinyops_capsule_reason tinyops_payload_check(const uint8_t *bytes, size_t len, bool has_crcs);
 
 #endif

@@ -80,6 +80,11 @@ static const uint8_t *sound_prefix(const tinyops_slots *slots, tinyops_place pla
   return memcmp(is, prefix, sizeof is) == 0 ? prefix : NULL;
 }
 
+bool tinyops_slots_is_installed(const tinyops_slots *slots, tinyops_place place) {
+  uint8_t prefix[TINYOPS_PREFIX_BYTES];
+  return tinyops_is_slot((uint32_t)place) && sound_prefix(slots, place, prefix) != NULL;
+}
+
 tinyops_journal_record tinyops_slots_record(const tinyops_slots *slots) {
   tinyops_journal_record record = slots->record;
   record.downlink_seen = slots->downlink_seen;

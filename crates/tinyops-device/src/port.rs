@@ -103,4 +103,6 @@ pub struct Counters {
     pub replayed: u64,
     /// Requests that ask for more than the device may tell.
     pub refused: u64,
+    /// Signatures of capsules that were checked: none in a boot of what is confirmed already.
+    pub signatures: u64,
 }

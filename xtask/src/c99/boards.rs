@@ -1,6 +1,5 @@
 //! The check on emulated boards: the cores of Arm that [`MACHINES`] lists, RISC-V of 32 bits and Xtensa.
 
-use crate::bench_device;
 use crate::c99::records::Record;
 use crate::c99::toolchain::lacks_one_of;
 use crate::c99::{folder, sources};
@@ -121,11 +120,25 @@ impl Board {
     /// # Errors
     /// What the compiler says.
     pub(crate) fn build(&self, flags: &[&str], folder: &Path) -> Result<PathBuf, String> {
+        self.build_of("main.c", flags, folder)
+    }
+
+    /// Builds a program of `c/check/board`.
+    ///
+    /// # Errors
+    /// What the compiler says.
+    pub(crate) fn build_of(
+        &self,
+        main: &str,
+        flags: &[&str],
+        folder: &Path,
+    ) -> Result<PathBuf, String> {
         let script = folder.join("memory.ld");
         std::fs::write(&script, self.linker_script()).map_err(|error| error.to_string())?;
         let program = folder.join("check.elf");
         let mut files = sources(&["c/src"], &[])?;
-        files.extend(["cases.c", "board/main.c"].map(|file| Path::new("c/check").join(file)));
+        files.push(PathBuf::from("c/check/cases.c"));
+        files.push(Path::new("c/check/board").join(main));
         let start_up = self.start_up.iter();
         files.extend(start_up.map(|file| Path::new("c/check/board").join(file)));
         run(Command::new(self.compiler)
@@ -176,14 +189,22 @@ SECTIONS {{
     /// # Errors
     /// [`Absent`].
     pub(crate) fn run(&self, program: &Path, record: &Record) -> Result<Took, Absent> {
-        let fault = |error: &dyn std::fmt::Display| Absent::Fault(error.to_string());
         let bytes = record.to_bytes();
         if bytes.len() > self.loaded.1 as usize {
             return Err(Absent::TooSmall);
         }
-        let folder = folder().map_err(|error| fault(&error))?;
+        let said = self.emulate(program, &bytes).map_err(Absent::Fault)?;
+        self.parse(&said)
+    }
+
+    /// What a program says over a record that lies in memory.
+    ///
+    /// # Errors
+    /// When the emulator does not start.
+    pub(crate) fn emulate(&self, program: &Path, record: &[u8]) -> Result<String, String> {
+        let folder = folder()?;
         let file = folder.path().join("record");
-        std::fs::write(&file, bytes).map_err(|error| fault(&error))?;
+        std::fs::write(&file, record).map_err(|error| error.to_string())?;
         let output = Command::new("timeout")
             .arg("300")
             .arg(self.emulator)
@@ -200,10 +221,9 @@ SECTIONS {{
                 self.loader_address
             ))
             .output()
-            .map_err(|error| fault(&error))?;
+            .map_err(|error| error.to_string())?;
         let said = [output.stdout, output.stderr].concat();
-        let said = String::from_utf8_lossy(&said);
-        self.parse(&said)
+        Ok(String::from_utf8_lossy(&said).into_owned())
     }
 
     fn parse(&self, said: &str) -> Result<Took, Absent> {
@@ -232,16 +252,12 @@ SECTIONS {{
     }
 }
 
-/// What the portable kernels may take, as a share of the Rust runtime's instructions on a Cortex-M4F.
-const PORTABLE_MOST: f64 = 1.15;
-/// The same of those with the DSP extension.
-const DSP_MOST: f64 = 1.05;
 /// Asks the C runtime for kernels of the DSP extension.
 const DSP: &str = "-DTINYOPS_ARM_DSP";
 
 impl Board {
     /// The flags of each form in which the runtime is built, with what is added to the name.
-    fn forms(&self) -> Vec<(&'static str, Vec<&'static str>)> {
+    pub(crate) fn forms(&self) -> Vec<(&'static str, Vec<&'static str>)> {
         let mut forms = vec![("", vec!["-O2"])];
         let has_dsp = ["m4f", "m7", "m33", "m55"].contains(&self.id);
         if has_dsp {
@@ -277,64 +293,4 @@ pub(crate) fn matrix(networks: &[Record], wrong: &mut Vec<String>) -> Answer {
         }
     }
     Ok(())
-}
-
-/// Prints instructions of each board, form and network, beside those of the Rust runtime.
-pub(crate) fn bench(networks: &[Record], only: &[String]) -> Answer {
-    let mut missed = Vec::new();
-    let boards: Vec<Board> = all()
-        .into_iter()
-        .filter(|board| only.is_empty() || only.iter().any(|id| id == board.id))
-        .collect();
-    if boards.is_empty() {
-        let ids: Vec<&str> = all().iter().map(|board| board.id).collect();
-        return Err(format!(
-            "no board {}, only {}",
-            only.join(", "),
-            ids.join(", ")
-        ));
-    }
-    println!("| board | network | C99 | Rust | C99 / Rust | load |");
-    println!("|---|---|---|---|---|---|");
-    for board in boards {
-        if board.lacks_a_tool()? {
-            continue;
-        }
-        for (form, flags) in board.forms() {
-            let folder = folder()?;
-            let program = board.build(&flags, folder.path())?;
-            for record in networks {
-                let (id, network) = (board.id, &record.name);
-                let took = match board.run(&program, record) {
-                    Ok(took) => took,
-                    Err(Absent::TooSmall) => continue,
-                    Err(Absent::Fault(why)) => return Err(why),
-                };
-                if took.equal != took.cases {
-                    missed.push(format!("{id}{form} {network}: bytes"));
-                }
-                let rust = bench_device::kept(id, network)?;
-                let share = rust.map(|rust| f64::from(took.instructions) / rust as f64);
-                let most = if form.is_empty() {
-                    PORTABLE_MOST
-                } else {
-                    DSP_MOST
-                };
-                if id == "m4f" && share.is_some_and(|share| share > most) {
-                    missed.push(format!("{id}{form} {network}"));
-                }
-                println!(
-                    "| {id}{form} | {network} | {} | {} | {} | {} |",
-                    took.instructions,
-                    rust.map_or(String::new(), |rust| rust.to_string()),
-                    share.map_or(String::new(), |share| format!("{share:.2}")),
-                    took.load
-                );
-            }
-        }
-    }
-    if missed.is_empty() {
-        return Ok(());
-    }
-    Err(format!("missed: {}", missed.join(", ")))
 }

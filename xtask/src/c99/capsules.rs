@@ -64,6 +64,20 @@ pub(crate) fn records(capsules: usize, signatures: usize) -> Result<Vec<Record>,
     Ok(records)
 }
 
+/// A plan in a signed capsule, as a record that boots.
+///
+/// # Errors
+/// When the capsule cannot be written.
+pub(crate) fn of_plan(plan: &[u8]) -> Result<Record, String> {
+    let key = key(&mut Chance(11));
+    let mut payload = vec![0; plan.len() + 64];
+    let sections = [(SectionId::Program, plan)];
+    let len = payload::encode(&sections, &mut payload).map_err(|error| error.to_string())?;
+    payload.truncate(len);
+    let capsule = sealed(&payload, &key)?;
+    Ok(judged("a boot".to_owned(), capsule, &key.verifying_key()))
+}
+
 fn key(chance: &mut Chance) -> SigningKey {
     SigningKey::from_seed(&std::array::from_fn(|_| chance.next() as u8))
 }

@@ -79,13 +79,7 @@ pub(crate) fn print(sources: &[PathBuf]) -> Answer {
         return Ok(());
     }
     let folder = folder()?;
-    let mut objects = Vec::new();
-    let runtime = sources.iter().filter(|path| path.starts_with("c/src"));
-    for (index, source) in runtime.enumerate() {
-        let object = folder.path().join(format!("{index}.o"));
-        run(compiler().arg("-c").arg(source).arg("-o").arg(&object))?;
-        objects.push(object);
-    }
+    let objects = compiled(sources, folder.path())?;
     let bytes = |parts: &[Kept]| linked_bytes(parts, &objects, folder.path());
     let agent = bytes(&[PLANS, CAPSULES, MONITOR, DELTAS, SLOTS])?;
     println!("Cortex-M4F, -Os, bytes of flash:");
@@ -109,6 +103,53 @@ pub(crate) fn print(sources: &[PathBuf]) -> Answer {
         ));
     }
     Ok(())
+}
+
+/// Flash and RAM of the whole agent, in bytes; `None` where there is no compiler.
+///
+/// # Errors
+/// What compiler and linker say.
+pub(crate) fn agent(sources: &[PathBuf]) -> Result<Option<(u64, u64)>, String> {
+    if lacks_one_of(["arm-none-eabi-gcc", "arm-none-eabi-size"])? {
+        return Ok(None);
+    }
+    let folder = folder()?;
+    let objects = compiled(sources, folder.path())?;
+    let flash = linked_bytes(
+        &[PLANS, CAPSULES, MONITOR, DELTAS, SLOTS],
+        &objects,
+        folder.path(),
+    )?;
+    Ok(Some((flash, state_bytes(folder.path())?)))
+}
+
+/// What a program keeps in RAM for the agent, besides arena and slots.
+fn state_bytes(folder: &Path) -> Result<u64, String> {
+    let (source, object) = (folder.join("state.c"), folder.join("state.o"));
+    let include = root().join("c/include");
+    let text = format!(
+        "#include \"{0}/tinyops_monitor.h\"\n#include \"{0}/tinyops_slots.h\"\ntinyops_monitor monitor;\ntinyops_slots slots;\n",
+        include.display()
+    );
+    std::fs::write(&source, text).map_err(|error| error.to_string())?;
+    run(compiler().arg("-c").arg(&source).arg("-o").arg(&object))?;
+    let said = said(Command::new("arm-none-eabi-size").arg(&object))?;
+    said.lines()
+        .nth(1)
+        .and_then(|line| line.split_whitespace().nth(2)?.parse().ok())
+        .ok_or_else(|| format!("arm-none-eabi-size says {said}"))
+}
+
+/// The runtime's files, each by itself.
+fn compiled(sources: &[PathBuf], folder: &Path) -> Result<Vec<PathBuf>, String> {
+    let mut objects = Vec::new();
+    let runtime = sources.iter().filter(|path| path.starts_with("c/src"));
+    for (index, source) in runtime.enumerate() {
+        let object = folder.join(format!("{index}.o"));
+        run(compiler().arg("-c").arg(source).arg("-o").arg(&object))?;
+        objects.push(object);
+    }
+    Ok(objects)
 }
 
 fn compiler() -> Command {

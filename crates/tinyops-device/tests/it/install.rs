@@ -41,6 +41,22 @@ fn an_offer_becomes_the_model_that_runs() {
 }
 
 #[test]
+fn a_boot_of_what_is_confirmed_checks_no_signature() {
+    let capsule = Recipe::default().capsule();
+    let mut bench = Bench::blank();
+    bench.install(&capsule);
+    assert!(
+        bench.agent.counters().signatures > 0,
+        "an install checks one"
+    );
+    for _ in 0..3 {
+        bench.boot();
+        assert_eq!(bench.agent.model(), Some(model_of(&capsule)));
+        assert_eq!(bench.agent.counters().signatures, 0);
+    }
+}
+
+#[test]
 fn updates_alternate_between_the_slots() {
     let mut bench = Bench::new(config(), blank_flash(Recipe::numbered(1).capsule()));
     for sequence in 2..9 {
