@@ -46,7 +46,7 @@ typedef struct {
   /* How unusual the window is; 0 of a model that does not say. */
   float anomaly;
   ei_impulse_result_timing_t timing;
-  /* The first 8 bytes of the payload's digest, in hexadecimal: what this answer is an answer of. */
+  /* The digest of the payload, in hexadecimal: what this is an answer of. */
   const char *model_digest;
 } ei_impulse_result_t;
 
