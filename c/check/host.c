@@ -119,6 +119,8 @@ static const uint8_t *check_record(const uint8_t *bytes, tinyops_tally *all) {
       return tinyops_check_delta(&record, all);
     case TINYOPS_CHECK_MONITOR:
       return tinyops_check_monitor(&record, all);
+    case TINYOPS_CHECK_SENSOR:
+      return tinyops_check_sensor(&record, all);
     case TINYOPS_CHECK_SLOTS:
       return tinyops_check_slots(&record, all);
     default:

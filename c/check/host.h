@@ -23,6 +23,7 @@ const uint8_t *tinyops_check_front_end(const tinyops_check_record *record, tinyo
 const uint8_t *tinyops_check_scaler(const tinyops_check_record *record, tinyops_tally *all);
 const uint8_t *tinyops_check_delta(const tinyops_check_record *record, tinyops_tally *all);
 const uint8_t *tinyops_check_monitor(const tinyops_check_record *record, tinyops_tally *all);
+const uint8_t *tinyops_check_sensor(const tinyops_check_record *record, tinyops_tally *all);
 const uint8_t *tinyops_check_slots(const tinyops_check_record *record, tinyops_tally *all);
 
 #endif

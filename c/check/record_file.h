@@ -12,7 +12,8 @@
  * of the room for it and of a piece, and the reason in pieces, and both images, its verdict a tinyops_delta_reason; a baseline,
  * if it is sound, windows with their alarms and reports, as monitor.c reads them, its verdict a
  * tinyops_baseline_reason; a flash a schedule of steps, as slots.c reads them, its verdict 1; a scaler
- * the count of features as u32, these and, if they are scaled, what they become, its verdict 1 if they are. Records stand after each other; one without bytes ends them. */
+ * the count of features as u32, these and, if they are scaled, what they become, its verdict 1 if they
+ * are; a section SENSOR a sensor, as sensor.c reads it. Records stand after each other; one without bytes ends them. */
 #ifndef TINYOPS_CHECK_RECORD_FILE_H
 #define TINYOPS_CHECK_RECORD_FILE_H
 
@@ -30,7 +31,8 @@ enum {
   TINYOPS_CHECK_DELTA = 5,
   TINYOPS_CHECK_MONITOR = 6,
   TINYOPS_CHECK_SLOTS = 7,
-  TINYOPS_CHECK_SCALER = 8
+  TINYOPS_CHECK_SCALER = 8,
+  TINYOPS_CHECK_SENSOR = 9
 };
 
 typedef struct tinyops_check_record {

@@ -85,7 +85,9 @@ typedef enum tinyops_refusal_reason {
   TINYOPS_REASON_UNIT = 27,
   TINYOPS_REASON_FULL_SCALE = 28,
   TINYOPS_REASON_OUTPUT = 29,
-  TINYOPS_REASON_WINDOW = 30
+  TINYOPS_REASON_WINDOW = 30,
+  TINYOPS_REASON_AXIS = 31,
+  TINYOPS_REASON_MOUNTING = 32
 } tinyops_refusal_reason;
 
 /* A reason and the number that it is about; no reason is no refusal. */

@@ -8,6 +8,7 @@ use tinyops_nn::statistics::{ClassStatistics, cell_count};
 use tinyops_sketch::Baseline;
 use tinyops_wire::payload::{Payload, SectionId};
 use tinyops_wire::section::{DecisionSection, GoldenSection, Labels, ScalerSection};
+use tinyops_wire::sensor::SensorSection;
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(payload) = Payload::parse(bytes) else {
@@ -21,6 +22,11 @@ fuzz_target!(|bytes: &[u8]| {
     if let Some(section) = payload.section(SectionId::Labels) {
         if let Ok(labels) = Labels::decode(section) {
             assert_eq!(labels.names().count(), labels.count());
+        }
+    }
+    if let Some(section) = payload.section(SectionId::Sensor) {
+        if let Ok(sensor) = SensorSection::decode(section) {
+            assert_eq!(sensor.channels().count(), sensor.count());
         }
     }
     if let Some(section) = payload.section(SectionId::Scaler) {

@@ -13,6 +13,7 @@ mod footprint;
 mod front_ends;
 mod monitors;
 mod records;
+mod sensors;
 mod slots;
 mod toolchain;
 mod worn;
@@ -35,6 +36,8 @@ const SCALERS: usize = 400;
 const DELTAS: usize = 4_000;
 /// Monitors, and as many baselines that were changed.
 const MONITORS: usize = 400;
+/// Sensor contracts, most of which a sensor does not meet.
+const SENSORS: usize = 4_000;
 /// Schedules of what slots go through, on flash that fails.
 const SLOTS: usize = 600;
 /// Capsules, as many payloads, and signatures in a run of CI.
@@ -63,7 +66,7 @@ fn all_records() -> Result<Vec<Record>, String> {
     all.extend(records::drawn(DRAWN)?);
     let hostile = records::hostile(&all, HOSTILE);
     println!(
-        "{} plans, and {} that were changed; {CAPSULES} capsules and {SIGNATURES} signatures, most of them changed; {FRONT_ENDS} front ends, {SCALERS} scalers, {DELTAS} deltas, {MONITORS} monitors and {SLOTS} schedules of slots",
+        "{} plans, and {} that were changed; {CAPSULES} capsules and {SIGNATURES} signatures, most of them changed; {FRONT_ENDS} front ends, {SCALERS} scalers, {DELTAS} deltas, {MONITORS} monitors, {SENSORS} sensor contracts and {SLOTS} schedules of slots",
         all.len(),
         hostile.len()
     );
@@ -73,6 +76,7 @@ fn all_records() -> Result<Vec<Record>, String> {
     all.extend(front_ends::scalers(SCALERS)?);
     all.extend(deltas::records(DELTAS)?);
     all.extend(monitors::records(MONITORS)?);
+    all.extend(sensors::records(SENSORS));
     all.extend(slots::records(SLOTS)?);
     Ok(all)
 }

@@ -36,7 +36,7 @@ static size_t character_bytes(const uint8_t *at, size_t len) {
   return count;
 }
 
-static bool is_utf8(const uint8_t *bytes, size_t len) {
+bool tinyops_is_utf8(const uint8_t *bytes, size_t len) {
   while (len > 0) {
     const size_t some = character_bytes(bytes, len);
     if (some == 0) return false;
@@ -54,5 +54,5 @@ bool tinyops_cbor_string(tinyops_cbor *cbor, uint8_t major, const uint8_t **byte
   *bytes = cbor->at;
   *len = (size_t)count;
   cbor->at += *len;
-  return major != TINYOPS_CBOR_TEXT || is_utf8(*bytes, *len);
+  return major != TINYOPS_CBOR_TEXT || tinyops_is_utf8(*bytes, *len);
 }

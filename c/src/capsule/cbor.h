@@ -38,4 +38,7 @@ bool tinyops_cbor_head(tinyops_cbor *cbor, uint8_t major, uint64_t *value);
 /* Reads a string of this major type; false if there is none, or a text is not UTF-8. */
 bool tinyops_cbor_string(tinyops_cbor *cbor, uint8_t major, const uint8_t **bytes, size_t *len);
 
+/* Whether some bytes are UTF-8. */
+bool tinyops_is_utf8(const uint8_t *bytes, size_t len);
+
 #endif

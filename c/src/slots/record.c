@@ -78,7 +78,7 @@ uint32_t tinyops_record_version(const uint8_t *bytes, uint32_t len) {
   const uint32_t last = len == TINYOPS_RECORD_BYTES ? VERSION : LONG_VERSION - 1;
   if (memcmp(bytes, magic, sizeof magic) != 0 || bytes[4] < first || bytes[4] > last) return 0;
   /* The active place, the reason of the last refusal, what is transferred. */
-  if (bytes[5] > TINYOPS_SLOT_B || bytes[30] > TINYOPS_REASON_WINDOW || bytes[31] > 1) return 0;
+  if (bytes[5] > TINYOPS_SLOT_B || bytes[30] > TINYOPS_REASON_MOUNTING || bytes[31] > 1) return 0;
   if (tinyops_crc32(bytes, len - 4) != tinyops_read_u32(bytes + len - 4)) return 0;
   return bytes[4];
 }

@@ -5,11 +5,14 @@ use tinyops_wire::Digest;
 use tinyops_wire::payload::{self, Payload, SectionId};
 use tinyops_wire::section::{
     BodyKind, DecisionSection, Golden as WireGolden, GoldenSection, Labels, ScalerSection,
-    SectionError, SensorSection, Task as WireTask,
+    SectionError, Task as WireTask,
 };
 
-/// One channel of a sensor, and the longest name of its unit in bytes.
-pub use tinyops_wire::section::{Channel as SensorChannel, UNIT_BYTES_MAX};
+/// What a model was trained on, channel by channel, and how much of it a capsule can say.
+pub use tinyops_wire::sensor::{
+    AXIS_BYTES_MAX, Channel as SensorChannel, Mounting, RATE_TOLERANCE_PPM, RATE_TOLERANCE_PPM_MAX,
+    SensorContract, UNIT_BYTES_MAX,
+};
 
 use crate::compiled::Compiled;
 
@@ -140,9 +143,9 @@ pub fn prior_of(payload: &[u8]) -> Option<Vec<u8>> {
     payload.section(SectionId::Prior).map(<[u8]>::to_vec)
 }
 
-pub(crate) fn sensor_section(channels: &[SensorChannel<'_>]) -> Result<Vec<u8>, PayloadError> {
-    let mut sensor = vec![0; SensorSection::encoded_len(channels)];
-    SensorSection::encode(channels, &mut sensor).map_err(refused("sensor"))?;
+pub(crate) fn sensor_section(contract: &SensorContract<'_>) -> Result<Vec<u8>, PayloadError> {
+    let mut sensor = vec![0; contract.encoded_len()];
+    contract.encode(&mut sensor).map_err(refused("sensor"))?;
     Ok(sensor)
 }
 

@@ -7,7 +7,7 @@ use tinyops_nn::head::{self, Prior, Sums};
 use tinyops_nn::record::REGIONS_MAX;
 use tinyops_nn::{Plan, distance};
 
-use crate::capsule::{PayloadError, SensorChannel};
+use crate::capsule::{PayloadError, SensorContract};
 use crate::cost;
 use crate::high_water::{self, ArenaFault};
 use crate::layers::LayerMap;
@@ -31,7 +31,7 @@ pub struct Compiled {
     pub macs: u64,
     /// Floating-point operations of the front end and of a body without network, estimated.
     pub dsp_operations: u64,
-    /// What the readings are measured in, as section SENSOR of a payload; empty if that is not known.
+    /// What the readings are, as section SENSOR of a payload; empty if that is not known.
     pub sensor: Vec<u8>,
     /// What the factory's windows say of a head, as section PRIOR of a payload; empty where devices solve none.
     pub prior: Vec<u8>,
@@ -48,12 +48,12 @@ pub struct Compiled {
 }
 
 impl Compiled {
-    /// Has the payload say what each channel was measured in, so that a device with another sensor refuses it.
+    /// Has the payload say what readings the model was trained on, so that a device with another sensor refuses it.
     ///
     /// # Errors
-    /// [`PayloadError::Section`] for a unit or a full scale that no payload can have.
-    pub fn measured_in(&mut self, channels: &[SensorChannel<'_>]) -> Result<(), PayloadError> {
-        self.sensor = crate::capsule::sensor_section(channels)?;
+    /// [`PayloadError::Section`] for a value that no payload can have.
+    pub fn with_contract(&mut self, contract: &SensorContract<'_>) -> Result<(), PayloadError> {
+        self.sensor = crate::capsule::sensor_section(contract)?;
         self.add_section(self.sensor.len());
         Ok(())
     }

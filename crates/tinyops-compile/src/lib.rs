@@ -34,7 +34,8 @@ mod update;
 
 pub use board::{Band, Board, BoardError, Boards, Cost, Memory, Reserve, Speed, boards};
 pub use capsule::{
-    Golden, PayloadError, SensorChannel, UNIT_BYTES_MAX, embedding_digest, payload, prior_of,
+    AXIS_BYTES_MAX, Golden, Mounting, PayloadError, RATE_TOLERANCE_PPM, RATE_TOLERANCE_PPM_MAX,
+    SensorChannel, SensorContract, UNIT_BYTES_MAX, embedding_digest, payload, prior_of,
 };
 pub use compare::{Case, Comparison, Row, Verdict, Witness, compare};
 pub use compiled::{

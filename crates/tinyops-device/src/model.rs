@@ -14,11 +14,11 @@ use tinyops_wire::ModelId;
 use tinyops_wire::frame::Reason;
 use tinyops_wire::payload::{Payload, SectionId};
 use tinyops_wire::section::{
-    BodyKind, Channel, DecisionSection, Golden, GoldenSection, Labels, ScalerSection,
-    SensorSection, Task,
+    BodyKind, DecisionSection, Golden, GoldenSection, Labels, ScalerSection, Task,
 };
+use tinyops_wire::sensor::SensorSection;
 
-use crate::settings::Sensor;
+use crate::sensor::Sensor;
 
 /// A model whose parts are sound and fit each other.
 #[derive(Clone, Debug)]
@@ -31,7 +31,7 @@ pub struct Model<'a> {
     pub program: Program<'a>,
     /// From scores to an answer.
     pub decision: DecisionSection,
-    /// What the readings were measured in, if that is known.
+    /// What the readings were, if that is known.
     pub sensor: Option<SensorSection<'a>>,
     /// Names of the classes.
     pub labels: Labels<'a>,
@@ -138,7 +138,7 @@ impl Refusal {
         Refusal { reason, detail: 0 }
     }
 
-    fn needs(reason: Reason, needed: usize) -> Refusal {
+    pub(crate) fn needs(reason: Reason, needed: usize) -> Refusal {
         Refusal {
             reason,
             detail: u32::try_from(needed).unwrap_or(u32::MAX),
@@ -243,19 +243,7 @@ impl<'a> Model<'a> {
     /// The first of them that does not suffice.
     pub fn fits(&self, sensor: &Sensor, workspace: &Workspace<'_>) -> Result<(), Refusal> {
         let front_end = &self.front_end;
-        let channel_count = front_end.channel_count;
-        if channel_count != sensor.channel_count {
-            return Err(Refusal::needs(Reason::Channels, usize::from(channel_count)));
-        }
-        let rate_hz = front_end.rate_hz;
-        // Crystals differ by parts in 10,000; a wrong setting differs by more than one in a thousand.
-        // What was trained on pictures has no rate, and takes any.
-        let is_same_rate =
-            rate_hz == 0.0 || (rate_hz - sensor.rate_hz).abs() <= 1e-3 * rate_hz.abs();
-        if !is_same_rate {
-            return Err(Refusal::needs(Reason::Rate, (rate_hz * 1000.0) as usize));
-        }
-        self.fits_channels(sensor.channels)?;
+        sensor.check(front_end, self.sensor.as_ref())?;
         if let Program::Plan(plan) = &self.program
             && workspace.arena.suffices(plan).is_err()
         {
@@ -277,24 +265,6 @@ impl<'a> Model<'a> {
             Some((needed, _)) => Err(Refusal::needs(Reason::Memory, *needed)),
             None => Ok(()),
         }
-    }
-
-    /// Whether readings of these channels mean to it what those of its training did, as far as both say.
-    fn fits_channels(&self, own: &[Channel<'_>]) -> Result<(), Refusal> {
-        let wanted = self.sensor.iter().flat_map(SensorSection::channels);
-        for (index, (wanted, own)) in wanted.zip(own).enumerate() {
-            let says_unit = !wanted.unit.is_empty() && !own.unit.is_empty();
-            if says_unit && wanted.unit != own.unit {
-                return Err(Refusal::needs(Reason::Unit, index));
-            }
-            let says_scale = wanted.full_scale > 0.0 && own.full_scale > 0.0;
-            let difference = (wanted.full_scale - own.full_scale).abs();
-            if says_scale && difference > 1e-3 * wanted.full_scale {
-                let thousandths = (wanted.full_scale * 1000.0) as usize;
-                return Err(Refusal::needs(Reason::FullScale, thousandths));
-            }
-        }
-        Ok(())
     }
 
     /// The parts that turn a window into an answer.
@@ -352,9 +322,9 @@ impl<'a> Model<'a> {
             Source::Embedding => self.embedding_distance.is_some(),
             Source::Output => true,
         });
-        let is_measured = self
-            .sensor
-            .is_none_or(|sensor| sensor.count() == usize::from(self.front_end.channel_count));
+        let is_measured = self.sensor.is_none_or(|sensor| {
+            sensor.is_of(self.front_end.channel_count, self.front_end.rate_hz)
+        });
         let is_scaled = groups == 0 || features.is_multiple_of(groups);
         let has_prior_of_it = self.prior.is_none_or(|prior| {
             self.embedding()

@@ -3,9 +3,10 @@
 use tinyops_wire::key_set::Roots;
 use tinyops_wire::mask::{MaskKey, Purpose};
 use tinyops_wire::noise::NoiseKey;
-use tinyops_wire::section::Channel;
 use tinyops_wire::summary::Format;
 use tinyops_wire::{DeviceId, DeviceKey, KeySet};
+
+use crate::sensor::Sensor;
 
 /// Identity, board, sensor and habits of a device.
 #[derive(Clone, Debug)]
@@ -40,17 +41,6 @@ pub struct Config {
     pub tries: u8,
     /// Windows that it must score in one of them.
     pub trial_windows: u32,
-}
-
-/// What a sensor delivers.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Sensor {
-    /// Channels of a reading.
-    pub channel_count: u16,
-    /// Readings per second.
-    pub rate_hz: f32,
-    /// What each channel is measured in; none if the device does not say, and then any capsule's will do.
-    pub channels: &'static [Channel<'static>],
 }
 
 /// What of a device's numbers may leave it, and how.

@@ -27,6 +27,7 @@ pub mod intake;
 mod intake_log;
 pub mod lorawan;
 pub mod outcome;
+pub mod refusal;
 
 // What they tell under masks or noise, as sums.
 pub mod budget;

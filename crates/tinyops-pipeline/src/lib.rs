@@ -28,6 +28,7 @@ mod predicted;
 mod project;
 pub mod promotion;
 mod schedule;
+mod sensor;
 mod step;
 pub mod tracking;
 mod trigger;
@@ -52,6 +53,7 @@ pub use project::{
     ProjectSection, RetrainRollout, RetrainSection, Smoke, TuneSection,
 };
 pub use schedule::Schedule;
+pub use sensor::SensorSection;
 pub use step::{
     compile::{BoardFit, CompileReport},
     ingest::{Shelf, files_below, one_recording, read_recording, source_root},

@@ -12,6 +12,7 @@ use tinyops_train::{Goal, Metric, TrainError, TrainSpec};
 
 use crate::boards::{BoardFileError, boards_of};
 use crate::schedule::Schedule;
+use crate::sensor::SensorSection;
 use crate::versions::VersionsSection;
 
 /// A project file. Every section may be absent, every key has a default, an unknown key is an error.
@@ -24,6 +25,9 @@ pub struct Project {
     pub data: DataSpec,
     /// Front end, network, training, cost of mistakes.
     pub train: TrainSpec,
+    /// What no recording tells of the sensor; without it capsules say units alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sensor: Option<SensorSection>,
     /// Where it must run.
     pub boards: BoardsSection,
     /// What may leave a device.
@@ -477,6 +481,9 @@ impl Project {
                 );
             }
         }
+        if let Some((key, why)) = self.sensor.as_ref().and_then(SensorSection::fault) {
+            return refuse(key, why);
+        }
         if let Err(why) = self.loss_is_sensible(self.tune.loss_max) {
             return refuse("tune.loss_max", why);
         }
@@ -671,6 +678,15 @@ mod tests {
         check(
             "[tune]\nepochs = 0\n",
             "tinyops.toml:2:1: `tune.epochs` is 0: must be above 0, to 100000",
+        );
+        check(
+            "[sensor]\nmounting = \"x y -z\"\n",
+            "tinyops.toml:2:1: `sensor.mounting` is `x y -z`: a mounting says where the sensor's x, y and z point in the \
+             machine, such as `x y z` or `y -x z`, right-handed",
+        );
+        check(
+            "[sensor]\naxes = [\"acc.x\", \"acc.x\"]\n",
+            "tinyops.toml:2:1: `sensor.axes` names `acc.x` twice",
         );
         check(
             "[boards]\ntargets = [\"toaster\"]\n",

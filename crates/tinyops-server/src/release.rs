@@ -9,6 +9,7 @@ use tinyops_wire::Manifest;
 use tinyops_wire::capsule::{CapsuleError, Unverified};
 use tinyops_wire::payload::{Payload, SectionId};
 use tinyops_wire::section::Labels;
+use tinyops_wire::sensor::{Channel, SensorSection};
 
 /// Where a registered version lists what it was compiled to: `[{board, payload, …}]`.
 const PACKAGES: &str = "packages";
@@ -184,7 +185,7 @@ async fn packages(fleet: &Fleet, model: &str, version: u32) -> Result<Vec<Packag
         };
         let payload = fleet.artifacts.get(&payload).await?;
         let detail = serde_json::json!({
-            "labels": labels(&payload), "fit": package.get("fit"),
+            "labels": labels(&payload), "sensor": sensor(&payload), "fit": package.get("fit"),
             "embedding_width": package.get("embedding_width"), "window_readings": package.get("window_readings"),
         });
         packages.push(Package {
@@ -208,6 +209,24 @@ async fn packages(fleet: &Fleet, model: &str, version: u32) -> Result<Vec<Packag
 fn package_of(package: &Json) -> Option<(&str, Digest)> {
     let text = |name: &str| package.get(name).and_then(Json::as_str);
     Some((text("board")?, text("payload")?.parse().ok()?))
+}
+
+/// What a payload says of its sensor; nothing where it says nothing.
+fn sensor(payload: &[u8]) -> Option<Json> {
+    let payload = Payload::parse(payload).ok()?;
+    let section = SensorSection::decode(payload.section(SectionId::Sensor)?).ok()?;
+    let channel = |channel: Channel<'_>| {
+        serde_json::json!({
+            "axis": channel.axis, "unit": channel.unit,
+            "full_scale": (channel.full_scale > 0.0).then_some(channel.full_scale),
+        })
+    };
+    Some(serde_json::json!({
+        "digest": section.digest().to_string(), "rate_hz": section.rate_hz(),
+        "rate_tolerance_ppm": section.rate_tolerance_ppm(),
+        "mounting": section.mounting().map(|mounting| mounting.to_string()),
+        "channels": section.channels().map(channel).collect::<Vec<_>>(),
+    }))
 }
 
 /// The classes that a payload names; none if it has none.

@@ -425,6 +425,12 @@ codes! {
         /// As a candidate it takes windows of another length than the model that runs, given in the detail in readings of
         /// all channels.
         Window = 30, "window";
+        /// It was trained on other axes, or on the same in another order; the detail is the index of the first channel that
+        /// measures another.
+        Axis = 31, "axis";
+        /// It was trained on a sensor that sat otherwise in its machine; the detail is that mounting's code
+        /// ([`crate::sensor::Mounting`]).
+        Mounting = 32, "mounting";
     }
 }
 

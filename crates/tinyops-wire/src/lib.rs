@@ -43,6 +43,7 @@ pub mod key_set;
 pub mod manifest;
 pub mod payload;
 pub mod section;
+pub mod sensor;
 pub mod statement;
 
 // Links that need more than an envelope.

@@ -1,6 +1,7 @@
 //! The small sections of a payload: scaler, labels, decision and golden vectors.
 //!
-//! The plan, the front end and the baseline have formats of their own, in the crates that own them.
+//! The plan, the front end and the baseline have formats of their own, in the crates that own them; what the readings
+//! were is in [`crate::sensor`].
 
 use core::fmt;
 
@@ -185,119 +186,6 @@ impl<'a> ScalerSection<'a> {
             }
         }
     }
-}
-
-/// One channel of a sensor: what its readings are measured in.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Channel<'a> {
-    /// Unit, such as `g` or `m/s2`, of at most [`UNIT_BYTES_MAX`] bytes; empty if it is not known.
-    pub unit: &'a str,
-    /// Greatest reading, in that unit; 0 if it is not known.
-    pub full_scale: f32,
-}
-
-/// Longest unit, in bytes of UTF-8.
-pub const UNIT_BYTES_MAX: usize = 15;
-
-/// Section SENSOR: version u8 = 1, number of channels u8, then per channel its full scale f32 and its
-/// unit as length u8 and UTF-8. Rate and number of channels are those of the front end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SensorSection<'a> {
-    count: u8,
-    channels: &'a [u8],
-}
-
-impl<'a> SensorSection<'a> {
-    /// Bytes of a section of these channels.
-    pub fn encoded_len(channels: &[Channel<'_>]) -> usize {
-        2 + channels.iter().map(|c| 5 + c.unit.len()).sum::<usize>()
-    }
-
-    /// Writes a section; answers how many bytes.
-    ///
-    /// # Errors
-    /// [`SectionError::Length`] for too many channels, too long a unit, or too little room,
-    /// [`SectionError::Value`] for a full scale that is negative or not finite.
-    pub fn encode(channels: &[Channel<'_>], out: &mut [u8]) -> Result<usize, SectionError> {
-        let mut writer = Writer::new(out);
-        let count = u8::try_from(channels.len()).map_err(|_| SectionError::Length)?;
-        writer.put(&[1, count]).ok_or(SectionError::Length)?;
-        for channel in channels {
-            if channel.unit.len() > UNIT_BYTES_MAX {
-                return Err(SectionError::Length);
-            }
-            if !is_full_scale(channel.full_scale) {
-                return Err(SectionError::Value);
-            }
-            let unit = channel.unit.as_bytes();
-            writer
-                .put(&channel.full_scale.to_le_bytes())
-                .and_then(|()| writer.put(&[unit.len() as u8]))
-                .and_then(|()| writer.put(unit))
-                .ok_or(SectionError::Length)?;
-        }
-        Ok(writer.written())
-    }
-
-    /// Reads a section from bytes that may be anything, in place.
-    ///
-    /// # Errors
-    /// [`SectionError`], never a panic.
-    pub fn decode(bytes: &'a [u8]) -> Result<SensorSection<'a>, SectionError> {
-        let [version, count, channels @ ..] = bytes else {
-            return Err(SectionError::Length);
-        };
-        if *version != 1 {
-            return Err(SectionError::Version { found: *version });
-        }
-        let mut rest = channels;
-        for _ in 0..*count {
-            let (channel, after) = read_channel(rest).ok_or(SectionError::Length)?;
-            if !is_full_scale(channel.full_scale) {
-                return Err(SectionError::Value);
-            }
-            rest = after;
-        }
-        if !rest.is_empty() {
-            return Err(SectionError::Length);
-        }
-        Ok(SensorSection {
-            count: *count,
-            channels,
-        })
-    }
-
-    /// Number of channels.
-    pub fn count(&self) -> usize {
-        usize::from(self.count)
-    }
-
-    /// The channels, in the order of a reading.
-    pub fn channels(&self) -> impl Iterator<Item = Channel<'a>> + use<'a> {
-        let mut rest = self.channels;
-        core::iter::from_fn(move || {
-            let (channel, after) = read_channel(rest)?;
-            rest = after;
-            Some(channel)
-        })
-    }
-}
-
-fn is_full_scale(value: f32) -> bool {
-    value.is_finite() && value >= 0.0
-}
-
-fn read_channel(bytes: &[u8]) -> Option<(Channel<'_>, &[u8])> {
-    let (full_scale, rest) = bytes.split_first_chunk()?;
-    let (&length, rest) = rest.split_first()?;
-    let (unit, rest) = rest.split_at_checked(usize::from(length))?;
-    let channel = Channel {
-        unit: core::str::from_utf8(unit)
-            .ok()
-            .filter(|unit| unit.len() <= UNIT_BYTES_MAX)?,
-        full_scale: f32::from_le_bytes(*full_scale),
-    };
-    Some((channel, rest))
 }
 
 /// Section LABELS: number of names u8, then each as its length u8 and its UTF-8.

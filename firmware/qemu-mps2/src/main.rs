@@ -76,6 +76,7 @@ fn live(board: &mut Board) -> Result<Infallible, &'static str> {
         sensor: Measures {
             channel_count: factory.channel_count,
             rate_hz: factory.rate_hz,
+            mounting: None,
             channels: &[],
         },
         reporting: Reporting {

@@ -51,6 +51,8 @@ pub(crate) enum Kind {
     Scaler = 8,
     /// A flash; a schedule of operations stands behind it.
     Slots = 7,
+    /// A section SENSOR; a sensor stands behind it.
+    Sensor = 9,
 }
 
 impl Record {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use tinyops_compile::{compile_graph, delta, model_of};
 use tinyops_dsp::{Block, Flatten, FrontEnd, Raw};
 use tinyops_model::tflite::import;
+use tinyops_wire::payload::{self, SectionId};
 
 /// The name that the target reads a recording of each ending by, in its order.
 const ENDINGS: [&str; 10] = [
@@ -47,6 +48,7 @@ fn of_target(target: &str) -> std::io::Result<Vec<Seed>> {
         )]),
         "front_end" => Ok(front_ends()),
         "delta" => deltas(),
+        "payload" => contracts(),
         "frame" => frozen("frames.txt"),
         "downlink" => frozen("downlinks.txt"),
         "envelope" => frozen("envelopes.txt"),
@@ -110,6 +112,20 @@ fn answers() -> Vec<Seed> {
         ),
         ("busy".to_owned(), answer(3, 503, b"<html>")),
     ]
+}
+
+/// A payload of one sensor contract each.
+fn contracts() -> std::io::Result<Vec<Seed>> {
+    let payload = |(name, section): Seed| {
+        let mut out = vec![0; 1024];
+        let len = payload::encode(&[(SectionId::Sensor, &section)], &mut out).ok()?;
+        out.truncate(len);
+        Some((name, out))
+    };
+    Ok(frozen("sensors.txt")?
+        .into_iter()
+        .filter_map(payload)
+        .collect())
 }
 
 /// What a golden file of the wire holds.

@@ -7,9 +7,8 @@ use tinyops_nn::record::{Element, NONE, OpCode};
 use tinyops_nn::{Plan, Program};
 use tinyops_wire::Digest;
 use tinyops_wire::payload::{Payload, SectionId};
-use tinyops_wire::section::{
-    BodyKind, DecisionSection, Labels, ScalerSection, SensorSection, Task,
-};
+use tinyops_wire::section::{BodyKind, DecisionSection, Labels, ScalerSection, Task};
+use tinyops_wire::sensor::SensorSection;
 
 use super::PackageError;
 use crate::replay::{Replay, ReplayError, replay};

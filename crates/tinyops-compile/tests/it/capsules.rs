@@ -1,10 +1,13 @@
 //! From a model to a payload, and the payload's own proof.
 
-use tinyops_compile::{CompileError, Golden, SensorChannel, compile, payload, replay};
+use tinyops_compile::{
+    CompileError, Golden, RATE_TOLERANCE_PPM, SensorChannel, SensorContract, compile, payload,
+    replay,
+};
 use tinyops_model::{Body, Data, Model, Task};
 use tinyops_nn::{Plan, Program, distance, quantize};
 use tinyops_wire::payload::{Payload, SectionId};
-use tinyops_wire::section::SensorSection;
+use tinyops_wire::sensor::SensorSection;
 
 use crate::networks::{autoencoder, classifier, model};
 
@@ -212,9 +215,19 @@ fn a_payload_says_what_its_readings_were_measured_in_if_that_is_known() {
         )
     };
     assert_eq!(read(&without), None);
-    let channel = |unit, full_scale| SensorChannel { unit, full_scale };
+    let channel = |unit, full_scale| SensorChannel {
+        axis: "",
+        unit,
+        full_scale,
+    };
     let channels = [channel("m/s2", 19.6), channel("", 0.0)];
-    compiled.measured_in(&channels).expect("sound");
+    let contract = SensorContract {
+        rate_hz: model.front_end.rate_hz,
+        rate_tolerance_ppm: RATE_TOLERANCE_PPM,
+        mounting: None,
+        channels: &channels,
+    };
+    compiled.with_contract(&contract).expect("sound");
     let with = payload(&model, &compiled, &[]).expect("writes");
     let expected = channels.map(|c| (c.unit.to_owned(), c.full_scale)).to_vec();
     assert_eq!(read(&with), Some(expected));
@@ -223,7 +236,15 @@ fn a_payload_says_what_its_readings_were_measured_in_if_that_is_known() {
         channel("furlongs/fortnight", 0.0),
         channel("g", f32::NAN),
         channel("g", -1.0),
+        SensorChannel {
+            axis: "the axis of a long name",
+            ..channel("g", 1.0)
+        },
     ] {
-        assert!(compiled.measured_in(&[wrong]).is_err(), "{wrong:?}");
+        let contract = SensorContract {
+            channels: &[wrong],
+            ..contract
+        };
+        assert!(compiled.with_contract(&contract).is_err(), "{wrong:?}");
     }
 }

@@ -24,9 +24,9 @@ use tinyops_wire::frame::{Frame, Update, UpdateState};
 use tinyops_wire::key_set::{RoleKeys, Roots};
 use tinyops_wire::payload::{self, SectionId};
 use tinyops_wire::section::{
-    BodyKind, Channel, DecisionSection, Golden, GoldenSection, Labels, ScalerSection,
-    SensorSection, Task,
+    BodyKind, DecisionSection, Golden, GoldenSection, Labels, ScalerSection, Task,
 };
+use tinyops_wire::sensor::SensorContract;
 use tinyops_wire::summary::Format;
 use tinyops_wire::{
     DeviceId, DeviceKey, Digest, Downlink, Envelope, KeySet, Manifest, ModelId, Sealed, SigningKey,
@@ -77,8 +77,8 @@ pub(crate) struct Recipe {
     pub(crate) scale: f32,
     /// What its scaler takes for the mean of the fourth feature, which no output follows.
     pub(crate) fourth_mean: f32,
-    /// What its readings were measured in; nothing is said where it is empty.
-    pub(crate) measured: &'static [Channel<'static>],
+    /// What its readings were, if that is said.
+    pub(crate) contract: Option<SensorContract<'static>>,
     /// What its factory's windows say of a head, if it tells.
     pub(crate) prior: Option<Factory>,
     /// Whether its baseline watches how far embeddings lie from the factory's.
@@ -142,7 +142,7 @@ impl Default for Recipe {
             window: WINDOW,
             scale: 1.0,
             fourth_mean: 0.0,
-            measured: &[],
+            contract: None,
             prior: None,
             watches_embedding: false,
             embedding_len: 0,
@@ -243,7 +243,9 @@ impl Recipe {
         let golden =
             write(|out| GoldenSection::encode(&golden[..self.golden_count], out).expect("room"));
         let decision = decision.encode();
-        let sensor = write(|out| SensorSection::encode(self.measured, out).expect("room"));
+        let sensor = self
+            .contract
+            .map(|contract| write(|out| contract.encode(out).expect("room")));
         let mut sections: Vec<(SectionId, &[u8])> = vec![
             (SectionId::Program, &program),
             (SectionId::FrontEnd, &front_end),
@@ -253,8 +255,8 @@ impl Recipe {
             (SectionId::Decision, &decision),
             (SectionId::Golden, &golden),
         ];
-        if !self.measured.is_empty() {
-            sections.push((SectionId::Sensor, &sensor));
+        if let Some(sensor) = &sensor {
+            sections.push((SectionId::Sensor, sensor));
         }
         let prior = self.prior.map(Factory::prior).unwrap_or_default();
         if !prior.is_empty() {
@@ -465,6 +467,7 @@ pub(crate) fn config() -> Config {
         sensor: Sensor {
             channel_count: 1,
             rate_hz: 10.0,
+            mounting: None,
             channels: &[],
         },
         reporting: Reporting {

@@ -1,9 +1,10 @@
 //! Capsules that a device turns away, each with its own reason.
 
-use tinyops_device::Event;
+use tinyops_device::{Event, Sensor};
+use tinyops_dsp::{Block, FrontEnd, Raw};
 use tinyops_wire::Digest;
 use tinyops_wire::frame::{Reason, Update, UpdateState};
-use tinyops_wire::section::Channel;
+use tinyops_wire::sensor::{Channel, Mounting, RATE_TOLERANCE_PPM, SensorContract, SensorSection};
 
 use crate::fixture::{
     Bench, Buffers, DIRECTOR, Recipe, STRANGER, blank_flash, config, model_of, offer, signed,
@@ -55,71 +56,175 @@ fn a_capsule_for_another_sensor() {
 }
 
 const G: Channel<'_> = Channel {
+    axis: "",
     unit: "g",
     full_scale: 4.0,
 };
+const ACC: [Channel<'_>; 1] = [Channel { axis: "acc.x", ..G }];
+const PLAIN: SensorContract<'_> = SensorContract {
+    rate_hz: 10.0,
+    rate_tolerance_ppm: RATE_TOLERANCE_PPM,
+    mounting: None,
+    channels: &[G],
+};
 
-/// Offers a capsule measured in `wanted` to a device that measures in `own`; the last update tells.
-fn offer_measured(wanted: &'static [Channel<'_>], own: &'static [Channel<'_>]) -> Update {
+/// Offers a capsule with this contract to a device that states the same but for `differ`; the last update tells.
+fn offer_measured(wanted: SensorContract<'static>, differ: impl FnOnce(&mut Sensor)) -> Update {
     let mut config = config();
-    config.sensor.channels = own;
+    config.sensor.mounting = wanted.mounting;
+    config.sensor.channels = wanted.channels;
+    differ(&mut config.sensor);
     let mut bench = Bench::new(config, blank_flash(Recipe::numbered(1).capsule()));
     let recipe = Recipe {
-        measured: wanted,
+        contract: Some(wanted),
         ..newer()
     };
     bench.offer(&recipe.capsule());
     bench.last_update()
 }
 
-#[test]
-fn a_capsule_for_readings_in_another_unit() {
-    const MS2: Channel<'_> = Channel { unit: "m/s2", ..G };
-    let refused = offer_measured(&[MS2], &[G]);
-    assert_eq!(
-        (refused.state, refused.reason, refused.detail),
-        (UpdateState::Refused, Reason::Unit, 0)
-    );
+/// A mounting by its name.
+fn mounting(name: &str) -> Option<Mounting> {
+    Some(name.parse().expect("a mounting"))
 }
 
 #[test]
-fn a_capsule_for_readings_of_another_full_scale() {
-    const WIDE: Channel<'_> = Channel {
+fn a_capsule_for_readings_of_another_kind_names_what_differs() {
+    const MS2: [Channel<'_>; 1] = [Channel { unit: "m/s2", ..G }];
+    const WIDE: [Channel<'_>; 1] = [Channel {
         full_scale: 16.0,
         ..G
+    }];
+    const GYRO: [Channel<'_>; 1] = [Channel {
+        axis: "gyro.x",
+        ..G
+    }];
+    let upright = SensorContract {
+        mounting: Some(Mounting::UPRIGHT),
+        channels: &ACC,
+        ..PLAIN
     };
-    let refused = offer_measured(&[WIDE], &[G]);
+    let told = |wanted, differ: &dyn Fn(&mut Sensor)| {
+        let update = offer_measured(wanted, differ);
+        (update.state, update.reason, update.detail)
+    };
+    let refused = |reason, detail| (UpdateState::Refused, reason, detail);
     assert_eq!(
-        (refused.state, refused.reason, refused.detail),
-        (UpdateState::Refused, Reason::FullScale, 16_000)
+        told(PLAIN, &|own| own.channels = &MS2),
+        refused(Reason::Unit, 0)
     );
+    let wide = SensorContract {
+        channels: &WIDE,
+        ..PLAIN
+    };
+    assert_eq!(
+        told(wide, &|own| own.channels = &[G]),
+        refused(Reason::FullScale, 16_000)
+    );
+    assert_eq!(
+        told(upright, &|own| own.channels = &GYRO),
+        refused(Reason::Axis, 0)
+    );
+    assert_eq!(
+        told(upright, &|own| own.mounting = mounting("y -x z")),
+        refused(Reason::Mounting, 0x13)
+    );
+    // The rate is the front end's, and how far off it may be is the contract's to say.
+    let tight = SensorContract {
+        rate_tolerance_ppm: 100,
+        ..PLAIN
+    };
+    let off = |own: &mut Sensor| own.rate_hz = 10.005;
+    assert_eq!(told(PLAIN, &off).0, UpdateState::Installed);
+    assert_eq!(told(tight, &off), refused(Reason::Rate, 10_000));
+    assert_eq!(told(upright, &|_| ()).0, UpdateState::Installed);
+}
+
+#[test]
+fn axes_in_another_order_are_other_axes() {
+    const XY: [Channel<'_>; 2] = [
+        Channel { axis: "acc.x", ..G },
+        Channel { axis: "acc.y", ..G },
+    ];
+    const YX: [Channel<'_>; 2] = [XY[1], XY[0]];
+    const TEMPERATURE: [Channel<'_>; 2] = [
+        XY[0],
+        Channel {
+            axis: "temperature",
+            ..G
+        },
+    ];
+    let mut config = config();
+    config.sensor.channel_count = 2;
+    let front_end = FrontEnd {
+        channel_count: 2,
+        rate_hz: 10.0,
+        window_len: 8,
+        block: Block::Raw(Raw { scale: 1.0 }),
+    };
+    let wanted = SensorContract {
+        channels: &XY,
+        ..PLAIN
+    };
+    let mut bytes = [0; 64];
+    let len = wanted.encode(&mut bytes).expect("room");
+    let section = SensorSection::decode(&bytes[..len]).expect("a section");
+    let mut check = |own| {
+        config.sensor.channels = own;
+        let told = config.sensor.check(&front_end, Some(&section));
+        told.map_err(|refusal| (refusal.reason, refusal.detail))
+    };
+    assert_eq!(check(&XY), Ok(()));
+    assert_eq!(check(&YX), Err((Reason::Axis, 0)));
+    assert_eq!(check(&TEMPERATURE), Err((Reason::Axis, 1)));
 }
 
 #[test]
 fn what_is_not_known_of_a_sensor_stands_in_nobodys_way() {
-    const UNKNOWN: Channel<'_> = Channel {
+    const UNKNOWN: [Channel<'_>; 1] = [Channel {
+        axis: "",
         unit: "",
         full_scale: 0.0,
+    }];
+    let wanted = SensorContract {
+        mounting: Some(Mounting::UPRIGHT),
+        channels: &ACC,
+        ..PLAIN
     };
-    for (wanted, own) in [
-        (&[G][..], &[G][..]),
-        (&[G], &[]),
-        (&[], &[G]),
-        (&[UNKNOWN], &[G]),
-        (&[G], &[UNKNOWN]),
-    ] {
-        let update = offer_measured(wanted, own);
-        assert_eq!(
-            update.state,
-            UpdateState::Installed,
-            "{wanted:?} on {own:?}"
-        );
+    let unknown = SensorContract {
+        mounting: None,
+        channels: &UNKNOWN,
+        ..PLAIN
+    };
+    let silent = |own: &mut Sensor| (own.mounting, own.channels) = (None, &[]);
+    let told = [
+        offer_measured(wanted, silent),
+        offer_measured(wanted, |own| {
+            (own.mounting, own.channels) = (None, &UNKNOWN)
+        }),
+        offer_measured(unknown, |own| {
+            (own.mounting, own.channels) = (mounting("-x -y z"), &ACC);
+        }),
+    ];
+    for update in told {
+        assert_eq!(update.state, UpdateState::Installed, "{update:?}");
     }
 }
 
 #[test]
-fn a_capsule_that_tells_of_more_channels_than_it_has() {
-    assert_eq!(offer_measured(&[G, G], &[]).reason, Reason::Plan);
+fn a_contract_that_is_not_that_of_its_front_end() {
+    let told = |contract| offer_measured(contract, |own| own.channels = &[]).reason;
+    let of_two = SensorContract {
+        channels: &[G, G],
+        ..PLAIN
+    };
+    assert_eq!(told(of_two), Reason::Plan);
+    let of_another_rate = SensorContract {
+        rate_hz: 20.0,
+        mounting: Some(Mounting::UPRIGHT),
+        ..PLAIN
+    };
+    assert_eq!(told(of_another_rate), Reason::Plan);
 }
 
 #[test]

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use tinyops_compile::{
-    Band, Board, Boards, Compiled, Fit, GOLDEN_COUNT_MAX, Golden, Limits, SensorChannel,
-    UNIT_BYTES_MAX, compile, compile_with, fit, golden_count, golden_of, payload, spread_options,
+    Band, Board, Boards, Compiled, Fit, GOLDEN_COUNT_MAX, Golden, Limits, compile, compile_with,
+    fit, golden_count, golden_of, payload, spread_options,
 };
 use tinyops_data::window::Windowing;
-use tinyops_data::{dataset::Dataset, sample::Channel};
 use tinyops_model::Model;
 use tinyops_store::step::Port;
 use tinyops_train::{FeatureSet, Windows, golden, golden_again, head};
@@ -17,6 +16,7 @@ use crate::{
     BoardsSection, Gate, GateName, Package, RunError, StepName,
     bench::{Bench, Done, Made},
     flow::Origin,
+    sensor::Contract,
     step::{
         evaluate::read_model,
         validate::{NamedSplit, parsed},
@@ -108,23 +108,9 @@ impl CompileReport {
     }
 }
 
-/// What the readings of a dataset were measured in, channel by channel; none if nothing is known.
-pub(crate) fn measured<'d>(dataset: &'d Dataset, model: &Model) -> Vec<SensorChannel<'d>> {
-    let channels = dataset.samples.first().map(|sample| &sample.channels[..]);
-    let channels = channels.unwrap_or_default();
-    let is_known = channels.iter().any(|channel| !channel.unit.is_empty());
-    if !is_known || channels.len() != usize::from(model.front_end.channel_count) {
-        return Vec::new();
-    }
-    let channel = |channel: &'d Channel| SensorChannel {
-        unit: match channel.unit.as_str() {
-            unit if unit.len() <= UNIT_BYTES_MAX => unit,
-            _ => "",
-        },
-        // Parts of full scale say themselves what theirs is; of others no recording tells.
-        full_scale: if channel.unit == "FS" { 1.0 } else { 0.0 },
-    };
-    channels.iter().map(channel).collect()
+/// Channels and rate of what a model reads.
+pub(crate) fn shape_of(model: &Model) -> (u16, f32) {
+    (model.front_end.channel_count, model.front_end.rate_hz)
 }
 
 /// What capsules of a model bring of its training windows, so that devices can solve heads of their own.
@@ -144,7 +130,7 @@ impl<'b> Packed<'b> {
     pub(crate) fn of(
         model: &Model,
         known: &'b Boards,
-        measured: &[SensorChannel<'_>],
+        contract: Option<&Contract<'_>>,
         prior: Option<&[u8]>,
     ) -> Result<Self, RunError> {
         let mut compiled = compile(model)?;
@@ -153,9 +139,9 @@ impl<'b> Packed<'b> {
             Some(compile_with(model, &options).map(|own| (board.id.as_str(), own)))
         });
         let mut spread: BTreeMap<&str, Compiled> = spread.collect::<Result<_, _>>()?;
-        if !measured.is_empty() {
+        if let Some(contract) = contract {
             for compiled in spread.values_mut().chain([&mut compiled]) {
-                compiled.measured_in(measured)?;
+                compiled.with_contract(&contract.section())?;
             }
         }
         if let Some(prior) = prior {
@@ -211,6 +197,7 @@ pub(crate) async fn step(
         project.boards.clone(),
         project.known.added().to_vec(),
         project.data.window.clone(),
+        project.sensor.clone(),
         GOLDEN_COUNT_MAX,
     );
     let work = {
@@ -220,12 +207,12 @@ pub(crate) async fn step(
             let dataset = shelf.dataset(&version)?;
             let windowing = Windowing::new(&project.data.window, dataset)?;
             let windows = Windows::cut(dataset, &split.in_dataset(dataset).test, &windowing)?;
-            let measured = measured(dataset, &model);
+            let contract = Contract::of(project.sensor.as_ref(), dataset, shape_of(&model))?;
             let prior = match &features {
                 Some(features) => Some(prior_of(&model, &FeatureSet::decode(features)?)?),
                 None => None,
             };
-            let packed = Packed::of(&model, &project.known, &measured, prior.as_deref())?;
+            let packed = Packed::of(&model, &project.known, contract.as_ref(), prior.as_deref())?;
             let compiled = &packed.compiled;
             let vectors = match held {
                 // What devices hold has proven itself with these inputs.

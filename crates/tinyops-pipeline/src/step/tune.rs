@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use tinyops_compile::{Golden, SensorChannel, Update, golden_of};
+use tinyops_compile::{Golden, Update, golden_of};
 use tinyops_model::Model;
 use tinyops_store::{Json, model, step::Port};
 use tinyops_train::tune::{Budget, Candidate, Question, search, with_baseline};
@@ -13,8 +13,9 @@ use crate::{
     Gate, GateName, Metric, Package, Project, RunError, StepName,
     bench::{Bench, Done, Made, listener},
     flow::Origin,
+    sensor::Contract,
     step::{
-        compile::{Packed, measured, prior_of},
+        compile::{Packed, prior_of, shape_of},
         evaluate::read_model,
     },
 };
@@ -153,7 +154,7 @@ impl Payloads {
         &self,
         model: &Model,
         project: &Project,
-        channels: &[SensorChannel<'_>],
+        contract: Option<&Contract<'_>>,
         set: &FeatureSet,
     ) -> Result<u64, RunError> {
         let prior = match project.repair.personal_head {
@@ -161,7 +162,7 @@ impl Payloads {
             false => None,
         };
         let vectors = golden_again(model, &self.vectors)?;
-        let packed = Packed::of(model, &project.known, channels, prior.as_deref())?;
+        let packed = Packed::of(model, &project.known, contract, prior.as_deref())?;
         let mut most = 0;
         for (board, old) in &self.held {
             let new = packed.payload(model, &vectors, board)?;
@@ -200,6 +201,7 @@ pub(crate) async fn step(
         *budget,
         project.project.metric,
         project.known.added().to_vec(),
+        project.sensor.clone(),
         project.repair.personal_head,
     );
     let payloads = Payloads::read(bench, held).await?;
@@ -210,7 +212,8 @@ pub(crate) async fn step(
         let set = FeatureSet::decode(&features)?;
         let parent = read_model(&parent)?;
         let metric = project.project.metric;
-        let channels = measured(shelf.dataset(&version)?, &parent);
+        let dataset = shelf.dataset(&version)?;
+        let contract = Contract::of(project.sensor.as_ref(), dataset, shape_of(&parent))?;
         let goodness = |evaluation: &_| metric.of(evaluation).map(|value| metric.goodness(value));
         let question = Question {
             parent: &parent,
@@ -221,7 +224,7 @@ pub(crate) async fn step(
             goodness: &goodness,
         };
         let mut delta_bytes =
-            |model: &Model| payloads.delta_bytes(model, &project, &channels, &set);
+            |model: &Model| payloads.delta_bytes(model, &project, contract.as_ref(), &set);
         let found = search(&question, &mut delta_bytes, &mut listener(tell))?.map_err(Box::new)?;
         let mut taken = found.model;
         let mut bytes = found.candidates[found.chosen].delta_bytes;

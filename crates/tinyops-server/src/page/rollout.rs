@@ -5,6 +5,7 @@ use axum::response::Response;
 use maud::{Markup, html};
 use tinyops_fleet::engine::{Finding, Progress, Tally};
 use tinyops_fleet::plan::{Install, Metric, Plan, Shadow};
+use tinyops_fleet::refusal;
 use tinyops_fleet::rollout::{details, sentence};
 use tinyops_store::rollout::{self, Member, Rollout, RolloutId};
 use tinyops_store::{Db, StoreError, Timestamp};
@@ -321,8 +322,7 @@ fn said(member: &Member) -> String {
         member.detail["reason"].as_str(),
         member.detail["number"].as_u64(),
     ) {
-        (Some(reason), Some(number)) if number > 0 => format!("{reason} {number}"),
-        (Some(reason), _) => reason.to_owned(),
+        (Some(reason), number) => refusal::told(reason, number.unwrap_or(0)),
         _ => String::new(),
     }
 }

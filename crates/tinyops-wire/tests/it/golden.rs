@@ -9,6 +9,7 @@ use tinyops_wire::envelope::Direction;
 use tinyops_wire::key_set::SignedKeySet;
 use tinyops_wire::payload::SectionId;
 use tinyops_wire::section::{DecisionSection, Golden, GoldenSection, Labels, ScalerSection};
+use tinyops_wire::sensor::{Channel, RATE_TOLERANCE_PPM, SensorSection};
 use tinyops_wire::serial::Decoder;
 use tinyops_wire::{Capsule, Downlink, Frame, Sealed, Statement};
 
@@ -68,6 +69,32 @@ fn serial_lines_are_as_frozen() {
 fn lorawan_payloads_and_smp_frames_are_as_frozen() {
     check("lorawan.txt", &samples::lorawan_payloads());
     check("smp.txt", &samples::smp_frames());
+}
+
+#[test]
+fn sensor_contracts_are_as_frozen() {
+    check("sensors.txt", &samples::sensors());
+    for (name, bytes) in samples::sensors() {
+        let section =
+            SensorSection::decode(&bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(samples::sensor(&section), bytes, "{name}");
+    }
+    // What was written before version 2 means what it did.
+    let old = [1, 1, 0, 0, 128, 64, 1, b'g'];
+    let section = SensorSection::decode(&old).expect("version 1");
+    let channel = Channel {
+        axis: "",
+        unit: "g",
+        full_scale: 4.0,
+    };
+    assert_eq!(section.channels().collect::<Vec<_>>(), [channel]);
+    let said = (
+        section.rate_hz(),
+        section.rate_tolerance_ppm(),
+        section.mounting(),
+    );
+    assert_eq!(said, (None, RATE_TOLERANCE_PPM, None));
+    assert_eq!(samples::sensors()[0].1, old);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use tinyops_wire::payload::Payload;
 use tinyops_wire::section::{DecisionSection, Golden, GoldenSection, Labels, ScalerSection};
+use tinyops_wire::sensor::SensorSection;
 use tinyops_wire::statistics::{PART_HEADER_BYTES, Shape, encode_part, plan_parts, value_count};
 use tinyops_wire::{Downlink, Frame, Manifest};
 
@@ -55,6 +56,14 @@ fn decode_all(bytes: &[u8]) {
         );
     }
     let _ = Payload::parse(bytes);
+    if let Ok(section) = SensorSection::decode(bytes) {
+        assert_eq!(section.channels().count(), section.count());
+        // A version 2 that says no more than version 1 is written so.
+        let again = samples::sensor(&section);
+        if again.first() == bytes.first() {
+            assert_eq!(again, bytes);
+        }
+    }
     if let Ok(section) = DecisionSection::decode(bytes) {
         assert_eq!(section.encode(), bytes);
     }
@@ -75,6 +84,7 @@ fn valid() -> impl Strategy<Value = Vec<u8>> {
         .map(|(_, bytes)| bytes)
         .collect();
     all.extend(samples::downlinks().into_iter().map(|(_, bytes)| bytes));
+    all.extend(samples::sensors().into_iter().map(|(_, bytes)| bytes));
     let payload = samples::payload();
     let sections = Payload::parse(&payload).expect("a payload");
     use tinyops_wire::payload::SectionId as Id;

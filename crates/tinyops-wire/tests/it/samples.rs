@@ -29,6 +29,7 @@ use tinyops_wire::payload::{self, SectionId};
 use tinyops_wire::section::{
     BodyKind, DecisionSection, Golden, GoldenSection, Labels, ScalerSection, Task,
 };
+use tinyops_wire::sensor::{Channel, Mounting, RATE_TOLERANCE_PPM, SensorContract, SensorSection};
 use tinyops_wire::serial::Message;
 use tinyops_wire::shadow::{Answers, Pairs, ShadowReport};
 use tinyops_wire::smp;
@@ -559,6 +560,59 @@ pub(crate) fn downlinks() -> Vec<(&'static str, Vec<u8>)> {
         .into_iter()
         .map(|(name, message)| (name, downlink(&message)))
         .collect()
+}
+
+/// Sensor contracts: what version 1 says, and all that version 2 does.
+pub(crate) fn sensors() -> Vec<(&'static str, Vec<u8>)> {
+    let channel = |axis, unit, full_scale| Channel {
+        axis,
+        unit,
+        full_scale,
+    };
+    let of = |rate_hz, rate_tolerance_ppm, mounting, channels: &[Channel<'_>]| {
+        let contract = SensorContract {
+            rate_hz,
+            rate_tolerance_ppm,
+            mounting,
+            channels,
+        };
+        let bytes = write(|out| contract.encode(out).expect("room"));
+        assert_eq!(contract.encoded_len(), bytes.len());
+        bytes
+    };
+    let acc = ["acc.x", "acc.y", "acc.z"].map(|axis| channel(axis, "g", 4.0));
+    vec![
+        (
+            "plain",
+            of(104.0, RATE_TOLERANCE_PPM, None, &[channel("", "g", 4.0)]),
+        ),
+        (
+            "mounted",
+            of(
+                104.0,
+                RATE_TOLERANCE_PPM,
+                Some("y -x z".parse().expect("a mounting")),
+                &acc,
+            ),
+        ),
+        ("exact", of(16_000.0, 0, None, &[channel("", "", 0.0)])),
+        (
+            "pictures",
+            of(0.0, RATE_TOLERANCE_PPM, Some(Mounting::UPRIGHT), &[]),
+        ),
+    ]
+}
+
+/// The contract of a section, written anew.
+pub(crate) fn sensor(section: &SensorSection<'_>) -> Vec<u8> {
+    let channels: Vec<Channel<'_>> = section.channels().collect();
+    let contract = SensorContract {
+        rate_hz: section.rate_hz().unwrap_or_default(),
+        rate_tolerance_ppm: section.rate_tolerance_ppm(),
+        mounting: section.mounting(),
+        channels: &channels,
+    };
+    write(|out| contract.encode(out).expect("room"))
 }
 
 pub(crate) fn payload() -> Vec<u8> {

@@ -1,6 +1,7 @@
 mod chip;
 mod emulated;
 mod enrol;
+mod sensor;
 mod upload;
 
 use std::{
@@ -14,7 +15,7 @@ use serde::Serialize;
 use tinyops_data::{finding::Report, ingest, ingest::Listing, spec::DataSpec};
 use tinyops_device::{
     Answer, BlockSource, Budgets, Config, Event, Local, Masked, OwnHeadState, Prediction, Privacy,
-    Reporting, Sensor, Trial, annotate::Consent,
+    Reporting, Trial, annotate::Consent,
 };
 use tinyops_fleet::keys::Trust;
 use tinyops_model::Model;
@@ -253,11 +254,11 @@ async fn live(context: &Context, args: &Run) -> Result<(), Failure> {
     let front_end = Model::decode(&bytes)
         .map_err(|error| Failure::of(Exit::Environment, &error))?
         .front_end;
-    let sensor = Sensor {
-        channel_count: front_end.channel_count,
-        rate_hz: front_end.rate_hz,
-        channels: &[],
-    };
+    let sensor = sensor::of(
+        &workshop.project,
+        front_end.channel_count,
+        front_end.rate_hz,
+    );
     let board = context.board(&args.who.board)?;
     let expected = format!("{name}@{}", newest.version);
     if args.emulated {

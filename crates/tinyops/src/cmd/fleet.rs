@@ -245,6 +245,7 @@ impl World {
                 sensor: Sensor {
                     channel_count: windows.channel_count,
                     rate_hz: windows.rate_hz,
+                    mounting: None,
                     channels: &[],
                 },
                 reporting: Reporting {

@@ -3,6 +3,7 @@ use tinyops_fleet::{
     FleetError,
     engine::{Finding, Progress, Tally},
     plan::{Install, Metric, Plan, Reward, Shadow, Strategy},
+    refusal,
     rollout::{Wish, details, sentence},
     selector::Selector,
     window::Windows,
@@ -545,13 +546,20 @@ async fn ls(context: &Context) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What a device said when it did not install.
+fn said(detail: &Json) -> String {
+    let number = detail["number"].as_u64().unwrap_or(0);
+    let reason = detail["reason"].as_str();
+    reason.map_or_else(String::new, |reason| refusal::told(reason, number))
+}
+
 async fn show(context: &Context, args: &Show) -> Result<(), Failure> {
     let (db, _) = context.existing_store().await?;
     let rollout = rollout::get(&db, args.rollout).await?.ok_or_else(|| {
         Failure::question(format!("rollout {} does not exist", args.rollout))
             .hint("`tinyops rollout ls` lists those that do")
     })?;
-    let mut table = Table::new(["device", "delivery", "target", "changed (UTC)"]);
+    let mut table = Table::new(["device", "delivery", "target", "changed (UTC)", "said"]);
     let mut members = Vec::new();
     for member in rollout::members(&db, args.rollout).await? {
         let target = member.target.map(|target| target.to_string());
@@ -560,6 +568,7 @@ async fn show(context: &Context, args: &Show) -> Result<(), Failure> {
             member.delivery.to_string(),
             target.clone().unwrap_or_else(|| "–".to_owned()),
             moment(member.changed_at),
+            said(&member.detail),
         ]);
         members.push(serde_json::json!({
             "device": member.device.to_string(),

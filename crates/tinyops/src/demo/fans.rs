@@ -13,7 +13,12 @@ use std::{
 use tinyops_device::{BlockSource, Config, Event, Privacy, Reporting, Sensor};
 use tinyops_fleet::{Fleet, enrol::Entropy, enrol::NewDevice, keys::Trust};
 use tinyops_store::Timestamp;
-use tinyops_wire::{DeviceId, DeviceKey, ModelId, downlink::Label, summary::Format};
+use tinyops_wire::{
+    DeviceId, DeviceKey, ModelId,
+    downlink::Label,
+    sensor::{Channel, Mounting},
+    summary::Format,
+};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
@@ -35,6 +40,17 @@ use crate::{
 
 /// Windows, and so hours, between two reports.
 const REPORT_WINDOWS: u32 = 24;
+/// What the firmware of a fan states of its accelerometer, as `tinyops.toml` has it.
+const CHANNELS: [Channel<'_>; AXES] = [axis("x"), axis("y"), axis("z")];
+
+const fn axis(axis: &str) -> Channel<'_> {
+    Channel {
+        axis,
+        unit: "g",
+        full_scale: 0.0,
+    }
+}
+
 /// The fleet's ids start here: `fan` in ASCII, so that they are told from others at a glance.
 const FIRST_ID: u64 = 0x6661_6e00_0000_0000;
 
@@ -268,7 +284,8 @@ fn config(device: DeviceId, key: DeviceKey, trust: &Trust, kind: Kind) -> Config
         sensor: Sensor {
             channel_count: AXES as u16,
             rate_hz: RATE_HZ,
-            channels: &[],
+            mounting: Some(Mounting::UPRIGHT),
+            channels: &CHANNELS,
         },
         reporting: Reporting {
             every_windows: REPORT_WINDOWS,

@@ -410,6 +410,7 @@ async fn units(
             sensor: Sensor {
                 channel_count: 1,
                 rate_hz: 8000.0,
+                mounting: None,
                 channels: &[],
             },
             reporting: Reporting {

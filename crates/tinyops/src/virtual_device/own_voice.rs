@@ -259,6 +259,7 @@ async fn a_new_voice_is_heard_better_by_a_head_of_its_own() {
         sensor: Sensor {
             channel_count: 1,
             rate_hz: 8000.0,
+            mounting: None,
             channels: &[],
         },
         reporting: Reporting {

@@ -66,6 +66,7 @@ impl Rehearsal {
             sensor: Sensor {
                 channel_count: 1,
                 rate_hz: 10.0,
+                mounting: None,
                 channels: &[],
             },
             reporting: Reporting {
