@@ -55,6 +55,15 @@ fn main() -> ! {
 
 /// Lives, or says why it cannot.
 fn live(board: &mut Board) -> Result<Infallible, &'static str> {
+    let (config, flash) = wake(board)?;
+    let sensor = Sensor::new(config.sensor.channel_count.into());
+    let ram = Ram::take().ok_or("too little RAM")?;
+    work(Agent::new(config, flash, ram), board, sensor)
+}
+
+/// Finds out who the device is, enrolling if it is nobody yet; apart, so that this leaves the stack again.
+#[inline(never)]
+fn wake(board: &mut Board) -> Result<(Config, AgentFlash), &'static str> {
     let mut line = [0; 512];
     let words = host::command_line(&mut line).ok_or("nothing says where its flash is")?;
     let (factory, mut image) = Image::open(words)?;
@@ -92,12 +101,11 @@ fn live(board: &mut Board) -> Result<Infallible, &'static str> {
         tries: 3,
         trial_windows: 4,
     };
-    let ram = Ram::take().ok_or("too little RAM")?;
-    let agent = Agent::new(config, AgentFlash::new(image), ram);
-    work(agent, board, Sensor::new(factory.channel_count.into()))
+    Ok((config, AgentFlash::new(image)))
 }
 
 /// Does what events ask for, and sleeps in between.
+#[inline(never)]
 fn work(
     mut agent: Agent<AgentFlash, Ram>,
     board: &mut Board,

@@ -9,8 +9,8 @@ use tinyops_nn::statistics::cell_count;
 
 use crate::flash::EMBEDDING_WIDTH;
 
-/// What is left to the stack: installing a model takes the most of it.
-const STACK_BYTES: usize = 40 * 1024;
+/// What is left to the stack: checking a new capsule takes the most of it, 30 kB with the agent itself.
+const STACK_BYTES: usize = 36 * 1024;
 /// Most classes of a model.
 const CLASS_COUNT: usize = 8;
 /// Features of a window at most.

@@ -18,7 +18,7 @@ use bench::{Workbench, flash_of_nobody};
 use fixture::{Recipe, model_of};
 
 /// Words written and pages erased between two cuts; with `TINYOPS_ALL_CUTS` the power is cut at every one.
-const STEP: usize = 29;
+const STEP: usize = 61;
 
 const SLOW: [f32; 4] = [0.0, 1.5, 0.0, 0.0];
 
@@ -117,7 +117,7 @@ fn an_update_survives_being_killed_at_any_time() {
         return;
     };
     let flash = confirmed(&workbench);
-    for blocks in 0..3 {
+    for blocks in 0..2 {
         let mut bench = workbench.switch_on(&flash, FlashFaults::default());
         bench.kill_after_block(&new(), blocks);
         check_recovery(
@@ -192,7 +192,7 @@ fn whatever_the_line_brings_the_device_goes_on() {
     let mut bench = workbench.switch_on(&confirmed(&workbench), FlashFaults::default());
     let new = new();
     // A block with a byte changed, in turn at every place of the first, never makes a capsule that is taken.
-    for at in (0..new.len()).step_by(new.len() / 12) {
+    for at in (0..new.len()).step_by(new.len() / 6) {
         let mut hostile = new.clone();
         hostile[at] ^= 0x10;
         bench.offer_but_serve(&new, &hostile);

@@ -9,6 +9,7 @@ mod compare;
 mod dap;
 mod drift;
 mod dvc;
+mod emulated;
 mod enrolment;
 mod erased;
 mod full;

@@ -36,6 +36,12 @@ impl Running {
         Running { child, lines }
     }
 
+    /// Waits until it ends by itself, well.
+    pub(crate) fn wait(mut self) {
+        let ended = self.child.wait().unwrap();
+        assert!(ended.success(), "{ended}");
+    }
+
     /// Waits for output that is a document, over however many lines.
     pub(crate) fn document(&self) -> Value {
         let mut text = String::new();

@@ -1,0 +1,140 @@
+//! A server, a gateway and the agent as firmware on an emulated board: what the virtual device goes through, and what
+//! only a board can. Needs QEMU and a Rust target for Cortex-M, as the smoke test does.
+#![expect(clippy::print_stderr, reason = "a skipped test says why")]
+
+use std::{
+    f32::consts::TAU,
+    fmt::Write as _,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use tinyops_emulate::{Firmware, Machine, Toolchain};
+
+use crate::{
+    live_rollout::{Body, Site, fetches_now_and_installs_when_it_is_told},
+    workplace::Workplace,
+};
+
+/// Whether a board can be emulated here; says why not.
+fn can_be_emulated() -> bool {
+    let machine = Machine::named("m4f").unwrap();
+    let tools = Firmware::find().and_then(|_| Toolchain::find(machine));
+    let qemu = std::process::Command::new("qemu-system-arm")
+        .arg("--version")
+        .output();
+    match (tools, qemu) {
+        (Ok(_), Ok(_)) => true,
+        (Err(error), _) => {
+            eprintln!("skipped: {error}");
+            false
+        }
+        (_, Err(error)) => {
+            eprintln!("skipped: qemu-system-arm: {error}");
+            false
+        }
+    }
+}
+
+/// Windows of a fan at work, or of one whose sensor has come loose.
+fn windows(count: usize, is_loose: bool) -> String {
+    let mut text = "x,y,z\n".to_owned();
+    let (gain, offset) = if is_loose { (2.5, 0.6) } else { (1.0, 0.0) };
+    for index in 0..64 * count {
+        let at = index as f32 / 100.0;
+        let machine = (index / 768 % 6) as f32;
+        let hz = match is_loose {
+            true => 12.7,
+            false => [7.0, 18.0, 30.0][index / 256 % 3],
+        };
+        let tone = (TAU * hz * at + machine).sin() * (1.0 + 0.05 * machine);
+        let hum = (TAU * 3.1 * at + machine).cos() * 0.1;
+        let rough = ((index * 7919) % 997) as f32 / 997.0 - 0.5;
+        let _ = writeln!(
+            text,
+            "{:.4},{:.4},{:.4}",
+            gain * (tone + hum) + offset,
+            gain * 0.5 * tone + 0.1 * rough,
+            gain * hum + 0.1 * rough
+        );
+    }
+    text
+}
+
+#[test]
+fn a_board_goes_through_what_a_virtual_device_does() {
+    if !can_be_emulated() {
+        return;
+    }
+    let site = Site::open(Body::Emulated);
+    fetches_now_and_installs_when_it_is_told(&site);
+    let counted = site.counted();
+    assert_eq!(
+        (
+            &counted["enrolled"],
+            &counted["refused"],
+            &counted["damaged"]
+        ),
+        (&1.into(), &0.into(), &0.into()),
+        "{counted}"
+    );
+    // The second capsule came as what makes it out of the first: both whole would be two times 6 kB.
+    let down = counted["down_bytes"].as_u64().unwrap();
+    assert!(down < 12_000, "{counted}");
+}
+
+/// The sensor measures as before, and then comes loose: what the device tells of itself becomes an alert.
+#[test]
+fn a_board_whose_sensor_comes_loose_raises_an_alert() {
+    if !can_be_emulated() {
+        return;
+    }
+    let site = Site::open(Body::Emulated);
+    let place = &site.place;
+    place.write("before.csv", &windows(160, false));
+    place.write("loose.csv", &windows(160, true));
+    let replays = |file: &str| site.device_that(&["--report-every", "8", "--replay", file]);
+    let alerts = || place.check(&["alerts", "ls", "--json"], 0).json();
+    let device = replays("before.csv");
+    site.wait_for_a_device();
+    place.check(&["rollout", "start", "fan@1", "--canary", "1"], 0);
+    device.wait();
+    assert_eq!(alerts()["alerts"], serde_json::json!([]));
+    replays("loose.csv").wait();
+    let begun = Instant::now();
+    let about = loop {
+        let told = alerts();
+        if let Some(Value::Object(alert)) = told["alerts"].get(0) {
+            break alert.clone();
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "{told:#}");
+        std::thread::sleep(Duration::from_millis(200));
+    };
+    assert_eq!(about["kind"], "drift", "{about:?}");
+}
+
+#[test]
+fn an_emulated_board_that_cannot_be_started_says_why() {
+    let place = Workplace::fans();
+    place.check(&["run", "--quiet"], 0);
+    let runs = |more: &[&str], code| {
+        let is = ["device", "run", "--board", "esp-eye", "--emulated"];
+        place.check(&[&is[..], more].concat(), code).stderr
+    };
+    let said = runs(&["--mqtt", "127.0.0.1:1"], 2);
+    assert!(said.contains("cannot be used with"), "{said}");
+    let said = place
+        .check(&["device", "run", "--cut-power-at", "3"], 2)
+        .stderr;
+    assert!(said.contains("--emulated"), "{said}");
+    let ca = place.path("ca.pem").display().to_string();
+    place.write("ca.pem", "");
+    let said = runs(&["--line", "tls://127.0.0.1:1", "--ca", &ca], 2);
+    assert!(!said.is_empty(), "{said}");
+    place.write("short.flash", "no flash");
+    let replay = ["--replay", "data/m0/normal/0.csv"];
+    let said = runs(&[&["--identity", "short.flash"], &replay[..]].concat(), 2);
+    assert!(said.contains("it has 8 bytes, not 294912"), "{said}");
+    let said = runs(&[&["--server", "127.0.0.1:1"], &replay[..]].concat(), 3);
+    assert!(said.contains("no server answers"), "{said}");
+}
