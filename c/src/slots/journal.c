@@ -53,10 +53,14 @@ const uint8_t *tinyops_mapped(const tinyops_slots *slots, uint32_t at, uint32_t 
 }
 
 bool tinyops_is_blank(const uint8_t *bytes, uint32_t len) {
-  uint32_t index;
   if (bytes == NULL) return false;
-  for (index = 0; index < len; index++) {
-    if (bytes[index] != 0xFF) return false;
+  /* A boot looks at every place of the journal twice: eight bytes at a time it takes half as long. */
+  for (; len >= 8; len -= 8, bytes += 8) {
+    const int both = bytes[0] & bytes[1] & bytes[2] & bytes[3];
+    if ((both & bytes[4] & bytes[5] & bytes[6] & bytes[7]) != 0xFF) return false;
+  }
+  for (; len > 0; len--, bytes++) {
+    if (*bytes != 0xFF) return false;
   }
   return true;
 }
