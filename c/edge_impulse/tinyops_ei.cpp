@@ -37,15 +37,6 @@ EI_IMPULSE_ERROR error_of(status_t status) {
   }
 }
 
-const char *label_of(size_t index) {
-#if TINYOPS_EI_TASK == TINYOPS_EI_CLASSIFY
-  return TINYOPS_EI(class_names)[index];
-#else
-  (void)index;
-  return "value";
-#endif
-}
-
 void values_of(const answer_t &answer, float values[VALUES]) {
 #if TINYOPS_EI_TASK == TINYOPS_EI_CLASSIFY
   for (size_t index = 0; index < VALUES; index++) values[index] = answer.scores[index];
@@ -70,7 +61,9 @@ void clear(ei_impulse_result_t *result) {
   memset(static_cast<void *>(result), 0, sizeof *result);
   result->model_digest = digest;
 #if TINYOPS_EI_TASK != TINYOPS_EI_ANOMALY
-  for (size_t index = 0; index < VALUES; index++) result->classification[index].label = label_of(index);
+  for (size_t index = 0; index < VALUES; index++) {
+    result->classification[index].label = ei_classifier_inferencing_categories[index];
+  }
 #endif
 }
 
@@ -139,10 +132,7 @@ void run_classifier_init() {
 
 EI_IMPULSE_ERROR run_classifier_continuous(ei::signal_t *signal, ei_impulse_result_t *result,
                                            bool debug, bool enable_maf) {
-  /* Of a signal of several channels the length counts readings, of which each has one number a channel. */
-  const size_t length = signal->total_length == EI_CLASSIFIER_SLICE_SIZE && TINYOPS_EI_CHANNELS > 1
-                            ? signal->total_length * TINYOPS_EI_CHANNELS
-                            : signal->total_length;
+  const size_t length = signal->total_length;
   clear(result);
   if (length == 0 || length > READINGS) return EI_IMPULSE_ERROR_SHAPES_DONT_MATCH;
   if (filled + length > READINGS) {

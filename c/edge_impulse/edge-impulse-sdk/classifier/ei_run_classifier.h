@@ -26,7 +26,8 @@ EI_IMPULSE_ERROR process_impulse(ei_impulse_handle_t *impulse, ei::signal_t *sig
 
 /* Slices after each other: the newest window is classified once there is one, in which features are
  * those of the whole window. Until then every value is 0. With the moving average a value is the mean of
- * half a window's answers. A slice may be any part of a window. */
+ * half a window's answers. A slice may be any part of a window; its length counts
+ * the readings of all channels. */
 void run_classifier_init();
 void run_classifier_init(ei_impulse_handle_t *impulse);
 EI_IMPULSE_ERROR init_impulse(ei_impulse_handle_t *impulse);

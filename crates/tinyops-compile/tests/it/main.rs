@@ -3,6 +3,7 @@
 mod capsules;
 mod contract;
 mod deltas;
+mod edge_impulse;
 mod exports;
 mod fits;
 mod general;
