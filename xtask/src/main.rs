@@ -33,6 +33,7 @@ mod licences;
 mod lineage_told;
 mod memory;
 mod mlflow;
+mod package;
 mod peer;
 mod processor;
 mod screenshots;
@@ -74,6 +75,8 @@ enum Chore {
         #[arg(long, value_name = "FILE")]
         write: Option<std::path::PathBuf>,
     },
+    /// Pack a model for every ecosystem, build what came out, and run its self test
+    Package,
     /// Run the tests of the kernels under Miri (says so where there is none)
     Miri,
     /// Run the tests of the kernels under AddressSanitizer
@@ -106,6 +109,7 @@ fn main() -> ExitCode {
             Some(file) => c99::write(&file),
             None => c99::check(),
         },
+        Chore::Package => package::whole(),
         Chore::Miri => memory::miri(),
         Chore::Address => memory::address(),
         Chore::Fuzz { target, seconds } => fuzz::fuzz(target.as_deref(), seconds),

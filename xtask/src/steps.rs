@@ -2,7 +2,7 @@
 
 use crate::{
     aarch64, bench_device, bench_ship::power_loss, c99, fuzz, handed_on, house, imports, licences,
-    lineage_told, memory, mlflow, taken_over, tools,
+    lineage_told, memory, mlflow, package, taken_over, tools,
 };
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -67,6 +67,7 @@ pub(crate) fn test() -> Answer {
     step("fuzz targets", fuzz::check)?;
     step("tests on AArch64", aarch64::test)?;
     step("C99", c99::check)?;
+    step("packages", package::check)?;
     step("instructions", bench_device::check)
 }
 

@@ -220,6 +220,12 @@ pub enum PackageError {
         /// What was given.
         version: String,
     },
+    /// An operator that the C99 runtime has not.
+    #[error("operator `{operator}` exists in Rust only")]
+    NoKernel {
+        /// What the C99 runtime would call it.
+        operator: String,
+    },
     /// Parts of the agent for a crate.
     #[error("a crate brings no parts of the agent")]
     NoParts,
@@ -316,6 +322,11 @@ pub fn package(
         facts,
         identifier,
     };
+    if let Some(operator) = needed::missing(&contents)
+        && ecosystem != Ecosystem::Rust
+    {
+        return Err(PackageError::NoKernel { operator });
+    }
     let parts = with_needed(parts);
     let vectors = vectors::vectors(&contents, payload)?;
     let made = Made {

@@ -95,7 +95,7 @@ fn pdsc(made: &Made<'_>, files: &[&String]) -> String {
     let task = group(made);
     format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>
-<package schemaVersion=\"1.7.28\" xmlns:xs=\"http://www.w3.org/2001/XMLSchema-instance\" xs:noNamespaceSchemaLocation=\"https://raw.githubusercontent.com/Open-CMSIS-Pack/Open-CMSIS-Pack-Spec/v1.7.28/schema/PACK.xsd\">
+<package schemaVersion=\"1.7.28\" xmlns:xs=\"http://www.w3.org/2001/XMLSchema-instance\" xs:noNamespaceSchemaLocation=\"PACK.xsd\">
   <name>{name}</name>
   <description overview=\"README.md\">{sentence}</description>
   <vendor>{VENDOR}</vendor>

@@ -19,8 +19,21 @@ const CORE: [&str; 5] = [
 ];
 /// Features and the scaler.
 const FRONT_END: [&str; 1] = ["src/dsp/front_end.c"];
-/// Files that implement a header of another name.
-const IMPLEMENTS: [(&str, &str); 1] = [("src/dsp/fft.h", "src/dsp/quarter_wave.c")];
+/// Files that implement a header of another name. Those for the DSP extension are empty without it.
+const IMPLEMENTS: [(&str, &[&str]); 2] = [
+    ("src/dsp/fft.h", &["src/dsp/quarter_wave.c"]),
+    (
+        "src/kernel/arm_dsp/arm_dsp.h",
+        &[
+            "src/kernel/arm_dsp/add.c",
+            "src/kernel/arm_dsp/conv_2d.c",
+            "src/kernel/arm_dsp/dense.c",
+            "src/kernel/arm_dsp/depthwise_conv_2d.c",
+            "src/kernel/arm_dsp/patches.c",
+            "src/kernel/arm_dsp/table.c",
+        ],
+    ),
+];
 
 /// The symbol of an operator and the file that defines it.
 pub(super) fn operator(operator: Operator) -> (String, String) {
@@ -68,6 +81,14 @@ pub(super) fn block(block: &Block) -> &'static str {
     }
 }
 
+/// The symbol of the first operator that a model needs and the runtime has not.
+pub(super) fn missing(contents: &Contents<'_>) -> Option<String> {
+    let needed = contents.operators().into_iter().map(operator);
+    let is_there = |file: &str| C_FILES.iter().any(|(path, _)| *path == file);
+    let mut missing = needed.filter(|(_, file)| !is_there(file));
+    missing.next().map(|(symbol, _)| symbol)
+}
+
 /// The files of the runtime that a model and some parts of the agent need, each with its text, in order of their paths.
 pub(super) fn files(contents: &Contents<'_>, parts: &[Part]) -> Vec<(&'static str, &'static str)> {
     let mut roots: Vec<String> = CORE
@@ -111,7 +132,7 @@ fn closure(roots: Vec<String>) -> Vec<(&'static str, &'static str)> {
             waiting.push(format!("{stem}.c"));
         }
         let others = IMPLEMENTS.iter().filter(|(header, _)| *header == path);
-        waiting.extend(others.map(|(_, file)| (*file).to_owned()));
+        waiting.extend(others.flat_map(|(_, files)| files.iter().map(|&file| file.to_owned())));
     }
     found.into_iter().collect()
 }
@@ -252,6 +273,14 @@ mod tests {
             );
         }
         assert!(!spectral.contains(&"src/dsp/sound.c"));
+        // What nothing includes by name comes by what it implements.
+        let dense = paths(&["src/kernel/conv_2d.c"]);
+        let in_folder = |path: &&str| path.starts_with("src/kernel/arm_dsp/");
+        let all = C_FILES.iter().map(|(path, _)| *path).filter(in_folder);
+        assert_eq!(
+            dense.iter().copied().filter(in_folder).collect::<Vec<_>>(),
+            all.collect::<Vec<_>>()
+        );
         assert_eq!(
             joined("src/kernel/int16", "../../operator.h"),
             "src/operator.h"

@@ -408,6 +408,12 @@ fn refused(title: &str, error: &PackageError) -> Failure {
         PackageError::InputsOrOutputs => {
             failure(Exit::No).hint("`tinyops import --plan` writes the plan, which `c/` runs as it is")
         }
+        PackageError::NoKernel { .. } => {
+            failure(Exit::No).hint("`--for rust` packs it")
+        }
+        PackageError::NoParts => {
+            failure(Exit::Question).hint("leave `--with` out: a project in Rust takes the crate tinyops-device")
+        }
         PackageError::Differs { .. } => {
             failure(Exit::No).hint("a device would not take it; run the pipeline again")
         }

@@ -24,6 +24,7 @@ mod interrupted;
 mod journey;
 mod keys;
 mod live_rollout;
+mod packages;
 mod recordings;
 mod refusals;
 mod retrain;
