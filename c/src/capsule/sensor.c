@@ -155,6 +155,7 @@ tinyops_refusal tinyops_sensor_check(const tinyops_sensor *sensor, uint16_t chan
   head read;
   from.at = section;
   from.len = len;
+  memset(&read, 0, sizeof read);
   read.tolerance_ppm = TOLERANCE_PPM;
   if (section != NULL) {
     if (!read_head(&from, &read) || !are_channels(from, &read)) {
