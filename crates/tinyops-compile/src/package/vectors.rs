@@ -31,7 +31,7 @@ pub(super) enum Input {
     Tensor(Vec<u8>),
     /// A window of readings, out of the capsule.
     Window(Vec<f32>),
-    /// The bytes of the input tensor, drawn from a seed: see [`drawn_byte`].
+    /// The bytes of the input tensor, drawn from a seed: see [`drawn_bytes`].
     DrawnTensor(u32),
     /// A window of readings from `-2^exponent` to `2^exponent`, drawn from a seed.
     DrawnWindow {
