@@ -1,0 +1,86 @@
+/* A capsule as a model: checked once, then window in, answer out. */
+#ifndef TINYOPS_MODEL_H
+#define TINYOPS_MODEL_H
+
+#include "../../c/include/tinyops.h"
+#include "../../c/include/tinyops_capsule.h"
+#include "../../c/include/tinyops_front_end.h"
+#include "../../c/include/tinyops_monitor.h"
+#include "../../c/include/tinyops_sensor.h"
+
+/* What a model answers, and how it comes to it: section DECISION. */
+enum { TINYOPS_CLASSIFY = 0, TINYOPS_REGRESS = 1, TINYOPS_ANOMALY = 2 };
+enum { TINYOPS_BODY_NETWORK = 0, TINYOPS_BODY_AUTOENCODER = 1 };
+
+/* What firmware is for: whose capsules it takes, and what its sensor delivers. */
+typedef struct tinyops_firmware {
+  /* Class of its board, ended by a zero. */
+  const char *board;
+  const tinyops_sensor *sensor;
+  /* What is linked. */
+  const tinyops_operators *operators;
+  const tinyops_blocks *blocks;
+  /* The firmware's own key set: its number, and its keys of 32 bytes each, one after another. */
+  uint32_t key_set;
+  const uint8_t *release_keys;
+  size_t release_key_count;
+  const uint8_t *director_keys;
+  size_t director_key_count;
+} tinyops_firmware;
+
+/* Memory that scoring works in. */
+typedef struct tinyops_workspace {
+  tinyops_arena arena;
+  size_t arena_bytes;
+  float *window;
+  size_t window_len;
+  float *features;
+  size_t features_len;
+  float *scratch;
+  size_t scratch_len;
+} tinyops_workspace;
+
+/* A model whose parts are sound and fit each other. It borrows the capsule's bytes. */
+typedef struct tinyops_model {
+  tinyops_capsule capsule;
+  tinyops_plan plan;
+  tinyops_front_end front_end;
+  tinyops_baseline baseline;
+  tinyops_tensor output;
+  const uint8_t *scaler;
+  size_t scaler_bytes;
+  const uint8_t *golden;
+  size_t golden_bytes;
+  float threshold;
+  float min_confidence;
+  uint8_t task;
+  uint8_t body;
+  uint8_t class_count;
+} tinyops_model;
+
+/* What a model says of a window. */
+typedef struct tinyops_answer {
+  /* Confidence in the class, the score, or the value. */
+  float output;
+  /* The class, or TINYOPS_NO_CLASS. */
+  uint8_t class_index;
+  /* Whether the confidence reaches the model's least; whether a score exceeds its threshold. */
+  bool is_sure;
+  bool is_alarm;
+} tinyops_answer;
+
+/* The id that reports of a model carry: the first bytes of its manifest's digest. */
+uint32_t tinyops_model_id(const tinyops_model *model);
+
+/* Checks a capsule all the way, and whether this firmware with this memory can run it; with `is_new` its
+ * golden vectors, too. `keys` are those that may have signed it. */
+tinyops_refusal tinyops_model_load(tinyops_model *model, const tinyops_firmware *firmware,
+                                   tinyops_workspace *workspace, const uint8_t *capsule, size_t len,
+                                   bool is_new);
+
+/* Scores the window of the workspace, and writes what it is on the channels of the baseline. False if it
+ * could not be scored. */
+bool tinyops_model_score(const tinyops_model *model, tinyops_workspace *workspace,
+                         tinyops_observation *observed, tinyops_answer *answer);
+
+#endif
