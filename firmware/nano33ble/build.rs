@@ -12,7 +12,7 @@ fn main() {
     println!("cargo:rerun-if-env-changed=TINYOPS_IDENTITY");
     let folder = env::var("CARGO_MANIFEST_DIR").expect("cargo says where");
     let identity =
-        env::var("TINYOPS_IDENTITY").unwrap_or_else(|_| format!("{folder}/identity.example.rs"));
+        env::var("TINYOPS_IDENTITY").unwrap_or_else(|_| format!("{folder}/examples/identity.rs"));
     let text = fs::read_to_string(&identity).unwrap_or_else(|error| panic!("{identity}: {error}"));
     fs::write(out.join("identity.rs"), text).expect("the folder is there");
     println!("cargo:rerun-if-changed={identity}");

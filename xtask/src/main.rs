@@ -19,6 +19,7 @@ mod bench_ship;
 mod c99;
 mod chance;
 mod figure;
+mod firmware;
 mod fuzz;
 mod golden;
 mod golden_drift;
@@ -66,6 +67,8 @@ enum Chore {
     /// Measure ourselves on real recordings
     #[command(subcommand)]
     Bench(bench_loop::Bench),
+    /// Compile the firmware of real boards, as far as the compilers here reach
+    Firmware,
     /// Hold the C99 runtime of `c/` to the Rust runtime, byte for byte
     C99 {
         /// Run the MLPerf Tiny networks on every emulated core, and print target by network
@@ -104,6 +107,7 @@ fn main() -> ExitCode {
         Chore::Ci => steps::ci(),
         Chore::Golden(golden) => golden.run(),
         Chore::Bench(bench) => bench.run(),
+        Chore::Firmware => firmware::check(),
         Chore::C99 { matrix: true, .. } => c99::matrix(),
         Chore::C99 { write, .. } => match write {
             Some(file) => c99::write(&file),

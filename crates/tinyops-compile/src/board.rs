@@ -33,6 +33,68 @@ pub struct Board {
     pub more_ram: Vec<Memory>,
     /// What computing costs on it.
     pub cost: Cost,
+    /// What puts firmware onto it, the best first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub loader: Vec<Loader>,
+}
+
+/// A way to put firmware onto a board: `[[loader]]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Loader {
+    /// Which tool.
+    pub tool: LoaderTool,
+    /// What the tool calls the chip.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chip: Option<String>,
+    /// Where a file without addresses goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<u32>,
+    /// Rate of the serial line; the tool's own where it is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baud: Option<u32>,
+    /// What a person does before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
+}
+
+/// What puts firmware onto boards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LoaderTool {
+    /// A debug probe.
+    ProbeRs,
+    /// The SAM-BA bootloader of Arduino's boards.
+    Bossac,
+    /// The ROM of Espressif's chips.
+    Esptool,
+    /// SparkFun's variable loader, of the Apollo3.
+    Svl,
+    /// XMODEM to a bootloader.
+    Xmodem,
+}
+
+impl LoaderTool {
+    /// All of them.
+    pub const ALL: [LoaderTool; 5] = [
+        LoaderTool::ProbeRs,
+        LoaderTool::Bossac,
+        LoaderTool::Esptool,
+        LoaderTool::Svl,
+        LoaderTool::Xmodem,
+    ];
+
+    /// As board files have it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            LoaderTool::ProbeRs => "probe-rs",
+            LoaderTool::Bossac => "bossac",
+            LoaderTool::Esptool => "esptool",
+            LoaderTool::Svl => "svl",
+            LoaderTool::Xmodem => "xmodem",
+        }
+    }
 }
 
 /// A memory and what others hold of it.
@@ -205,6 +267,13 @@ pub enum BoardError {
     },
 }
 
+impl Loader {
+    /// Whether its tool has to be told the chip, and is not.
+    fn lacks_its_chip(&self) -> bool {
+        self.chip.is_none() && matches!(self.tool, LoaderTool::ProbeRs | LoaderTool::Esptool)
+    }
+}
+
 impl Board {
     /// Reads a board file.
     ///
@@ -250,6 +319,8 @@ impl Board {
             "of several pieces of RAM, each needs a name of its own, and each of more_ram its source"
         } else if board.more_ram.iter().any(|piece| piece.free_bytes() == 0) {
             "its reserves leave nothing of a piece of RAM"
+        } else if board.loader.iter().any(Loader::lacks_its_chip) {
+            "a loader of probe-rs or esptool needs `chip`"
         } else {
             return Ok(board);
         };

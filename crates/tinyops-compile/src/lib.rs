@@ -32,7 +32,9 @@ mod shortfall;
 mod storages;
 mod update;
 
-pub use board::{Band, Board, BoardError, Boards, Cost, Memory, Reserve, Speed, boards};
+pub use board::{
+    Band, Board, BoardError, Boards, Cost, Loader, LoaderTool, Memory, Reserve, Speed, boards,
+};
 pub use capsule::{
     AXIS_BYTES_MAX, Golden, Mounting, PayloadError, RATE_TOLERANCE_PPM, RATE_TOLERANCE_PPM_MAX,
     SensorChannel, SensorContract, UNIT_BYTES_MAX, embedding_digest, payload, prior_of,

@@ -226,6 +226,14 @@ fn variables(machine: &Machine, memory: Memory) -> Vec<(&'static str, String)> {
         .collect()
 }
 
+/// Cargo, set up as for a machine's programs: for firmware of a board with that core, whose linker script is `link.x`.
+///
+/// # Errors
+/// [`EmulateError::Missing`] without a toolchain.
+pub fn cargo(machine: &Machine) -> Result<Command, EmulateError> {
+    command(&Toolchain::find(machine)?, machine)
+}
+
 /// Cargo, set up so that it links for the target with the linker that rustup brings.
 fn command(toolchain: &Toolchain, machine: &Machine) -> Result<Command, EmulateError> {
     let mut flags = OsString::from("-C link-arg=-Tlink.x -C target-cpu=");

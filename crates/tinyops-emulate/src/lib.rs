@@ -1,14 +1,15 @@
 #![forbid(unsafe_code)]
 //! Boots firmware in an emulator and compares what it computes with golden vectors.
 //!
-//! The only crate that starts processes for a board: cargo for the firmware, QEMU to run it. It
-//! is never needed to make a capsule; where its tools are missing, [`EmulateError::Missing`] says
+//! The only crate that starts processes for a board: cargo for the firmware, QEMU to run it, and what puts
+//! firmware onto a board. It is never needed to make a capsule; where its tools are missing, [`EmulateError::Missing`] says
 //! how to get them and the caller reports that the smoke test was not run.
 
 mod agent;
 mod bench;
 mod delta;
 mod firmware;
+mod loader;
 mod machine;
 mod monitor;
 mod qemu;
@@ -22,7 +23,8 @@ pub use agent::{
 };
 pub use bench::{Bench, Measured, RunFile, runtime_flash_bytes};
 pub use delta::{DeltaBench, DeltaMeasured, delta_flash_bytes};
-pub use firmware::{Firmware, MAIN_PIECE, Memory, ONE_PIECE, Toolchain};
+pub use firmware::{Firmware, MAIN_PIECE, Memory, ONE_PIECE, Toolchain, cargo};
+pub use loader::{Load, LoadError, Surroundings};
 pub use machine::{MACHINES, Machine, Region, Uart};
 pub use monitor::{
     MONITOR_EMBEDDING, MONITOR_FEATURES, MonitorBench, MonitorMeasured, MonitorWindow,

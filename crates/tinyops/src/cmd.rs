@@ -17,6 +17,7 @@ mod devices;
 mod doctor;
 mod drift;
 mod erase;
+mod flash;
 mod fleet;
 pub(crate) mod gateway;
 pub(crate) mod helper;
@@ -97,6 +98,7 @@ enum Verb {
     Compare(compare::Compare),
     Smoke(smoke::SmokeTest),
     Package(package::PackageArgs),
+    Flash(flash::Flash),
     Devices(devices::Devices),
     Claims(claims::Claims),
     Keys(keys::Keys),
@@ -145,6 +147,7 @@ pub(crate) async fn dispatch(cli: Cli, terminal: Terminal) -> Result<(), Failure
         Verb::Compare(args) => compare::run(&context, &args).await,
         Verb::Package(args) => package::run(&context, &args).await,
         Verb::Smoke(args) => smoke::run(&context, &args).await,
+        Verb::Flash(args) => flash::run(&context, &args),
         Verb::Devices(args) => devices::run(&context, &args).await,
         Verb::Claims(args) => claims::run(&context, &args).await,
         Verb::Keys(args) => keys::run(&context, &args).await,

@@ -1,5 +1,6 @@
 //! The built binary in a folder of its own: what a person or a script sees of it.
 
+mod agent_in_c;
 mod annotate;
 mod audited;
 mod boards;
@@ -12,6 +13,7 @@ mod dvc;
 mod emulated;
 mod enrolment;
 mod erased;
+mod flashing;
 mod full;
 mod full_server;
 mod gateway;
