@@ -7,7 +7,7 @@ mod arduino;
 mod c99;
 mod cmsis_pack;
 mod contents;
-
+mod edge_impulse;
 mod escape;
 mod esp_idf;
 mod model_c;
@@ -97,7 +97,7 @@ impl Ecosystem {
     }
 }
 
-/// A part of the agent that a package brings beside model, front end and operators.
+/// What a package brings beside model, front end and operators: parts of the agent, or another interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Part {
@@ -109,11 +109,19 @@ pub enum Part {
     Slots,
     /// Sketches, alarms and reports; the package carries the baseline.
     Monitor,
+    /// `run_classifier()`, so that a sketch for Edge Impulse compiles as it is.
+    EdgeImpulse,
 }
 
 impl Part {
     /// All of them.
-    pub const ALL: [Part; 4] = [Part::Capsule, Part::Delta, Part::Slots, Part::Monitor];
+    pub const ALL: [Part; 5] = [
+        Part::Capsule,
+        Part::Delta,
+        Part::Slots,
+        Part::Monitor,
+        Part::EdgeImpulse,
+    ];
 
     /// The name on the command line.
     #[must_use]
@@ -123,6 +131,7 @@ impl Part {
             Part::Delta => "delta",
             Part::Slots => "slots",
             Part::Monitor => "monitor",
+            Part::EdgeImpulse => "edge-impulse",
         }
     }
 
@@ -132,29 +141,21 @@ impl Part {
         Part::ALL.into_iter().find(|part| part.name() == name)
     }
 
-    fn header(self) -> &'static str {
+    /// Its header and the folder of its sources; none of what is not of the C99 runtime.
+    fn of_runtime(self) -> Option<(&'static str, &'static str)> {
         match self {
-            Part::Capsule => "tinyops_capsule.h",
-            Part::Delta => "tinyops_delta.h",
-            Part::Slots => "tinyops_slots.h",
-            Part::Monitor => "tinyops_monitor.h",
-        }
-    }
-
-    /// Where its sources lie.
-    fn folder(self) -> &'static str {
-        match self {
-            Part::Capsule => "src/capsule/",
-            Part::Delta => "src/delta/",
-            Part::Slots => "src/slots/",
-            Part::Monitor => "src/monitor/",
+            Part::Capsule => Some(("tinyops_capsule.h", "src/capsule/")),
+            Part::Delta => Some(("tinyops_delta.h", "src/delta/")),
+            Part::Slots => Some(("tinyops_slots.h", "src/slots/")),
+            Part::Monitor => Some(("tinyops_monitor.h", "src/monitor/")),
+            Part::EdgeImpulse => None,
         }
     }
 
     /// What it does not work without.
     fn needs(self) -> &'static [Part] {
         match self {
-            Part::Capsule | Part::Monitor => &[],
+            Part::Capsule | Part::Monitor | Part::EdgeImpulse => &[],
             Part::Delta => &[Part::Capsule],
             Part::Slots => &[Part::Capsule, Part::Delta],
         }
@@ -229,6 +230,12 @@ pub enum PackageError {
     /// Parts of the agent for a crate.
     #[error("a crate brings no parts of the agent")]
     NoParts,
+    /// The calls of Edge Impulse's library where nobody compiles C++.
+    #[error("packages for {} bring no calls of Edge Impulse's library", ecosystem.name())]
+    NoShim {
+        /// Where the package was to go.
+        ecosystem: Ecosystem,
+    },
     /// A line break or another control character where a package has one line.
     #[error("the {what} holds a line break or another control character")]
     Control {
@@ -292,7 +299,7 @@ struct Described<'a> {
     facts: &'a Facts,
     /// What the model is called in sources.
     identifier: String,
-    /// `fan 3`, in plain letters.
+    /// `fan 3`, or `fan` of what is in no registry, in plain letters.
     title: String,
     /// One sentence without its full stop.
     sentence: String,
@@ -314,7 +321,10 @@ pub fn package(
         name: facts.name.clone(),
     })?;
     let described = Described {
-        title: format!("{} {}", escape::plain(&facts.name), facts.model_version),
+        title: match facts.model_version {
+            0 => escape::plain(&facts.name),
+            version => format!("{} {version}", escape::plain(&facts.name)),
+        },
         sentence: match &facts.description {
             Some(text) => text.trim_end_matches('.').to_owned(),
             None => sentence(&contents),
@@ -328,6 +338,9 @@ pub fn package(
         return Err(PackageError::NoKernel { operator });
     }
     let parts = with_needed(parts);
+    if parts.contains(&Part::EdgeImpulse) && !edge_impulse::goes_with(ecosystem) {
+        return Err(PackageError::NoShim { ecosystem });
+    }
     let vectors = vectors::vectors(&contents, payload)?;
     let made = Made {
         contents: &contents,

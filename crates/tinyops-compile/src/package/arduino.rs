@@ -8,7 +8,7 @@
 use super::c99::{answer_text, texts_of, vectors_json};
 use super::escape::fill;
 use super::model_c::sources;
-use super::{Made, Package};
+use super::{Made, Package, Part, edge_impulse};
 
 const EXAMPLE: &str = include_str!("texts/arduino_example.ino.in");
 const README: &str = include_str!("texts/arduino_README.md.in");
@@ -53,6 +53,15 @@ pub(super) fn package(made: &Made<'_>) -> Package {
         format!("examples/{name}_serial/{name}_serial.ino"),
         with(EXAMPLE),
     );
+    if made.parts.contains(&Part::EdgeImpulse) {
+        let (sketch, window) = edge_impulse::sketch(made.contents, described);
+        let folder = format!("examples/{name}_edge_impulse");
+        put(
+            format!("{folder}/{name}_edge_impulse.ino"),
+            sketch.into_bytes(),
+        );
+        put(format!("{folder}/features.inc"), window.into_bytes());
+    }
     put("extras/payload.bin".to_owned(), made.payload.to_vec());
     put("extras/vectors.json".to_owned(), vectors_json(made.vectors));
     package
@@ -63,6 +72,10 @@ fn properties(made: &Made<'_>) -> String {
     let described = made.described;
     let facts = described.facts;
     let author = facts.author.as_deref().unwrap_or("not stated");
+    let mut includes = format!("{}.h", described.identifier);
+    if made.parts.contains(&Part::EdgeImpulse) {
+        includes = edge_impulse::header(described);
+    }
     let fields = [
         ("name", described.identifier.as_str()),
         ("version", &facts.package_version),
@@ -79,7 +92,7 @@ fn properties(made: &Made<'_>) -> String {
         ("category", "Data Processing"),
         ("url", facts.url.as_deref().unwrap_or("about:blank")),
         ("architectures", ARCHITECTURES),
-        ("includes", &format!("{}.h", described.identifier)),
+        ("includes", &includes),
         ("license", &super::papers::licence(made)),
     ];
     fields

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use tinyops_wire::section::{BodyKind, Task};
 
 use super::contents::Contents;
+use super::edge_impulse;
 use super::escape::{bytes_of, c_string, fill, float, plain};
 use super::needed::{block, files, operator};
 use super::vectors::{Input, Vector};
@@ -38,6 +39,9 @@ pub(super) fn sources(
     put(format!("{name}.c"), source(contents, described, parts));
     put(format!("{name}_data.h"), data(contents, described, parts));
     put(format!("{name}_golden.c"), golden(vectors, described));
+    if parts.contains(&Part::EdgeImpulse) {
+        out.extend(edge_impulse::files(contents, described));
+    }
     out
 }
 
@@ -51,8 +55,8 @@ fn header(
     let upper = described.identifier.to_uppercase();
     let scratch = front_end.scratch_len();
     let mut includes = String::new();
-    for part in parts {
-        let _ = writeln!(includes, "#include \"{RUNTIME}/include/{}\"", part.header());
+    for (header, _) in parts.iter().filter_map(|part| part.of_runtime()) {
+        let _ = writeln!(includes, "#include \"{RUNTIME}/include/{header}\"");
     }
     let mut data = String::new();
     if has_baseline(contents, parts) {
@@ -113,20 +117,33 @@ fn sensor(contents: &Contents<'_>) -> String {
     };
     let mut out = String::from("/* What it was trained on, channel by channel:\n");
     for (index, channel) in sensor.channels().enumerate() {
-        let unit = match channel.unit {
+        let said = |text: &str| match text {
             "" => "not stated".to_owned(),
-            unit => plain(unit),
+            text => plain(text),
         };
         let _ = writeln!(
             out,
-            " *   {index}: unit {unit}, full scale {}",
+            " *   {index}: axis {}, unit {}, full scale {}",
+            said(channel.axis),
+            said(channel.unit),
             match channel.full_scale {
                 0.0 => "not stated".to_owned(),
                 scale => float(scale),
             }
         );
     }
-    out + " */\n"
+    if let Some(mounting) = sensor.mounting() {
+        let _ = writeln!(
+            out,
+            " * Its x, y and z axes point along {mounting} of the machine."
+        );
+    }
+    let _ = writeln!(
+        out,
+        " * The rate may differ by {} millionths of it. */",
+        sensor.rate_tolerance_ppm()
+    );
+    out
 }
 
 fn answer_type(contents: &Contents<'_>, described: &Described<'_>, upper: &str) -> String {

@@ -103,7 +103,7 @@ pub(super) fn files(contents: &Contents<'_>, parts: &[Part]) -> Vec<(&'static st
             .into_iter()
             .map(|found| operator(found).1),
     );
-    for folder in parts.iter().map(|part| part.folder()) {
+    for (_, folder) in parts.iter().filter_map(|part| part.of_runtime()) {
         let in_folder = C_FILES.iter().filter(|(path, _)| {
             path.strip_prefix(folder)
                 .is_some_and(|rest| rest.ends_with(".c"))
@@ -163,7 +163,7 @@ fn joined(folder: &str, name: &str) -> String {
 mod tests {
     use std::path::Path;
 
-    use super::super::sources::{DSP_FILES, NN_FILES};
+    use super::super::sources::{DSP_FILES, EDGE_IMPULSE_FILES, NN_FILES};
     use super::*;
 
     /// Every file below a folder, as paths from `top`.
@@ -185,6 +185,7 @@ mod tests {
         let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let tables = [
             ("c", &["include", "src"][..], C_FILES),
+            ("c/edge_impulse", &["."], EDGE_IMPULSE_FILES),
             ("crates/tinyops-dsp", &["src"], DSP_FILES),
             ("crates/tinyops-nn", &["src"], NN_FILES),
         ];

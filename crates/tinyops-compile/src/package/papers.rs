@@ -142,8 +142,12 @@ fn manifest(ecosystem: Ecosystem, made: &Made<'_>) -> Value {
         .sensor
         .iter()
         .flat_map(|sensor| sensor.channels())
-        .map(|channel| json!({ "unit": channel.unit, "full_scale": channel.full_scale }))
+        .map(|channel| {
+            json!({ "axis": channel.axis, "unit": channel.unit, "full_scale": channel.full_scale })
+        })
         .collect();
+    let mounting = contents.sensor.and_then(|sensor| sensor.mounting());
+    let tolerance = contents.sensor.map(|sensor| sensor.rate_tolerance_ppm());
     let settings: String = contents
         .front_end_bytes
         .iter()
@@ -186,11 +190,12 @@ fn manifest(ecosystem: Ecosystem, made: &Made<'_>) -> Value {
             "channels": front_end.channel_count,
             "readings_per_channel": front_end.window_len,
             "sensor": sensor,
+            "mounting": mounting.map(|mounting| mounting.to_string()),
+            "rate_tolerance_ppm": tolerance,
         },
         "front_end": {
             "block": block(&front_end.block),
             "features": front_end.feature_count(),
-            "settings": format!("{:?}", front_end.block),
             "section": settings,
         },
         "network": {

@@ -9,7 +9,7 @@ use super::c99::{answer_text, texts_of, vectors_json};
 use super::escape::fill;
 use super::model_c::sources;
 use super::papers::{self, FLAGS};
-use super::{Made, Package};
+use super::{Made, Package, Part, edge_impulse};
 
 const MAIN: &str = include_str!("texts/platformio_main.c.in");
 const README: &str = include_str!("texts/platformio_README.md.in");
@@ -65,6 +65,10 @@ fn library(made: &Made<'_>) -> String {
     if let Some(mail) = mail {
         author["email"] = json!(mail);
     }
+    let mut headers = vec![format!("{name}.h")];
+    if made.parts.contains(&Part::EdgeImpulse) {
+        headers.push(edge_impulse::header(described));
+    }
     let mut library = json!({
         "name": name,
         "version": facts.package_version,
@@ -73,7 +77,7 @@ fn library(made: &Made<'_>) -> String {
         "authors": [author],
         "frameworks": "*",
         "platforms": "*",
-        "headers": format!("{name}.h"),
+        "headers": headers,
         "build": { "flags": FLAGS, "srcDir": "src", "includeDir": "src" },
         "examples": [{
             "name": format!("{name}_stdio"),

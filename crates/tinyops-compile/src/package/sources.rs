@@ -138,6 +138,25 @@ pub(super) const C_FILES: &[(&str, &str)] = files!("c":
     "src/sum.h",
 );
 
+/// Every file of the calls of Edge Impulse's library over a package, in order of their paths.
+pub(super) const EDGE_IMPULSE_FILES: &[(&str, &str)] = files!("c/edge_impulse":
+    "README.md",
+    "edge-impulse-sdk/classifier/ei_classifier_smooth.h",
+    "edge-impulse-sdk/classifier/ei_classifier_types.h",
+    "edge-impulse-sdk/classifier/ei_run_classifier.h",
+    "edge-impulse-sdk/dsp/numpy.hpp",
+    "edge-impulse-sdk/dsp/numpy_types.h",
+    "edge-impulse-sdk/porting/ei_classifier_porting.h",
+    "examples/accelerometer_continuous.ino",
+    "examples/microphone_continuous.ino",
+    "examples/static_buffer.ino",
+    "inferencing.h.in",
+    "model-parameters/model_metadata.h",
+    "tinyops_ei.cpp",
+    "tinyops_ei_model.h.in",
+    "tinyops_ei_porting.cpp",
+);
+
 /// Every source of the front end in Rust.
 pub(super) const DSP_FILES: &[(&str, &str)] = files!("crates/tinyops-dsp":
     "src/dct.rs",

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use tinyops_compile::{Ecosystem, Facts, compile, package, payload};
+use tinyops_compile::{Ecosystem, Facts, PackageError, Part, compile, package, payload};
 use tinyops_model::{Body, Task};
 
 use crate::networks::{autoencoder, classifier, model};
@@ -11,39 +11,31 @@ use crate::networks::{autoencoder, classifier, model};
 /// What holds the shim to the package's own functions: whole windows, a closure, slices, errors, cancelling.
 const CHECK: &str = include_str!("edge_impulse_check.cpp");
 
-fn shim() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../c/edge_impulse")
+/// Sketches for a library that is called `model`.
+fn sketches() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../c/edge_impulse/examples")
 }
 
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).expect("makes folders");
-    for entry in std::fs::read_dir(from).expect("is there") {
-        let entry = entry.expect("is there");
-        let place = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &place);
-        } else {
-            std::fs::copy(entry.path(), place).expect("copies");
-        }
+fn facts() -> Facts {
+    Facts {
+        name: "fan".to_owned(),
+        model_version: 3,
+        package_version: "3.0.0".to_owned(),
+        ..Facts::default()
     }
 }
 
 /// Packs a model with the shim, compiles check and sketches with a compiler, and runs the check.
 #[expect(clippy::print_stderr, reason = "a check that is skipped says so")]
-fn check_with(compiler: &str, flags: &[&str], body: Body, task: Task, number: &str) {
+fn check_with(compiler: &str, flags: &[&str], body: Body, task: Task) {
     if Command::new(compiler).arg("--version").output().is_err() {
         eprintln!("skipped: {compiler} is missing");
         return;
     }
     let model = model(body, task);
     let payload = payload(&model, &compile(&model).expect("compiles"), &[]).expect("writes");
-    let facts = Facts {
-        name: "fan".to_owned(),
-        model_version: 3,
-        package_version: "3.0.0".to_owned(),
-        ..Facts::default()
-    };
-    let package = package(Ecosystem::C99, &payload, &facts, &[]).expect("packs");
+    let package =
+        package(Ecosystem::Arduino, &payload, &facts(), &[Part::EdgeImpulse]).expect("packs");
     let folder = tempfile::tempdir().expect("a folder");
     let at = folder.path();
     for (path, bytes) in package.files() {
@@ -51,27 +43,6 @@ fn check_with(compiler: &str, flags: &[&str], body: Body, task: Task, number: &s
         std::fs::create_dir_all(path.parent().expect("has one")).expect("makes folders");
         std::fs::write(path, bytes).expect("writes");
     }
-    copy(&shim(), &at.join("src"));
-    let template = std::fs::read_to_string(shim().join("tinyops_ei_model.h.in")).expect("reads");
-    let header = [
-        ("name", "fan"),
-        ("upper", "FAN"),
-        ("title", "fan 3"),
-        ("task", number),
-        ("sensor", "UNKNOWN"),
-    ]
-    .iter()
-    .fold(template, |text, (what, by)| {
-        text.replace(&format!("@{{{what}}}"), by)
-    });
-    assert!(!header.contains("@{"), "{header}");
-    std::fs::write(at.join("src/tinyops_ei_model.h"), header).expect("writes");
-    std::fs::copy(
-        shim().join("inferencing.h.in"),
-        at.join("src/model_inferencing.h"),
-    )
-    .expect("copies");
-    std::fs::write(at.join("src/features.inc"), "0.5f, 1.0f").expect("writes");
     std::fs::write(at.join("check.cpp"), CHECK).expect("writes");
     let cpp = [
         "-x",
@@ -101,15 +72,29 @@ fn check_with(compiler: &str, flags: &[&str], body: Body, task: Task, number: &s
         .expect("starts");
     let errors = String::from_utf8_lossy(&built.stderr);
     assert!(built.status.success(), "{errors}");
+    std::fs::create_dir(at.join("sketches")).expect("makes a folder");
+    std::fs::write(at.join("sketches/features.inc"), "0.5f, 1.0f").expect("writes");
     for sketch in [
         "static_buffer",
         "accelerometer_continuous",
         "microphone_continuous",
     ] {
+        let text = std::fs::read_to_string(sketches().join(format!("{sketch}.ino")));
+        let text = text
+            .expect("is there")
+            .replace("model_inferencing", "fan_inferencing");
+        std::fs::write(at.join(format!("sketches/{sketch}.ino")), text).expect("writes");
+    }
+    for sketch in [
+        "sketches/static_buffer",
+        "sketches/accelerometer_continuous",
+        "sketches/microphone_continuous",
+        "examples/fan_edge_impulse/fan_edge_impulse",
+    ] {
         let built = Command::new(compiler)
             .args(cpp)
             .args(["-Wno-missing-field-initializers", "-Wno-type-limits", "-c"])
-            .arg(format!("src/examples/{sketch}.ino"))
+            .arg(format!("{sketch}.ino"))
             .args(["-o", "sketch.o"])
             .current_dir(at)
             .output()
@@ -135,31 +120,34 @@ fn a_classifier_answers_as_its_package() {
         &sanitized,
         Body::Network(classifier()),
         Task::Classify,
-        "0",
     );
-    check_with(
-        "g++",
-        &["-O1"],
-        Body::Network(classifier()),
-        Task::Classify,
-        "0",
-    );
+    check_with("g++", &["-O1"], Body::Network(classifier()), Task::Classify);
 }
 
 #[test]
 fn numbers_and_anomalies_answer_as_their_packages() {
-    check_with(
-        "g++",
-        &["-O1"],
-        Body::Network(classifier()),
-        Task::Regress,
-        "1",
-    );
+    check_with("g++", &["-O1"], Body::Network(classifier()), Task::Regress);
     check_with(
         "g++",
         &["-O1"],
         Body::Autoencoder(autoencoder()),
         Task::Anomaly,
-        "2",
     );
+}
+
+#[test]
+fn only_who_compiles_cpp_takes_the_calls() {
+    let model = model(Body::Network(classifier()), Task::Classify);
+    let payload = payload(&model, &compile(&model).expect("compiles"), &[]).expect("writes");
+    for ecosystem in Ecosystem::ALL {
+        let packed = package(ecosystem, &payload, &facts(), &[Part::EdgeImpulse]);
+        let is_right = match ecosystem {
+            Ecosystem::Arduino | Ecosystem::Platformio => {
+                packed.is_ok_and(|packed| packed.files().contains_key("src/fan_inferencing.h"))
+            }
+            Ecosystem::Rust => matches!(packed, Err(PackageError::NoParts)),
+            _ => matches!(packed, Err(PackageError::NoShim { .. })),
+        };
+        assert!(is_right, "{}", ecosystem.name());
+    }
 }

@@ -1,7 +1,7 @@
 /* Holds the shim for Edge Impulse's sketches to the functions of its package: answers 0 if all is equal. */
 #include <stdio.h>
 
-#include "model_inferencing.h"
+#include "fan_inferencing.h"
 
 static float readings[FAN_READINGS];
 static bool is_canceled = false;

@@ -38,7 +38,7 @@ pub(crate) struct PackageArgs {
     /// Board to estimate for, and to take the payload of [default: every board]
     #[arg(long)]
     board: Option<String>,
-    /// Parts of the agent to bring: capsule, delta, slots, monitor
+    /// What to bring besides: capsule, delta, slots, monitor; edge-impulse for sketches that call `run_classifier()`
     #[arg(long, value_name = "PARTS", value_delimiter = ',', value_parser = part)]
     with: Vec<Part>,
     /// The package's name, from which its functions are called [default: the model's]
@@ -414,6 +414,8 @@ fn refused(title: &str, error: &PackageError) -> Failure {
         PackageError::NoParts => {
             failure(Exit::Question).hint("leave `--with` out: a project in Rust takes the crate tinyops-device")
         }
+        PackageError::NoShim { .. } => failure(Exit::Question)
+            .hint("`--for arduino` and `--for platformio` do; elsewhere take the folder `c/edge_impulse` by hand"),
         PackageError::Differs { .. } => {
             failure(Exit::No).hint("a device would not take it; run the pipeline again")
         }
