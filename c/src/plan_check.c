@@ -177,27 +177,24 @@ static bool merged_may_overlap(const held *before, uint16_t index, const tinyops
 
 static tinyops_verdict check_places(const tinyops_plan *plan, const tinyops_op *op,
                                     const tinyops_operator *operation, uint16_t index,
+                                    const tinyops_tensor *input, const tinyops_tensor *output,
                                     const held *before, held *after) {
-  tinyops_tensor input = tinyops_plan_view(plan, op->inputs[0]);
-  tinyops_tensor output = tinyops_plan_view(plan, op->output);
-  uint64_t scratch_bytes = tinyops_op_scratch_bytes(op, input.shape, output.shape);
+  uint64_t scratch_bytes = tinyops_op_scratch_bytes(op, input->shape, output->shape);
+  const tinyops_tensor second =
+      op->inputs[1] != TINYOPS_NONE ? tinyops_plan_view(plan, op->inputs[1]) : *input;
   tinyops_range scratch;
   int operand;
   for (operand = 0; operand < 2; operand++) {
-    tinyops_tensor read;
+    const tinyops_tensor *read = operand == 0 ? input : &second;
     bool is_sound;
     if (op->inputs[operand] == TINYOPS_NONE) continue;
-    read = tinyops_plan_view(plan, op->inputs[operand]);
-    is_sound = before->is_there
-                   ? merged_may_overlap(before, op->inputs[operand], &read, &output)
-                   : may_overlap(op, operation, &input, &output, &read);
+    is_sound = before->is_there ? merged_may_overlap(before, op->inputs[operand], read, output)
+                                : may_overlap(op, operation, input, output, read);
     if (!is_sound) return tinyops_verdict_of(TINYOPS_OVERLAP, index);
   }
-  if (operation->second == TINYOPS_SECOND_STATE) {
-    tinyops_tensor state = tinyops_plan_view(plan, op->inputs[1]);
-    if (!tinyops_apart(tinyops_range_of(&input), tinyops_range_of(&state))) {
-      return tinyops_verdict_of(TINYOPS_OVERLAP, index);
-    }
+  if (operation->second == TINYOPS_SECOND_STATE &&
+      !tinyops_apart(tinyops_range_of(input), tinyops_range_of(&second))) {
+    return tinyops_verdict_of(TINYOPS_OVERLAP, index);
   }
   scratch.start = op->scratch_offset;
   scratch.end = op->scratch_offset + scratch_bytes;
@@ -206,8 +203,8 @@ static tinyops_verdict check_places(const tinyops_plan *plan, const tinyops_op *
         tinyops_plan_region(plan, scratch.start, scratch.end) < 0) {
       return tinyops_verdict_of(TINYOPS_OP, index);
     }
-    if (!tinyops_apart(scratch, tinyops_range_of(&input)) ||
-        !tinyops_apart(scratch, tinyops_range_of(&output))) {
+    if (!tinyops_apart(scratch, tinyops_range_of(input)) ||
+        !tinyops_apart(scratch, tinyops_range_of(output))) {
       return tinyops_verdict_of(TINYOPS_OVERLAP, index);
     }
   }
@@ -252,7 +249,7 @@ static tinyops_verdict check_op(const tinyops_plan *plan, uint16_t index, held *
   if (!constants_fit(plan, &op, operation, &input, &output)) {
     return tinyops_verdict_of(TINYOPS_CONSTANTS, index);
   }
-  verdict = check_places(plan, &op, operation, index, before, &after);
+  verdict = check_places(plan, &op, operation, index, &input, &output, before, &after);
   *before = after;
   return verdict;
 }

@@ -54,10 +54,11 @@ const uint8_t *tinyops_mapped(const tinyops_slots *slots, uint32_t at, uint32_t 
 
 bool tinyops_is_blank(const uint8_t *bytes, uint32_t len) {
   if (bytes == NULL) return false;
-  /* A boot looks at every place of the journal twice: eight bytes at a time it takes half as long. */
-  for (; len >= 8; len -= 8, bytes += 8) {
-    const int both = bytes[0] & bytes[1] & bytes[2] & bytes[3];
-    if ((both & bytes[4] & bytes[5] & bytes[6] & bytes[7]) != 0xFF) return false;
+  /* A boot looks at every place of the journal: sixteen bytes at a time it takes a quarter as long. */
+  for (; len >= 16; len -= 16, bytes += 16) {
+    const uint32_t first = tinyops_read_u32(bytes) & tinyops_read_u32(bytes + 4);
+    const uint32_t last = tinyops_read_u32(bytes + 8) & tinyops_read_u32(bytes + 12);
+    if ((first & last) != UINT32_MAX) return false;
   }
   for (; len > 0; len--, bytes++) {
     if (*bytes != 0xFF) return false;
@@ -234,17 +235,16 @@ static bool begin_copy(tinyops_slots *slots, uint32_t copy, uint32_t key_set,
   return true;
 }
 
+/* Writes a record, whose bytes are these. */
 static bool write_copy(tinyops_slots *slots, uint32_t copy, const tinyops_journal_record *record,
-                       const key_set_area *area) {
+                       const uint8_t bytes[TINYOPS_RECORD_BYTES], const key_set_area *area) {
   tinyops_journal_copy *copied = &slots->copies[copy];
-  uint8_t bytes[TINYOPS_RECORD_BYTES];
   uint32_t place;
   if (must_erase(slots, copy, record->key_set) &&
       !begin_copy(slots, copy, record->key_set, area)) {
     return false;
   }
   place = copied->next++;
-  tinyops_record_encode(record, bytes);
   if (!write_whole(slots, copy * slots->journal_bytes + place * TINYOPS_RECORD_BYTES, bytes,
                    TINYOPS_RECORD_BYTES)) {
     return false;
@@ -266,12 +266,14 @@ static uint32_t rank_of(const tinyops_slots *slots, uint32_t copy, uint32_t key_
 
 static bool write_with(tinyops_slots *slots, tinyops_journal_record *record,
                        const key_set_area *area) {
+  uint8_t bytes[TINYOPS_RECORD_BYTES];
   uint32_t first, turn;
   bool is_written = false;
   /* A number is used once, though what bore it may never be seen: two records of one number could not be
    * told apart after a reset. */
   slots->attempted = tinyops_add_capped(slots->attempted, 1);
   record->number = slots->attempted;
+  tinyops_record_encode(record, bytes);
   first = rank_of(slots, 1, record->key_set) < rank_of(slots, 0, record->key_set) ? 1 : 0;
   for (turn = 0; turn < 2; turn++) {
     const uint32_t copy = turn == 0 ? first : 1 - first, other = 1 - copy;
@@ -279,10 +281,11 @@ static bool write_with(tinyops_slots *slots, tinyops_journal_record *record,
      * before the other copy is erased too. */
     if (is_written && slots->copies[other].newest == FIRST_PLACE &&
         must_erase(slots, copy, record->key_set)) {
-      (void)write_copy(slots, other, record, area);
+      (void)write_copy(slots, other, record, bytes, area);
     }
     /* A place that fails is spoilt; one more attempt goes behind it. */
-    if (write_copy(slots, copy, record, area) || write_copy(slots, copy, record, area)) {
+    if (write_copy(slots, copy, record, bytes, area) ||
+        write_copy(slots, copy, record, bytes, area)) {
       is_written = true;
       slots->record = *record;
     }
