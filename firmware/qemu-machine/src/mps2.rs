@@ -178,6 +178,7 @@ impl Kept {
     }
 
     fn address() -> usize {
-        chip::MORE_RAM + chip::MORE_RAM_BYTES - 4
+        // Programs of machines without such a memory have this, and call nothing of it.
+        (chip::MORE_RAM + chip::MORE_RAM_BYTES).saturating_sub(4)
     }
 }

@@ -142,6 +142,13 @@ pub(crate) async fn run(context: &Context, args: &PackageArgs) -> Result<(), Fai
         signed_by,
         notes,
     };
+    if let Some(key) = &view.signed_by {
+        let detail = serde_json::json!({
+            "ecosystem": view.ecosystem, "payload": view.payload, "sums": view.sums, "release_key": key,
+        });
+        let note = context.note_in_audit("package.sign", &view.model, &detail);
+        note.await?;
+    }
     context.terminal.answer(&view, || text(&view));
     Ok(())
 }

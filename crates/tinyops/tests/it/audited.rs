@@ -72,6 +72,8 @@ const UNAUDITED: &[&str] = &[
     "devices token ls",
     "doctor",
     "drift",
+    // It changes a board, and no record.
+    "flash",
     "fleet simulate",
     // What they bring is indexed by the server.
     "gateway at",
@@ -258,6 +260,8 @@ fn every_verb_that_changes_something_leaves_an_entry() {
     walk.step("models approve", &approval, "model.approve", "fan@1");
     walk.step("models sign", &["data"], "model.sign", "data");
     walk.place.check(&["models", "verify", "data"], 0);
+    let pack = ["fan@1", "--for", "c99"];
+    walk.step("package", &pack, "package.sign", "fan@1");
     walk.step("models promote", &first, "model.promote", "fan@1");
     walk.place.write(
         "tinyops.toml",
