@@ -19,8 +19,10 @@ const COVERAGE: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-l
     -Cllvm-args=-sanitizer-coverage-trace-compares -Cdebug-assertions -Ccodegen-units=1 --cfg fuzzing";
 
 /// Every target for seconds: enough to see that they build, stand their corpora and the first mutations.
+///
+/// Little optimized: a run of CI builds for minutes what it then tries for seconds.
 pub(crate) fn check() -> Answer {
-    fuzz(None, SECONDS_IN_CI)
+    fuzz_at("1", None, SECONDS_IN_CI)
 }
 
 /// Runs the named target, or all, for `seconds` each, as many at once as there are cores.
@@ -28,6 +30,10 @@ pub(crate) fn check() -> Answer {
 /// New inputs go to `fuzz/corpus/`, which git ignores; what a target said and inputs that broke it
 /// lie in `fuzz/artifacts/`.
 pub(crate) fn fuzz(target: Option<&str>, seconds: u32) -> Answer {
+    fuzz_at("3", target, seconds)
+}
+
+fn fuzz_at(opt_level: &str, target: Option<&str>, seconds: u32) -> Answer {
     let sanitized = match memory::sanitized("target/fuzz")? {
         Ok(sanitized) => sanitized,
         Err(why) => {
@@ -47,6 +53,7 @@ pub(crate) fn fuzz(target: Option<&str>, seconds: u32) -> Answer {
         }
     };
     let built = sanitized.run(COVERAGE, |cargo| {
+        cargo.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", opt_level);
         cargo.args([
             "build",
             "--release",
