@@ -12,7 +12,11 @@ fuzz_target!(|bytes: &[u8]| {
     let Some((&form, body)) = bytes.split_first() else {
         return;
     };
-    let form = if form & 1 == 0 { Form::Json } else { Form::Cbor };
+    let form = if form & 1 == 0 {
+        Form::Json
+    } else {
+        Form::Cbor
+    };
     if let Ok(value) = read::<Value>(form, body) {
         let again = write(Form::Cbor, &value);
         // Nesting that JSON has and CBOR is not read with is the one difference.

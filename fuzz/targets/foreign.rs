@@ -26,7 +26,11 @@ fuzz_target!(|bytes: &[u8]| {
     match kind {
         b'e' => check(&document, "experiments", &foreign::experiments(&document)),
         b'r' => check(&document, "runs", &foreign::runs(&document, here)),
-        b'l' => check(&document, "models", &foreign::logged_models(&document, here)),
+        b'l' => check(
+            &document,
+            "models",
+            &foreign::logged_models(&document, here),
+        ),
         b'n' => check(&document, "registered_models", &foreign::names(&document)),
         b'v' => {
             let listed = foreign::versions(&document);

@@ -13,7 +13,12 @@ fuzz_target!(|bytes: &[u8]| {
         let (payload, tail) = tail.split_at(tail.len().min(usize::from(len)));
         rest = tail;
         if let Ok(short) = Short::parse(payload) {
-            let known = Known { direction: Direction::Up, device: DeviceId(1), model: ModelId(2), sequence: 3 };
+            let known = Known {
+                direction: Direction::Up,
+                device: DeviceId(1),
+                model: ModelId(2),
+                sequence: 3,
+            };
             let _ = short.open(&known, &DeviceKey([4; 32]));
         }
         match Part::decode(payload) {

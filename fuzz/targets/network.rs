@@ -4,14 +4,19 @@ use libfuzzer_sys::fuzz_target;
 
 use tinyops_fleet::lorawan::{Heard, Network, Payload};
 
-const KINDS: [&str; 8] = ["up", "join", "txack", "ack", "log", "status", "location", ""];
+const KINDS: [&str; 8] = [
+    "up", "join", "txack", "ack", "log", "status", "location", "",
+];
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((&pick, document)) = bytes.split_first() else {
         return;
     };
     let (network, kind) = match pick & 1 {
-        0 => (Network::ChirpStack, KINDS[usize::from(pick >> 1) % KINDS.len()]),
+        0 => (
+            Network::ChirpStack,
+            KINDS[usize::from(pick >> 1) % KINDS.len()],
+        ),
         _ => (Network::TheThingsStack, ""),
     };
     if let Ok(Heard::Uplink(uplink)) = network.read(kind, document) {

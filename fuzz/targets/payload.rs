@@ -36,7 +36,8 @@ fuzz_target!(|bytes: &[u8]| {
     }
     if let Some(Ok(prior)) = payload.section(SectionId::Prior).map(Prior::decode) {
         let (classes, width) = (prior.class_count(), prior.embedding_len());
-        let none = ClassStatistics::<i32, _>::new(classes, width, vec![0; cell_count(classes, width)]);
+        let none =
+            ClassStatistics::<i32, _>::new(classes, width, vec![0; cell_count(classes, width)]);
         let none = none.expect("as many cells");
         // A prior of any bytes leads to a head of finite numbers, or to none.
         if width <= 32 {
@@ -51,9 +52,14 @@ fuzz_target!(|bytes: &[u8]| {
     if let Some(Ok(distance)) = embedding.map(EmbeddingDistance::decode) {
         for class in 0..=distance.class_count() {
             let octaves = distance.octaves(class, &vec![0x80; distance.embedding_len()]);
-            assert_eq!(octaves.is_some_and(f32::is_finite), class < distance.class_count());
+            assert_eq!(
+                octaves.is_some_and(f32::is_finite),
+                class < distance.class_count()
+            );
         }
     }
     let _ = payload.section(SectionId::Baseline).map(Baseline::decode);
-    let _ = payload.section(SectionId::Decision).map(DecisionSection::decode);
+    let _ = payload
+        .section(SectionId::Decision)
+        .map(DecisionSection::decode);
 });

@@ -22,7 +22,9 @@ fuzz_target!(|bytes: &[u8]| {
             let mut lines = vec![0; console_bytes_max(frame.len())];
             let len = encode_console(frame, &mut lines).expect("room");
             let mut again = Console::<2400>::new();
-            let read = lines[..len].iter().filter_map(|&byte| again.push(byte).map(|answer| answer == Ok(frame)));
+            let read = lines[..len]
+                .iter()
+                .filter_map(|&byte| again.push(byte).map(|answer| answer == Ok(frame)));
             assert_eq!(read.last(), Some(true));
         }
     }

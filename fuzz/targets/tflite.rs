@@ -14,12 +14,18 @@ fuzz_target!(|bytes: &[u8]| {
     if let Ok(graph) = import(bytes) {
         assert!(graph.check().is_ok());
         let values = |shape: [u16; 4]| shape.iter().map(|&dim| u64::from(dim)).product::<u64>();
-        let all: u64 = graph.tensors.iter().map(|tensor| values(tensor.shape)).sum();
+        let all: u64 = graph
+            .tensors
+            .iter()
+            .map(|tensor| values(tensor.shape))
+            .sum();
         if all > VALUES_MAX || graph.ops.len() > OPS_MAX || graph.macs() > 1 << 20 {
             return;
         }
         // The compiler runs what it writes: these two are its own faults.
-        if let Err(fault @ (CompileError::Plan(_) | CompileError::Arena(_))) = compile_graph(&graph, false) {
+        if let Err(fault @ (CompileError::Plan(_) | CompileError::Arena(_))) =
+            compile_graph(&graph, false)
+        {
             panic!("{fault}");
         }
     }

@@ -3,9 +3,7 @@
 #![no_main]
 use libfuzzer_sys::fuzz_target;
 
-use tinyops_fleet::dap::{
-    Fate, PROBLEM_TYPE, Problem, ReportId, UPLOAD_ERRORS_TYPE, read_upload,
-};
+use tinyops_fleet::dap::{Fate, PROBLEM_TYPE, Problem, ReportId, UPLOAD_ERRORS_TYPE, read_upload};
 
 const TYPES: [Option<&str>; 4] = [
     None,
@@ -20,7 +18,9 @@ fuzz_target!(|bytes: &[u8]| {
     };
     let kind = TYPES[usize::from(pick & 3)];
     // Seeds spell reports' ids with letters, so that mutations meet them.
-    let ids: Vec<ReportId> = (0..pick >> 2 & 7).map(|id| ReportId([b'a' + id; 16])).collect();
+    let ids: Vec<ReportId> = (0..pick >> 2 & 7)
+        .map(|id| ReportId([b'a' + id; 16]))
+        .collect();
     let status = u16::from(high) << 8 | u16::from(low);
     match read_upload((status, kind, body), &ids) {
         Ok(fates) => {

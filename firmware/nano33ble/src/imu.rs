@@ -28,7 +28,8 @@ impl Imu {
     /// Starts it; `None` if it does not answer as itself.
     pub fn start(mut bus: Twim<'static>) -> Option<Imu> {
         let mut who = [0];
-        bus.blocking_write_read(ADDRESS, &[WHO_AM_I], &mut who).ok()?;
+        bus.blocking_write_read(ADDRESS, &[WHO_AM_I], &mut who)
+            .ok()?;
         if who != [ITSELF] {
             return None;
         }
@@ -45,12 +46,15 @@ impl Imu {
 
     fn read_bytes(&mut self) -> Result<Option<[f32; 3]>, Error> {
         let (mut status, mut bytes) = ([0], [0; 6]);
-        self.0.blocking_write_read(ADDRESS, &[STATUS_REG], &mut status)?;
+        self.0
+            .blocking_write_read(ADDRESS, &[STATUS_REG], &mut status)?;
         if status[0] & 1 == 0 {
             return Ok(None);
         }
-        self.0.blocking_write_read(ADDRESS, &[OUT_X_XL], &mut bytes)?;
-        let axis = |at: usize| f32::from(i16::from_le_bytes([bytes[at], bytes[at + 1]])) * G_PER_DIGIT;
+        self.0
+            .blocking_write_read(ADDRESS, &[OUT_X_XL], &mut bytes)?;
+        let axis =
+            |at: usize| f32::from(i16::from_le_bytes([bytes[at], bytes[at + 1]])) * G_PER_DIGIT;
         Ok(Some([axis(0), axis(2), axis(4)]))
     }
 }

@@ -247,7 +247,8 @@ impl Board {
                 }
                 Action::Predict(prediction) => {
                     let is_first = prediction.answer.class() == Some(0);
-                    self.light.set_level(if is_first { Level::Low } else { Level::High });
+                    self.light
+                        .set_level(if is_first { Level::Low } else { Level::High });
                     Event::Measured(Measured {
                         micros: begun.elapsed().as_micros() as u32,
                         ..Measured::default()
