@@ -17,6 +17,7 @@ mod papers;
 mod platformio;
 mod rust;
 mod sources;
+mod template;
 mod vectors;
 mod zephyr;
 
@@ -379,6 +380,30 @@ struct Made<'a> {
     described: &'a Described<'a>,
     parts: &'a [Part],
     payload: &'a [u8],
+}
+
+impl Package {
+    /// A package with the model's own C files below `src`, called as the model until its ecosystem calls it otherwise.
+    fn of_sources(made: &Made<'_>, sources: BTreeMap<String, Vec<u8>>) -> Package {
+        let files = sources.into_iter();
+        Package {
+            files: files
+                .map(|(path, bytes)| (format!("src/{path}"), bytes))
+                .collect(),
+            folder: made.described.identifier.clone(),
+            archive: None,
+        }
+    }
+
+    /// Adds what the self test proves, for programs to read.
+    fn prove(&mut self, made: &Made<'_>, folder: &str) {
+        self.files
+            .insert(format!("{folder}/payload.bin"), made.payload.to_vec());
+        self.files.insert(
+            format!("{folder}/vectors.json"),
+            vectors::vectors_json(made.vectors),
+        );
+    }
 }
 
 /// Parts with those that they need, in order.

@@ -5,9 +5,8 @@
 //! # Source
 //! Arduino, "Library specification", revision 2.2; the rules of arduino-lint, as far as they need no network.
 
-use super::c99::{answer_text, texts_of, vectors_json};
-use super::escape::fill;
 use super::model_c::sources;
+use super::template::{Texts, answer_text};
 use super::{Made, Package, Part, edge_impulse};
 
 const EXAMPLE: &str = include_str!("texts/arduino_example.ino.in");
@@ -21,37 +20,23 @@ pub(super) fn package(made: &Made<'_>) -> Package {
     let described = made.described;
     let name = &described.identifier;
     let own = sources(made.contents, made.vectors, described, made.parts);
-    let mut package = Package {
-        files: own
-            .into_iter()
-            .map(|(path, bytes)| (format!("src/{path}"), bytes))
-            .collect(),
-        folder: name.clone(),
-        archive: Some(format!("{name}.zip")),
-    };
-    let texts = texts_of(made);
-    let with = |template: &str| {
-        let mut texts: Vec<(&str, &str)> = texts
-            .iter()
-            .map(|(key, text)| (*key, text.as_str()))
-            .collect();
-        let print = answer_text(made, |what, _| {
-            format!("  Serial.print({what});\n  Serial.print(\" \");\n")
-        });
-        let print = print + "  Serial.println();\n";
-        texts.push(("print", &print));
-        fill(template, &texts).into_bytes()
-    };
+    let mut package = Package::of_sources(made, own);
+    package.archive = Some(format!("{name}.zip"));
+    package.prove(made, "extras");
+    let print = answer_text(made, |what, _| {
+        format!("  Serial.print({what});\n  Serial.print(\" \");\n")
+    }) + "  Serial.println();\n";
+    let texts = Texts::of(made).with([("print", print)]);
     let mut put = |path: String, bytes: Vec<u8>| package.files.insert(path, bytes);
     put(
         "library.properties".to_owned(),
         properties(made).into_bytes(),
     );
     put("keywords.txt".to_owned(), keywords(made).into_bytes());
-    put("README.md".to_owned(), with(README));
+    put("README.md".to_owned(), texts.fill(README));
     put(
         format!("examples/{name}_serial/{name}_serial.ino"),
-        with(EXAMPLE),
+        texts.fill(EXAMPLE),
     );
     if made.parts.contains(&Part::EdgeImpulse) {
         let (sketch, window) = edge_impulse::sketch(made.contents, described);
@@ -62,8 +47,6 @@ pub(super) fn package(made: &Made<'_>) -> Package {
         );
         put(format!("{folder}/features.inc"), window.into_bytes());
     }
-    put("extras/payload.bin".to_owned(), made.payload.to_vec());
-    put("extras/vectors.json".to_owned(), vectors_json(made.vectors));
     package
 }
 

@@ -5,10 +5,10 @@
 
 use std::fmt::Write as _;
 
-use super::c99::{answer_text, texts_of, vectors_json};
-use super::escape::{fill, plain, xml};
+use super::escape::{plain, xml};
 use super::model_c::sources;
 use super::papers;
+use super::template::{Texts, answer_text};
 use super::{Made, Package};
 
 const README: &str = include_str!("texts/cmsis_pack_README.md.in");
@@ -21,38 +21,24 @@ pub(super) fn package(made: &Made<'_>) -> Package {
     let described = made.described;
     let name = &described.identifier;
     let own = sources(made.contents, made.vectors, described, made.parts);
-    let texts = texts_of(made);
     let print = answer_text(made, |what, format| {
         format!("      printf(\"{format} \", {what});\n")
     }) + "      printf(\"\\n\");\n";
     let files: Vec<&String> = own.keys().collect();
     let pdsc = pdsc(made, &files);
-    let with = |template: &str| {
-        let mut texts: Vec<(&str, &str)> = texts
-            .iter()
-            .map(|(key, text)| (*key, text.as_str()))
-            .collect();
-        texts.extend([("print", print.as_str()), ("group", group(made))]);
-        fill(template, &texts).into_bytes()
-    };
-    let mut package = Package {
-        files: own
-            .iter()
-            .map(|(path, bytes)| (format!("src/{path}"), bytes.clone()))
-            .collect(),
-        // A pack has no top folder.
-        folder: String::new(),
-        archive: Some(format!(
-            "{VENDOR}.{name}.{}.pack",
-            described.facts.package_version
-        )),
-    };
+    let texts = Texts::of(made).with([("print", print), ("group", group(made).to_owned())]);
+    let mut package = Package::of_sources(made, own);
+    // A pack has no top folder.
+    package.folder = String::new();
+    package.archive = Some(format!(
+        "{VENDOR}.{name}.{}.pack",
+        described.facts.package_version
+    ));
+    package.prove(made, "extras");
     let mut put = |path: String, bytes: Vec<u8>| package.files.insert(path, bytes);
     put(format!("{VENDOR}.{name}.pdsc"), pdsc.into_bytes());
-    put("README.md".to_owned(), with(README));
-    put("examples/main.c".to_owned(), with(EXAMPLE));
-    put("extras/payload.bin".to_owned(), made.payload.to_vec());
-    put("extras/vectors.json".to_owned(), vectors_json(made.vectors));
+    put("README.md".to_owned(), texts.fill(README));
+    put("examples/main.c".to_owned(), texts.fill(EXAMPLE));
     package
 }
 

@@ -5,10 +5,10 @@
 
 use std::fmt::Write as _;
 
-use super::c99::{answer_text, listed, texts_of, vectors_json};
-use super::escape::{fill, json_string};
+use super::escape::json_string;
 use super::model_c::sources;
 use super::papers;
+use super::template::{Texts, answer_text, listed};
 use super::{Made, Package};
 
 const MAIN: &str = include_str!("texts/esp_idf_main.c.in");
@@ -63,39 +63,27 @@ pub(super) fn package(made: &Made<'_>) -> Package {
     let described = made.described;
     let own = sources(made.contents, made.vectors, described, made.parts);
     let sources = listed(&own, "  \"src/", "\"");
-    let texts = texts_of(made);
     let print = answer_text(made, |what, format| {
         format!("    printf(\"{format} \", {what});\n")
     }) + "    printf(\"\\n\");\n";
-    let with = |template: &str| {
-        let mut texts: Vec<(&str, &str)> = texts
-            .iter()
-            .map(|(key, text)| (*key, text.as_str()))
-            .collect();
-        texts.extend([("sources", sources.trim_end()), ("print", &print)]);
-        fill(template, &texts).into_bytes()
-    };
-    let mut package = Package {
-        files: own
-            .into_iter()
-            .map(|(path, bytes)| (format!("src/{path}"), bytes))
-            .collect(),
-        // A component is called as its folder.
-        folder: described.identifier.clone(),
-        archive: None,
-    };
+    let texts =
+        Texts::of(made).with([("sources", sources.trim_end().to_owned()), ("print", print)]);
+    // A component is called as its folder.
+    let mut package = Package::of_sources(made, own);
+    package.prove(made, "extras");
     let mut put = |path: &str, bytes: Vec<u8>| package.files.insert(path.to_owned(), bytes);
-    put("CMakeLists.txt", with(CMAKE));
-    put("Kconfig", with(KCONFIG));
+    put("CMakeLists.txt", texts.fill(CMAKE));
+    put("Kconfig", texts.fill(KCONFIG));
     put("idf_component.yml", manifest(made).into_bytes());
-    put("README.md", with(README));
-    put("examples/classify/CMakeLists.txt", with(PROJECT));
-    put("examples/classify/main/CMakeLists.txt", with(MAIN_CMAKE));
-    put("examples/classify/main/main.c", with(MAIN));
-    put("examples/classify/partitions.csv", with(PARTITIONS));
-    put("examples/classify/sdkconfig.defaults", with(DEFAULTS));
-    put("extras/payload.bin", made.payload.to_vec());
-    put("extras/vectors.json", vectors_json(made.vectors));
+    put("README.md", texts.fill(README));
+    put("examples/classify/CMakeLists.txt", texts.fill(PROJECT));
+    put(
+        "examples/classify/main/CMakeLists.txt",
+        texts.fill(MAIN_CMAKE),
+    );
+    put("examples/classify/main/main.c", texts.fill(MAIN));
+    put("examples/classify/partitions.csv", texts.fill(PARTITIONS));
+    put("examples/classify/sdkconfig.defaults", texts.fill(DEFAULTS));
     package
 }
 

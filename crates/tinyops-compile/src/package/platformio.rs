@@ -5,10 +5,9 @@
 
 use serde_json::json;
 
-use super::c99::{answer_text, texts_of, vectors_json};
-use super::escape::fill;
 use super::model_c::sources;
 use super::papers::{self, FLAGS};
+use super::template::{Texts, answer_text};
 use super::{Made, Package, Part, edge_impulse};
 
 const MAIN: &str = include_str!("texts/platformio_main.c.in");
@@ -19,37 +18,19 @@ pub(super) fn package(made: &Made<'_>) -> Package {
     let described = made.described;
     let name = &described.identifier;
     let own = sources(made.contents, made.vectors, described, made.parts);
-    let mut package = Package {
-        files: own
-            .into_iter()
-            .map(|(path, bytes)| (format!("src/{path}"), bytes))
-            .collect(),
-        folder: format!("{name}-platformio"),
-        archive: None,
-    };
-    let texts = texts_of(made);
+    let mut package = Package::of_sources(made, own);
+    package.folder = format!("{name}-platformio");
+    package.prove(made, "vectors");
     let print = answer_text(made, |what, format| {
         format!("      printf(\"{format} \", {what});\n")
     });
     let print = print + "      printf(\"\\n\");\n";
-    let with = |template: &str| {
-        let mut texts: Vec<(&str, &str)> = texts
-            .iter()
-            .map(|(key, text)| (*key, text.as_str()))
-            .collect();
-        texts.push(("print", &print));
-        fill(template, &texts).into_bytes()
-    };
+    let texts = Texts::of(made).with([("print", print)]);
     let mut put = |path: String, bytes: Vec<u8>| package.files.insert(path, bytes);
     put("library.json".to_owned(), library(made).into_bytes());
-    put("README.md".to_owned(), with(README));
-    put(format!("examples/{name}_stdio/main.c"), with(MAIN));
-    put("test/test_golden/test_main.c".to_owned(), with(TEST));
-    put("vectors/payload.bin".to_owned(), made.payload.to_vec());
-    put(
-        "vectors/vectors.json".to_owned(),
-        vectors_json(made.vectors),
-    );
+    put("README.md".to_owned(), texts.fill(README));
+    put(format!("examples/{name}_stdio/main.c"), texts.fill(MAIN));
+    put("test/test_golden/test_main.c".to_owned(), texts.fill(TEST));
     package
 }
 

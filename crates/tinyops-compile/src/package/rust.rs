@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 
 use tinyops_wire::section::Task;
 
-use super::c99::{texts_of, vectors_json};
-use super::escape::{bytes_of, fill, float, toml_string};
+use super::escape::{bytes_of, float, toml_string};
 use super::papers::{self, version};
 use super::sources::{DSP_FILES, NN_FILES};
+use super::template::Texts;
 use super::vectors::{Input, Vector};
 use super::{Made, Package, PackageError};
 
@@ -36,29 +36,22 @@ pub(super) fn package(made: &Made<'_>) -> Result<Package, PackageError> {
         );
     }
     let texts = texts(made);
-    let with = |template: &str| {
-        let texts: Vec<(&str, &str)> = texts
-            .iter()
-            .map(|(key, text)| (*key, text.as_str()))
-            .collect();
-        fill(template, &texts).into_bytes()
-    };
     let mut put = |path: &str, bytes: Vec<u8>| files.insert(path.to_owned(), bytes);
     put("Cargo.toml", manifest(made).into_bytes());
-    put("src/lib.rs", with(LIB));
-    put("src/golden.rs", with(GOLDEN));
+    put("src/lib.rs", texts.fill(LIB));
+    put("src/golden.rs", texts.fill(GOLDEN));
     put("src/program.bin", contents.program.to_vec());
     put("src/front_end.bin", contents.front_end_bytes.to_vec());
-    put("tests/golden.rs", with(TEST));
-    put("examples/stdin.rs", with(EXAMPLE));
-    put("README.md", with(README));
-    put("vectors/payload.bin", made.payload.to_vec());
-    put("vectors/vectors.json", vectors_json(made.vectors));
-    Ok(Package {
+    put("tests/golden.rs", texts.fill(TEST));
+    put("examples/stdin.rs", texts.fill(EXAMPLE));
+    put("README.md", texts.fill(README));
+    let mut package = Package {
         files,
         folder: format!("{}-rust", made.described.identifier),
         archive: None,
-    })
+    };
+    package.prove(made, "vectors");
+    Ok(package)
 }
 
 /// The method that takes a window.
@@ -70,14 +63,12 @@ fn verb(made: &Made<'_>) -> &'static str {
     }
 }
 
-fn texts(made: &Made<'_>) -> Vec<(&'static str, String)> {
+fn texts(made: &Made<'_>) -> Texts {
     let contents = made.contents;
     let front_end = &contents.front_end;
     let list =
         |values: &mut dyn Iterator<Item = f32>| values.map(float).collect::<Vec<_>>().join(", ");
-    let mut texts = texts_of(made);
-    texts.retain(|(key, _)| *key != "verb");
-    texts.extend([
+    Texts::of(made).with([
         ("verb", verb(made).to_owned()),
         ("digest", contents.digest.to_string()),
         (
@@ -100,8 +91,7 @@ fn texts(made: &Made<'_>) -> Vec<(&'static str, String)> {
         ("vectors", made.vectors.len().to_string()),
         ("rows", made.vectors.iter().map(row).collect()),
         ("rust_version", env!("CARGO_PKG_RUST_VERSION").to_owned()),
-    ]);
-    texts
+    ])
 }
 
 fn classes(made: &Made<'_>) -> String {

@@ -1,5 +1,8 @@
 //! Inputs with what every stage must make of them, which a package carries to prove itself.
 
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
 use tinyops_nn::Plan;
 use tinyops_nn::record::Element;
 use tinyops_wire::crc::crc32;
@@ -225,6 +228,35 @@ pub(super) fn element(element: Element) -> &'static str {
         Element::Int8 => "int8",
         Element::Int16 => "int16",
     }
+}
+
+/// The vectors for programs: hex digits, and seeds where they are drawn.
+pub(super) fn vectors_json(vectors: &[Vector]) -> Vec<u8> {
+    let hex = |bytes: &[u8]| {
+        bytes.iter().fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+    };
+    let rows = vectors.iter().map(|vector| {
+        let input = match &vector.input {
+            Input::Tensor(bytes) => json!({ "tensor": hex(bytes) }),
+            Input::Window(readings) => json!({ "window": readings }),
+            Input::DrawnTensor(seed) => json!({ "tensor_from_seed": seed }),
+            Input::DrawnWindow { seed, amplitude } => {
+                json!({ "window_from_seed": seed, "amplitude": amplitude })
+            }
+        };
+        json!({
+            "input": input,
+            "features_crc32": vector.features_crc,
+            "input_crc32": vector.input_crc,
+            "output": hex(&vector.output),
+        })
+    });
+    let rows: Vec<Value> = rows.collect();
+    let text = serde_json::to_string_pretty(&rows).expect("a value of JSON has a text");
+    (text + "\n").into_bytes()
 }
 
 #[cfg(test)]

@@ -3,9 +3,9 @@
 //! # Source
 //! Zephyr, "Modules (External projects)", and `scripts/schemas/` of its sources: module, sample and test files.
 
-use super::c99::{answer_text, listed, texts_of, vectors_json};
-use super::escape::{fill, json_string};
+use super::escape::json_string;
 use super::model_c::sources;
+use super::template::{Texts, answer_text, listed};
 use super::{Made, Package};
 
 const SAMPLE: &str = include_str!("texts/zephyr_sample.c.in");
@@ -84,55 +84,37 @@ pub(super) fn package(made: &Made<'_>) -> Package {
     let described = made.described;
     let own = sources(made.contents, made.vectors, described, made.parts);
     let sources = listed(&own, "    ../src/", "");
-    let texts = texts_of(made);
     let print = answer_text(made, zephyr_print) + "    printk(\"\\n\");\n";
     let description = json_string(&format!("{}.", described.sentence));
-    let with = |template: &str, what: &str| {
-        let mut texts: Vec<(&str, &str)> = texts
-            .iter()
-            .map(|(key, text)| (*key, text.as_str()))
-            .collect();
-        texts.extend([
-            ("sources", sources.trim_end()),
-            ("print", &print),
-            ("description", &description),
-            ("what", what),
-        ]);
-        fill(template, &texts).into_bytes()
-    };
-    let mut package = Package {
-        files: own
-            .into_iter()
-            .map(|(path, bytes)| (format!("src/{path}"), bytes))
-            .collect(),
-        folder: format!("{}-zephyr", described.identifier),
-        archive: None,
-    };
+    let texts = Texts::of(made).with([
+        ("sources", sources.trim_end().to_owned()),
+        ("print", print),
+        ("description", description),
+    ]);
+    let mut package = Package::of_sources(made, own);
+    package.folder = format!("{}-zephyr", described.identifier);
+    package.prove(made, "extras");
     let mut put = |path: &str, bytes: Vec<u8>| package.files.insert(path.to_owned(), bytes);
-    put("zephyr/module.yml", with(MODULE, ""));
-    put("zephyr/CMakeLists.txt", with(CMAKE, ""));
-    put("zephyr/Kconfig", with(KCONFIG, ""));
-    put("README.md", with(README, ""));
+    put("zephyr/module.yml", texts.fill(MODULE));
+    put("zephyr/CMakeLists.txt", texts.fill(CMAKE));
+    put("zephyr/Kconfig", texts.fill(KCONFIG));
+    put("README.md", texts.fill(README));
     for (folder, what, source) in [
         ("samples/classify", "sample", SAMPLE),
         ("tests/golden", "test", TEST),
     ] {
-        put(&format!("{folder}/CMakeLists.txt"), with(PROJECT, what));
-        put(&format!("{folder}/src/main.c"), with(source, what));
+        let project = PROJECT.replace("@{what}", what);
+        put(&format!("{folder}/CMakeLists.txt"), texts.fill(&project));
+        put(&format!("{folder}/src/main.c"), texts.fill(source));
     }
     let conf = "CONFIG_@{upper}=y\nCONFIG_MAIN_STACK_SIZE=8192\n";
-    put("samples/classify/prj.conf", with(conf, ""));
-    put("samples/classify/sample.yaml", with(SAMPLE_YAML, ""));
+    put("samples/classify/prj.conf", texts.fill(conf));
+    put("samples/classify/sample.yaml", texts.fill(SAMPLE_YAML));
     put(
         "tests/golden/prj.conf",
-        with(
-            "CONFIG_ZTEST=y\nCONFIG_ZTEST_STACK_SIZE=8192\nCONFIG_@{upper}=y\n",
-            "",
-        ),
+        texts.fill("CONFIG_ZTEST=y\nCONFIG_ZTEST_STACK_SIZE=8192\nCONFIG_@{upper}=y\n"),
     );
-    put("tests/golden/testcase.yaml", with(TEST_YAML, ""));
-    put("extras/payload.bin", made.payload.to_vec());
-    put("extras/vectors.json", vectors_json(made.vectors));
+    put("tests/golden/testcase.yaml", texts.fill(TEST_YAML));
     package
 }
 
