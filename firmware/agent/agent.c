@@ -79,8 +79,9 @@ static tinyops_refusal check(void *context, const tinyops_slots *slots, tinyops_
   tinyops_agent *agent = (tinyops_agent *)context;
   tinyops_model *model = &agent->candidate;
   uint8_t digest[TINYOPS_DIGEST_BYTES];
-  tinyops_refusal refusal =
-      tinyops_model_load(model, agent->firmware, agent->workspace, capsule, len, is_new);
+  const bool is_signed = !is_new && tinyops_slots_is_installed(slots, place);
+  tinyops_refusal refusal = tinyops_model_load(model, agent->firmware, agent->workspace, capsule, len,
+                                               is_new, is_signed);
   /* Golden vectors leave their windows where readings were gathered. */
   if (is_new) agent->filled = 0;
   if (refusal.reason != TINYOPS_REASON_NONE || !is_new) return refusal;
@@ -144,7 +145,13 @@ static void finish_transfer(tinyops_agent *agent) {
 static void resume_transfer(tinyops_agent *agent) {
   uint32_t index;
   if (!is_transferring(agent)) return;
-  if ((block_count(agent) + 7) / 8 > agent->blocks_bytes) return;
+  if ((block_count(agent) + 7) / 8 > agent->blocks_bytes) {
+    /* Begun by firmware with larger slots or smaller blocks. */
+    const uint32_t wanted = agent->slots.record.wanted.bytes;
+    (void)tinyops_slots_refuse_transfer(&agent->slots,
+                                        refusal_of(TINYOPS_REASON_SLOT_TOO_SMALL, wanted));
+    return;
+  }
   memset(agent->blocks, 0, agent->blocks_bytes);
   for (index = 0; index < block_count(agent); index++) {
     const uint32_t offset = agent->settings.block_bytes * index;
@@ -180,6 +187,7 @@ bool tinyops_agent_boot(tinyops_agent *agent, const tinyops_firmware *firmware,
   agent->line_body_bytes = TINYOPS_AGENT_BODY_BYTES;
   agent->link = tinyops_link_of(agent->frame, sizeof agent->frame);
   if (!tinyops_slots_open(&agent->slots, flash) ||
+      strlen(firmware->board) > TINYOPS_TEXT_BYTES_MAX || settings->block_bytes == 0 ||
       settings->block_bytes + BLOCK_OVERHEAD > TINYOPS_AGENT_BODY_BYTES ||
       settings->block_bytes % flash->write_bytes != 0 ||
       tinyops_slots_capsule_bytes(&agent->slots) / settings->block_bytes / 8 + 1 > blocks_bytes) {

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "../../c/src/bytes.h"
+#include "../../c/src/monitor/baseline.h"
 
 #define DECISION_BYTES 12u
 /* Kinds of golden vectors. */
@@ -48,10 +49,23 @@ static bool read_decision(tinyops_model *model, const uint8_t *section, size_t l
          (model->task == TINYOPS_ANOMALY) == (model->body != TINYOPS_BODY_NETWORK);
 }
 
+/* Whether the scaler's groups go into the features, and the baseline watches features that there are. */
+static bool is_of_features(const tinyops_model *model, size_t features) {
+  const uint32_t groups = model->scaler_bytes < 4 ? 0 : tinyops_read_u32(model->scaler);
+  uint32_t channel;
+  if (groups > 0 && features % groups != 0) return false;
+  for (channel = 0; channel < model->baseline.channel_count; channel++) {
+    const uint16_t source = tinyops_channel_source(&model->baseline, channel);
+    if (source < TINYOPS_SOURCE_EMBEDDING && source >= features) return false;
+  }
+  return true;
+}
+
 /* Whether answers are what the decision says, and every part is of the same features. */
 static bool is_coherent(tinyops_model *model) {
   const size_t features = tinyops_front_end_feature_count(&model->front_end);
   tinyops_tensor input;
+  if (!is_of_features(model, features)) return false;
   if (!tinyops_plan_input(&model->plan, 0, &input) ||
       !tinyops_plan_output(&model->plan, 0, &model->output) || input.len != features) {
     return false;
@@ -234,10 +248,11 @@ static tinyops_refusal check_golden(const tinyops_model *model, tinyops_workspac
 
 tinyops_refusal tinyops_model_load(tinyops_model *model, const tinyops_firmware *firmware,
                                    tinyops_workspace *workspace, const uint8_t *capsule, size_t len,
-                                   bool is_new) {
-  const tinyops_capsule_reason reason = tinyops_capsule_verify(
-      &model->capsule, capsule, len, firmware->release_keys, firmware->release_key_count,
-      tinyops_ed25519_verify, NULL);
+                                   bool is_new, bool is_signed) {
+  const tinyops_capsule_reason reason =
+      is_signed ? tinyops_capsule_verify_payload(&model->capsule, capsule, len)
+                : tinyops_capsule_verify(&model->capsule, capsule, len, firmware->release_keys,
+                                         firmware->release_key_count, tinyops_ed25519_verify, NULL);
   tinyops_refusal refusal;
   if (reason != TINYOPS_CAPSULE_VERIFIED) {
     return refusal_of(reason_of(reason),

@@ -73,10 +73,11 @@ typedef struct tinyops_answer {
 uint32_t tinyops_model_id(const tinyops_model *model);
 
 /* Checks a capsule all the way, and whether this firmware with this memory can run it; with `is_new` its
- * golden vectors, too. `keys` are those that may have signed it. */
+ * golden vectors, too. With `is_signed` the signature is taken for granted: the bytes are those whose
+ * signature was checked when they were installed. */
 tinyops_refusal tinyops_model_load(tinyops_model *model, const tinyops_firmware *firmware,
                                    tinyops_workspace *workspace, const uint8_t *capsule, size_t len,
-                                   bool is_new);
+                                   bool is_new, bool is_signed);
 
 /* Scores the window of the workspace, and writes what it is on the channels of the baseline. False if it
  * could not be scored. */

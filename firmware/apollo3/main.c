@@ -228,6 +228,8 @@ void reset(void) {
   for (to = &bss_start; to < &bss_end; to++) *to = 0;
   start_board();
   run();
+  /* What was said last is on its way still. */
+  while ((UART0_FR & FR_BUSY) != 0) continue;
   RSTGEN_SOFTWARE_RESET = RSTGEN_SOFTWARE_RESET_KEY;
   stuck();
 }

@@ -13,7 +13,7 @@ typedef struct ei_classifier_smooth {
   float classifier_confidence;
   float anomaly_confidence;
   /* Indices of classes, the oldest first; -1 uncertain, -2 anomaly. */
-  int8_t last_readings[EI_CLASSIFIER_SMOOTH_MAX];
+  int16_t last_readings[EI_CLASSIFIER_SMOOTH_MAX];
   size_t count[EI_CLASSIFIER_LABEL_COUNT > 0 ? EI_CLASSIFIER_LABEL_COUNT : 1];
 } ei_classifier_smooth_t;
 
@@ -33,7 +33,7 @@ static inline void ei_classifier_smooth_init(ei_classifier_smooth_t *smooth, siz
 
 static inline const char *ei_classifier_smooth_update(ei_classifier_smooth_t *smooth,
                                                       const ei_impulse_result_t *result) {
-  int8_t reading = -1;
+  int16_t reading = -1;
   size_t same[2] = {0, 0};
   for (size_t index = 1; index < smooth->n_readings; index++) {
     smooth->last_readings[index - 1] = smooth->last_readings[index];
@@ -41,7 +41,7 @@ static inline const char *ei_classifier_smooth_update(ei_classifier_smooth_t *sm
 #if EI_CLASSIFIER_LABEL_COUNT > 0
   for (size_t index = 0; index < EI_CLASSIFIER_LABEL_COUNT; index++) {
     if (result->classification[index].value >= smooth->classifier_confidence) {
-      reading = static_cast<int8_t>(index);
+      reading = static_cast<int16_t>(index);
     }
   }
 #endif
@@ -53,7 +53,7 @@ static inline const char *ei_classifier_smooth_update(ei_classifier_smooth_t *sm
     smooth->count[index] = 0;
   }
   for (size_t index = 0; index < smooth->n_readings; index++) {
-    const int8_t last = smooth->last_readings[index];
+    const int16_t last = smooth->last_readings[index];
     if (last >= 0) {
       smooth->count[last]++;
     } else {
