@@ -5,6 +5,8 @@
 
 use std::fmt::Write as _;
 
+use tinyops_wire::section::Task;
+
 use super::escape::{plain, xml};
 use super::model_c::sources;
 use super::papers;
@@ -44,10 +46,10 @@ pub(super) fn package(made: &Made<'_>) -> Package {
 
 /// What the component is grouped under.
 fn group(made: &Made<'_>) -> &'static str {
-    match made.contents.task() {
-        "classify" => "Classification",
-        "regress" => "Regression",
-        _ => "Anomaly",
+    match made.contents.decision.task {
+        Task::Classify => "Classification",
+        Task::Regress => "Regression",
+        Task::Anomaly => "Anomaly",
     }
 }
 

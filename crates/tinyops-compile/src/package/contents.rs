@@ -83,6 +83,9 @@ impl<'a> Contents<'a> {
         let features = self.front_end.feature_count();
         let groups = self.scaler.groups();
         let class_count = self.labels.len();
+        let front_end = &self.front_end;
+        let is_of =
+            |sensor: &SensorSection<'_>| sensor.is_of(front_end.channel_count, front_end.rate_hz);
         let is_autoencoder = self.decision.body == BodyKind::Autoencoder;
         let fault = if self.plan.inputs().count() != 1 || self.plan.outputs().count() != 1 {
             return Err(PackageError::InputsOrOutputs);
@@ -90,6 +93,8 @@ impl<'a> Contents<'a> {
             "the front end makes another number of features than the network takes"
         } else if groups != 0 && !features.is_multiple_of(groups) {
             "the scaler's groups do not go into the features"
+        } else if !self.sensor.as_ref().is_none_or(is_of) {
+            "the sensor contract is of other channels or another rate than the front end"
         } else if self.decision.task == Task::Classify && class_count != output.len {
             "there are not as many labels as scores"
         } else if is_autoencoder && !(self.plan.input_is_kept() && input.len == output.len) {

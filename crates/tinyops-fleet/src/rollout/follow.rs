@@ -153,7 +153,11 @@ impl Fleet {
             {
                 let (reason, number) = (update.reason.as_str().to_owned(), update.detail);
                 match update.state {
-                    UpdateState::Confirmed => Word::Confirmed,
+                    UpdateState::Confirmed => {
+                        // Whatever comes to harm later is another story.
+                        lock(&self.damaged).remove(&(observation.device, member.capsule));
+                        Word::Confirmed
+                    }
                     UpdateState::Held => Word::Held,
                     UpdateState::Reverted => Word::Reverted { reason, number },
                     _ if self.falls_back(observation.device, update)
@@ -194,7 +198,8 @@ impl Fleet {
             return false;
         }
         let mut damaged = lock(&self.damaged);
-        if damaged.len() >= DAMAGED_DEVICES_MAX {
+        let is_new = !damaged.contains_key(&(device, capsule));
+        if is_new && damaged.len() >= DAMAGED_DEVICES_MAX {
             damaged.clear();
         }
         let times = damaged.entry((device, capsule)).or_default();

@@ -123,6 +123,11 @@ fn an_emulated_board_that_cannot_be_started_says_why() {
     };
     let said = runs(&["--mqtt", "127.0.0.1:1"], 2);
     assert!(said.contains("cannot be used with"), "{said}");
+    let held = std::fs::File::create(place.path("bench.flash.lock")).unwrap();
+    held.lock().unwrap();
+    let flash = place.path("bench.flash").display().to_string();
+    let said = runs(&["--identity", &flash], 2);
+    assert!(said.contains("a board runs in"), "{said}");
     let said = place
         .check(&["device", "run", "--cut-power-at", "3"], 2)
         .stderr;

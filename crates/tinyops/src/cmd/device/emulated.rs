@@ -14,8 +14,9 @@ use tinyops_emulate::{
     AGENT_FLASH_BYTES, AgentFirmware, BoardOutput, BoardSaid, EmulateError, FACTORY_BYTES,
     Firmware, FlashFaults, LineTo, Memory, write_reading,
 };
+use tinyops_fleet::keys::Trust;
 use tinyops_store::{Readers, write_whole};
-use tinyops_wire::provision::{Factory, Record};
+use tinyops_wire::provision::{Factory, ProvisionError, Record};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
@@ -42,8 +43,10 @@ pub(super) async fn run(
 ) -> Result<(), Failure> {
     let line = line_to(&args.who)?;
     let flash = flash_path(context, &args.who, &board.id);
-    prepare(context, args, &flash, (&board.id, sensor)).await?;
+    // Makes the folder of keys where there is none, which is the flash's too.
+    let trust = open_keys(&context.keys())?.trust;
     let _in_use = lock(&flash)?;
+    prepare(context, args, (&flash, trust), (&board.id, sensor)).await?;
     let memory = Memory::of(board);
     context.terminal.note(format_args!(
         "builds the firmware of an emulated Cortex-M4F with the memory of {}",
@@ -95,7 +98,7 @@ impl Life<'_> {
         loop {
             tokio::select! {
                 said = self.said.recv() => match said {
-                    None if self.is_cut => {
+                    None if self.is_cut && is_known => {
                         self.context.terminal.note("its power was cut, in the middle of an operation of its flash");
                         return Ok(());
                     }
@@ -203,10 +206,9 @@ fn flash_path(context: &Context, who: &Who, board: &str) -> PathBuf {
 async fn prepare(
     context: &Context,
     args: &Run,
-    path: &Path,
+    (path, trust): (&Path, Trust),
     (board, sensor): (&str, Sensor),
 ) -> Result<(), Failure> {
-    let trust = open_keys(&context.keys())?.trust;
     let mut flash = match fs::read(path) {
         Ok(flash) if flash.len() == AGENT_FLASH_BYTES => flash,
         Ok(flash) => {
@@ -238,7 +240,16 @@ async fn prepare(
             );
             return Err(Failure::question(problem).hint("name another with `--identity`"));
         }
-        _ => {
+        Ok(_) => {
+            let problem = format!("`{}` does not begin as a factory leaves it", path.display());
+            return Err(Failure::question(problem).hint("name another with `--identity`"));
+        }
+        Err(error) if !matches!(error, ProvisionError::None | ProvisionError::Torn) => {
+            let failure = Failure::of(Exit::Question, &error);
+            let failure = failure.because(format!("of `{}`", path.display()));
+            return Err(failure.hint("name another with `--identity`"));
+        }
+        Err(_) => {
             given = match credential(&args.who)? {
                 Some(given) => given,
                 None => ask_for_token(&http(context, &args.who)?, board, &args.who.cohort).await?,
@@ -275,11 +286,19 @@ async fn prepare(
     })
 }
 
-/// Two boards in one flash would each undo what the other has written.
+/// Two boards in one flash would each undo what the other has written. The lock is a file beside it, since the flash
+/// itself is replaced when a factory's page is written anew.
 fn lock(flash: &Path) -> Result<File, Failure> {
     let shown = flash.display();
-    let file = File::open(flash)
-        .map_err(|error| Failure::environment(format!("cannot open `{shown}`")).cause(&error))?;
+    let place = flash.with_added_extension("lock");
+    let open = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&place);
+    let file = open.map_err(|error| {
+        Failure::environment(format!("cannot open `{}`", place.display())).cause(&error)
+    })?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Failure::question(format!(
