@@ -4,6 +4,8 @@
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tinyops_compile::Boards;
+use tinyops_emulate::{AgentFirmware, Firmware, Memory};
 
 use crate::{
     running::{Running, Server},
@@ -39,6 +41,9 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) fn open(body: Body) -> Site {
+        if body == Body::Emulated {
+            build_firmware(body.board());
+        }
         let place = Workplace::fans();
         let settings = SETTINGS.replace("esp-eye", body.board());
         place.write("tinyops.toml", &settings);
@@ -123,6 +128,14 @@ impl Site {
             std::thread::sleep(Duration::from_millis(200));
         }
     }
+}
+
+/// Builds the firmware, which takes minutes where it was never built: no wait below has so much patience.
+fn build_firmware(board: &str) {
+    let boards = Boards::default();
+    let memory = Memory::of(boards.named(board).unwrap());
+    let firmware = Firmware::find().unwrap();
+    AgentFirmware::build(&firmware, memory).unwrap();
 }
 
 /// Whether the one device of a rollout is so far.
