@@ -126,12 +126,14 @@ static void find_blocks(const device *of, uint32_t told[2]) {
 }
 
 /* What can be read of a place. */
-static void read_place(const device *of, tinyops_place place, uint32_t told[2]) {
+static void read_place(device *of, tinyops_place place, uint32_t keys, uint32_t told[2]) {
   size_t len = 0;
   const uint8_t *bytes = tinyops_slots_capsule(&of->slots, place, &len);
   told[0] = tinyops_crc32(bytes, len);
   bytes = tinyops_slots_statement(&of->slots, place, &len);
   told[0] ^= tinyops_crc32(bytes, len);
+  memset(of->slots.keys, (int)keys, sizeof of->slots.keys);
+  if (tinyops_slots_is_installed(&of->slots, place)) told[0] ^= 1;
   bytes = tinyops_slots_key_set(&of->slots, &len);
   told[1] = bytes == NULL ? 1 : tinyops_crc32(bytes, len);
 }
@@ -146,6 +148,7 @@ static tinyops_refusal take(device *of, const step *now, uint32_t told[2]) {
     case BEGIN:
       return begin(of, now);
     case FINISH:
+      memset(slots->keys, (int)c, sizeof slots->keys);
       return tinyops_slots_finish_transfer(slots, of->running, b != 0, (uint8_t)a, checker, NULL);
     case RESERVE:
       reason = tinyops_slots_reserve_sequence(slots, a);
@@ -192,7 +195,7 @@ static tinyops_refusal take(device *of, const step *now, uint32_t told[2]) {
       of->worn.unreadable_end = a + b;
       break;
     default:
-      read_place(of, (tinyops_place)a, told);
+      read_place(of, (tinyops_place)a, b, told);
       break;
   }
   return refusal_of((uint32_t)reason, 0);

@@ -133,6 +133,8 @@ typedef struct tinyops_journal_record {
   tinyops_refusal refusal;
   uint8_t refused[TINYOPS_PREFIX_BYTES];
   uint8_t confirmed_digest[TINYOPS_PREFIX_BYTES];
+  /* By which keys the capsule was checked that is tried or waits; zeros where that is not known. */
+  uint8_t checked_by[TINYOPS_PREFIX_BYTES];
   tinyops_when when;
   uint8_t active;
   uint8_t trial;
@@ -166,6 +168,8 @@ typedef struct tinyops_slots {
   /* Greatest downlink sequence number seen: the caller's to raise; it goes into the journal with the
    * next record. */
   uint32_t downlink_seen;
+  /* Names the keys that signatures are checked by: the caller's to set, see tinyops_slots_name_keys(). */
+  uint8_t keys[TINYOPS_PREFIX_BYTES];
   tinyops_journal_record record;
   /* Records that may have been newer than the newest whole one; the greatest number one may bear. */
   uint32_t lost;
@@ -207,8 +211,8 @@ const uint8_t *tinyops_slots_key_set(const tinyops_slots *slots, size_t *len);
  * be written there is no trial, nor a shadow. Uplink numbers begin at `first_uplink` or later. */
 tinyops_begun tinyops_slots_begin_boot(tinyops_slots *slots, uint32_t first_uplink);
 
-/* Checks the capsule in a place all the way: signature (unless it is_installed and not `is_new`), board,
- * plan, and where `is_new` the statement beside it, the golden vectors and tinyops_slots_is_above_floor(). */
+/* Checks the capsule in a place all the way: signature (unless it is_installed), board, plan, and where
+ * `is_new` the statement beside it, the golden vectors and tinyops_slots_is_above_floor(). */
 typedef tinyops_refusal (*tinyops_checker)(void *context, const tinyops_slots *slots,
                                            tinyops_place place, const uint8_t *capsule, size_t len,
                                            bool is_new);
@@ -218,8 +222,14 @@ typedef tinyops_refusal (*tinyops_checker)(void *context, const tinyops_slots *s
 tinyops_place tinyops_slots_choose(tinyops_slots *slots, const tinyops_begun *begun,
                                    tinyops_checker checker, void *context);
 
-/* Whether the bytes in a slot are those that were checked when they were installed: then the signature
- * need not be checked again. Never of the factory's. */
+/* Names the keys that signatures are checked by from now on: release and director keys of 32 bytes each, one
+ * after another. To be said before what asks for a check, and anew when they change. */
+void tinyops_slots_name_keys(tinyops_slots *slots, const uint8_t *release, size_t release_count,
+                             const uint8_t *director, size_t director_count);
+
+/* Whether the bytes in a slot are those that were checked when they were installed: then no signature over
+ * them need be checked again. Of what is tried or waits, which nobody has confirmed, only if the keys are
+ * those of then, and have a name. Never of the factory's. */
 bool tinyops_slots_is_installed(const tinyops_slots *slots, tinyops_place place);
 
 /* Whether a capsule is no step back: above the newest confirmed one, or that one itself. */

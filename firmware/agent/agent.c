@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "../../c/src/bytes.h"
+#include "../../c/src/refusal.h"
 #include "statement.h"
 
 /* Kinds of frames up and of messages down, and their versions: docs/formats/frames.md. */
@@ -20,15 +21,6 @@ enum { DOWNLOADING = 1, INSTALLED = 2, CONFIRMED = 3, REVERTED = 4, REFUSED = 5 
 /* First number of no envelope: none may be sent. */
 #define NO_SEQUENCE UINT32_MAX
 
-static tinyops_refusal refusal_of(tinyops_refusal_reason reason, uint32_t detail) {
-  tinyops_refusal refusal;
-  refusal.reason = reason;
-  refusal.detail = detail;
-  return refusal;
-}
-
-static const tinyops_refusal none = {TINYOPS_REASON_NONE, 0};
-
 static void tell(tinyops_agent *agent, uint8_t state, tinyops_refusal refusal, uint32_t model,
                  uint32_t sequence) {
   agent->update.state = state;
@@ -40,37 +32,39 @@ static void tell(tinyops_agent *agent, uint8_t state, tinyops_refusal refusal, u
 
 /* Tells of what has gone well: a model. */
 static void tell_of(tinyops_agent *agent, uint8_t state, const tinyops_model *model) {
-  tell(agent, state, none, tinyops_model_id(model), model->capsule.manifest.sequence);
+  tell(agent, state, tinyops_no_refusal(), tinyops_model_id(model), model->capsule.manifest.sequence);
 }
 
-/* A statement of the director for this device. */
+/* A statement of the director for this device; with `is_verified` its signature was checked before. */
 static tinyops_refusal read_statement(const tinyops_agent *agent, const uint8_t *bytes, size_t len,
-                                      tinyops_statement *statement) {
+                                      bool is_verified, tinyops_statement *statement) {
   const tinyops_firmware *firmware = agent->firmware;
   if (bytes == NULL ||
       !tinyops_statement_verify(statement, bytes, len, firmware->director_keys,
-                                firmware->director_key_count, tinyops_ed25519_verify, NULL)) {
-    return refusal_of(TINYOPS_REASON_STATEMENT, firmware->key_set);
+                                firmware->director_key_count,
+                                is_verified ? NULL : tinyops_ed25519_verify, NULL)) {
+    return tinyops_refusal_of(TINYOPS_REASON_STATEMENT, firmware->key_set);
   }
-  return refusal_of(statement->device == agent->settings.device ? TINYOPS_REASON_NONE
+  return tinyops_refusal_of(statement->device == agent->settings.device ? TINYOPS_REASON_NONE
                                                                 : TINYOPS_REASON_OTHER_DEVICE,
                     0);
 }
 
 /* Whether the statement beside a capsule is the last one taken up, and names its manifest. */
 static tinyops_refusal check_stated(const tinyops_agent *agent, const tinyops_slots *slots,
-                                    tinyops_place place, const tinyops_model *model) {
+                                    tinyops_place place, const tinyops_model *model,
+                                    bool is_verified) {
   const uint32_t last = slots->record.statement_counter;
   tinyops_statement statement;
   size_t len = 0;
   const uint8_t *bytes = tinyops_slots_statement(slots, place, &len);
-  const tinyops_refusal refusal = read_statement(agent, bytes, len, &statement);
+  const tinyops_refusal refusal = read_statement(agent, bytes, len, is_verified, &statement);
   if (refusal.reason != TINYOPS_REASON_NONE) return refusal;
-  if (statement.counter != last) return refusal_of(TINYOPS_REASON_STATEMENT_OLD, last);
+  if (statement.counter != last) return tinyops_refusal_of(TINYOPS_REASON_STATEMENT_OLD, last);
   if (memcmp(statement.manifest, model->capsule.manifest_digest, TINYOPS_DIGEST_BYTES) != 0) {
-    return refusal_of(TINYOPS_REASON_OTHER_MANIFEST, 0);
+    return tinyops_refusal_of(TINYOPS_REASON_OTHER_MANIFEST, 0);
   }
-  return none;
+  return tinyops_no_refusal();
 }
 
 /* The checker of the slots: loads a capsule as the candidate. */
@@ -79,18 +73,18 @@ static tinyops_refusal check(void *context, const tinyops_slots *slots, tinyops_
   tinyops_agent *agent = (tinyops_agent *)context;
   tinyops_model *model = &agent->candidate;
   uint8_t digest[TINYOPS_DIGEST_BYTES];
-  const bool is_signed = !is_new && tinyops_slots_is_installed(slots, place);
+  const bool is_signed = tinyops_slots_is_installed(slots, place);
   tinyops_refusal refusal = tinyops_model_load(model, agent->firmware, agent->workspace, capsule, len,
                                                is_new, is_signed);
   /* Golden vectors leave their windows where readings were gathered. */
   if (is_new) agent->filled = 0;
   if (refusal.reason != TINYOPS_REASON_NONE || !is_new) return refusal;
-  refusal = check_stated(agent, slots, place, model);
+  refusal = check_stated(agent, slots, place, model, is_signed);
   if (refusal.reason != TINYOPS_REASON_NONE) return refusal;
   tinyops_sha256(capsule, len, digest);
   return tinyops_slots_is_above_floor(slots, model->capsule.manifest.sequence, digest)
-             ? none
-             : refusal_of(TINYOPS_REASON_ROLLBACK, slots->record.confirmed_sequence);
+             ? tinyops_no_refusal()
+             : tinyops_refusal_of(TINYOPS_REASON_ROLLBACK, slots->record.confirmed_sequence);
 }
 
 static uint32_t block_count(const tinyops_agent *agent) {
@@ -149,7 +143,7 @@ static void resume_transfer(tinyops_agent *agent) {
     /* Begun by firmware with larger slots or smaller blocks. */
     const uint32_t wanted = agent->slots.record.wanted.bytes;
     (void)tinyops_slots_refuse_transfer(&agent->slots,
-                                        refusal_of(TINYOPS_REASON_SLOT_TOO_SMALL, wanted));
+                                        tinyops_refusal_of(TINYOPS_REASON_SLOT_TOO_SMALL, wanted));
     return;
   }
   memset(agent->blocks, 0, agent->blocks_bytes);
@@ -165,7 +159,7 @@ static void resume_transfer(tinyops_agent *agent) {
 /* What a trial has come to that has not led to its capsule. */
 static void tell_of_boot(tinyops_agent *agent, const tinyops_begun *begun, tinyops_place place) {
   if (begun->gave_up != TINYOPS_NO_PLACE) {
-    tell(agent, REVERTED, refusal_of(TINYOPS_REASON_TRIES, 0), 0, 0);
+    tell(agent, REVERTED, tinyops_refusal_of(TINYOPS_REASON_TRIES, 0), 0, 0);
   } else if (begun->trial != TINYOPS_NO_PLACE && place != (tinyops_place)begun->trial) {
     tell(agent, REVERTED, agent->slots.record.refusal, 0, 0);
   }
@@ -193,6 +187,8 @@ bool tinyops_agent_boot(tinyops_agent *agent, const tinyops_firmware *firmware,
       tinyops_slots_capsule_bytes(&agent->slots) / settings->block_bytes / 8 + 1 > blocks_bytes) {
     return false;
   }
+  tinyops_slots_name_keys(&agent->slots, firmware->release_keys, firmware->release_key_count,
+                          firmware->director_keys, firmware->director_key_count);
   agent->seed = tinyops_dither_seed(settings->key);
   begun = tinyops_slots_begin_boot(&agent->slots, settings->first_uplink);
   agent->sequence = begun.sequence;
@@ -245,13 +241,13 @@ static tinyops_refusal begin_transfer(tinyops_agent *agent, const offer *offered
   static const tinyops_when at_once = {false, 0};
   const uint32_t last = agent->slots.record.statement_counter;
   tinyops_refusal refusal;
-  if (statement->counter <= last) return refusal_of(TINYOPS_REASON_STATEMENT_OLD, last);
+  if (statement->counter <= last) return tinyops_refusal_of(TINYOPS_REASON_STATEMENT_OLD, last);
   if (agent->sequence > statement->last_uplink) {
-    return refusal_of(TINYOPS_REASON_STATEMENT_VOID, agent->sequence);
+    return tinyops_refusal_of(TINYOPS_REASON_STATEMENT_VOID, agent->sequence);
   }
   if (offered->wanted.bytes == 0 ||
       offered->wanted.bytes > tinyops_slots_capsule_bytes(&agent->slots)) {
-    return refusal_of(TINYOPS_REASON_SLOT_TOO_SMALL, offered->wanted.bytes);
+    return tinyops_refusal_of(TINYOPS_REASON_SLOT_TOO_SMALL, offered->wanted.bytes);
   }
   refusal = tinyops_slots_begin_transfer(&agent->slots, &offered->wanted, at_once,
                                          offered->statement, offered->statement_bytes,
@@ -275,7 +271,8 @@ static void take_offer(tinyops_agent *agent, const offer *offered) {
     tell(agent, REFUSED, record->refusal, 0, 0);
     return;
   }
-  refusal = read_statement(agent, offered->statement, offered->statement_bytes, &statement);
+  refusal =
+      read_statement(agent, offered->statement, offered->statement_bytes, false, &statement);
   if (refusal.reason == TINYOPS_REASON_NONE) {
     if (tinyops_agent_runs(agent) && memcmp(statement.manifest, agent->model.capsule.manifest_digest,
                                             sizeof statement.manifest) == 0) {
@@ -306,8 +303,8 @@ static void take_block(tinyops_agent *agent, const uint8_t *at, size_t len, uint
       const tinyops_refusal_reason reason =
           tinyops_slots_write_block(&agent->slots, offset, at, bytes);
       if (reason != TINYOPS_REASON_NONE) {
-        tell(agent, REFUSED, refusal_of(reason, 0), 0, 0);
-        (void)tinyops_slots_refuse_transfer(&agent->slots, refusal_of(reason, 0));
+        tell(agent, REFUSED, tinyops_refusal_of(reason, 0), 0, 0);
+        (void)tinyops_slots_refuse_transfer(&agent->slots, tinyops_refusal_of(reason, 0));
         return;
       }
       set_block(agent, index);
@@ -326,7 +323,7 @@ static void take_block(tinyops_agent *agent, const uint8_t *at, size_t len, uint
 
 /* Back to what ran before. */
 static void revert(tinyops_agent *agent) {
-  const tinyops_refusal refusal = refusal_of(TINYOPS_REASON_COMMANDED, 0);
+  const tinyops_refusal refusal = tinyops_refusal_of(TINYOPS_REASON_COMMANDED, 0);
   const tinyops_place place = (tinyops_place)agent->running;
   const tinyops_place fallback = tinyops_slots_fallback(&agent->slots);
   tinyops_refusal_reason reason;
@@ -338,7 +335,7 @@ static void revert(tinyops_agent *agent) {
     reason = tinyops_slots_go_back(&agent->slots, fallback, refusal);
   }
   if (reason != TINYOPS_REASON_NONE) {
-    tell(agent, REFUSED, refusal_of(reason, 0), 0, 0);
+    tell(agent, REFUSED, tinyops_refusal_of(reason, 0), 0, 0);
     return;
   }
   tell(agent, REVERTED, refusal, tinyops_model_id(&agent->model),

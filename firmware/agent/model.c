@@ -4,17 +4,11 @@
 
 #include "../../c/src/bytes.h"
 #include "../../c/src/monitor/baseline.h"
+#include "../../c/src/refusal.h"
 
 #define DECISION_BYTES 12u
 /* Kinds of golden vectors. */
 enum { TENSOR = 0, WINDOW = 1, SCORE = 2 };
-
-static tinyops_refusal refusal_of(tinyops_refusal_reason reason, size_t detail) {
-  tinyops_refusal refusal;
-  refusal.reason = reason;
-  refusal.detail = (uint32_t)detail;
-  return refusal;
-}
 
 uint32_t tinyops_model_id(const tinyops_model *model) {
   return tinyops_read_u32(model->capsule.manifest_digest);
@@ -100,20 +94,20 @@ static tinyops_refusal load_program(tinyops_model *model, const tinyops_firmware
       tinyops_plan_load(&model->plan, program, len, firmware->operators);
   switch (verdict.reason) {
     case TINYOPS_SOUND:
-      return refusal_of(TINYOPS_REASON_NONE, 0);
+      return tinyops_no_refusal();
     case TINYOPS_OP:
-      return refusal_of(TINYOPS_REASON_OPERATOR, verdict.index);
+      return tinyops_refusal_of(TINYOPS_REASON_OPERATOR, (uint32_t)verdict.index);
     /* A distance among them, which this runtime has not. */
     case TINYOPS_HEADER:
-      return refusal_of(TINYOPS_REASON_OPERATOR, 65535);
+      return tinyops_refusal_of(TINYOPS_REASON_OPERATOR, 65535);
     default:
-      return refusal_of(TINYOPS_REASON_PLAN, 0);
+      return tinyops_refusal_of(TINYOPS_REASON_PLAN, 0);
   }
 }
 
 /* Takes the sections apart. */
 static tinyops_refusal read_sections(tinyops_model *model, const tinyops_firmware *firmware) {
-  const tinyops_refusal malformed = refusal_of(TINYOPS_REASON_MALFORMED, 0);
+  const tinyops_refusal malformed = tinyops_refusal_of(TINYOPS_REASON_MALFORMED, 0);
   const tinyops_capsule *capsule = &model->capsule;
   const uint8_t *section, *labels, *program;
   size_t len, labels_bytes = 0, program_bytes = 0;
@@ -122,7 +116,7 @@ static tinyops_refusal read_sections(tinyops_model *model, const tinyops_firmwar
   if (section == NULL) return malformed;
   if (tinyops_front_end_read(&model->front_end, section, len, firmware->blocks) !=
       TINYOPS_FEATURES_MADE) {
-    return refusal_of(TINYOPS_REASON_PLAN, 0);
+    return tinyops_refusal_of(TINYOPS_REASON_PLAN, 0);
   }
   model->scaler =
       tinyops_capsule_section(capsule, TINYOPS_SECTION_SCALER, &model->scaler_bytes);
@@ -143,7 +137,7 @@ static tinyops_refusal read_sections(tinyops_model *model, const tinyops_firmwar
       tinyops_baseline_read(&model->baseline, section, len) != TINYOPS_BASELINE_SOUND) {
     return malformed;
   }
-  return is_coherent(model) ? refusal : refusal_of(TINYOPS_REASON_PLAN, 0);
+  return is_coherent(model) ? refusal : tinyops_refusal_of(TINYOPS_REASON_PLAN, 0);
 }
 
 /* Whether the sensor is that one, and the memory suffices. */
@@ -160,11 +154,11 @@ static tinyops_refusal check_room(const tinyops_model *model, const tinyops_firm
       firmware->sensor, front_end->channel_count, front_end->rate_hz, section, len);
   if (refusal.reason != TINYOPS_REASON_NONE) return refusal;
   if (model->plan.arena_bytes > workspace->arena_bytes) {
-    return refusal_of(TINYOPS_REASON_ARENA, model->plan.arena_bytes);
+    return tinyops_refusal_of(TINYOPS_REASON_ARENA, model->plan.arena_bytes);
   }
-  if (features > workspace->features_len) return refusal_of(TINYOPS_REASON_MEMORY, features);
-  if (scratch > workspace->scratch_len) return refusal_of(TINYOPS_REASON_MEMORY, scratch);
-  if (readings > workspace->window_len) return refusal_of(TINYOPS_REASON_MEMORY, readings);
+  if (features > workspace->features_len) return tinyops_refusal_of(TINYOPS_REASON_MEMORY, (uint32_t)features);
+  if (scratch > workspace->scratch_len) return tinyops_refusal_of(TINYOPS_REASON_MEMORY, (uint32_t)scratch);
+  if (readings > workspace->window_len) return tinyops_refusal_of(TINYOPS_REASON_MEMORY, (uint32_t)readings);
   return refusal;
 }
 
@@ -222,28 +216,28 @@ static bool is_golden(const tinyops_model *model, tinyops_workspace *workspace, 
 static tinyops_refusal check_golden(const tinyops_model *model, tinyops_workspace *workspace) {
   const uint8_t *at = model->golden;
   size_t left = model->golden_bytes, count, index;
-  if (left < 4 || at[0] != 1 || at[1] != 0) return refusal_of(TINYOPS_REASON_MALFORMED, 0);
+  if (left < 4 || at[0] != 1 || at[1] != 0) return tinyops_refusal_of(TINYOPS_REASON_MALFORMED, 0);
   count = tinyops_read_u16(at + 2);
   at += 4;
   left -= 4;
   /* A capsule without one cannot prove itself. */
-  if (count == 0) return refusal_of(TINYOPS_REASON_GOLDEN, 0);
+  if (count == 0) return tinyops_refusal_of(TINYOPS_REASON_GOLDEN, 0);
   for (index = 0; index < count; index++) {
     size_t input_bytes, output_bytes;
-    if (left < 8) return refusal_of(TINYOPS_REASON_MALFORMED, 0);
+    if (left < 8) return tinyops_refusal_of(TINYOPS_REASON_MALFORMED, 0);
     input_bytes = tinyops_read_u32(at) & 0xFFFFFF;
     output_bytes = tinyops_read_u32(at + 4);
     if (left - 8 < input_bytes || left - 8 - input_bytes < output_bytes) {
-      return refusal_of(TINYOPS_REASON_MALFORMED, 0);
+      return tinyops_refusal_of(TINYOPS_REASON_MALFORMED, 0);
     }
     if (!is_golden(model, workspace, at[3], at + 8, input_bytes, at + 8 + input_bytes,
                    output_bytes)) {
-      return refusal_of(TINYOPS_REASON_GOLDEN, index);
+      return tinyops_refusal_of(TINYOPS_REASON_GOLDEN, (uint32_t)index);
     }
     at += 8 + input_bytes + output_bytes;
     left -= 8 + input_bytes + output_bytes;
   }
-  return refusal_of(left == 0 ? TINYOPS_REASON_NONE : TINYOPS_REASON_MALFORMED, 0);
+  return tinyops_refusal_of(left == 0 ? TINYOPS_REASON_NONE : TINYOPS_REASON_MALFORMED, 0);
 }
 
 tinyops_refusal tinyops_model_load(tinyops_model *model, const tinyops_firmware *firmware,
@@ -255,11 +249,11 @@ tinyops_refusal tinyops_model_load(tinyops_model *model, const tinyops_firmware 
                                          firmware->release_key_count, tinyops_ed25519_verify, NULL);
   tinyops_refusal refusal;
   if (reason != TINYOPS_CAPSULE_VERIFIED) {
-    return refusal_of(reason_of(reason),
+    return tinyops_refusal_of(reason_of(reason),
                       reason == TINYOPS_CAPSULE_SIGNATURE ? firmware->key_set : 0);
   }
   if (!is_board(&model->capsule.manifest, firmware->board)) {
-    return refusal_of(TINYOPS_REASON_BOARD, 0);
+    return tinyops_refusal_of(TINYOPS_REASON_BOARD, 0);
   }
   refusal = read_sections(model, firmware);
   if (refusal.reason == TINYOPS_REASON_NONE) refusal = check_room(model, firmware, workspace);

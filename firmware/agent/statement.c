@@ -3,12 +3,11 @@
 #include <string.h>
 
 #include "../../c/src/capsule/cbor.h"
+#include "../../c/src/capsule/sign1.h"
 
 #define CLAIMS 5u
 /* The claims: a head, and five keys with a number of 1, 9, 34, 5 and 5 bytes. */
 #define CLAIMS_BYTES_MAX 60u
-
-static const uint8_t eddsa[3] = {0xa1, 0x01, 0x27};
 
 /* Reads the next key and the head of an unsigned number behind it. */
 static bool read_number(tinyops_cbor *cbor, uint32_t key, uint64_t most, uint64_t *value) {
@@ -41,33 +40,11 @@ static bool read_claims(tinyops_statement *statement, const uint8_t *bytes, size
 bool tinyops_statement_verify(tinyops_statement *statement, const uint8_t *bytes, size_t len,
                               const uint8_t *keys, size_t key_count, tinyops_verifier verifier,
                               void *context) {
-  /* What is signed before the claims: an array, "Signature1", the header {1: -8}, and what they are. */
-  static const uint8_t head[34] = {0x84, 0x6a, 'S', 'i', 'g', 'n', 'a',  't',  'u', 'r', 'e', '1',
-                                   0x43, 0xa1, 0x01, 0x27, 0x51, 't', 'i', 'n', 'y', 'o', 'p', 's',
-                                   ' ',  's',  't', 'a', 't', 'e', 'm', 'e', 'n', 't'};
-  uint8_t message[sizeof head + 2 + CLAIMS_BYTES_MAX];
-  tinyops_cbor cbor = tinyops_cbor_of(bytes, len);
-  const uint8_t *header, *claims, *signature;
-  size_t header_bytes, claims_bytes, signature_bytes, at = sizeof head, index;
-  uint64_t number;
-  if (!tinyops_cbor_head(&cbor, TINYOPS_CBOR_TAG, &number) || number != 18 ||
-      !tinyops_cbor_head(&cbor, TINYOPS_CBOR_ARRAY, &number) || number != 4 ||
-      !tinyops_cbor_string(&cbor, TINYOPS_CBOR_BYTES, &header, &header_bytes) ||
-      header_bytes != sizeof eddsa || memcmp(header, eddsa, sizeof eddsa) != 0 ||
-      !tinyops_cbor_head(&cbor, TINYOPS_CBOR_MAP, &number) || number != 0 ||
-      !tinyops_cbor_string(&cbor, TINYOPS_CBOR_BYTES, &claims, &claims_bytes) ||
-      !tinyops_cbor_string(&cbor, TINYOPS_CBOR_BYTES, &signature, &signature_bytes) ||
-      signature_bytes != TINYOPS_SIGNATURE_BYTES || !cbor.is_shortest || cbor.at != cbor.end ||
-      claims_bytes > CLAIMS_BYTES_MAX || !read_claims(statement, claims, claims_bytes)) {
+  tinyops_sign1 read;
+  if (!tinyops_sign1_read(&read, bytes, len, CLAIMS_BYTES_MAX) ||
+      !read_claims(statement, read.payload, read.payload_bytes)) {
     return false;
   }
-  memcpy(message, head, sizeof head);
-  if (claims_bytes >= 24) message[at++] = 0x58;
-  message[at++] = (uint8_t)(claims_bytes < 24 ? 0x40 | claims_bytes : claims_bytes);
-  memcpy(message + at, claims, claims_bytes);
-  at += claims_bytes;
-  for (index = 0; index < key_count; index++) {
-    if (verifier(context, keys + TINYOPS_KEY_BYTES * index, message, at, signature)) return true;
-  }
-  return false;
+  return verifier == NULL ||
+         tinyops_sign1_is_by(&read, "tinyops statement", keys, key_count, verifier, context);
 }

@@ -16,7 +16,7 @@ typedef struct tinyops_statement {
 } tinyops_statement;
 
 /* Reads a statement that one of `keys` (32 bytes each, one after another) has signed, from bytes that
- * may be anything. False if it is none. */
+ * may be anything; without a verifier nobody looks at the signature. False if it is none. */
 bool tinyops_statement_verify(tinyops_statement *statement, const uint8_t *bytes, size_t len,
                               const uint8_t *keys, size_t key_count, tinyops_verifier verifier,
                               void *context);

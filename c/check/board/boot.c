@@ -3,7 +3,7 @@
  * key. It answers line by line:
  *
  *   tinyops-boot 1
- *   install <signatures checked until the capsule was confirmed>
+ *   install <signatures checked until the capsule was confirmed, its trial and all>
  *   quick <instructions> <signatures checked>   structure of the capsule, and the plan
  *   digest <instructions> <signatures checked>  also every byte of it
  *   end
@@ -61,7 +61,7 @@ static tinyops_refusal check(void *context, const tinyops_slots *slots, tinyops_
   size_t bytes = 0;
   if (!is_new && into->is_quick) {
     reason = tinyops_capsule_open(&into->capsule, capsule, len);
-  } else if (!is_new && tinyops_slots_is_installed(slots, place)) {
+  } else if (tinyops_slots_is_installed(slots, place)) {
     reason = tinyops_capsule_verify_payload(&into->capsule, capsule, len);
   } else {
     reason = tinyops_capsule_verify(&into->capsule, capsule, len, into->key, 1, verify, into);
@@ -82,6 +82,7 @@ static tinyops_place boot(tinyops_slots *slots, tinyops_flash *flash, booted *in
   tinyops_begun begun;
   into->signatures = 0;
   if (!tinyops_slots_open(slots, flash)) return TINYOPS_NO_PLACE;
+  tinyops_slots_name_keys(slots, into->key, 1, NULL, 0);
   begun = tinyops_slots_begin_boot(slots, 1);
   return tinyops_slots_choose(slots, &begun, check, into);
 }

@@ -4,40 +4,10 @@
 #include "../bytes.h"
 #include "cbor.h"
 #include "payload.h"
+#include "sign1.h"
 
 #define HEADER_BYTES 8u
 #define CLAIMS 8u
-/* What is signed before the manifest: an array, "Signature1", the header {1: -8}, no external data,
- * and the head of the manifest, of two bytes at most. */
-#define SIGNED_HEAD_BYTES 19u
-
-static const uint8_t eddsa[3] = {0xa1, 0x01, 0x27};
-
-/* The manifest and the signature over it, which nobody has checked. */
-typedef struct signed_bytes {
-  const uint8_t *manifest;
-  size_t manifest_bytes;
-  const uint8_t *signature;
-} signed_bytes;
-
-static bool read_sign1(const uint8_t *bytes, size_t len, signed_bytes *read) {
-  tinyops_cbor cbor = tinyops_cbor_of(bytes, len);
-  const uint8_t *header;
-  size_t header_bytes, signature_bytes;
-  uint64_t number;
-  if (!tinyops_cbor_head(&cbor, TINYOPS_CBOR_TAG, &number) || number != 18 ||
-      !tinyops_cbor_head(&cbor, TINYOPS_CBOR_ARRAY, &number) || number != 4 ||
-      !tinyops_cbor_string(&cbor, TINYOPS_CBOR_BYTES, &header, &header_bytes) ||
-      header_bytes != sizeof eddsa || memcmp(header, eddsa, sizeof eddsa) != 0 ||
-      !tinyops_cbor_head(&cbor, TINYOPS_CBOR_MAP, &number) || number != 0 ||
-      !tinyops_cbor_string(&cbor, TINYOPS_CBOR_BYTES, &read->manifest, &read->manifest_bytes) ||
-      !tinyops_cbor_string(&cbor, TINYOPS_CBOR_BYTES, &read->signature, &signature_bytes)) {
-    return false;
-  }
-  /* There is one encoding. */
-  return signature_bytes == TINYOPS_SIGNATURE_BYTES && cbor.is_shortest && cbor.at == cbor.end &&
-         read->manifest_bytes <= TINYOPS_MANIFEST_BYTES_MAX;
-}
 
 /* Reads the next key and the head of an unsigned number behind it. */
 static bool read_number(tinyops_cbor *cbor, uint32_t key, uint32_t *value) {
@@ -94,7 +64,7 @@ static tinyops_capsule_reason read_manifest(const uint8_t *bytes, size_t len,
 
 /* Takes a capsule apart. */
 static tinyops_capsule_reason parse(tinyops_capsule *capsule, const uint8_t *bytes, size_t len,
-                                    signed_bytes *read) {
+                                    tinyops_sign1 *read) {
   static const uint8_t magic[4] = {'T', 'O', 'P', 'C'};
   tinyops_capsule_reason reason;
   size_t cose_bytes, index;
@@ -104,8 +74,10 @@ static tinyops_capsule_reason parse(tinyops_capsule *capsule, const uint8_t *byt
   if (len < HEADER_BYTES) return TINYOPS_CAPSULE_LENGTH;
   cose_bytes = tinyops_read_u16(bytes + 6);
   if (len - HEADER_BYTES < cose_bytes) return TINYOPS_CAPSULE_LENGTH;
-  if (!read_sign1(bytes + HEADER_BYTES, cose_bytes, read)) return TINYOPS_CAPSULE_COSE;
-  reason = read_manifest(read->manifest, read->manifest_bytes, &capsule->manifest);
+  if (!tinyops_sign1_read(read, bytes + HEADER_BYTES, cose_bytes, TINYOPS_MANIFEST_BYTES_MAX)) {
+    return TINYOPS_CAPSULE_COSE;
+  }
+  reason = read_manifest(read->payload, read->payload_bytes, &capsule->manifest);
   if (reason != TINYOPS_CAPSULE_VERIFIED) return reason;
   capsule->payload_offset = (HEADER_BYTES + cose_bytes + TINYOPS_CAPSULE_ALIGN - 1) /
                             TINYOPS_CAPSULE_ALIGN * TINYOPS_CAPSULE_ALIGN;
@@ -119,44 +91,14 @@ static tinyops_capsule_reason parse(tinyops_capsule *capsule, const uint8_t *byt
                                                                    : TINYOPS_CAPSULE_LENGTH;
 }
 
-/* Writes what is signed: ["Signature1", h'a10127', h'', manifest]; answers how many bytes. */
-static size_t to_sign(const signed_bytes *read,
-                      uint8_t out[SIGNED_HEAD_BYTES + TINYOPS_MANIFEST_BYTES_MAX]) {
-  static const uint8_t head[17] = {0x84, 0x6a, 'S',  'i',  'g',  'n',  'a',  't', 'u',
-                                   'r',  'e',  '1',  0x43, 0xa1, 0x01, 0x27, 0x40};
-  size_t at = sizeof head;
-  memcpy(out, head, sizeof head);
-  if (read->manifest_bytes < 24) {
-    out[at++] = (uint8_t)(0x40 | read->manifest_bytes);
-  } else {
-    out[at++] = 0x58;
-    out[at++] = (uint8_t)read->manifest_bytes;
-  }
-  memcpy(out + at, read->manifest, read->manifest_bytes);
-  return at + read->manifest_bytes;
-}
-
-static bool is_signed(const signed_bytes *read, const uint8_t *keys, size_t key_count,
-                      tinyops_verifier verifier, void *context) {
-  uint8_t message[SIGNED_HEAD_BYTES + TINYOPS_MANIFEST_BYTES_MAX];
-  const size_t len = to_sign(read, message);
-  size_t index;
-  for (index = 0; index < key_count; index++) {
-    if (verifier(context, keys + TINYOPS_KEY_BYTES * index, message, len, read->signature)) {
-      return true;
-    }
-  }
-  return false;
-}
-
 /* Everything behind the signature. */
-static tinyops_capsule_reason check_payload(tinyops_capsule *capsule, const signed_bytes *read) {
+static tinyops_capsule_reason check_payload(tinyops_capsule *capsule, const tinyops_sign1 *read) {
   uint8_t digest[TINYOPS_DIGEST_BYTES];
   tinyops_sha256(capsule->payload, capsule->payload_bytes, digest);
   if (memcmp(digest, capsule->manifest.payload_digest, sizeof digest) != 0) {
     return TINYOPS_CAPSULE_DIGEST;
   }
-  tinyops_sha256(read->manifest, read->manifest_bytes, capsule->manifest_digest);
+  tinyops_sha256(read->payload, read->payload_bytes, capsule->manifest_digest);
   return tinyops_payload_check(capsule->payload, capsule->payload_bytes, true);
 }
 
@@ -172,12 +114,12 @@ static tinyops_capsule_reason closed(tinyops_capsule *capsule, tinyops_capsule_r
 tinyops_capsule_reason tinyops_capsule_verify(tinyops_capsule *capsule, const uint8_t *bytes,
                                               size_t len, const uint8_t *keys, size_t key_count,
                                               tinyops_verifier verifier, void *context) {
-  signed_bytes read;
+  tinyops_sign1 read;
   tinyops_capsule_reason reason;
   memset(capsule, 0, sizeof *capsule);
   reason = parse(capsule, bytes, len, &read);
   if (reason == TINYOPS_CAPSULE_VERIFIED &&
-      !is_signed(&read, keys, key_count, verifier, context)) {
+      !tinyops_sign1_is_by(&read, "", keys, key_count, verifier, context)) {
     reason = TINYOPS_CAPSULE_SIGNATURE;
   }
   if (reason == TINYOPS_CAPSULE_VERIFIED) reason = check_payload(capsule, &read);
@@ -186,7 +128,7 @@ tinyops_capsule_reason tinyops_capsule_verify(tinyops_capsule *capsule, const ui
 
 tinyops_capsule_reason tinyops_capsule_verify_payload(tinyops_capsule *capsule,
                                                       const uint8_t *bytes, size_t len) {
-  signed_bytes read;
+  tinyops_sign1 read;
   tinyops_capsule_reason reason;
   memset(capsule, 0, sizeof *capsule);
   reason = parse(capsule, bytes, len, &read);
@@ -196,13 +138,13 @@ tinyops_capsule_reason tinyops_capsule_verify_payload(tinyops_capsule *capsule,
 
 tinyops_capsule_reason tinyops_capsule_open(tinyops_capsule *capsule, const uint8_t *bytes,
                                             size_t len) {
-  signed_bytes read;
+  tinyops_sign1 read;
   tinyops_capsule_reason reason;
   memset(capsule, 0, sizeof *capsule);
   reason = parse(capsule, bytes, len, &read);
   if (reason == TINYOPS_CAPSULE_VERIFIED) {
     reason = tinyops_payload_check(capsule->payload, capsule->payload_bytes, false);
-    tinyops_sha256(read.manifest, read.manifest_bytes, capsule->manifest_digest);
+    tinyops_sha256(read.payload, read.payload_bytes, capsule->manifest_digest);
   }
   return closed(capsule, reason);
 }

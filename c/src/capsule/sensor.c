@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "../bytes.h"
+#include "../refusal.h"
 #include "cbor.h"
 
 #define TEXT_BYTES_MAX 15u
@@ -39,13 +40,6 @@ typedef struct head {
   uint8_t count;
   uint8_t mounting;
 } head;
-
-static tinyops_refusal refusal_of(tinyops_refusal_reason reason, uint32_t detail) {
-  tinyops_refusal refusal;
-  refusal.reason = reason;
-  refusal.detail = detail;
-  return refusal;
-}
 
 /* The thousandths of a number, as far as 32 bits hold them. */
 static uint32_t thousandths(float value) {
@@ -135,18 +129,18 @@ static tinyops_refusal check_channels(const tinyops_sensor *sensor, rest from, c
     const tinyops_channel *own = &sensor->channels[index];
     channel wanted;
     if (!read_channel(&from, read->version, &wanted)) break;
-    if (differs(wanted.axis, own->axis)) return refusal_of(TINYOPS_REASON_AXIS, index);
-    if (differs(wanted.unit, own->unit)) return refusal_of(TINYOPS_REASON_UNIT, index);
+    if (differs(wanted.axis, own->axis)) return tinyops_refusal_of(TINYOPS_REASON_AXIS, index);
+    if (differs(wanted.unit, own->unit)) return tinyops_refusal_of(TINYOPS_REASON_UNIT, index);
     if (wanted.full_scale > 0 && own->full_scale > 0 &&
         distance(wanted.full_scale, own->full_scale) > 1e-3f * wanted.full_scale) {
-      return refusal_of(TINYOPS_REASON_FULL_SCALE, thousandths(wanted.full_scale));
+      return tinyops_refusal_of(TINYOPS_REASON_FULL_SCALE, thousandths(wanted.full_scale));
     }
   }
   if (read->mounting != TINYOPS_MOUNTING_NOT_SAID &&
       sensor->mounting != TINYOPS_MOUNTING_NOT_SAID && read->mounting != sensor->mounting) {
-    return refusal_of(TINYOPS_REASON_MOUNTING, read->mounting);
+    return tinyops_refusal_of(TINYOPS_REASON_MOUNTING, read->mounting);
   }
-  return refusal_of(TINYOPS_REASON_NONE, 0);
+  return tinyops_refusal_of(TINYOPS_REASON_NONE, 0);
 }
 
 tinyops_refusal tinyops_sensor_check(const tinyops_sensor *sensor, uint16_t channel_count,
@@ -159,20 +153,20 @@ tinyops_refusal tinyops_sensor_check(const tinyops_sensor *sensor, uint16_t chan
   read.tolerance_ppm = TOLERANCE_PPM;
   if (section != NULL) {
     if (!read_head(&from, &read) || !are_channels(from, &read)) {
-      return refusal_of(TINYOPS_REASON_MALFORMED, 0);
+      return tinyops_refusal_of(TINYOPS_REASON_MALFORMED, 0);
     }
     if (read.count != channel_count || (read.version == 2 && read.rate_hz != rate_hz)) {
-      return refusal_of(TINYOPS_REASON_PLAN, 0);
+      return tinyops_refusal_of(TINYOPS_REASON_PLAN, 0);
     }
   }
   if (channel_count != sensor->channel_count) {
-    return refusal_of(TINYOPS_REASON_CHANNELS, channel_count);
+    return tinyops_refusal_of(TINYOPS_REASON_CHANNELS, channel_count);
   }
   /* What was trained on pictures has no rate, and takes any. */
   if (rate_hz != 0 && !(distance(rate_hz, sensor->rate_hz) <=
                         (float)read.tolerance_ppm * 1e-6f * distance(rate_hz, 0))) {
-    return refusal_of(TINYOPS_REASON_RATE, thousandths(rate_hz));
+    return tinyops_refusal_of(TINYOPS_REASON_RATE, thousandths(rate_hz));
   }
-  if (section == NULL) return refusal_of(TINYOPS_REASON_NONE, 0);
+  if (section == NULL) return tinyops_refusal_of(TINYOPS_REASON_NONE, 0);
   return check_channels(sensor, from, &read);
 }

@@ -26,6 +26,15 @@ typedef struct tinyops_channels {
   bool is_one;
 } tinyops_channels;
 
+/* Whether a pixel of the output is of one pixel of the input, at the same place: then all pixels are one
+ * row. */
+static inline bool tinyops_is_pointwise(const tinyops_call *call) {
+  const tinyops_op *op = call->op;
+  return op->kernel[0] == 1 && op->kernel[1] == 1 && op->stride[0] == 1 && op->stride[1] == 1 &&
+         op->pad[0] == 0 && op->pad[1] == 0 && call->input.shape[1] == call->output.shape[1] &&
+         call->input.shape[2] == call->output.shape[2];
+}
+
 tinyops_channels tinyops_channels_of(const tinyops_call *call);
 
 /* Bias and multiplier of one channel. */

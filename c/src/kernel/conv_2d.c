@@ -325,14 +325,6 @@ static void make_pixel(const conv *layer, uint32_t pixel) {
 }
 
 #ifndef TINYOPS_ARM_DSP
-/* Whether an op's pixels are its inputs'. */
-static bool is_pointwise(const tinyops_call *call) {
-  const tinyops_op *op = call->op;
-  return op->kernel[0] == 1 && op->kernel[1] == 1 && op->stride[0] == 1 && op->stride[1] == 1 &&
-         op->pad[0] == 0 && op->pad[1] == 0 && call->input.shape[1] == call->output.shape[1] &&
-         call->input.shape[2] == call->output.shape[2];
-}
-
 /* Four pixels side by side, whose patches lie inside the input; false, with nothing done, of
  * others. */
 static bool put_side_by_side(const tinyops_call *call, uint32_t pixel, uint8_t *block) {
@@ -343,7 +335,7 @@ static bool put_side_by_side(const tinyops_call *call, uint32_t pixel, uint8_t *
   const int32_t reach = (op->kernel[0] - 1) * op->dilation[0] + 1;
   const size_t len = op->kernel[1] * channels, step = op->stride[1] * channels;
   int32_t top, left, row;
-  if (is_pointwise(call)) {
+  if (tinyops_is_pointwise(call)) {
     put_four(call->in + pixel * channels, channels, channels, block);
     return true;
   }

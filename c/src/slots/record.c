@@ -6,7 +6,9 @@
 #include "journal.h"
 #include "journal_record.h"
 
-#define VERSION 5u
+#define VERSION 6u
+/* The first that tells by which keys a capsule was checked. */
+#define KEYS_VERSION 6u
 #define LONG_VERSION 4u
 #define CRC_AT (TINYOPS_RECORD_BYTES - 4)
 /* What is to wait, beside the place of what waits. */
@@ -24,6 +26,12 @@ void tinyops_record_new(tinyops_journal_record *record) {
   memset(record, 0, sizeof *record);
   record->uplink_limit = 1;
   record->trial = record->previous = record->transfer = record->held = TINYOPS_NO_PLACE;
+}
+
+/* Whether there is a capsule that was checked and that nobody has confirmed. */
+static bool has_keys(const tinyops_journal_record *record) {
+  return record->transfer == TINYOPS_NO_PLACE &&
+         (record->trial != TINYOPS_NO_PLACE || record->held != TINYOPS_NO_PLACE);
 }
 
 void tinyops_record_encode(const tinyops_journal_record *record,
@@ -53,6 +61,7 @@ void tinyops_record_encode(const tinyops_journal_record *record,
     memcpy(out + 56, record->wanted.digest, sizeof record->wanted.digest);
     tinyops_write_u32(out + 88, record->wanted.bytes);
   }
+  if (has_keys(record)) memcpy(out + 56, record->checked_by, sizeof record->checked_by);
   if (record->refusal.reason != TINYOPS_REASON_NONE) {
     out[30] = (uint8_t)record->refusal.reason;
     memcpy(out + 92, record->refused, sizeof record->refused);
@@ -118,6 +127,9 @@ void tinyops_record_decode(tinyops_journal_record *record, const uint8_t *bytes,
   if (record->held == TINYOPS_FACTORY) record->held = TINYOPS_NO_PLACE;
   record->when.is_later = (bytes[113] & HOLD) != 0;
   if (record->when.is_later) record->when.windows = tinyops_read_u16(bytes + 114);
+  if (has_keys(record) && bytes[4] >= KEYS_VERSION) {
+    memcpy(record->checked_by, bytes + 56, sizeof record->checked_by);
+  }
   memcpy(record->confirmed_digest, bytes + 116, sizeof record->confirmed_digest);
   if (len == TINYOPS_RECORD_BYTES) {
     uint8_t *order = record->rest + REST_ORDER;

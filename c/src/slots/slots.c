@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "../../include/tinyops_capsule.h"
+#include "../capsule/sha256.h"
 
 /* Uplink sequence numbers reserved by one record of the journal. */
 #define SEQUENCE_BATCH 256u
@@ -80,9 +80,30 @@ static const uint8_t *sound_prefix(const tinyops_slots *slots, tinyops_place pla
   return memcmp(is, prefix, sizeof is) == 0 ? prefix : NULL;
 }
 
+void tinyops_slots_name_keys(tinyops_slots *slots, const uint8_t *release, size_t release_count,
+                             const uint8_t *director, size_t director_count) {
+  const uint8_t count = (uint8_t)release_count;
+  uint8_t digest[TINYOPS_DIGEST_BYTES];
+  tinyops_sha256_state hash;
+  tinyops_sha256_begin(&hash);
+  tinyops_sha256_add(&hash, &count, 1);
+  tinyops_sha256_add(&hash, release, TINYOPS_KEY_BYTES * release_count);
+  tinyops_sha256_add(&hash, director, TINYOPS_KEY_BYTES * director_count);
+  tinyops_sha256_end(&hash, digest);
+  memcpy(slots->keys, digest, sizeof slots->keys);
+}
+
 bool tinyops_slots_is_installed(const tinyops_slots *slots, tinyops_place place) {
+  static const uint8_t no_keys[TINYOPS_PREFIX_BYTES] = {0};
+  const tinyops_journal_record *record = &slots->record;
   uint8_t prefix[TINYOPS_PREFIX_BYTES];
-  return tinyops_is_slot((uint32_t)place) && sound_prefix(slots, place, prefix) != NULL;
+  if (!tinyops_is_slot((uint32_t)place)) return false;
+  if ((record->trial == place || record->held == place) &&
+      (memcmp(slots->keys, no_keys, sizeof no_keys) == 0 ||
+       memcmp(slots->keys, record->checked_by, sizeof no_keys) != 0)) {
+    return false;
+  }
+  return sound_prefix(slots, place, prefix) != NULL;
 }
 
 tinyops_journal_record tinyops_slots_record(const tinyops_slots *slots) {
@@ -158,7 +179,7 @@ tinyops_begun tinyops_slots_begin_boot(tinyops_slots *slots, uint32_t first_upli
     uint8_t prefix[TINYOPS_PREFIX_BYTES];
     const bool has_one = tinyops_slots_prefix(slots, refused, prefix);
     tinyops_record_refuse(&record, has_one ? prefix : NULL,
-                          tinyops_refusal_of(TINYOPS_REASON_TRIES));
+                          tinyops_refusal_of(TINYOPS_REASON_TRIES, 0));
   }
   begun.may_shadow = tinyops_slots_write(slots, &record) == TINYOPS_REASON_NONE;
   begun.trial = begun.may_shadow ? slots->record.trial : (uint8_t)TINYOPS_NO_PLACE;
@@ -181,7 +202,7 @@ tinyops_refusal_reason tinyops_slots_take_key_set(tinyops_slots *slots, uint32_t
   record.key_set = sequence;
   /* What was refused for want of a key may be offered again. */
   if (record.refusal.reason == TINYOPS_REASON_SIGNATURE) {
-    record.refusal = tinyops_refusal_of(TINYOPS_REASON_NONE);
+    record.refusal = tinyops_no_refusal();
   }
   if (is_director_new) record.statement_counter = 0;
   if (is_release_new) {

@@ -2,6 +2,7 @@
 #ifndef TINYOPS_SLOTS_PARTS_H
 #define TINYOPS_SLOTS_PARTS_H
 
+#include "../refusal.h"
 #include "journal.h"
 
 /* Where a slot begins; places are slots. */
@@ -41,13 +42,5 @@ bool tinyops_slots_prefix(const tinyops_slots *slots, uint32_t place,
 
 /* What has waited waits no more: the next boots shall try it. */
 void tinyops_record_begin_trial(tinyops_journal_record *record, uint8_t tries);
-
-/* No refusal but this one. */
-static inline tinyops_refusal tinyops_refusal_of(tinyops_refusal_reason reason) {
-  tinyops_refusal refusal;
-  refusal.reason = reason;
-  refusal.detail = 0;
-  return refusal;
-}
 
 #endif

@@ -67,13 +67,13 @@ tinyops_refusal tinyops_slots_begin_transfer(tinyops_slots *slots, const tinyops
                                              tinyops_place running) {
   const uint8_t place = target(slots, running);
   tinyops_journal_record record;
-  tinyops_refusal refusal = tinyops_refusal_of(TINYOPS_REASON_SLOT_TOO_SMALL);
+  tinyops_refusal refusal = tinyops_refusal_of(TINYOPS_REASON_SLOT_TOO_SMALL, 0);
   refusal.detail = wanted->bytes;
   if (wanted->bytes > tinyops_slots_capsule_bytes(slots) || wanted->bytes == 0) return refusal;
   if (statement_bytes > TINYOPS_STATEMENT_BYTES_MAX) {
-    return tinyops_refusal_of(TINYOPS_REASON_STATEMENT);
+    return tinyops_refusal_of(TINYOPS_REASON_STATEMENT, 0);
   }
-  refusal = tinyops_refusal_of(clear(slots, place, running));
+  refusal = tinyops_refusal_of(clear(slots, place, running), 0);
   if (refusal.reason != TINYOPS_REASON_NONE) return refusal;
   refusal.reason = write_statement(slots, place, statement, (uint32_t)statement_bytes);
   if (refusal.reason != TINYOPS_REASON_NONE) return refusal;
@@ -153,13 +153,13 @@ static tinyops_refusal unpack(tinyops_slots *slots, uint8_t place, const tinyops
   uint8_t name[TINYOPS_PREFIX_BYTES];
   tinyops_delta_header header;
   tinyops_delta_decoder decoder;
-  tinyops_refusal refusal = tinyops_refusal_of(TINYOPS_REASON_DELTA);
+  tinyops_refusal refusal = tinyops_refusal_of(TINYOPS_REASON_DELTA, 0);
   tinyops_refusal_reason reason;
   if (!tinyops_slots_prefix(slots, base, name)) memset(name, 0, sizeof name);
-  if (delta == NULL) return tinyops_refusal_of(TINYOPS_REASON_FLASH);
+  if (delta == NULL) return tinyops_refusal_of(TINYOPS_REASON_FLASH, 0);
   if (tinyops_delta_read(&header, delta, wanted->bytes) != TINYOPS_DELTA_MADE) return refusal;
   if (memcmp(header.base, name, sizeof name) != 0) {
-    return tinyops_refusal_of(TINYOPS_REASON_DELTA_BASE);
+    return tinyops_refusal_of(TINYOPS_REASON_DELTA_BASE, 0);
   }
   if (header.bytes > start) {
     refusal.reason = TINYOPS_REASON_SLOT_TOO_SMALL;
@@ -171,16 +171,16 @@ static tinyops_refusal unpack(tinyops_slots *slots, uint8_t place, const tinyops
   }
   if (!is_erased && start > 0) {
     reason = tinyops_slot_erase(slots, place, start);
-    if (reason != TINYOPS_REASON_NONE) return tinyops_refusal_of(reason);
+    if (reason != TINYOPS_REASON_NONE) return tinyops_refusal_of(reason, 0);
   }
   reason = make(slots, &decoder, place, start, wanted, base);
-  if (reason != TINYOPS_REASON_NONE) return tinyops_refusal_of(reason);
+  if (reason != TINYOPS_REASON_NONE) return tinyops_refusal_of(reason, 0);
   result = tinyops_slot_block(slots, place, 0, header.bytes);
   tinyops_prefix_of(result, header.bytes, stored->digest);
   stored->bytes = header.bytes;
   /* Else the old capsule is not what it was, or the delta never was right. */
   return memcmp(stored->digest, header.result, sizeof header.result) == 0
-             ? tinyops_refusal_of(TINYOPS_REASON_NONE)
+             ? tinyops_no_refusal()
              : refusal;
 }
 
@@ -192,6 +192,7 @@ static tinyops_refusal_reason settle(tinyops_slots *slots, uint8_t place, const 
   record.transfer = TINYOPS_NO_PLACE;
   record.checks = 0;
   record.held = place;
+  memcpy(record.checked_by, slots->keys, sizeof record.checked_by);
   record.tries_left = tries;
   if (!waits) tinyops_record_begin_trial(&record, tries);
   return tinyops_slots_write(slots, &record);
@@ -201,15 +202,15 @@ static tinyops_refusal check(tinyops_slots *slots, uint8_t place, tinyops_place 
                              bool is_fresh, tinyops_checker checker, void *context,
                              tinyops_stored *stored) {
   const tinyops_wanted wanted = slots->record.wanted;
-  tinyops_refusal refusal = tinyops_refusal_of(TINYOPS_REASON_NONE);
+  tinyops_refusal refusal = tinyops_no_refusal();
   const uint8_t *capsule;
-  if (!is_as_wanted(slots, place, &wanted)) return tinyops_refusal_of(TINYOPS_REASON_DIGEST);
+  if (!is_as_wanted(slots, place, &wanted)) return tinyops_refusal_of(TINYOPS_REASON_DIGEST, 0);
   memcpy(stored->digest, wanted.digest, sizeof stored->digest);
   stored->bytes = wanted.bytes;
   if (wanted.is_delta) refusal = unpack(slots, place, &wanted, running, is_fresh, stored);
   if (refusal.reason != TINYOPS_REASON_NONE) return refusal;
   capsule = tinyops_slot_block(slots, place, 0, stored->bytes);
-  if (capsule == NULL) return tinyops_refusal_of(TINYOPS_REASON_FLASH);
+  if (capsule == NULL) return tinyops_refusal_of(TINYOPS_REASON_FLASH, 0);
   return checker(context, slots, (tinyops_place)place, capsule, stored->bytes, true);
 }
 
@@ -220,14 +221,14 @@ tinyops_refusal tinyops_slots_finish_transfer(tinyops_slots *slots, tinyops_plac
   tinyops_journal_record record = tinyops_slots_record(slots);
   tinyops_refusal refusal;
   tinyops_stored stored;
-  if (place == TINYOPS_NO_PLACE) return tinyops_refusal_of(TINYOPS_REASON_FLASH);
+  if (place == TINYOPS_NO_PLACE) return tinyops_refusal_of(TINYOPS_REASON_FLASH, 0);
   record.checks = record.checks < 255 ? (uint8_t)(record.checks + 1) : record.checks;
-  refusal = tinyops_refusal_of(tinyops_slots_write(slots, &record));
+  refusal = tinyops_refusal_of(tinyops_slots_write(slots, &record), 0);
   if (refusal.reason == TINYOPS_REASON_NONE) {
     const uint32_t most = tries < 255 ? tries + 1u : 255u;
     /* Checking it has stopped the device each time. */
     refusal = slots->record.checks > most
-                  ? tinyops_refusal_of(TINYOPS_REASON_TRIES)
+                  ? tinyops_refusal_of(TINYOPS_REASON_TRIES, 0)
                   : check(slots, place, running, is_fresh, checker, context, &stored);
   }
   if (refusal.reason == TINYOPS_REASON_NONE) {

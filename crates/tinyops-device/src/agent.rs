@@ -1,13 +1,13 @@
 //! The agent's state machine: an event in, an action out.
 
 use tinyops_sketch::Observation;
+use tinyops_wire::ModelId;
 use tinyops_wire::block::blocks_joined;
 use tinyops_wire::downlink::{Command, Downlink, Label, StatisticsRequest};
 use tinyops_wire::envelope::{Direction, Sealed};
 use tinyops_wire::frame::{Alarm, Flags, Keys, Reason, Update, UpdateState};
 use tinyops_wire::mask::Task;
 use tinyops_wire::masked::WINDOWS_MIN;
-use tinyops_wire::{Digest, ModelId};
 
 use crate::adapt::Adapting;
 use crate::annotate::{Annotating, Seen};
@@ -330,10 +330,8 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         let capsule = self.slots.capsule(place);
         // The bytes that were checked when they were installed: a signature is worth millions of instructions, a digest
         // tells as much.
-        let is_as_confirmed = place != Place::Factory
-            && self.slots.digest_prefix(place) == Some(Digest::of(capsule).prefix());
-        let authority = if is_as_confirmed {
-            Authority::Confirmed
+        let authority = if self.slots.is_installed(place, self.in_force.name()) {
+            Authority::Installed
         } else {
             self.counters.signatures += 1;
             Authority::Release(keys.release(), keys.sequence())
@@ -351,7 +349,8 @@ impl<F: Flash, M: Memory> Agent<F, M> {
     /// Checks what has not run before: release key and director, golden vectors if they are asked for, and that it is no
     /// step back.
     ///
-    /// The newest confirmed capsule itself may come again, under the number that it had: flash may have lost it.
+    /// The newest confirmed capsule itself may come again, under the number that it had: flash may have lost it. Bytes
+    /// whose signatures were checked when they were installed, by the keys that count now, are spared them here.
     pub(crate) fn check_new(
         &mut self,
         place: Place,
@@ -359,18 +358,24 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         digest: [u8; 8],
         with_golden: bool,
     ) -> Result<Running, Refusal> {
-        self.counters.signatures += 1;
+        let is_installed = self.slots.is_installed(place, self.in_force.name());
+        let authority = if is_installed {
+            Authority::Installed
+        } else {
+            self.counters.signatures += 1;
+            Authority::Release(self.in_force.release(), self.in_force.sequence())
+        };
         let mut workspace = workspace(self.memory.lend());
         let bytes = self.slots.block(place, 0, bytes);
         let running = Running::check(
             bytes.ok_or(Refusal::of(Reason::Flash))?,
             place,
-            Authority::Release(self.in_force.release(), self.in_force.sequence()),
+            authority,
             &self.config,
             &mut workspace,
             with_golden,
         )?;
-        self.check_stated(place, &running.manifest)?;
+        self.check_stated(place, &running.manifest, is_installed)?;
         let record = self.slots.record();
         let newest = record.confirmed_sequence;
         let is_newest = running.sequence == newest && digest == record.confirmed_digest;

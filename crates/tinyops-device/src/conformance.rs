@@ -199,7 +199,13 @@ impl<F: Flash> Slots<F> {
         }
     }
 
-    /// Ends a transfer as the agent does, but for what it asks of a model.
+    /// Whether the bytes in a slot are those that were checked when they were installed, and what nobody has confirmed by
+    /// keys of this name.
+    pub fn is_installed(&self, place: u8, keys: [u8; 8]) -> bool {
+        Place::from_code(place).is_some_and(|place| self.0.is_installed(place, keys))
+    }
+
+    /// Ends a transfer as the agent does, but for what it asks of a model, by keys of a name.
     ///
     /// # Errors
     /// Why the capsule was turned away.
@@ -208,11 +214,11 @@ impl<F: Flash> Slots<F> {
         running: u8,
         is_fresh: bool,
         tries: u8,
-        check: Checker<'_>,
+        (keys, check): ([u8; 8], Checker<'_>),
     ) -> Result<(), Refusal> {
         let (place, wanted) = self.0.record().transfer.ok_or(FLASH)?;
         let checked = self.check_transfer(place, &wanted, (running, is_fresh, tries), check);
-        let settled = checked.and_then(|stored| self.0.settle(place, stored, tries));
+        let settled = checked.and_then(|stored| self.0.settle(place, stored, keys, tries));
         settled.map(drop).inspect_err(|refusal| {
             let _ = self.0.refuse_transfer(wanted.digest.prefix(), *refusal);
         })

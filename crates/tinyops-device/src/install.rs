@@ -280,7 +280,7 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         let place = self.slots.record().held?;
         let capsule = Unverified::parse(self.slots.capsule(place)).ok()?;
         let manifest = capsule.manifest_digest();
-        self.check_stated(place, &manifest).ok()?;
+        self.check_stated(place, &manifest, false).ok()?;
         Some(manifest)
     }
 
@@ -355,7 +355,10 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         }
         match self.check_transfer(place, &wanted) {
             Ok((running, shadow, stored)) => {
-                match self.slots.settle(place, stored, self.config.tries) {
+                match self
+                    .slots
+                    .settle(place, stored, self.in_force.name(), self.config.tries)
+                {
                     Ok(waits) => {
                         self.shadow = shadow;
                         let state = match waits {

@@ -16,7 +16,7 @@
 //!
 //! record: 256 bytes
 //!   0      4   "TOPJ"
-//!   4      1   version 5
+//!   4      1   version 6
 //!   5      1   active place     0 factory, 1 slot A, 2 slot B
 //!   6      1   trial place      0xff none
 //!   7      1   tries left
@@ -30,7 +30,8 @@
 //!  30      1   reason of the last refusal
 //!  31      1   what is being transferred: 0 capsule, 1 delta
 //!  32     24   slot A, then slot B: bytes u32 (0 for nothing whole), first 8 bytes of the digest
-//!  56     36   transfer: digest 32, bytes u32
+//!  56     36   transfer: digest 32, bytes u32; while there is none, and a capsule is tried or waits,
+//!  56      8   by which keys it was checked (`trust.rs`), zeros where that is not known
 //!  92     12   last refusal: first 8 bytes of the digest, detail u32
 //! 104      4   counter of the last statement taken up
 //! 108      4   sequence number of the newest key set taken up
@@ -44,7 +45,7 @@
 //! 245      1   bit 7: a head of the device's own is wanted; generation of what is kept for it (`own_head.rs`)
 //! 252      4   CRC-32 of all before
 //! ```
-//! Version 4 had a zero at 245; a copy may hold records of both. Records of before version 4 have 128 bytes and end with
+//! Version 5 had zeros at 56 while there was no transfer, and version 4 a zero at 245; a copy may hold records of all. Records of before version 4 have 128 bytes and end with
 //! the CRC at 124. They are still read: the copy that is written next is erased and begun anew while the other stands. Version 1 had zeros in place of what was added,
 //! records where the key set is now, and each of them in one copy only; version 2 knew no capsule that waits, and
 //! version 3 none that scores windows meanwhile: they had zeros in its place. Copies of 2 and 3 are the same, and may
@@ -62,12 +63,15 @@ use crate::ledger::{LEDGER_BYTES, Ledger};
 use crate::model::Refusal;
 use crate::normal::{NORMAL_BYTES, Normal};
 use crate::own_head::Wish;
+use crate::trust::{KeysName, NO_KEYS};
 
 const RECORD_BYTES: usize = 256;
 /// Of versions 1 to 3.
 const OLD_RECORD_BYTES: usize = 128;
 const MAGIC: [u8; 4] = *b"TOPJ";
-const VERSION: u8 = 5;
+const VERSION: u8 = 6;
+/// The first that tells by which keys a capsule was checked.
+const KEYS_VERSION: u8 = 6;
 /// The first whose records have [`RECORD_BYTES`].
 const LONG_VERSION: u8 = 4;
 const LEDGER_AT: usize = 124;
@@ -153,6 +157,8 @@ pub(crate) struct Record {
     pub(crate) when: When,
     /// Checks of the transfer's capsule that have begun: one that stops the device must not do so for ever.
     pub(crate) checks: u8,
+    /// By which keys the capsule was checked that is tried or waits.
+    pub(crate) checked_by: KeysName,
     /// What bore `confirmed_sequence`: it alone may come again under that number, if flash has lost it.
     pub(crate) confirmed_digest: [u8; 8],
     /// What of the privacy budgets is spent.
@@ -185,6 +191,7 @@ impl Record {
         held: None,
         when: When::AtOnce,
         checks: 0,
+        checked_by: NO_KEYS,
         confirmed_digest: [0; 8],
         ledger: Ledger::NEW,
         normal: Normal::NEW,
@@ -282,6 +289,8 @@ impl Record {
             put(31, &[wanted.what as u8]);
             put(56, &wanted.digest.0);
             put(88, &wanted.bytes.to_le_bytes());
+        } else if self.trial.or(self.held).is_some() {
+            put(56, &self.checked_by);
         }
         if let Some((digest, refusal)) = &self.refused {
             put(30, &[refusal.reason as u8]);
@@ -352,9 +361,13 @@ impl Record {
             reason: Reason::from_code(bytes[30])?,
             detail: word(100),
         };
+        let transfer = Place::from_code(bytes[29]).map(|place| (place, wanted));
+        let trial = Place::from_code(bytes[6]);
+        let held = Place::from_code(bytes[113] & !HOLD).filter(|place| *place != Place::Factory);
+        let has_keys = transfer.is_none() && trial.or(held).is_some() && body[4] >= KEYS_VERSION;
         Some(Record {
             active: Place::from_code(bytes[5])?,
-            trial: Place::from_code(bytes[6]),
+            trial,
             tries_left: bytes[7],
             number: word(8),
             boot_count: word(12),
@@ -363,11 +376,11 @@ impl Record {
             confirmed_sequence: word(24),
             previous: Place::from_code(bytes[28]),
             slots: [stored(32), stored(44)],
-            transfer: Place::from_code(bytes[29]).map(|place| (place, wanted)),
+            transfer,
             refused: (refusal.reason != Reason::None).then(|| (prefix(92), refusal)),
             statement_counter: word(104),
             key_set: word(108),
-            held: Place::from_code(bytes[113] & !HOLD).filter(|place| *place != Place::Factory),
+            held,
             when: match (
                 bytes[113] & HOLD != 0,
                 u16::from_le_bytes([bytes[114], bytes[115]]),
@@ -377,6 +390,7 @@ impl Record {
                 (true, windows) => When::Shadow { windows },
             },
             checks: bytes[112],
+            checked_by: if has_keys { prefix(56) } else { NO_KEYS },
             confirmed_digest: prefix(116),
             ledger,
             normal,

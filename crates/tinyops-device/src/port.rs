@@ -103,6 +103,7 @@ pub struct Counters {
     pub replayed: u64,
     /// Requests that ask for more than the device may tell.
     pub refused: u64,
-    /// Signatures of capsules that were checked: none in a boot of what is confirmed already.
+    /// Signatures of capsules that were checked: one when a capsule is installed, none in a boot of it while its keys
+    /// count.
     pub signatures: u64,
 }

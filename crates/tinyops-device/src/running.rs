@@ -50,8 +50,8 @@ pub(crate) struct Parts {
 pub(crate) enum Authority<'k> {
     /// One of these keys, of the key set with this sequence number.
     Release(&'k [VerifyingKey], u32),
-    /// A key of its time: the capsule was confirmed, and its bytes are those of then.
-    Confirmed,
+    /// A key of before: the bytes are those that were checked when they were installed.
+    Installed,
 }
 
 impl Running {
@@ -69,7 +69,7 @@ impl Running {
     ) -> Result<Running, Refusal> {
         let verified = Unverified::parse(bytes).and_then(|capsule| match authority {
             Authority::Release(keys, _) => capsule.verify(keys),
-            Authority::Confirmed => capsule.verify_payload(),
+            Authority::Installed => capsule.verify_payload(),
         });
         let capsule = verified.map_err(|error| match (error, authority) {
             (CapsuleError::Signature, Authority::Release(_, detail)) => Refusal {

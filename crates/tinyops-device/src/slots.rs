@@ -11,6 +11,7 @@ use tinyops_wire::{Digest, KeySet};
 use crate::flash::{Flash, Layout, STATEMENT_AREA_BYTES};
 use crate::journal::{Journal, Place, Record, Stored, is_blank};
 use crate::model::Refusal;
+use crate::trust::{KeysName, NO_KEYS};
 
 /// Uplink sequence numbers reserved by one journal record.
 const SEQUENCE_BATCH: u32 = 256;
@@ -371,6 +372,7 @@ impl<F: Flash> Slots<F> {
         &mut self,
         place: Place,
         stored: Stored,
+        checked_by: KeysName,
         tries: u8,
     ) -> Result<bool, Refusal> {
         let waits = self.record().when.is_later();
@@ -381,6 +383,7 @@ impl<F: Flash> Slots<F> {
             record.transfer = None;
             record.checks = 0;
             record.held = Some(place);
+            record.checked_by = checked_by;
             record.tries_left = tries;
             if !waits {
                 record.begin_trial(tries);
@@ -435,6 +438,15 @@ impl<F: Flash> Slots<F> {
     fn sound_digest(&self, place: Place) -> Option<[u8; 8]> {
         self.digest_prefix(place)
             .filter(|digest| Digest::of(self.capsule(place)).prefix() == *digest)
+    }
+
+    /// Whether the bytes in a slot are those that were checked when they were installed: then no signature over them need
+    /// be checked again. Of what is tried or waits, which nobody has confirmed, only if that was by these same keys.
+    pub(crate) fn is_installed(&self, place: Place, keys: KeysName) -> bool {
+        let record = self.record();
+        let is_new = [record.trial, record.held].contains(&Some(place));
+        let is_known = !is_new || (keys != NO_KEYS && keys == record.checked_by);
+        place.slot_index().is_some() && is_known && self.sound_digest(place).is_some()
     }
 
     /// What runs if the active capsule must not: the one before it, and if flash has lost that too, the factory's.

@@ -2,7 +2,8 @@
 
 use tinyops_wire::downlink::KeySetPart;
 use tinyops_wire::frame::{Keys, Reason};
-use tinyops_wire::key_set::{KEY_SET_BYTES_MAX, SignedKeySet};
+use tinyops_wire::key_set::{KEY_SET_BYTES_MAX, ROLE_KEYS_MAX, SignedKeySet};
+use tinyops_wire::statement::StatementError;
 use tinyops_wire::{Digest, KeySet, Statement, VerifyingKey};
 
 use crate::agent::Agent;
@@ -12,6 +13,13 @@ use crate::memory::Memory;
 use crate::model::Refusal;
 use crate::settings::Config;
 use crate::slots::Slots;
+
+/// Names the keys of a time: first 8 bytes of the digest of how many release keys there are, of them, and of the
+/// director keys.
+pub(crate) type KeysName = [u8; 8];
+
+/// The name of no keys.
+pub(crate) const NO_KEYS: KeysName = [0; 8];
 
 /// The keys that count now.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +73,22 @@ impl InForce {
             InForce::Keys(set) => set.director.keys(),
             InForce::Lost { .. } => &[],
         }
+    }
+
+    /// The name of the keys, that a boot may tell whether they are those of before.
+    pub(crate) fn name(&self) -> KeysName {
+        let InForce::Keys(set) = self else {
+            return NO_KEYS;
+        };
+        let (release, director) = (set.release.keys(), set.director.keys());
+        let mut bytes = [0; 1 + 2 * ROLE_KEYS_MAX * 32];
+        bytes[0] = release.len() as u8;
+        let mut len = 1;
+        for key in release.iter().chain(director) {
+            bytes[len..len + 32].copy_from_slice(&key.to_bytes());
+            len += 32;
+        }
+        Digest::of(&bytes[..len]).prefix()
     }
 
     /// Checks that a key set may take this one's place.
@@ -186,9 +210,19 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         Ok(statement)
     }
 
-    /// Checks the statement beside a capsule once more: it must be the one taken up last, and name this manifest.
-    pub(crate) fn check_stated(&self, place: Place, manifest: &Digest) -> Result<(), Refusal> {
-        let statement = self.check_statement(self.slots.statement(place))?;
+    /// Checks the statement beside a capsule once more: it must be the one taken up last, and name this manifest. Its
+    /// signature is checked again too, unless it `is_installed`: by the same keys, before it was noted.
+    pub(crate) fn check_stated(
+        &self,
+        place: Place,
+        manifest: &Digest,
+        is_installed: bool,
+    ) -> Result<(), Refusal> {
+        let signed = self.slots.statement(place);
+        let statement = match is_installed {
+            true => self.check_addressee(Statement::read_verified(signed))?,
+            false => self.check_statement(signed)?,
+        };
         let last = self.slots.record().statement_counter;
         if statement.counter != last {
             return Err(Refusal {
@@ -203,11 +237,17 @@ impl<F: Flash, M: Memory> Agent<F, M> {
     }
 
     fn check_statement(&self, signed: &[u8]) -> Result<Statement, Refusal> {
-        let statement =
-            Statement::verify(signed, self.in_force.director()).map_err(|_| Refusal {
-                reason: Reason::Statement,
-                detail: self.in_force.sequence(),
-            })?;
+        self.check_addressee(Statement::verify(signed, self.in_force.director()))
+    }
+
+    fn check_addressee(
+        &self,
+        statement: Result<Statement, StatementError>,
+    ) -> Result<Statement, Refusal> {
+        let statement = statement.map_err(|_| Refusal {
+            reason: Reason::Statement,
+            detail: self.in_force.sequence(),
+        })?;
         if statement.device != self.config.device {
             return Err(Refusal::of(Reason::OtherDevice));
         }

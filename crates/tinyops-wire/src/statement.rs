@@ -79,17 +79,19 @@ impl Statement {
     /// # Errors
     /// [`StatementError`], never a panic. There is one encoding of a statement.
     pub fn verify(bytes: &[u8], keys: &[VerifyingKey]) -> Result<Statement, StatementError> {
-        let signed = Signed::read::<STATEMENT_BYTES_MAX>(bytes).ok_or(StatementError::Cose)?;
-        let statement = read(signed.payload)?;
-        let mut again = [0; CLAIMS_BYTES_MAX];
-        let written = statement.write(&mut again).ok_or(StatementError::Cbor)?;
-        if again[..written] != *signed.payload {
-            return Err(StatementError::Cbor);
-        }
+        let (statement, signed) = parse(bytes)?;
         if !signed.is_by::<MESSAGE_BYTES_MAX>(CONTEXT, keys) {
             return Err(StatementError::Signature);
         }
         Ok(statement)
+    }
+
+    /// Reads a statement without its signature: one that was verified before, by keys that still count.
+    ///
+    /// # Errors
+    /// As [`Statement::verify`], but never [`StatementError::Signature`].
+    pub fn read_verified(bytes: &[u8]) -> Result<Statement, StatementError> {
+        parse(bytes).map(|(statement, _)| statement)
     }
 
     fn write(&self, out: &mut [u8]) -> Option<usize> {
@@ -109,6 +111,17 @@ impl Statement {
         write(self, &mut encoder).ok()?;
         Some(encoder.writer().position())
     }
+}
+
+fn parse(bytes: &[u8]) -> Result<(Statement, Signed<'_>), StatementError> {
+    let signed = Signed::read::<STATEMENT_BYTES_MAX>(bytes).ok_or(StatementError::Cose)?;
+    let statement = read(signed.payload)?;
+    let mut again = [0; CLAIMS_BYTES_MAX];
+    let written = statement.write(&mut again).ok_or(StatementError::Cbor)?;
+    if again[..written] != *signed.payload {
+        return Err(StatementError::Cbor);
+    }
+    Ok((statement, signed))
 }
 
 fn read(bytes: &[u8]) -> Result<Statement, StatementError> {

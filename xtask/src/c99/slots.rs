@@ -5,7 +5,7 @@ use crate::c99::records::{Kind, Record};
 use crate::c99::worn::{CUT, ERASES, Fault, REFUSED, SILENT, TORN, WRITES, Worn};
 use crate::chance::Chance;
 use tinyops_device::Refusal;
-use tinyops_device::conformance::{NO_PLACE, Offered, Slots};
+use tinyops_device::conformance::{Checker, NO_PLACE, Offered, Slots};
 use tinyops_wire::crc::crc32;
 use tinyops_wire::downlink::When;
 use tinyops_wire::frame::Reason;
@@ -159,7 +159,7 @@ fn schedule<const PAGE: usize, const UNIT: usize>(
 
 /// Puts records of any version into a journal, most of them as a firmware of then may have written them.
 fn put_records(image: &mut [u8], journal: usize, slot: usize, chance: &mut Chance) {
-    let version = 1 + chance.below(6) as u8;
+    let version = 1 + chance.below(7) as u8;
     let record_bytes = if version < 4 { 128 } else { 256 };
     for copy in 0..2 {
         let first = if version == 1 { 0 } else { 512 / record_bytes };
@@ -385,7 +385,13 @@ fn transfer<const PAGE: usize, const UNIT: usize>(
     }
     steps.push(step(Op::Blocks, [0; 3], Vec::new()));
     let tries = 1 + chance.below(3) as u32;
-    steps.push(step(Op::Finish, [tries, is_fresh, 0], Vec::new()));
+    let checked_by = chance.below(3) as u32;
+    steps.push(step(Op::Finish, [tries, is_fresh, checked_by], Vec::new()));
+    if chance.below(2) == 0 {
+        let place = 1 + chance.below(2) as u32;
+        let now = [checked_by, chance.below(3) as u32][chance.below(2)];
+        steps.push(step(Op::Read, [place, now, 0], Vec::new()));
+    }
     if chance.below(4) > 0 {
         steps.push(step(Op::Boot, [0; 3], Vec::new()));
     }
@@ -398,6 +404,11 @@ fn transfer<const PAGE: usize, const UNIT: usize>(
         ));
     }
     Ok(steps)
+}
+
+/// The name of keys, by a number; 0 of none.
+fn keys(number: u32) -> [u8; 8] {
+    [number as u8; 8]
 }
 
 /// Whether a capsule may run: nothing of it is looked at but its first byte, and its number where it is new.
@@ -474,7 +485,10 @@ impl<const PAGE: usize, const UNIT: usize> Device<PAGE, UNIT> {
                 slots.begin_transfer(offered, self.running)
             }
             Op::Block => slots.write_block(a, &step.bytes),
-            Op::Finish => slots.finish_transfer(self.running, b != 0, a as u8, &check),
+            Op::Finish => {
+                let checker = (keys(c), &check as Checker<'_>);
+                slots.finish_transfer(self.running, b != 0, a as u8, checker)
+            }
             Op::Confirm => slots.confirm(a as u8, b),
             Op::Revert => slots.revert_trial(a as u8, refusal()),
             Op::DropHeld => slots.drop_held(a as u8, refusal()),
@@ -522,6 +536,7 @@ impl<const PAGE: usize, const UNIT: usize> Device<PAGE, UNIT> {
                 let place = a as u8;
                 let statement = crc32(slots.statement(place));
                 told[0] = crc32(slots.capsule(place)) ^ statement;
+                told[0] ^= u32::from(slots.is_installed(place, keys(b)));
                 told[1] = slots.key_set().map_or(1, crc32);
                 Ok(())
             }

@@ -188,14 +188,6 @@ typedef struct patch_source {
   int32_t columns[3];
 } patch_source;
 
-/* Whether the pixels of an op are its inputs', so that their rows are one. */
-static bool is_one_row(const tinyops_call *call) {
-  const tinyops_op *op = call->op;
-  return op->kernel[0] == 1 && op->kernel[1] == 1 && op->stride[0] == 1 && op->stride[1] == 1 &&
-         op->pad[0] == 0 && op->pad[1] == 0 && call->input.shape[1] == call->output.shape[1] &&
-         call->input.shape[2] == call->output.shape[2];
-}
-
 /* At how many places some taps lie inside. */
 static uint32_t places_inside(int32_t size, int32_t reach) {
   return size >= reach ? (uint32_t)(size - reach) + 1u : 0u;
@@ -212,7 +204,7 @@ static void begin_patches(const tinyops_call *call, size_t row, patch_source *so
   source->width = call->input.shape[2];
   source->channels = call->input.shape[3];
   source->zero_point = call->input.zero_point;
-  if (is_one_row(call)) {
+  if (tinyops_is_pointwise(call)) {
     source->width *= source->height;
     source->height = 1;
     columns = source->width;

@@ -1,6 +1,6 @@
 //! Key sets: taken up, turned away, lost, and never half there.
 
-use tinyops_device::Event;
+use tinyops_device::{Config, Event};
 use tinyops_wire::downlink::{KeySetPart, Offer, When};
 use tinyops_wire::frame::{Frame, Hello, Keys, Reason, UpdateState};
 use tinyops_wire::key_set::{RoleKeys, RootSignature};
@@ -240,6 +240,52 @@ fn a_trial_does_not_outlive_its_key() {
         (reverted.state, reverted.reason),
         (UpdateState::Reverted, Reason::Signature)
     );
+}
+
+#[test]
+fn a_trial_is_checked_again_by_other_keys_and_goes_on_if_its_own_are_among_them() {
+    let new = Recipe::numbered(2).capsule();
+    let mut bench = Bench::new(config(), blank_flash(Recipe::numbered(1).capsule()));
+    bench.offer(&new);
+    let renumbered = key_set(2, RELEASE, DIRECTOR);
+    assert_eq!(give(&mut bench, &renumbered, &ROOTS), taken(2));
+    assert_eq!(
+        bench.agent.counters().signatures,
+        0,
+        "they are the same keys"
+    );
+    let beside = KeySet {
+        release: RoleKeys::two(
+            signer(NEXT_RELEASE).verifying_key(),
+            signer(RELEASE).verifying_key(),
+        ),
+        ..key_set(3, RELEASE, DIRECTOR)
+    };
+    assert_eq!(give(&mut bench, &beside, &ROOTS), taken(3));
+    assert!(bench.agent.is_on_trial());
+    assert_eq!(bench.agent.counters().signatures, 1);
+    assert_eq!(bench.agent.model(), Some(model_of(&new)));
+}
+
+#[test]
+fn a_trial_does_not_outlive_the_keys_of_its_firmware() {
+    let old = Recipe::numbered(1).capsule();
+    let firmware = |release, director| Config {
+        keys: key_set(1, release, director),
+        ..config()
+    };
+    for (release, director, reason) in [
+        (NEXT_RELEASE, DIRECTOR, Reason::Signature),
+        (RELEASE, NEXT_DIRECTOR, Reason::Statement),
+    ] {
+        let mut bench = Bench::new(firmware(RELEASE, DIRECTOR), blank_flash(Vec::new()));
+        bench.install(&old);
+        bench.offer(&Recipe::numbered(2).capsule());
+        assert!(bench.agent.is_on_trial());
+        let bench = Bench::new(firmware(release, director), bench.agent.into_flash());
+        assert_eq!(bench.agent.model(), Some(model_of(&old)));
+        assert_eq!(bench.last_update().reason, reason);
+    }
 }
 
 #[test]
