@@ -218,6 +218,7 @@ fn sample(
         Some(_) => 0.0,
         None => spec.rate_hz.or(recording.rate_hz).unwrap_or(0.0),
     };
+    doubt_settings(spec, &recording, findings);
     let mut sample = Sample {
         name,
         rate_hz,
@@ -245,6 +246,63 @@ fn sample(
     };
     change_rate(&mut sample, spec);
     Some(sample)
+}
+
+/// Rates that differ by less are rounded, or jitter of a clock.
+const RATE_TOLERANCE: f32 = 0.02;
+
+/// What a source says counts, but where the file says otherwise itself one of the two is wrong.
+fn doubt_settings(spec: &SourceSpec, recording: &Recording, findings: &mut Findings<'_>) {
+    let mut doubt = |message: String, hint: &str| {
+        let finding = Finding::warning(Code::Setting, message).hint(hint);
+        findings.push(match recording.row {
+            0 => finding,
+            row => finding.at_row(row),
+        });
+    };
+    if let (Some(set), Some(told)) = (spec.rate_hz, recording.rate_hz)
+        && recording.image.is_none()
+        && (set / told - 1.0).abs() > RATE_TOLERANCE
+    {
+        doubt(
+            format!("`rate_hz` is {set}, and the file says {told} Hz"),
+            "leave `rate_hz` out if the file is right; `resample_hz` changes the rate of the readings",
+        );
+    }
+    let unit_of = |index: usize| match &spec.units[..] {
+        [one] => Some(one),
+        units => units.get(index),
+    };
+    let told = recording.channels.iter().enumerate();
+    let mut told = told.filter(|(_, channel)| !channel.unit.is_empty());
+    if spec.units.is_empty() {
+        if let Some((_, channel)) = told.next().filter(|_| spec.scale != 1.0) {
+            let message = format!(
+                "`scale` is {}, and the file says that `{}` is in `{}`, which it is no more",
+                spec.scale, channel.name, channel.unit
+            );
+            doubt(
+                message,
+                "say with `units` what the readings are in behind the factor",
+            );
+        }
+        return;
+    }
+    // A factor makes another unit of that which the file names.
+    let other = told.find_map(|(index, channel)| {
+        let set = unit_of(index).filter(|set| **set != channel.unit)?;
+        (spec.scale == 1.0).then_some((set, channel))
+    });
+    if let Some((set, channel)) = other {
+        let message = format!(
+            "`units` says `{set}`, and the file says that `{}` is in `{}`",
+            channel.name, channel.unit
+        );
+        doubt(
+            message,
+            "leave `units` out if the file is right; `scale` turns one unit into another",
+        );
+    }
 }
 
 /// What the capture `category` says, as uploads have it. What trains may validate as well: the split decides.

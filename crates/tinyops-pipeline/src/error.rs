@@ -59,14 +59,6 @@ pub enum RunError {
         /// Which trigger.
         trigger: TriggerId,
     },
-    /// `[sensor]` and the recordings contradict each other.
-    #[error("`sensor.{key}` {why}")]
-    Sensor {
-        /// The setting.
-        key: &'static str,
-        /// What is wrong with it.
-        why: String,
-    },
     /// The project names no recordings.
     #[error("the project has no `[[data.source]]`")]
     NoSource,

@@ -574,7 +574,7 @@ impl Project {
 }
 
 /// Line and column, both from 1, of a dotted key; of its nearest table where the key is not written.
-fn place_of(text: &str, key: &str) -> (usize, usize) {
+pub(crate) fn place_of(text: &str, key: &str) -> (usize, usize) {
     let Ok(document) = toml::de::DeTable::parse(text) else {
         return (1, 1);
     };

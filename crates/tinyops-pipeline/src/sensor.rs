@@ -1,13 +1,19 @@
 //! `[sensor]`: what no recording tells of the sensor, and the contract that both make.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 use tinyops_compile::{
     AXIS_BYTES_MAX, Mounting, RATE_TOLERANCE_PPM, RATE_TOLERANCE_PPM_MAX, SensorChannel,
     SensorContract, UNIT_BYTES_MAX,
 };
-use tinyops_data::{dataset::Dataset, sample::Channel};
+use tinyops_data::{
+    dataset::Dataset,
+    finding::{Code, Finding, Report},
+    sample::Channel,
+};
 
-use crate::RunError;
+use crate::project::{FILE_NAME, place_of};
 
 /// `[sensor]`: with it, capsules say all of what they were trained on, and a device whose firmware states otherwise refuses
 /// them. Rate and units are those of the recordings.
@@ -85,6 +91,9 @@ impl SensorSection {
 /// A filter rings beside what has been cut off at the full scale; a wrong range is wrong by a factor of two.
 const RINGING: f32 = 1.25;
 
+/// The unit of readings that are parts of the full scale, such as those of a WAV file.
+const FULL_SCALE_UNIT: &str = "FS";
+
 /// What the readings of a dataset are, as capsules of a model say it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Contract<'d> {
@@ -96,15 +105,13 @@ pub(crate) struct Contract<'d> {
 
 impl<'d> Contract<'d> {
     /// What the recordings tell, as far as all agree, and what `[sensor]` adds; `None` where nothing is known. Number of
-    /// channels and rate are those of the model's front end.
-    ///
-    /// # Errors
-    /// [`RunError::Sensor`] where `[sensor]` and the recordings contradict each other.
+    /// channels and rate are those of the model's front end. Whether the two contradict each other has been told before
+    /// anything was trained ([`SensorSection::check`]).
     pub(crate) fn of(
         section: Option<&'d SensorSection>,
         dataset: &'d Dataset,
         (channel_count, rate_hz): (u16, f32),
-    ) -> Result<Option<Contract<'d>>, RunError> {
+    ) -> Option<Contract<'d>> {
         let count = usize::from(channel_count);
         let mut samples = dataset.samples.iter().map(|sample| &sample.channels[..]);
         let first = samples.next().filter(|channels| channels.len() == count);
@@ -125,7 +132,6 @@ impl<'d> Contract<'d> {
                 .map(|index| channel("", unit(index), 0.0))
                 .collect(),
             Some(section) => {
-                section.suits(count, dataset)?;
                 let axis = |index: usize| match section.axes.get(index) {
                     Some(axis) => axis.as_str(),
                     None => agreed(index, |channel| &channel.name, AXIS_BYTES_MAX),
@@ -138,12 +144,12 @@ impl<'d> Contract<'d> {
         };
         let is_known = channels.iter().any(|channel| !channel.unit.is_empty());
         let default = SensorSection::default();
-        Ok((is_known || section.is_some()).then(|| Contract {
+        (is_known || section.is_some()).then(|| Contract {
             rate_hz,
             rate_tolerance_ppm: section.unwrap_or(&default).rate_tolerance_ppm,
             mounting: section.and_then(SensorSection::mounting),
             channels,
-        }))
+        })
     }
 
     /// The same as the payload of a capsule says it.
@@ -157,39 +163,175 @@ impl<'d> Contract<'d> {
     }
 }
 
+/// The settings that recordings can contradict.
+const KEYS: [&str; 3] = [
+    "sensor.axes",
+    "sensor.full_scale",
+    "sensor.rate_tolerance_ppm",
+];
+
+/// The lines of [`KEYS`] in the project file, from 1; 0 where there is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Lines([u64; KEYS.len()]);
+
+impl Lines {
+    /// Those of the file in a project's folder.
+    pub(crate) fn below(root: &Path) -> Self {
+        std::fs::read_to_string(root.join(FILE_NAME))
+            .map_or_else(|_| Self::default(), |text| Self::of(&text))
+    }
+
+    fn of(text: &str) -> Self {
+        Self(KEYS.map(|key| place_of(text, key).0 as u64))
+    }
+}
+
 impl SensorSection {
-    /// Whether it is of so many channels, and no reading exceeds what it says is the greatest.
-    fn suits(&self, count: usize, dataset: &Dataset) -> Result<(), RunError> {
-        let refuse = |key, why| Err(RunError::Sensor { key, why });
-        let lengths = [
-            ("axes", self.axes.len(), self.axes.is_empty()),
-            (
-                "full_scale",
-                self.full_scale.len(),
-                self.full_scale.len() <= 1,
-            ),
+    /// Reports where the section and the recordings contradict each other, with the line of the setting.
+    pub(crate) fn check(&self, dataset: &Dataset, lines: &Lines, report: &mut Report) {
+        let Some(first) = dataset.samples.first() else {
+            return; // That nothing was read has been said.
+        };
+        let findings = [
+            self.axes_fault(&first.channels),
+            self.full_scale_fault(&first.channels, dataset),
+            self.rate_doubt(dataset),
         ];
-        for (key, len, is_any) in lengths {
-            if !is_any && len != count {
-                return refuse(
-                    key,
-                    format!("is for {len}, and the recordings have {count} channels"),
-                );
+        for ((key, line), finding) in KEYS.iter().zip(lines.0).zip(findings) {
+            if let Some(mut finding) = finding {
+                finding.message = format!("`{key}` {}", finding.message);
+                finding = finding.in_file(FILE_NAME);
+                report.push(match line {
+                    0 => finding,
+                    line => finding.at_row(line),
+                });
             }
         }
+    }
+
+    fn axes_fault(&self, channels: &[Channel]) -> Option<Finding> {
+        if self.axes.is_empty() {
+            return None;
+        }
+        let read: Vec<&str> = channels.iter().map(|one| one.name.as_str()).collect();
+        if self.axes.len() != channels.len() {
+            let hint = "name one axis for each channel, in their order, or choose with `channels` in the source what is \
+                        read; without the line the channels' own names count";
+            return Some(
+                Finding::error(Code::Setting, count_told(self.axes.len(), &read)).hint(hint),
+            );
+        }
+        // The firmware calls its axes as it likes, but not by the names that the recordings have for others of them.
+        let whole = |axis: &String| axis.clone();
+        let last = |axis: &String| axis.rsplit('.').next().unwrap_or(axis).to_owned();
+        let index = moved(&self.axes, &read, whole).or_else(|| moved(&self.axes, &read, last))?;
+        let message = format!(
+            "has `{}` where the recordings have `{}`: their channels are {}",
+            self.axes[index],
+            read[index],
+            quoted(&read)
+        );
+        let hint = "bring the axes into the order of the channels, or with `channels` in the source the channels into that \
+                    of the axes";
+        Some(Finding::error(Code::Setting, message).hint(hint))
+    }
+
+    fn full_scale_fault(&self, channels: &[Channel], dataset: &Dataset) -> Option<Finding> {
+        let width = channels.len().max(1);
+        if self.full_scale.len() > 1 && self.full_scale.len() != width {
+            let read: Vec<&str> = channels.iter().map(|one| one.name.as_str()).collect();
+            let hint = "say one for all channels, or one for each in their order";
+            return Some(
+                Finding::error(Code::Setting, count_told(self.full_scale.len(), &read)).hint(hint),
+            );
+        }
+        let scale_of = |index: usize| self.full_scale(index).unwrap_or_default();
+        let is_other = |index: &usize| {
+            channels[*index].unit == FULL_SCALE_UNIT && ![0.0, 1.0].contains(&scale_of(*index))
+        };
+        if let Some(index) = (0..channels.len()).find(is_other) {
+            let message = format!(
+                "is {}, and channel `{}` is in `{FULL_SCALE_UNIT}`, parts of full scale, of which the greatest is 1",
+                scale_of(index),
+                channels[index].name
+            );
+            let hint = "leave the line out, or say with `scale` and `units` in the source what the readings are in";
+            return Some(Finding::error(Code::Setting, message).hint(hint));
+        }
         for sample in &dataset.samples {
-            let width = sample.channels.len().max(1);
-            for (index, reading) in sample.readings.iter().enumerate() {
-                let scale = self.full_scale(index % width).unwrap_or_default();
+            for (at, reading) in sample.readings.iter().enumerate() {
+                let scale = scale_of(at % width);
                 if scale > 0.0 && reading.abs() > RINGING * scale {
-                    let name = &sample.name;
-                    let why = format!("is {scale}, and `{name}` reads {reading}");
-                    return refuse("full_scale", why);
+                    let channel = &channels[at % width];
+                    let unit = match channel.unit.as_str() {
+                        "" => String::new(),
+                        unit => format!(" {unit}"),
+                    };
+                    let message = format!(
+                        "is {scale}, and channel `{}` of `{}` reads {reading}{unit} in row {} of its readings",
+                        channel.name,
+                        sample.name,
+                        at / width + 1
+                    );
+                    let hint = "say the range that the sensor was set to, in the unit of the recordings, or turn those into \
+                                the unit of the range with `scale` and `units` in the source";
+                    return Some(Finding::error(Code::Setting, message).hint(hint));
                 }
             }
         }
-        Ok(())
+        None
     }
+
+    /// Recordings may differ in rate by more than devices may: one as fast as some of them would refuse the model.
+    fn rate_doubt(&self, dataset: &Dataset) -> Option<Finding> {
+        let rate_hz = f64::from(dataset.rate_hz());
+        let off_ppm = |rate: f32| ((f64::from(rate) / rate_hz - 1.0).abs() * 1e6).round();
+        let samples = dataset.samples.iter().filter(|_| rate_hz > 0.0);
+        let worst = samples.max_by(|a, b| off_ppm(a.rate_hz).total_cmp(&off_ppm(b.rate_hz)))?;
+        let off = off_ppm(worst.rate_hz);
+        (off > f64::from(self.rate_tolerance_ppm)).then(|| {
+            let message = format!(
+                "is {}, and `{}` is of {} Hz where `{}` is of {rate_hz} Hz, {off} millionths apart: a device of that rate \
+                 refuses the model",
+                self.rate_tolerance_ppm, worst.name, worst.rate_hz, dataset.samples[0].name
+            );
+            let hint = "say the rate that the sensor was set to with `rate_hz` in the source, or allow more";
+            Finding::warning(Code::Setting, message).hint(hint)
+        })
+    }
+}
+
+/// The words for a list of another length than the recordings have channels.
+fn count_told(count: usize, read: &[&str]) -> String {
+    let channels = if read.len() == 1 {
+        "channel"
+    } else {
+        "channels"
+    };
+    format!(
+        "is for {count}, and the recordings have {} {channels}: {}",
+        read.len(),
+        quoted(read)
+    )
+}
+
+/// The first place whose axis has another name than the channel there, where both lists hold the same names otherwise.
+fn moved(axes: &[String], read: &[&str], name: impl Fn(&String) -> String) -> Option<usize> {
+    let said: Vec<String> = axes.iter().map(name).collect();
+    let (mut ours, mut theirs) = (said.clone(), read.to_vec());
+    ours.sort_unstable();
+    theirs.sort_unstable();
+    if ours != theirs {
+        return None;
+    }
+    said.iter()
+        .zip(read)
+        .position(|(axis, channel)| axis != channel)
+}
+
+fn quoted(names: &[&str]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    quoted.join(", ")
 }
 
 fn channel<'d>(axis: &'d str, unit: &'d str, full_scale: f32) -> SensorChannel<'d> {
@@ -197,7 +339,11 @@ fn channel<'d>(axis: &'d str, unit: &'d str, full_scale: f32) -> SensorChannel<'
         axis,
         unit,
         // Parts of full scale say themselves what theirs is; of others no recording tells.
-        full_scale: if unit == "FS" { 1.0 } else { full_scale },
+        full_scale: if unit == FULL_SCALE_UNIT {
+            1.0
+        } else {
+            full_scale
+        },
     }
 }
 
@@ -236,7 +382,7 @@ mod tests {
 
     /// Axes, units and full scales that a contract says.
     fn said(section: Option<&SensorSection>, dataset: &Dataset) -> Option<String> {
-        let contract = Contract::of(section, dataset, (2, 104.0)).unwrap()?;
+        let contract = Contract::of(section, dataset, (2, 104.0))?;
         let channel = |channel: &SensorChannel<'_>| {
             format!("{}:{}:{}", channel.axis, channel.unit, channel.full_scale)
         };
@@ -274,9 +420,9 @@ mod tests {
     }
 
     #[test]
-    fn a_project_adds_what_no_recording_tells_and_may_not_contradict_them() {
+    fn a_project_adds_what_no_recording_tells() {
         let dataset = dataset(&[["g", "g"]]);
-        let mut section = SensorSection {
+        let section = SensorSection {
             axes: vec!["acc.x".to_owned(), "acc.y".to_owned()],
             full_scale: vec![4.0],
             mounting: Some("y -x z".to_owned()),
@@ -287,35 +433,104 @@ mod tests {
             Some("acc.x:g:4 acc.y:g:4")
         );
         let contract = Contract::of(Some(&section), &dataset, (2, 104.0));
-        let contract = contract.unwrap().expect("a contract");
+        let contract = contract.expect("a contract");
         let wire = contract.section();
         assert_eq!((wire.rate_hz, wire.rate_tolerance_ppm), (104.0, 200));
         assert_eq!(wire.mounting.map(Mounting::code), Some(0x32));
-        let refused = |section: &SensorSection| {
-            let contract = Contract::of(Some(section), &dataset, (2, 104.0));
-            contract.expect_err("contradicts").to_string()
+    }
+
+    /// What is found of a section, in a file whose third line has the setting.
+    #[track_caller]
+    fn check(section: SensorSection, dataset: &Dataset, key: &str, expected: &[&str]) {
+        let mut report = Report::new();
+        let text = format!("# a project\n[sensor]\n{key} = 1\n");
+        section.check(dataset, &Lines::of(&text), &mut report);
+        let found: Vec<String> = report.findings.iter().map(Finding::to_string).collect();
+        assert_eq!(found.len(), expected.len(), "{found:?}");
+        for (found, expected) in found.iter().zip(expected) {
+            assert!(found.starts_with(expected), "{found}");
+            assert!(found.contains("\n  hint: "), "{found}");
+        }
+    }
+
+    fn axes(names: &[&str]) -> SensorSection {
+        SensorSection {
+            axes: names.iter().map(|&name| name.to_owned()).collect(),
+            ..SensorSection::default()
+        }
+    }
+
+    #[test]
+    fn axes_are_as_many_as_the_channels_and_in_their_order() {
+        let dataset = dataset(&[["g", "g"]]);
+        for sound in [
+            &["x", "y"][..],
+            &["acc.x", "acc.y"],
+            &["a", "x"],
+            &["acc.x", "gyr.x"],
+            &[],
+        ] {
+            check(axes(sound), &dataset, "axes", &[]);
+        }
+        let few = "error[setting]: tinyops.toml, row 3: `sensor.axes` is for 1, and the recordings have 2 channels: `x`, `y`";
+        check(axes(&["x"]), &dataset, "axes", &[few]);
+        for (moved, first) in [(["y", "x"], "y"), (["acc.y", "acc.x"], "acc.y")] {
+            let told = format!(
+                "error[setting]: tinyops.toml, row 3: `sensor.axes` has `{first}` where the recordings have `x`: their \
+                 channels are `x`, `y`"
+            );
+            check(axes(&moved), &dataset, "axes", &[&told]);
+        }
+    }
+
+    #[test]
+    fn no_reading_exceeds_the_full_scale_by_far() {
+        let scales = |full_scale: &[f32]| SensorSection {
+            full_scale: full_scale.to_vec(),
+            ..SensorSection::default()
         };
+        let in_g = dataset(&[["g", "g"]]);
         // What rings beside a range of 2 g is no reading of another range; twice as much is.
-        section.full_scale = vec![4.0, 2.0];
-        assert_eq!(
-            said(Some(&section), &dataset).as_deref(),
-            Some("acc.x:g:4 acc.y:g:2")
+        for sound in [&[4.0][..], &[4.0, 2.0], &[]] {
+            check(scales(sound), &in_g, "full_scale", &[]);
+        }
+        let above = "error[setting]: tinyops.toml, row 3: `sensor.full_scale` is 1, and channel `y` of `0.csv` reads -2.4 g \
+                     in row 1 of its readings";
+        check(scales(&[4.0, 1.0]), &in_g, "full_scale", &[above]);
+        let many = "error[setting]: tinyops.toml, row 3: `sensor.full_scale` is for 3, and the recordings have 2 channels";
+        check(scales(&[1.0, 2.0, 3.0]), &in_g, "full_scale", &[many]);
+        let parts = "error[setting]: tinyops.toml, row 3: `sensor.full_scale` is 4, and channel `x` is in `FS`";
+        check(
+            scales(&[4.0]),
+            &dataset(&[["FS", "FS"]]),
+            "full_scale",
+            &[parts],
         );
-        section.full_scale = vec![4.0, 1.0];
-        assert_eq!(
-            refused(&section),
-            "`sensor.full_scale` is 1, and `0.csv` reads -2.4"
+    }
+
+    #[test]
+    fn rates_that_devices_may_not_have_are_told() {
+        let mut dataset = dataset(&[["g", "g"], ["g", "g"]]);
+        dataset.samples[1].rate_hz = 104.05;
+        check(
+            SensorSection::default(),
+            &dataset,
+            "rate_tolerance_ppm",
+            &[],
         );
-        section.full_scale = vec![1.0, 2.0, 3.0];
-        assert_eq!(
-            refused(&section),
-            "`sensor.full_scale` is for 3, and the recordings have 2 channels"
+        dataset.samples[1].rate_hz = 105.04;
+        let told = "warning[setting]: tinyops.toml, row 3: `sensor.rate_tolerance_ppm` is 1000, and `1.csv` is of 105.04 Hz \
+                    where `0.csv` is of 104 Hz, 10000 millionths apart";
+        check(
+            SensorSection::default(),
+            &dataset,
+            "rate_tolerance_ppm",
+            &[told],
         );
-        section.full_scale = Vec::new();
-        section.axes.pop();
-        assert_eq!(
-            refused(&section),
-            "`sensor.axes` is for 1, and the recordings have 2 channels"
-        );
+        let wide = SensorSection {
+            rate_tolerance_ppm: 20_000,
+            ..SensorSection::default()
+        };
+        check(wide, &dataset, "rate_tolerance_ppm", &[]);
     }
 }

@@ -207,7 +207,7 @@ pub(crate) async fn step(
             let dataset = shelf.dataset(&version)?;
             let windowing = Windowing::new(&project.data.window, dataset)?;
             let windows = Windows::cut(dataset, &split.in_dataset(dataset).test, &windowing)?;
-            let contract = Contract::of(project.sensor.as_ref(), dataset, shape_of(&model))?;
+            let contract = Contract::of(project.sensor.as_ref(), dataset, shape_of(&model));
             let prior = match &features {
                 Some(features) => Some(prior_of(&model, &FeatureSet::decode(features)?)?),
                 None => None,

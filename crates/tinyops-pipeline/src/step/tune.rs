@@ -213,7 +213,7 @@ pub(crate) async fn step(
         let parent = read_model(&parent)?;
         let metric = project.project.metric;
         let dataset = shelf.dataset(&version)?;
-        let contract = Contract::of(project.sensor.as_ref(), dataset, shape_of(&parent))?;
+        let contract = Contract::of(project.sensor.as_ref(), dataset, shape_of(&parent));
         let goodness = |evaluation: &_| metric.of(evaluation).map(|value| metric.goodness(value));
         let question = Question {
             parent: &parent,

@@ -14,6 +14,7 @@ use tinyops_data::{
 use crate::{
     RunError, StepName,
     bench::{Bench, Done, Made},
+    sensor::{Lines, SensorSection},
     step::ingest::Shelf,
 };
 
@@ -69,6 +70,9 @@ struct Settings<'a> {
     accept: &'a [Code],
     #[serde(skip_serializing_if = "Option::is_none")]
     schema: Option<&'a Schema>,
+    /// What no recording may contradict, and its lines, so that findings name those which they have now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sensor: Option<(&'a SensorSection, Lines)>,
 }
 
 /// The schema of the project in a folder, if it has one.
@@ -98,14 +102,18 @@ pub(crate) async fn step(
     let version = ingested.output("dataset")?;
     let findings: Report = parsed(&bench.bytes(&ingested.output("findings")?).await?)?;
     let schema = schema_of(&bench.workshop.root)?;
+    let sensor = bench.workshop.project.sensor.clone();
+    let sensor = sensor.map(|section| (section, Lines::below(&bench.workshop.root)));
     let settings = Settings {
         split: &spec.split,
         accept: &spec.accept,
         schema: schema.as_ref(),
+        sensor: sensor.as_ref().map(|(section, lines)| (section, *lines)),
     };
     let inputs = vec![ingested.port("dataset")?, ingested.port("findings")?];
     let work = {
-        let (shelf, spec, schema) = (shelf.clone(), spec.clone(), schema.clone());
+        let (shelf, spec, schema, sensor) =
+            (shelf.clone(), spec.clone(), schema.clone(), sensor.clone());
         move |_| {
             let dataset = shelf.dataset(&version)?;
             let mut report = Report::new();
@@ -115,6 +123,10 @@ pub(crate) async fn step(
             }
             let split = split(dataset, &spec.split, &mut report);
             report.accept(&spec.accept);
+            // Behind what is accepted: no capsule can say two things of one sensor.
+            if let Some((section, lines)) = &sensor {
+                section.check(dataset, lines, &mut report);
+            }
             let summary = format!(
                 "{} train, {} validation, {} test recordings; {} errors, {} warnings",
                 split.train.len(),

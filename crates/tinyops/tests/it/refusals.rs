@@ -111,6 +111,42 @@ fn a_wrong_label() {
 }
 
 #[test]
+fn a_sensor_that_contradicts_the_recordings() {
+    let place = Workplace::fans();
+    let line = SETTINGS.lines().count() + 2;
+    for (setting, told) in [
+        (
+            "axes = [\"x\"]",
+            "`sensor.axes` is for 1, and the recordings have 3 channels",
+        ),
+        (
+            "axes = [\"y\", \"x\", \"z\"]",
+            "`sensor.axes` has `y` where the recordings have `x`",
+        ),
+        (
+            "full_scale = [0.01]",
+            "`sensor.full_scale` is 0.01, and channel `x` of `m0/",
+        ),
+    ] {
+        place.write("tinyops.toml", &format!("{SETTINGS}[sensor]\n{setting}\n"));
+        let told = format!("error[setting]: tinyops.toml, row {line}: {told}");
+        // Before anything is trained.
+        for args in [&["data", "validate"][..], &["run", "validate"], &["run"]] {
+            let answer = place.check(args, 2);
+            let said = format!("{}{}", answer.stdout, answer.stderr);
+            assert!(said.contains(&told), "no `{told}` in:\n{said}");
+            assert!(said.contains("  hint: "), "{said}");
+            assert!(!said.contains("featurize"), "{said}");
+        }
+    }
+    // The line is that of the file as it is now, whatever an earlier run found.
+    let moved = format!("{SETTINGS}\n\n[sensor]\nfull_scale = [0.01]\n");
+    place.write("tinyops.toml", &moved);
+    let told = format!("tinyops.toml, row {}: `sensor.full_scale`", line + 2);
+    check(&place, &["run"], 2, &[&told]);
+}
+
+#[test]
 fn every_finding_is_listed() {
     let place = Workplace::fans();
     place.write("data/m0/normal/1.csv", "");
