@@ -17,6 +17,7 @@ use tinyops_wire::frame::{Features, Reason, Update, UpdateState};
 
 use crate::fleet::{CACHED_MAX, lock};
 use crate::owed::running;
+use crate::rollout::Setbacks;
 use crate::{Fleet, FleetError};
 
 /// How the relation of a delta to the capsules that it is between is called in the lineage.
@@ -160,7 +161,12 @@ impl Fleet {
     }
 
     /// Whether a device has turned away the delta and not the capsule: then it is owed that whole, at once.
-    pub(crate) fn falls_back(&self, device: DeviceId, update: &Update) -> bool {
+    pub(crate) fn falls_back(
+        &self,
+        device: DeviceId,
+        update: &Update,
+        setbacks: &mut Setbacks,
+    ) -> bool {
         let is_the_delta = matches!(
             update.reason,
             Reason::Delta | Reason::DeltaBase | Reason::SlotTooSmall
@@ -171,12 +177,22 @@ impl Fleet {
         if update.state != UpdateState::Refused || !is_the_delta {
             return false;
         }
-        let Some(to) = lock(&deltas.offered).remove(&device) else {
+        let offered = lock(&deltas.offered).get(&device).copied();
+        let Some(to) = offered.filter(|_| !setbacks.deltas.contains_key(&device)) else {
             // Offered before this server began: what a delta alone is refused for is no word against the capsule.
             return update.reason != Reason::SlotTooSmall;
         };
-        lock(&deltas.whole).insert((device, to));
-        lock(&self.told).remove(&device);
+        setbacks.deltas.insert(device, to);
         true
+    }
+
+    /// Remembers that a device is to get a capsule whole whose delta it has turned away.
+    pub(crate) fn note_whole(&self, device: DeviceId, to: Digest) {
+        let Some(deltas) = &self.deltas else { return };
+        let mut offered = lock(&deltas.offered);
+        if offered.get(&device) == Some(&to) {
+            offered.remove(&device);
+        }
+        lock(&deltas.whole).insert((device, to));
     }
 }

@@ -206,7 +206,7 @@ impl Fleet {
         let mut events = self.judge(&tx, &batch.observations, now).await?;
         events.extend(self.judge_errors(&tx, &batch.observations, now).await?);
         self.gather(&tx, &batch.observations, now).await?;
-        self.follow_updates(&tx, &batch.observations, now).await?;
+        let setbacks = self.follow_updates(&tx, &batch.observations, now).await?;
         self.collect(&tx, &batch.observations, now).await?;
         self.answer_requests(&tx, &batch, &mut verdicts).await?;
         self.ask_windows_again(&tx, &batch.observations).await?;
@@ -228,6 +228,7 @@ impl Fleet {
             .collect();
         presence::put_many(&tx, &presences).await?;
         tx.commit().await?;
+        self.remember(setbacks);
         self.tell_anew(&batch.observations);
         for (refusal, device) in offences {
             tracing::warn!(%device, refusal = refusal.word(), "envelope dropped, further ones are only counted");

@@ -11,6 +11,7 @@ use tinyops_store::{Json, Timestamp, Tx, device, model, rollout};
 
 use self::arrange::{arrange, give_devices};
 use self::case::{Case, put_stage};
+pub(crate) use self::follow::Setbacks;
 use crate::engine::{self, Action, Progress, State};
 use crate::enrol::note;
 use crate::fleet::lock;

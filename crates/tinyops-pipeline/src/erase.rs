@@ -445,7 +445,7 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Marks the models, and writes down in the audit log what goes.
+    /// Marks the models and what came before projects could be told apart, and writes down in the audit log what goes.
     async fn note(
         &self,
         workshop: &Workshop,
@@ -466,6 +466,10 @@ impl Plan {
                 model.stage = Stage::Rejected;
             }
             model::put(&tx, &mut model).await?;
+        }
+        // Its file says whose it is, and goes before it: after a crash in between the row must say that itself.
+        for upload in &self.uploads {
+            upload::claim(&tx, upload.id, &workshop.project.project.name).await?;
         }
         let models: Vec<String> = self
             .models
@@ -521,5 +525,81 @@ fn remove(path: &Path) -> Result<(), EraseError> {
             path: path.to_owned(),
             source,
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tinyops_store::{
+        Artifacts, Db,
+        upload::{Category, NewUpload},
+    };
+
+    use super::*;
+    use crate::Project;
+
+    const NOW: Timestamp = Timestamp(1_700_000_000_000);
+    const SETTINGS: &str = "[[data.source]]\nroot = \"uploads\"\nuploads = true\nrate_hz = 100\n";
+
+    async fn workshop(root: &Path) -> Workshop {
+        let artifacts = root.join("artifacts").display().to_string();
+        Workshop {
+            root: root.to_owned(),
+            project: Project::parse(SETTINGS, Path::new("tinyops.toml")).expect("parses"),
+            db: Db::open("sqlite::memory:").await.expect("opens"),
+            artifacts: Artifacts::open(&artifacts).await.expect("opens"),
+            now: Arc::new(|| NOW),
+        }
+    }
+
+    /// A recording that came before projects could be told apart.
+    async fn bring(workshop: &Workshop, path: &str) {
+        let file = workshop.root.join("uploads").join(path);
+        fs::create_dir_all(file.parent().expect("a folder")).expect("makes");
+        fs::write(file, "x\n1\n2\n").expect("writes");
+        let new = NewUpload {
+            project: None,
+            actor: "phone".to_owned(),
+            category: Category::Training,
+            path: path.to_owned(),
+            digest: Digest::of(path.as_bytes()),
+            bytes: 6,
+            label: Some("up".to_owned()),
+            device: Some("d".to_owned()),
+            device_type: None,
+            is_signed: false,
+            metadata: serde_json::json!({}),
+            purpose: None,
+            consent_until: None,
+        };
+        let tx = workshop.db.begin("test").await.expect("begins");
+        upload::add(&tx, &new, NOW).await.expect("adds");
+        tx.commit().await.expect("commits");
+    }
+
+    #[tokio::test]
+    async fn a_row_of_before_projects_is_found_again_after_a_crash_that_left_no_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let workshop = workshop(folder.path()).await;
+        bring(&workshop, "training/up/d/a.csv").await;
+        let device = Whose::Device("d".to_owned());
+        let erasure = Erasure {
+            anyway: false,
+            actor: "ann",
+            subject: "device d",
+            why: "asked",
+        };
+        let plan = Plan::of(&workshop, &device, NOW).await.expect("plans");
+        assert_eq!((plan.files.len(), plan.uploads.len()), (1, 1));
+        // As far as a process comes that dies once the file is gone and before its row is.
+        let noted = plan.note(&workshop, erasure, &[], NOW).await;
+        noted.expect("notes");
+        for path in plan.files.keys() {
+            remove(path).expect("removes");
+        }
+        let left = Plan::carry_out(&workshop, &device, Vec::new(), erasure, NOW).await;
+        assert_eq!(left.expect("carries out").uploads.len(), 1);
+        let kept = upload::kept(&workshop.db, "model").await.expect("lists");
+        assert_eq!(kept, []);
     }
 }

@@ -184,6 +184,13 @@ pub async fn kept(on: &impl Read, project: &str) -> Result<Vec<Upload>, StoreErr
     rows.into_iter().map(read).collect()
 }
 
+/// Says of an upload of before several projects could be told apart that it is of this one; others keep theirs.
+pub async fn claim(tx: &Tx, id: UploadId, project: &str) -> Result<(), StoreError> {
+    let sql = "UPDATE uploads SET project = $2 WHERE id = $1 AND project IS NULL";
+    tx.execute(sql, values![id, project.to_owned()]).await?;
+    Ok(())
+}
+
 /// Notes that the bytes of an upload were erased, and forgets what its sender said of it.
 ///
 /// # Errors

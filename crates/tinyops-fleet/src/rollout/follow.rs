@@ -1,11 +1,11 @@
 //! What devices send, as words to their rollouts.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tinyops_sketch::{ChannelBaseline, Source};
 use tinyops_store::rollout::{self, Delivery, Member as MemberRecord, RolloutId, RolloutState};
-use tinyops_store::{DeviceId, ModelId, Timestamp, Tx};
+use tinyops_store::{DeviceId, Digest, ModelId, Timestamp, Tx};
 use tinyops_wire::Frame;
 use tinyops_wire::frame::{Flags, Reason, Update, UpdateState};
 use tinyops_wire::shadow::ShadowReport;
@@ -25,14 +25,30 @@ const DAMAGED_TIMES_MAX: u8 = 3;
 /// Devices of which that is remembered; when there are more, all begin anew.
 const DAMAGED_DEVICES_MAX: usize = 4096;
 
+/// What the frames of one transaction tell of capsules that came to harm on their way into flash. The fleet remembers it
+/// once the transaction is kept ([`Fleet::remember`]): one that another writer got in the way of is tried again.
+#[derive(Debug, Default)]
+pub(crate) struct Setbacks {
+    /// How often it has happened by now; 0 where the capsule has arrived.
+    damaged: BTreeMap<(DeviceId, ModelId), u8>,
+    /// The capsules whose deltas were turned away.
+    pub(crate) deltas: BTreeMap<DeviceId, Digest>,
+    /// What was said of the frame at hand, for each capsule that it can be about: several rollouts may have one.
+    answered: BTreeMap<ModelId, bool>,
+    /// Who is told at once what it is owed.
+    owed: BTreeSet<DeviceId>,
+}
+
 impl Fleet {
-    /// Notes what a batch of frames means for the rollouts of their devices.
+    /// Notes what a batch of frames means for the rollouts of their devices; what it gives is to be remembered when the
+    /// transaction is kept.
     pub(crate) async fn follow_updates(
         &self,
         tx: &Tx,
         observations: &[Observation<'_>],
         now: Timestamp,
-    ) -> Result<(), FleetError> {
+    ) -> Result<Setbacks, FleetError> {
+        let mut setbacks = Setbacks::default();
         // A rollout that is done only learns that a device has gone back.
         let some_are_open = !rollout::open(tx).await?.is_empty();
         let concerns = |o: &&Observation<'_>| some_are_open || matches!(o.frame, Frame::Update(_));
@@ -41,11 +57,11 @@ impl Fleet {
         devices.sort_unstable();
         devices.dedup();
         if devices.is_empty() {
-            return Ok(());
+            return Ok(setbacks);
         }
         let records = rollout::listening(tx, &devices).await?;
         if records.is_empty() {
-            return Ok(());
+            return Ok(setbacks);
         }
         let mut plans: HashMap<RolloutId, (Plan, RolloutState)> = HashMap::new();
         let mut members: HashMap<DeviceId, Vec<(MemberRecord, Member, bool)>> = HashMap::new();
@@ -62,6 +78,7 @@ impl Fleet {
                 .push((record, member, false));
         }
         for observation in observations {
+            setbacks.answered.clear();
             for (record, member, changed) in
                 members.get_mut(&observation.device).into_iter().flatten()
             {
@@ -73,7 +90,7 @@ impl Fleet {
                 if is_over && !matches!(observation.frame, Frame::Update(_)) {
                     continue;
                 }
-                let word = self.word(tx, observation, member).await?;
+                let word = self.word(tx, observation, member, &mut setbacks).await?;
                 *changed |= member.hear(plan, word, now);
             }
         }
@@ -84,7 +101,30 @@ impl Fleet {
             .map(|(record, member, _)| record_of(record.rollout, record.device, &member))
             .collect();
         rollout::put_members(tx, &changed).await?;
-        Ok(())
+        Ok(setbacks)
+    }
+
+    /// Remembers what the frames of a transaction that is kept have told.
+    pub(crate) fn remember(&self, setbacks: Setbacks) {
+        let mut damaged = lock(&self.damaged);
+        for (about, times) in setbacks.damaged {
+            if times == 0 {
+                damaged.remove(&about);
+                continue;
+            }
+            if !damaged.contains_key(&about) && damaged.len() >= DAMAGED_DEVICES_MAX {
+                damaged.clear();
+            }
+            damaged.insert(about, times);
+        }
+        drop(damaged);
+        for (device, to) in setbacks.deltas {
+            self.note_whole(device, to);
+        }
+        let mut told = lock(&self.told);
+        for device in setbacks.owed {
+            told.remove(&device);
+        }
     }
 
     /// Notes one word of a device for its rollouts: those of one capsule where it is about one, and not the one that
@@ -139,6 +179,7 @@ impl Fleet {
         tx: &Tx,
         observation: &Observation<'_>,
         member: &Member,
+        setbacks: &mut Setbacks,
     ) -> Result<Word, FleetError> {
         let is_measured = |member: &Member| {
             member
@@ -155,13 +196,17 @@ impl Fleet {
                 match update.state {
                     UpdateState::Confirmed => {
                         // Whatever comes to harm later is another story.
-                        lock(&self.damaged).remove(&(observation.device, member.capsule));
+                        let about = (observation.device, member.capsule);
+                        setbacks.damaged.insert(about, 0);
                         Word::Confirmed
                     }
                     UpdateState::Held => Word::Held,
                     UpdateState::Reverted => Word::Reverted { reason, number },
-                    _ if self.falls_back(observation.device, update)
-                        || self.is_owed_again(observation.device, member.capsule, update) =>
+                    _ if self.is_owed_again(
+                        (observation.device, member.capsule),
+                        update,
+                        setbacks,
+                    ) =>
                     {
                         Word::Heard
                     }
@@ -190,26 +235,44 @@ impl Fleet {
         })
     }
 
-    /// Whether what a device has turned away came to harm on its way into flash, as by a power cut in the middle of a
-    /// word: that says nothing of the capsule. It is owed it again, at once, a few times.
-    fn is_owed_again(&self, device: DeviceId, capsule: ModelId, update: &Update) -> bool {
-        let is_damaged = matches!(update.reason, Reason::Flash | Reason::Digest);
-        if update.state != UpdateState::Refused || !is_damaged {
+    /// Whether what a device has turned away is no word against the capsule: it is owed that again, at once.
+    fn is_owed_again(
+        &self,
+        about: (DeviceId, ModelId),
+        update: &Update,
+        setbacks: &mut Setbacks,
+    ) -> bool {
+        let (device, capsule) = about;
+        if let Some(answered) = setbacks.answered.get(&capsule) {
+            return *answered;
+        }
+        let is_owed =
+            self.falls_back(device, update, setbacks) || self.is_damaged(about, update, setbacks);
+        setbacks.answered.insert(capsule, is_owed);
+        if is_owed {
+            setbacks.owed.insert(device);
+        }
+        is_owed
+    }
+
+    /// Whether it came to harm on its way into flash, as by a power cut in the middle of a word, and not too often.
+    fn is_damaged(
+        &self,
+        about: (DeviceId, ModelId),
+        update: &Update,
+        setbacks: &mut Setbacks,
+    ) -> bool {
+        let is_harm = matches!(update.reason, Reason::Flash | Reason::Digest);
+        if update.state != UpdateState::Refused || !is_harm {
             return false;
         }
-        let mut damaged = lock(&self.damaged);
-        let is_new = !damaged.contains_key(&(device, capsule));
-        if is_new && damaged.len() >= DAMAGED_DEVICES_MAX {
-            damaged.clear();
-        }
-        let times = damaged.entry((device, capsule)).or_default();
-        *times += 1;
-        if *times > DAMAGED_TIMES_MAX {
-            damaged.remove(&(device, capsule));
-            return false;
-        }
-        lock(&self.told).remove(&device);
-        true
+        let before = || lock(&self.damaged).get(&about).copied().unwrap_or(0);
+        let times = setbacks.damaged.get(&about).copied().unwrap_or_else(before) + 1;
+        let is_few = times <= DAMAGED_TIMES_MAX;
+        setbacks
+            .damaged
+            .insert(about, if is_few { times } else { 0 });
+        is_few
     }
 
     /// What a shadow report says, with what rollouts compare of it.
@@ -301,4 +364,85 @@ fn distance(shares: impl Iterator<Item = f32>, prior: &[f32]) -> f64 {
         .zip(prior)
         .map(|(share, prior)| (root(share) - root(*prior)).powi(2));
     (squares.sum::<f64>() / 2.0).sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use tinyops_store::{Artifacts, Db};
+
+    use super::*;
+    use crate::Policy;
+
+    const ABOUT: (DeviceId, ModelId) = (DeviceId(1), ModelId(2));
+
+    async fn fleet() -> (Fleet, tempfile::TempDir) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let place = folder.path().display().to_string();
+        let artifacts = Artifacts::open(&place).await.expect("opens");
+        let db = Db::open("sqlite::memory:").await.expect("opens");
+        (Fleet::new(db, artifacts, Policy::default()), folder)
+    }
+
+    fn refused(reason: Reason) -> Update {
+        Update {
+            state: UpdateState::Refused,
+            reason,
+            model: ABOUT.1,
+            sequence: 1,
+            detail: 0,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_transaction_that_is_tried_again_counts_its_damage_once() {
+        let (fleet, _folder) = fleet().await;
+        let hear = |setbacks: &mut Setbacks| {
+            setbacks.answered.clear();
+            fleet.is_owed_again(ABOUT, &refused(Reason::Flash), setbacks)
+        };
+        for time in 1..=DAMAGED_TIMES_MAX {
+            // Two tries that another writer got in the way of, and the one that is kept.
+            for _ in 0..2 {
+                assert!(hear(&mut Setbacks::default()), "time {time}");
+            }
+            let mut kept = Setbacks::default();
+            assert!(hear(&mut kept), "time {time}");
+            fleet.remember(kept);
+        }
+        assert!(!hear(&mut Setbacks::default()));
+        // The same frames in one batch count each, and what was too often begins anew.
+        let mut kept = Setbacks::default();
+        assert!(!hear(&mut kept));
+        for _ in 1..=DAMAGED_TIMES_MAX {
+            assert!(hear(&mut kept));
+        }
+        assert!(!hear(&mut kept));
+    }
+
+    #[tokio::test]
+    async fn two_rollouts_of_one_capsule_hear_of_one_damage() {
+        let (fleet, _folder) = fleet().await;
+        let mut kept = Setbacks::default();
+        for _ in 0..=DAMAGED_TIMES_MAX {
+            assert!(fleet.is_owed_again(ABOUT, &refused(Reason::Digest), &mut kept));
+        }
+        assert_eq!(kept.damaged[&ABOUT], 1);
+    }
+
+    #[tokio::test]
+    async fn a_delta_is_turned_away_once_however_often_the_transaction_is_tried() {
+        let (fleet, _folder) = fleet().await;
+        let fleet = fleet.with_deltas(|_, _| None);
+        let to = Digest::of(b"capsule");
+        fleet.note_delta(ABOUT.0, &to);
+        let no_room = refused(Reason::SlotTooSmall);
+        for _ in 0..2 {
+            assert!(fleet.is_owed_again(ABOUT, &no_room, &mut Setbacks::default()));
+        }
+        let mut kept = Setbacks::default();
+        assert!(fleet.is_owed_again(ABOUT, &no_room, &mut kept));
+        fleet.remember(kept);
+        // The whole capsule has no room either.
+        assert!(!fleet.is_owed_again(ABOUT, &no_room, &mut Setbacks::default()));
+    }
 }

@@ -101,3 +101,25 @@ fn uploads_are_found_by_their_bytes_and_forgotten_when_erased() {
         assert_eq!(all[2].new.metadata, serde_json::json!({}));
     });
 }
+
+#[test]
+fn a_row_of_before_projects_is_of_who_claims_it_first() {
+    on_every_backend(|db, _| async move {
+        let nobodys = NewUpload {
+            project: None,
+            ..of(None, b"one")
+        };
+        let tx = db.begin("test").await.unwrap();
+        let old = upload::add(&tx, &nobodys, NOW).await.unwrap();
+        for project in ["fan", "pump"] {
+            assert_eq!(upload::kept(&tx, project).await.unwrap().len(), 1);
+        }
+        for project in ["fan", "pump"] {
+            upload::claim(&tx, old.id, project).await.unwrap();
+        }
+        let own = upload::kept(&tx, "fan").await.unwrap();
+        assert_eq!(own[0].new.project.as_deref(), Some("fan"));
+        assert_eq!(upload::kept(&tx, "pump").await.unwrap(), []);
+        tx.commit().await.unwrap();
+    });
+}
