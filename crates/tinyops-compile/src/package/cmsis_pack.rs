@@ -59,7 +59,6 @@ fn pdsc(made: &Made<'_>, files: &[&String]) -> String {
     let name = &described.identifier;
     let sentence = xml(&format!("{}.", described.sentence));
     let mut listed = String::new();
-    let mut dsp = String::new();
     for path in files {
         let row = match path.rsplit_once('.') {
             Some((_, "c")) => format!("<file category=\"sourceC\" name=\"src/{path}\"/>"),
@@ -69,10 +68,6 @@ fn pdsc(made: &Made<'_>, files: &[&String]) -> String {
         };
         let _ = writeln!(listed, "        {row}");
     }
-    let _ = writeln!(
-        dsp,
-        "        <file category=\"doc\" name=\"README.md\"/>\n        <file category=\"include\" name=\"src/\"/>"
-    );
     let url = match &facts.url {
         Some(url) => {
             let slash = if url.ends_with('/') { "" } else { "/" };
@@ -124,7 +119,9 @@ fn pdsc(made: &Made<'_>, files: &[&String]) -> String {
     <component Cclass=\"Machine Learning\" Cgroup=\"{task}\" Csub=\"{name}\" Cversion=\"{version}\" condition=\"Cortex-M\">
       <description>{sentence}</description>
       <files>
-{dsp}{listed}        <file category=\"sourceC\" name=\"examples/main.c\" attr=\"template\" select=\"Self test, then windows from standard input\"/>
+        <file category=\"doc\" name=\"README.md\"/>
+        <file category=\"include\" name=\"src/\"/>
+{listed}        <file category=\"sourceC\" name=\"examples/main.c\" attr=\"template\" select=\"Self test, then windows from standard input\"/>
       </files>
     </component>
   </components>

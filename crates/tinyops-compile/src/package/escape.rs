@@ -40,6 +40,14 @@ pub(super) fn toml_string(text: &str) -> String {
     toml::Value::from(text).to_string()
 }
 
+/// Bytes as hex digits, two for each.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
 /// Text of XML, inside an element or a quoted attribute. What XML 1.0 has no character for becomes a blank.
 pub(super) fn xml(text: &str) -> String {
     let mut out = String::new();

@@ -1,11 +1,9 @@
 //! What is in every package beside sources: manifest, bill of materials, licences, what changed.
 
-use std::fmt::Write as _;
-
 use serde_json::{Value, json};
 use tinyops_wire::{Digest, base64};
 
-use super::escape::plain;
+use super::escape::{hex, plain};
 use super::needed::{block, operator};
 use super::vectors::element;
 use super::{Ecosystem, Made, Package};
@@ -148,13 +146,6 @@ fn manifest(ecosystem: Ecosystem, made: &Made<'_>) -> Value {
         .collect();
     let mounting = contents.sensor.and_then(|sensor| sensor.mounting());
     let tolerance = contents.sensor.map(|sensor| sensor.rate_tolerance_ppm());
-    let settings: String = contents
-        .front_end_bytes
-        .iter()
-        .fold(String::new(), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        });
     let recorded = made.vectors.iter().filter(|vector| vector.is_recorded());
     let (input, output) = (contents.plan.input(), contents.plan.output());
     let mut parts: Vec<&str> = made.parts.iter().map(|part| part.name()).collect();
@@ -196,7 +187,7 @@ fn manifest(ecosystem: Ecosystem, made: &Made<'_>) -> Value {
         "front_end": {
             "block": block(&front_end.block),
             "features": front_end.feature_count(),
-            "section": settings,
+            "section": hex(contents.front_end_bytes),
         },
         "network": {
             "operators": operators,

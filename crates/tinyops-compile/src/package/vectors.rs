@@ -1,7 +1,5 @@
 //! Inputs with what every stage must make of them, which a package carries to prove itself.
 
-use std::fmt::Write as _;
-
 use serde_json::{Value, json};
 use tinyops_nn::Plan;
 use tinyops_nn::record::Element;
@@ -9,6 +7,7 @@ use tinyops_wire::crc::crc32;
 
 use super::PackageError;
 use super::contents::Contents;
+use super::escape::hex;
 use crate::capsule::Golden;
 use crate::replay::golden_of;
 
@@ -232,12 +231,6 @@ pub(super) fn element(element: Element) -> &'static str {
 
 /// The vectors for programs: hex digits, and seeds where they are drawn.
 pub(super) fn vectors_json(vectors: &[Vector]) -> Vec<u8> {
-    let hex = |bytes: &[u8]| {
-        bytes.iter().fold(String::new(), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
-    };
     let rows = vectors.iter().map(|vector| {
         let input = match &vector.input {
             Input::Tensor(bytes) => json!({ "tensor": hex(bytes) }),

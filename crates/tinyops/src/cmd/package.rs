@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tinyops_compile::{
-    Ecosystem, Facts, Fit, Limits, Package, PackageError, Part, compile, compile_for, fit,
+    Board, Ecosystem, Facts, Fit, Limits, Package, PackageError, Part, compile, compile_for, fit,
     model_of, package, payload,
 };
 use tinyops_fleet::KeyFolder;
@@ -109,7 +109,7 @@ pub(crate) async fn run(context: &Context, args: &PackageArgs) -> Result<(), Fai
         return Ok(());
     };
     let source = match args.model.as_deref().filter(|given| is_file(given)) {
-        Some(file) => of_file(Path::new(file))?,
+        Some(file) => of_file(context, args, Path::new(file))?,
         None => of_registry(context, args).await?,
     };
     let mut notes = source.notes;
@@ -204,7 +204,7 @@ fn is_file(given: &str) -> bool {
             .is_some_and(|end| ends.iter().any(|known| end == *known))
 }
 
-fn of_file(path: &Path) -> Result<Source, Failure> {
+fn of_file(context: &Context, args: &PackageArgs, path: &Path) -> Result<Source, Failure> {
     let file = path.display().to_string();
     let bytes = fs::read(path)
         .map_err(|error| Failure::question(format!("cannot read `{file}`")).cause(&error))?;
@@ -243,9 +243,16 @@ fn of_file(path: &Path) -> Result<Source, Failure> {
         let model = model_of(&facts.name, imported.graph).map_err(|error| unfit(&error))?;
         let compiled = compile(&model).map_err(|error| unfit(&error))?;
         notes.push("a network alone: readings are its input, classes have numbers".to_owned());
+        facts.estimates = estimates(&model, &boards(context, args)?);
         facts.provenance = json!({ "tflite": Digest::of(&bytes).to_string() });
         payload(&model, &compiled, &[]).map_err(|error| unfit(&error))?
     };
+    if args.board.is_some() && facts.estimates.is_empty() {
+        notes.push(
+            "nothing is estimated for a board: what was compiled holds no graph to place on one"
+                .to_owned(),
+        );
+    }
     Ok(Source {
         title: file,
         payload,
@@ -254,15 +261,29 @@ fn of_file(path: &Path) -> Result<Source, Failure> {
     })
 }
 
+/// The boards to estimate for.
+fn boards(context: &Context, args: &PackageArgs) -> Result<Vec<Board>, Failure> {
+    match &args.board {
+        Some(board) => Ok(vec![context.board(board)?]),
+        None => Ok(context.boards()?.iter().cloned().collect()),
+    }
+}
+
+/// What a model takes of boards; none of one that it cannot be compiled for.
+fn estimates(model: &Model, boards: &[Board]) -> Vec<Fit> {
+    let estimate = |board: &Board| {
+        let compiled = compile_for(model, board).ok()?;
+        Some(fit(&compiled, board, &Limits::default()))
+    };
+    boards.iter().filter_map(estimate).collect()
+}
+
 async fn of_registry(context: &Context, args: &PackageArgs) -> Result<Source, Failure> {
     let wish: Option<ModelRef> = args
         .model
         .as_deref()
         .map(|given| given.parse().unwrap_or_else(|never| match never {}));
-    let boards = match &args.board {
-        Some(board) => vec![context.board(board)?],
-        None => context.boards()?.iter().cloned().collect(),
-    };
+    let boards = boards(context, args)?;
     let (db, artifacts) = context.existing_store().await?;
     let row = chosen(context, &db, wish.as_ref()).await?;
     let decoded = Model::decode(&artifacts.get(&row.digest).await?).map_err(|error| {
@@ -281,16 +302,6 @@ async fn of_registry(context: &Context, args: &PackageArgs) -> Result<Source, Fa
             payload(&decoded, &compiled, &[]).map_err(|error| Failure::of(Exit::No, &error))?
         }
     };
-    let estimates: Vec<Fit> = boards
-        .iter()
-        .filter_map(|board| {
-            Some(fit(
-                &compile_for(&decoded, board).ok()?,
-                board,
-                &Limits::default(),
-            ))
-        })
-        .collect();
     let signed = capsule::by_payload(&db, &Digest::of(&bytes)).await?;
     Ok(Source {
         title: title(&row),
@@ -298,7 +309,7 @@ async fn of_registry(context: &Context, args: &PackageArgs) -> Result<Source, Fa
             name: row.name.clone(),
             model_version: row.version,
             capsule: signed.map(|capsule| capsule.digest.to_string()),
-            estimates,
+            estimates: estimates(&decoded, &boards),
             provenance: provenance(&db, &row).await?,
             ..Facts::default()
         },

@@ -107,6 +107,32 @@ fn a_model_is_packed_for_every_ecosystem() {
 }
 
 #[test]
+fn a_network_of_a_file_is_estimated_for_boards() {
+    let place = Workplace::empty();
+    let network = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../testdata/golden/tflite/abs_same.tflite"
+    );
+    for (out, board, count) in [("one", &["--board", "esp-eye"][..], 1), ("all", &[], 2)] {
+        let args = ["package", network, "--for", "c99", "--out", out];
+        place.check(&[&args[..], board].concat(), 0);
+        let manifest = place.path(out).join("manifest.json");
+        let manifest = std::fs::read(manifest).expect("is there");
+        let manifest: serde_json::Value = serde_json::from_slice(&manifest).expect("is JSON");
+        let estimates = manifest["estimates"].as_array().expect("a list");
+        let boards: Vec<&str> = estimates
+            .iter()
+            .filter_map(|one| one["board"].as_str())
+            .collect();
+        assert!(
+            boards.len() >= count && boards.contains(&"esp-eye"),
+            "{boards:?}"
+        );
+        assert_eq!(boards.len() == 1, count == 1, "{boards:?}");
+    }
+}
+
+#[test]
 fn what_cannot_be_packed_is_named() {
     let place = Workplace::empty();
     let answer = place.check(&["package", "fan", "--for", "arduinno"], 2);
