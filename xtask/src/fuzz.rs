@@ -2,13 +2,12 @@
 
 mod seeds;
 
+use crate::lanes;
 use crate::memory::{self, Sanitized};
 use crate::steps::{Answer, root};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
-use std::thread;
 
 /// Seconds for each target in a run of CI.
 const SECONDS_IN_CI: u32 = 3;
@@ -66,29 +65,13 @@ fn fuzz_at(opt_level: &str, target: Option<&str>, seconds: u32) -> Answer {
         }
     });
     built?;
-    let left = Mutex::new(names.into_iter());
-    let next = || left.lock().ok()?.next();
-    let lanes = thread::available_parallelism().map_or(1, usize::from);
-    let lane = || {
-        let mut failures = Vec::new();
-        while let Some(name) = next() {
-            match fuzz_one(&sanitized, &name, seconds) {
-                Ok(said) => println!("{name}: {said}"),
-                Err(failure) => {
-                    println!("{name}: FAILED");
-                    failures.push(failure);
-                }
-            }
+    let failures = lanes::each(names, |name| {
+        let answer = fuzz_one(&sanitized, &name, seconds);
+        match &answer {
+            Ok(said) => println!("{name}: {said}"),
+            Err(_) => println!("{name}: FAILED"),
         }
-        failures
-    };
-    let failures: Vec<String> = thread::scope(|scope| {
-        let lanes: Vec<_> = (0..lanes).map(|_| scope.spawn(lane)).collect();
-        let ended = lanes.into_iter().map(|lane| {
-            lane.join()
-                .unwrap_or_else(|_| vec!["a target could not be run".to_owned()])
-        });
-        ended.flatten().collect()
+        answer.map(|_| ())
     });
     match failures.is_empty() {
         true => Ok(()),

@@ -30,6 +30,7 @@ mod golden_tflite;
 mod handed_on;
 mod house;
 mod imports;
+mod lanes;
 mod licences;
 mod lineage_told;
 mod memory;

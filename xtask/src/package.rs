@@ -4,6 +4,7 @@
 //! Cortex-M4F and RISC-V and on a core that joins products and sums, compiles what cannot run here, and asks the
 //! ecosystems' own tools where they install (`package/lint.py`). What is missing here is named and passed over.
 
+use crate::lanes::{Job, all};
 use crate::mlflow::trained_project;
 use crate::peer;
 use crate::server::target;
@@ -11,6 +12,7 @@ use crate::steps::{Answer, cargo, run};
 use crate::tools::lacks;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 
 /// Every ecosystem that `tinyops package --list` tells.
 const ECOSYSTEMS: [&str; 7] = [
@@ -36,12 +38,136 @@ const LINT: &str = include_str!("package/lint.py");
 const CORTEX_M: &str = include_str!("package/cortex_m.c");
 const ARDUINO: &str = include_str!("package/Arduino.h");
 
-/// The flags of a Cortex-M4F.
-const M4F: [&str; 4] = [
+/// A processor that a package is built for, without a warning and with only its sources on the path, as its ecosystem's
+/// build would: no flag of ours tells it how to treat floating point.
+struct Processor {
+    /// Whose package it is.
+    ecosystem: &'static str,
+    compiler: &'static str,
+    flags: &'static [&'static str],
+    /// Where the self test runs; without it the sources are compiled and no more.
+    machine: Option<Machine>,
+}
+
+/// A machine that is emulated.
+struct Machine {
+    /// What is linked besides.
+    start: Option<&'static str>,
+    link: &'static [&'static str],
+    emulator: &'static [&'static str],
+}
+
+const M4F: &[&str] = &[
     "-mthumb",
     "-mcpu=cortex-m4",
     "-mfpu=fpv4-sp-d16",
     "-mfloat-abi=hard",
+    "-Os",
+];
+/// Without a screen, and ending as the program does.
+const MPS2: Machine = Machine {
+    start: Some(CORTEX_M),
+    // Vectors and code in the machine's flash, data in its RAM: the emulator's loader puts both there.
+    link: &[
+        "--specs=rdimon.specs",
+        "-nostartfiles",
+        "-Wl,--entry=main",
+        "-Wl,--section-start=.vectors=0",
+        "-Wl,-Ttext=0x400",
+        "-Wl,-Tdata=0x20000000",
+    ],
+    emulator: &[
+        "qemu-system-arm",
+        "-M",
+        "mps2-an386",
+        "-nographic",
+        "-semihosting-config",
+        "enable=on,target=native",
+        "-kernel",
+    ],
+};
+const PROCESSORS: [Processor; 6] = [
+    Processor {
+        ecosystem: "arduino",
+        compiler: "arm-none-eabi-gcc",
+        flags: &["-mthumb", "-mcpu=cortex-m0", "-Os"],
+        machine: None,
+    },
+    Processor {
+        ecosystem: "arduino",
+        compiler: "arm-none-eabi-gcc",
+        flags: M4F,
+        machine: Some(MPS2),
+    },
+    // The DSP extension.
+    Processor {
+        ecosystem: "arduino",
+        compiler: "arm-none-eabi-gcc",
+        flags: &[
+            "-mthumb",
+            "-mcpu=cortex-m4",
+            "-mfpu=fpv4-sp-d16",
+            "-mfloat-abi=hard",
+            "-O2",
+            "-DTINYOPS_ARM_DSP",
+        ],
+        machine: Some(MPS2),
+    },
+    // Its compiler joins products and sums where it may.
+    Processor {
+        ecosystem: "arduino",
+        compiler: "arm-none-eabi-gcc",
+        flags: &[
+            "-mthumb",
+            "-mcpu=cortex-a7",
+            "-mfpu=neon-vfpv4",
+            "-mfloat-abi=hard",
+            "-O2",
+        ],
+        machine: Some(Machine {
+            start: None,
+            link: &["--specs=rdimon.specs"],
+            emulator: &["qemu-arm"],
+        }),
+    },
+    // As the chips of Espressif that are RISC-V.
+    Processor {
+        ecosystem: "esp-idf",
+        compiler: "riscv64-unknown-elf-gcc",
+        flags: &[
+            "--specs=picolibc.specs",
+            "-march=rv32imac",
+            "-mabi=ilp32",
+            "-O2",
+        ],
+        machine: Some(Machine {
+            start: None,
+            link: &[
+                "--oslib=semihost",
+                "--crt0=hosted",
+                "-Wl,--defsym=__flash=0x80000000,--defsym=__flash_size=4M",
+                "-Wl,--defsym=__ram=0x80400000,--defsym=__ram_size=2M,--defsym=__stack_size=64k",
+            ],
+            emulator: &[
+                "qemu-system-riscv32",
+                "-M",
+                "virt",
+                "-bios",
+                "none",
+                "-nographic",
+                "-semihosting-config",
+                "enable=on,target=native",
+                "-kernel",
+            ],
+        }),
+    },
+    // As the first ESP32s, whose own compiler is not to be had here.
+    Processor {
+        ecosystem: "esp-idf",
+        compiler: "xtensa-lx106-elf-gcc",
+        flags: &["-mlongcalls", "-Os"],
+        machine: None,
+    },
 ];
 
 /// What CI runs: all but what takes long, sanitizers (which the tests of `tinyops-compile` have), the crate and the tools.
@@ -52,49 +178,64 @@ pub(crate) fn check() -> Answer {
 /// Everything: `cargo xtask package`.
 pub(crate) fn whole() -> Answer {
     let folder = built()?;
-    sanitized(&folder)?;
-    rust(&folder.join("rust"))?;
-    lint(&folder)
+    all(vec![
+        Box::new(|| timed("crate", || rust(&folder.join("rust")))),
+        Box::new(|| timed("sanitizers", || sanitized(&folder))),
+        Box::new(|| timed("ecosystems' tools", || lint(&folder))),
+    ])
+}
+
+/// Does a part of it and says how long that took.
+fn timed<T>(what: &str, work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    let started = Instant::now();
+    let answer = work()?;
+    println!("  {what}: {:.1} s", started.elapsed().as_secs_f64());
+    Ok(answer)
 }
 
 /// Packs for every ecosystem, and builds and runs what came out; answers with the folder of the packages.
 fn built() -> Result<PathBuf, String> {
-    cargo(&["build", "--quiet", "--package", "tinyops"])?;
     let binary = target().join("debug/tinyops");
-    let project = trained_project(&binary, "package-project")?;
+    timed("binary", || {
+        cargo(&["build", "--quiet", "--package", "tinyops"])
+    })?;
+    let project = timed("model", || trained_project(&binary, "package-project"))?;
     run(Command::new(&binary)
         .args(["keys", "new", "--quiet", "--project"])
         .arg(&project))?;
-    let folder = project.join("packages");
-    pack(&binary, &project, &folder)?;
-    let again = project.join("packages-again");
-    pack(&binary, &project, &again)?;
-    for ecosystem in ECOSYSTEMS {
-        same(&folder.join(ecosystem), &again.join(ecosystem))?;
-    }
+    let (folder, again) = (project.join("packages"), project.join("packages-again"));
+    timed("packages", || {
+        let mut jobs: Vec<Job<'_>> = Vec::new();
+        for folder in [&folder, &again] {
+            std::fs::create_dir_all(folder)
+                .map_err(|error| format!("{}: {error}", folder.display()))?;
+            for ecosystem in ECOSYSTEMS {
+                let (binary, project) = (&binary, &project);
+                jobs.push(Box::new(move || pack(binary, project, folder, ecosystem)));
+            }
+        }
+        all(jobs)?;
+        same(&folder, &again)
+    })?;
     println!("{} packages, the same bytes again", ECOSYSTEMS.len());
-    c99(&folder)?;
-    signature(&folder.join("c99"))?;
-    arm(&folder)?;
-    riscv(&folder)?;
-    xtensa(&folder)?;
+    timed("host", || {
+        c99(&folder)?;
+        signature(&folder.join("c99"))
+    })?;
+    timed("other processors", || processors(&folder))?;
     Ok(folder)
 }
 
-fn pack(binary: &Path, project: &Path, folder: &Path) -> Answer {
-    std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    for ecosystem in ECOSYSTEMS {
-        run(Command::new(binary)
-            .args(["package", NAME, "--for", ecosystem, "--quiet", "--json"])
-            .args(["--author", "Ada <ada@example.org>"])
-            .args(["--url", "https://example.org/fan"])
-            .arg("--project")
-            .arg(project)
-            .arg("--out")
-            .arg(folder.join(ecosystem))
-            .stdout(std::process::Stdio::null()))?;
-    }
-    Ok(())
+fn pack(binary: &Path, project: &Path, folder: &Path, ecosystem: &str) -> Answer {
+    run(Command::new(binary)
+        .args(["package", NAME, "--for", ecosystem, "--quiet", "--json"])
+        .args(["--author", "Ada <ada@example.org>"])
+        .args(["--url", "https://example.org/fan"])
+        .arg("--project")
+        .arg(project)
+        .arg("--out")
+        .arg(folder.join(ecosystem))
+        .stdout(std::process::Stdio::null()))
 }
 
 fn same(one: &Path, other: &Path) -> Answer {
@@ -141,133 +282,103 @@ fn signature(package: &Path) -> Answer {
     run_in(package, Command::new("openssl").args(arguments.split(' ')))
 }
 
-/// Arduino's build has no flag of ours: compiled for a small and a large Cortex-M, the sketch as C++; run on an emulated
-/// Cortex-M4F, with and without its DSP extension, and on a core whose compiler joins products and sums where it may.
-fn arm(folder: &Path) -> Answer {
-    if lacks("arm-none-eabi-gcc")? {
-        return Ok(());
-    }
-    let package = folder.join("arduino");
+/// The packages compiled for every processor whose compiler is here, all files of all of them side by side; then the self
+/// tests linked and run.
+fn processors(folder: &Path) -> Answer {
     let work = tempfile::tempdir().map_err(|error| error.to_string())?;
-    let write = |name: &str, text: &str| {
-        let path = work.path().join(name);
-        std::fs::write(&path, text).map_err(|error| error.to_string())?;
-        Ok::<_, String>(path)
-    };
-    let start = write("cortex_m.c", CORTEX_M)?;
-    let core = write("Arduino.h", ARDUINO)?;
-    for flags in [&["-mthumb", "-mcpu=cortex-m0"][..], &M4F] {
-        objects("arm-none-eabi-gcc", flags, &package, work.path())?;
+    let mut jobs: Vec<Job<'_>> = Vec::new();
+    let mut programs: Vec<Job<'_>> = Vec::new();
+    for (index, processor) in PROCESSORS.iter().enumerate() {
+        if lacks(processor.compiler)? {
+            continue;
+        }
+        let place = work.path().join(index.to_string());
+        std::fs::create_dir(&place).map_err(|error| error.to_string())?;
+        let src = folder.join(processor.ecosystem).join("src");
+        let mut objects = Vec::new();
+        for (number, source) in sources(&src)?.into_iter().enumerate() {
+            let object = place.join(format!("{number}.o"));
+            objects.push(object.clone());
+            let src = src.clone();
+            jobs.push(Box::new(move || {
+                run(processor
+                    .compile()
+                    .arg("-I")
+                    .arg(src)
+                    .arg("-c")
+                    .arg(source)
+                    .arg("-o")
+                    .arg(object))
+            }));
+        }
+        if let Some(machine) = &processor.machine
+            && !lacks(machine.emulator[0])?
+        {
+            let selftest = folder.join("c99/check/selftest.c");
+            programs.push(Box::new(move || {
+                processor.prove(machine, &src, &selftest, &objects, &place)
+            }));
+        }
     }
+    if !lacks("arm-none-eabi-g++")? {
+        jobs.push(Box::new(|| sketch(&folder.join("arduino"), work.path())));
+    }
+    all(jobs)?;
+    all(programs)
+}
+
+impl Processor {
+    /// Its compiler for C.
+    fn compile(&self) -> Command {
+        let mut command = Command::new(self.compiler);
+        command
+            .args(self.flags)
+            .args(["-std=gnu11", "-Wall", "-Wextra", "-Werror"]);
+        command
+    }
+
+    /// Links the self test of objects in a folder, and runs it.
+    fn prove(
+        &self,
+        machine: &Machine,
+        src: &Path,
+        selftest: &Path,
+        objects: &[PathBuf],
+        place: &Path,
+    ) -> Answer {
+        let program = place.join("selftest");
+        let mut link = self.compile();
+        link.args(machine.link)
+            .arg("-I")
+            .arg(src)
+            .args(objects)
+            .arg(selftest);
+        if let Some(start) = machine.start {
+            let path = place.join("start.c");
+            std::fs::write(&path, start).map_err(|error| error.to_string())?;
+            link.arg(path);
+        }
+        run(link.arg("-o").arg(&program))?;
+        let mut command = Command::new("timeout");
+        run(command.arg("120").args(machine.emulator).arg(&program))
+    }
+}
+
+/// The sketch as C++, against a core of a page.
+fn sketch(package: &Path, work: &Path) -> Answer {
+    let core = work.join("Arduino.h");
+    std::fs::write(&core, ARDUINO).map_err(|error| error.to_string())?;
     let sketch = package.join(format!("examples/{NAME}_serial/{NAME}_serial.ino"));
     run(Command::new("arm-none-eabi-g++")
         .args(M4F)
-        .args([
-            "-std=gnu++14",
-            "-Os",
-            "-Wall",
-            "-Wextra",
-            "-Werror",
-            "-include",
-        ])
+        .args(["-std=gnu++14", "-Wall", "-Wextra", "-Werror", "-include"])
         .arg(core)
         .arg("-I")
         .arg(package.join("src"))
         .args(["-x", "c++", "-c"])
         .arg(sketch)
         .arg("-o")
-        .arg(work.path().join("sketch.o")))?;
-    let selftest = folder.join("c99/check/selftest.c");
-    let program = work.path().join("selftest");
-    let link = |flags: &[&str], more: &[&Path]| {
-        run(Command::new("arm-none-eabi-gcc")
-            .args(flags)
-            .args(["-O2", "--specs=rdimon.specs", "-I"])
-            .arg(package.join("src"))
-            .args(sources(&package.join("src"))?)
-            .arg(&selftest)
-            .args(more)
-            .arg("-o")
-            .arg(&program))
-    };
-    if !lacks("qemu-system-arm")? {
-        for dsp in [None, Some("-DTINYOPS_ARM_DSP")] {
-            let mut flags = M4F.to_vec();
-            flags.extend(dsp);
-            // Vectors and code in the machine's flash, data in its RAM: the emulator's loader puts both there.
-            flags.extend([
-                "-nostartfiles",
-                "-Wl,--entry=main",
-                "-Wl,--section-start=.vectors=0",
-                "-Wl,-Ttext=0x400",
-                "-Wl,-Tdata=0x20000000",
-            ]);
-            link(&flags, &[&start])?;
-            run(&mut emulated("qemu-system-arm", "mps2-an386", &program))?;
-        }
-    }
-    if !lacks("qemu-arm")? {
-        link(
-            &[
-                "-mthumb",
-                "-mcpu=cortex-a7",
-                "-mfpu=neon-vfpv4",
-                "-mfloat-abi=hard",
-            ],
-            &[],
-        )?;
-        run(Command::new("qemu-arm").arg(&program))?;
-    }
-    Ok(())
-}
-
-/// The component's sources on an emulated RISC-V, as those of the chips that have it.
-fn riscv(folder: &Path) -> Answer {
-    if lacks("riscv64-unknown-elf-gcc")? || lacks("qemu-system-riscv32")? {
-        return Ok(());
-    }
-    let work = tempfile::tempdir().map_err(|error| error.to_string())?;
-    let program = work.path().join("selftest");
-    let src = folder.join("esp-idf/src");
-    run(Command::new("riscv64-unknown-elf-gcc")
-        .args([
-            "--specs=picolibc.specs",
-            "--oslib=semihost",
-            "--crt0=hosted",
-        ])
-        .args([
-            "-march=rv32imac",
-            "-mabi=ilp32",
-            "-O2",
-            "-Wall",
-            "-Wextra",
-            "-Werror",
-        ])
-        .args(["-Wl,--defsym=__flash=0x80000000,--defsym=__flash_size=4M"])
-        .args([
-            "-Wl,--defsym=__ram=0x80400000,--defsym=__ram_size=2M,--defsym=__stack_size=64k",
-            "-I",
-        ])
-        .arg(&src)
-        .args(sources(&src)?)
-        .arg(folder.join("c99/check/selftest.c"))
-        .arg("-o")
-        .arg(&program))?;
-    run(emulated("qemu-system-riscv32", "virt", &program).args(["-bios", "none"]))
-}
-
-/// What the first ESP32s have: compiled, since their own compiler is not to be had here.
-fn xtensa(folder: &Path) -> Answer {
-    if lacks("xtensa-lx106-elf-gcc")? {
-        return Ok(());
-    }
-    let work = tempfile::tempdir().map_err(|error| error.to_string())?;
-    objects(
-        "xtensa-lx106-elf-gcc",
-        &["-mlongcalls"],
-        &folder.join("esp-idf"),
-        work.path(),
-    )
+        .arg(work.join("sketch.o")))
 }
 
 /// The crate's own test, with nothing from a registry but what is there already; in a folder of its own, since cargo would
@@ -301,31 +412,6 @@ fn lint(folder: &Path) -> Answer {
         .arg(LINT)
         .arg(folder)
         .arg(NAME))
-}
-
-/// Compiles every C file of a package for a target, with only its sources on the path.
-fn objects(compiler: &str, flags: &[&str], package: &Path, work: &Path) -> Answer {
-    for source in sources(&package.join("src"))? {
-        run(Command::new(compiler)
-            .args(flags)
-            .args(["-std=gnu11", "-Os", "-Wall", "-Wextra", "-Werror", "-I"])
-            .arg(package.join("src"))
-            .arg("-c")
-            .arg(source)
-            .arg("-o")
-            .arg(work.join("object.o")))?;
-    }
-    Ok(())
-}
-
-/// A machine without screen that ends as its program does.
-fn emulated(emulator: &str, machine: &str, program: &Path) -> Command {
-    let mut command = Command::new("timeout");
-    command
-        .args(["120", emulator, "-M", machine, "-nographic"])
-        .args(["-semihosting-config", "enable=on,target=native", "-kernel"])
-        .arg(program);
-    command
 }
 
 fn run_in(folder: &Path, command: &mut Command) -> Answer {

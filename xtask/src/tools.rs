@@ -51,7 +51,7 @@ const TOOLS: [Tool; 13] = [
     },
     Tool {
         program: "arm-none-eabi-gcc",
-        with: &["arm-none-eabi-nm", "arm-none-eabi-ld"],
+        with: &["arm-none-eabi-g++", "arm-none-eabi-nm", "arm-none-eabi-ld"],
         packages: &["gcc-arm-none-eabi", "libnewlib-arm-none-eabi"],
         used_for: "the C99 runtime on Cortex-M",
     },
