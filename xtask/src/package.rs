@@ -4,6 +4,8 @@
 //! Cortex-M4F and RISC-V and on a core that joins products and sums, compiles what cannot run here, and asks the
 //! ecosystems' own tools where they install (`package/lint.py`). What is missing here is named and passed over.
 
+mod shim;
+
 use crate::lanes::{Job, all};
 use crate::mlflow::trained_project;
 use crate::peer;
@@ -37,6 +39,7 @@ const IMPORTS: &str =
 const LINT: &str = include_str!("package/lint.py");
 const CORTEX_M: &str = include_str!("package/cortex_m.c");
 const ARDUINO: &str = include_str!("package/Arduino.h");
+const HEADERS: &str = include_str!("package/headers.h");
 
 /// A processor that a package is built for, without a warning and with only its sources on the path, as its ecosystem's
 /// build would: no flag of ours tells it how to treat floating point.
@@ -45,6 +48,8 @@ struct Processor {
     ecosystem: &'static str,
     compiler: &'static str,
     flags: &'static [&'static str],
+    /// How it is optimized, and what is told the sources.
+    tuning: &'static [&'static str],
     /// Where the self test runs; without it the sources are compiled and no more.
     machine: Option<Machine>,
 }
@@ -62,7 +67,6 @@ const M4F: &[&str] = &[
     "-mcpu=cortex-m4",
     "-mfpu=fpv4-sp-d16",
     "-mfloat-abi=hard",
-    "-Os",
 ];
 /// Without a screen, and ending as the program does.
 const MPS2: Machine = Machine {
@@ -90,27 +94,23 @@ const PROCESSORS: [Processor; 6] = [
     Processor {
         ecosystem: "arduino",
         compiler: "arm-none-eabi-gcc",
-        flags: &["-mthumb", "-mcpu=cortex-m0", "-Os"],
+        flags: &["-mthumb", "-mcpu=cortex-m0"],
+        tuning: &["-Os"],
         machine: None,
     },
     Processor {
         ecosystem: "arduino",
         compiler: "arm-none-eabi-gcc",
         flags: M4F,
+        tuning: &["-Os"],
         machine: Some(MPS2),
     },
     // The DSP extension.
     Processor {
         ecosystem: "arduino",
         compiler: "arm-none-eabi-gcc",
-        flags: &[
-            "-mthumb",
-            "-mcpu=cortex-m4",
-            "-mfpu=fpv4-sp-d16",
-            "-mfloat-abi=hard",
-            "-O2",
-            "-DTINYOPS_ARM_DSP",
-        ],
+        flags: M4F,
+        tuning: &["-O2", "-DTINYOPS_ARM_DSP"],
         machine: Some(MPS2),
     },
     // Its compiler joins products and sums where it may.
@@ -122,8 +122,8 @@ const PROCESSORS: [Processor; 6] = [
             "-mcpu=cortex-a7",
             "-mfpu=neon-vfpv4",
             "-mfloat-abi=hard",
-            "-O2",
         ],
+        tuning: &["-O2"],
         machine: Some(Machine {
             start: None,
             link: &["--specs=rdimon.specs"],
@@ -134,12 +134,8 @@ const PROCESSORS: [Processor; 6] = [
     Processor {
         ecosystem: "esp-idf",
         compiler: "riscv64-unknown-elf-gcc",
-        flags: &[
-            "--specs=picolibc.specs",
-            "-march=rv32imac",
-            "-mabi=ilp32",
-            "-O2",
-        ],
+        flags: &["--specs=picolibc.specs", "-march=rv32imac", "-mabi=ilp32"],
+        tuning: &["-O2"],
         machine: Some(Machine {
             start: None,
             link: &[
@@ -165,7 +161,8 @@ const PROCESSORS: [Processor; 6] = [
     Processor {
         ecosystem: "esp-idf",
         compiler: "xtensa-lx106-elf-gcc",
-        flags: &["-mlongcalls", "-Os"],
+        flags: &["-mlongcalls"],
+        tuning: &["-Os"],
         machine: None,
     },
 ];
@@ -218,11 +215,17 @@ fn built() -> Result<PathBuf, String> {
         same(&folder, &again)
     })?;
     println!("{} packages, the same bytes again", ECOSYSTEMS.len());
-    timed("host", || {
-        c99(&folder)?;
-        signature(&folder.join("c99"))
-    })?;
+    all(vec![
+        Box::new(|| {
+            timed("host", || {
+                c99(&folder)?;
+                signature(&folder.join("c99"))
+            })
+        }),
+        Box::new(|| timed("Edge Impulse's calls", || shim::check(&binary, &project))),
+    ])?;
     timed("other processors", || processors(&folder))?;
+    timed("examples", || programs(&folder))?;
     Ok(folder)
 }
 
@@ -320,9 +323,6 @@ fn processors(folder: &Path) -> Answer {
             }));
         }
     }
-    if !lacks("arm-none-eabi-g++")? {
-        jobs.push(Box::new(|| sketch(&folder.join("arduino"), work.path())));
-    }
     all(jobs)?;
     all(programs)
 }
@@ -331,9 +331,12 @@ impl Processor {
     /// Its compiler for C.
     fn compile(&self) -> Command {
         let mut command = Command::new(self.compiler);
-        command
-            .args(self.flags)
-            .args(["-std=gnu11", "-Wall", "-Wextra", "-Werror"]);
+        command.args(self.flags).args(self.tuning).args([
+            "-std=gnu11",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+        ]);
         command
     }
 
@@ -364,21 +367,82 @@ impl Processor {
     }
 }
 
-/// The sketch as C++, against a core of a page.
-fn sketch(package: &Path, work: &Path) -> Answer {
-    let core = work.join("Arduino.h");
-    std::fs::write(&core, ARDUINO).map_err(|error| error.to_string())?;
-    let sketch = package.join(format!("examples/{NAME}_serial/{NAME}_serial.ino"));
-    run(Command::new("arm-none-eabi-g++")
-        .args(M4F)
-        .args(["-std=gnu++14", "-Wall", "-Wextra", "-Werror", "-include"])
-        .arg(core)
-        .arg("-I")
-        .arg(package.join("src"))
-        .args(["-x", "c++", "-c"])
-        .arg(sketch)
-        .arg("-o")
-        .arg(work.join("sketch.o")))
+/// Programs of packages with what they include of their ecosystem, and what that is here: headers of a page.
+const PROGRAMS: [(&str, &[&str], &[&str]); 5] = [
+    (
+        "esp-idf",
+        &[
+            "examples/classify/main/main.c",
+            "test_apps/golden/main/test_main.c",
+        ],
+        &[
+            "esp_timer.h",
+            "freertos/FreeRTOS.h",
+            "freertos/task.h",
+            "unity.h",
+        ],
+    ),
+    (
+        "zephyr",
+        &["samples/classify/src/main.c", "tests/golden/src/main.c"],
+        &["zephyr/kernel.h", "zephyr/sys/printk.h", "zephyr/ztest.h"],
+    ),
+    (
+        "platformio",
+        &["test/test_golden/test_main.c"],
+        &["unity.h"],
+    ),
+    ("cmsis-pack", &["examples/main.c"], &[]),
+    ("c99", &["example/main.c"], &[]),
+];
+
+/// The examples and tests of packages, compiled.
+fn programs(folder: &Path) -> Answer {
+    if lacks("gcc")? {
+        return Ok(());
+    }
+    let work = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let put = |path: &Path, text: &str| {
+        std::fs::create_dir_all(path.parent().expect("a folder"))
+            .and_then(|()| std::fs::write(path, text))
+            .map_err(|error| format!("{}: {error}", path.display()))
+    };
+    let core = work.path().join("Arduino.h");
+    put(&core, ARDUINO)?;
+    put(&work.path().join("headers.h"), HEADERS)?;
+    let mut jobs: Vec<Job<'_>> = Vec::new();
+    let mut add = |mut command: Command, ecosystem: &str, program: &Path| {
+        let src = folder.join(ecosystem).join("src");
+        command.args(["-Wall", "-Wextra", "-Werror", "-I"]).arg(src);
+        command.arg("-c").arg(program).args(["-o", "/dev/null"]);
+        jobs.push(Box::new(move || run(&mut command)));
+    };
+    for (ecosystem, paths, headers) in PROGRAMS {
+        let own = work.path().join(ecosystem);
+        for header in headers {
+            let up = "../".repeat(header.matches('/').count() + 1);
+            put(&own.join(header), &format!("#include \"{up}headers.h\"\n"))?;
+        }
+        for path in paths {
+            let mut command = Command::new("gcc");
+            command.args(["-std=gnu11", "-I"]).arg(&own);
+            add(command, ecosystem, &folder.join(ecosystem).join(path));
+        }
+    }
+    for (ecosystem, example) in [
+        ("arduino", "serial"),
+        ("arduino", "sampling"),
+        ("platformio", "sampling"),
+    ] {
+        let sketch = format!("{ecosystem}/examples/{NAME}_{example}/{NAME}_{example}.ino");
+        if !lacks("arm-none-eabi-g++")? {
+            let mut command = Command::new("arm-none-eabi-g++");
+            command.args(M4F).args(["-Os", "-std=gnu++14", "-include"]);
+            command.arg(&core).args(["-x", "c++"]);
+            add(command, ecosystem, &folder.join(sketch));
+        }
+    }
+    all(jobs)
 }
 
 /// The crate's own test, with nothing from a registry but what is there already; in a folder of its own, since cargo would
@@ -386,12 +450,21 @@ fn sketch(package: &Path, work: &Path) -> Answer {
 fn rust(package: &Path) -> Answer {
     let work = tempfile::tempdir().map_err(|error| error.to_string())?;
     run(Command::new("cp").arg("-r").arg(package).arg(work.path()))?;
+    let package = work.path().join("rust");
     run_in(
-        &work.path().join("rust"),
+        &package,
         Command::new("cargo")
             .args(["test", "--quiet", "--offline"])
             .env("RUSTFLAGS", "-D warnings")
             .env("CARGO_TARGET_DIR", target().join("package-rust")),
+    )?;
+    // As its README says: publishing itself wants dependencies that a registry has.
+    let mut listing = Command::new("cargo");
+    run_in(
+        &package,
+        listing
+            .args(["package", "--no-verify", "--list", "--quiet", "--offline"])
+            .stdout(std::process::Stdio::null()),
     )
 }
 

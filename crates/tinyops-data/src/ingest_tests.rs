@@ -294,3 +294,46 @@ fn a_name_leads_back_to_its_file() {
     assert_eq!(files_of(&two, "field/m1/a.csv"), [(1, "m1/a.csv")]);
     assert_eq!(files_of(&two, "m1/a.csv"), []);
 }
+
+/// What a file says of itself, 100 Hz and g, against what its source says.
+#[test]
+fn settings_that_a_file_contradicts_are_told() {
+    let text = include_str!("../../../testdata/recordings/sample.json");
+    let check = |change: fn(&mut SourceSpec), expected: &[&str]| {
+        let mut source = SourceSpec {
+            rate_hz: None,
+            ..source(&["*.json"], &[])
+        };
+        change(&mut source);
+        let (dataset, report) = read(&one_source(source), &[("a.json", text)]);
+        assert_eq!(dataset.samples.len(), 1, "{report}");
+        let settings = report.of(Code::Setting);
+        let told: Vec<String> = settings.map(ToString::to_string).collect();
+        assert_eq!(told.len(), expected.len(), "{told:?}");
+        for (told, expected) in told.iter().zip(expected) {
+            let expected = format!("warning[setting]: a.json: {expected}");
+            assert!(told.starts_with(&expected), "{told}");
+            assert!(told.contains("\n  hint: "), "{told}");
+        }
+    };
+    check(|_| {}, &[]);
+    check(|source| source.rate_hz = Some(101.0), &[]);
+    check(|source| source.units = vec!["g".to_owned()], &[]);
+    check(
+        |source| source.rate_hz = Some(50.0),
+        &["`rate_hz` is 50, and the file says 100 Hz"],
+    );
+    check(
+        |source| source.units = vec!["g".to_owned(), "m/s2".to_owned()],
+        &["`units` says `m/s2`, and the file says that `y` is in `g`"],
+    );
+    check(
+        |source| source.scale = 9.81,
+        &["`scale` is 9.81, and the file says that `x` is in `g`, which it is no more"],
+    );
+    // A factor makes another unit, which is named.
+    check(
+        |source| (source.scale, source.units) = (9.81, vec!["m/s2".to_owned()]),
+        &[],
+    );
+}

@@ -1,4 +1,4 @@
-/* As much of an Arduino core as the sketch of a package needs to compile. */
+/* As much of an Arduino core as the sketches of a package need to compile. */
 #ifndef ARDUINO_H
 #define ARDUINO_H
 
@@ -18,6 +18,10 @@ struct Port {
   size_t println(int value);
 };
 extern Port Serial;
+
+uint32_t micros();
+int analogRead(uint8_t pin);
+static const uint8_t A0 = 14;
 
 void setup();
 void loop();

@@ -11,6 +11,8 @@ use super::{Made, Package, Part, edge_impulse};
 
 const EXAMPLE: &str = include_str!("texts/arduino_example.ino.in");
 const README: &str = include_str!("texts/arduino_README.md.in");
+/// Windows from a sensor, for whatever takes a sketch.
+pub(super) const SAMPLING: &str = include_str!("texts/sampling.ino.in");
 
 /// Cores of 32 bits that an index knows; those of 8 bits have no double precision.
 const ARCHITECTURES: &str = "apollo3,esp32,esp8266,mbed,mbed_edge,mbed_giga,mbed_nano,mbed_nicla,mbed_opta,mbed_portenta,\
@@ -23,10 +25,7 @@ pub(super) fn package(made: &Made<'_>) -> Package {
     let mut package = Package::of_sources(made, own);
     package.archive = Some(format!("{name}.zip"));
     package.prove(made, "extras");
-    let print = answer_text(made, |what, _| {
-        format!("  Serial.print({what});\n  Serial.print(\" \");\n")
-    }) + "  Serial.println();\n";
-    let texts = Texts::of(made).with([("print", print)]);
+    let texts = texts(made);
     let mut put = |path: String, bytes: Vec<u8>| package.files.insert(path, bytes);
     put(
         "library.properties".to_owned(),
@@ -38,6 +37,10 @@ pub(super) fn package(made: &Made<'_>) -> Package {
         format!("examples/{name}_serial/{name}_serial.ino"),
         texts.fill(EXAMPLE),
     );
+    put(
+        format!("examples/{name}_sampling/{name}_sampling.ino"),
+        texts.fill(SAMPLING),
+    );
     if made.parts.contains(&Part::EdgeImpulse) {
         let (sketch, window) = edge_impulse::sketch(made.contents, described);
         let folder = format!("examples/{name}_edge_impulse");
@@ -48,6 +51,14 @@ pub(super) fn package(made: &Made<'_>) -> Package {
         put(format!("{folder}/features.inc"), window.into_bytes());
     }
     package
+}
+
+/// What sketches ask for.
+pub(super) fn texts(made: &Made<'_>) -> Texts {
+    let print = answer_text(made, |what, _| {
+        format!("  Serial.print({what});\n  Serial.print(\" \");\n")
+    });
+    Texts::of(made).with([("print", print + "  Serial.println();\n")])
 }
 
 /// What the library says of itself, a field a line. Whoever is not stated is said to be so: the index asks for a person.
@@ -97,15 +108,15 @@ fn keywords(made: &Made<'_>) -> String {
         ),
         (
             "KEYWORD2",
-            vec![
-                format!("{name}_begin"),
-                super::model_c::verb(made.contents, made.described),
-                format!("{name}_selftest"),
-            ],
+            ["begin", "selftest", "extract", "quantize", "run", "read"]
+                .map(|word| format!("{name}_{word}"))
+                .into_iter()
+                .chain([super::model_c::verb(made.contents, made.described)])
+                .collect(),
         ),
         (
             "LITERAL1",
-            ["OK", "READINGS", "WINDOW", "CHANNELS"]
+            ["OK", "READINGS", "WINDOW", "CHANNELS", "RATE_HZ", "VECTORS"]
                 .map(|word| format!("{upper}_{word}"))
                 .into(),
         ),

@@ -12,6 +12,7 @@ use super::template::{Texts, answer_text, listed};
 use super::{Made, Package};
 
 const MAIN: &str = include_str!("texts/esp_idf_main.c.in");
+const TEST: &str = include_str!("texts/esp_idf_test.c.in");
 const README: &str = include_str!("texts/esp_idf_README.md.in");
 
 const CMAKE: &str = "set(sources
@@ -39,11 +40,15 @@ endmenu
 const PROJECT: &str = "cmake_minimum_required(VERSION 3.16)
 set(EXTRA_COMPONENT_DIRS \"../..\")
 include($ENV{IDF_PATH}/tools/cmake/project.cmake)
-project(@{name}_classify)
+project(@{name}_@{what})
 ";
 
 /// The component's folder may be called anything; a name in `REQUIRES` is that of the folder, and `main` requires all.
 const MAIN_CMAKE: &str = "idf_component_register(SRCS \"main.c\" INCLUDE_DIRS \".\")\n";
+
+/// Unity runs what `main` names, so that nothing of it may be left out by the linker.
+const TEST_CMAKE: &str =
+    "idf_component_register(SRCS \"test_main.c\" INCLUDE_DIRS \".\" WHOLE_ARCHIVE)\n";
 
 const PARTITIONS: &str = "# Name, Type, SubType, Offset, Size
 nvs,      data, nvs,   0x9000,  0x5000
@@ -64,8 +69,8 @@ pub(super) fn package(made: &Made<'_>) -> Package {
     let own = sources(made.contents, made.vectors, described, made.parts);
     let sources = listed(&own, "  \"src/", "\"");
     let print = answer_text(made, |what, format| {
-        format!("    printf(\"{format} \", {what});\n")
-    }) + "    printf(\"\\n\");\n";
+        format!("      printf(\"{format} \", {what});\n")
+    }) + "      printf(\"\\n\");\n";
     let texts =
         Texts::of(made).with([("sources", sources.trim_end().to_owned()), ("print", print)]);
     // A component is called as its folder.
@@ -76,14 +81,21 @@ pub(super) fn package(made: &Made<'_>) -> Package {
     put("Kconfig", texts.fill(KCONFIG));
     put("idf_component.yml", manifest(made).into_bytes());
     put("README.md", texts.fill(README));
-    put("examples/classify/CMakeLists.txt", texts.fill(PROJECT));
-    put(
-        "examples/classify/main/CMakeLists.txt",
-        texts.fill(MAIN_CMAKE),
-    );
-    put("examples/classify/main/main.c", texts.fill(MAIN));
+    for (folder, what, cmake, source, text) in [
+        ("examples/classify", "classify", MAIN_CMAKE, "main.c", MAIN),
+        ("test_apps/golden", "test", TEST_CMAKE, "test_main.c", TEST),
+    ] {
+        let project = PROJECT.replace("@{what}", what);
+        put(&format!("{folder}/CMakeLists.txt"), texts.fill(&project));
+        put(&format!("{folder}/main/CMakeLists.txt"), texts.fill(cmake));
+        put(&format!("{folder}/main/{source}"), texts.fill(text));
+    }
     put("examples/classify/partitions.csv", texts.fill(PARTITIONS));
     put("examples/classify/sdkconfig.defaults", texts.fill(DEFAULTS));
+    put(
+        "test_apps/golden/sdkconfig.defaults",
+        b"CONFIG_ESP_MAIN_TASK_STACK_SIZE=8192\n".to_vec(),
+    );
     package
 }
 

@@ -5,6 +5,7 @@ use tinyops_wire::{Digest, base64};
 
 use super::escape::{hex, plain};
 use super::needed::{block, operator};
+use super::rust::LIBM;
 use super::vectors::element;
 use super::{Ecosystem, Made, Package};
 
@@ -36,7 +37,7 @@ pub(super) fn add(package: &mut Package, ecosystem: Ecosystem, made: &Made<'_>) 
         ("NOTICE", notice(made)),
         ("CHANGELOG.md", changelog(made)),
         ("manifest.json", pretty(&manifest(ecosystem, made))),
-        ("sbom.cdx.json", pretty(&sbom(made))),
+        ("sbom.cdx.json", pretty(&sbom(ecosystem, made))),
     ];
     for (path, text) in papers {
         package.files.insert(path.to_owned(), text.into_bytes());
@@ -212,14 +213,14 @@ fn manifest(ecosystem: Ecosystem, made: &Made<'_>) -> Value {
 ///
 /// # Source
 /// CycloneDX 1.6, the JSON schema.
-fn sbom(made: &Made<'_>) -> Value {
+fn sbom(ecosystem: Ecosystem, made: &Made<'_>) -> Value {
     let facts = &made.described.facts;
     let name = &made.described.identifier;
     let model_licence = match &facts.licence {
         Some(licence) => json!([{ "license": { "name": licence } }]),
         None => json!([{ "license": { "name": "not stated" } }]),
     };
-    json!({
+    let mut bill = json!({
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
         "version": 1,
@@ -258,7 +259,27 @@ fn sbom(made: &Made<'_>) -> Value {
             { "ref": "model" },
             { "ref": "runtime" },
         ],
-    })
+    });
+    if ecosystem == Ecosystem::Rust {
+        let libm = json!({
+            "type": "library",
+            "bom-ref": "libm",
+            "name": "libm",
+            "version": LIBM,
+            "purl": format!("pkg:cargo/libm@{LIBM}"),
+            "licenses": [{ "license": { "id": "MIT" } }],
+        });
+        bill["components"]
+            .as_array_mut()
+            .expect("a list")
+            .push(libm);
+        bill["dependencies"][2]["dependsOn"] = json!(["libm"]);
+        bill["dependencies"]
+            .as_array_mut()
+            .expect("a list")
+            .push(json!({ "ref": "libm" }));
+    }
+    bill
 }
 
 /// An Ed25519 key as OpenSSL and others read it.

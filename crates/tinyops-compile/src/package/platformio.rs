@@ -8,7 +8,7 @@ use serde_json::json;
 use super::model_c::sources;
 use super::papers::{self, FLAGS};
 use super::template::{Texts, answer_text};
-use super::{Made, Package, Part, edge_impulse};
+use super::{Made, Package, Part, arduino, edge_impulse};
 
 const MAIN: &str = include_str!("texts/platformio_main.c.in");
 const README: &str = include_str!("texts/platformio_README.md.in");
@@ -29,6 +29,10 @@ pub(super) fn package(made: &Made<'_>) -> Package {
     let mut put = |path: String, bytes: Vec<u8>| package.files.insert(path, bytes);
     put("library.json".to_owned(), library(made).into_bytes());
     put("README.md".to_owned(), texts.fill(README));
+    put(
+        format!("examples/{name}_sampling/{name}_sampling.ino"),
+        arduino::texts(made).fill(arduino::SAMPLING),
+    );
     put(format!("examples/{name}_stdio/main.c"), texts.fill(MAIN));
     put("test/test_golden/test_main.c".to_owned(), texts.fill(TEST));
     package
@@ -60,11 +64,18 @@ fn library(made: &Made<'_>) -> String {
         "platforms": "*",
         "headers": headers,
         "build": { "flags": FLAGS, "srcDir": "src", "includeDir": "src" },
-        "examples": [{
-            "name": format!("{name}_stdio"),
-            "base": format!("examples/{name}_stdio"),
-            "files": ["main.c"],
-        }],
+        "examples": [
+            {
+                "name": format!("{name}_stdio"),
+                "base": format!("examples/{name}_stdio"),
+                "files": ["main.c"],
+            },
+            {
+                "name": format!("{name}_sampling"),
+                "base": format!("examples/{name}_sampling"),
+                "files": [format!("{name}_sampling.ino")],
+            },
+        ],
     });
     // PlatformIO takes what SPDX lists, and no reference of a package's own.
     if facts.licence.is_some() {

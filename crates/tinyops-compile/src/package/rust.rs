@@ -18,7 +18,7 @@ const TEST: &str = include_str!("texts/rust_test.rs.in");
 const EXAMPLE: &str = include_str!("texts/rust_example.rs.in");
 const README: &str = include_str!("texts/rust_README.md.in");
 /// The version of `libm` that the runtime was tested with.
-const LIBM: &str = "0.2";
+pub(super) const LIBM: &str = "0.2";
 
 pub(super) fn package(made: &Made<'_>) -> Result<Package, PackageError> {
     if !made.parts.is_empty() {

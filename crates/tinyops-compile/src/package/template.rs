@@ -25,6 +25,7 @@ impl Texts {
             ("upper", described.identifier.to_uppercase()),
             ("verb", verb(made.contents, described)),
             ("flags", FLAGS.join(" ")),
+            ("period_us", period_us(made).to_string()),
             (
                 "channels",
                 made.contents.front_end.channel_count.to_string(),
@@ -50,6 +51,15 @@ impl Texts {
             .map(|(key, text)| (*key, text.as_str()))
             .collect();
         fill(template, &texts).into_bytes()
+    }
+}
+
+/// From one reading of a channel to the next, in microseconds; 0 where time plays no part.
+fn period_us(made: &Made<'_>) -> u32 {
+    let rate_hz = made.contents.front_end.rate_hz;
+    match rate_hz > 0.0 {
+        true => (1e6 / f64::from(rate_hz)).round() as u32,
+        false => 0,
     }
 }
 

@@ -84,7 +84,7 @@ pub(super) fn package(made: &Made<'_>) -> Package {
     let described = made.described;
     let own = sources(made.contents, made.vectors, described, made.parts);
     let sources = listed(&own, "    ../src/", "");
-    let print = answer_text(made, zephyr_print) + "    printk(\"\\n\");\n";
+    let print = answer_text(made, zephyr_print) + "      printk(\"\\n\");\n";
     let description = json_string(&format!("{}.", described.sentence));
     let texts = Texts::of(made).with([
         ("sources", sources.trim_end().to_owned()),
@@ -121,7 +121,7 @@ pub(super) fn package(made: &Made<'_>) -> Package {
 /// Zephyr's `printk` knows no floating point: thousandths.
 fn zephyr_print(what: &str, format: &str) -> String {
     match format {
-        "%s" => format!("    printk(\"%s \", {what});\n"),
-        _ => format!("    printk(\"%d/1000 \", (int)({what} * 1000.0));\n"),
+        "%s" => format!("      printk(\"%s \", {what});\n"),
+        _ => format!("      printk(\"%d/1000 \", (int)({what} * 1000.0));\n"),
     }
 }

@@ -306,8 +306,10 @@ fn an_arduino_library_keeps_to_the_rules() {
         let (word, kind) = line.split_once('\t').expect("a tab between");
         assert!(!word.contains(' ') && ["KEYWORD1", "KEYWORD2", "LITERAL1"].contains(&kind));
     }
-    let sketch = text(&package, "examples/fan_1_serial/fan_1_serial.ino");
-    assert!(sketch.contains("#include <fan_1.h>"));
+    for example in ["fan_1_serial", "fan_1_sampling"] {
+        let sketch = text(&package, &format!("examples/{example}/{example}.ino"));
+        assert!(sketch.contains("#include <fan_1.h>"), "{example}");
+    }
 }
 
 #[test]
@@ -326,6 +328,8 @@ fn a_platformio_library_names_its_people() {
     for example in library["examples"].as_array().expect("a list") {
         let base = example["base"].as_str().expect("a path");
         let file = example["files"][0].as_str().expect("a path");
+        // Folder and sketch are called alike.
+        assert!(!file.ends_with(".ino") || base.ends_with(file.trim_end_matches(".ino")));
         assert!(package.files().contains_key(&format!("{base}/{file}")));
     }
 }
