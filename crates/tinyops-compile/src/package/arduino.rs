@@ -79,7 +79,7 @@ fn properties(made: &Made<'_>) -> String {
         (
             "paragraph",
             &format!(
-                "The model {}, with the runtime that runs it, a self test and an example.",
+                "The model {}, with the runtime that runs it, a self test and examples.",
                 described.title
             ),
         ),
