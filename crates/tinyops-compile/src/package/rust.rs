@@ -157,31 +157,34 @@ fn read(made: &Made<'_>) -> String {
         let mut values = output.values(&memory.arena.0[output.range()]);\n";
     let body = match decision.task {
         Task::Classify => {
-            let threshold = match made.contents.labels.len() {
+            let values = values.replace("let mut values", "let values");
+            let choice = match made.contents.labels.len() {
                 2 if decision.threshold > 0.0 => format!(
-                    "        let index = usize::from(scores[1] >= {});\n",
+                    "        for (score, value) in scores.iter_mut().zip(values) {{
+            *score = output.real(value);
+        }}
+        let index = usize::from(scores[1] >= {});\n",
                     float(decision.threshold)
                 ),
-                _ => String::new(),
-            };
-            format!(
-                "{}        let mut scores = [0.0; CLASSES.len()];
-        let (mut index, mut best) = (0, i32::MIN);
-        for (class, value) in values.enumerate() {{
+                _ => "        let (mut index, mut best) = (0, i32::MIN);
+        for (class, value) in values.enumerate() {
             scores[class] = output.real(value);
             // Of equal scores the first wins.
-            if value > best {{
+            if value > best {
                 (index, best) = (class, value);
-            }}
-        }}
-{threshold}        let confidence = scores[index].clamp(0.0, 1.0);
+            }
+        }\n"
+                .to_owned(),
+            };
+            format!(
+                "{values}        let mut scores = [0.0; CLASSES.len()];
+{choice}        let confidence = scores[index].clamp(0.0, 1.0);
         Ok(Answer {{
             index,
             confidence,
             is_sure: confidence >= {},
             scores,
         }})\n",
-                values.replace("let mut values", "let values"),
                 float(decision.min_confidence)
             )
         }

@@ -430,6 +430,12 @@ fn a_crate_brings_the_runtime_as_it_is() {
         };
         assert_eq!(keys(&theirs), keys(&own), "{name}");
     }
+    // Of two classes by a threshold nothing is looked for that goes unused: crates compile without a warning.
+    let lib = text(&package, "src/lib.rs");
+    assert!(
+        lib.contains("usize::from(scores[1] >= ") && !lib.contains("best"),
+        "{lib}"
+    );
     let payload = classifier_payload(["off", "on"]);
     let refused = tinyops_compile::package(Ecosystem::Rust, &payload, &facts(), &[Part::Slots]);
     assert!(matches!(refused, Err(PackageError::NoParts)), "{refused:?}");
