@@ -123,6 +123,12 @@ static const uint8_t *check_record(const uint8_t *bytes, tinyops_tally *all) {
       return tinyops_check_sensor(&record, all);
     case TINYOPS_CHECK_SLOTS:
       return tinyops_check_slots(&record, all);
+    case TINYOPS_CHECK_KEY_SET:
+      return tinyops_check_key_set(&record, all);
+    case TINYOPS_CHECK_PROVISION:
+      return tinyops_check_provision(&record, all);
+    case TINYOPS_CHECK_ANSWER:
+      return tinyops_check_answer(&record, all);
     default:
       return check_plan(&record, all);
   }

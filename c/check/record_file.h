@@ -13,7 +13,8 @@
  * if it is sound, windows with their alarms and reports, as monitor.c reads them, its verdict a
  * tinyops_baseline_reason; a flash a schedule of steps, as slots.c reads them, its verdict 1; a scaler
  * the count of features as u32, these and, if they are scaled, what they become, its verdict 1 if they
- * are; a section SENSOR a sensor, as sensor.c reads it. Records stand after each other; one without bytes ends them. */
+ * are; a section SENSOR a sensor, as sensor.c reads it; a
+ * key set, flash and an answer to who enrols what trust.c reads. Records stand after each other; one without bytes ends them. */
 #ifndef TINYOPS_CHECK_RECORD_FILE_H
 #define TINYOPS_CHECK_RECORD_FILE_H
 
@@ -32,7 +33,10 @@ enum {
   TINYOPS_CHECK_MONITOR = 6,
   TINYOPS_CHECK_SLOTS = 7,
   TINYOPS_CHECK_SCALER = 8,
-  TINYOPS_CHECK_SENSOR = 9
+  TINYOPS_CHECK_SENSOR = 9,
+  TINYOPS_CHECK_KEY_SET = 10,
+  TINYOPS_CHECK_PROVISION = 11,
+  TINYOPS_CHECK_ANSWER = 12
 };
 
 typedef struct tinyops_check_record {

@@ -38,12 +38,11 @@ static void tell_of(tinyops_agent *agent, uint8_t state, const tinyops_model *mo
 /* A statement of the director for this device; with `is_verified` its signature was checked before. */
 static tinyops_refusal read_statement(const tinyops_agent *agent, const uint8_t *bytes, size_t len,
                                       bool is_verified, tinyops_statement *statement) {
-  const tinyops_firmware *firmware = agent->firmware;
+  const tinyops_key_set *keys = &agent->keys.in_force;
   if (bytes == NULL ||
-      !tinyops_statement_verify(statement, bytes, len, firmware->director_keys,
-                                firmware->director_key_count,
+      !tinyops_statement_verify(statement, bytes, len, keys->director.keys, keys->director.count,
                                 is_verified ? NULL : tinyops_ed25519_verify, NULL)) {
-    return tinyops_refusal_of(TINYOPS_REASON_STATEMENT, firmware->key_set);
+    return tinyops_refusal_of(TINYOPS_REASON_STATEMENT, keys->sequence);
   }
   return tinyops_refusal_of(statement->device == agent->settings.device ? TINYOPS_REASON_NONE
                                                                 : TINYOPS_REASON_OTHER_DEVICE,
@@ -74,8 +73,11 @@ static tinyops_refusal check(void *context, const tinyops_slots *slots, tinyops_
   tinyops_model *model = &agent->candidate;
   uint8_t digest[TINYOPS_DIGEST_BYTES];
   const bool is_signed = tinyops_slots_is_installed(slots, place);
-  tinyops_refusal refusal = tinyops_model_load(model, agent->firmware, agent->workspace, capsule, len,
-                                               is_new, is_signed);
+  /* The factory's capsule is as good as the firmware, whose own keys it is held to. */
+  const tinyops_key_set *keys =
+      place == TINYOPS_FACTORY ? &agent->firmware->keys : &agent->keys.in_force;
+  tinyops_refusal refusal = tinyops_model_load(model, agent->firmware, keys, agent->workspace,
+                                               capsule, len, is_new, is_signed);
   /* Golden vectors leave their windows where readings were gathered. */
   if (is_new) agent->filled = 0;
   if (refusal.reason != TINYOPS_REASON_NONE || !is_new) return refusal;
@@ -187,10 +189,9 @@ bool tinyops_agent_boot(tinyops_agent *agent, const tinyops_firmware *firmware,
       tinyops_slots_capsule_bytes(&agent->slots) / settings->block_bytes / 8 + 1 > blocks_bytes) {
     return false;
   }
-  tinyops_slots_name_keys(&agent->slots, firmware->release_keys, firmware->release_key_count,
-                          firmware->director_keys, firmware->director_key_count);
   agent->seed = tinyops_dither_seed(settings->key);
   begun = tinyops_slots_begin_boot(&agent->slots, settings->first_uplink);
+  tinyops_keys_begin(&agent->keys, &agent->slots, &firmware->roots, &firmware->keys);
   agent->sequence = begun.sequence;
   place = tinyops_slots_choose(&agent->slots, &begun, check, agent);
   agent->running = (uint8_t)place;
@@ -354,6 +355,15 @@ static void take_command(tinyops_agent *agent, uint8_t command) {
   if (command == COMMAND_REBOOT) agent->wants_reset = true;
 }
 
+static void take_key_set(tinyops_agent *agent, const uint8_t *part, size_t len) {
+  if (!tinyops_keys_take(&agent->keys, &agent->slots, part, len, &agent->keys_refusal)) return;
+  agent->tells_keys = true;
+  /* What is being tried was checked by the keys of before; the boot checks it again. */
+  if (agent->keys_refusal.reason == TINYOPS_REASON_NONE && agent->is_on_trial) {
+    agent->wants_reset = true;
+  }
+}
+
 static void take_envelope(tinyops_agent *agent, const uint8_t *bytes, size_t len, uint32_t now_ms) {
   tinyops_envelope envelope;
   size_t body_bytes;
@@ -369,9 +379,9 @@ static void take_envelope(tinyops_agent *agent, const uint8_t *bytes, size_t len
     take_block(agent, body + 1, body_bytes - 1, now_ms);
     return;
   }
-  /* This agent goes by the key set of its firmware, and says so. */
+  /* So does a part of a key set, whose own number rises. */
   if (body[0] == (DOWN_KEY_SET | 1u << 4)) {
-    agent->tells_keys = true;
+    take_key_set(agent, body + 1, body_bytes - 1);
     return;
   }
   if (envelope.sequence <= agent->slots.downlink_seen) return;
@@ -487,7 +497,7 @@ static void put_hello(tinyops_agent *agent) {
                     tinyops_agent_runs(agent) ? agent->model.capsule.manifest.sequence : 0);
   tinyops_write_u32(body + 9, (uint32_t)agent->workspace->arena_bytes);
   tinyops_write_u32(body + 13, tinyops_slots_capsule_bytes(&agent->slots));
-  tinyops_write_u32(body + 17, agent->firmware->key_set);
+  tinyops_write_u32(body + 17, agent->keys.in_force.sequence);
   body[21] = FEATURES;
   body[22] = (uint8_t)board_bytes;
   memcpy(body + 23, board, board_bytes);
@@ -497,9 +507,9 @@ static void put_hello(tinyops_agent *agent) {
 static void put_keys(tinyops_agent *agent) {
   uint8_t *body = body_of(agent);
   body[0] = UP_KEYS | 1u << 4;
-  tinyops_write_u32(body + 1, agent->firmware->key_set);
-  body[5] = TINYOPS_REASON_KEY_SET;
-  tinyops_write_u32(body + 6, 0);
+  tinyops_write_u32(body + 1, agent->keys.in_force.sequence);
+  body[5] = (uint8_t)agent->keys_refusal.reason;
+  tinyops_write_u32(body + 6, agent->keys_refusal.detail);
   agent->tells_keys = !send(agent, 10);
 }
 

@@ -6,6 +6,7 @@
 #define TINYOPS_AGENT_H
 
 #include "../../c/include/tinyops_slots.h"
+#include "keys.h"
 #include "link.h"
 #include "model.h"
 
@@ -13,13 +14,6 @@
 #define TINYOPS_AGENT_BODY_BYTES 608u
 /* The largest envelope that it sends: a report, or its hello. */
 #define TINYOPS_AGENT_OUT_BYTES 128u
-
-/* What a board does for the agent. */
-typedef struct tinyops_port {
-  void *context;
-  /* Sends bytes over the line, all of them, in order. */
-  void (*send)(void *context, const uint8_t *bytes, size_t len);
-} tinyops_port;
 
 /* Who a device is, and its habits. */
 typedef struct tinyops_settings {
@@ -57,6 +51,9 @@ typedef struct tinyops_agent {
   size_t blocks_bytes;
   tinyops_settings settings;
   tinyops_slots slots;
+  tinyops_keys keys;
+  /* What came of the last key set. */
+  tinyops_refusal keys_refusal;
   tinyops_model model;
   tinyops_model candidate;
   tinyops_monitor monitor;

@@ -12,6 +12,13 @@ enum { TINYOPS_LINK_UP = 1, TINYOPS_LINK_DOWN = 2, TINYOPS_LINK_ROOM = 3 };
 /* Bytes of a frame around its body, before stuffing. */
 #define TINYOPS_LINK_OVERHEAD 5u
 
+/* What a board does for the agent. */
+typedef struct tinyops_port {
+  void *context;
+  /* Sends bytes over the line, all of them, in order. */
+  void (*send)(void *context, const uint8_t *bytes, size_t len);
+} tinyops_port;
+
 /* What has come of a frame. Kind and version, body and checksum lie in `bytes`, as long as they fit. */
 typedef struct tinyops_link {
   uint8_t *bytes;

@@ -241,16 +241,16 @@ static tinyops_refusal check_golden(const tinyops_model *model, tinyops_workspac
 }
 
 tinyops_refusal tinyops_model_load(tinyops_model *model, const tinyops_firmware *firmware,
-                                   tinyops_workspace *workspace, const uint8_t *capsule, size_t len,
-                                   bool is_new, bool is_signed) {
+                                   const tinyops_key_set *keys, tinyops_workspace *workspace,
+                                   const uint8_t *capsule, size_t len, bool is_new, bool is_signed) {
   const tinyops_capsule_reason reason =
       is_signed ? tinyops_capsule_verify_payload(&model->capsule, capsule, len)
-                : tinyops_capsule_verify(&model->capsule, capsule, len, firmware->release_keys,
-                                         firmware->release_key_count, tinyops_ed25519_verify, NULL);
+                : tinyops_capsule_verify(&model->capsule, capsule, len, keys->release.keys,
+                                         keys->release.count, tinyops_ed25519_verify, NULL);
   tinyops_refusal refusal;
   if (reason != TINYOPS_CAPSULE_VERIFIED) {
     return tinyops_refusal_of(reason_of(reason),
-                      reason == TINYOPS_CAPSULE_SIGNATURE ? firmware->key_set : 0);
+                      reason == TINYOPS_CAPSULE_SIGNATURE ? keys->sequence : 0);
   }
   if (!is_board(&model->capsule.manifest, firmware->board)) {
     return tinyops_refusal_of(TINYOPS_REASON_BOARD, 0);

@@ -4,6 +4,7 @@
 
 #include "../../c/include/tinyops.h"
 #include "../../c/include/tinyops_capsule.h"
+#include "../../c/include/tinyops_trust.h"
 #include "../../c/include/tinyops_front_end.h"
 #include "../../c/include/tinyops_monitor.h"
 #include "../../c/include/tinyops_sensor.h"
@@ -20,12 +21,9 @@ typedef struct tinyops_firmware {
   /* What is linked. */
   const tinyops_operators *operators;
   const tinyops_blocks *blocks;
-  /* The firmware's own key set: its number, and its keys of 32 bytes each, one after another. */
-  uint32_t key_set;
-  const uint8_t *release_keys;
-  size_t release_key_count;
-  const uint8_t *director_keys;
-  size_t director_key_count;
+  /* Who may sign key sets, none where it takes no newer one, and the firmware's own. */
+  tinyops_roots roots;
+  tinyops_key_set keys;
 } tinyops_firmware;
 
 /* Memory that scoring works in. */
@@ -72,12 +70,12 @@ typedef struct tinyops_answer {
 /* The id that reports of a model carry: the first bytes of its manifest's digest. */
 uint32_t tinyops_model_id(const tinyops_model *model);
 
-/* Checks a capsule all the way, and whether this firmware with this memory can run it; with `is_new` its
+/* Checks a capsule all the way, by the release keys of a set, and whether this firmware with this memory can run it; with `is_new` its
  * golden vectors, too. With `is_signed` the signature is taken for granted: the bytes are those whose
  * signature was checked when they were installed. */
 tinyops_refusal tinyops_model_load(tinyops_model *model, const tinyops_firmware *firmware,
-                                   tinyops_workspace *workspace, const uint8_t *capsule, size_t len,
-                                   bool is_new, bool is_signed);
+                                   const tinyops_key_set *keys, tinyops_workspace *workspace,
+                                   const uint8_t *capsule, size_t len, bool is_new, bool is_signed);
 
 /* Scores the window of the workspace, and writes what it is on the channels of the baseline. False if it
  * could not be scored. */

@@ -16,6 +16,7 @@ mod records;
 mod sensors;
 mod slots;
 mod toolchain;
+mod trust;
 mod worn;
 
 use crate::steps::{Answer, root};
@@ -38,6 +39,7 @@ const DELTAS: usize = 4_000;
 const MONITORS: usize = 400;
 /// Sensor contracts, most of which a sensor does not meet.
 const SENSORS: usize = 4_000;
+const ENROLMENTS: usize = 400;
 /// Schedules of what slots go through, on flash that fails.
 const SLOTS: usize = 600;
 /// Capsules, as many payloads, and signatures in a run of CI.
@@ -66,7 +68,7 @@ fn all_records() -> Result<Vec<Record>, String> {
     all.extend(records::drawn(DRAWN)?);
     let hostile = records::hostile(&all, HOSTILE);
     println!(
-        "{} plans, and {} that were changed; {CAPSULES} capsules and {SIGNATURES} signatures, most of them changed; {FRONT_ENDS} front ends, {SCALERS} scalers, {DELTAS} deltas, {MONITORS} monitors, {SENSORS} sensor contracts and {SLOTS} schedules of slots",
+        "{} plans, and {} that were changed; {CAPSULES} capsules and {SIGNATURES} signatures, most of them changed; {FRONT_ENDS} front ends, {SCALERS} scalers, {DELTAS} deltas, {MONITORS} monitors, {SENSORS} sensor contracts, {ENROLMENTS} each of key sets, records of who a device is and answers to who enrols, and {SLOTS} schedules of slots",
         all.len(),
         hostile.len()
     );
@@ -77,6 +79,7 @@ fn all_records() -> Result<Vec<Record>, String> {
     all.extend(deltas::records(DELTAS)?);
     all.extend(monitors::records(MONITORS)?);
     all.extend(sensors::records(SENSORS));
+    all.extend(trust::records(ENROLMENTS)?);
     all.extend(slots::records(SLOTS)?);
     Ok(all)
 }

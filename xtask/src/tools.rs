@@ -155,11 +155,16 @@ pub(crate) fn lacks(program: &str) -> Result<bool, String> {
     let remedy = packages.map_or(String::new(), |packages| {
         format!("; get it with: apt-get install {}", packages.join(" "))
     });
-    if std::env::var_os("TINYOPS_TOOLS").is_some_and(|value| value == "all") {
+    if is_everything_asked_for() {
         return Err(format!("{program} is missing{remedy}"));
     }
     println!("skipped: {program} is missing{remedy}");
     Ok(true)
+}
+
+/// Whether what is missing is a failure.
+pub(crate) fn is_everything_asked_for() -> bool {
+    std::env::var_os("TINYOPS_TOOLS").is_some_and(|value| value == "all")
 }
 
 fn found(program: &str) -> bool {

@@ -2,29 +2,18 @@
 
 #include "../../include/tinyops_monitor.h"
 #include "../bytes.h"
-#include "../capsule/sha256.h"
+#include "../capsule/hmac.h"
 
 #define VERSION 1u
 #define DOWN 0x80u
 #define TAG_BYTES 8u
 
-/* HMAC-SHA-256 (RFC 2104) under a key of 32 bytes. */
 static void authenticate(const uint8_t key[TINYOPS_DEVICE_KEY_BYTES], const uint8_t *bytes,
                          size_t len, uint8_t digest[TINYOPS_DIGEST_BYTES]) {
-  uint8_t block[64];
-  tinyops_sha256_state hash;
-  size_t index;
-  memset(block, 0x36, sizeof block);
-  for (index = 0; index < TINYOPS_DEVICE_KEY_BYTES; index++) block[index] ^= key[index];
-  tinyops_sha256_begin(&hash);
-  tinyops_sha256_add(&hash, block, sizeof block);
-  tinyops_sha256_add(&hash, bytes, len);
-  tinyops_sha256_end(&hash, digest);
-  for (index = 0; index < sizeof block; index++) block[index] ^= 0x36 ^ 0x5c;
-  tinyops_sha256_begin(&hash);
-  tinyops_sha256_add(&hash, block, sizeof block);
-  tinyops_sha256_add(&hash, digest, TINYOPS_DIGEST_BYTES);
-  tinyops_sha256_end(&hash, digest);
+  tinyops_hmac mac;
+  tinyops_hmac_begin(&mac, key);
+  tinyops_hmac_add(&mac, bytes, len);
+  tinyops_hmac_end(&mac, digest);
 }
 
 static void write_number(uint8_t *at, uint64_t value, uint32_t bytes) {

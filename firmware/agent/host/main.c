@@ -1,10 +1,11 @@
 /* The agent as a process: flash is a file, the line a TCP stream to `tinyops gateway --listen`, the sensor a
  * sine. For tests, and to see the agent at work without a board: kill it, and power has gone.
  *
- *   agent FLASH PORT DEVICE KEY RELEASE DIRECTOR BOARD FIRST_UPLINK MOUNTING
+ *   agent FLASH PORT FACTORY MOUNTING
  *
- * DEVICE is a number in hexadecimal, keys are 64 digits, MOUNTING the code of one. A line on stdout says of
- * each window which model answered what. */
+ * FACTORY is a file with the factory's record (docs/formats/provision.md), MOUNTING the code of one. It enrols
+ * by the first if its flash does not say who it is. A line on stdout says of each window which model answered
+ * what. */
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -17,9 +18,13 @@
 #include <unistd.h>
 
 #include "../agent.h"
+#include "../enrol.h"
 
 #define FLASH_BYTES (256u * 1024u)
 #define PAGE_BYTES 4096u
+/* Behind the agent's region: a request without an answer, and who the device is. */
+#define IDENTITY_BYTES (2u * PAGE_BYTES)
+#define ALL_BYTES (FLASH_BYTES + IDENTITY_BYTES)
 #define WRITE_BYTES 4u
 #define CHANNELS 3u
 #define RATE_HZ 100.0f
@@ -28,22 +33,20 @@ static uint8_t *mapping;
 static int line;
 
 static const uint8_t *mapped(void *context, uint32_t at, uint32_t len) {
-  (void)context;
   (void)len;
-  return mapping + at;
+  return (const uint8_t *)context + at;
 }
 
 static bool erase(void *context, uint32_t from, uint32_t to) {
-  (void)context;
-  memset(mapping + from, 0xFF, to - from);
+  memset((uint8_t *)context + from, 0xFF, to - from);
   return true;
 }
 
 /* As NOR flash does: bits only go to zero. */
 static bool program(void *context, uint32_t at, const uint8_t *bytes, uint32_t len) {
+  uint8_t *region = (uint8_t *)context + at;
   uint32_t index;
-  (void)context;
-  for (index = 0; index < len; index++) mapping[at + index] &= bytes[index];
+  for (index = 0; index < len; index++) region[index] &= bytes[index];
   return true;
 }
 
@@ -63,22 +66,21 @@ static uint32_t now_ms(void) {
   return (uint32_t)((uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u);
 }
 
-static void read_key(const char *text, uint8_t key[32]) {
-  unsigned byte;
-  int index;
-  for (index = 0; index < 32; index++) {
-    if (sscanf(text + 2 * index, "%2x", &byte) != 1) exit(2);
-    key[index] = (uint8_t)byte;
-  }
+static bool guess(void *context, uint8_t *bytes, size_t len) {
+  FILE *file = fopen("/dev/urandom", "rb");
+  const bool is_whole = file != NULL && fread(bytes, 1, len, file) == len;
+  (void)context;
+  if (file != NULL) fclose(file);
+  return is_whole;
 }
 
 static void open_flash(const char *path) {
   const int file = open(path, O_RDWR | O_CREAT, 0600);
   const off_t bytes = file < 0 ? -1 : lseek(file, 0, SEEK_END);
-  if (file < 0 || bytes < 0 || (bytes == 0 && ftruncate(file, (off_t)FLASH_BYTES) != 0)) exit(2);
-  mapping = (uint8_t *)mmap(NULL, FLASH_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+  if (file < 0 || bytes < 0 || (bytes == 0 && ftruncate(file, (off_t)ALL_BYTES) != 0)) exit(2);
+  mapping = (uint8_t *)mmap(NULL, ALL_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
   if (mapping == MAP_FAILED) exit(2);
-  if (bytes == 0) memset(mapping, 0xFF, FLASH_BYTES);
+  if (bytes == 0) memset(mapping, 0xFF, ALL_BYTES);
   close(file);
 }
 
@@ -103,49 +105,99 @@ static void next_reading(float reading[CHANNELS]) {
   reading[2] = 0;
 }
 
+static tinyops_flash flash_at(uint8_t *region, uint32_t bytes) {
+  tinyops_flash flash;
+  memset(&flash, 0, sizeof flash);
+  flash.context = region;
+  flash.bytes = bytes;
+  flash.page_bytes = PAGE_BYTES;
+  flash.write_bytes = WRITE_BYTES;
+  flash.mapped = mapped;
+  flash.erase = erase;
+  flash.write = program;
+  return flash;
+}
+
+/* What the factory wrote, and its key set. */
+static void read_factory(const char *path, tinyops_factory *factory, tinyops_key_set *keys) {
+  static uint8_t bytes[2048];
+  FILE *file = fopen(path, "rb");
+  const size_t len = file == NULL ? 0 : fread(bytes, 1, sizeof bytes, file);
+  if (!tinyops_factory_read(factory, bytes, len) ||
+      tinyops_key_set_read(keys, factory->key_set, factory->key_set_bytes) != TINYOPS_KEY_SET_SOUND) {
+    exit(2);
+  }
+  fclose(file);
+}
+
+/* Bytes that have come over the line, after a millisecond at most. */
+static size_t receive(uint8_t *bytes, size_t room) {
+  struct pollfd waits = {line, POLLIN, 0};
+  ssize_t got;
+  if (poll(&waits, 1, 1) <= 0) return 0;
+  got = recv(line, bytes, room, 0);
+  if (got <= 0) exit(1);
+  return (size_t)got;
+}
+
+/* Who the device is: as its flash says, or as its server does after it has asked. */
+static tinyops_enrolled enrol(const tinyops_factory *factory, const tinyops_key_set *keys,
+                              const tinyops_port *port) {
+  static tinyops_enroller enroller;
+  const tinyops_flash flash = flash_at(mapping + FLASH_BYTES, IDENTITY_BYTES);
+  tinyops_enrolment state;
+  tinyops_enroller_begin(&enroller, factory, keys, port, &flash, guess);
+  while ((state = tinyops_enroller_tick(&enroller, now_ms())) == TINYOPS_ENROL_ASKS) {
+    uint8_t bytes[256];
+    const size_t got = receive(bytes, sizeof bytes);
+    size_t index;
+    for (index = 0; index < got; index++) tinyops_enroller_receive(&enroller, bytes[index], now_ms());
+  }
+  if (state == TINYOPS_ENROL_STUCK) exit(3);
+  return enroller.enrolled;
+}
+
 int main(int count, char **arguments) {
   static uint8_t arena[32 * 1024], blocks[256];
   static float window[2048], features[512], scratch[2048];
   static const tinyops_channel channels[CHANNELS] = {
       {"acc.x", "g", 0.0f}, {"acc.y", "g", 0.0f}, {"acc.z", "g", 0.0f}};
+  static const tinyops_port port = {NULL, say};
   static tinyops_agent agent;
+  static char board[TINYOPS_TEXT_BYTES_MAX + 1];
   tinyops_sensor sensor = {RATE_HZ, CHANNELS, TINYOPS_MOUNTING_NOT_SAID, channels};
-  uint8_t release[32], director[32];
+  tinyops_factory factory;
   tinyops_firmware firmware;
   tinyops_settings settings;
   tinyops_workspace workspace;
+  tinyops_enrolled enrolled;
   tinyops_flash flash;
-  tinyops_port port;
   memset(&firmware, 0, sizeof firmware);
   memset(&settings, 0, sizeof settings);
   memset(&workspace, 0, sizeof workspace);
-  memset(&flash, 0, sizeof flash);
-  if (count != 10) {
-    fprintf(stderr, "agent FLASH PORT DEVICE KEY RELEASE DIRECTOR BOARD FIRST_UPLINK MOUNTING\n");
+  if (count != 5) {
+    fprintf(stderr, "agent FLASH PORT FACTORY MOUNTING\n");
     return 2;
   }
   open_flash(arguments[1]);
   open_line(arguments[2]);
-  settings.device = strtoull(arguments[3], NULL, 16);
-  read_key(arguments[4], settings.key);
-  read_key(arguments[5], release);
-  read_key(arguments[6], director);
-  settings.first_uplink = (uint32_t)strtoul(arguments[8], NULL, 10);
+  read_factory(arguments[3], &factory, &firmware.keys);
+  enrolled = enrol(&factory, &firmware.keys, &port);
+  settings.device = enrolled.device;
+  memcpy(settings.key, enrolled.key, sizeof settings.key);
+  settings.first_uplink = enrolled.first_uplink;
   settings.retry_after_ms = 1000;
   settings.report_every = 8;
   settings.trial_windows = 4;
   settings.tries = 3;
   settings.block_bytes = 512;
-  sensor.mounting = (uint8_t)strtoul(arguments[9], NULL, 10);
-  firmware.board = arguments[7];
+  sensor.mounting = (uint8_t)strtoul(arguments[4], NULL, 10);
+  memcpy(board, factory.board, factory.board_bytes);
+  firmware.board = board;
   firmware.sensor = &sensor;
   firmware.operators = &tinyops_operators_all;
   firmware.blocks = &tinyops_blocks_all;
-  firmware.key_set = 1;
-  firmware.release_keys = release;
-  firmware.release_key_count = 1;
-  firmware.director_keys = director;
-  firmware.director_key_count = 1;
+  firmware.roots = factory.roots;
   workspace.arena = tinyops_arena_of(arena, sizeof arena);
   workspace.arena_bytes = sizeof arena;
   workspace.window = window;
@@ -154,31 +206,20 @@ int main(int count, char **arguments) {
   workspace.features_len = sizeof features / sizeof *features;
   workspace.scratch = scratch;
   workspace.scratch_len = sizeof scratch / sizeof *scratch;
-  flash.bytes = FLASH_BYTES;
-  flash.page_bytes = PAGE_BYTES;
-  flash.write_bytes = WRITE_BYTES;
-  flash.mapped = mapped;
-  flash.erase = erase;
-  flash.write = program;
-  port.context = NULL;
-  port.send = say;
+  flash = flash_at(mapping, FLASH_BYTES);
   for (;;) {
     if (!tinyops_agent_boot(&agent, &firmware, &settings, &port, &flash, &workspace, blocks,
                             sizeof blocks)) {
       return 3;
     }
     for (;;) {
-      struct pollfd waits = {line, POLLIN, 0};
       uint8_t bytes[256];
       float reading[CHANNELS];
       tinyops_answer answer;
+      size_t got, index;
       if (tinyops_agent_tick(&agent, now_ms())) break;
-      if (poll(&waits, 1, 1) > 0) {
-        const ssize_t got = recv(line, bytes, sizeof bytes, 0);
-        ssize_t index;
-        if (got <= 0) return 1;
-        for (index = 0; index < got; index++) tinyops_agent_receive(&agent, bytes[index], now_ms());
-      }
+      got = receive(bytes, sizeof bytes);
+      for (index = 0; index < got; index++) tinyops_agent_receive(&agent, bytes[index], now_ms());
       next_reading(reading);
       if (tinyops_agent_reading(&agent, reading, &answer)) {
         const uint8_t *id = agent.model.capsule.manifest_digest;

@@ -11,6 +11,7 @@
 #include "esp_task_wdt.h"
 #include "esp_timer.h"
 #include IDENTITY
+#include "../../agent/board.h"
 
 #define PORT UART_NUM_0
 #define BAUD 115200
@@ -100,29 +101,9 @@ void app_main(void) {
   uart_param_config(PORT, &line);
   firmware.board = "esp-eye";
   firmware.sensor = &sensor;
-  firmware.operators = &tinyops_operators_all;
-  firmware.blocks = &tinyops_blocks_all;
-  firmware.key_set = identity_key_set;
-  firmware.release_keys = identity_release_key;
-  firmware.release_key_count = 1;
-  firmware.director_keys = identity_director_key;
-  firmware.director_key_count = 1;
-  settings.device = identity_device;
-  memcpy(settings.key, identity_key, sizeof settings.key);
-  settings.first_uplink = identity_first_uplink;
-  settings.retry_after_ms = 10000;
-  settings.report_every = 128;
-  settings.trial_windows = 8;
-  settings.tries = 3;
-  settings.block_bytes = 512;
-  workspace.arena = tinyops_arena_of(arena, sizeof arena);
-  workspace.arena_bytes = sizeof arena;
-  workspace.window = window;
-  workspace.window_len = sizeof window / sizeof *window;
-  workspace.features = features;
-  workspace.features_len = sizeof features / sizeof *features;
-  workspace.scratch = scratch;
-  workspace.scratch_len = sizeof scratch / sizeof *scratch;
+  tinyops_board_believe(&firmware);
+  tinyops_board_settle(&settings);
+  TINYOPS_BOARD_LEND(&workspace, arena, window, features, scratch);
   flash.bytes = partition->size;
   flash.page_bytes = 4096;
   flash.write_bytes = 4;

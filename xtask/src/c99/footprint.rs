@@ -11,7 +11,15 @@ use std::process::Command;
 const AGENT_BYTES_MAX: u64 = 40_000;
 
 /// Headers that declare what is kept.
-const HEADERS: [&str; 6] = ["", "_capsule", "_delta", "_front_end", "_monitor", "_slots"];
+const HEADERS: [&str; 7] = [
+    "",
+    "_capsule",
+    "_delta",
+    "_front_end",
+    "_monitor",
+    "_slots",
+    "_trust",
+];
 
 /// Some functions and tables, without `tinyops_` before each.
 type Kept = &'static [&'static str];
@@ -69,6 +77,16 @@ const SLOTS: Kept = &[
     "slots_revert_trial",
     "slots_go_back",
 ];
+const KEY_SETS: Kept = &["key_set_verify", "role_is_new"];
+const ENROLMENT: Kept = &[
+    "factory_read",
+    "asking_read",
+    "asking_write",
+    "enrolled_read",
+    "enrolled_write",
+    "request_make",
+    "answer_open",
+];
 const FRONT_END: Kept = &["front_end_read", "front_end_extract", "scaler_apply"];
 const BLOCKS: [&str; 5] = ["raw", "flatten", "spectral", "mfe", "mfcc"];
 
@@ -95,6 +113,9 @@ pub(crate) fn print(sources: &[PathBuf]) -> Answer {
         println!("  {what}: {}", bytes(parts)?);
     }
     println!("  the agent, all of these: {agent}");
+    let whole = [PLANS, CAPSULES, MONITOR, DELTAS, SLOTS, KEY_SETS, ENROLMENT];
+    println!("  with key sets: {}", bytes(&whole[..6])?);
+    println!("  with enrolment too: {}", bytes(&whole)?);
     for block in BLOCKS {
         let kept: Kept = Box::leak(Box::new([block]));
         println!("  front end with {block}: {}", bytes(&[FRONT_END, kept])?);

@@ -53,6 +53,12 @@ pub(crate) enum Kind {
     Slots = 7,
     /// A section SENSOR; a sensor stands behind it.
     Sensor = 9,
+    /// A signed key set; root keys and what it says stand behind it.
+    KeySet = 10,
+    /// Flash that says who a device is; what is asked of it stands behind it.
+    Provision = 11,
+    /// An answer to who enrols; the request and what comes of it stand behind it.
+    Answer = 12,
 }
 
 impl Record {

@@ -18,11 +18,15 @@ pub(super) const C_FILES: &[(&str, &str)] = files!("c":
     "include/tinyops_monitor.h",
     "include/tinyops_sensor.h",
     "include/tinyops_slots.h",
+    "include/tinyops_trust.h",
     "src/bytes.h",
     "src/capsule/capsule.c",
     "src/capsule/cbor.c",
     "src/capsule/cbor.h",
-    "src/capsule/ed25519.c",
+    "src/capsule/curve25519.c",
+    "src/capsule/curve25519.h",
+    "src/capsule/hmac.c",
+    "src/capsule/hmac.h",
     "src/capsule/payload.c",
     "src/capsule/payload.h",
     "src/capsule/sensor.c",
@@ -139,6 +143,9 @@ pub(super) const C_FILES: &[(&str, &str)] = files!("c":
     "src/slots/slots.h",
     "src/slots/transfer.c",
     "src/sum.h",
+    "src/trust/enrolment.c",
+    "src/trust/key_set.c",
+    "src/trust/provision.c",
 );
 
 /// Every file of the calls of Edge Impulse's library over a package, in order of their paths.

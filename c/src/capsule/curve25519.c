@@ -1,15 +1,17 @@
-/* Verification of Ed25519 signatures, strictly. Nothing here is secret, so nothing takes care of time.
+/* Ed25519, verified strictly, and signed; and X25519. Where a number is secret no branch and no place in memory
+ * depends on it: on a core whose products take as long whatever they are of, as those of a Cortex-M4 do, time
+ * tells nothing of it.
  *
  * Numbers modulo p = 2^255 - 19 are eight words of 32 bits, the lowest first, below 2^256: 2^256 is
  * 38 modulo p. Points are in extended coordinates (x = X/Z, y = Y/Z, xy = T/Z), whose addition law is
  * complete.
  *
- * Source: RFC 8032, sections 5.1.3, 5.1.4 and 5.1.7; Hisil, Wong, Carter and Dawson, 2008, "Twisted
+ * Source: RFC 8032, sections 5.1.3 to 5.1.7; RFC 7748, section 5; Hisil, Wong, Carter and Dawson, 2008, "Twisted
  * Edwards curves revisited", section 3.1. */
 #include <string.h>
 
-#include "../../include/tinyops_capsule.h"
 #include "../bytes.h"
+#include "curve25519.h"
 #include "sha512.h"
 
 #define WORDS 8
@@ -50,11 +52,11 @@ static bool is_below(const uint32_t *a, const uint32_t *b) {
   return subtract(rest, a, b) == 1;
 }
 
-/* Adds 38 times what stands above 2^256. */
+/* Adds 38 times what stands above 2^256: the second time there is one of it at most, and then none. */
 static void fold(field *to, uint32_t above) {
-  while (above > 0) {
+  int time, index;
+  for (time = 0; time < 2; time++) {
     uint64_t carry = (uint64_t)above * 38;
-    int index;
     for (index = 0; index < WORDS; index++) {
       carry += to->word[index];
       to->word[index] = (uint32_t)carry;
@@ -78,28 +80,37 @@ static field add(const field *a, const field *b) {
 }
 
 static field sub(const field *a, const field *b) {
-  static const uint32_t thirty_eight[WORDS] = {38, 0, 0, 0, 0, 0, 0, 0};
+  uint32_t above[WORDS] = {0};
   field difference = {{0}};
   uint32_t borrow = subtract(difference.word, a->word, b->word);
-  while (borrow > 0) borrow = subtract(difference.word, difference.word, thirty_eight);
+  int time;
+  for (time = 0; time < 2; time++) {
+    above[0] = 38 & (0u - borrow);
+    borrow = subtract(difference.word, difference.word, above);
+  }
   return difference;
+}
+
+/* Adds a product to what is there, which has no more than its lower half. */
+static void add_product(uint32_t to[2 * WORDS], const uint32_t *a, const uint32_t *b) {
+  int row, column;
+  for (row = 0; row < WORDS; row++) {
+    uint64_t carry = 0;
+    for (column = 0; column < WORDS; column++) {
+      carry += (uint64_t)a[row] * b[column] + to[row + column];
+      to[row + column] = (uint32_t)carry;
+      carry >>= 32;
+    }
+    to[row + WORDS] = (uint32_t)carry;
+  }
 }
 
 static field multiply(const field *a, const field *b) {
   uint32_t product[2 * WORDS] = {0};
+  uint64_t carry = 0;
   field result;
-  uint64_t carry;
-  int row, column;
-  for (row = 0; row < WORDS; row++) {
-    carry = 0;
-    for (column = 0; column < WORDS; column++) {
-      carry += (uint64_t)a->word[row] * b->word[column] + product[row + column];
-      product[row + column] = (uint32_t)carry;
-      carry >>= 32;
-    }
-    product[row + WORDS] = (uint32_t)carry;
-  }
-  carry = 0;
+  int row;
+  add_product(product, a->word, b->word);
   for (row = 0; row < WORDS; row++) {
     carry += (uint64_t)product[row + WORDS] * 38 + product[row];
     result.word[row] = (uint32_t)carry;
@@ -109,10 +120,20 @@ static field multiply(const field *a, const field *b) {
   return result;
 }
 
+/* a - b, where that is not below 0. */
+static void subtract_once(uint32_t *a, const uint32_t *b) {
+  uint32_t rest[WORDS], borrow = subtract(rest, a, b);
+  int index;
+  for (index = 0; index < WORDS; index++) {
+    a[index] = rest[index] ^ ((rest[index] ^ a[index]) & (0u - borrow));
+  }
+}
+
 /* The one representative below p. */
 static field canonical(const field *a) {
   field result = *a;
-  while (!is_below(result.word, prime)) (void)subtract(result.word, result.word, prime);
+  subtract_once(result.word, prime);
+  subtract_once(result.word, prime);
   return result;
 }
 
@@ -247,12 +268,12 @@ static void reduce(const uint8_t bytes[64], uint32_t rest[WORDS]) {
       rest[index] = rest[index] << 1 | rest[index - 1] >> 31;
     }
     rest[0] = rest[0] << 1 | (uint32_t)(bytes[bit / 8] >> (bit % 8) & 1);
-    if (!is_below(rest, order)) (void)subtract(rest, rest, order);
+    subtract_once(rest, order);
   }
 }
 
-static bool has_bit(const uint32_t words[WORDS], int bit) {
-  return (words[bit / 32] >> (bit % 32) & 1) != 0;
+static uint32_t has_bit(const uint32_t words[WORDS], int bit) {
+  return words[bit / 32] >> (bit % 32) & 1;
 }
 
 /* a * p + b * q. */
@@ -262,41 +283,169 @@ static point combine(const uint32_t a[WORDS], const point *p, const uint32_t b[W
   point sum = neutral();
   int bit;
   for (bit = 255; bit >= 0; bit--) {
-    const bool has_a = has_bit(a, bit), has_b = has_bit(b, bit);
+    const bool has_a = has_bit(a, bit) != 0, has_b = has_bit(b, bit) != 0;
     sum = add_points(&sum, &sum);
     if (has_a || has_b) sum = add_points(&sum, has_a && has_b ? &both : has_a ? p : q);
   }
   return sum;
 }
 
+/* The base point, whose y is 4 / 5. */
+static point base_point(void) {
+  static const uint8_t encoded[32] = {0x58, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66,
+                                      0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66,
+                                      0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66,
+                                      0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66};
+  point base;
+  (void)decode(encoded, &base);
+  return base;
+}
+
+/* The digest of up to three parts, modulo the order. */
+static void reduce_parts(const uint8_t *first, const uint8_t *second, const uint8_t *message, size_t len,
+                         uint32_t rest[WORDS]) {
+  uint8_t digest[64];
+  tinyops_sha512 hash;
+  tinyops_sha512_begin(&hash);
+  tinyops_sha512_add(&hash, first, 32);
+  if (second != NULL) tinyops_sha512_add(&hash, second, 32);
+  tinyops_sha512_add(&hash, message, len);
+  tinyops_sha512_end(&hash, digest);
+  reduce(digest, rest);
+}
+
 bool tinyops_ed25519_verify(void *context, const uint8_t key[TINYOPS_KEY_BYTES],
                             const uint8_t *message, size_t len,
                             const uint8_t signature[TINYOPS_SIGNATURE_BYTES]) {
-  static const uint8_t base_encoded[32] = {0x58, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66,
-                                           0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66,
-                                           0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66,
-                                           0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66};
   const field zero = small(0);
   uint32_t s[WORDS], h[WORDS];
-  uint8_t digest[64], expected[32];
-  tinyops_sha512 hash;
+  uint8_t expected[32];
   point base, minus_key, r;
   (void)context;
   read_words(signature + 32, s);
-  if (!is_below(s, order) || !decode(key, &minus_key) || is_of_small_order(&minus_key) ||
-      !decode(base_encoded, &base)) {
-    return false;
-  }
+  if (!is_below(s, order) || !decode(key, &minus_key) || is_of_small_order(&minus_key)) return false;
+  base = base_point();
   minus_key.x = sub(&zero, &minus_key.x);
   minus_key.t = sub(&zero, &minus_key.t);
-  tinyops_sha512_begin(&hash);
-  tinyops_sha512_add(&hash, signature, 32);
-  tinyops_sha512_add(&hash, key, 32);
-  tinyops_sha512_add(&hash, message, len);
-  tinyops_sha512_end(&hash, digest);
-  reduce(digest, h);
+  reduce_parts(signature, key, message, len, h);
   /* R = s B - h A, and its encoding is canonical. */
   r = combine(s, &base, h, &minus_key);
   encode(&r, expected);
   return memcmp(expected, signature, 32) == 0 && !is_of_small_order(&r);
+}
+
+bool tinyops_ed25519_is_key(const uint8_t key[TINYOPS_KEY_BYTES]) {
+  point p;
+  return decode(key, &p) && !is_of_small_order(&p);
+}
+
+/* Swaps two numbers where `is_swapped` is 1, and takes as long where it is 0. */
+static void swap(uint32_t *a, uint32_t *b, size_t words, uint32_t is_swapped) {
+  size_t index;
+  for (index = 0; index < words; index++) {
+    const uint32_t difference = (a[index] ^ b[index]) & (0u - is_swapped);
+    a[index] ^= difference;
+    b[index] ^= difference;
+  }
+}
+
+/* A secret times the base point, encoded: every bit costs the same. */
+static void encode_times_base(const uint32_t secret[WORDS], uint8_t bytes[32]) {
+  const point base = base_point();
+  point sum = neutral();
+  int bit;
+  for (bit = 255; bit >= 0; bit--) {
+    point more;
+    sum = add_points(&sum, &sum);
+    more = add_points(&sum, &base);
+    swap(sum.x.word, more.x.word, WORDS, has_bit(secret, bit));
+    swap(sum.y.word, more.y.word, WORDS, has_bit(secret, bit));
+    swap(sum.z.word, more.z.word, WORDS, has_bit(secret, bit));
+    swap(sum.t.word, more.t.word, WORDS, has_bit(secret, bit));
+  }
+  encode(&sum, bytes);
+}
+
+/* The bytes of a scalar as RFC 7748 and RFC 8032 have it. */
+static void clamp(uint8_t secret[32]) {
+  secret[0] = (uint8_t)(secret[0] & 248);
+  secret[31] = (uint8_t)((secret[31] & 127) | 64);
+}
+
+void tinyops_ed25519_sign(const uint8_t seed[32], const uint8_t *message, size_t len,
+                          uint8_t signature[TINYOPS_SIGNATURE_BYTES]) {
+  uint32_t secret[WORDS], r[WORDS], h[WORDS], sum[2 * WORDS] = {0};
+  uint8_t expanded[64], key[32], wide[64];
+  tinyops_sha512 hash;
+  int index;
+  tinyops_sha512_begin(&hash);
+  tinyops_sha512_add(&hash, seed, 32);
+  tinyops_sha512_end(&hash, expanded);
+  clamp(expanded);
+  read_words(expanded, secret);
+  encode_times_base(secret, key);
+  reduce_parts(expanded + 32, NULL, message, len, r);
+  encode_times_base(r, signature);
+  reduce_parts(signature, key, message, len, h);
+  /* S = r + h * secret. */
+  memcpy(sum, r, sizeof r);
+  add_product(sum, h, secret);
+  for (index = 0; index < 2 * WORDS; index++) tinyops_write_u32(wide + 4 * index, sum[index]);
+  reduce(wide, r);
+  for (index = 0; index < WORDS; index++) tinyops_write_u32(signature + 32 + 4 * index, r[index]);
+}
+
+/* One step of the ladder: (x2 : z2) becomes its double, (x3 : z3) the sum of both. */
+static void climb(const field *u, field *x2, field *z2, field *x3, field *z3) {
+  const field by = small(121665), a = add(x2, z2), b = sub(x2, z2), c = add(x3, z3), d = sub(x3, z3);
+  const field aa = multiply(&a, &a), bb = multiply(&b, &b), e = sub(&aa, &bb);
+  const field da = multiply(&d, &a), cb = multiply(&c, &b), sum = add(&da, &cb);
+  const field difference = sub(&da, &cb), square = multiply(&difference, &difference);
+  const field part = multiply(&by, &e), whole = add(&aa, &part);
+  *x3 = multiply(&sum, &sum);
+  *z3 = multiply(u, &square);
+  *x2 = multiply(&aa, &bb);
+  *z2 = multiply(&e, &whole);
+}
+
+bool tinyops_x25519(const uint8_t secret[32], const uint8_t public_key[32], uint8_t shared[32]) {
+  field x2 = small(1), z2 = small(0), x3, z3 = small(1), u = small(0), result;
+  uint8_t clamped[32], any = 0;
+  uint32_t scalar[WORDS], swapped = 0;
+  int bit;
+  read_words(public_key, u.word);
+  if (!is_below(u.word, prime)) return false;
+  memcpy(clamped, secret, sizeof clamped);
+  clamp(clamped);
+  read_words(clamped, scalar);
+  x3 = u;
+  for (bit = 254; bit >= 0; bit--) {
+    const uint32_t now = has_bit(scalar, bit);
+    swap(x2.word, x3.word, WORDS, swapped ^ now);
+    swap(z2.word, z3.word, WORDS, swapped ^ now);
+    swapped = now;
+    climb(&u, &x2, &z2, &x3, &z3);
+  }
+  swap(x2.word, x3.word, WORDS, swapped);
+  swap(z2.word, z3.word, WORDS, swapped);
+  result = inverse(&z2);
+  result = multiply(&x2, &result);
+  result = canonical(&result);
+  for (bit = 0; bit < WORDS; bit++) {
+    tinyops_write_u32(shared + 4 * bit, result.word[bit]);
+    any = (uint8_t)(any | (result.word[bit] != 0));
+  }
+  /* A point of small order makes the same secret, zero, with everybody. */
+  return any != 0;
+}
+
+bool tinyops_x25519_is_key(const uint8_t public_key[32]) {
+  uint32_t words[WORDS];
+  read_words(public_key, words);
+  return is_below(words, prime);
+}
+
+void tinyops_x25519_public(const uint8_t secret[32], uint8_t public_key[32]) {
+  static const uint8_t base[32] = {9};
+  (void)tinyops_x25519(secret, base, public_key);
 }
