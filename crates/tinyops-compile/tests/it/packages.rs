@@ -114,7 +114,7 @@ fn only_what_the_network_needs_comes_along() {
     for path in [
         "kernel/lstm.c",
         "dsp/mfcc.c",
-        "capsule/ed25519.c",
+        "capsule/curve25519.c",
         "slots/slots.c",
         "operators_all.c",
     ] {
@@ -126,7 +126,7 @@ fn only_what_the_network_needs_comes_along() {
     for path in [
         "slots/slots.c",
         "delta/delta.c",
-        "capsule/ed25519.c",
+        "capsule/curve25519.c",
         "crc.c",
         "monitor/report.c",
     ] {
