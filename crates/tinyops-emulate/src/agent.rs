@@ -9,6 +9,7 @@ use crate::{EmulateError, Firmware, Machine, Memory, bench};
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use tinyops_wire::ModelId;
 
 /// Bytes of the flash: four pages of 4 KiB for who the device is, two of journal, two slots of 128 KiB, two pages for a
 /// head of its own.
@@ -32,9 +33,9 @@ pub enum LineTo {
     Terminal,
 }
 
-/// What goes wrong with the flash, and when; nothing by default.
+/// What goes wrong with a board, and when; nothing by default. All but the last is its flash's.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct FlashFaults {
+pub struct BoardFaults {
     /// The power goes in the middle of the operation with this number, counted from the start: the emulator ends.
     pub cut: Option<u32>,
     /// Bits of a word that is cut that are not written any more.
@@ -43,9 +44,11 @@ pub struct FlashFaults {
     pub dead_page: Option<u32>,
     /// Offset in the file of a word that is not written.
     pub stuck: Option<u32>,
+    /// The program hangs at the first reading that this model takes, until its watchdog bites.
+    pub hangs: Option<ModelId>,
 }
 
-impl FlashFaults {
+impl BoardFaults {
     /// As the firmware reads it.
     fn words(self) -> Vec<String> {
         let named = [
@@ -53,6 +56,7 @@ impl FlashFaults {
             ("fades", (self.fades != 0).then_some(self.fades)),
             ("dead", self.dead_page),
             ("stuck", self.stuck),
+            ("hangs", self.hangs.map(|model| model.0)),
         ];
         let words = named
             .into_iter()
@@ -89,7 +93,7 @@ impl AgentFirmware {
         &self,
         flash: &Path,
         line: &LineTo,
-        faults: FlashFaults,
+        faults: BoardFaults,
     ) -> Result<EmulatedBoard, EmulateError> {
         let line = match line {
             LineTo::Tcp(host, port) => {
@@ -182,7 +186,7 @@ impl EmulatedBoard {
         self.child.wait().map(drop)
     }
 
-    /// Waits until the board has lost its power by itself ([`FlashFaults::cut`]).
+    /// Waits until the board has lost its power by itself ([`BoardFaults::cut`]).
     ///
     /// # Errors
     /// What the system says.
@@ -216,12 +220,14 @@ impl Iterator for BoardOutput {
     type Item = io::Result<BoardSaid>;
 
     fn next(&mut self) -> Option<io::Result<BoardSaid>> {
-        let mut line = String::new();
-        match self.0.read_line(&mut line) {
+        let mut line = Vec::new();
+        match self.0.read_until(b'\n', &mut line) {
             Ok(0) => return None,
             Ok(_) => {}
             Err(error) => return Some(Err(error)),
         }
+        // What no text is, such as a line that a power cut has ended, is no reason to hear nothing more.
+        let line = String::from_utf8_lossy(&line);
         let line = line.trim_end();
         let told = line.strip_prefix("char device redirected to ");
         Some(Ok(

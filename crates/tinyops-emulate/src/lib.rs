@@ -18,8 +18,8 @@ mod smoke;
 mod trace;
 
 pub use agent::{
-    AGENT_FLASH_BYTES, AgentFirmware, BoardOutput, BoardSaid, EmulatedBoard, FACTORY_BYTES,
-    FlashFaults, LineTo, end_readings, write_reading,
+    AGENT_FLASH_BYTES, AgentFirmware, BoardFaults, BoardOutput, BoardSaid, EmulatedBoard,
+    FACTORY_BYTES, LineTo, end_readings, write_reading,
 };
 pub use bench::{Bench, Measured, RunFile, runtime_flash_bytes};
 pub use delta::{DeltaBench, DeltaMeasured, delta_flash_bytes};

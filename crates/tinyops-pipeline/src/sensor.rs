@@ -74,16 +74,16 @@ impl SensorSection {
         })
     }
 
-    fn mounting(&self) -> Option<Mounting> {
+    /// Where the sensor's axes point in the machine; `None` where it is not known.
+    pub fn mounting(&self) -> Option<Mounting> {
         self.mounting.as_ref()?.parse().ok()
     }
 
-    /// The full scale of one of so many channels, 0 where it is not known.
-    fn full_scale(&self, channel: usize) -> Option<f32> {
+    /// The full scale of a channel, in the unit of the recordings; 0 where it is not known.
+    pub fn full_scale(&self, channel: usize) -> f32 {
         match self.full_scale[..] {
-            [] => Some(0.0),
-            [one] => Some(one),
-            _ => self.full_scale.get(channel).copied(),
+            [one] => one,
+            _ => self.full_scale.get(channel).copied().unwrap_or(0.0),
         }
     }
 }
@@ -136,7 +136,7 @@ impl<'d> Contract<'d> {
                     Some(axis) => axis.as_str(),
                     None => agreed(index, |channel| &channel.name, AXIS_BYTES_MAX),
                 };
-                let scale = |index| section.full_scale(index).unwrap_or_default();
+                let scale = |index| section.full_scale(index);
                 (0..count)
                     .map(|index| channel(axis(index), unit(index), scale(index)))
                     .collect()
@@ -245,7 +245,7 @@ impl SensorSection {
                 Finding::error(Code::Setting, count_told(self.full_scale.len(), &read)).hint(hint),
             );
         }
-        let scale_of = |index: usize| self.full_scale(index).unwrap_or_default();
+        let scale_of = |index: usize| self.full_scale(index);
         let is_other = |index: &usize| {
             channels[*index].unit == FULL_SCALE_UNIT && ![0.0, 1.0].contains(&scale_of(*index))
         };

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! record    0  4  "TOPB"
-//!           4  1  version 1
+//!           4  1  version: 1, or 2 of a factory's that says all of the sensor
 //!           5  1  kind: 1 factory, 2 asking, 3 enrolled
 //!           6  2  length n of the body
 //!           8  n  body
@@ -18,6 +18,7 @@
 //!           8     id that it asks for; 0 for any
 //!           1     what it shows: 1 class token: 8 its id, 32 its secret
 //!                                2 claim: 2 length m, m the certificate, 32 seed of its key
+//!           2     version 2: length s of the sensor's contract; s the contract (`tinyops_wire::sensor`)
 //!
 //! asking   32     private half of the key that it made; the rest: the request
 //! enrolled  8     its id; 32 its key; 4 its uplink numbers begin here
@@ -32,6 +33,7 @@ use crate::crc::crc32;
 use crate::enrolment::{ClassToken, Enrolled, EnrolmentSecret, Proof, REQUEST_BYTES_MAX, TokenId};
 use crate::key_set::{KEY_SET_BYTES_MAX, ROOT_KEYS_MAX, Roots, SignedKeySet};
 use crate::manifest::TEXT_BYTES_MAX;
+use crate::sensor::{self, AXIS_BYTES_MAX, SensorSection, UNIT_BYTES_MAX};
 use crate::{DeviceId, DeviceKey, KeySet, SigningKey, VerifyingKey};
 
 /// Longest record: a factory's, with all root keys and a claim.
@@ -47,10 +49,21 @@ pub const RECORD_BYTES_MAX: usize = HEAD_BYTES
     + 2
     + CLAIM_BYTES_MAX
     + 32
+    + 2
+    + SENSOR_BYTES_MAX
     + CRC_BYTES;
+
+/// Most channels of a sensor that a factory says all of.
+pub const CHANNELS_MAX: usize = 16;
+
+/// Longest contract of such a sensor.
+pub const SENSOR_BYTES_MAX: usize =
+    sensor::HEAD_BYTES + CHANNELS_MAX * (4 + 1 + UNIT_BYTES_MAX + 1 + AXIS_BYTES_MAX);
 
 const MAGIC: [u8; 4] = *b"TOPB";
 const VERSION: u8 = 1;
+/// Of a factory's record that says all of the sensor.
+const VERSION_SENSOR: u8 = 2;
 const HEAD_BYTES: usize = 8;
 const CRC_BYTES: usize = 4;
 const FACTORY: u8 = 1;
@@ -61,6 +74,10 @@ const CLAIM: u8 = 2;
 
 /// One of the records.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "firmware has nothing to box it in, and reads one at a time"
+)]
 pub enum Record<'a> {
     /// What whoever made the board wrote.
     Factory(Factory<'a>),
@@ -91,9 +108,23 @@ pub struct Factory<'a> {
     pub device: Option<DeviceId>,
     /// What lets it in.
     pub credential: Credential<'a>,
+    /// Units, full scales, axes and mounting of the sensor, of the same channels and rate; `None` where they are not said.
+    pub sensor: Option<SensorSection<'a>>,
 }
 
 impl Factory<'_> {
+    /// The version that says all of it.
+    fn version(&self) -> Result<u8, ProvisionError> {
+        let Some(sensor) = &self.sensor else {
+            return Ok(VERSION);
+        };
+        let is_of = sensor.is_of(self.channel_count, self.rate_hz);
+        match is_of && sensor.count() <= CHANNELS_MAX {
+            true => Ok(VERSION_SENSOR),
+            false => Err(ProvisionError::Sensor),
+        }
+    }
+
     /// The key set, taken out of its signatures.
     ///
     /// # Errors
@@ -157,11 +188,16 @@ pub struct Asking<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// Writes the record; answers how many bytes, at most [`RECORD_BYTES_MAX`].
+    /// Writes the record, in version 1 where that says all of it; answers how many bytes, at most [`RECORD_BYTES_MAX`].
     ///
     /// # Errors
-    /// [`ProvisionError::Length`] for too little room or a part that is too long.
+    /// [`ProvisionError::Length`] for too little room or a part that is too long, [`ProvisionError::Sensor`] for a contract
+    /// of other channels or another rate, or of more than [`CHANNELS_MAX`].
     pub fn encode(&self, out: &mut [u8]) -> Result<usize, ProvisionError> {
+        let version = match self {
+            Record::Factory(factory) => factory.version()?,
+            _ => VERSION,
+        };
         let body = out.get_mut(HEAD_BYTES..).ok_or(ProvisionError::Length)?;
         let mut writer = Writer::new(body);
         let kind = self.write(&mut writer).ok_or(ProvisionError::Length)?;
@@ -170,7 +206,7 @@ impl<'a> Record<'a> {
             .map_err(|_| ProvisionError::Length)?
             .to_le_bytes();
         let [m0, m1, m2, m3] = MAGIC;
-        out[..HEAD_BYTES].copy_from_slice(&[m0, m1, m2, m3, VERSION, kind, low, high]);
+        out[..HEAD_BYTES].copy_from_slice(&[m0, m1, m2, m3, version, kind, low, high]);
         let (checked, rest) = out.split_at_mut(HEAD_BYTES + body_len);
         let place = rest.get_mut(..CRC_BYTES).ok_or(ProvisionError::Length)?;
         place.copy_from_slice(&crc32(checked).to_le_bytes());
@@ -196,12 +232,21 @@ impl<'a> Record<'a> {
         if crc32(checked) != u32::from_le_bytes(*crc) {
             return Err(ProvisionError::Torn);
         }
-        if version != VERSION {
-            return Err(ProvisionError::Version { found: version });
-        }
+        let says_sensor = match (version, kind) {
+            (VERSION, _) => false,
+            (VERSION_SENSOR, FACTORY) => true,
+            _ => return Err(ProvisionError::Version { found: version }),
+        };
         let mut reader = Reader::new(body);
         let record = match kind {
-            FACTORY => Record::Factory(read_factory(&mut reader)?),
+            FACTORY => {
+                let mut factory = read_factory(&mut reader)?;
+                if says_sensor {
+                    factory.sensor = Some(read_sensor(&mut reader)?);
+                    factory.version()?;
+                }
+                Record::Factory(factory)
+            }
             ASKING => {
                 let secret = reader.array().ok_or(ProvisionError::Length)?;
                 let request = core::mem::take(&mut reader.rest);
@@ -265,16 +310,29 @@ fn write_factory(factory: &Factory<'_>, out: &mut Writer<'_>) -> Option<()> {
         Credential::Token { id, secret } => {
             out.put(&[TOKEN])?;
             out.put(&id.0.to_le_bytes())?;
-            out.put(&secret)
+            out.put(&secret)?;
         }
         Credential::Claim { certificate, seed } if certificate.len() <= CLAIM_BYTES_MAX => {
             out.put(&[CLAIM])?;
             out.put(&(certificate.len() as u16).to_le_bytes())?;
             out.put(certificate)?;
-            out.put(&seed)
+            out.put(&seed)?;
         }
-        Credential::Claim { .. } => None,
+        Credential::Claim { .. } => return None,
     }
+    match &factory.sensor {
+        None => Some(()),
+        Some(sensor) => {
+            out.put(&(sensor.bytes().len() as u16).to_le_bytes())?;
+            out.put(sensor.bytes())
+        }
+    }
+}
+
+fn read_sensor<'a>(reader: &mut Reader<'a>) -> Result<SensorSection<'a>, ProvisionError> {
+    let length = reader.u16().ok_or(ProvisionError::Length)?;
+    let bytes = (reader.take(length.into())).ok_or(ProvisionError::Length)?;
+    SensorSection::decode(bytes).map_err(|_| ProvisionError::Sensor)
 }
 
 fn read_factory<'a>(reader: &mut Reader<'a>) -> Result<Factory<'a>, ProvisionError> {
@@ -324,6 +382,7 @@ fn read_factory<'a>(reader: &mut Reader<'a>) -> Result<Factory<'a>, ProvisionErr
         report_ms,
         device: (device != DeviceId(0)).then_some(device),
         credential,
+        sensor: None,
     })
 }
 
@@ -380,6 +439,8 @@ pub enum ProvisionError {
         /// Which.
         found: u8,
     },
+    /// The sensor's contract is none, of other channels or another rate, or of too many channels.
+    Sensor,
 }
 
 impl fmt::Display for ProvisionError {
@@ -396,6 +457,10 @@ impl fmt::Display for ProvisionError {
             ProvisionError::Credential { found } => {
                 write!(f, "credential {found} is not known")
             }
+            ProvisionError::Sensor => write!(
+                f,
+                "the sensor's contract is none of its channels and rate, or of more than {CHANNELS_MAX} channels"
+            ),
         }
     }
 }

@@ -28,6 +28,9 @@ use crate::section::SectionError;
 /// Longest unit, in bytes of UTF-8.
 pub const UNIT_BYTES_MAX: usize = 15;
 
+/// Bytes of a section before its channels.
+pub(crate) const HEAD_BYTES: usize = 12;
+
 /// Longest name of an axis, in bytes of UTF-8.
 pub const AXIS_BYTES_MAX: usize = 15;
 
@@ -157,7 +160,7 @@ impl SensorContract<'_> {
             true => 5 + channel.unit.len(),
             false => 6 + channel.unit.len() + channel.axis.len(),
         };
-        let head = if is_plain { 2 } else { 12 };
+        let head = if is_plain { 2 } else { HEAD_BYTES };
         head + self.channels.iter().map(of).sum::<usize>()
     }
 
@@ -253,6 +256,11 @@ impl<'a> SensorSection<'a> {
     /// Names the contract: the digest of its section.
     pub fn digest(&self) -> Digest {
         Digest::of(self.bytes)
+    }
+
+    /// The section as it was read.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
     }
 
     /// Number of channels.

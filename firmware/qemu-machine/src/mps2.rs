@@ -1,8 +1,9 @@
-//! What Arm's MPS2 boards have beside a core: more serial ports than one, a clock, sleep, a reset.
+//! What Arm's MPS2 boards have beside a core: more serial ports than one, a clock, sleep, a reset, a watchdog.
 //!
 //! # Source
 //! Arm application note AN386, sections 3.3 (interrupts), 4.2 (memory map) and 4.5 (FPGA's registers); the ports are
-//! those of Arm DDI0479, section 4.4. What of them QEMU 7.2 has: `hw/misc/mps2-fpgaio.c`, `hw/char/cmsdk-apb-uart.c`.
+//! those of Arm DDI0479, section 4.4, and the watchdog is of the same document. What of them QEMU 7.2 has:
+//! `hw/misc/mps2-fpgaio.c`, `hw/char/cmsdk-apb-uart.c`, `hw/watchdog/cmsdk-apb-watchdog.c`.
 
 use core::fmt;
 
@@ -30,6 +31,17 @@ const PORT_INTERRUPTS: u32 = 0b101;
 const HUNDREDTHS: usize = 0x4002_8014;
 const COUNTER: usize = 0x4002_8018;
 const PRESCALER: usize = 0x4002_801c;
+
+const WATCHDOG_LOAD: usize = 0x4000_8000;
+const WATCHDOG_CONTROL: usize = 0x4000_8008;
+const WATCHDOG_FEED: usize = 0x4000_800c;
+const WATCHDOG_LOCK: usize = 0x4000_8c00;
+/// What opens its registers.
+const UNLOCKED: u32 = 0x1acc_e551;
+/// It counts, and resets the machine.
+const WATCHES: u32 = 0b11;
+/// It bites when it has counted down twice. By the host's clock, of a machine that may do much else: half a minute.
+const WATCHDOG_TICKS: u32 = 15 * 25_000_000;
 
 const NVIC_ENABLE: usize = 0xe000_e100;
 const NVIC_CLEAR: usize = 0xe000_e280;
@@ -70,6 +82,7 @@ impl Board {
         write(NVIC_ENABLE, PORT_INTERRUPTS);
         // Every tick of the clock counts.
         write(PRESCALER, 0);
+        watch(WATCHDOG_TICKS);
         Some(Board {
             first: Port::start(FIRST_PORT),
             second: Port::start(SECOND_PORT),
@@ -102,12 +115,34 @@ impl Board {
         Instant(read(COUNTER))
     }
 
+    /// Tells the watchdog that the program goes on.
+    pub fn feed_watchdog(&mut self) {
+        write(WATCHDOG_FEED, 1);
+    }
+
+    /// Does nothing any more, until the watchdog bites. That is soon: a program that hangs on purpose has nobody to wait
+    /// for.
+    pub fn hang(&mut self) -> ! {
+        watch(TICKS_IN_HUNDREDTH);
+        loop {
+            self.forget_wakes();
+            self.sleep();
+        }
+    }
+
     /// Resets the machine once all that was sent is out; memory that nobody initializes keeps what it holds.
     pub fn reset(&mut self) -> ! {
         self.first.flush();
         self.second.flush();
         SCB::sys_reset()
     }
+}
+
+/// Has the watchdog bite when it has counted down twice from there.
+fn watch(ticks: u32) {
+    write(WATCHDOG_LOCK, UNLOCKED);
+    write(WATCHDOG_LOAD, ticks);
+    write(WATCHDOG_CONTROL, WATCHES);
 }
 
 /// A time of [`Board::now_us`].

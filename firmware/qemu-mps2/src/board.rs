@@ -31,6 +31,8 @@ struct Voice {
     said: Option<(Option<ModelId>, bool, bool)>,
     /// What the gateway takes, once it has told.
     gateway_room: Option<u16>,
+    /// The model that the program hangs with, where a test wants that.
+    hangs: Option<ModelId>,
 }
 
 impl Board {
@@ -44,6 +46,7 @@ impl Board {
             frame,
             said: None,
             gateway_room: None,
+            hangs: None,
         };
         Board { voice, decoder }
     }
@@ -51,6 +54,15 @@ impl Board {
     /// Says a line on the second port.
     pub fn say(&mut self, line: fmt::Arguments<'_>) {
         self.voice.say(line);
+    }
+
+    /// Names the model that the program hangs with.
+    pub fn set_hangs(&mut self, model: Option<ModelId>) {
+        self.voice.hangs = model;
+    }
+
+    pub fn feed_watchdog(&mut self) {
+        self.voice.parts.feed_watchdog();
     }
 
     pub fn forget_wakes(&mut self) {
@@ -137,6 +149,7 @@ impl Board {
     /// What `take` makes of the next message, if one comes before the board wakes for another reason.
     fn next<T>(&mut self, take: impl FnOnce(Message<'_>) -> Option<T>) -> Option<T> {
         self.forget_wakes();
+        self.feed_watchdog();
         while let Some(byte) = self.voice.parts.first.receive() {
             if let Some(Ok(message)) = self.decoder.push(byte) {
                 if let Message::Room { body_bytes } = message {
@@ -174,6 +187,11 @@ impl Voice {
     }
 
     fn handle(&mut self, agent: &mut Agent<AgentFlash, Ram>, event: Event<'_>) {
+        let is_reading = matches!(event, Event::Reading(_));
+        if is_reading && self.hangs.is_some() && self.hangs == agent.model() {
+            self.say(format_args!("hangs"));
+            self.parts.hang();
+        }
         let mut entropy = [0; 32];
         let mut next = event;
         loop {

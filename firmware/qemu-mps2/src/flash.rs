@@ -10,16 +10,6 @@
 //! It behaves as NOR flash does: erasing sets a page to ones, writing can only clear bits, a word at a time. Erasing goes
 //! to the file in 64 pieces and a word byte by byte, each of which has ended on the host before the next begins: an
 //! emulator that is killed in between leaves a page half erased or a word half written.
-//!
-//! Faults are words of the command line, so that a test can have them where it wants them:
-//!
-//! ```text
-//! cut=N        the power goes in the middle of the operation with this number, counted from switching on
-//! fades=N      bits of a word that is cut that are written still
-//! dead=PAGE    a page that is not erased
-//! stuck=AT     a word that is not written; the offset in the file
-//! flash=FILE   the last word: where the flash is
-//! ```
 
 use core::ops::Range;
 
@@ -58,17 +48,20 @@ pub struct Image {
 
 /// What is wrong with this flash.
 #[derive(Clone, Copy, Default)]
-struct Faults {
-    cut: Option<u32>,
-    fades: u32,
-    dead: Option<u32>,
-    stuck: Option<u32>,
+pub struct Faults {
+    /// The power goes in the middle of the operation with this number, counted from switching on.
+    pub cut: Option<u32>,
+    /// Bits of a word that is cut that are written still.
+    pub fades: u32,
+    /// A page that is not erased.
+    pub dead: Option<u32>,
+    /// A word that is not written; the offset in the file.
+    pub stuck: Option<u32>,
 }
 
 impl Image {
-    /// Opens the flash that the command line names; answers with what the factory wrote, and the rest.
-    pub fn open(words: &str) -> Result<(&'static [u8], Image), &'static str> {
-        let (faults, name) = read_words(words).ok_or("nothing says where its flash is")?;
+    /// Opens the flash in a file of the host's; answers with what the factory wrote, and the rest.
+    pub fn open(name: &str, faults: Faults) -> Result<(&'static [u8], Image), &'static str> {
         let mut file = HostFile::open(name).ok_or("its flash cannot be opened")?;
         let whole = file.len().ok_or("its flash cannot be read")?;
         if whole <= AGENT || !whole.is_multiple_of(PAGE_BYTES) {
@@ -158,26 +151,6 @@ impl Image {
         self.operations.set(number + 1);
         self.faults.cut == Some(number)
     }
-}
-
-/// Faults, and the name behind `flash=`, which may hold blanks.
-fn read_words(words: &str) -> Option<(Faults, &str)> {
-    let (before, name) = words.split_once("flash=")?;
-    let mut faults = Faults::default();
-    for word in before.split_ascii_whitespace() {
-        let Some((what, number)) = word.split_once('=') else {
-            continue;
-        };
-        let number = number.parse().ok()?;
-        match what {
-            "cut" => faults.cut = Some(number),
-            "fades" => faults.fades = number,
-            "dead" => faults.dead = Some(number),
-            "stuck" => faults.stuck = Some(number),
-            _ => return None,
-        }
-    }
-    Some((faults, name))
 }
 
 /// The agent's part.

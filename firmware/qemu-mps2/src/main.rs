@@ -16,6 +16,7 @@ mod flash;
 mod identity;
 mod ram;
 mod sensor;
+mod words;
 
 use core::convert::Infallible;
 use core::panic::PanicInfo;
@@ -23,7 +24,8 @@ use core::panic::PanicInfo;
 use cortex_m_rt::entry;
 use qemu_machine::{host, memory, mps2, stop};
 use tinyops_device::{Agent, BlockSource, Config, Event, Privacy, Reporting, Sensor as Measures};
-use tinyops_wire::provision::Record;
+use tinyops_wire::provision::{CHANNELS_MAX, Record};
+use tinyops_wire::sensor::Channel;
 use tinyops_wire::serial::{BODY_BYTES_MAX, Decoder, OVERHEAD, line_bytes_max};
 use tinyops_wire::summary::Format;
 
@@ -31,31 +33,43 @@ use crate::board::Board;
 use crate::flash::{AgentFlash, Image};
 use crate::ram::Ram;
 use crate::sensor::{Said, Sensor};
+use crate::words::Words;
 
 /// Bytes of a frame on the line, before stuffing.
 const FRAME_BYTES: usize = BODY_BYTES_MAX + OVERHEAD;
 /// The same with what stuffing adds.
 const LINE_BYTES: usize = line_bytes_max(BODY_BYTES_MAX);
-/// Bytes of a block of a capsule.
-const BLOCK_BYTES: u16 = 1024;
+/// Bytes of a block of a capsule; as many go in one message as the gateway takes, so that one that takes little carries it too.
+const BLOCK_BYTES: u16 = 128;
+
+/// A channel that nothing is said of.
+const UNKNOWN: Channel<'static> = Channel {
+    axis: "",
+    unit: "",
+    full_scale: 0.0,
+};
 
 #[entry]
 fn main() -> ! {
     static mut DECODER: Decoder<FRAME_BYTES> = Decoder::new();
     static mut FRAME: [u8; LINE_BYTES] = [0; LINE_BYTES];
+    static mut CHANNELS: [Channel<'static>; CHANNELS_MAX] = [UNKNOWN; CHANNELS_MAX];
     memory::paint();
     if let Some(parts) = mps2::Board::start() {
         let mut board = Board::new(parts, DECODER, FRAME);
         board.say(format_args!("tinyops-mps2 1"));
-        let Err(reason) = live(&mut board);
+        let Err(reason) = live(&mut board, CHANNELS);
         board.say(format_args!("refused {reason}"));
     }
     stop()
 }
 
 /// Lives, or says why it cannot.
-fn live(board: &mut Board) -> Result<Infallible, &'static str> {
-    let (config, flash) = wake(board)?;
+fn live(
+    board: &mut Board,
+    channels: &'static mut [Channel<'static>; CHANNELS_MAX],
+) -> Result<Infallible, &'static str> {
+    let (config, flash) = wake(board, channels)?;
     let sensor = Sensor::new(config.sensor.channel_count.into());
     let ram = Ram::take().ok_or("too little RAM")?;
     work(Agent::new(config, flash, ram), board, sensor)
@@ -63,10 +77,15 @@ fn live(board: &mut Board) -> Result<Infallible, &'static str> {
 
 /// Finds out who the device is, enrolling if it is nobody yet; apart, so that this leaves the stack again.
 #[inline(never)]
-fn wake(board: &mut Board) -> Result<(Config, AgentFlash), &'static str> {
+fn wake(
+    board: &mut Board,
+    channels: &'static mut [Channel<'static>; CHANNELS_MAX],
+) -> Result<(Config, AgentFlash), &'static str> {
     let mut line = [0; 512];
     let words = host::command_line(&mut line).ok_or("nothing says where its flash is")?;
-    let (factory, mut image) = Image::open(words)?;
+    let words = Words::read(words).ok_or("nothing says where its flash is")?;
+    board.set_hangs(words.hangs);
+    let (factory, mut image) = Image::open(words.flash, words.faults)?;
     let Ok(Record::Factory(factory)) = Record::decode(factory) else {
         return Err("the factory has written nothing");
     };
@@ -75,6 +94,14 @@ fn wake(board: &mut Board) -> Result<(Config, AgentFlash), &'static str> {
         .map_err(|_| "the factory's key set is none")?;
     let enrolled = identity::enrolled(&factory, &keys, &mut image, board)?;
     board.say(format_args!("device {}", enrolled.device));
+    // Where the factory says nothing of them there are none, and any capsule's will do.
+    let said = factory.sensor.iter().flat_map(|sensor| sensor.channels());
+    let mut count = 0;
+    for (place, channel) in channels.iter_mut().zip(said) {
+        *place = channel;
+        count += 1;
+    }
+    let channels = &channels[..count];
     let config = Config {
         device: enrolled.device,
         key: enrolled.key,
@@ -85,8 +112,8 @@ fn wake(board: &mut Board) -> Result<(Config, AgentFlash), &'static str> {
         sensor: Measures {
             channel_count: factory.channel_count,
             rate_hz: factory.rate_hz,
-            mounting: None,
-            channels: &[],
+            mounting: factory.sensor.and_then(|sensor| sensor.mounting()),
+            channels,
         },
         reporting: Reporting {
             every_windows: factory.report_windows,
@@ -115,6 +142,7 @@ fn work(
     board.handle(&mut agent, Event::Boot);
     loop {
         board.forget_wakes();
+        board.feed_watchdog();
         // What the server says comes before the sensor, so that no window goes unscored that need not.
         board.hear(&mut agent);
         match board.measure(&mut sensor) {

@@ -7,6 +7,7 @@ use tinyops_nn::Regions;
 use tinyops_nn::head::{OWN_WINDOWS, own_memory_len, own_window_bytes};
 use tinyops_nn::statistics::cell_count;
 
+use crate::BLOCK_BYTES;
 use crate::flash::EMBEDDING_WIDTH;
 
 /// What is left to the stack: checking a new capsule takes the most of it, 30 kB with the agent itself.
@@ -20,7 +21,7 @@ const RING_WINDOWS: usize = 48;
 /// For windows that an annotator asks for.
 const CHOSEN_BYTES: usize = 4 * 1024;
 /// One bit for each block of a slot.
-const BLOCKS_BYTES: usize = 32;
+const BLOCKS_BYTES: usize = 128 * 1024 / BLOCK_BYTES as usize / 8;
 /// Longest envelope.
 const OUTBOX_BYTES: usize = 2048;
 

@@ -2,8 +2,7 @@
 //!
 //! Text, so that a board that was reset in the middle of a line has its place again at the next.
 
-/// Most channels of a reading.
-pub const CHANNELS_MAX: usize = 16;
+use tinyops_wire::provision::CHANNELS_MAX;
 
 /// What a line was.
 #[derive(Clone, Copy, PartialEq, Eq)]

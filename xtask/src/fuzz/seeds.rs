@@ -52,6 +52,7 @@ fn of_target(target: &str) -> std::io::Result<Vec<Seed>> {
         "frame" => frozen("frames.txt"),
         "downlink" => frozen("downlinks.txt"),
         "envelope" => frozen("envelopes.txt"),
+        "provision" => frozen("provision.txt"),
         "serial" => frozen("serial.txt"),
         "smp" => frozen("smp.txt"),
         "hpke_config" => golden("dap/janus.txt"),

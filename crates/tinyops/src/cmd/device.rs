@@ -22,7 +22,7 @@ use tinyops_model::Model;
 use tinyops_pipeline::Project;
 use tinyops_store::{Readers, model, write_new};
 use tinyops_wire::{
-    DeviceId, DeviceKey, Digest, enrolment::Enrolled, mask::MaskKey, noise::NoiseKey,
+    DeviceId, DeviceKey, Digest, ModelId, enrolment::Enrolled, mask::MaskKey, noise::NoiseKey,
     summary::Format,
 };
 use tokio::sync::mpsc;
@@ -158,6 +158,9 @@ struct Run {
     /// Cut its power in the middle of this operation of its flash, counted from the start: a word written or a page erased
     #[arg(long, value_name = "N", requires = "emulated")]
     cut_power_at: Option<u32>,
+    /// Have its program hang at the first reading that the model with this id takes, until its watchdog bites
+    #[arg(long, value_name = "MODEL", requires = "emulated")]
+    hang_with: Option<ModelId>,
 }
 
 /// How long a device without a model waits for one before it measures.

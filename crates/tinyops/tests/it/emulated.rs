@@ -12,7 +12,8 @@ use serde_json::Value;
 use tinyops_emulate::{Firmware, Machine, Toolchain};
 
 use crate::{
-    live_rollout::{Body, Site, fetches_now_and_installs_when_it_is_told},
+    live_rollout::{Body, Site, fetches_now_and_installs_when_it_is_told, is, is_done},
+    running::PATIENCE,
     workplace::Workplace,
 };
 
@@ -83,6 +84,44 @@ fn a_board_goes_through_what_a_virtual_device_does() {
     assert!(down < 12_000, "{counted}");
 }
 
+/// The first model comes through a terminal, as through any serial port. The second is sound by all that is checked, and
+/// the program hangs with it: the watchdog bites until its boots are used up, and the rollout tells.
+#[test]
+fn a_board_goes_back_by_itself_from_a_model_that_its_program_hangs_with() {
+    if !can_be_emulated() {
+        return;
+    }
+    let site = Site::open(Body::Emulated);
+    let place = &site.place;
+    let replays = ["--replay", "data/m5/normal/0.csv", "--times", "0"];
+    let reads = [&replays[..], &["--real-time", "--report-every", "4"]].concat();
+    let (device, gateway) = site.device_on_a_terminal(&reads);
+    site.wait_for_a_device();
+    place.check(&["rollout", "start", "fan@1", "--canary", "1"], 0);
+    site.wait("1", is_done);
+    let old = device.document()["model"].clone();
+    let counted = gateway.status(|counted| counted["enrolled"] != 0);
+    assert_eq!(
+        (&counted["refused"], &counted["damaged"]),
+        (&0.into(), &0.into()),
+        "{counted}"
+    );
+    drop((device, gateway));
+
+    place.check(&["rollout", "start", "fan@2", "--canary", "1"], 0);
+    let offered = site.rollout("2")["members"][0]["target"].clone();
+    let hangs = ["--hang-with", offered.as_str().unwrap()];
+    let device = site.device_that(&[&hangs[..], &reads].concat());
+    device.note("its watchdog bites");
+    let shown = site.wait("2", is("reverted"));
+    let said = place.check(&["rollout", "show", "2"], 0).stdout;
+    assert!(said.contains("reverted"), "{said}");
+    let begun = Instant::now();
+    while device.document()["model"] != old {
+        assert!(begun.elapsed() < PATIENCE, "{shown:#}");
+    }
+}
+
 /// The sensor measures as before, and then comes loose: what the device tells of itself becomes an alert.
 #[test]
 fn a_board_whose_sensor_comes_loose_raises_an_alert() {
@@ -107,7 +146,7 @@ fn a_board_whose_sensor_comes_loose_raises_an_alert() {
         if let Some(Value::Object(alert)) = told["alerts"].get(0) {
             break alert.clone();
         }
-        assert!(begun.elapsed() < Duration::from_secs(20), "{told:#}");
+        assert!(begun.elapsed() < PATIENCE, "{told:#}");
         std::thread::sleep(Duration::from_millis(200));
     };
     assert_eq!(about["kind"], "drift", "{about:?}");

@@ -8,7 +8,7 @@ use tinyops_compile::Boards;
 use tinyops_emulate::{AgentFirmware, Firmware, Memory};
 
 use crate::{
-    running::{Running, Server},
+    running::{PATIENCE, Running, Server},
     workplace::{SETTINGS, Workplace},
 };
 
@@ -39,6 +39,9 @@ pub(crate) struct Site {
     gateway: Option<(Running, String)>,
 }
 
+/// What a gateway is told beside where its lines and its server are.
+const GATEWAY: [&str; 5] = ["--poll-ms", "50", "--status-seconds", "1", "--json"];
+
 impl Site {
     pub(crate) fn open(body: Body) -> Site {
         if body == Body::Emulated {
@@ -55,8 +58,8 @@ impl Site {
         let server = Server::start(&place, &[]);
         let gateway = (body == Body::Emulated).then(|| {
             let args = ["gateway", "--listen", "127.0.0.1:0", "--server"];
-            let rest = ["--poll-ms", "50", "--status-seconds", "1", "--json"];
-            let gateway = Running::start(&place, &[&args[..], &[&server.http], &rest].concat());
+            let args = [&args[..], &[&server.http], &GATEWAY].concat();
+            let gateway = Running::start(&place, &args);
             let line = gateway.document()["listening"][0].clone();
             (gateway, line.as_str().unwrap().to_owned())
         });
@@ -100,31 +103,44 @@ impl Site {
         Running::start(&self.place, &[&is[..], &says, &speaks, reads].concat())
     }
 
+    /// A board whose serial port is a terminal of this machine's, and a gateway that has opened that.
+    pub(crate) fn device_on_a_terminal(&self, reads: &[&str]) -> (Running, Running) {
+        let is = ["device", "run", "--board", self.body.board(), "--json"];
+        let says = ["--emulated", "--server", &self.server.http];
+        let device = Running::start(&self.place, &[&is[..], &says, reads].concat());
+        let said = device.note("its serial port is ");
+        let (_, path) = said.split_once("its serial port is ").unwrap();
+        let (path, _) = path.split_once(':').unwrap();
+        let args = ["gateway", "--tty", path, "--server", &self.server.http];
+        let gateway = Running::start(&self.place, &[&args[..], &GATEWAY].concat());
+        (device, gateway)
+    }
+
     /// Waits until a device has registered.
     pub(crate) fn wait_for_a_device(&self) {
         let begun = Instant::now();
         let none = serde_json::json!([]);
         while self.place.check(&["devices", "ls", "--json"], 0).json()["devices"] == none {
-            assert!(begun.elapsed() < Duration::from_secs(60), "it registers");
+            assert!(begun.elapsed() < PATIENCE, "it registers");
             std::thread::sleep(Duration::from_millis(100));
         }
     }
 
-    fn rollout(&self, number: &str) -> Value {
+    pub(crate) fn rollout(&self, number: &str) -> Value {
         let show = ["rollout", "show", number, "--json"];
         self.place.check(&show, 0).json()
     }
 
     /// Waits until something holds of a rollout.
     #[track_caller]
-    fn wait(&self, number: &str, holds: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn wait(&self, number: &str, holds: impl Fn(&Value) -> bool) -> Value {
         let begun = Instant::now();
         loop {
             let shown = self.rollout(number);
             if holds(&shown) {
                 return shown;
             }
-            assert!(begun.elapsed() < Duration::from_secs(60), "{shown:#}");
+            assert!(begun.elapsed() < PATIENCE, "{shown:#}");
             std::thread::sleep(Duration::from_millis(200));
         }
     }
@@ -139,12 +155,12 @@ fn build_firmware(board: &str) {
 }
 
 /// Whether the one device of a rollout is so far.
-fn is(delivery: &str) -> impl Fn(&Value) -> bool {
+pub(crate) fn is(delivery: &str) -> impl Fn(&Value) -> bool {
     move |shown| shown["members"][0]["delivery"] == delivery
 }
 
 /// Whether a rollout is over, and all is well.
-fn is_done(shown: &Value) -> bool {
+pub(crate) fn is_done(shown: &Value) -> bool {
     shown["rollout"]["state"] == "done"
 }
 
@@ -215,7 +231,7 @@ pub(crate) fn fetches_now_and_installs_when_it_is_told(site: &Site) {
     let done = site.wait("2", is_done);
     let begun = Instant::now();
     while device.document()["model"] == old {
-        assert!(begun.elapsed() < Duration::from_secs(60), "{done:#}");
+        assert!(begun.elapsed() < PATIENCE, "{done:#}");
     }
     let again = place.check(&["rollout", "install", "1"], 2);
     assert!(
@@ -223,6 +239,14 @@ pub(crate) fn fetches_now_and_installs_when_it_is_told(site: &Site) {
         "{}",
         again.stderr
     );
+
+    // What proves bad later is taken back.
+    place.check(&["rollout", "revert", "2", "--yes"], 0);
+    let taken_back = site.wait("2", is("recalled"));
+    let begun = Instant::now();
+    while device.document()["model"] != old {
+        assert!(begun.elapsed() < PATIENCE, "{taken_back:#}");
+    }
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! The binary while it goes on: a server, a gateway, a device.
 
 use std::{
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Read},
     process::{Child, Stdio},
+    sync::mpsc::{Receiver, channel},
     time::{Duration, Instant},
 };
 
@@ -10,10 +11,14 @@ use serde_json::Value;
 
 use crate::workplace::Workplace;
 
+/// How long a test waits for what comes: a machine that does much else takes its time, and firmware may be linked anew.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
+
 /// A process of ours that speaks JSON, one document or line after the other; killed when it is dropped.
 pub(crate) struct Running {
     child: Child,
-    lines: std::sync::mpsc::Receiver<String>,
+    lines: Receiver<String>,
+    notes: Receiver<String>,
 }
 
 impl Running {
@@ -21,19 +26,28 @@ impl Running {
         let mut child = place
             .command(args)
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let stdout = BufReader::new(child.stdout.take().unwrap());
-        let (sender, lines) = std::sync::mpsc::channel();
-        std::thread::spawn(move || {
-            for line in stdout.lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    return;
-                }
+        let lines = lines_of(child.stdout.take().unwrap());
+        let notes = lines_of(child.stderr.take().unwrap());
+        Running {
+            child,
+            lines,
+            notes,
+        }
+    }
+
+    /// Waits for a line on standard error that holds these words.
+    #[track_caller]
+    pub(crate) fn note(&self, words: &str) -> String {
+        loop {
+            let line = self.notes.recv_timeout(PATIENCE);
+            let line = line.unwrap_or_else(|_| panic!("it does not say `{words}`"));
+            if line.contains(words) {
+                return line;
             }
-        });
-        Running { child, lines }
+        }
     }
 
     /// Waits until it ends by itself, well.
@@ -46,7 +60,7 @@ impl Running {
     pub(crate) fn document(&self) -> Value {
         let mut text = String::new();
         loop {
-            let line = self.lines.recv_timeout(Duration::from_secs(60));
+            let line = self.lines.recv_timeout(PATIENCE);
             text += &line.expect("the process says something");
             if let Ok(document) = serde_json::from_str(&text) {
                 return document;
@@ -62,7 +76,7 @@ impl Running {
             if holds(&status) {
                 return status;
             }
-            assert!(begun.elapsed() < Duration::from_secs(60), "{status}");
+            assert!(begun.elapsed() < PATIENCE, "{status}");
         }
     }
 }
@@ -72,6 +86,19 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// What comes out of a pipe, which is emptied whether anybody looks or not.
+fn lines_of(pipe: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, lines) = channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    lines
 }
 
 /// A server at free ports of loopback; killed when it is dropped.

@@ -11,18 +11,19 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use tinyops_emulate::{
-    AGENT_FLASH_BYTES, AgentFirmware, BoardSaid, EmulateError, EmulatedBoard, FACTORY_BYTES,
-    Firmware, FlashFaults, LineTo, Memory, ONE_PIECE, write_reading,
+    AGENT_FLASH_BYTES, AgentFirmware, BoardFaults, BoardSaid, EmulateError, EmulatedBoard,
+    FACTORY_BYTES, Firmware, LineTo, Memory, ONE_PIECE, write_reading,
 };
 use tinyops_wire::capsule::Unverified;
-use tinyops_wire::downlink::Block;
+use tinyops_wire::downlink::{Block, Command, KeySetPart, Offer, What, When};
 use tinyops_wire::enrolment::{Enrolled, TokenId};
 use tinyops_wire::envelope::Direction;
-use tinyops_wire::frame::{Reason, Update, UpdateState};
+use tinyops_wire::frame::{Hello, Reason, Update, UpdateState};
 use tinyops_wire::key_set::RootSignature;
 use tinyops_wire::provision::{Credential, Factory, Record};
+use tinyops_wire::sensor::{Channel, Mounting, RATE_TOLERANCE_PPM, SensorContract, SensorSection};
 use tinyops_wire::serial::{BODY_BYTES_MAX, Decoder, Message, OVERHEAD};
-use tinyops_wire::{Digest, Downlink, Frame, ModelId, Sealed};
+use tinyops_wire::{Digest, Downlink, Frame, KeySet, ModelId, Sealed};
 
 use super::fixture::{
     BOARD, DEVICE, DIRECTOR, ROOTS, WINDOW, config, downlink, key, offer, signed, signer, stated,
@@ -30,7 +31,7 @@ use super::fixture::{
 };
 
 /// No step takes so long, on a machine that does much else.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// An offer that leads nowhere in so long is made anew.
 const ROUND: Duration = Duration::from_secs(3);
 /// A board that has said nothing for so long has nothing more to say.
@@ -40,10 +41,6 @@ const NANO_33: Memory = Memory {
     flash_bytes: 702_528,
     ram_bytes: 200_704,
     pieces: ONE_PIECE,
-};
-/// What this end takes.
-const ROOM: Message<'static> = Message::Room {
-    body_bytes: BODY_BYTES_MAX as u16,
 };
 /// Windows of a trial, as the firmware has them.
 const TRIAL_WINDOWS: usize = 4;
@@ -70,7 +67,7 @@ impl Workbench {
     }
 
     /// Gives a board with this flash power, and waits until it has booted.
-    pub(crate) fn switch_on(&self, flash: &[u8], faults: FlashFaults) -> Bench {
+    pub(crate) fn switch_on(&self, flash: &[u8], faults: BoardFaults) -> Bench {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("board, its flash");
         std::fs::write(&path, flash).expect("a file");
@@ -109,7 +106,8 @@ impl Workbench {
                 }
             }
         });
-        send(&mut stream, &ROOM);
+        let room = BODY_BYTES_MAX as u16;
+        send(&mut stream, &Message::Room { body_bytes: room });
         let mut bench = Bench {
             sensor: board.take_sensor().expect("a pipe"),
             board,
@@ -117,10 +115,19 @@ impl Workbench {
             stream,
             heard,
             capsules: BTreeMap::new(),
+            room,
+            is_lossy: false,
             model: None,
             operations: 0,
+            boots: 0,
+            hung: 0,
+            is_booting: false,
             said: Vec::new(),
             updates: Vec::new(),
+            shadows: Vec::new(),
+            key_set: None,
+            keys_told: 0,
+            requests: Vec::new(),
             sequences: Vec::new(),
             has_power: true,
             _folder: folder,
@@ -151,11 +158,28 @@ pub(crate) struct Bench {
     heard: Receiver<Heard>,
     /// What is served, under the digest that is asked for.
     capsules: BTreeMap<[u8; 8], Vec<u8>>,
+    /// The longest body that this end takes.
+    room: u16,
+    /// Whether every second block is lost.
+    is_lossy: bool,
     model: Option<(ModelId, bool)>,
     operations: u32,
+    /// How often it has started and said what runs.
+    boots: usize,
+    /// How often it has said that its program hangs.
+    hung: usize,
+    is_booting: bool,
     /// Classes of windows.
     said: Vec<String>,
     updates: Vec<Update>,
+    /// What it told of a candidate: which, of how many windows, and whether that is over.
+    shadows: Vec<(ModelId, u16, bool)>,
+    /// The key set that it last said it has.
+    key_set: Option<u32>,
+    /// How often it has said what became of one that it was handed.
+    keys_told: usize,
+    /// Bytes of a block, of each request for some.
+    requests: Vec<u16>,
     sequences: Vec<u32>,
     has_power: bool,
     _folder: tempfile::TempDir,
@@ -180,14 +204,38 @@ impl Bench {
         *self.updates.last().expect("it told of an update")
     }
 
-    pub(crate) fn sequences_rise(&self) -> bool {
-        self.sequences.is_sorted_by(|a, b| a < b)
+    /// What it has told of candidates: which, of how many windows, and whether that is over.
+    pub(crate) fn shadows(&self) -> &[(ModelId, u16, bool)] {
+        &self.shadows
+    }
+
+    /// The key set that it last said it has, once it has said one.
+    #[track_caller]
+    pub(crate) fn key_set(&mut self) -> Option<u32> {
+        self.until("it says which keys it has", |bench| bench.key_set.is_some());
+        self.key_set
+    }
+
+    /// Bytes of a block, of each request for some.
+    pub(crate) fn requests(&self) -> &[u16] {
+        &self.requests
+    }
+
+    /// Numbers of the envelopes that came from it, in this order.
+    pub(crate) fn sequences(&self) -> &[u32] {
+        &self.sequences
     }
 
     /// Takes the power away; answers with what is in the flash.
     pub(crate) fn switch_off(mut self) -> Vec<u8> {
         let _ = self.board.cut_power();
         std::fs::read(&self.path).expect("the file is there")
+    }
+
+    /// Takes the power away; answers with what is in the flash, and with the numbers that it has used.
+    pub(crate) fn end(self) -> (Vec<u8>, Vec<u32>) {
+        let sequences = self.sequences.clone();
+        (self.switch_off(), sequences)
     }
 
     /// Offers a capsule, serves it, and lets it prove itself; again where a power cut has left the device in the middle of
@@ -213,6 +261,114 @@ impl Bench {
                 return;
             }
         }
+    }
+
+    /// Offers a capsule as `sent`, which is itself or what makes it, and serves that; ends when the device has said what
+    /// becomes of it, and has started anew where it tries it.
+    pub(crate) fn take(&mut self, capsule: &[u8], sent: (What, &[u8]), when: When) {
+        let wanted = Unverified::parse(capsule).expect("a capsule").model();
+        let told = self.updates.len();
+        self.offer_as(capsule, sent, when);
+        let is_over = |update: &Update| update.state != UpdateState::Downloading;
+        self.until("it says what becomes of an offer", |bench| {
+            bench.updates[told..].iter().any(is_over)
+        });
+        let is_installed = |update: &Update| update.state == UpdateState::Installed;
+        if self.updates[told..].iter().any(is_installed) {
+            self.until("it starts with what it has installed", |bench| {
+                bench.model.is_some_and(|(model, _)| model == wanted)
+            });
+        }
+        self.settle();
+    }
+
+    /// Sends it back, and waits until it has started anew.
+    pub(crate) fn send_back(&mut self) {
+        let (told, boots) = (self.updates.len(), self.boots);
+        self.down(&Downlink::Command(Command::Revert));
+        self.until("it says that it goes back", |bench| {
+            let mut updates = bench.updates[told..].iter();
+            updates.any(|update| update.state == UpdateState::Reverted)
+        });
+        self.until("it starts with what was before", |bench| {
+            bench.boots > boots
+        });
+        self.settle();
+    }
+
+    /// Waits until it has told that it went back; answers with that.
+    #[track_caller]
+    pub(crate) fn reverted(&mut self) -> Update {
+        let is_it = |update: &&Update| update.state == UpdateState::Reverted;
+        self.until("it tells that it went back", |bench| {
+            bench.updates.iter().any(|update| is_it(&update))
+        });
+        let found = self.updates.iter().rev().find(is_it);
+        *found.expect("it has told")
+    }
+
+    /// Four windows, and waits until what runs is confirmed.
+    #[track_caller]
+    pub(crate) fn prove(&mut self) {
+        for _ in 0..TRIAL_WINDOWS {
+            self.window([1.0, 0.0, 0.0, 0.0]);
+        }
+        self.until("it is confirmed", |bench| {
+            bench.model.is_some_and(|(_, is_confirmed)| is_confirmed)
+        });
+        self.settle();
+    }
+
+    /// Has it tell what a candidate has answered.
+    pub(crate) fn report(&mut self) {
+        let told = self.shadows.len();
+        self.down(&Downlink::Command(Command::ReportNow));
+        self.until("it tells of a candidate", |bench| {
+            bench.shadows.len() > told
+        });
+    }
+
+    /// Plays in a reading of which the program hangs, and waits until the watchdog has started the board anew.
+    pub(crate) fn hang(&mut self) {
+        let (hung, boots) = (self.hung, self.boots);
+        let _ = write_reading(&mut self.sensor, &[1.0]);
+        self.until("it hangs", |bench| bench.hung > hung);
+        self.until("its watchdog bites", |bench| bench.boots > boots);
+        self.settle();
+    }
+
+    /// Hands a key set over, in parts of so many bytes; answers which one it says that it has.
+    pub(crate) fn give_keys(&mut self, set: &KeySet, part_bytes: usize) -> Option<u32> {
+        let told = self.keys_told;
+        let signed = signed_key_set(set);
+        for (offset, bytes) in (0..).step_by(part_bytes).zip(signed.chunks(part_bytes)) {
+            self.down(&Downlink::KeySetPart(KeySetPart {
+                sequence: set.sequence,
+                total: signed.len() as u16,
+                offset,
+                bytes,
+            }));
+        }
+        self.until("it speaks of the key set", |bench| bench.keys_told > told);
+        self.settle();
+        self.key_set()
+    }
+
+    /// From now on this end takes bodies of so many bytes at most.
+    pub(crate) fn set_room(&mut self, body_bytes: u16) {
+        self.room = body_bytes;
+        send(&mut self.stream, &Message::Room { body_bytes });
+    }
+
+    /// Offers a capsule and serves every second block of what is asked for, for so many requests.
+    pub(crate) fn serve_some(&mut self, capsule: &[u8], requests: usize) {
+        let digest = Digest::of(capsule).prefix();
+        self.capsules.insert(digest, capsule.to_vec());
+        self.is_lossy = true;
+        let until = self.requests.len() + requests;
+        self.offer(capsule);
+        self.until("it asks for blocks", |bench| bench.requests.len() >= until);
+        self.is_lossy = false;
     }
 
     /// Offers one capsule and serves the blocks of another under its name.
@@ -261,10 +417,7 @@ impl Bench {
 
     /// Anything that no gateway would send.
     pub(crate) fn noise(&mut self) {
-        let sealed = downlink(
-            &Downlink::Command(tinyops_wire::downlink::Command::Reboot),
-            1,
-        );
+        let sealed = downlink(&Downlink::Command(Command::Reboot), 1);
         let mut whole = [0; 512];
         let len = Message::Down(&sealed).encode(&mut whole).expect("room");
         for cut in (1..len).step_by(7) {
@@ -311,6 +464,20 @@ impl Bench {
         self.down(&offer(capsule, &statement));
     }
 
+    fn offer_as(&mut self, capsule: &[u8], (what, sent): (What, &[u8]), when: When) {
+        let digest = Digest::of(sent);
+        self.capsules.insert(digest.prefix(), sent.to_vec());
+        let counter = NUMBER.fetch_add(1, Ordering::Relaxed) + 1;
+        let statement = signed(&stated(capsule, counter), DIRECTOR);
+        self.down(&Downlink::Offer(Offer {
+            what,
+            digest,
+            bytes: sent.len() as u32,
+            when,
+            statement: Some(&statement),
+        }));
+    }
+
     fn down(&mut self, message: &Downlink<'_>) {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed) + 1;
         let envelope = downlink(message, number);
@@ -328,7 +495,7 @@ impl Bench {
     }
 
     /// Hears until the board is quiet.
-    fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         let begun = Instant::now();
         while self.has_power && begun.elapsed() < PATIENCE && self.hear(QUIET) {}
     }
@@ -338,7 +505,10 @@ impl Bench {
         match self.heard.recv_timeout(within) {
             Ok(Heard::Line(line)) => self.line(&line),
             Ok(Heard::Envelope(envelope)) => self.envelope(&envelope),
-            Ok(Heard::Begins) => send(&mut self.stream, &ROOM),
+            Ok(Heard::Begins) => {
+                let body_bytes = self.room;
+                send(&mut self.stream, &Message::Room { body_bytes });
+            }
             Ok(Heard::NoPower) | Err(RecvTimeoutError::Disconnected) => self.has_power = false,
             Err(RecvTimeoutError::Timeout) => return false,
         }
@@ -352,7 +522,10 @@ impl Bench {
                 let model = model.parse::<ModelId>().ok();
                 self.model = model.map(|model| (model, state != "trial"));
                 self.operations = operations.parse().expect("a number");
+                self.boots += usize::from(std::mem::take(&mut self.is_booting));
             }
+            ["tinyops-mps2", _] => self.is_booting = true,
+            ["hangs"] => self.hung += 1,
             ["window", _, "class", _, _, _, name] => self.said.push(name.to_owned()),
             ["refused", ..] => panic!("{line}"),
             _ => {}
@@ -365,11 +538,25 @@ impl Bench {
         self.sequences.push(opened.sequence);
         match Frame::decode(opened.body).expect("a frame") {
             Frame::Update(update) => self.updates.push(update),
+            Frame::Shadow(said) => {
+                let answers = said.answers;
+                self.shadows
+                    .push((said.model, answers.windows, answers.is_over));
+            }
+            Frame::Keys(keys) => {
+                self.key_set = Some(keys.key_set);
+                self.keys_told += 1;
+            }
+            Frame::Hello(Hello { trust, .. }) => {
+                self.key_set = trust.map(|trust| trust.key_set);
+            }
             Frame::BlockRequest(request) => {
+                self.requests.push(request.block_bytes);
                 let Some(capsule) = self.capsules.get(&request.digest).cloned() else {
                     return;
                 };
-                for (offset, bytes) in request.cut(&capsule) {
+                let step = if self.is_lossy { 2 } else { 1 };
+                for (offset, bytes) in request.cut(&capsule).step_by(step) {
                     let digest = request.digest;
                     self.down(&Downlink::Block(Block {
                         digest,
@@ -390,13 +577,31 @@ fn send(stream: &mut TcpStream, message: &Message<'_>) {
     let _ = stream.write_all(&line[..len]);
 }
 
+/// A key set with the signatures of two of the three roots.
+fn signed_key_set(set: &KeySet) -> Vec<u8> {
+    let roots = ROOTS.map(signer);
+    let sign = |root| RootSignature::new(set, root).expect("a sound key set");
+    let signatures: Vec<RootSignature> = roots[..2].iter().map(sign).collect();
+    write(|out| set.encode(&signatures, out).expect("room"))
+}
+
+/// What the factory says of the sensor.
+const SENSOR: SensorContract<'static> = SensorContract {
+    rate_hz: 10.0,
+    rate_tolerance_ppm: RATE_TOLERANCE_PPM,
+    mounting: Some(Mounting::UPRIGHT),
+    channels: &[Channel {
+        axis: "acc.x",
+        unit: "g",
+        full_scale: 4.0,
+    }],
+};
+
 /// Flash as it comes from the factory, of a device that is enrolled and has no model.
 pub(crate) fn flash_of_nobody() -> Vec<u8> {
     let config = config();
-    let roots = ROOTS.map(signer);
-    let sign = |root| RootSignature::new(&config.keys, root).expect("a sound key set");
-    let signatures: Vec<RootSignature> = roots[..2].iter().map(sign).collect();
-    let key_set = write(|out| config.keys.encode(&signatures, out).expect("room"));
+    let key_set = signed_key_set(&config.keys);
+    let contract = write(|out| SENSOR.encode(out).expect("room"));
     let factory = Record::Factory(Factory {
         roots: config.roots,
         key_set: &key_set,
@@ -410,6 +615,7 @@ pub(crate) fn flash_of_nobody() -> Vec<u8> {
             id: TokenId(1),
             secret: [1; 32],
         },
+        sensor: SensorSection::decode(&contract).ok(),
     });
     let enrolled = Record::Enrolled(Enrolled {
         device: DEVICE,

@@ -11,12 +11,15 @@ use std::{
 use tinyops_compile::Board;
 use tinyops_device::Sensor;
 use tinyops_emulate::{
-    AGENT_FLASH_BYTES, AgentFirmware, BoardOutput, BoardSaid, EmulateError, FACTORY_BYTES,
-    Firmware, FlashFaults, LineTo, Memory, write_reading,
+    AGENT_FLASH_BYTES, AgentFirmware, BoardFaults, BoardOutput, BoardSaid, EmulateError,
+    FACTORY_BYTES, Firmware, LineTo, Memory, write_reading,
 };
 use tinyops_fleet::keys::Trust;
 use tinyops_store::{Readers, write_whole};
-use tinyops_wire::provision::{Factory, ProvisionError, Record};
+use tinyops_wire::{
+    provision::{Factory, ProvisionError, Record},
+    sensor::{Channel, RATE_TOLERANCE_PPM, SensorContract, SensorSection},
+};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
@@ -56,9 +59,10 @@ pub(super) async fn run(
         Firmware::find().and_then(|source| AgentFirmware::build(&source, memory))
     });
     let firmware = built.await.expect("what builds does not panic");
-    let faults = FlashFaults {
+    let faults = BoardFaults {
         cut: args.cut_power_at,
-        ..FlashFaults::default()
+        hangs: args.hang_with,
+        ..BoardFaults::default()
     };
     let mut body = firmware
         .and_then(|firmware| firmware.start(&flash, &line, faults))
@@ -121,6 +125,7 @@ impl Life<'_> {
                             "turned" => self.context.terminal.note(
                                 "the server did not enrol it: the log of the gateway says why; it asks again in half a minute",
                             ),
+                            "hangs" => self.context.terminal.note("its program hangs, until its watchdog bites"),
                             "refused" => return Err(Failure::environment("the board does not run").because(rest)),
                             "drained" => {
                                 tokio::time::sleep(LINGER).await;
@@ -264,13 +269,16 @@ async fn prepare(
                 report_ms: REPORT_EVERY_MS,
                 device: args.who.id,
                 credential: given.provisioned(),
+                sensor: None,
             }
         }
     };
+    let contract = contract_of(&sensor)?;
     let factory = Factory {
         channel_count: sensor.channel_count,
         rate_hz: sensor.rate_hz,
         report_windows: args.report_every,
+        sensor: (contract.as_deref()).and_then(|contract| SensorSection::decode(contract).ok()),
         ..factory
     };
     let mut page = vec![0xff; FACTORY_BYTES];
@@ -284,6 +292,28 @@ async fn prepare(
     write_whole(path, Readers::Owner, &flash).map_err(|error| {
         Failure::environment(format!("cannot write `{}`", path.display())).cause(&error)
     })
+}
+
+/// What the board states of its sensor beside channels and rate; nothing where the project says nothing.
+fn contract_of(sensor: &Sensor) -> Result<Option<Vec<u8>>, Failure> {
+    let is_silent = sensor.channels.iter().all(|one| *one == Channel::default());
+    if is_silent && sensor.mounting.is_none() {
+        return Ok(None);
+    }
+    let contract = SensorContract {
+        rate_hz: sensor.rate_hz,
+        // That of the model counts.
+        rate_tolerance_ppm: RATE_TOLERANCE_PPM,
+        mounting: sensor.mounting,
+        channels: sensor.channels,
+    };
+    let mut bytes = vec![0; contract.encoded_len()];
+    match contract.encode(&mut bytes) {
+        Ok(_) => Ok(Some(bytes)),
+        Err(error) => {
+            Err(Failure::of(Exit::Question, &error).because("of the sensor in the project file"))
+        }
+    }
 }
 
 /// Two boards in one flash would each undo what the other has written. The lock is a file beside it, since the flash

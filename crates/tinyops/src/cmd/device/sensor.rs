@@ -1,7 +1,7 @@
 //! What the virtual device states of its sensor, as firmware does.
 
 use tinyops_device::Sensor;
-use tinyops_pipeline::{Project, SensorSection};
+use tinyops_pipeline::Project;
 use tinyops_wire::sensor::{Channel, UNIT_BYTES_MAX};
 
 /// The sensor that this project's recordings are of, as its file says it when the device starts: what a model of a later
@@ -15,29 +15,21 @@ pub(super) fn of(project: &Project, channel_count: u16, rate_hz: f32) -> Sensor 
         _ => texts.get(index).cloned().unwrap_or_default(),
     };
     let units = common(project.data.source.iter().map(|source| &source.units[..]));
-    let scale = |index: usize| match section.full_scale[..] {
-        [one] => one,
-        _ => section.full_scale.get(index).copied().unwrap_or(0.0),
-    };
     let channel = |index: usize| Channel {
         axis: section.axes.get(index).cloned().unwrap_or_default().leak(),
         unit: Some(each(units, index))
             .filter(|unit| unit.len() <= UNIT_BYTES_MAX)
             .unwrap_or_default()
             .leak(),
-        full_scale: scale(index),
+        full_scale: section.full_scale(index),
     };
     Sensor {
         channel_count,
         rate_hz,
-        mounting: mounting(&section),
+        mounting: section.mounting(),
         // As firmware has it: for as long as the program runs.
         channels: (0..count).map(channel).collect::<Vec<_>>().leak(),
     }
-}
-
-fn mounting(section: &SensorSection) -> Option<tinyops_wire::sensor::Mounting> {
-    section.mounting.as_ref()?.parse().ok()
 }
 
 /// What all say; nothing where one says otherwise.
