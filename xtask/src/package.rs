@@ -167,7 +167,7 @@ const PROCESSORS: [Processor; 6] = [
     },
 ];
 
-/// What CI runs: all but what takes long, sanitizers (which the tests of `tinyops-compile` have), the crate and the tools.
+/// What CI runs: all but what takes long, sanitizers (which the tests of `tinyops-compile` have) and the ecosystems' tools.
 pub(crate) fn check() -> Answer {
     built().map(|_| ())
 }
@@ -176,7 +176,6 @@ pub(crate) fn check() -> Answer {
 pub(crate) fn whole() -> Answer {
     let folder = built()?;
     all(vec![
-        Box::new(|| timed("crate", || rust(&folder.join("rust")))),
         Box::new(|| timed("sanitizers", || sanitized(&folder))),
         Box::new(|| timed("ecosystems' tools", || lint(&folder))),
     ])
@@ -223,6 +222,7 @@ fn built() -> Result<PathBuf, String> {
             })
         }),
         Box::new(|| timed("Edge Impulse's calls", || shim::check(&binary, &project))),
+        Box::new(|| timed("crate", || rust(&folder.join("rust")))),
     ])?;
     timed("other processors", || processors(&folder))?;
     timed("examples", || programs(&folder))?;
