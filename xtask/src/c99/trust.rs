@@ -182,6 +182,7 @@ fn flash(index: usize, chance: &mut Chance) -> Result<Record, String> {
             report_ms: 0,
             device: [None, Some(DeviceId(chance.next()))][chance.below(2)],
             credential: credential(&mut certificate, chance),
+            sensor: None,
         }),
         1 => Said::Asking(Asking {
             secret: EnrolmentSecret::from_bytes([chance.next() as u8; 32]),

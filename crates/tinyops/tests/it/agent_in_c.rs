@@ -107,6 +107,7 @@ fn factory(place: &Workplace) {
             id: token.id,
             secret: token.secret(),
         },
+        sensor: None,
     });
     let mut bytes = vec![0; RECORD_BYTES_MAX];
     let len = factory.encode(&mut bytes).unwrap();
