@@ -1,5 +1,7 @@
 //! Programs that tests need beside the Rust toolchain: found, installed where we may, else named.
 
+use crate::peer;
+use crate::server::target;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -113,6 +115,7 @@ const TOOLS: [Tool; 13] = [
 /// Never fails: a test that misses its tool says so and skips.
 pub(crate) fn install() -> Result<(), String> {
     let missing: Vec<&Tool> = TOOLS.iter().filter(|tool| !found(tool.program)).collect();
+    radio();
     if missing.is_empty() {
         println!("all there");
         return Ok(());
@@ -136,6 +139,16 @@ pub(crate) fn install() -> Result<(), String> {
         );
     }
     Ok(())
+}
+
+/// Bumble, which plays the radios of the tests of Bluetooth LE: they look where this puts it.
+fn radio() {
+    let package = "bumble>=0.0.236,<0.1";
+    if let Err(why) = peer::python(&target().join("bumble"), &[package], "bumble.controller") {
+        println!(
+            "missing: {why} (the tests of Bluetooth LE); get it with: pip install \"{package}\""
+        );
+    }
 }
 
 /// Says that a program is missing, and answers so; where every tool is expected (`TINYOPS_TOOLS=all`, for a machine that is

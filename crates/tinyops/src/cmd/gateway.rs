@@ -1,7 +1,9 @@
 mod at;
 mod backoff;
+mod ble;
 mod csv;
 mod dap;
+mod h4;
 mod hub;
 mod line;
 mod record;
@@ -16,6 +18,7 @@ use tinyops_server::{StreamListener, Tls};
 use tokio::task::JoinSet;
 
 use self::{
+    ble::Radio,
     dap::{DapFlags, Desks, TaskStatus},
     hub::{Counters, Hub},
     line::{Framing, Lines, Place},
@@ -55,6 +58,13 @@ pub(crate) struct Gateway {
     /// be given several times
     #[arg(long, value_name = "URL")]
     tcp: Vec<String>,
+    /// Bluetooth LE controller through which boards are reached: hci0, a serial port or HOST:PORT that speaks HCI (H4); may be
+    /// given several times
+    #[arg(long, value_name = "RADIO")]
+    ble: Vec<String>,
+    /// Speed of controllers on serial ports, in bits a second
+    #[arg(long, default_value_t = 1_000_000)]
+    ble_baud: u32,
     /// Where devices connect over TCP; may be given several times
     #[arg(long, value_name = "ADDRESS")]
     listen: Vec<SocketAddr>,
@@ -124,9 +134,11 @@ pub(crate) async fn run(context: &Context, args: &Gateway) -> Result<(), Failure
     let parse = |text: &String| Endpoint::parse(Protocol::Line, text, ca);
     let tcp: Vec<Endpoint> = args.tcp.iter().map(parse).collect::<Result<_, _>>()?;
     let places: Vec<Place> = tty.chain(tcp.iter().cloned().map(Place::Tcp)).collect();
-    if places.is_empty() && args.listen.is_empty() {
+    let radio = |text: &String| Radio::parse(text, args.ble_baud, || parse(text));
+    let radios: Vec<Radio> = args.ble.iter().map(radio).collect::<Result<_, _>>()?;
+    if places.is_empty() && args.listen.is_empty() && radios.is_empty() {
         return Err(Failure::question("no line is given").hint(
-            "`--tty /dev/ttyACM0` opens a serial port, `--tcp HOST:PORT` connects, `--listen ADDRESS` accepts",
+            "`--tty /dev/ttyACM0` opens a serial port, `--tcp HOST:PORT` connects, `--listen ADDRESS` accepts, `--ble hci0` reaches boards in the air",
         ));
     }
     let server = args.server.as_ref().unwrap_or(&context.settings.http.value);
@@ -160,6 +172,9 @@ pub(crate) async fn run(context: &Context, args: &Gateway) -> Result<(), Failure
     }
     for place in places {
         tasks.spawn(line::keep(place, lines.clone()));
+    }
+    for radio in radios {
+        tasks.spawn(ble::keep(radio, lines.clone()));
     }
     let upstream = Upstream {
         server: server.clone(),

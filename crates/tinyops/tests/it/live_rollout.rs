@@ -19,12 +19,14 @@ pub(crate) enum Body {
     Virtual,
     /// Firmware on an emulated board, which speaks to a gateway over its serial line.
     Emulated,
+    /// A process behind the board's end of Bluetooth LE, which a gateway reaches through the air.
+    InTheAir,
 }
 
 impl Body {
     fn board(self) -> &'static str {
         match self {
-            Body::Virtual => "esp-eye",
+            Body::Virtual | Body::InTheAir => "esp-eye",
             Body::Emulated => "arduino-nano-33-ble-sense",
         }
     }
@@ -44,6 +46,11 @@ const GATEWAY: [&str; 5] = ["--poll-ms", "50", "--status-seconds", "1", "--json"
 
 impl Site {
     pub(crate) fn open(body: Body) -> Site {
+        Site::reached(body, None)
+    }
+
+    /// The same; `air` is the radio of its gateway, and the line behind the board's own.
+    pub(crate) fn reached(body: Body, air: Option<(&str, &str)>) -> Site {
         if body == Body::Emulated {
             build_firmware(body.board());
         }
@@ -56,12 +63,16 @@ impl Site {
         let again = place.check(&["run", "--json"], 0).json();
         assert_eq!(again["version"], 2);
         let server = Server::start(&place, &[]);
-        let gateway = (body == Body::Emulated).then(|| {
-            let args = ["gateway", "--listen", "127.0.0.1:0", "--server"];
-            let args = [&args[..], &[&server.http], &GATEWAY].concat();
-            let gateway = Running::start(&place, &args);
-            let line = gateway.document()["listening"][0].clone();
-            (gateway, line.as_str().unwrap().to_owned())
+        let gateway = (body != Body::Virtual).then(|| {
+            let place_of_lines = match air {
+                Some((radio, _)) => ["--ble", radio],
+                None => ["--listen", "127.0.0.1:0"],
+            };
+            let args = ["gateway", "--server", &server.http];
+            let gateway = Running::start(&place, &[&args[..], &place_of_lines, &GATEWAY].concat());
+            let listening = gateway.document()["listening"][0].clone();
+            let line = air.map_or_else(|| listening.as_str().unwrap(), |(_, line)| line);
+            (gateway, line.to_owned())
         });
         Site {
             place,
@@ -98,7 +109,8 @@ impl Site {
         let says = ["--server", &self.server.http];
         let speaks = match &self.gateway {
             None => vec!["--mqtt", &self.server.mqtt],
-            Some((_, line)) => vec!["--emulated", "--line", line],
+            Some((_, line)) if self.body == Body::Emulated => vec!["--emulated", "--line", line],
+            Some((_, line)) => vec!["--line", line],
         };
         Running::start(&self.place, &[&is[..], &says, &speaks, reads].concat())
     }
@@ -186,7 +198,7 @@ pub(crate) fn fetches_now_and_installs_when_it_is_told(site: &Site) {
     let figure = |name: &str| cost[name].as_f64().unwrap_or_default();
     let least = match site.body {
         // A few kilobytes of this board's 3 MB: less than one in 256, which is the least code, of 2 % and dithered by half.
-        Body::Virtual => 1.0 / 256.0..1.04 / 256.0,
+        Body::Virtual | Body::InTheAir => 1.0 / 256.0..1.04 / 256.0,
         // All that the agent has taken, and the deepest stack.
         Body::Emulated => 0.3..1.0,
     };

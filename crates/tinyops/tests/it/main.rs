@@ -3,6 +3,7 @@
 mod agent_in_c;
 mod annotate;
 mod audited;
+mod ble;
 mod boards;
 mod broken_tracker;
 mod collected;

@@ -56,7 +56,7 @@ pub(super) struct Ends {
 }
 
 impl Ends {
-    fn of(stream: Box<dyn Stream>) -> Ends {
+    pub(super) fn of(stream: Box<dyn Stream>) -> Ends {
         let (reader, writer) = tokio::io::split(stream);
         Ends {
             reader: Box::new(reader),
@@ -113,7 +113,7 @@ async fn serve_peer(stream: Box<dyn Stream>, peer: SocketAddr, lines: Lines) {
 }
 
 /// Carries frames until the line breaks; answers with why it did.
-async fn serve(ends: Ends, lines: &Lines) -> io::Error {
+pub(super) async fn serve(ends: Ends, lines: &Lines) -> io::Error {
     let hub = &lines.hub;
     let (id, down) = hub.open();
     let why = match lines.framing {
