@@ -3,7 +3,7 @@
 
 use crate::steps::{Answer, root};
 use crate::tools::{is_everything_asked_for, lacks};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use tinyops_emulate::MACHINES;
 
@@ -62,30 +62,73 @@ fn bytes_of(said: &str) -> String {
     }
 }
 
-/// The firmware in Rust, by the compiler that builds those of the emulated Cortex-M4F.
+/// The firmware in Rust, by the compiler that builds those of the emulated Cortex-M4F: with its link over USB, and with the
+/// one over Bluetooth LE where there is what reads the headers of Nordic's controller.
 fn nano33ble() -> Answer {
     let machine = MACHINES.iter().find(|machine| machine.id == "m4f");
     let machine = machine.ok_or("no machine is a Cortex-M4F")?;
-    let mut cargo = match tinyops_emulate::cargo(machine) {
-        Ok(cargo) => cargo,
-        Err(error) if is_everything_asked_for() => return Err(format!("nano33ble: {error}")),
-        Err(error) => {
-            println!("skipped: nano33ble: {error}");
-            return Ok(());
+    let libclang = libclang();
+    for link in ["usb", "ble"] {
+        let mut cargo = match tinyops_emulate::cargo(machine) {
+            Ok(cargo) => cargo,
+            Err(error) => return missing("nano33ble", &error.to_string()),
+        };
+        if link == "ble" {
+            let Some(folder) = &libclang else {
+                return missing(
+                    "nano33ble over Bluetooth LE",
+                    "no libclang; `apt-get install libclang-dev`, or LIBCLANG_PATH says where it is",
+                );
+            };
+            cargo.env("LIBCLANG_PATH", folder);
         }
-    };
-    let folder: &Path = &root().join("firmware/nano33ble");
-    let status = cargo
-        .args(["build", "--release", "--locked", "--target", machine.target])
-        .current_dir(folder)
-        .env("CARGO_TARGET_DIR", root().join("firmware/target/nano33ble"))
-        .status()
-        .map_err(|error| format!("cargo: {error}"))?;
-    match status.success() {
-        true => {
-            println!("nano33ble: linked by cargo");
-            Ok(())
+        let folder: &Path = &root().join("firmware/nano33ble");
+        let target = root().join("firmware/target/nano33ble");
+        let status = cargo
+            .args(["build", "--release", "--locked", "--target", machine.target])
+            .args(["--no-default-features", "--features", link])
+            .current_dir(folder)
+            .env("CARGO_TARGET_DIR", &target)
+            .status()
+            .map_err(|error| format!("cargo: {error}"))?;
+        if !status.success() {
+            return Err(format!("nano33ble over {link} does not build"));
         }
-        false => Err("nano33ble does not build".to_owned()),
+        let built = target.join(machine.target).join("release/nano33ble");
+        let sizes = Command::new("arm-none-eabi-size").arg(built).output();
+        let said = sizes.map(|sizes| String::from_utf8_lossy(&sizes.stdout).into_owned());
+        println!(
+            "nano33ble over {link}: linked by cargo: {}",
+            bytes_of(&said.unwrap_or_default())
+        );
     }
+    Ok(())
+}
+
+/// The folder of a libclang: `$LIBCLANG_PATH`, or the newest of Debian's.
+fn libclang() -> Option<PathBuf> {
+    if let Some(folder) = std::env::var_os("LIBCLANG_PATH") {
+        return Some(folder.into());
+    }
+    let folders = std::fs::read_dir("/usr/lib").ok()?.flatten();
+    let mut folders: Vec<PathBuf> = folders
+        .filter(|folder| folder.file_name().to_string_lossy().starts_with("llvm-"))
+        .map(|folder| folder.path().join("lib"))
+        .filter(|folder| {
+            ["libclang.so.1", "libclang.so"]
+                .iter()
+                .any(|name| folder.join(name).is_file())
+        })
+        .collect();
+    folders.sort();
+    folders.pop()
+}
+
+/// Says what is not there, and passes it over.
+fn missing(what: &str, lacks: &str) -> Answer {
+    if is_everything_asked_for() {
+        return Err(format!("{what}: {lacks}"));
+    }
+    println!("skipped: {what}: {lacks}");
+    Ok(())
 }

@@ -1,10 +1,19 @@
-//! The agent's region of the internal flash, by the controller of the nRF52840 (NVMC).
+//! The agent's region of the internal flash: by the controller of the nRF52840 (NVMC), or beside the radio (feature `ble`) in
+//! the time that the radio leaves (`nrf_mpsl::Flash`), since the chip stands still while its flash is written.
 
 use core::ops::Range;
 
-use embassy_nrf::nvmc::{Error, Nvmc, PAGE_SIZE};
+use embassy_nrf::nvmc::PAGE_SIZE;
+use embassy_nrf::{Peri, peripherals};
 use embedded_storage::nor_flash::{ErrorType, NorFlash, ReadNorFlash};
 use tinyops_device::flash::Flash;
+
+#[cfg(feature = "ble")]
+use crate::air::{Layer, wait};
+#[cfg(not(feature = "ble"))]
+use embassy_nrf::nvmc::{Error, Nvmc};
+#[cfg(feature = "ble")]
+use nrf_mpsl::FlashError as Error;
 
 /// Where the region begins, and its bytes: `memory.x`.
 const START: usize = 0x0010_0000 - BYTES;
@@ -13,7 +22,50 @@ const BYTES: usize = 288 * 1024;
 const WORD_BYTES: usize = 4;
 
 /// The region.
-pub struct Region(pub Nvmc<'static>);
+#[cfg(not(feature = "ble"))]
+pub struct Region(Nvmc<'static>);
+
+#[cfg(not(feature = "ble"))]
+impl Region {
+    /// The region of this flash.
+    pub fn new(flash: Peri<'static, peripherals::NVMC>) -> Region {
+        Region(Nvmc::new(flash))
+    }
+
+    fn erase_all(&mut self, from: u32, to: u32) -> Result<(), Error> {
+        embedded_storage::nor_flash::NorFlash::erase(&mut self.0, from, to)
+    }
+
+    fn write_words(&mut self, at: u32, bytes: &[u8]) -> Result<(), Error> {
+        embedded_storage::nor_flash::NorFlash::write(&mut self.0, at, bytes)
+    }
+}
+
+/// The region, and what shares the chip with the radio.
+#[cfg(feature = "ble")]
+pub struct Region {
+    flash: nrf_mpsl::Flash<'static>,
+    layer: Layer,
+}
+
+#[cfg(feature = "ble")]
+impl Region {
+    /// The region of this flash.
+    pub fn new(layer: Layer, flash: Peri<'static, peripherals::NVMC>) -> Region {
+        Region {
+            flash: nrf_mpsl::Flash::take(layer, flash),
+            layer,
+        }
+    }
+
+    fn erase_all(&mut self, from: u32, to: u32) -> Result<(), Error> {
+        wait(self.layer, self.flash.erase(from, to))
+    }
+
+    fn write_words(&mut self, at: u32, bytes: &[u8]) -> Result<(), Error> {
+        wait(self.layer, self.flash.write(at, bytes))
+    }
+}
 
 impl ErrorType for Region {
     type Error = Error;
@@ -23,7 +75,11 @@ impl ReadNorFlash for Region {
     const READ_SIZE: usize = 1;
 
     fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), Error> {
-        self.0.read(START as u32 + offset, bytes)
+        let from = offset as usize;
+        let range = from..from.saturating_add(bytes.len());
+        let held = self.mapped(range).ok_or(Error::OutOfBounds)?;
+        bytes.copy_from_slice(held);
+        Ok(())
     }
 
     fn capacity(&self) -> usize {
@@ -36,11 +92,11 @@ impl NorFlash for Region {
     const ERASE_SIZE: usize = PAGE_SIZE;
 
     fn erase(&mut self, from: u32, to: u32) -> Result<(), Error> {
-        self.0.erase(START as u32 + from, START as u32 + to)
+        self.erase_all(START as u32 + from, START as u32 + to)
     }
 
     fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), Error> {
-        self.0.write(START as u32 + offset, bytes)
+        self.write_words(START as u32 + offset, bytes)
     }
 }
 

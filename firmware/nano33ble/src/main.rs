@@ -1,12 +1,16 @@
-//! The whole agent on an Arduino Nano 33 BLE Sense: the accelerometer, the serial link over USB, slots in the internal
-//! flash, and a watchdog. What was run of it, and what is missing, says the README.
+//! The whole agent on an Arduino Nano 33 BLE Sense: the accelerometer, the serial link over USB or (feature `ble`) over
+//! Bluetooth LE, slots in the internal flash, and a watchdog. What was run of it, and what is missing, says the README.
 #![no_std]
 #![no_main]
 #![deny(unsafe_code)]
 
+#[cfg(feature = "ble")]
+mod air;
 mod flash;
 mod imu;
 mod memory;
+#[cfg(not(feature = "ble"))]
+mod usb;
 
 /// Who the device is.
 mod identity {
@@ -19,17 +23,14 @@ use cortex_m::peripheral::SCB;
 use embassy_executor::Spawner;
 use embassy_futures::join::join;
 use embassy_futures::select::{Either, select};
+use embassy_nrf::config::HfclkSource;
 use embassy_nrf::gpio::{Level, Output, OutputDrive};
-use embassy_nrf::nvmc::Nvmc;
+use embassy_nrf::interrupt::{self, InterruptExt as _, Priority};
 use embassy_nrf::twim::{self, Twim};
-use embassy_nrf::usb::vbus_detect::{self, HardwareVbusDetect};
-use embassy_nrf::usb::{self, Driver};
 use embassy_nrf::wdt::{Config as WatchdogConfig, Watchdog, WatchdogHandle};
 use embassy_nrf::{bind_interrupts, peripherals};
-use embassy_time::{Duration, Instant, Timer, with_timeout};
-use embassy_usb::Builder;
-use embassy_usb::class::cdc_acm::{CdcAcmClass, State};
-use static_cell::{ConstStaticCell, StaticCell};
+use embassy_time::{Duration, Instant, Timer};
+use static_cell::ConstStaticCell;
 use tinyops_device::{
     Action, Agent, BlockSource, Config, Event, Measured, Privacy, Reporting, Sensor,
 };
@@ -39,14 +40,16 @@ use tinyops_wire::serial::{Decoder, Message, OVERHEAD, line_bytes_max};
 use tinyops_wire::summary::Format;
 use tinyops_wire::{DeviceId, DeviceKey, KeySet, VerifyingKey};
 
+#[cfg(feature = "ble")]
+use crate::air::Line;
 use crate::flash::Region;
 use crate::imu::Imu;
 use crate::memory::{Lender, Ram};
+#[cfg(not(feature = "ble"))]
+use crate::usb::Line;
 
 bind_interrupts!(struct Interrupts {
     TWISPI0 => twim::InterruptHandler<peripherals::TWISPI0>;
-    USBD => usb::InterruptHandler<peripherals::USBD>;
-    CLOCK_POWER => vbus_detect::InterruptHandler;
 });
 
 /// The sensor contract of this firmware.
@@ -69,29 +72,39 @@ const fn axis(axis: &'static str) -> Channel<'static> {
 const BLOCK_BYTES: u16 = 512;
 const BODY_BYTES: usize = BLOCK_BYTES as usize + 38;
 const LINE_BYTES: usize = line_bytes_max(BODY_BYTES);
-/// Bytes of a packet of USB at full speed.
-const PACKET_BYTES: usize = 64;
-/// A host that does not take a packet for so long is not there: what is said is lost, as on any line.
-const PATIENCE: Duration = Duration::from_millis(100);
+/// Bytes that are taken off the line at once.
+const PIECE_BYTES: usize = 64;
 /// How often the sensor is asked whether it has a reading, some three times in the time of one.
 const ASK: Duration = Duration::from_millis(3);
 
+/// Until the watchdog ends this. An erased slot takes three seconds, and a signature a fraction of one; beside the radio a
+/// page is erased in pieces of ten milliseconds between its events, which takes three times as long.
+const WATCHED_SECONDS: u32 = if cfg!(feature = "ble") { 30 } else { 8 };
+
 type Nano = Agent<Region, Lender>;
-type Line = CdcAcmClass<'static, Driver<'static, HardwareVbusDetect>>;
+
+/// What came over the line.
+enum Heard {
+    /// So many bytes.
+    Bytes(usize),
+    /// A gateway, which wants to know how much this end takes.
+    #[cfg_attr(
+        not(feature = "ble"),
+        expect(dead_code, reason = "a cable does not tell")
+    )]
+    Opened,
+}
 
 #[embassy_executor::main]
 async fn main(_spawner: Spawner) {
     static RAM: ConstStaticCell<Ram> = ConstStaticCell::new(Ram::new());
     static DECODER: ConstStaticCell<Decoder<{ BODY_BYTES + OVERHEAD }>> =
         ConstStaticCell::new(Decoder::new());
-    static USB: StaticCell<State<'static>> = StaticCell::new();
-    static DESCRIPTORS: ConstStaticCell<[[u8; 256]; 3]> = ConstStaticCell::new([[0; 256]; 3]);
     static BUS: ConstStaticCell<[u8; 16]> = ConstStaticCell::new([0; 16]);
 
-    let parts = embassy_nrf::init(embassy_nrf::config::Config::default());
+    let parts = embassy_nrf::init(clocks());
     let mut watching = WatchdogConfig::default();
-    // Eight seconds: an erased slot takes three, a signature a fraction of one.
-    watching.timeout_ticks = 8 * 32_768;
+    watching.timeout_ticks = WATCHED_SECONDS * 32_768;
     let Ok((_, [watchdog])) = Watchdog::try_new(parts.WDT, watching) else {
         // A bootloader has started it otherwise: it goes on, and ends this.
         SCB::sys_reset();
@@ -112,20 +125,46 @@ async fn main(_spawner: Spawner) {
     );
     let imu = Imu::start(bus);
 
-    let driver = Driver::new(parts.USBD, Interrupts, HardwareVbusDetect::new(Interrupts));
-    let mut config = embassy_usb::Config::new(0x2341, 0x805a);
-    config.manufacturer = Some("TinyOps");
-    config.product = Some("Nano 33 BLE");
-    let [descriptors, names, control] = DESCRIPTORS.take();
-    let mut builder = Builder::new(driver, config, descriptors, names, &mut [], control);
-    let line = CdcAcmClass::new(&mut builder, USB.init(State::new()), PACKET_BYTES as u16);
-    let mut usb = builder.build();
+    #[cfg(not(feature = "ble"))]
+    let ((line, runs), flash) = (usb::start(parts.USBD), Region::new(parts.NVMC));
+    #[cfg(feature = "ble")]
+    let ((line, runs), flash) = {
+        let layer = nrf_mpsl::Peripherals::new(
+            parts.RTC0,
+            parts.TIMER0,
+            parts.TEMP,
+            parts.PPI_CH19,
+            parts.PPI_CH30,
+            parts.PPI_CH31,
+        );
+        let controller = nrf_sdc::Peripherals::new(
+            parts.PPI_CH17,
+            parts.PPI_CH18,
+            parts.PPI_CH20,
+            parts.PPI_CH21,
+            parts.PPI_CH22,
+            parts.PPI_CH23,
+            parts.PPI_CH24,
+            parts.PPI_CH25,
+            parts.PPI_CH26,
+            parts.PPI_CH27,
+            parts.PPI_CH28,
+            parts.PPI_CH29,
+        );
+        let Some(layer) = air::share(layer) else {
+            SCB::sys_reset();
+        };
+        let Some(started) = air::start(layer, controller, parts.RNG) else {
+            SCB::sys_reset();
+        };
+        (started, Region::new(layer, parts.NVMC))
+    };
 
     let Some(config) = settings() else {
         // Keys that are none: nothing can be believed.
         SCB::sys_reset();
     };
-    let agent = Agent::new(config, Region(Nvmc::new(parts.NVMC)), Lender(RAM.take()));
+    let agent = Agent::new(config, flash, Lender(RAM.take()));
     let board = Board {
         agent,
         line,
@@ -133,7 +172,23 @@ async fn main(_spawner: Spawner) {
         watchdog,
         light,
     };
-    join(usb.run(), board.live(imu)).await;
+    // One task: what waits for the flash without the executor (`air::wait`) finds everything else polled again after it.
+    join(runs, board.live(imu)).await;
+}
+
+/// The chip's clocks, and who may interrupt whom.
+fn clocks() -> embassy_nrf::config::Config {
+    let mut config = embassy_nrf::config::Config::default();
+    if cfg!(feature = "ble") {
+        // The radio's layer starts the crystal itself, and has the priorities 0, 1 and 4 for itself.
+        config.time_interrupt_priority = Priority::P2;
+        config.gpiote_interrupt_priority = Priority::P2;
+        interrupt::TWISPI0.set_priority(Priority::P3);
+    } else {
+        // USB runs on the crystal only.
+        config.hfclk_source = HfclkSource::ExternalXtal;
+    }
+    config
 }
 
 /// Who the device is, and its habits.
@@ -184,13 +239,12 @@ impl Board {
     async fn live(mut self, mut imu: Option<Imu>) {
         self.meet().await;
         self.handle(Event::Boot).await;
-        let mut packet = [0; PACKET_BYTES];
+        let mut piece = [0; PIECE_BYTES];
         loop {
             self.watchdog.pet();
-            match select(self.line.read_packet(&mut packet), Timer::after(ASK)).await {
-                Either::First(Ok(len)) => self.hear(&packet[..len]).await,
-                // No host: the sensor goes on.
-                Either::First(Err(_)) => Timer::after(ASK).await,
+            match select(self.line.read(&mut piece), Timer::after(ASK)).await {
+                Either::First(Heard::Bytes(count)) => self.hear(&piece[..count]).await,
+                Either::First(Heard::Opened) => self.meet().await,
                 Either::Second(()) => {}
             }
             match imu.as_mut().and_then(Imu::read) {
@@ -207,7 +261,7 @@ impl Board {
             body_bytes: BODY_BYTES as u16,
         };
         if let Ok(len) = room.encode(&mut line) {
-            send(&mut self.line, &line[..len]).await;
+            self.line.send(&line[..len]).await;
         }
     }
 
@@ -241,7 +295,7 @@ impl Board {
                 Action::Send(envelope) => {
                     let mut line = [0; LINE_BYTES];
                     if let Ok(len) = Message::Up(envelope).encode(&mut line) {
-                        send(&mut self.line, &line[..len]).await;
+                        self.line.send(&line[..len]).await;
                     }
                     Event::Tick
                 }
@@ -266,20 +320,6 @@ impl Board {
             begun = Instant::now();
             action = self.agent.step(begun.as_millis(), next);
         }
-    }
-}
-
-/// Sends bytes in packets, if a host takes them.
-async fn send(line: &mut Line, bytes: &[u8]) {
-    for packet in bytes.chunks(PACKET_BYTES) {
-        match with_timeout(PATIENCE, line.write_packet(packet)).await {
-            Ok(Ok(())) => {}
-            _ => return,
-        }
-    }
-    // A full last packet is ended by an empty one.
-    if bytes.len().is_multiple_of(PACKET_BYTES) {
-        let _ = with_timeout(PATIENCE, line.write_packet(&[])).await;
     }
 }
 
