@@ -311,7 +311,7 @@ fn settings_that_a_file_contradicts_are_told() {
         let told: Vec<String> = settings.map(ToString::to_string).collect();
         assert_eq!(told.len(), expected.len(), "{told:?}");
         for (told, expected) in told.iter().zip(expected) {
-            let expected = format!("warning[setting]: a.json: {expected}");
+            let expected = format!("warning[setting]: a.json, row 1: {expected}");
             assert!(told.starts_with(&expected), "{told}");
             assert!(told.contains("\n  hint: "), "{told}");
         }
