@@ -16,7 +16,7 @@ struct Tool {
     used_for: &'static str,
 }
 
-const TOOLS: [Tool; 13] = [
+const TOOLS: [Tool; 14] = [
     Tool {
         program: "gcc",
         with: &["g++"],
@@ -28,6 +28,12 @@ const TOOLS: [Tool; 13] = [
         with: &[],
         packages: &["qemu-system-arm"],
         used_for: "the emulated smoke test",
+    },
+    Tool {
+        program: "sx",
+        with: &["rx"],
+        packages: &["lrzsz"],
+        used_for: "firmware through a serial loader",
     },
     Tool {
         program: "qemu-aarch64",

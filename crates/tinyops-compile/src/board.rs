@@ -95,6 +95,12 @@ impl LoaderTool {
             LoaderTool::Xmodem => "xmodem",
         }
     }
+
+    /// The one of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<LoaderTool> {
+        LoaderTool::ALL.into_iter().find(|tool| tool.name() == name)
+    }
 }
 
 /// A memory and what others hold of it.

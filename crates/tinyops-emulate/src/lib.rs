@@ -14,6 +14,7 @@ mod machine;
 mod monitor;
 mod qemu;
 mod report;
+mod serial;
 mod smoke;
 mod trace;
 
@@ -30,6 +31,7 @@ pub use monitor::{
     MONITOR_EMBEDDING, MONITOR_FEATURES, MonitorBench, MonitorMeasured, MonitorWindow,
 };
 pub use report::{Case, Smoke};
+pub use serial::open_serial;
 pub use smoke::smoke;
 pub use trace::Tracer;
 

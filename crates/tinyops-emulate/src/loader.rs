@@ -7,6 +7,8 @@ use std::process::{Command, Stdio};
 
 use tinyops_compile::{Board, Loader, LoaderTool};
 
+use crate::serial::open_serial;
+
 /// Why firmware cannot be put onto a board.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -131,7 +133,7 @@ const KNOWN: [Known; 5] = [
         programs: &["sx", "lrzsz-sx", "lsx"],
         is_serial: true,
         endings: &["img", "bin"],
-        takes: "an `.img`",
+        takes: "an `.img` or a `.bin`",
         remedy: "`apt-get install lrzsz` brings it",
     },
 ];
@@ -170,8 +172,8 @@ pub struct Surroundings<'a> {
 }
 
 impl Load {
-    /// Chooses a tool of the board's file, the first that is installed or else the first, and a port: the one that is
-    /// asked for, or the only one there.
+    /// Chooses a tool of the board's file and a port: of the tools that take such a file the first that is installed, or else
+    /// the first, and the port that is asked for, or the only one there.
     ///
     /// # Errors
     /// [`LoadError`]; a missing tool is none, and a missing port none where `needs_port` is false.
@@ -183,9 +185,9 @@ impl Load {
         needs_port: bool,
         surroundings: &Surroundings<'_>,
     ) -> Result<Load, LoadError> {
-        let loader = chosen(board, tool, surroundings)?;
-        let known = known(loader.tool);
         let ending = image.extension().and_then(OsStr::to_str).unwrap_or("");
+        let loader = chosen(board, tool, ending, surroundings)?;
+        let known = known(loader.tool);
         if !known.endings.contains(&ending) {
             return Err(LoadError::Kind {
                 tool: loader.tool.name(),
@@ -241,17 +243,14 @@ impl Load {
         command.args(&self.arguments).stdin(Stdio::null());
         if known(self.tool).is_serial {
             let port = PathBuf::from(&self.port);
-            let line = File::options().read(true).write(true).open(&port);
-            let line = line.map_err(|source| LoadError::Port { port, source })?;
-            if let Some(baud) = self.line_baud {
-                let other = line.try_clone();
-                let set = set_line(&self.port, baud).and(other);
-                let other = set.map_err(|source| LoadError::Port {
-                    port: PathBuf::from(&self.port),
-                    source,
-                })?;
-                command.stdin(line).stdout(other);
-            }
+            let opened = match self.line_baud {
+                None => File::options().read(true).write(true).open(&port).map(drop),
+                Some(baud) => open_serial(&port, baud).and_then(|line| {
+                    command.stdout(line.try_clone()?).stdin(line);
+                    Ok(())
+                }),
+            };
+            opened.map_err(|source| LoadError::Port { port, source })?;
         }
         if self.line_baud.is_none() {
             command.stdout(std::io::stderr());
@@ -273,33 +272,10 @@ impl Load {
     }
 }
 
-/// 8N1 without flow control, raw. What is no terminal has no rate, and needs none.
-fn set_line(port: &str, baud: u32) -> std::io::Result<()> {
-    let set = Command::new("stty")
-        .args([
-            "-F",
-            port,
-            &baud.to_string(),
-            "raw",
-            "-echo",
-            "-crtscts",
-            "cs8",
-        ])
-        .stderr(Stdio::null())
-        .status()
-        .map_err(|error| std::io::Error::other(format!("`stty` cannot be started: {error}")))?;
-    let is_terminal = fs::metadata(port).is_ok_and(|data| !data.is_file());
-    match set.success() || !is_terminal {
-        true => Ok(()),
-        false => Err(std::io::Error::other(format!(
-            "it does not take {baud} baud"
-        ))),
-    }
-}
-
 fn chosen<'b>(
     board: &'b Board,
     tool: Option<LoaderTool>,
+    ending: &str,
     surroundings: &Surroundings<'_>,
 ) -> Result<&'b Loader, LoadError> {
     let Some(first) = board.loader.first() else {
@@ -319,7 +295,11 @@ fn chosen<'b>(
         });
     }
     let is_here = |loader: &&Loader| program(known(loader.tool), surroundings.path).is_some();
-    Ok(board.loader.iter().find(is_here).unwrap_or(first))
+    let takes = |loader: &&Loader| known(loader.tool).endings.contains(&ending);
+    let mut taking = board.loader.iter().filter(takes);
+    let first_taking = taking.clone().next();
+    // Where none takes it, the first says what it takes.
+    Ok(taking.find(is_here).or(first_taking).unwrap_or(first))
 }
 
 fn program(known: &Known, path: &OsStr) -> Option<PathBuf> {

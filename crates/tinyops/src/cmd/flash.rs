@@ -30,7 +30,8 @@ pub(crate) struct Flash {
     /// Serial port, or debug probe of probe-rs as VID:PID [default: the only port there]
     #[arg(long)]
     port: Option<String>,
-    /// Which of the board's tools: probe-rs, bossac, esptool, svl or xmodem [default: the first that is installed]
+    /// Which of the board's tools: probe-rs, bossac, esptool, svl or xmodem [default: the first that takes the file and is
+    /// installed]
     #[arg(long, value_parser = tool)]
     tool: Option<LoaderTool>,
     /// Show the command and run nothing
@@ -59,12 +60,8 @@ struct View {
 }
 
 fn tool(word: &str) -> Result<LoaderTool, String> {
-    let known = LoaderTool::ALL.into_iter();
     let names = || LoaderTool::ALL.map(LoaderTool::name).join(", ");
-    known
-        .into_iter()
-        .find(|tool| tool.name() == word)
-        .ok_or_else(|| format!("it is one of {}", names()))
+    LoaderTool::named(word).ok_or_else(|| format!("it is one of {}", names()))
 }
 
 pub(crate) fn run(context: &Context, args: &Flash) -> Result<(), Failure> {

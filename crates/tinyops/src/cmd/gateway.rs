@@ -8,7 +8,6 @@ mod hub;
 mod line;
 mod record;
 mod smp;
-mod tty;
 mod upstream;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};

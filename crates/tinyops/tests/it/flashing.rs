@@ -1,8 +1,22 @@
 //! `tinyops flash`: which tool is called and how, and what a person is told who lacks one, or a port.
+#![expect(clippy::print_stderr, reason = "a skipped test says why")]
 
-use std::{ffi::OsString, fs, os::unix::fs::PermissionsExt as _, path::PathBuf, process::Command};
+use std::{
+    ffi::OsString,
+    fs,
+    io::{Read, Write},
+    os::unix::fs::PermissionsExt as _,
+    path::PathBuf,
+    process::{Command, Stdio},
+    thread,
+};
 
-use crate::workplace::{Answer, Workplace};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+use crate::{
+    running::Running,
+    workplace::{Answer, Workplace},
+};
 
 /// A folder with firmware, a port, and programs that write down what they are called with.
 struct Bench {
@@ -137,6 +151,79 @@ fn a_dry_run_shows_the_command_and_what_brings_the_tool() {
         (&view["tool"], &view["found"], &view["ran"]),
         (&"esptool".into(), &false.into(), &false.into())
     );
+}
+
+/// A board that two tools load is loaded by the one that takes the file, installed or not.
+#[test]
+fn the_file_says_which_tool_takes_it() {
+    let nano = ["--board", "arduino-nano-33-ble-sense", "--dry-run"];
+    for installed in ["bossac", "probe-rs"] {
+        let bench = Bench::with(&[installed]);
+        for (firmware, tool) in [("fw.bin", "bossac"), ("fw.elf", "probe-rs")] {
+            let port = [firmware, "--port", "/dev/ttyACM0", "--json"];
+            let view = bench.check(&[&port[..], &nano].concat(), 0).json();
+            // Both take a `.bin`: the one that is there does it.
+            let expected = match firmware {
+                "fw.bin" => installed,
+                _ => tool,
+            };
+            assert_eq!(view["tool"], expected, "{installed}, {firmware}");
+            assert_eq!(view["found"], installed == expected, "{view}");
+        }
+    }
+}
+
+/// A bootloader that takes XMODEM, played by `rx` at the other end of a line.
+#[test]
+fn firmware_comes_through_a_serial_loader_as_it_is() {
+    let is_here = |program| Command::new(program).arg("--version").output().is_ok();
+    if !is_here("sx") || !is_here("rx") {
+        eprintln!("skipped: `sx` and `rx` are missing: `apt-get install lrzsz` brings them");
+        return;
+    }
+    let place = Workplace::empty();
+    // Whole blocks of 128 bytes, all values among them, for XMODEM pads the last one.
+    let firmware: Vec<u8> = (0..128 * 40_u32)
+        .map(|at| ((at * 7919) >> 3) as u8)
+        .collect();
+    fs::write(place.path("fw.img"), &firmware).unwrap();
+    let board = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&board).unwrap();
+    unlockpt(&board).unwrap();
+    let name = ptsname(&board, Vec::new()).unwrap();
+    let args = ["flash", "fw.img", "--board", "himax-we-i-plus", "--port"];
+    let flash = Running::start(&place, &[&args[..], &[name.to_str().unwrap()]].concat());
+    flash.note("Give your local XMODEM receive command now");
+    let mut receives = Command::new("rx")
+        .args(["--binary", "got.img"])
+        .current_dir(place.path("."))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let board = fs::File::from(board);
+    pump(board.try_clone().unwrap(), receives.stdin.take().unwrap());
+    pump(receives.stdout.take().unwrap(), board);
+    assert!(receives.wait().unwrap().success());
+    flash.wait();
+    assert!(fs::read(place.path("got.img")).unwrap() == firmware);
+}
+
+/// Carries bytes from one end to the other as they come.
+fn pump(mut from: impl Read + Send + 'static, mut to: impl Write + Send + 'static) {
+    thread::spawn(move || {
+        let mut chunk = [0; 256];
+        while let Ok(count @ 1..) = from.read(&mut chunk) {
+            if to
+                .write_all(&chunk[..count])
+                .and_then(|()| to.flush())
+                .is_err()
+            {
+                return;
+            }
+        }
+    });
 }
 
 #[test]

@@ -80,7 +80,7 @@ impl Radio {
     async fn open(&self) -> io::Result<Ends> {
         match self {
             Radio::Adapter(number) => adapter(*number),
-            Radio::Tty(path, baud) => super::tty::open(path, *baud),
+            Radio::Tty(path, baud) => Ends::of_port(path, *baud),
             Radio::Tcp(endpoint) => Ok(Ends::of(endpoint.connect().await?)),
         }
     }

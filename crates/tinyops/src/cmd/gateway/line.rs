@@ -1,6 +1,11 @@
 //! One line of bytes: where it leads, and the frames on it.
 
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use tinyops_server::{Stream, StreamListener};
 use tinyops_wire::{
@@ -63,6 +68,15 @@ impl Ends {
             writer: Box::new(writer),
         }
     }
+
+    /// A serial port at a speed, in bits a second.
+    pub(super) fn of_port(path: &Path, baud: u32) -> io::Result<Ends> {
+        let port = tinyops_emulate::open_serial(path, baud)?;
+        Ok(Ends {
+            reader: Box::new(tokio::fs::File::from_std(port.try_clone()?)),
+            writer: Box::new(tokio::fs::File::from_std(port)),
+        })
+    }
 }
 
 impl Place {
@@ -75,7 +89,7 @@ impl Place {
 
     pub(super) async fn open(&self) -> io::Result<Ends> {
         match self {
-            Place::Tty(path, baud) => super::tty::open(path, *baud),
+            Place::Tty(path, baud) => Ends::of_port(path, *baud),
             Place::Tcp(endpoint) => Ok(Ends::of(endpoint.connect().await?)),
         }
     }

@@ -1,23 +1,33 @@
-//! Serial ports: raw bytes, eight bits, no parity, one stop bit, no flow control.
+//! Serial ports of this machine: raw bytes, eight bits, no parity, one stop bit, no flow control.
 
-/// Opens a serial port at a speed, in bits a second.
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+/// Opens a serial port at a speed, in bits a second. What came before is forgotten; who reads waits for bytes.
+///
+/// # Errors
+/// What the system says; [`io::ErrorKind::InvalidInput`] for what is no serial port, and
+/// [`io::ErrorKind::Unsupported`] where there is no Unix.
 #[cfg(not(unix))]
-pub(super) fn open(_path: &std::path::Path, _baud: u32) -> std::io::Result<super::line::Ends> {
-    Err(std::io::Error::new(
-        std::io::ErrorKind::Unsupported,
+pub fn open_serial(_port: &Path, _baud: u32) -> io::Result<File> {
+    Err(io::Error::new(
+        io::ErrorKind::Unsupported,
         "serial ports are opened on Unix only; a terminal server and `--tcp` serve elsewhere",
     ))
 }
 
-/// Opens a serial port at a speed, in bits a second.
+/// Opens a serial port at a speed, in bits a second. What came before is forgotten; who reads waits for bytes.
+///
+/// # Errors
+/// What the system says; [`io::ErrorKind::InvalidInput`] for what is no serial port.
 #[cfg(unix)]
-pub(super) fn open(path: &std::path::Path, baud: u32) -> std::io::Result<super::line::Ends> {
-    use std::{fs::OpenOptions, io, os::unix::fs::OpenOptionsExt as _};
+pub fn open_serial(port: &Path, baud: u32) -> io::Result<File> {
+    use std::fs::OpenOptions;
+    use std::os::unix::fs::OpenOptionsExt as _;
 
-    use rustix::{
-        fs::{OFlags, fcntl_getfl, fcntl_setfl},
-        termios::{self, ControlModes, OptionalActions, QueueSelector, SpecialCodeIndex},
-    };
+    use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+    use rustix::termios::{self, ControlModes, OptionalActions, QueueSelector, SpecialCodeIndex};
 
     // Opened without waiting for a carrier, and without becoming this process's terminal.
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
@@ -25,7 +35,7 @@ pub(super) fn open(path: &std::path::Path, baud: u32) -> std::io::Result<super::
         .read(true)
         .write(true)
         .custom_flags(flags.bits() as i32)
-        .open(path)?;
+        .open(port)?;
     let mut settings = termios::tcgetattr(&file)
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "it is no serial port"))?;
     settings.make_raw();
@@ -40,8 +50,5 @@ pub(super) fn open(path: &std::path::Path, baud: u32) -> std::io::Result<super::
     termios::tcflush(&file, QueueSelector::IOFlush)?;
     // From here on a thread that reads waits for bytes.
     fcntl_setfl(&file, fcntl_getfl(&file)? - OFlags::NONBLOCK)?;
-    Ok(super::line::Ends {
-        reader: Box::new(tokio::fs::File::from_std(file.try_clone()?)),
-        writer: Box::new(tokio::fs::File::from_std(file)),
-    })
+    Ok(file)
 }
