@@ -129,6 +129,10 @@ static const uint8_t *check_record(const uint8_t *bytes, tinyops_tally *all) {
       return tinyops_check_provision(&record, all);
     case TINYOPS_CHECK_ANSWER:
       return tinyops_check_answer(&record, all);
+    case TINYOPS_CHECK_DISTANCE:
+      return tinyops_check_distance(&record, all);
+    case TINYOPS_CHECK_EMBEDDING:
+      return tinyops_check_embedding(&record, all);
     default:
       return check_plan(&record, all);
   }

@@ -28,5 +28,7 @@ const uint8_t *tinyops_check_slots(const tinyops_check_record *record, tinyops_t
 const uint8_t *tinyops_check_key_set(const tinyops_check_record *record, tinyops_tally *all);
 const uint8_t *tinyops_check_provision(const tinyops_check_record *record, tinyops_tally *all);
 const uint8_t *tinyops_check_answer(const tinyops_check_record *record, tinyops_tally *all);
+const uint8_t *tinyops_check_distance(const tinyops_check_record *record, tinyops_tally *all);
+const uint8_t *tinyops_check_embedding(const tinyops_check_record *record, tinyops_tally *all);
 
 #endif

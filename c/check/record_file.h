@@ -14,7 +14,8 @@
  * tinyops_baseline_reason; a flash a schedule of steps, as slots.c reads them, its verdict 1; a scaler
  * the count of features as u32, these and, if they are scaled, what they become, its verdict 1 if they
  * are; a section SENSOR a sensor, as sensor.c reads it; a
- * key set, flash and an answer to who enrols what trust.c reads. Records stand after each other; one without bytes ends them. */
+ * key set, flash and an answer to who enrols what trust.c reads; a distance, of features or of
+ * embeddings, what distance.c reads. Records stand after each other; one without bytes ends them. */
 #ifndef TINYOPS_CHECK_RECORD_FILE_H
 #define TINYOPS_CHECK_RECORD_FILE_H
 
@@ -36,7 +37,9 @@ enum {
   TINYOPS_CHECK_SENSOR = 9,
   TINYOPS_CHECK_KEY_SET = 10,
   TINYOPS_CHECK_PROVISION = 11,
-  TINYOPS_CHECK_ANSWER = 12
+  TINYOPS_CHECK_ANSWER = 12,
+  TINYOPS_CHECK_DISTANCE = 13,
+  TINYOPS_CHECK_EMBEDDING = 14
 };
 
 typedef struct tinyops_check_record {

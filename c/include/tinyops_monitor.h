@@ -69,6 +69,27 @@ void tinyops_observe(tinyops_observation *window, const tinyops_baseline *baseli
 void tinyops_observe_embedding(tinyops_observation *window, const tinyops_baseline *baseline,
                                float distance);
 
+/* Most values of an embedding whose distance is measured. */
+#define TINYOPS_EMBEDDING_LEN_MAX 64
+
+/* Where the embeddings of training lie, section EMBEDDING. It borrows the bytes. */
+typedef struct tinyops_embedding_distance {
+  const uint8_t *shifts;
+  const uint8_t *blocks;
+  const uint8_t *means;
+  uint8_t class_count;
+  uint8_t embedding_len;
+} tinyops_embedding_distance;
+
+/* Reads and checks a section EMBEDDING. */
+bool tinyops_embedding_distance_read(tinyops_embedding_distance *distance, const uint8_t *section,
+                                     size_t len);
+
+/* How far an embedding, as it lies in the arena, is from the mean of the class that the network gave, in
+ * octaves: what tinyops_observe_embedding() takes. False for a class or a length that is not there. */
+bool tinyops_embedding_octaves(const tinyops_embedding_distance *distance, size_t class_index,
+                               const uint8_t *embedding, size_t len, float *octaves);
+
 /* The values of one channel, in 1/256 of the baseline's standard deviation from its mean. */
 typedef struct tinyops_channel_sketch {
   int64_t sum;

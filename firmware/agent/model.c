@@ -43,7 +43,7 @@ static bool read_decision(tinyops_model *model, const uint8_t *section, size_t l
          (model->task == TINYOPS_ANOMALY) == (model->body != TINYOPS_BODY_NETWORK);
 }
 
-/* Whether the scaler's groups go into the features, and the baseline watches features that there are. */
+/* Whether the scaler's groups go into the features, and the baseline watches what there is. */
 static bool is_of_features(const tinyops_model *model, size_t features) {
   const uint32_t groups = model->scaler_bytes < 4 ? 0 : tinyops_read_u32(model->scaler);
   uint32_t channel;
@@ -51,15 +51,30 @@ static bool is_of_features(const tinyops_model *model, size_t features) {
   for (channel = 0; channel < model->baseline.channel_count; channel++) {
     const uint16_t source = tinyops_channel_source(&model->baseline, channel);
     if (source < TINYOPS_SOURCE_EMBEDDING && source >= features) return false;
+    if (source == TINYOPS_SOURCE_EMBEDDING && model->embedding.class_count == 0) return false;
   }
   return true;
 }
 
+/* Whether the distance of embeddings, if there is one, is of this network's and its classes. */
+static bool measures_its_own(const tinyops_model *model) {
+  tinyops_tensor embedding;
+  if (model->embedding.class_count == 0) return true;
+  return model->task == TINYOPS_CLASSIFY && tinyops_plan_embedding(&model->plan, &embedding) &&
+         embedding.len == model->embedding.embedding_len &&
+         model->class_count == model->embedding.class_count;
+}
+
 /* Whether answers are what the decision says, and every part is of the same features. */
-static bool is_coherent(tinyops_model *model) {
+static bool is_coherent(tinyops_model *model, bool is_distance) {
   const size_t features = tinyops_front_end_feature_count(&model->front_end);
   tinyops_tensor input;
   if (!is_of_features(model, features)) return false;
+  if (is_distance != (model->body == TINYOPS_BODY_DISTANCE)) return false;
+  if (is_distance) {
+    return model->distance.feature_count == features && model->embedding.class_count == 0;
+  }
+  if (!measures_its_own(model)) return false;
   if (!tinyops_plan_input(&model->plan, 0, &input) ||
       !tinyops_plan_output(&model->plan, 0, &model->output) || input.len != features) {
     return false;
@@ -90,14 +105,17 @@ static tinyops_refusal_reason reason_of(tinyops_capsule_reason reason) {
 
 static tinyops_refusal load_program(tinyops_model *model, const tinyops_firmware *firmware,
                                     const uint8_t *program, size_t len) {
-  const tinyops_verdict verdict =
-      tinyops_plan_load(&model->plan, program, len, firmware->operators);
+  tinyops_verdict verdict;
+  if (tinyops_is_distance(program, len)) {
+    const bool is_sound = tinyops_distance_load(&model->distance, program, len);
+    return tinyops_refusal_of(is_sound ? TINYOPS_REASON_NONE : TINYOPS_REASON_PLAN, 0);
+  }
+  verdict = tinyops_plan_load(&model->plan, program, len, firmware->operators);
   switch (verdict.reason) {
     case TINYOPS_SOUND:
       return tinyops_no_refusal();
     case TINYOPS_OP:
       return tinyops_refusal_of(TINYOPS_REASON_OPERATOR, (uint32_t)verdict.index);
-    /* A distance among them, which this runtime has not. */
     case TINYOPS_HEADER:
       return tinyops_refusal_of(TINYOPS_REASON_OPERATOR, 65535);
     default:
@@ -137,7 +155,14 @@ static tinyops_refusal read_sections(tinyops_model *model, const tinyops_firmwar
       tinyops_baseline_read(&model->baseline, section, len) != TINYOPS_BASELINE_SOUND) {
     return malformed;
   }
-  return is_coherent(model) ? refusal : tinyops_refusal_of(TINYOPS_REASON_PLAN, 0);
+  section = tinyops_capsule_section(capsule, TINYOPS_SECTION_EMBEDDING, &len);
+  model->embedding.class_count = 0;
+  if (section != NULL && !tinyops_embedding_distance_read(&model->embedding, section, len)) {
+    return malformed;
+  }
+  return is_coherent(model, tinyops_is_distance(program, program_bytes))
+             ? refusal
+             : tinyops_refusal_of(TINYOPS_REASON_PLAN, 0);
 }
 
 /* Whether the sensor is that one, and the memory suffices. */
@@ -153,7 +178,7 @@ static tinyops_refusal check_room(const tinyops_model *model, const tinyops_firm
   const tinyops_refusal refusal = tinyops_sensor_check(
       firmware->sensor, front_end->channel_count, front_end->rate_hz, section, len);
   if (refusal.reason != TINYOPS_REASON_NONE) return refusal;
-  if (model->plan.arena_bytes > workspace->arena_bytes) {
+  if (model->body != TINYOPS_BODY_DISTANCE && model->plan.arena_bytes > workspace->arena_bytes) {
     return tinyops_refusal_of(TINYOPS_REASON_ARENA, model->plan.arena_bytes);
   }
   if (features > workspace->features_len) return tinyops_refusal_of(TINYOPS_REASON_MEMORY, (uint32_t)features);
@@ -162,7 +187,16 @@ static tinyops_refusal check_room(const tinyops_model *model, const tinyops_firm
   return refusal;
 }
 
-/* The window of the workspace as standardised features in the plan's input; `observed` may be NULL. */
+/* Standardised features of the workspace into the plan's input, if there is a plan. */
+static bool take_features(const tinyops_model *model, tinyops_workspace *workspace, size_t count) {
+  return tinyops_scaler_apply(model->scaler, model->scaler_bytes, workspace->features, count) &&
+         (model->body == TINYOPS_BODY_DISTANCE ||
+          (tinyops_plan_reset(&model->plan, &workspace->arena) == TINYOPS_RAN &&
+           tinyops_plan_set_input(&model->plan, workspace->features, count, &workspace->arena) ==
+               TINYOPS_RAN));
+}
+
+/* The window of the workspace as features that are to be scored; `observed` may be NULL. */
 static bool prepare(const tinyops_model *model, tinyops_workspace *workspace,
                     tinyops_observation *observed) {
   const tinyops_front_end *front_end = &model->front_end;
@@ -176,10 +210,29 @@ static bool prepare(const tinyops_model *model, tinyops_workspace *workspace,
   if (observed != NULL) {
     tinyops_observe(observed, &model->baseline, workspace->features, count);
   }
-  return tinyops_scaler_apply(model->scaler, model->scaler_bytes, workspace->features, count) &&
-         tinyops_plan_reset(&model->plan, &workspace->arena) == TINYOPS_RAN &&
-         tinyops_plan_set_input(&model->plan, workspace->features, count, &workspace->arena) ==
-             TINYOPS_RAN;
+  return take_features(model, workspace, count);
+}
+
+/* A golden vector of a distance: features, and a score that may differ by a part in 10,000, as
+ * tinyops_nn::golden has it. */
+static bool is_golden_score(const tinyops_model *model, tinyops_workspace *workspace,
+                            const uint8_t *input, size_t input_bytes, const uint8_t *output,
+                            size_t output_bytes) {
+  const size_t count = tinyops_front_end_feature_count(&model->front_end);
+  float expected, allowed, difference;
+  size_t index;
+  if (model->body != TINYOPS_BODY_DISTANCE || input_bytes != 4 * count || output_bytes != 4) {
+    return false;
+  }
+  for (index = 0; index < count; index++) {
+    workspace->features[index] = tinyops_read_f32(input + 4 * index);
+  }
+  if (!take_features(model, workspace, count)) return false;
+  expected = tinyops_read_f32(output);
+  allowed = expected < 0 ? -expected : expected;
+  allowed = 1e-4f * (allowed > 1e-3f ? allowed : 1e-3f);
+  difference = tinyops_distance_score(&model->distance, workspace->features) - expected;
+  return difference <= allowed && -difference <= allowed;
 }
 
 /* One golden vector: its kind, what goes in and what must come out. */
@@ -189,6 +242,10 @@ static bool is_golden(const tinyops_model *model, tinyops_workspace *workspace, 
   tinyops_tensor tensor;
   uint8_t *at;
   size_t index;
+  if (kind == SCORE) {
+    return is_golden_score(model, workspace, input, input_bytes, output, output_bytes);
+  }
+  if (model->body == TINYOPS_BODY_DISTANCE) return false;
   if (kind == TENSOR) {
     if (tinyops_plan_reset(&model->plan, &workspace->arena) != TINYOPS_RAN ||
         !tinyops_plan_input(&model->plan, 0, &tensor) ||
@@ -304,23 +361,44 @@ static float reconstruction_error(const tinyops_model *model, const tinyops_work
   return sum / (float)input.len;
 }
 
+/* How far the window's embedding lies from those of training, where the monitor watches it. */
+static void observe_embedding(const tinyops_model *model, const tinyops_workspace *workspace,
+                              uint8_t class_index, tinyops_observation *observed) {
+  tinyops_tensor tensor;
+  const uint8_t *embedding;
+  float octaves;
+  if (model->embedding.class_count == 0 || !tinyops_plan_embedding(&model->plan, &tensor)) return;
+  embedding = tinyops_arena_bytes(&model->plan, &workspace->arena, &tensor);
+  if (embedding != NULL && tinyops_embedding_octaves(&model->embedding, class_index, embedding,
+                                                     tinyops_tensor_bytes(&tensor), &octaves)) {
+    tinyops_observe_embedding(observed, &model->baseline, octaves);
+  }
+}
+
+static void say_anomaly(const tinyops_model *model, float score, tinyops_answer *answer) {
+  answer->output = score;
+  answer->is_alarm = score > model->threshold;
+}
+
 bool tinyops_model_score(const tinyops_model *model, tinyops_workspace *workspace,
                          tinyops_observation *observed, tinyops_answer *answer) {
   const uint8_t *scores;
   answer->class_index = TINYOPS_NO_CLASS;
   answer->is_sure = true;
   answer->is_alarm = false;
-  if (!prepare(model, workspace, observed) ||
-      tinyops_plan_run(&model->plan, &workspace->arena) != TINYOPS_RAN) {
-    return false;
+  if (!prepare(model, workspace, observed)) return false;
+  if (model->body == TINYOPS_BODY_DISTANCE) {
+    say_anomaly(model, tinyops_distance_score(&model->distance, workspace->features), answer);
+    return true;
   }
+  if (tinyops_plan_run(&model->plan, &workspace->arena) != TINYOPS_RAN) return false;
   scores = tinyops_arena_bytes(&model->plan, &workspace->arena, &model->output);
   if (scores == NULL) return false;
   if (model->task == TINYOPS_CLASSIFY) {
     classify(model, scores, answer);
+    if (observed != NULL) observe_embedding(model, workspace, answer->class_index, observed);
   } else if (model->task == TINYOPS_ANOMALY) {
-    answer->output = reconstruction_error(model, workspace, scores);
-    answer->is_alarm = answer->output > model->threshold;
+    say_anomaly(model, reconstruction_error(model, workspace, scores), answer);
   } else {
     answer->output = real_at(&model->output, scores, 0);
   }

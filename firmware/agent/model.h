@@ -4,6 +4,7 @@
 
 #include "../../c/include/tinyops.h"
 #include "../../c/include/tinyops_capsule.h"
+#include "../../c/include/tinyops_distance.h"
 #include "../../c/include/tinyops_trust.h"
 #include "../../c/include/tinyops_front_end.h"
 #include "../../c/include/tinyops_monitor.h"
@@ -11,7 +12,7 @@
 
 /* What a model answers, and how it comes to it: section DECISION. */
 enum { TINYOPS_CLASSIFY = 0, TINYOPS_REGRESS = 1, TINYOPS_ANOMALY = 2 };
-enum { TINYOPS_BODY_NETWORK = 0, TINYOPS_BODY_AUTOENCODER = 1 };
+enum { TINYOPS_BODY_NETWORK = 0, TINYOPS_BODY_AUTOENCODER = 1, TINYOPS_BODY_DISTANCE = 2 };
 
 /* What firmware is for: whose capsules it takes, and what its sensor delivers. */
 typedef struct tinyops_firmware {
@@ -41,10 +42,14 @@ typedef struct tinyops_workspace {
 /* A model whose parts are sound and fit each other. It borrows the capsule's bytes. */
 typedef struct tinyops_model {
   tinyops_capsule capsule;
+  /* What is scored by: a plan, or a distance where the body is one. */
   tinyops_plan plan;
+  tinyops_distance distance;
   tinyops_front_end front_end;
   tinyops_baseline baseline;
   tinyops_tensor output;
+  /* Where the embeddings of training lie; no class where the capsule does not say. */
+  tinyops_embedding_distance embedding;
   const uint8_t *scaler;
   size_t scaler_bytes;
   const uint8_t *golden;

@@ -9,6 +9,7 @@ mod bench;
 mod boards;
 mod capsules;
 mod deltas;
+mod distances;
 mod footprint;
 mod front_ends;
 mod monitors;
@@ -40,6 +41,8 @@ const MONITORS: usize = 400;
 /// Sensor contracts, most of which a sensor does not meet.
 const SENSORS: usize = 4_000;
 const ENROLMENTS: usize = 400;
+/// Distances of features, and as many of embeddings, half of them changed.
+const DISTANCES: usize = 1_000;
 /// Schedules of what slots go through, on flash that fails.
 const SLOTS: usize = 600;
 /// Capsules, as many payloads, and signatures in a run of CI.
@@ -68,7 +71,7 @@ fn all_records() -> Result<Vec<Record>, String> {
     all.extend(records::drawn(DRAWN)?);
     let hostile = records::hostile(&all, HOSTILE);
     println!(
-        "{} plans, and {} that were changed; {CAPSULES} capsules and {SIGNATURES} signatures, most of them changed; {FRONT_ENDS} front ends, {SCALERS} scalers, {DELTAS} deltas, {MONITORS} monitors, {SENSORS} sensor contracts, {ENROLMENTS} each of key sets, records of who a device is and answers to who enrols, and {SLOTS} schedules of slots",
+        "{} plans, and {} that were changed; {CAPSULES} capsules and {SIGNATURES} signatures, most of them changed; {FRONT_ENDS} front ends, {SCALERS} scalers, {DELTAS} deltas, {MONITORS} monitors, {SENSORS} sensor contracts, {DISTANCES} each of distances of features and of embeddings, {ENROLMENTS} each of key sets, records of who a device is and answers to who enrols, and {SLOTS} schedules of slots",
         all.len(),
         hostile.len()
     );
@@ -79,6 +82,7 @@ fn all_records() -> Result<Vec<Record>, String> {
     all.extend(deltas::records(DELTAS)?);
     all.extend(monitors::records(MONITORS)?);
     all.extend(sensors::records(SENSORS));
+    all.extend(distances::records(DISTANCES)?);
     all.extend(trust::records(ENROLMENTS)?);
     all.extend(slots::records(SLOTS)?);
     Ok(all)

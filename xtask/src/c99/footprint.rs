@@ -11,10 +11,11 @@ use std::process::Command;
 const AGENT_BYTES_MAX: u64 = 40_000;
 
 /// Headers that declare what is kept.
-const HEADERS: [&str; 7] = [
+const HEADERS: [&str; 8] = [
     "",
     "_capsule",
     "_delta",
+    "_distance",
     "_front_end",
     "_monitor",
     "_slots",
@@ -44,6 +45,8 @@ const MONITOR: Kept = &[
     "baseline_read",
     "observe",
     "observe_embedding",
+    "embedding_distance_read",
+    "embedding_octaves",
     "monitor_push",
     "monitor_cost",
     "monitor_begin_period",
@@ -53,6 +56,7 @@ const MONITOR: Kept = &[
     "envelope_seal",
     "envelope_open",
 ];
+const DISTANCES: Kept = &["is_distance", "distance_load", "distance_score"];
 const DELTAS: Kept = &["delta_read", "delta_name", "delta_begin", "delta_fill"];
 const SLOTS: Kept = &[
     "slots_open",
@@ -116,6 +120,7 @@ pub(crate) fn print(sources: &[PathBuf]) -> Answer {
     let whole = [PLANS, CAPSULES, MONITOR, DELTAS, SLOTS, KEY_SETS, ENROLMENT];
     println!("  with key sets: {}", bytes(&whole[..6])?);
     println!("  with enrolment too: {}", bytes(&whole)?);
+    println!("  distances beside plans: {}", bytes(&[DISTANCES])?);
     for block in BLOCKS {
         let kept: Kept = Box::leak(Box::new([block]));
         println!("  front end with {block}: {}", bytes(&[FRONT_END, kept])?);

@@ -59,6 +59,10 @@ pub(crate) enum Kind {
     Provision = 11,
     /// An answer to who enrols; the request and what comes of it stand behind it.
     Answer = 12,
+    /// A section PROGRAM that is a distance; features and scores stand behind it.
+    Distance = 13,
+    /// A section EMBEDDING; embeddings and their distances stand behind it.
+    Embedding = 14,
 }
 
 impl Record {

@@ -146,13 +146,18 @@ impl Powered {
 
 impl Site {
     fn open() -> Option<Site> {
+        let other = SETTINGS.replace("epochs = 200", "epochs = 201");
+        Self::with_models([SETTINGS, &other])
+    }
+
+    /// Two versions of a model, each by settings of its own.
+    fn with_models(settings: [&str; 2]) -> Option<Site> {
         let place = Workplace::fans();
         let program = program()?;
-        place.write("tinyops.toml", &format!("{SETTINGS}{SENSOR}"));
-        place.check(&["run"], 0);
-        let other = SETTINGS.replace("epochs = 200", "epochs = 201");
-        place.write("tinyops.toml", &format!("{other}{SENSOR}"));
-        place.check(&["run"], 0);
+        for settings in settings {
+            place.write("tinyops.toml", &format!("{settings}{SENSOR}"));
+            place.check(&["run"], 0);
+        }
         let server = Server::start(&place, &[]);
         let args = [
             "gateway",
@@ -288,4 +293,48 @@ fn a_device_in_c_that_sits_otherwise_refuses_and_names_the_mounting() {
     assert_eq!(shown["members"][0]["delivery"], "failed", "{shown:#}");
     let text = site.place.check(&["rollout", "show", "1"], 0).stdout;
     assert!(text.contains("mounting: the model takes `x y z`"), "{text}");
+}
+
+/// Programs that are no networks: one distance takes the place of another.
+#[test]
+fn a_device_in_c_scores_by_distances() {
+    let by = |distance: &str| {
+        SETTINGS
+            .replace("metric = \"accuracy\"", "metric = \"auc\"")
+            .replace(
+                "kind = \"dense\"\nhidden = [8]",
+                &format!("kind = \"{distance}\""),
+            )
+            .replace(
+                "epochs = 200",
+                "goal = \"anomaly\"\n[train.costs]\nnormal = [\"normal\"]",
+            )
+    };
+    let Some(site) = Site::with_models([&by("mahalanobis"), &by("k_means")]) else {
+        return;
+    };
+    let powered = site.power(UPRIGHT);
+    let mut model = Value::Null;
+    for version in ["1", "2"] {
+        let start = [
+            "rollout",
+            "start",
+            &format!("fan@{version}"),
+            "--canary",
+            "1",
+        ];
+        site.place.check(&start, 0);
+        // It has made the golden scores, or it would have refused.
+        site.wait(version, |shown| shown["rollout"]["state"] == "done");
+        let begun = Instant::now();
+        let window = loop {
+            let window = powered.window();
+            if window["model"] != model {
+                break window;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{window}");
+        };
+        assert!(window["output"].is_number(), "{window}");
+        model = window["model"].clone();
+    }
 }
