@@ -26,17 +26,19 @@ static void write_u64(uint8_t *at, uint64_t value) {
   tinyops_write_u32(at + 4, (uint32_t)(value >> 32));
 }
 
-/* HKDF-SHA-256 (RFC 5869) to 32 bytes: the info is a text, and bytes behind it. */
+/* HKDF-SHA-256 (RFC 5869) to 32 bytes: the info is a text, ended by a zero, and bytes behind it. */
 static void derive(const uint8_t salt[32], const uint8_t secret[32], const char *text,
                    const uint8_t *info, size_t len, uint8_t key[32]) {
   static const uint8_t first = 1;
   uint8_t extracted[TINYOPS_DIGEST_BYTES];
+  size_t text_len = 0;
   tinyops_hmac mac;
+  while (text[text_len] != '\0') text_len++;
   tinyops_hmac_begin(&mac, salt);
   tinyops_hmac_add(&mac, secret, 32);
   tinyops_hmac_end(&mac, extracted);
   tinyops_hmac_begin(&mac, extracted);
-  tinyops_hmac_add(&mac, (const uint8_t *)text, strlen(text));
+  tinyops_hmac_add(&mac, (const uint8_t *)text, text_len);
   tinyops_hmac_add(&mac, info, len);
   tinyops_hmac_add(&mac, &first, 1);
   tinyops_hmac_end(&mac, key);
