@@ -23,8 +23,14 @@ fuzz_target!(|bytes: &[u8]| {
         return;
     };
     let mut again = [0; RECORD_BYTES_MAX];
-    // Some parts are read longer than they are written.
-    if let Ok(written) = record.encode(&mut again) {
+    // Some parts are read longer than they are written, and a root key that is named twice is one.
+    let names_once = match &record {
+        Record::Factory(factory) => factory.roots.keys().count() == usize::from(bytes[9]),
+        _ => true,
+    };
+    if let Ok(written) = record.encode(&mut again)
+        && names_once
+    {
         assert_eq!(again[..written], bytes[..]);
     }
     if let Record::Factory(factory) = record {
