@@ -11,6 +11,7 @@ use crate::arch::mve::{Factor, add};
 use crate::arena::Cells;
 use crate::layout::BLOCK_PIXELS;
 use crate::plan::Plan;
+#[cfg(not(all(target_arch = "arm", any(target_feature = "dsp", feature = "mve"))))]
 use crate::quantize::Multiplier;
 use crate::record::OpRecord;
 
