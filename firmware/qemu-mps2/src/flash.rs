@@ -51,7 +51,7 @@ pub struct Image {
 pub struct Faults {
     /// The power goes in the middle of the operation with this number, counted from switching on.
     pub cut: Option<u32>,
-    /// Bits of a word that is cut that are written still.
+    /// Bits of a word that is cut that do not fall any more.
     pub fades: u32,
     /// A page that is not erased.
     pub dead: Option<u32>,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cut=N        the power goes in the middle of the operation of the flash with this number, counted from switching on
-//! fades=N      bits of a word that is cut that are written still
+//! fades=N      bits of a word that is cut that do not fall any more
 //! dead=PAGE    a page that is not erased
 //! stuck=AT     a word that is not written; the offset in the file
 //! hangs=ID     the program hangs at the first reading that the model with this id takes
