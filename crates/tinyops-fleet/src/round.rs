@@ -333,6 +333,10 @@ impl Fleet {
             tx.commit().await?;
             return Ok(Vec::new());
         }
+        if round.state != RoundState::Gathering {
+            // Another server has closed it since it was listed.
+            return Ok(Vec::new());
+        }
         let parts = round::contributions(&tx, id).await?;
         let policy = &self.policy.round;
         let is_masked = task_of(&round).is_some();

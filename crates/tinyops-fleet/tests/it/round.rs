@@ -158,6 +158,27 @@ async fn a_drift_becomes_a_round_and_the_round_a_trigger() {
 }
 
 #[tokio::test]
+async fn two_servers_that_see_a_round_close_ask_for_one_head() {
+    let (mut world, _) = drifted_world().await;
+    world.fleet.turn(world.now).await.unwrap();
+    world.deliver(|_| true).await;
+    world.now = world.now.plus_ms(2 * DAY);
+    // Both have listed the round before either turns it.
+    let turn = || world.fleet.turn(world.now);
+    let (one, other) = tokio::join!(turn(), turn());
+    assert_eq!((one.unwrap(), other.unwrap()), (vec![], vec![]));
+    world.deliver(|_| true).await;
+    let turn = || world.fleet.turn(world.now);
+    let (one, other, third) = tokio::join!(turn(), turn(), turn());
+    let events = [one.unwrap(), other.unwrap(), third.unwrap()].concat();
+    assert!(
+        matches!(events[..], [Event::RoundClosed { .. }, Event::Triggered(_)]),
+        "{events:?}"
+    );
+    assert_eq!(trigger::list(&world.fleet.db, 9).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn a_sum_of_many_devices_is_kept_by_buckets() {
     let (mut world, _) = drifted_world_with(2).await;
     world.fleet.turn(world.now).await.unwrap();
