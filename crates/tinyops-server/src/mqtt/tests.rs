@@ -126,7 +126,7 @@ impl Server {
     async fn stop(self) {
         self.stop.stop();
         for task in self.tasks {
-            tokio::time::timeout(Duration::from_secs(3), task)
+            tokio::time::timeout(Duration::from_secs(60), task)
                 .await
                 .expect("every task ends when asked")
                 .unwrap();
@@ -195,7 +195,7 @@ async fn until(events: &mut EventLoop, wanted: fn(&Packet) -> bool) -> Packet {
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(5), wait)
+    tokio::time::timeout(Duration::from_secs(60), wait)
         .await
         .expect("the packet comes")
 }
@@ -205,7 +205,7 @@ async fn read_to_end(stream: &mut TcpStream) -> Vec<u8> {
     let mut said = Vec::new();
     let read = stream.read_to_end(&mut said);
     drop(
-        tokio::time::timeout(Duration::from_secs(5), read)
+        tokio::time::timeout(Duration::from_secs(60), read)
             .await
             .expect("the server closes"),
     );

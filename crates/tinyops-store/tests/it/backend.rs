@@ -137,8 +137,8 @@ impl Server {
         let socket = folder.path().join(".s.PGSQL.5432");
         let begun = std::time::Instant::now();
         while !socket.exists() {
-            if begun.elapsed().as_secs() > 20 {
-                return Err("the server did not start within 20 s".to_owned());
+            if begun.elapsed().as_secs() > 120 {
+                return Err("the server did not start within two minutes".to_owned());
             }
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
@@ -162,7 +162,7 @@ impl Server {
                 .build()
                 .unwrap();
             runtime.block_on(async {
-                while begun.elapsed().as_secs() < 20 {
+                while begun.elapsed().as_secs() < 120 {
                     if tokio_postgres::connect(&url, tokio_postgres::NoTls)
                         .await
                         .is_ok()
@@ -171,7 +171,7 @@ impl Server {
                     }
                     tokio::time::sleep(std::time::Duration::from_millis(20)).await;
                 }
-                Err("the server did not answer within 20 s".to_owned())
+                Err("the server did not answer within two minutes".to_owned())
             })
         });
         asking.join().unwrap()

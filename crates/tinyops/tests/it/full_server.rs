@@ -177,7 +177,7 @@ fn child_of_the_full_server_test() {
     let begun = Instant::now();
     let after = loop {
         let after = site.shown("devices", "ls");
-        if carrier.count(&after) >= stored || begun.elapsed() > Duration::from_secs(20) {
+        if carrier.count(&after) >= stored || begun.elapsed() > Duration::from_secs(60) {
             break after;
         }
     };
@@ -451,7 +451,7 @@ impl Reporter {
     fn publish(&mut self, site: &Site<'_>) -> bool {
         let mut stream = TcpStream::connect(&site.server.mqtt).unwrap();
         stream
-            .set_read_timeout(Some(Duration::from_secs(20)))
+            .set_read_timeout(Some(Duration::from_secs(60)))
             .unwrap();
         let text = |text: &str| [&(text.len() as u16).to_be_bytes()[..], text.as_bytes()].concat();
         let connect = [

@@ -137,7 +137,7 @@ fn many_devices_reach_the_server_over_one_gateway_and_wait_while_it_is_away() {
     let mut line = [0; 32];
     let begins = Message::Room { body_bytes: 500 }.encode(&mut line).unwrap();
     own.write_all(&line[..begins]).unwrap();
-    own.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    own.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let mut decoder = Decoder::<64>::new();
     let mut rooms = 0;
     while rooms < 2 {
@@ -168,7 +168,7 @@ fn a_device_enrols_over_its_line() {
     let trust = KeyFolder::new(&place.path(".tinyops")).trust().unwrap();
     let trust = trust.unwrap();
     let mut answers = Decoder::<{ BODY_BYTES_MAX + OVERHEAD }>::new();
-    line.set_read_timeout(Some(Duration::from_secs(20)))
+    line.set_read_timeout(Some(Duration::from_secs(60)))
         .unwrap();
     let mut enrol = |number: u8, token: &ClassToken| {
         let secret = EnrolmentSecret::from_bytes([number; 32]);
@@ -324,7 +324,7 @@ fn only_a_refusal_of_the_servers_own_ends_a_request() {
     );
 
     // Nothing was said on the line but that one refusal, and the room of the gateway.
-    line.set_read_timeout(Some(Duration::from_secs(20)))
+    line.set_read_timeout(Some(Duration::from_secs(60)))
         .unwrap();
     let mut answers = Decoder::<{ BODY_BYTES_MAX + OVERHEAD }>::new();
     loop {
@@ -392,7 +392,7 @@ fn a_console_that_speaks_smp_is_asked_until_it_has_said_all() {
     let gateway = Running::start(&place, &[&args[..], &rest].concat());
     let listening = gateway.document()["listening"][0].clone();
     let mut port = TcpStream::connect(listening.as_str().unwrap()).unwrap();
-    port.set_read_timeout(Some(Duration::from_secs(20)))
+    port.set_read_timeout(Some(Duration::from_secs(60)))
         .unwrap();
     let mut console = Console::<512>::new();
     let mut waiting: Vec<Vec<u8>> = (1..=3)
@@ -438,12 +438,14 @@ fn a_console_that_speaks_smp_is_asked_until_it_has_said_all() {
         port.write_all(b"uart:~$ I: sensor ready\r\n").unwrap();
         port.write_all(&lines[..len]).unwrap();
     }
+    // The gateway waits two seconds for an answer and half of one between questions; either may be seen late here.
     assert!(
-        intervals[2] - intervals[1] >= Duration::from_secs(2),
+        intervals[2] - intervals[1] >= Duration::from_millis(1500),
         "{intervals:?}"
     );
+    let asked_at_once = (intervals[3] - intervals[2]).min(intervals[1] - intervals[0]);
     assert!(
-        intervals[3] - intervals[2] < Duration::from_millis(400),
+        asked_at_once < Duration::from_millis(400),
         "more waited: {intervals:?}"
     );
     let status = gateway.status(|status| status["stored"] == 3);

@@ -72,7 +72,7 @@ fn a_helper_answers_whoever_has_its_token_and_remembers_across_a_kill() {
          Content-Type: application/json\r\nContent-Length: 40000000\r\n\r\n"
     );
     stream.write_all(head.as_bytes()).unwrap();
-    let within = Some(std::time::Duration::from_secs(20));
+    let within = Some(std::time::Duration::from_secs(60));
     stream.set_read_timeout(within).unwrap();
     let mut answer = [0; 12];
     stream.read_exact(&mut answer).unwrap();

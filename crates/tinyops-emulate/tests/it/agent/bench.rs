@@ -33,7 +33,7 @@ use super::fixture::{
 /// No step takes so long, on a machine that does much else.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// An offer that leads nowhere in so long is made anew.
-const ROUND: Duration = Duration::from_secs(3);
+const ROUND: Duration = Duration::from_secs(15);
 /// A board that has said nothing for so long has nothing more to say.
 const QUIET: Duration = Duration::from_millis(120);
 /// What an Arduino Nano 33 BLE Sense leaves.
