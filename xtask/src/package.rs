@@ -470,15 +470,8 @@ fn rust(package: &Path) -> Answer {
 
 fn lint(folder: &Path) -> Answer {
     let place = target().join("package-tools");
-    let python = match peer::python(&place, &PACKAGES, IMPORTS) {
-        Ok(python) => python,
-        Err(why) => {
-            println!(
-                "skipped: {why}; `pip install {}` brings them",
-                PACKAGES.join(" ")
-            );
-            return Ok(());
-        }
+    let Some(python) = peer::python_or_skip(&place, &PACKAGES, IMPORTS)? else {
+        return Ok(());
     };
     run(Command::new(python)
         .arg("-c")

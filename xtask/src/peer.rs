@@ -2,6 +2,7 @@
 
 use crate::server::target;
 use crate::steps::{Answer, cargo};
+use crate::tools::is_everything_asked_for;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -46,8 +47,29 @@ pub(crate) fn python(folder: &Path, packages: &[&str], imports: &str) -> Result<
     }
 }
 
+/// The same for a check that is skipped, and says so, where there is no such Python.
+///
+/// # Errors
+/// What could not be had, where everything is asked for.
+pub(crate) fn python_or_skip(
+    folder: &Path,
+    packages: &[&str],
+    imports: &str,
+) -> Result<Option<PathBuf>, String> {
+    let why = match python(folder, packages, imports) {
+        Ok(python) => return Ok(Some(python)),
+        Err(why) => why,
+    };
+    let told = format!("{why}; `pip install {}` brings them", packages.join(" "));
+    if is_everything_asked_for() {
+        return Err(told);
+    }
+    println!("skipped: {told}");
+    Ok(None)
+}
+
 /// Runs a check that needs a Python with `packages`, kept in a folder of that name, and a development build of ours: it is
-/// given where both are. Says so, and skips it, where there is no such Python.
+/// given where both are.
 ///
 /// # Errors
 /// What the check found wrong, or why nothing could be built.
@@ -57,15 +79,8 @@ pub(crate) fn check_with(
     imports: &str,
     check: impl FnOnce(&Path, &Path) -> Answer,
 ) -> Answer {
-    let python = match python(&target().join(folder), packages, imports) {
-        Ok(python) => python,
-        Err(why) => {
-            println!(
-                "skipped: {why}; `pip install {}` brings them",
-                packages.join(" ")
-            );
-            return Ok(());
-        }
+    let Some(python) = python_or_skip(&target().join(folder), packages, imports)? else {
+        return Ok(());
     };
     cargo(&["build", "--quiet", "--package", "tinyops"])?;
     check(&python, &target().join("debug/tinyops"))
