@@ -223,7 +223,8 @@ tinyops_place tinyops_slots_choose(tinyops_slots *slots, const tinyops_begun *be
                                    tinyops_checker checker, void *context);
 
 /* Names the keys that signatures are checked by from now on: release and director keys of 32 bytes each, one
- * after another. To be said before what asks for a check, and anew when they change. */
+ * after another. To be said before what asks for a check, and anew when they change; a boot that opens what
+ * is confirmed, and asks no tinyops_slots_is_installed(), need not, for it hashes them. */
 void tinyops_slots_name_keys(tinyops_slots *slots, const uint8_t *release, size_t release_count,
                              const uint8_t *director, size_t director_count);
 

@@ -56,6 +56,7 @@ pub(crate) fn check() -> Answer {
     toolchain::freestanding(&sources)?;
     footprint::print(&sources)?;
     toolchain::cppcheck()?;
+    bench::check(&records::networks()?)?;
     run_hosts(&all_records()?, &sources)
 }
 
