@@ -24,6 +24,8 @@ const uint8_t *tinyops_check_sensor(const tinyops_check_record *record, tinyops_
   sensor.channel_count = tinyops_read_u16(at + 2);
   sensor.rate_hz = tinyops_read_f32(at + 8);
   sensor.mounting = (uint8_t)tinyops_check_word(at + 12);
+  sensor.section = NULL;
+  sensor.section_bytes = 0;
   channels = (tinyops_channel *)tinyops_check_own(NULL, sizeof *channels * sensor.channel_count);
   for (index = 0; index < sensor.channel_count; index++) {
     const uint8_t *bytes = channels_at + CHANNEL_BYTES * index;

@@ -4,8 +4,10 @@
  * sound: sequence u32, for the release and the director keys their count u32 and two keys. The verdict is a
  * tinyops_key_set_reason.
  * Flash: the kind of record asked for u32; for a factory's the number of a key set u32, 48 random bytes, the
- * length u32 of the request that it makes and TINYOPS_REQUEST_BYTES_MAX bytes. The verdict is 1 if it is
- * that record; a record that a device writes comes out as it went in.
+ * length u32 of the request that it makes and TINYOPS_REQUEST_BYTES_MAX bytes; whether it says all of its
+ * sensor u32, channel count u16 and rate f32 of a front end, what its sensor comes to there u32 (the reason
+ * and, shifted left by 8 bits, the lowest 24 bits of the detail), length u16 of a section SENSOR and the
+ * section. The verdict is 1 if it is that record; a record that a device writes comes out as it went in.
  * An answer: root keys as above, the secret of 32 bytes, length u32 and TINYOPS_REQUEST_BYTES_MAX bytes of
  * the request, length u32 and TINYOPS_SIGNED_KEY_SET_BYTES_MAX bytes of the device's own signed key set, and
  * what comes of it: device u64, key of 32 bytes, first uplink u32. The verdict is a tinyops_answer_reason. */
@@ -61,6 +63,15 @@ static bool makes_request(const tinyops_factory *factory, const uint8_t *at) {
          memcmp(asking.secret, at + 4, sizeof asking.secret) == 0;
 }
 
+/* Whether a factory's sensor is the one that it should be. */
+static bool is_sensor(const tinyops_factory *factory, const uint8_t *at, const uint8_t *section,
+                      size_t len) {
+  const tinyops_refusal refusal = tinyops_sensor_check(&factory->sensor, tinyops_read_u16(at + 4),
+                                                       tinyops_read_f32(at + 6), section, len);
+  return (factory->sensor.section != NULL) == (tinyops_check_word(at) != 0) &&
+         ((uint32_t)refusal.reason | refusal.detail << 8) == tinyops_check_word(at + 10);
+}
+
 const uint8_t *tinyops_check_provision(const tinyops_check_record *record, tinyops_tally *all) {
   const uint8_t *at = record->cases;
   uint8_t *own = (uint8_t *)tinyops_check_own(record->plan, record->plan_bytes);
@@ -71,9 +82,17 @@ const uint8_t *tinyops_check_provision(const tinyops_check_record *record, tinyo
   tinyops_enrolled enrolled;
   tinyops_asking asking;
   bool is_read, is_same = true;
+  at += 4;
   if (kind == FACTORY) {
+    const uint8_t *request = at, *sensor = at + 56 + TINYOPS_REQUEST_BYTES_MAX;
+    const size_t section_bytes = tinyops_read_u16(sensor + 14);
+    uint8_t *section = (uint8_t *)tinyops_check_own(sensor + 16, section_bytes);
     is_read = tinyops_factory_read(&factory, own, record->plan_bytes);
-    if (is_read) is_same = makes_request(&factory, at + 4);
+    if (is_read) {
+      is_same = makes_request(&factory, request) && is_sensor(&factory, sensor, section, section_bytes);
+    }
+    free(section);
+    at = sensor + 16 + section_bytes;
   } else if (kind == ASKING) {
     is_read = tinyops_asking_read(&asking, own, record->plan_bytes);
     if (is_read) len = tinyops_asking_write(&asking, out);
@@ -88,7 +107,7 @@ const uint8_t *tinyops_check_provision(const tinyops_check_record *record, tinyo
     tinyops_check_differs(all, "what a record of a flash becomes", 0, 1);
   }
   free(own);
-  return at + 4 + (kind == FACTORY ? 56u + TINYOPS_REQUEST_BYTES_MAX : 0u);
+  return at;
 }
 
 const uint8_t *tinyops_check_answer(const tinyops_check_record *record, tinyops_tally *all) {

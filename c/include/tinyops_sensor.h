@@ -44,7 +44,15 @@ typedef struct tinyops_sensor {
   uint8_t mounting;
   /* As many as channel_count; NULL says nothing of them. */
   const tinyops_channel *channels;
+  /* What says the channels instead, where it is not NULL: a section SENSOR that tinyops_sensor_read took. */
+  const uint8_t *section;
+  size_t section_bytes;
 } tinyops_sensor;
+
+/* Makes a sensor of what a section SENSOR says, from bytes that may be anything: those of a factory's record,
+ * which stay where they are. False if it is none, or not of so many channels and this rate. */
+bool tinyops_sensor_read(tinyops_sensor *sensor, uint16_t channel_count, float rate_hz,
+                         const uint8_t *section, size_t len);
 
 /* Whether readings of a sensor mean to a model what those of its training did, as far as both say.
  * `channel_count` and `rate_hz` are those of the model's front end; `section` is the section SENSOR of

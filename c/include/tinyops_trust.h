@@ -6,6 +6,7 @@
 #define TINYOPS_TRUST_H
 
 #include "tinyops_capsule.h"
+#include "tinyops_sensor.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -20,6 +21,8 @@ extern "C" {
 #define TINYOPS_CLAIM_BYTES_MAX 254
 #define TINYOPS_REQUEST_BYTES_MAX 423
 #define TINYOPS_ANSWER_BYTES_MAX 518
+/* Most channels of a sensor that a factory says all of. */
+#define TINYOPS_FACTORY_CHANNELS_MAX 16
 /* Random bytes that a request takes, and bytes by which it is known. */
 #define TINYOPS_REQUEST_RANDOM_BYTES 48
 #define TINYOPS_NONCE_BYTES 16
@@ -91,8 +94,9 @@ typedef struct tinyops_factory {
   /* Class of its board; not ended by a zero. */
   const uint8_t *board;
   size_t board_bytes;
-  uint16_t channel_count;
-  float rate_hz;
+  /* What its sensor delivers: channels and rate; in version 2 of the record all else too, and then the
+   * section is not NULL. Firmware that knows its sensor goes by its own word where the record has none. */
+  tinyops_sensor sensor;
   uint32_t report_windows;
   uint32_t report_ms;
   /* The id that it asks for; 0 for any. */
@@ -117,7 +121,7 @@ typedef struct tinyops_asking {
   uint8_t request[TINYOPS_REQUEST_BYTES_MAX];
 } tinyops_asking;
 
-/* Reads the record at the start of flash, from bytes that may be anything. False if it is torn or none, of
+/* Reads the record at the start of flash, from bytes that may be anything: versions 1 and 2. False if it is torn or none, of
  * another kind, or not to be understood. */
 bool tinyops_factory_read(tinyops_factory *factory, const uint8_t *flash, size_t len);
 bool tinyops_asking_read(tinyops_asking *asking, const uint8_t *flash, size_t len);

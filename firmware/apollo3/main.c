@@ -138,7 +138,7 @@ __attribute__((noinline)) static void start_board(void) {
 
 static const tinyops_channel channels[3] = {
     {"acc.x", "g", 4.0f}, {"acc.y", "g", 4.0f}, {"acc.z", "g", 4.0f}};
-static const tinyops_sensor sensor = {(float)RATE_HZ, 3, TINYOPS_UPRIGHT, channels};
+static const tinyops_sensor sensor = {(float)RATE_HZ, 3, TINYOPS_UPRIGHT, channels, NULL, 0};
 static uint8_t arena[64 * 1024], blocks[128];
 static float window[3 * 512], features[256], scratch[2048];
 static tinyops_agent agent;

@@ -63,7 +63,7 @@ static uint32_t now_ms(void) {
 
 /* Unit and range are not said: the SDK does not tell in what its readings are. */
 static const tinyops_channel channels[3] = {{"acc.x", "", 0}, {"acc.y", "", 0}, {"acc.z", "", 0}};
-static const tinyops_sensor sensor = {119.0f, 3, TINYOPS_UPRIGHT, channels};
+static const tinyops_sensor sensor = {119.0f, 3, TINYOPS_UPRIGHT, channels, NULL, 0};
 static uint8_t arena[256 * 1024], blocks[128];
 static float window[3 * 512], features[256], scratch[2048];
 static tinyops_agent agent;

@@ -115,24 +115,53 @@ static bool are_channels(rest from, const head *read) {
   return from.len == 0;
 }
 
+/* Whether a contract is that of a front end, or of a sensor, with so many channels and this rate. */
+static bool is_of(const head *read, uint16_t channel_count, float rate_hz) {
+  return read->count == channel_count && (read->version == 1 || read->rate_hz == rate_hz);
+}
+
+/* A text that a zero ends, as far as one of a section can be equal to it. */
+static text text_of(const char *stated) {
+  text read = {(const uint8_t *)stated, 0};
+  while (stated != NULL && read.len <= TEXT_BYTES_MAX && stated[read.len] != 0) read.len++;
+  return read;
+}
+
+/* What a sensor says of a channel: `said` is at the channel of its section, if it has one, and moves on. */
+static bool own_channel(const tinyops_sensor *sensor, rest *said, uint8_t version, uint32_t index,
+                        channel *own) {
+  if (sensor->section != NULL) return read_channel(said, version, own);
+  if (sensor->channels == NULL) return false;
+  own->axis = text_of(sensor->channels[index].axis);
+  own->unit = text_of(sensor->channels[index].unit);
+  own->full_scale = sensor->channels[index].full_scale;
+  return true;
+}
+
 /* Whether both say a text, and not the same. */
-static bool differs(text wanted, const char *own) {
-  size_t len = 0;
-  if (wanted.len == 0 || own == NULL || own[0] == 0) return false;
-  while (len < wanted.len && own[len] != 0) len++;
-  return len != wanted.len || own[len] != 0 || memcmp(wanted.bytes, own, len) != 0;
+static bool differs(text wanted, text own) {
+  return wanted.len > 0 && own.len > 0 &&
+         (wanted.len != own.len || memcmp(wanted.bytes, own.bytes, own.len) != 0);
 }
 
 static tinyops_refusal check_channels(const tinyops_sensor *sensor, rest from, const head *read) {
   uint32_t index;
-  for (index = 0; sensor->channels != NULL && index < read->count; index++) {
-    const tinyops_channel *own = &sensor->channels[index];
-    channel wanted;
-    if (!read_channel(&from, read->version, &wanted)) break;
-    if (differs(wanted.axis, own->axis)) return tinyops_refusal_of(TINYOPS_REASON_AXIS, index);
-    if (differs(wanted.unit, own->unit)) return tinyops_refusal_of(TINYOPS_REASON_UNIT, index);
-    if (wanted.full_scale > 0 && own->full_scale > 0 &&
-        distance(wanted.full_scale, own->full_scale) > 1e-3f * wanted.full_scale) {
+  head own_head;
+  rest said;
+  said.at = sensor->section;
+  said.len = sensor->section_bytes;
+  memset(&own_head, 0, sizeof own_head);
+  if (sensor->section != NULL) (void)read_head(&said, &own_head);
+  for (index = 0; index < read->count; index++) {
+    channel wanted, own;
+    if (!read_channel(&from, read->version, &wanted) ||
+        !own_channel(sensor, &said, own_head.version, index, &own)) {
+      break;
+    }
+    if (differs(wanted.axis, own.axis)) return tinyops_refusal_of(TINYOPS_REASON_AXIS, index);
+    if (differs(wanted.unit, own.unit)) return tinyops_refusal_of(TINYOPS_REASON_UNIT, index);
+    if (wanted.full_scale > 0 && own.full_scale > 0 &&
+        distance(wanted.full_scale, own.full_scale) > 1e-3f * wanted.full_scale) {
       return tinyops_refusal_of(TINYOPS_REASON_FULL_SCALE, thousandths(wanted.full_scale));
     }
   }
@@ -141,6 +170,24 @@ static tinyops_refusal check_channels(const tinyops_sensor *sensor, rest from, c
     return tinyops_refusal_of(TINYOPS_REASON_MOUNTING, read->mounting);
   }
   return tinyops_refusal_of(TINYOPS_REASON_NONE, 0);
+}
+
+bool tinyops_sensor_read(tinyops_sensor *sensor, uint16_t channel_count, float rate_hz,
+                         const uint8_t *section, size_t len) {
+  rest from;
+  head read;
+  from.at = section;
+  from.len = len;
+  if (!read_head(&from, &read) || !are_channels(from, &read) || !is_of(&read, channel_count, rate_hz)) {
+    return false;
+  }
+  sensor->rate_hz = rate_hz;
+  sensor->channel_count = channel_count;
+  sensor->mounting = read.mounting;
+  sensor->channels = NULL;
+  sensor->section = section;
+  sensor->section_bytes = len;
+  return true;
 }
 
 tinyops_refusal tinyops_sensor_check(const tinyops_sensor *sensor, uint16_t channel_count,
@@ -155,9 +202,7 @@ tinyops_refusal tinyops_sensor_check(const tinyops_sensor *sensor, uint16_t chan
     if (!read_head(&from, &read) || !are_channels(from, &read)) {
       return tinyops_refusal_of(TINYOPS_REASON_MALFORMED, 0);
     }
-    if (read.count != channel_count || (read.version == 2 && read.rate_hz != rate_hz)) {
-      return tinyops_refusal_of(TINYOPS_REASON_PLAN, 0);
-    }
+    if (!is_of(&read, channel_count, rate_hz)) return tinyops_refusal_of(TINYOPS_REASON_PLAN, 0);
   }
   if (channel_count != sensor->channel_count) {
     return tinyops_refusal_of(TINYOPS_REASON_CHANNELS, channel_count);

@@ -8,6 +8,8 @@
 #include "../crc.h"
 
 #define VERSION 1u
+/* Of a factory's record that says all of the sensor. */
+#define VERSION_SENSOR 2u
 #define HEAD_BYTES 8u
 #define ENROLLED_BYTES 44u
 enum { FACTORY = 1, ASKING = 2, ENROLLED = 3 };
@@ -67,7 +69,7 @@ static bool begin(reader *from, uint8_t kind, const uint8_t *flash, size_t len) 
   from->is_short = false;
   return len - HEAD_BYTES >= from->left + 4 &&
          tinyops_crc32(flash, HEAD_BYTES + from->left) == tinyops_read_u32(from->at + from->left) &&
-         flash[4] == VERSION && flash[5] == kind;
+         (flash[4] == VERSION || (flash[4] == VERSION_SENSOR && kind == FACTORY)) && flash[5] == kind;
 }
 
 static bool is_whole(const reader *from) {
@@ -107,6 +109,14 @@ static bool read_credential(reader *from, tinyops_credential *credential) {
   return true;
 }
 
+/* What version 2 says of the sensor, of whose channels and rate the record has told. */
+static bool read_sensor(reader *from, tinyops_sensor *sensor) {
+  const size_t len = take_u16(from);
+  const uint8_t *section = take(from, len);
+  return section != NULL && sensor->channel_count <= TINYOPS_FACTORY_CHANNELS_MAX &&
+         tinyops_sensor_read(sensor, sensor->channel_count, sensor->rate_hz, section, len);
+}
+
 bool tinyops_factory_read(tinyops_factory *factory, const uint8_t *flash, size_t len) {
   uint32_t bits;
   reader from;
@@ -116,13 +126,15 @@ bool tinyops_factory_read(tinyops_factory *factory, const uint8_t *flash, size_t
   factory->key_set = take(&from, factory->key_set_bytes);
   factory->board_bytes = take_u8(&from);
   factory->board = take(&from, factory->board_bytes);
-  factory->channel_count = take_u16(&from);
+  factory->sensor.channel_count = take_u16(&from);
   bits = take_u32(&from);
-  memcpy(&factory->rate_hz, &bits, sizeof factory->rate_hz);
+  memcpy(&factory->sensor.rate_hz, &bits, sizeof factory->sensor.rate_hz);
   factory->report_windows = take_u32(&from);
   factory->report_ms = take_u32(&from);
   factory->device = take_u64(&from);
-  return read_credential(&from, &factory->credential) && is_whole(&from) && factory->board_bytes > 0 &&
+  if (!read_credential(&from, &factory->credential)) return false;
+  if (flash[4] == VERSION_SENSOR && !read_sensor(&from, &factory->sensor)) return false;
+  return is_whole(&from) && factory->board_bytes > 0 &&
          factory->board_bytes <= TINYOPS_TEXT_BYTES_MAX &&
          tinyops_is_utf8(factory->board, factory->board_bytes);
 }

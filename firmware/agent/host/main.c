@@ -3,8 +3,9 @@
  *
  *   agent FLASH PORT FACTORY MOUNTING
  *
- * FACTORY is a file with the factory's record (docs/formats/provision.md), MOUNTING the code of one. It enrols
- * by the first if its flash does not say who it is. A line on stdout says of each window which model answered
+ * FACTORY is a file with the factory's record (docs/formats/provision.md), MOUNTING the code of one: what the
+ * program states of its sensor where the record does not say. It enrols by the record if its flash does not
+ * say who it is. A line on stdout says of each window which model answered
  * what. */
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -165,7 +166,7 @@ int main(int count, char **arguments) {
   static const tinyops_port port = {NULL, say};
   static tinyops_agent agent;
   static char board[TINYOPS_TEXT_BYTES_MAX + 1];
-  tinyops_sensor sensor = {RATE_HZ, CHANNELS, TINYOPS_MOUNTING_NOT_SAID, channels};
+  tinyops_sensor sensor = {RATE_HZ, CHANNELS, TINYOPS_MOUNTING_NOT_SAID, channels, NULL, 0};
   tinyops_factory factory;
   tinyops_firmware firmware;
   tinyops_settings settings;
@@ -194,7 +195,7 @@ int main(int count, char **arguments) {
   sensor.mounting = (uint8_t)strtoul(arguments[4], NULL, 10);
   memcpy(board, factory.board, factory.board_bytes);
   firmware.board = board;
-  firmware.sensor = &sensor;
+  firmware.sensor = factory.sensor.section != NULL ? &factory.sensor : &sensor;
   firmware.operators = &tinyops_operators_all;
   firmware.blocks = &tinyops_blocks_all;
   firmware.roots = factory.roots;

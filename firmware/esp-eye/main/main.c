@@ -69,7 +69,7 @@ static bool start_microphone(i2s_chan_handle_t *microphone) {
 
 /* Parts of full scale: what a WAV file of training holds. */
 static const tinyops_channel channels[1] = {{"mic", "FS", 1.0f}};
-static const tinyops_sensor sensor = {(float)RATE_HZ, 1, TINYOPS_MOUNTING_NOT_SAID, channels};
+static const tinyops_sensor sensor = {(float)RATE_HZ, 1, TINYOPS_MOUNTING_NOT_SAID, channels, NULL, 0};
 /* The arena lies in the chip's own RAM; all of it together would not, so the rest lies in the board's PSRAM. */
 static uint8_t arena[96 * 1024], blocks[256];
 EXT_RAM_BSS_ATTR static float window[RATE_HZ], features[2048], scratch[4096];

@@ -112,6 +112,11 @@ impl Record {
         }
     }
 
+    /// The number that the check is to come to.
+    pub(crate) fn verdict(&self) -> u32 {
+        self.verdict
+    }
+
     /// The same with cases.
     pub(crate) fn with_cases(self, cases: Vec<(Vec<u8>, Vec<u8>)>) -> Record {
         Record { cases, ..self }

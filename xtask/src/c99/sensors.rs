@@ -18,21 +18,46 @@ pub(crate) fn records(count: usize) -> Vec<Record> {
     (0..count).map(|index| record(index, &mut chance)).collect()
 }
 
-fn record(index: usize, chance: &mut Chance) -> Record {
+/// What a sensor is, and the section that says so.
+pub(super) struct Said {
+    pub(super) rate_hz: f32,
+    pub(super) mounting: Option<Mounting>,
+    pub(super) channels: Vec<Channel<'static>>,
+    pub(super) section: Vec<u8>,
+}
+
+/// A sensor with so many channels.
+pub(super) fn said(count: usize, chance: &mut Chance) -> Said {
     let rate_hz = RATES_HZ[chance.below(7)];
-    let wanted = channels(chance);
+    let channels: Vec<_> = (0..count).map(|_| channel(chance)).collect();
     let mounting = mounting(chance);
     let contract = SensorContract {
         rate_hz,
         rate_tolerance_ppm: [RATE_TOLERANCE_PPM, 0, 100, 100_000][chance.below(4)],
         mounting,
-        channels: &wanted,
+        channels: &channels,
     };
     let mut section = vec![0; contract.encoded_len()];
     let len = contract
         .encode(&mut section)
         .expect("these are values of a contract");
     section.truncate(len);
+    Said {
+        rate_hz,
+        mounting,
+        channels,
+        section,
+    }
+}
+
+fn record(index: usize, chance: &mut Chance) -> Record {
+    let count = chance.below(5);
+    let Said {
+        rate_hz,
+        mounting,
+        channels: wanted,
+        mut section,
+    } = said(count, chance);
     for _ in 0..chance.below(3).saturating_sub(1) {
         change(&mut section, chance);
     }
@@ -56,18 +81,15 @@ fn record(index: usize, chance: &mut Chance) -> Record {
         true => mounting,
         false => self::mounting(chance),
     };
-    let front_end = FrontEnd {
-        rate_hz: match is_likely(chance) {
-            true => rate_hz,
-            false => own_rate_hz,
-        },
-        channel_count: match is_likely(chance) {
-            true => wanted.len() as u16,
-            false => own.len() as u16,
-        },
-        window_len: 1,
-        block: Block::Raw(Raw { scale: 1.0 }),
+    let front_end_rate_hz = match is_likely(chance) {
+        true => rate_hz,
+        false => own_rate_hz,
     };
+    let front_end_channels = match is_likely(chance) {
+        true => wanted.len(),
+        false => own.len(),
+    };
+    let front_end = front_end(front_end_channels, front_end_rate_hz);
     let (has_section, says_channels) = (chance.below(12) > 0, chance.below(6) > 0);
     let mut behind = Vec::new();
     behind.extend(front_end.channel_count.to_le_bytes());
@@ -111,7 +133,11 @@ fn record(index: usize, chance: &mut Chance) -> Record {
 }
 
 /// As the agent judges it: what can be read, whether it is of the front end, whether the sensor is that one.
-fn judged(sensor: &Sensor, front_end: &FrontEnd, section: Option<&[u8]>) -> (Reason, u32) {
+pub(super) fn judged(
+    sensor: &Sensor,
+    front_end: &FrontEnd,
+    section: Option<&[u8]>,
+) -> (Reason, u32) {
     let section = match section.map(SensorSection::decode) {
         None => None,
         Some(Ok(section)) => Some(section),
@@ -125,6 +151,16 @@ fn judged(sensor: &Sensor, front_end: &FrontEnd, section: Option<&[u8]>) -> (Rea
     match sensor.check(front_end, section.as_ref()) {
         Ok(()) => (Reason::None, 0),
         Err(refusal) => (refusal.reason, refusal.detail),
+    }
+}
+
+/// A front end of which nothing counts but its channels and its rate.
+pub(super) fn front_end(channels: usize, rate_hz: f32) -> FrontEnd {
+    FrontEnd {
+        rate_hz,
+        channel_count: channels as u16,
+        window_len: 1,
+        block: Block::Raw(Raw { scale: 1.0 }),
     }
 }
 

@@ -1,7 +1,10 @@
 //! Key sets, what flash says of a device, and enrolments: sound ones and changed ones, with what `tinyops-wire` says.
 
 use crate::c99::records::{Kind, Record};
+use crate::c99::sensors;
 use crate::chance::Chance;
+use crate::steps::root;
+use tinyops_device::Sensor;
 use tinyops_wire::claim::Claim;
 use tinyops_wire::crc::crc32;
 use tinyops_wire::enrolment::{
@@ -10,6 +13,7 @@ use tinyops_wire::enrolment::{
 };
 use tinyops_wire::key_set::{KeySetError, RoleKeys, RootSignature, Roots, SignedKeySet};
 use tinyops_wire::provision::{Asking, Credential, Factory, RECORD_BYTES_MAX, Record as Said};
+use tinyops_wire::sensor::Channel;
 use tinyops_wire::{DeviceId, DeviceKey, KeySet, SigningKey};
 
 /// Bytes that `c/check/trust.c` reads a request, and a signed key set, from.
@@ -23,7 +27,7 @@ const BOARDS: [&str; 3] = ["esp-eye", "b", "012345678901234567890123456789012345
 /// When one cannot be written.
 pub(crate) fn records(count: usize) -> Result<Vec<Record>, String> {
     let mut chance = Chance(31);
-    let mut records = Vec::new();
+    let mut records = golden(&mut chance)?;
     for index in 0..count {
         records.push(key_set(index, &mut chance)?);
         records.push(flash(index, &mut chance)?);
@@ -166,25 +170,70 @@ fn credential<'c>(certificate: &'c mut Vec<u8>, chance: &mut Chance) -> Credenti
     }
 }
 
+/// The records that are frozen: each of its own kind.
+fn golden(chance: &mut Chance) -> Result<Vec<Record>, String> {
+    let path = root().join("testdata/golden/wire/provision.txt");
+    let text = std::fs::read_to_string(&path);
+    let text = text.map_err(|error| format!("{}: {error}", path.display()))?;
+    let mut records = Vec::new();
+    for line in text.lines() {
+        let bytes = line.split_once(' ').and_then(|(name, digits)| {
+            let digits = (0..digits.len())
+                .step_by(2)
+                .map(|at| digits.get(at..at + 2));
+            let bytes = digits.map(|pair| u8::from_str_radix(pair?, 16).ok());
+            Some((name, bytes.collect::<Option<Vec<u8>>>()?))
+        });
+        let (name, bytes) = bytes.ok_or_else(|| format!("{}: {line}", path.display()))?;
+        let asked = u32::from(bytes[5]);
+        let record = asked_of(format!("golden {name}"), bytes, asked, chance);
+        // Those that nobody reads would prove nothing.
+        match record.verdict() {
+            1 => records.push(record),
+            _ => return Err(format!("{}: {name} is not read", path.display())),
+        }
+    }
+    Ok(records)
+}
+
+/// Says of a factory's record what its sensor is, whether or not it is the sensor of its channels and rate.
+fn say_sensor(record: &mut Vec<u8>, section: &[u8]) {
+    record.truncate(record.len() - 4);
+    record.extend((section.len() as u16).to_le_bytes());
+    record.extend(section);
+    record[4] = 2;
+    let body = record.len() - 8;
+    record[6..8].copy_from_slice(&(body as u16).to_le_bytes());
+    record.extend(crc32(record).to_le_bytes());
+}
+
+/// Channels of a sensor: few ones, as many as a record may say all of, and one more.
+fn channel_count(chance: &mut Chance) -> usize {
+    [0, 1, 2, 3, 3, 3, 16, 17][chance.below(8)]
+}
+
 fn flash(index: usize, chance: &mut Chance) -> Result<Record, String> {
     let (_, key_set) = signed(1, chance)?;
     let (roots, mut certificate) = (roots(chance), Vec::new());
     let mut request = vec![0; chance.below(REQUEST_BYTES + 1)];
     request.fill_with(|| chance.next() as u8);
-    let said = match chance.below(3) {
-        0 => Said::Factory(Factory {
+    let count = channel_count(chance);
+    let sensor = sensors::said(count, chance);
+    let (is_its_count, is_its_rate) = (chance.below(8) > 0, chance.below(8) > 0);
+    let said = match chance.below(4) {
+        0 | 1 => Said::Factory(Factory {
             roots,
             key_set: &key_set,
             board: BOARDS[chance.below(3)],
-            channel_count: 3,
-            rate_hz: 104.0,
+            channel_count: if is_its_count { count as u16 } else { 3 },
+            rate_hz: if is_its_rate { sensor.rate_hz } else { 104.0 },
             report_windows: chance.next() as u32,
             report_ms: 0,
             device: [None, Some(DeviceId(chance.next()))][chance.below(2)],
             credential: credential(&mut certificate, chance),
             sensor: None,
         }),
-        1 => Said::Asking(Asking {
+        2 => Said::Asking(Asking {
             secret: EnrolmentSecret::from_bytes([chance.next() as u8; 32]),
             request: &request,
         }),
@@ -197,6 +246,9 @@ fn flash(index: usize, chance: &mut Chance) -> Result<Record, String> {
     let mut bytes = vec![0; RECORD_BYTES_MAX];
     let len = said.encode(&mut bytes).map_err(|error| error.to_string())?;
     bytes.truncate(len);
+    if matches!(said, Said::Factory(_)) && chance.below(3) > 0 {
+        say_sensor(&mut bytes, &sensor.section);
+    }
     // Of what is changed most has its checksum right, or nothing behind that would be looked at.
     change(&mut bytes, chance);
     if bytes.len() > 12 && chance.below(2) == 0 {
@@ -217,6 +269,11 @@ fn flash(index: usize, chance: &mut Chance) -> Result<Record, String> {
         (_, Said::Asking(_)) => 2,
         (_, Said::Enrolled(_)) => 3,
     };
+    Ok(asked_of(format!("flash {index}"), bytes, asked, chance))
+}
+
+/// What a record comes to where one of this kind is asked for.
+fn asked_of(name: String, bytes: Vec<u8>, asked: u32, chance: &mut Chance) -> Record {
     let decoded = Said::decode(&bytes);
     let is_read = matches!(
         (&decoded, asked),
@@ -239,15 +296,62 @@ fn flash(index: usize, chance: &mut Chance) -> Result<Record, String> {
         behind.extend((made.len() as u32).to_le_bytes());
         behind.extend(&made);
         behind.resize(4 + 56 + REQUEST_BYTES, 0);
+        let factory = match &decoded {
+            Ok(Said::Factory(factory)) => Some(factory),
+            _ => None,
+        };
+        put_wanted(factory, &mut behind, chance);
     }
-    let (name, verdict) = (format!("flash {index}"), u32::from(is_read));
-    Ok(Record::of_bytes(
-        name,
-        Kind::Provision,
-        bytes,
-        behind,
-        verdict,
-    ))
+    Record::of_bytes(name, Kind::Provision, bytes, behind, u32::from(is_read))
+}
+
+/// A contract that the factory's sensor mostly meets, and what the agent says of it.
+fn put_wanted(factory: Option<&Factory<'_>>, behind: &mut Vec<u8>, chance: &mut Chance) {
+    let mut count = channel_count(chance);
+    let wanted = sensors::said(count, chance);
+    let (mut rate_hz, mut section) = (wanted.rate_hz, wanted.section);
+    let mut verdict = 0;
+    if let Some(factory) = factory {
+        let said = factory.sensor.as_ref();
+        if let Some(said) = said
+            && chance.below(4) > 0
+        {
+            // The same, or another mounting, or one bit another: of a name, a unit, a scale.
+            rate_hz = factory.rate_hz;
+            count = said.count();
+            section = said.bytes().to_vec();
+            match chance.below(4) {
+                0 if section[0] == 2 => section[2] = [0x13, 0x32, 0x64][chance.below(3)],
+                1 => {
+                    let at = chance.below(section.len());
+                    section[at] ^= 1 << chance.below(8);
+                }
+                _ => {}
+            }
+        }
+        let own: Vec<_> = said.iter().flat_map(|said| said.channels()).collect();
+        let own = own.into_iter().map(|channel| Channel {
+            axis: channel.axis.to_owned().leak(),
+            unit: channel.unit.to_owned().leak(),
+            full_scale: channel.full_scale,
+        });
+        let sensor = Sensor {
+            channel_count: factory.channel_count,
+            rate_hz: factory.rate_hz,
+            mounting: said.and_then(|said| said.mounting()),
+            channels: own.collect::<Vec<_>>().leak(),
+        };
+        let front_end = sensors::front_end(count, rate_hz);
+        let (reason, detail) = sensors::judged(&sensor, &front_end, Some(&section));
+        verdict = reason as u32 | detail << 8;
+    }
+    let says = factory.is_some_and(|factory| factory.sensor.is_some());
+    behind.extend(u32::from(says).to_le_bytes());
+    behind.extend((count as u16).to_le_bytes());
+    behind.extend(rate_hz.to_le_bytes());
+    behind.extend(verdict.to_le_bytes());
+    behind.extend((section.len() as u16).to_le_bytes());
+    behind.extend(section);
 }
 
 /// The request that a factory's record makes; empty if none.
