@@ -17,6 +17,7 @@ use tinyops_wire::{
     DeviceId,
     enrolment::ClassToken,
     provision::{Credential, Factory, RECORD_BYTES_MAX, Record},
+    sensor::{Channel, RATE_TOLERANCE_PPM, SensorContract, SensorSection},
 };
 
 use crate::{
@@ -87,8 +88,14 @@ fn compiled(folder: &Path) -> Option<PathBuf> {
     Some(program)
 }
 
-/// Writes what a factory leaves a device: whom it believes, what it is, and the token of its class.
-fn factory(place: &Workplace) {
+/// Writes what a factory leaves a device: whom it believes, what it is, the token of its class, and all of its sensor if the
+/// factory says it.
+fn factory(place: &Workplace, file: &str, contract: Option<&SensorContract<'_>>) {
+    let section = contract.map(|contract| {
+        let mut section = vec![0; contract.encoded_len()];
+        contract.encode(&mut section).unwrap();
+        section
+    });
     let make = ["devices", "token", "make", "--board", "esp-eye", "--json"];
     let made = place.check(&make, 0).json();
     let token: ClassToken = made["token"].as_str().unwrap().parse().unwrap();
@@ -107,11 +114,13 @@ fn factory(place: &Workplace) {
             id: token.id,
             secret: token.secret(),
         },
-        sensor: None,
+        sensor: section
+            .as_deref()
+            .map(|section| SensorSection::decode(section).unwrap()),
     });
     let mut bytes = vec![0; RECORD_BYTES_MAX];
     let len = factory.encode(&mut bytes).unwrap();
-    fs::write(place.path("factory.bin"), &bytes[..len]).unwrap();
+    fs::write(place.path(file), &bytes[..len]).unwrap();
 }
 
 /// A site with a server and a gateway, and a device in C.
@@ -119,7 +128,7 @@ struct Site {
     program: PathBuf,
     port: String,
     _gateway: Running,
-    _server: Server,
+    server: Option<Server>,
     place: Workplace,
 }
 
@@ -141,6 +150,18 @@ impl Powered {
     fn window(&self) -> Value {
         let line = self.lines.recv_timeout(PATIENCE);
         serde_json::from_str(&line.expect("it scores windows")).unwrap()
+    }
+
+    /// What it says of the first window of another model.
+    fn next_model(&self, before: &Value) -> Value {
+        let begun = Instant::now();
+        loop {
+            let window = self.window();
+            if window["model"] != before["model"] {
+                return window;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{window}");
+        }
     }
 }
 
@@ -171,22 +192,27 @@ impl Site {
             &[&args[..], &["--poll-ms", "50", "--json"]].concat(),
         );
         let listening = gateway.document()["listening"][0].clone();
-        factory(&place);
+        factory(&place, "factory.bin", None);
         Some(Site {
             program,
             port: port(listening.as_str().unwrap()).to_owned(),
             _gateway: gateway,
-            _server: server,
+            server: Some(server),
             place,
         })
     }
 
     /// Power comes: the flash is what it was.
     fn power(&self, mounting: u8) -> Powered {
+        self.power_of("flash.bin", "factory.bin", mounting)
+    }
+
+    /// Power comes to the device with this flash, which this factory made; it is one of its server's before anything goes on.
+    fn power_of(&self, flash: &str, factory: &str, mounting: u8) -> Powered {
         let mut child = Command::new(&self.program)
-            .arg(self.place.path("flash.bin"))
+            .arg(self.place.path(flash))
             .arg(&self.port)
-            .arg(self.place.path("factory.bin"))
+            .arg(self.place.path(factory))
             .arg(mounting.to_string())
             .stdout(Stdio::piped())
             .spawn()
@@ -200,7 +226,45 @@ impl Site {
                 }
             }
         });
-        Powered { child, lines }
+        let powered = Powered { child, lines };
+        let begun = Instant::now();
+        while self.enrolled(flash).is_none() {
+            assert!(begun.elapsed() < PATIENCE, "it enrols");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        powered
+    }
+
+    /// Who the device with this flash has become, as that says.
+    fn enrolled(&self, flash: &str) -> Option<DeviceId> {
+        let flash = fs::read(self.place.path(flash)).ok()?;
+        match Record::decode(flash.get(ENROLLED_AT..)?) {
+            Ok(Record::Enrolled(enrolled)) => Some(enrolled.device),
+            _ => None,
+        }
+    }
+
+    /// Another server where the one was.
+    fn serve_again(&mut self) {
+        let before = self.server.take().unwrap();
+        let http = before.http.clone();
+        // Its address is free once it has gone.
+        drop(before);
+        self.server = Some(Server::at(&self.place, &http, &[]));
+    }
+
+    #[track_caller]
+    fn wait_for_key_set(&self, number: u32) {
+        let begun = Instant::now();
+        loop {
+            let shown = self.place.check(&["keys", "show", "--json"], 0).json();
+            let devices = shown["devices"].as_array().unwrap();
+            if devices.iter().all(|held| held["key_set"] == number) {
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{shown:#}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 
     #[track_caller]
@@ -219,17 +283,8 @@ impl Site {
         }
     }
 
-    /// Who the device has become, as its flash says.
-    fn device(&self) -> DeviceId {
-        let flash = fs::read(self.place.path("flash.bin")).unwrap();
-        match Record::decode(&flash[ENROLLED_AT..]) {
-            Ok(Record::Enrolled(enrolled)) => enrolled.device,
-            other => panic!("it is enrolled, not {other:?}"),
-        }
-    }
-
     fn device_shown(&self) -> Value {
-        let id = self.device().to_string();
+        let id = self.enrolled("flash.bin").unwrap().to_string();
         self.place
             .check(&["devices", "show", &id, "--json"], 0)
             .json()
@@ -257,14 +312,7 @@ fn a_device_in_c_is_updated_through_power_cuts_and_reports() {
     // The next one comes as a delta against it, and what runs answers as the host does.
     place.check(&["rollout", "start", "fan@2", "--canary", "1"], 0);
     site.wait("2", |shown| shown["rollout"]["state"] == "done");
-    let begun = Instant::now();
-    let second = loop {
-        let window = powered.window();
-        if window["model"] != first["model"] {
-            break window;
-        }
-        assert!(begun.elapsed() < PATIENCE, "{window}");
-    };
+    let second = powered.next_model(&first);
     assert!(second["sequence"].as_u64() > first["sequence"].as_u64());
     assert!(second["output"].as_f64() > Some(0.3), "{second}");
 
@@ -293,6 +341,78 @@ fn a_device_in_c_that_sits_otherwise_refuses_and_names_the_mounting() {
     assert_eq!(shown["members"][0]["delivery"], "failed", "{shown:#}");
     let text = site.place.check(&["rollout", "show", "1"], 0).stdout;
     assert!(text.contains("mounting: the model takes `x y z`"), "{text}");
+
+    // What its factory wrote of its sensor counts, and not what the program states.
+    let axis = |axis| Channel {
+        axis,
+        unit: "g",
+        full_scale: 4.0,
+    };
+    let contract = SensorContract {
+        rate_hz: 100.0,
+        rate_tolerance_ppm: RATE_TOLERANCE_PPM,
+        mounting: "x y z".parse().ok(),
+        channels: &["acc.x", "acc.z", "acc.y"].map(axis),
+    };
+    factory(&site.place, "other.bin", Some(&contract));
+    let _other = site.power_of("other-flash.bin", "other.bin", TURNED);
+    let refused = |shown: &Value| {
+        let members = shown["members"].as_array().unwrap();
+        members.iter().any(|one| one["detail"]["reason"] == "axis")
+    };
+    site.place
+        .check(&[&start[..], &["--priority", "1"]].concat(), 0);
+    site.wait("2", refused);
+    let text = site.place.check(&["rollout", "show", "2"], 0).stdout;
+    assert!(
+        text.contains("axis: the model takes another, or another order, from channel 1 on"),
+        "{text}"
+    );
+}
+
+/// Key sets come over the line: what the new key signs is taken, what the old one signed is refused, whatever the power does.
+#[test]
+fn a_device_in_c_takes_a_key_set_from_its_server_and_believes_the_old_key_nothing_more() {
+    let Some(mut site) = Site::open() else { return };
+    let powered = site.power(UPRIGHT);
+    site.place
+        .check(&["rollout", "start", "fan@1", "--canary", "1"], 0);
+    site.wait("1", |shown| shown["rollout"]["state"] == "done");
+    let first = powered.window();
+    let kept = ["release.key", "key-set.cose"].map(|name| {
+        let path = site.place.path(&format!(".tinyops/{name}"));
+        (fs::read(&path).unwrap(), path)
+    });
+
+    // The release key has leaked, so that another takes its place.
+    let rotate = ["keys", "rotate", "release", "--take-back"];
+    site.place.check(&rotate, 0);
+    site.wait_for_key_set(2);
+    // What it has confirmed it runs still, after a power cut too.
+    drop(powered);
+    let powered = site.power(UPRIGHT);
+    assert_eq!(powered.window()["model"], first["model"]);
+
+    // What the new key signs it takes.
+    site.place
+        .check(&["rollout", "start", "fan@2", "--canary", "1"], 0);
+    site.wait("2", |shown| shown["rollout"]["state"] == "done");
+    let second = powered.next_model(&first);
+
+    // Whoever has the old key, and the director's, offers what the old key has signed: to a device whose power went once
+    // more, so that only its flash can tell it which key counts.
+    drop(powered);
+    for (bytes, path) in kept {
+        fs::write(path, bytes).unwrap();
+    }
+    site.serve_again();
+    let powered = site.power(UPRIGHT);
+    site.place
+        .check(&["rollout", "start", "fan@1", "--canary", "1"], 0);
+    let refused = |shown: &Value| shown["members"][0]["detail"]["reason"] == "signature";
+    let shown = site.wait("3", refused);
+    assert_eq!(shown["members"][0]["delivery"], "failed", "{shown:#}");
+    assert_eq!(powered.window()["model"], second["model"]);
 }
 
 /// Programs that are no networks: one distance takes the place of another.
@@ -326,15 +446,8 @@ fn a_device_in_c_scores_by_distances() {
         site.place.check(&start, 0);
         // It has made the golden scores, or it would have refused.
         site.wait(version, |shown| shown["rollout"]["state"] == "done");
-        let begun = Instant::now();
-        let window = loop {
-            let window = powered.window();
-            if window["model"] != model {
-                break window;
-            }
-            assert!(begun.elapsed() < PATIENCE, "{window}");
-        };
+        let window = powered.next_model(&model);
         assert!(window["output"].is_number(), "{window}");
-        model = window["model"].clone();
+        model = window;
     }
 }
