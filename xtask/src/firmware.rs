@@ -67,6 +67,17 @@ fn bytes_of(said: &str) -> String {
 fn nano33ble() -> Answer {
     let machine = MACHINES.iter().find(|machine| machine.id == "m4f");
     let machine = machine.ok_or("no machine is a Cortex-M4F")?;
+    let target = root().join("firmware/target/nano33ble");
+    // What of it this machine can run: the drivers of its sensors.
+    let drivers = Command::new("cargo")
+        .args(["test", "--locked", "--quiet", "--package", "nano33ble-imu"])
+        .current_dir(root().join("firmware/nano33ble"))
+        .env("CARGO_TARGET_DIR", &target)
+        .status()
+        .map_err(|error| format!("cargo: {error}"))?;
+    if !drivers.success() {
+        return Err("nano33ble: its drivers fail their tests".to_owned());
+    }
     let libclang = libclang();
     for link in ["usb", "ble"] {
         let mut cargo = match tinyops_emulate::cargo(machine) {
@@ -83,7 +94,6 @@ fn nano33ble() -> Answer {
             cargo.env("LIBCLANG_PATH", folder);
         }
         let folder: &Path = &root().join("firmware/nano33ble");
-        let target = root().join("firmware/target/nano33ble");
         let status = cargo
             .args(["build", "--release", "--locked", "--target", machine.target])
             .args(["--no-default-features", "--features", link])

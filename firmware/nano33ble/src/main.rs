@@ -7,7 +7,6 @@
 #[cfg(feature = "ble")]
 mod air;
 mod flash;
-mod imu;
 mod memory;
 #[cfg(not(feature = "ble"))]
 mod usb;
@@ -29,7 +28,8 @@ use embassy_nrf::interrupt::{self, InterruptExt as _, Priority};
 use embassy_nrf::twim::{self, Twim};
 use embassy_nrf::wdt::{Config as WatchdogConfig, Watchdog, WatchdogHandle};
 use embassy_nrf::{bind_interrupts, peripherals};
-use embassy_time::{Duration, Instant, Timer};
+use embassy_time::{Delay, Duration, Instant, Timer};
+use nano33ble_imu::{FULL_SCALE_G, Revision};
 use static_cell::ConstStaticCell;
 use tinyops_device::{
     Action, Agent, BlockSource, Config, Event, Measured, Privacy, Reporting, Sensor,
@@ -43,7 +43,6 @@ use tinyops_wire::{DeviceId, DeviceKey, KeySet, VerifyingKey};
 #[cfg(feature = "ble")]
 use crate::air::Line;
 use crate::flash::Region;
-use crate::imu::Imu;
 use crate::memory::{Lender, Ram};
 #[cfg(not(feature = "ble"))]
 use crate::usb::Line;
@@ -52,19 +51,23 @@ bind_interrupts!(struct Interrupts {
     TWISPI0 => twim::InterruptHandler<peripherals::TWISPI0>;
 });
 
-/// The sensor contract of this firmware.
-const SENSOR: Sensor = Sensor {
-    channel_count: 3,
-    rate_hz: Imu::RATE_HZ,
-    mounting: Some(Mounting::UPRIGHT),
-    channels: &[axis("acc.x"), axis("acc.y"), axis("acc.z")],
-};
+/// The sensor contract of this firmware, at the rate of the board's revision.
+const fn sensor(rate_hz: f32) -> Sensor {
+    Sensor {
+        channel_count: 3,
+        rate_hz,
+        mounting: Some(Mounting::UPRIGHT),
+        channels: &CHANNELS,
+    }
+}
+
+const CHANNELS: [Channel<'static>; 3] = [axis("acc.x"), axis("acc.y"), axis("acc.z")];
 
 const fn axis(axis: &'static str) -> Channel<'static> {
     Channel {
         axis,
         unit: "g",
-        full_scale: imu::FULL_SCALE_G,
+        full_scale: FULL_SCALE_G,
     }
 }
 
@@ -82,6 +85,8 @@ const ASK: Duration = Duration::from_millis(3);
 const WATCHED_SECONDS: u32 = if cfg!(feature = "ble") { 30 } else { 8 };
 
 type Nano = Agent<Region, Lender>;
+/// The accelerometer, of whichever revision the board is.
+type Imu = nano33ble_imu::Imu<Twim<'static>, Delay>;
 
 /// What came over the line.
 enum Heard {
@@ -115,7 +120,7 @@ async fn main(_spawner: Spawner) {
     let _pull_ups = Output::new(parts.P1_00, Level::High, OutputDrive::Standard);
     let light = Output::new(parts.P0_13, Level::Low, OutputDrive::Standard);
     Timer::after(Duration::from_millis(20)).await;
-    let bus = Twim::new(
+    let mut bus = Twim::new(
         parts.TWISPI0,
         Interrupts,
         parts.P0_14,
@@ -123,7 +128,9 @@ async fn main(_spawner: Spawner) {
         twim::Config::default(),
         BUS.take(),
     );
-    let imu = Imu::start(bus);
+    // A board whose sensor says nothing keeps what was installed for the first revision, and scores nothing.
+    let revision = Revision::of(&mut bus).unwrap_or(Revision::First);
+    let imu = Imu::start(revision, bus, Delay);
 
     #[cfg(not(feature = "ble"))]
     let ((line, runs), flash) = (usb::start(parts.USBD), Region::new(parts.NVMC));
@@ -160,7 +167,7 @@ async fn main(_spawner: Spawner) {
         (started, Region::new(layer, parts.NVMC))
     };
 
-    let Some(config) = settings() else {
+    let Some(config) = settings(revision) else {
         // Keys that are none: nothing can be believed.
         SCB::sys_reset();
     };
@@ -192,7 +199,7 @@ fn clocks() -> embassy_nrf::config::Config {
 }
 
 /// Who the device is, and its habits.
-fn settings() -> Option<Config> {
+fn settings(revision: Revision) -> Option<Config> {
     let key = |bytes: &[u8; 32]| VerifyingKey::from_bytes(bytes).ok();
     let mut roots = [key(&identity::ROOTS[0])?; identity::ROOTS.len()];
     for (root, bytes) in roots.iter_mut().zip(&identity::ROOTS) {
@@ -209,7 +216,7 @@ fn settings() -> Option<Config> {
             director: RoleKeys::one(key(&identity::DIRECTOR_KEY)?),
         },
         board: "arduino-nano-33-ble-sense",
-        sensor: SENSOR,
+        sensor: sensor(revision.rate_hz()),
         reporting: Reporting {
             every_windows: 128,
             every_ms: 3_600_000,
