@@ -1,5 +1,6 @@
 //! Keeps requests that are cut off from a host that takes them for whole: `trouble-host` 0.8 reads the handle of a write
-//! request of one byte, and panics. Anybody in reach could restart a board so.
+//! request of one byte, and panics; and so it does at an error without a code. Anybody in reach could restart a board so. And
+//! answers whose entries have no room for their handles, whose length it reckons below zero.
 //!
 //! What would lift it: a host that checks lengths. `another_gateway_may_cut_break_and_leave_as_it_likes` says when.
 
@@ -76,7 +77,7 @@ impl<C: ControllerCmdAsync<T>, T: AsyncCmd + ?Sized> ControllerCmdAsync<T> for G
     }
 }
 
-/// Whether a packet that begins a request has what the request needs.
+/// Whether a packet that begins a request or an answer has what it needs.
 fn is_whole(packet: &AclPacket<'_>) -> bool {
     if packet.boundary_flag() == AclPacketBoundary::Continuing {
         return true;
@@ -95,14 +96,23 @@ fn is_whole(packet: &AclPacket<'_>) -> bool {
         return false;
     };
     let length = usize::from(u16::from_le_bytes([length_low, length_high]));
-    length
-        .checked_sub(1)
-        .is_some_and(|parameters| has_parameters(opcode, parameters))
+    let Some(parameters) = length.checked_sub(1) else {
+        return false;
+    };
+    match opcode {
+        // Answers of read by type and of read by group type: the first byte says how long each entry is, of which the host
+        // takes a handle off.
+        0x09 | 0x11 => rest.get(1).is_some_and(|entry_bytes| *entry_bytes >= 2),
+        _ => has_parameters(opcode, parameters),
+    }
 }
 
-/// Whether so many bytes are enough for the parameters of a request or a command (Bluetooth Core 5.4, volume 3, part F, 3.4).
+/// Whether so many bytes are enough for the parameters of a request, a command or an error (Bluetooth Core 5.4, volume 3,
+/// part F, 3.4).
 fn has_parameters(opcode: u8, bytes: usize) -> bool {
     match opcode {
+        // An error, which ends with its code.
+        0x01 => bytes >= 4,
         // Exchange MTU; read; write, with a response and without.
         0x02 | 0x0a | 0x12 | 0x52 => bytes >= 2,
         // Find information; read by type; read blob; prepare write.

@@ -58,6 +58,8 @@ fn of_target(target: &str) -> std::io::Result<Vec<Seed>> {
         "hpke_config" => golden("dap/janus.txt"),
         "upload_answer" => Ok(answers()),
         "versions" => Ok(versions()),
+        "hci" => Ok(controllers()),
+        "att" => Ok(gateways()),
         "foreign" => Ok(trackers()),
         _ => Ok(Vec::new()),
     }
@@ -112,6 +114,68 @@ fn answers() -> Vec<Seed> {
             answer(2, 400, problem("invalidMessage").as_bytes()),
         ),
         ("busy".to_owned(), answer(3, 503, b"<html>")),
+    ]
+}
+
+/// Streams of a controller: events, advertisements, and data that begins, goes on and ends.
+fn controllers() -> Vec<Seed> {
+    let advertised =
+        b"\x04\x3e\x21\x02\x01\x00\x01\xef\xcd\xab\x89\x67\xc5\x15\x02\x01\x06\x11\x07\
+        poynit\x42\x9f\x0e\x4c\x5a\x6e\x01\x00\x7d\x3b\xb0";
+    let streams: [(&str, &[u8]); 6] = [
+        // Reset is done; a command is under way; a packet is on its way; a connection ends.
+        ("events", b"\x04\x0e\x04\x01\x03\x0c\x00\x04\x0f\x04\x00\x01\x06\x04\x04\x13\x05\x01\x40\x00\x01\x00\x04\x05\x04\x00\x40\x00\x13"),
+        ("advertised", advertised),
+        // A write without a response; a notification in two packets.
+        ("written", b"\x02\x40\x20\x0a\x00\x06\x00\x04\x00\x52\x0c\x00abc"),
+        ("notified", b"\x02\x40\x20\x08\x00\x08\x00\x04\x00\x1b\x0e\x00a\x02\x40\x10\x04\x00bcde"),
+        // What a board has: services, characteristics, descriptors.
+        ("met", b"\x02\x40\x20\x09\x00\x05\x00\x04\x00\x07\x0a\x00\x0f\x00\x02\x40\x20\x0d\x00\x09\x00\x04\x00\x09\x07\x0b\x00\x0c\x0c\x00\xff\xff\
+            \x02\x40\x20\x0a\x00\x06\x00\x04\x00\x05\x01\x0f\x00\x02\x29"),
+        // Synchronous and isochronous data, which nobody asked for.
+        ("others", b"\x03\x40\x00\x02ab\x05\x40\x20\x04\x00abcd"),
+    ];
+    let seed = |(name, bytes): (&str, &[u8])| (name.to_owned(), bytes.to_vec());
+    streams.map(seed).into()
+}
+
+/// What a gateway may do, as the target reads it: a letter for what, and how many bytes of it follow.
+fn gateways() -> Vec<Seed> {
+    let request = |bytes: &[u8]| [&[0, bytes.len() as u8], bytes].concat();
+    let meets = [
+        request(b"\x02\xf7\x00"),
+        request(b"\x10\x01\x00\xff\xff\x00\x28"),
+        request(b"\x06\x01\x00\xff\xff\x00\x28poynit\x42\x9f\x0e\x4c\x5a\x6e\x01\x00\x7d\x3b"),
+        request(b"\x08\x0a\x00\x0f\x00\x03\x28"),
+        request(b"\x04\x0d\x00\x0f\x00"),
+        request(b"\x12\x0f\x00\x01\x00"),
+    ]
+    .concat();
+    let talks = [
+        request(b"\x52\x0c\x00abcd"),
+        request(b"\x12\x0c\x00efgh"),
+        b"\x06\x04said".to_vec(),
+    ]
+    .concat();
+    // A write that is cut in two, one that never ends, a signal, a goodbye, and another time.
+    let cuts = b"\x03\x07\x07\x00\x04\x00\x52\x0c\x00\x05\x04abcd\x03\x06\xff\x00\x04\x00\x12\x0c\
+        \x03\x08\x04\x00\x05\x00\x12\x01\x00\x00\x07\x00";
+    let others = [
+        request(b"\x0a\x03\x00"),
+        request(b"\x0c\x03\x00\x04\x00"),
+        request(b"\x0e\x03\x00\x05\x00"),
+        request(b"\x16\x0c\x00\x00\x00ab"),
+        request(b"\x18\x01"),
+        request(b"\x1e"),
+    ]
+    .concat();
+    vec![
+        ("talks".to_owned(), [&meets[..], &talks].concat()),
+        (
+            "leaves".to_owned(),
+            [&meets[..], cuts, &meets, &talks].concat(),
+        ),
+        ("others".to_owned(), [&meets[..], &others].concat()),
     ]
 }
 
@@ -319,6 +383,8 @@ mod tests {
             ("envelope", 2),
             ("serial", 4),
             ("smp", 5),
+            ("hci", 6),
+            ("att", 3),
         ] {
             let seeds = of_target(target).expect("the folders are in the repository");
             assert!(seeds.len() >= at_least, "{target}: {}", seeds.len());

@@ -221,8 +221,11 @@ fn frame(envelope: &[u8]) -> Vec<u8> {
 }
 
 /// Of the attribute protocol, as no client would say them.
-const HOSTILE: [&str; 16] = [
+const HOSTILE: [&str; 19] = [
     "",
+    "01",
+    "01120c00",
+    "0900",
     "02",
     "04010000",
     "0601",
