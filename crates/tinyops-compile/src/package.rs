@@ -16,6 +16,7 @@ mod needed;
 mod papers;
 mod platformio;
 mod rust;
+mod rust_program;
 mod sources;
 mod template;
 mod vectors;
@@ -201,9 +202,6 @@ pub enum PackageError {
         /// Which, from 0.
         vector: usize,
     },
-    /// Not a network.
-    #[error("the model is a distance, which packages do not carry: it has no network")]
-    NoNetwork,
     /// Several inputs or outputs.
     #[error("the network has not one input and one output")]
     InputsOrOutputs,

@@ -9,12 +9,59 @@ use super::contents::Contents;
 use super::edge_impulse;
 use super::escape::{bytes_of, c_string, fill, float, plain};
 use super::needed::{block, files, operator};
-use super::vectors::{Input, Vector};
+use super::vectors::{Input, Vector, le_bytes};
 use super::{Described, Part};
 
 const HEADER: &str = include_str!("texts/model.h.in");
 const SOURCE: &str = include_str!("texts/model.c.in");
 const GOLDEN: &str = include_str!("texts/golden.c.in");
+/// What differs between networks and distances.
+const PLAN: Kind = Kind {
+    header: "tinyops.h",
+    source: include_str!("texts/model_plan.c.in"),
+    check: include_str!("texts/golden_plan.c.in"),
+    input: "the input tensor",
+    program: "The network: kernels read words of it, so it begins at a multiple of 8.",
+    stages: "/* The same in its stages: features of a window; their place in the network's input, scaled and
+ * quantized; the network; what its output says. */\n",
+    checked_bytes: 132,
+};
+const DISTANCE: Kind = Kind {
+    header: "tinyops_distance.h",
+    source: include_str!("texts/model_distance.c.in"),
+    check: include_str!("texts/golden_distance.c.in"),
+    input: "the features before scaling",
+    program: "What features are measured against.",
+    stages: "/* The same in its stages: features of a window; the same, scaled; their distance; what it says. */\n",
+    checked_bytes: 84,
+};
+
+/// What files say of one sort of program.
+struct Kind {
+    /// The header of the runtime that declares it.
+    header: &'static str,
+    /// How it is loaded and run.
+    source: &'static str,
+    /// How a vector of the self test is held to it.
+    check: &'static str,
+    /// What the bytes of a recorded vector are.
+    input: &'static str,
+    /// What its array is.
+    program: &'static str,
+    /// What its stages are.
+    stages: &'static str,
+    /// Bytes of it and of the front end in memory, on a core of 32 bits.
+    checked_bytes: usize,
+}
+
+impl Kind {
+    fn of(contents: &Contents<'_>) -> &'static Kind {
+        match contents.plan() {
+            Some(_) => &PLAN,
+            None => &DISTANCE,
+        }
+    }
+}
 
 /// Where the runtime lies beside the model's own files: its includes are relative, so one folder on the path is enough.
 const RUNTIME: &str = "tinyops";
@@ -38,7 +85,10 @@ pub(super) fn sources(
     );
     put(format!("{name}.c"), source(contents, described, parts));
     put(format!("{name}_data.h"), data(contents, described, parts));
-    put(format!("{name}_golden.c"), golden(vectors, described));
+    put(
+        format!("{name}_golden.c"),
+        golden(contents, vectors, described),
+    );
     if parts.contains(&Part::EdgeImpulse) {
         out.extend(edge_impulse::files(contents, described));
     }
@@ -54,6 +104,7 @@ fn header(
     let front_end = &contents.front_end;
     let upper = described.identifier.to_uppercase();
     let scratch = front_end.scratch_len();
+    let kind = Kind::of(contents);
     let mut includes = String::new();
     for (header, _) in parts.iter().filter_map(|part| part.of_runtime()) {
         let _ = writeln!(includes, "#include \"{RUNTIME}/include/{header}\"");
@@ -82,8 +133,10 @@ fn header(
         ("sensor", &sensor(contents)),
         ("features", &front_end.feature_count().to_string()),
         ("scratch", &scratch.to_string()),
-        ("scratch_room", &scratch.max(1).to_string()),
-        ("arena", &contents.plan.arena_bytes().to_string()),
+        ("program_header", kind.header),
+        ("arena", &arena(contents, &upper)),
+        ("state", &state(contents, &upper)),
+        ("stages", kind.stages),
         ("answer_type", &answer_type(contents, described, &upper)),
         ("vectors", &vectors.len().to_string()),
         ("data", &data),
@@ -103,11 +156,48 @@ pub(super) fn verb(contents: &Contents<'_>, described: &Described<'_>) -> String
 
 /// About how many bytes the memory of a model takes, on a core of 32 bits.
 pub(super) fn model_bytes(contents: &Contents<'_>) -> usize {
-    /// Plan and front end.
-    const CHECKED: usize = 132;
+    let checked = Kind::of(contents).checked_bytes;
     let scratch = 4 * contents.front_end.scratch_len();
-    let memory = contents.plan.arena_bytes().max(scratch);
-    (CHECKED + 4 * contents.front_end.feature_count() + memory).next_multiple_of(8)
+    let memory = contents.program.arena_bytes().max(scratch);
+    (checked + 4 * contents.front_end.feature_count() + memory).next_multiple_of(8)
+}
+
+/// How much memory a network works in; a distance needs none.
+fn arena(contents: &Contents<'_>, upper: &str) -> String {
+    match contents.plan() {
+        Some(plan) => format!("#define {upper}_ARENA_BYTES {}u\n", plan.arena_bytes()),
+        None => String::new(),
+    }
+}
+
+/// What the memory of a model holds.
+fn state(contents: &Contents<'_>, upper: &str) -> String {
+    let scratch_room = contents.front_end.scratch_len().max(1);
+    match contents.plan() {
+        Some(_) => format!(
+            "  tinyops_plan plan;
+  tinyops_front_end front_end;
+  float features[{upper}_FEATURES];
+  /* Features are made before the network runs, and every window stands alone: what the one needs, the
+   * other does not any more. */
+  union {{
+    uint64_t alignment;
+    float scratch[{scratch_room}];
+    uint8_t arena[{upper}_ARENA_BYTES];
+  }} memory;
+"
+        ),
+        None => format!(
+            "  tinyops_distance distance;
+  tinyops_front_end front_end;
+  float features[{upper}_FEATURES];
+  float score;
+  struct {{
+    float scratch[{scratch_room}];
+  }} memory;
+"
+        ),
+    }
 }
 
 /// What the readings are measured in, as far as the payload says.
@@ -212,12 +302,17 @@ fn source(contents: &Contents<'_>, described: &Described<'_>, parts: &[Part]) ->
             "\nconst uint8_t *{name}_baseline(size_t *len) {{\n  *len = sizeof {name}_baseline_section;\n  return {name}_baseline_section;\n}}\n"
         );
     }
+    let names = [
+        ("name", name.as_str()),
+        ("upper", &upper),
+        ("operators", &operators),
+    ];
     let texts = [
         ("title", described.title.as_str()),
         ("name", name),
         ("upper", &upper),
         ("verb", &verb(contents, described)),
-        ("operators", &operators),
+        ("program", &fill(Kind::of(contents).source, &names)),
         ("block", block(&contents.front_end.block)),
         ("definitions", &definitions),
         ("read", &read(contents, name, &upper)),
@@ -225,7 +320,7 @@ fn source(contents: &Contents<'_>, described: &Described<'_>, parts: &[Part]) ->
     fill(SOURCE, &texts)
 }
 
-/// What the network's output says, in the arithmetic of the Rust agent (`tinyops_device::Scorer`).
+/// What the network's output, or the distance, says, in the arithmetic of the Rust agent (`tinyops_device::Scorer`).
 fn read(contents: &Contents<'_>, name: &str, upper: &str) -> String {
     let decision = &contents.decision;
     let output = format!(
@@ -264,7 +359,13 @@ fn read(contents: &Contents<'_>, name: &str, upper: &str) -> String {
         (Task::Regress, _) => {
             format!("{output}  answer->value = real_of(&output, value_at(model, &output, 0));\n")
         }
-        (Task::Anomaly, BodyKind::Autoencoder | BodyKind::Distance | BodyKind::Network) => format!(
+        (Task::Anomaly, BodyKind::Distance) => format!(
+            "  answer->score = model->score;
+  answer->is_alarm = answer->score > {}f;
+",
+            float(decision.threshold)
+        ),
+        (Task::Anomaly, BodyKind::Autoencoder | BodyKind::Network) => format!(
             "  tinyops_tensor input;
   float sum = 0.0f;
   size_t index;
@@ -295,10 +396,11 @@ fn data(contents: &Contents<'_>, described: &Described<'_>, parts: &[Part]) -> S
         "/* {}: the sections of its payload. For {name}.c alone. */\n#ifndef {upper}_DATA_H\n#define {upper}_DATA_H\n\n#include <stdint.h>\n",
         described.title
     );
-    let program = contents.program;
+    let program = contents.program_bytes;
     let _ = write!(
         out,
-        "\n/* The network: kernels read words of it, so it begins at a multiple of 8. */\nstatic const union {name}_program_bytes {{\n  uint8_t bytes[{}];\n  uint64_t alignment;\n}} {name}_program = {{{{\n{}}}}};\n",
+        "\n/* {} */\nstatic const union {name}_program_bytes {{\n  uint8_t bytes[{}];\n  uint64_t alignment;\n}} {name}_program = {{{{\n{}}}}};\n",
+        Kind::of(contents).program,
         program.len(),
         bytes_of(program)
     );
@@ -320,8 +422,10 @@ fn data(contents: &Contents<'_>, described: &Described<'_>, parts: &[Part]) -> S
     out + "\n#endif\n"
 }
 
-fn golden(vectors: &[Vector], described: &Described<'_>) -> String {
+fn golden(contents: &Contents<'_>, vectors: &[Vector], described: &Described<'_>) -> String {
     let name = &described.identifier;
+    let upper = name.to_uppercase();
+    let kind = Kind::of(contents);
     let mut arrays = String::new();
     let mut rows = String::new();
     for (index, vector) in vectors.iter().enumerate() {
@@ -339,6 +443,7 @@ fn golden(vectors: &[Vector], described: &Described<'_>) -> String {
         let (mut seed, mut amplitude) = (0, 0.0);
         match &vector.input {
             Input::Tensor(bytes) => input = put("input", bytes),
+            Input::Features(features) => input = put("input", &le_bytes(features)),
             Input::Window(readings) => {
                 window = format!("window_{index}");
                 let _ = write!(
@@ -367,7 +472,12 @@ fn golden(vectors: &[Vector], described: &Described<'_>) -> String {
     let texts = [
         ("title", described.title.as_str()),
         ("name", name),
-        ("upper", &name.to_uppercase()),
+        ("upper", &upper),
+        ("input", kind.input),
+        (
+            "check",
+            &fill(kind.check, &[("name", name), ("upper", &upper)]),
+        ),
         ("arrays", &arrays),
         ("rows", &rows),
     ];

@@ -10,13 +10,15 @@ use super::contents::{Contents, Operator};
 use super::sources::C_FILES;
 
 /// Loading, checks and the run: every network needs them.
-const CORE: [&str; 5] = [
+const NETWORK: [&str; 5] = [
     "src/plan.c",
     "src/plan_check.c",
     "src/plan_wide.c",
     "src/regions.c",
     "src/run.c",
 ];
+/// What a distance needs in their place.
+const DISTANCE: [&str; 1] = ["src/distance.c"];
 /// Features and the scaler.
 const FRONT_END: [&str; 1] = ["src/dsp/front_end.c"];
 /// Files that implement a header of another name. Those for the DSP extension are empty without it.
@@ -91,7 +93,11 @@ pub(super) fn missing(contents: &Contents<'_>) -> Option<String> {
 
 /// The files of the runtime that a model and some parts of the agent need, each with its text, in order of their paths.
 pub(super) fn files(contents: &Contents<'_>, parts: &[Part]) -> Vec<(&'static str, &'static str)> {
-    let mut roots: Vec<String> = CORE
+    let core = match contents.plan() {
+        Some(_) => &NETWORK[..],
+        None => &DISTANCE,
+    };
+    let mut roots: Vec<String> = core
         .iter()
         .chain(&FRONT_END)
         .map(|&path| path.to_owned())

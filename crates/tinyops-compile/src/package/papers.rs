@@ -1,8 +1,10 @@
 //! What is in every package beside sources: manifest, bill of materials, licences, what changed.
 
 use serde_json::{Value, json};
+use tinyops_nn::{Plan, Program, TensorView};
 use tinyops_wire::{Digest, base64};
 
+use super::contents::Contents;
 use super::escape::{hex, plain};
 use super::needed::{block, operator};
 use super::rust::LIBM;
@@ -60,9 +62,13 @@ That key is worth what you know of it from elsewhere: `tinyops keys show` tells 
 Where there is no signature, nobody has signed the package.
 
 The self test has {count} vectors, {recorded} of them recorded with the model. Each is compared byte for byte with what the \
-Rust runtime made of it on the machine where the package was made: features, input and output of the network.
+Rust runtime made of it on the machine where the package was made: features, {stages}.
 ",
         count = made.vectors.len(),
+        stages = match made.contents.plan() {
+            Some(_) => "input and output of the network",
+            None => "scaled features and score",
+        },
         recorded = made.vectors.iter().filter(|vector| vector.is_recorded()).count(),
     )
 }
@@ -129,14 +135,25 @@ pub(super) fn person(author: &str) -> (&str, Option<&str>) {
 }
 
 fn manifest(ecosystem: Ecosystem, made: &Made<'_>) -> Value {
+    let tensor = |view: TensorView| {
+        json!({
+            "shape": view.shape,
+            "element": element(view.element),
+            "scale": view.scale,
+            "zero_point": view.zero_point,
+        })
+    };
     let contents = made.contents;
     let facts = &made.described.facts;
     let front_end = &contents.front_end;
-    let operators: Vec<String> = contents
-        .operators()
-        .into_iter()
-        .map(|found| operator(found).0)
-        .collect();
+    let network = |plan: &Plan<'_>| {
+        let operators = contents.operators().into_iter();
+        json!({
+            "operators": operators.map(|found| operator(found).0).collect::<Vec<_>>(),
+            "input": tensor(plan.input()),
+            "output": tensor(plan.output()),
+        })
+    };
     let sensor: Vec<Value> = contents
         .sensor
         .iter()
@@ -148,7 +165,6 @@ fn manifest(ecosystem: Ecosystem, made: &Made<'_>) -> Value {
     let mounting = contents.sensor.and_then(|sensor| sensor.mounting());
     let tolerance = contents.sensor.map(|sensor| sensor.rate_tolerance_ppm());
     let recorded = made.vectors.iter().filter(|vector| vector.is_recorded());
-    let (input, output) = (contents.plan.input(), contents.plan.output());
     let mut parts: Vec<&str> = made.parts.iter().map(|part| part.name()).collect();
     parts.sort_unstable();
     json!({
@@ -174,7 +190,7 @@ fn manifest(ecosystem: Ecosystem, made: &Made<'_>) -> Value {
         },
         "digests": {
             "payload": contents.digest.to_string(),
-            "program": Digest::of(contents.program).to_string(),
+            "program": Digest::of(contents.program_bytes).to_string(),
             "capsule": facts.capsule,
         },
         "window": {
@@ -190,15 +206,12 @@ fn manifest(ecosystem: Ecosystem, made: &Made<'_>) -> Value {
             "features": front_end.feature_count(),
             "section": hex(contents.front_end_bytes),
         },
-        "network": {
-            "operators": operators,
-            "input": { "shape": input.shape, "element": element(input.element), "scale": input.scale, "zero_point": input.zero_point },
-            "output": { "shape": output.shape, "element": element(output.element), "scale": output.scale, "zero_point": output.zero_point },
-        },
+        "network": contents.plan().map(network),
+        "distance": distance(contents),
         "memory": {
             "payload_bytes": contents.payload_bytes,
-            "program_bytes": contents.program.len(),
-            "arena_bytes": contents.plan.arena_bytes(),
+            "program_bytes": contents.program_bytes.len(),
+            "arena_bytes": contents.program.arena_bytes(),
             "features_bytes": 4 * front_end.feature_count(),
             "scratch_bytes": 4 * front_end.scratch_len(),
         },
@@ -207,6 +220,25 @@ fn manifest(ecosystem: Ecosystem, made: &Made<'_>) -> Value {
         "estimates": facts.estimates,
         "provenance": facts.provenance,
     })
+}
+
+/// What the distance is called in project files, by its kind as its header has it.
+fn distance_kind(program: &[u8]) -> &'static str {
+    match program.get(6) {
+        Some(0) => "k_means",
+        _ => "mahalanobis",
+    }
+}
+
+/// What features are measured against, where that is the model.
+fn distance(contents: &Contents<'_>) -> Option<Value> {
+    match &contents.program {
+        Program::Plan(_) => None,
+        Program::Distance(distance) => Some(json!({
+            "kind": distance_kind(contents.program_bytes),
+            "features": distance.feature_count(),
+        })),
+    }
 }
 
 /// The bill of materials. What would make it differ from one day to the next, its time and serial number, it may leave out.

@@ -7,6 +7,7 @@ use tinyops_wire::section::Task;
 
 use super::escape::{bytes_of, float, toml_string};
 use super::papers::{self, version};
+use super::rust_program;
 use super::sources::{DSP_FILES, NN_FILES};
 use super::template::Texts;
 use super::vectors::{Input, Vector};
@@ -40,7 +41,7 @@ pub(super) fn package(made: &Made<'_>) -> Result<Package, PackageError> {
     put("Cargo.toml", manifest(made).into_bytes());
     put("src/lib.rs", texts.fill(LIB));
     put("src/golden.rs", texts.fill(GOLDEN));
-    put("src/program.bin", contents.program.to_vec());
+    put("src/program.bin", contents.program_bytes.to_vec());
     put("src/front_end.bin", contents.front_end_bytes.to_vec());
     put("tests/golden.rs", texts.fill(TEST));
     put("examples/stdin.rs", texts.fill(EXAMPLE));
@@ -68,7 +69,8 @@ fn texts(made: &Made<'_>) -> Texts {
     let front_end = &contents.front_end;
     let list =
         |values: &mut dyn Iterator<Item = f32>| values.map(float).collect::<Vec<_>>().join(", ");
-    Texts::of(made).with([
+    let own = Texts::of(made).with(rust_program::texts(made));
+    own.with([
         ("verb", verb(made).to_owned()),
         ("digest", contents.digest.to_string()),
         (
@@ -80,8 +82,6 @@ fn texts(made: &Made<'_>) -> Texts {
         ("rate", float(front_end.rate_hz)),
         ("features", front_end.feature_count().to_string()),
         ("scratch", front_end.scratch_len().to_string()),
-        ("arena", contents.plan.arena_bytes().to_string()),
-        ("program_bytes", contents.program.len().to_string()),
         ("groups", contents.scaler.groups().to_string()),
         ("mean", list(&mut contents.scaler.means())),
         ("inv_std", list(&mut contents.scaler.inv_sds())),
@@ -192,6 +192,14 @@ fn read(made: &Made<'_>) -> String {
             "{values}        let value = values.next().map_or(0.0, |value| output.real(value));
         Ok(Answer {{ value }})\n"
         ),
+        Task::Anomaly if made.contents.plan().is_none() => format!(
+            "        let score = memory.score;
+        Ok(Answer {{
+            score,
+            is_alarm: score > {},
+        }})\n",
+            float(decision.threshold)
+        ),
         Task::Anomaly => format!(
             "        let score = tinyops_nn::distance::reconstruction_error(&self.plan, &memory.arena.0[..])?;
         Ok(Answer {{
@@ -204,13 +212,21 @@ fn read(made: &Made<'_>) -> String {
     format!("{head}{body}    }}\n")
 }
 
+/// Numbers, twelve a line.
+fn lines(values: &[f32]) -> String {
+    let texts: Vec<String> = values.iter().copied().map(float).collect();
+    let lines: Vec<String> = texts.chunks(12).map(|line| line.join(",")).collect();
+    lines.join(",\n    ")
+}
+
 fn row(vector: &Vector) -> String {
     let input = match &vector.input {
         Input::Tensor(bytes) => format!("Input::Tensor(&[\n{}])", bytes_of(bytes)),
         Input::Window(readings) => {
-            let texts: Vec<String> = readings.iter().copied().map(float).collect();
-            let lines: Vec<String> = texts.chunks(12).map(|line| line.join(",")).collect();
-            format!("Input::Window(&[\n    {}])", lines.join(",\n    "))
+            format!("Input::Window(&[\n    {}])", lines(readings))
+        }
+        Input::Features(features) => {
+            format!("Input::Features(&[\n    {}])", lines(features))
         }
         Input::DrawnTensor(seed) => format!("Input::DrawnTensor({seed})"),
         Input::DrawnWindow { seed, amplitude } => {
@@ -236,7 +252,11 @@ fn features(made: &Made<'_>) -> Vec<&'static str> {
     if is_wide {
         features.push("int16");
     }
-    if made.contents.plan.regions().count() > 1 {
+    if made
+        .contents
+        .plan()
+        .is_some_and(|plan| plan.regions().count() > 1)
+    {
         features.push("regions");
     }
     features

@@ -1,8 +1,8 @@
 //! Inputs with what every stage must make of them, which a package carries to prove itself.
 
 use serde_json::{Value, json};
-use tinyops_nn::Plan;
 use tinyops_nn::record::Element;
+use tinyops_nn::{Plan, Program};
 use tinyops_wire::crc::crc32;
 
 use super::PackageError;
@@ -15,15 +15,17 @@ use crate::replay::golden_of;
 pub(super) const VECTORS_MIN: usize = 8;
 /// Of them drawn windows, where the capsule has none: they alone prove the front end.
 const WINDOWS_DRAWN: usize = 2;
+/// What replaying a payload has refused before.
+const UNSUITABLE: PackageError = PackageError::Incoherent("a golden vector is of another program");
 
 /// An input with what comes out of each stage.
 pub(super) struct Vector {
     pub(super) input: Input,
     /// CRC-32 of the features before scaling, as little-endian floats, where the vector begins with a window.
     pub(super) features_crc: Option<u32>,
-    /// CRC-32 of the bytes of the input tensor.
+    /// CRC-32 of the bytes of the input tensor, or of the scaled features that a distance takes, as little-endian floats.
     pub(super) input_crc: u32,
-    /// The bytes of the output tensor.
+    /// The bytes of the output tensor, or of a distance's score, a little-endian float.
     pub(super) output: Vec<u8>,
 }
 
@@ -33,6 +35,8 @@ pub(super) enum Input {
     Tensor(Vec<u8>),
     /// A window of readings, out of the capsule.
     Window(Vec<f32>),
+    /// Features before scaling, out of the capsule, for a distance.
+    Features(Vec<f32>),
     /// The bytes of the input tensor, drawn from a seed: see [`drawn_bytes`].
     DrawnTensor(u32),
     /// A window of readings from `-2^exponent` to `2^exponent`, drawn from a seed.
@@ -46,7 +50,10 @@ pub(super) enum Input {
 impl Vector {
     /// Whether it came with the capsule.
     pub(super) fn is_recorded(&self) -> bool {
-        matches!(self.input, Input::Tensor(_) | Input::Window(_))
+        matches!(
+            self.input,
+            Input::Tensor(_) | Input::Window(_) | Input::Features(_)
+        )
     }
 }
 
@@ -88,13 +95,13 @@ pub(super) fn vectors(
 ) -> Result<Vec<Vector>, PackageError> {
     let mut runs = Runs {
         contents,
-        arena: vec![0; contents.plan.arena_bytes()],
+        arena: vec![0; contents.program.arena_bytes()],
     };
     let mut all = Vec::new();
     for golden in golden_of(payload)? {
         let vector = match golden {
             Golden::Tensor { input, output } => {
-                let made = runs.tensor(&input);
+                let made = runs.tensor(contents.plan().ok_or(UNSUITABLE)?, &input);
                 debug_assert_eq!(made, output, "the payload was replayed");
                 Vector {
                     features_crc: None,
@@ -107,14 +114,25 @@ pub(super) fn vectors(
                 .window(&readings)
                 .map(|made| made.with(Input::Window(readings)))
                 .ok_or(PackageError::Incoherent("a golden window has no features"))?,
-            Golden::Score { .. } => return Err(PackageError::NoNetwork),
+            Golden::Score { features, .. } => runs
+                .features(&features)
+                .map(|made| Vector {
+                    features_crc: None,
+                    ..made.with(Input::Features(features))
+                })
+                .ok_or(UNSUITABLE)?,
         };
         all.push(vector);
     }
     let has_window = all.iter().any(|vector| vector.features_crc.is_some());
     if !has_window {
         let amplitude = amplitude(contents);
-        let seeds = (1..).take(WINDOWS_DRAWN);
+        // Every other stage of a distance is behind features, which nothing draws.
+        let count = match contents.plan() {
+            Some(_) => WINDOWS_DRAWN,
+            None => VECTORS_MIN.saturating_sub(all.len()).max(WINDOWS_DRAWN),
+        };
+        let seeds = (1..).take(count);
         let drawn = seeds.filter_map(|seed| {
             let readings = drawn_readings(seed, amplitude, contents.front_end.reading_count());
             let made = runs.window(&readings)?;
@@ -122,18 +140,19 @@ pub(super) fn vectors(
         });
         all.extend(drawn);
     }
-    let input_bytes = contents.plan.input().bytes();
-    for seed in 1.. {
-        if all.len() >= VECTORS_MIN {
-            break;
+    if let Some(plan) = contents.plan() {
+        for seed in 1.. {
+            if all.len() >= VECTORS_MIN {
+                break;
+            }
+            let input = drawn_bytes(seed, plan.input().bytes());
+            all.push(Vector {
+                features_crc: None,
+                input_crc: crc32(&input),
+                output: runs.tensor(plan, &input),
+                input: Input::DrawnTensor(seed),
+            });
         }
-        let input = drawn_bytes(seed, input_bytes);
-        all.push(Vector {
-            features_crc: None,
-            input_crc: crc32(&input),
-            output: runs.tensor(&input),
-            input: Input::DrawnTensor(seed),
-        });
     }
     Ok(all)
 }
@@ -178,47 +197,66 @@ struct Runs<'a> {
 impl Runs<'_> {
     const LENT: &'static str = "the arena has the length that the plan asked for";
 
-    fn tensor(&mut self, input: &[u8]) -> Vec<u8> {
-        let plan: &Plan<'_> = &self.contents.plan;
+    fn tensor(&mut self, plan: &Plan<'_>, input: &[u8]) -> Vec<u8> {
         plan.reset(&mut self.arena[..]).expect(Self::LENT);
         self.arena[plan.input().range()].copy_from_slice(input);
-        self.run()
+        self.run(plan)
     }
 
     /// `None` where a feature is no number: its bits are the processor's.
     fn window(&mut self, readings: &[f32]) -> Option<Made> {
-        let Contents {
-            front_end,
-            plan,
-            scaler,
-            ..
-        } = self.contents;
+        let front_end = &self.contents.front_end;
         let mut features = vec![0.0; front_end.feature_count()];
         let mut scratch = vec![0.0; front_end.scratch_len()];
         front_end
             .extract(readings, &mut features, &mut scratch)
             .ok()?;
-        if !features.iter().all(|feature| feature.is_finite()) {
+        self.features(&features)
+    }
+
+    /// `None` where a feature or a score is no number, and of another count of features.
+    fn features(&mut self, features: &[f32]) -> Option<Made> {
+        let is_right = features.len() == self.contents.front_end.feature_count();
+        if !is_right || !features.iter().all(|feature| feature.is_finite()) {
             return None;
         }
-        let bytes: Vec<u8> = features.iter().flat_map(|x| x.to_le_bytes()).collect();
-        scaler.apply(&mut features);
-        plan.reset(&mut self.arena[..]).expect(Self::LENT);
-        plan.set_input(&features, &mut self.arena[..])
-            .expect(Self::LENT);
-        let input_crc = crc32(&self.arena[plan.input().range()]);
+        let mut scaled = features.to_vec();
+        self.contents.scaler.apply(&mut scaled);
+        let (input_crc, output) = match &self.contents.program {
+            Program::Plan(plan) => {
+                plan.reset(&mut self.arena[..]).expect(Self::LENT);
+                plan.set_input(&scaled, &mut self.arena[..])
+                    .expect(Self::LENT);
+                let input_crc = crc32(&self.arena[plan.input().range()]);
+                (input_crc, self.run(plan))
+            }
+            Program::Distance(distance) => {
+                let score = distance.score(&scaled);
+                if !score.is_finite() {
+                    return None;
+                }
+                (crc32(&le_bytes(&scaled)), score.to_le_bytes().to_vec())
+            }
+        };
         Some(Made {
-            features_crc: crc32(&bytes),
+            features_crc: crc32(&le_bytes(features)),
             input_crc,
-            output: self.run(),
+            output,
         })
     }
 
-    fn run(&mut self) -> Vec<u8> {
-        let plan = &self.contents.plan;
+    fn run(&mut self, plan: &Plan<'_>) -> Vec<u8> {
         plan.run(&mut self.arena[..]).expect(Self::LENT);
         self.arena[plan.output().range()].to_vec()
     }
+}
+
+/// Floats as they lie in memory that is little-endian.
+pub(super) fn le_bytes(values: &[f32]) -> Vec<u8> {
+    values
+        .iter()
+        .flat_map(|value| value.to_le_bytes())
+        .collect()
 }
 
 /// What a tensor's values are called in C.
@@ -235,6 +273,7 @@ pub(super) fn vectors_json(vectors: &[Vector]) -> Vec<u8> {
         let input = match &vector.input {
             Input::Tensor(bytes) => json!({ "tensor": hex(bytes) }),
             Input::Window(readings) => json!({ "window": readings }),
+            Input::Features(features) => json!({ "features": features }),
             Input::DrawnTensor(seed) => json!({ "tensor_from_seed": seed }),
             Input::DrawnWindow { seed, amplitude } => {
                 json!({ "window_from_seed": seed, "amplitude": amplitude })

@@ -39,6 +39,27 @@ fn payload_of(model: &Model) -> Vec<u8> {
     payload(model, &compile(model).expect("compiles"), &[]).expect("writes")
 }
 
+/// A payload of each distance, with a golden score: that of features which become zeros.
+fn distances() -> [Vec<u8>; 2] {
+    let triangle = (1..=36).map(|at| if at % 5 == 1 { 2.0 } else { 0.125 });
+    let far = Body::KMeans {
+        centres: [vec![0.0; 8], vec![9.0; 8]].concat(),
+        radii: vec![0.25, 1.0],
+    };
+    let strange = Body::Mahalanobis {
+        mean: vec![0.0; 8],
+        inverse_covariance: triangle.collect(),
+    };
+    [(far, -0.25), (strange, 0.0)].map(|(body, score)| {
+        let model = model(body, Task::Anomaly);
+        let golden = Golden::Score {
+            features: [0.5, -0.5].repeat(4),
+            score,
+        };
+        payload(&model, &compile(&model).expect("compiles"), &[golden]).expect("writes")
+    })
+}
+
 fn made(ecosystem: Ecosystem, payload: &[u8]) -> Package {
     package(ecosystem, payload, &facts(), &[]).expect("packs")
 }
@@ -197,8 +218,40 @@ fn sources_prove_themselves_as_c_and_as_cpp() {
     check_on_host("g++", &["-x", "c++", "-std=c++11"], &payload, &[]);
     let anomaly = payload_of(&model(Body::Autoencoder(autoencoder()), Task::Anomaly));
     check_on_host("gcc", &["-std=c99"], &anomaly, &[]);
+    for payload in distances() {
+        check_on_host("clang", &sanitized, &payload, &[Part::Monitor]);
+    }
     let value = payload_of(&model(Body::Network(classifier()), Task::Regress));
     check_on_host("gcc", &["-std=c99"], &value, &[]);
+}
+
+/// Every ecosystem carries a distance, and none of it what runs networks.
+#[test]
+fn a_distance_goes_everywhere_without_a_network() {
+    for payload in distances() {
+        for ecosystem in Ecosystem::ALL {
+            let package = made(ecosystem, &payload);
+            let files = package.files();
+            let manifest: serde_json::Value =
+                serde_json::from_slice(&files["manifest.json"]).expect("is JSON");
+            assert!(manifest["network"].is_null(), "{manifest}");
+            assert_eq!(manifest["distance"]["features"], 8);
+            assert_eq!(manifest["memory"]["arena_bytes"], 0);
+            assert_eq!(manifest["vectors"]["recorded"], 1);
+            if ecosystem == Ecosystem::Rust {
+                let lib = text(&package, "src/lib.rs");
+                assert!(
+                    lib.contains("Distance::load") && !lib.contains("arena"),
+                    "{lib}"
+                );
+                continue;
+            }
+            assert!(files.keys().any(|path| path.ends_with("/distance.c")));
+            let is_network =
+                |path: &&String| path.ends_with("/plan.c") || path.contains("/kernel/");
+            assert_eq!(files.keys().find(is_network), None, "{}", ecosystem.name());
+        }
+    }
 }
 
 #[test]

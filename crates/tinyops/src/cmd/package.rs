@@ -420,9 +420,6 @@ fn write_folder(folder: &Path, made: &Package) -> std::io::Result<()> {
 fn refused(title: &str, error: &PackageError) -> Failure {
     let failure = |exit| Failure::of(exit, error).because(format!("of {title}"));
     match error {
-        PackageError::NoNetwork => failure(Exit::No).hint(
-            "an autoencoder instead of a distance scores anomalies by a network; the Rust agent runs distances",
-        ),
         PackageError::InputsOrOutputs => {
             failure(Exit::No).hint("`tinyops import --plan` writes the plan, which `c/` runs as it is")
         }
