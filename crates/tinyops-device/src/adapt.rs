@@ -109,6 +109,7 @@ impl Adapting {
 
 impl<F: Flash, M: Memory> Agent<F, M> {
     /// Takes an order up, or takes the one in force back; refuses what the device has no room for.
+    #[inline(never)]
     pub(crate) fn restandardize(&mut self, asked: Restandardize) {
         let room = self.memory.lend().moments.len();
         let scaler = self.running.as_ref().and_then(|running| {

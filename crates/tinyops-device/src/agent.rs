@@ -244,6 +244,19 @@ impl<F: Flash, M: Memory> Agent<F, M> {
 
 impl<F: Flash, M: Memory> Agent<F, M> {
     fn boot(&mut self, now_ms: u64) {
+        self.wake(now_ms);
+        let blocks = self.memory.lend().blocks;
+        let is_complete = self
+            .transfer
+            .is_some_and(|transfer| transfer.is_complete(blocks));
+        if is_complete {
+            self.finish_transfer();
+        }
+    }
+
+    /// A boot up to a transfer that is whole; apart, so that its stack is not under that of checking one.
+    #[inline(never)]
+    fn wake(&mut self, now_ms: u64) {
         let begun = self.slots.begin_boot(self.config.first_uplink);
         self.sequence = begun.sequence;
         self.in_force = InForce::of(&self.slots, &self.config);
@@ -271,14 +284,8 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             self.pending.update = Some(self.let_go(place, Refusal::of(Reason::Tries)));
         }
         if let Some(place) = begun.trial {
-            let digest = self.slots.digest_prefix(place).unwrap_or_default();
-            let bytes = self.slots.capsule(place).len() as u32;
-            match self.check_new(place, bytes, digest, true) {
-                Ok(running) => {
-                    self.trial_left = Some(self.config.trial_windows);
-                    self.running = Some(running);
-                    self.confirm_if_proven();
-                }
+            match self.run_trial(place) {
+                Ok(()) => self.confirm_if_proven(),
                 Err(refusal) => self.revert_trial(refusal),
             }
         }
@@ -293,35 +300,54 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         }
         let blocks = self.memory.lend().blocks;
         self.transfer = Transfer::resume(&self.slots, blocks, self.config.block_bytes);
-        let is_complete = self
-            .transfer
-            .is_some_and(|transfer| transfer.is_complete(blocks));
-        if is_complete {
-            self.finish_transfer();
-        }
+    }
+
+    /// Runs what is on trial, golden vectors first.
+    #[inline(never)]
+    fn run_trial(&mut self, place: Place) -> Result<(), Refusal> {
+        let digest = self.slots.digest_prefix(place).unwrap_or_default();
+        let bytes = self.slots.capsule(place).len() as u32;
+        let mut found = None;
+        self.check_new(place, bytes, digest, true, &mut found)?;
+        self.running = found;
+        self.trial_left = Some(self.config.trial_windows);
+        Ok(())
     }
 
     /// Runs the active capsule, or what is left if flash has lost it.
     fn run_confirmed(&mut self) {
         let active = self.slots.record().active;
-        match self.check_confirmed(active) {
-            Ok(running) => self.running = Some(running),
+        match self.run_from(active) {
+            Ok(()) => {}
             // A new device without a factory's capsule waits for its first.
             Err(_) if self.slots.capsule(active).is_empty() && active == Place::Factory => {}
             Err(refusal) => {
                 self.pending.update = Some(self.reverted(active, refusal));
                 for place in self.slots.fallbacks().into_iter().flatten() {
                     if self.running.is_none() {
-                        self.running = self.check_confirmed(place).ok();
+                        // Of what is left, the first that is whole.
+                        let _ = self.run_from(place);
                     }
                 }
             }
         }
     }
 
+    #[inline(never)]
+    fn run_from(&mut self, place: Place) -> Result<(), Refusal> {
+        let mut found = None;
+        self.check_confirmed(place, &mut found)?;
+        self.running = found;
+        Ok(())
+    }
+
     /// Checks what has run before. A capsule whose key was taken back since goes on running, for a device with an old
     /// model is better than one with none; the factory's is as good as the firmware, whose own keys it is held to.
-    fn check_confirmed(&mut self, place: Place) -> Result<Running, Refusal> {
+    fn check_confirmed(
+        &mut self,
+        place: Place,
+        found: &mut Option<Running>,
+    ) -> Result<(), Refusal> {
         let keys = match (place, self.in_force) {
             (Place::Factory, _) => InForce::Keys(self.config.keys),
             (_, in_force) => in_force,
@@ -343,21 +369,26 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             &self.config,
             &mut workspace,
             false,
+            found,
         )
     }
 
     /// Checks what has not run before: release key and director, golden vectors if they are asked for, and that it is no
     /// step back.
     ///
+    /// What it finds it leaves in `found`, which counts if the answer is that it may run.
+    ///
     /// The newest confirmed capsule itself may come again, under the number that it had: flash may have lost it. Bytes
     /// whose signatures were checked when they were installed, by the keys that count now, are spared them here.
+    #[inline(never)]
     pub(crate) fn check_new(
         &mut self,
         place: Place,
         bytes: u32,
         digest: [u8; 8],
         with_golden: bool,
-    ) -> Result<Running, Refusal> {
+        found: &mut Option<Running>,
+    ) -> Result<(), Refusal> {
         let is_installed = self.slots.is_installed(place, self.in_force.name());
         let authority = if is_installed {
             Authority::Installed
@@ -367,20 +398,24 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         };
         let mut workspace = workspace(self.memory.lend());
         let bytes = self.slots.block(place, 0, bytes);
-        let running = Running::check(
+        Running::check(
             bytes.ok_or(Refusal::of(Reason::Flash))?,
             place,
             authority,
             &self.config,
             &mut workspace,
             with_golden,
+            found,
         )?;
+        let Some(running) = found.as_ref() else {
+            return Err(Refusal::of(Reason::Malformed));
+        };
         self.check_stated(place, &running.manifest, is_installed)?;
         let record = self.slots.record();
         let newest = record.confirmed_sequence;
         let is_newest = running.sequence == newest && digest == record.confirmed_digest;
         if running.sequence > newest || is_newest {
-            Ok(running)
+            Ok(())
         } else {
             Err(Refusal {
                 reason: Reason::Rollback,
@@ -587,6 +622,7 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         }
     }
 
+    #[inline(never)]
     fn downlink(&mut self, bytes: &[u8], now_ms: u64) {
         let config = &self.config;
         let opened =

@@ -278,6 +278,7 @@ impl<F: Flash, M: Memory> Agent<F, M> {
     }
 
     /// Takes an order up, or says why not. One that it is at already goes on; another takes its place.
+    #[inline(never)]
     pub(crate) fn collect(&mut self, asked: Collect, now_ms: u64) {
         let left = self.windows_left_after(self.minutes_since_paid(now_ms));
         if let Some(answer) = self.answer_again(asked.order, left) {
@@ -354,6 +355,7 @@ impl<F: Flash, M: Memory> Agent<F, M> {
     }
 
     /// Tells bytes of the parcel from now on, or lets go of it.
+    #[inline(never)]
     pub(crate) fn part_request(&mut self, asked: PartRequest) {
         let left = self.windows_left();
         match &mut self.annotating.stage {
@@ -390,6 +392,7 @@ impl<F: Flash, M: Memory> Agent<F, M> {
 
     /// Seals what was chosen, once it is written down that it leaves. Bytes that can be guessed, and those of the parcel
     /// before, are refused: others are asked for with the next window.
+    #[inline(never)]
     pub(crate) fn entropy(&mut self, entropy: &[u8; 32], now_ms: u64) {
         let (&Stage::Choosing(job, _), Some(consent)) =
             (&self.annotating.stage, self.annotating.consent)

@@ -12,7 +12,6 @@ use crate::journal::{Place, Stored, Wanted, is_blank};
 use crate::memory::Memory;
 use crate::model::Refusal;
 use crate::running::{Running, claimed};
-use crate::shadow::Shadow;
 use crate::slots::Slots;
 
 /// A capsule on its way into a slot. Which blocks have arrived is in memory lent for the step.
@@ -353,47 +352,60 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             // Checking it has stopped the device each time.
             return self.refuse_transfer(Refusal::of(Reason::Tries));
         }
-        match self.check_transfer(place, &wanted) {
-            Ok((running, shadow, stored)) => {
-                match self
-                    .slots
-                    .settle(place, stored, self.in_force.name(), self.config.tries)
-                {
-                    Ok(waits) => {
-                        self.shadow = shadow;
-                        let state = match waits {
-                            true => UpdateState::Held,
-                            false => UpdateState::Installed,
-                        };
-                        self.transfer = None;
-                        self.pending.update = Some(succeeded(state, &running));
-                        self.pending.reboot |= !waits;
-                    }
-                    Err(refusal) => self.refuse_transfer(refusal),
-                }
-            }
-            Err(refusal) => self.refuse_transfer(refusal),
+        if let Err(refusal) = self.take_transfer(place, &wanted) {
+            self.refuse_transfer(refusal);
         }
     }
 
-    fn check_transfer(
+    /// Checks what has been fetched, notes it, and says so.
+    #[inline(never)]
+    fn take_transfer(&mut self, place: Place, wanted: &Wanted) -> Result<(), Refusal> {
+        let stored = self.take_stored(place, wanted)?;
+        let mut found = None;
+        self.check_new(place, stored.bytes, stored.digest, true, &mut found)?;
+        let Some(running) = &found else {
+            return Err(Refusal::of(Reason::Malformed));
+        };
+        self.note_transfer(place, stored, running)
+    }
+
+    /// Notes what has been checked: it waits, as a candidate if it is to be one, or is tried by the next boot.
+    #[inline(never)]
+    fn note_transfer(
         &mut self,
         place: Place,
-        wanted: &Wanted,
-    ) -> Result<(Running, Option<Shadow>, Stored), Refusal> {
-        let stored = match wanted.what {
-            What::Capsule => self.slots.fetched(place, wanted)?,
+        stored: Stored,
+        running: &Running,
+    ) -> Result<(), Refusal> {
+        let shadow = self.candidate(running, stored.bytes)?;
+        let waits = self
+            .slots
+            .settle(place, stored, self.in_force.name(), self.config.tries)?;
+        let state = match waits {
+            true => UpdateState::Held,
+            false => UpdateState::Installed,
+        };
+        self.pending.update = Some(succeeded(state, running));
+        self.shadow = shadow;
+        self.transfer = None;
+        self.pending.reboot |= !waits;
+        Ok(())
+    }
+
+    /// What has been fetched, as it lies in its slot: a delta applied.
+    #[inline(never)]
+    fn take_stored(&mut self, place: Place, wanted: &Wanted) -> Result<Stored, Refusal> {
+        match wanted.what {
+            What::Capsule => self.slots.fetched(place, wanted),
             What::Delta => {
                 let base = self.running.as_ref().map(|running| running.place);
                 let is_blank = self.transfer.is_some_and(|transfer| transfer.is_fresh);
-                self.slots.unpack(place, wanted, base, is_blank)?
+                self.slots.unpack(place, wanted, base, is_blank)
             }
-        };
-        let running = self.check_new(place, stored.bytes, stored.digest, true)?;
-        let shadow = self.candidate(&running, stored.bytes)?;
-        Ok((running, shadow, stored))
+        }
     }
 
+    #[inline(never)]
     fn refuse_transfer(&mut self, refusal: Refusal) {
         let Some(Transfer { place, wanted, .. }) = self.transfer.take() else {
             return;

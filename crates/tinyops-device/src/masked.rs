@@ -49,6 +49,7 @@ impl<F: Flash, M: Memory> Agent<F, M> {
 
     /// Notes how reports are to be made, until the next boot; a task that the device does not take part in, or that no
     /// report can be told under, is refused.
+    #[inline(never)]
     pub(crate) fn take_task(&mut self, task: Task) {
         if self.takes_part(&task, Purpose::Monitoring) && self.fits_report(&task) {
             self.task = Some(task);
@@ -76,6 +77,7 @@ impl<F: Flash, M: Memory> Agent<F, M> {
 
     /// Begins to tell the sums of labelled embeddings, if they are of enough windows, can be told under that task, and
     /// the budget pays for it.
+    #[inline(never)]
     pub(crate) fn take_masked_request(&mut self, request: &MaskedRequest, now_ms: u64) {
         let task = &request.task;
         // An update has hundreds of numbers: under noise of one device's own nothing would be left of it.

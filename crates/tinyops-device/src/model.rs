@@ -192,6 +192,9 @@ impl Verdict {
     }
 }
 
+/// Of a model whose parts are unsound, or do not fit each other.
+const UNSOUND: Refusal = Refusal::of(Reason::Plan);
+
 impl<'a> Model<'a> {
     /// Takes a payload apart and checks every part, and that they fit each other.
     ///
@@ -199,15 +202,36 @@ impl<'a> Model<'a> {
     /// [`Reason::Malformed`] for a missing or unreadable section, [`Reason::Operator`] for a program of
     /// a later version, [`Reason::Plan`] for parts that are unsound or do not fit.
     pub fn load(payload: &Payload<'a>) -> Result<Model<'a>, Refusal> {
+        let mut model = Model::take_apart(payload)?;
+        model.settle(payload)?;
+        Ok(model)
+    }
+
+    /// Reads the baseline where it is to lie, and checks that the parts fit each other.
+    pub(crate) fn settle(&mut self, payload: &Payload<'a>) -> Result<(), Refusal> {
+        let bytes = payload.section(SectionId::Baseline);
+        let read = bytes.is_some_and(|bytes| self.baseline.read(bytes).is_ok());
+        if !read {
+            return Err(Refusal::of(Reason::Malformed));
+        }
+        match self.is_coherent() {
+            true => Ok(()),
+            false => Err(UNSOUND),
+        }
+    }
+
+    /// The parts, but for what the baseline says, which [`Model::settle`] reads: who has little stack keeps the answer where
+    /// it lies in between, for a copy of it is more than a kilobyte.
+    #[inline(never)]
+    pub(crate) fn take_apart(payload: &Payload<'a>) -> Result<Model<'a>, Refusal> {
         const MALFORMED: Refusal = Refusal::of(Reason::Malformed);
-        const UNSOUND: Refusal = Refusal::of(Reason::Plan);
         let section = |id| payload.section(id).ok_or(MALFORMED);
         let front_end_bytes = section(SectionId::FrontEnd)?;
         let (front_end, read) = FrontEnd::decode(front_end_bytes).map_err(|_| UNSOUND)?;
         if read != front_end_bytes.len() {
             return Err(MALFORMED);
         }
-        let model = Model {
+        Ok(Model {
             front_end,
             scaler: ScalerSection::decode(section(SectionId::Scaler)?).map_err(|_| MALFORMED)?,
             program: Program::load(section(SectionId::Program)?).map_err(unloadable)?,
@@ -218,7 +242,7 @@ impl<'a> Model<'a> {
                 None => None,
             },
             labels: Labels::decode(section(SectionId::Labels)?).map_err(|_| MALFORMED)?,
-            baseline: Baseline::decode(section(SectionId::Baseline)?).map_err(|_| MALFORMED)?,
+            baseline: Baseline::default(),
             golden: GoldenSection::decode(section(SectionId::Golden)?).map_err(|_| MALFORMED)?,
             prior: match payload.section(SectionId::Prior) {
                 Some(bytes) => Some(Prior::decode(bytes).map_err(|_| MALFORMED)?),
@@ -228,12 +252,7 @@ impl<'a> Model<'a> {
                 Some(bytes) => Some(EmbeddingDistance::decode(bytes).map_err(|_| MALFORMED)?),
                 None => None,
             },
-        };
-        if model.is_coherent() {
-            Ok(model)
-        } else {
-            Err(UNSOUND)
-        }
+        })
     }
 
     /// Whether a device with this sensor and this memory can run it; a window that is empty comes
@@ -297,6 +316,7 @@ impl<'a> Model<'a> {
     ///
     /// # Errors
     /// [`Reason::Golden`] with the index of the first that came out otherwise, or if there is none at all.
+    #[inline(never)]
     pub fn check_golden(&self, workspace: &mut Workspace<'_>) -> Result<(), Refusal> {
         let scorer = self.scorer();
         if self.golden.count() == 0 {

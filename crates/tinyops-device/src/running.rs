@@ -5,7 +5,7 @@ use core::ops::Range;
 use tinyops_dsp::FrontEnd;
 use tinyops_nn::{EmbeddingDistance, Program};
 use tinyops_sketch::{Baseline, ChannelBaseline};
-use tinyops_wire::capsule::{CapsuleError, Unverified};
+use tinyops_wire::capsule::{Capsule, CapsuleError, Unverified};
 use tinyops_wire::frame::Reason;
 use tinyops_wire::payload::SectionId;
 use tinyops_wire::section::{DecisionSection, GoldenSection, Labels, ScalerSection, Task};
@@ -55,10 +55,12 @@ pub(crate) enum Authority<'k> {
 }
 
 impl Running {
-    /// Checks a capsule all the way and finds its parts, its golden vectors too if they are asked for.
+    /// Checks a capsule all the way and finds its parts, its golden vectors too if they are asked for. What it finds it
+    /// leaves in `found`, not to be copied: it is more than a kilobyte of a device's stack.
     ///
     /// # Errors
-    /// The first reason not to run it.
+    /// The first reason not to run it; nothing is found then.
+    #[inline(never)]
     pub(crate) fn check(
         bytes: &[u8],
         place: Place,
@@ -66,32 +68,44 @@ impl Running {
         config: &Config,
         workspace: &mut Workspace<'_>,
         with_golden: bool,
-    ) -> Result<Running, Refusal> {
-        let verified = Unverified::parse(bytes).and_then(|capsule| match authority {
-            Authority::Release(keys, _) => capsule.verify(keys),
-            Authority::Installed => capsule.verify_payload(),
-        });
-        let capsule = verified.map_err(|error| match (error, authority) {
-            (CapsuleError::Signature, Authority::Release(_, detail)) => Refusal {
-                reason: Reason::Signature,
-                detail,
-            },
-            (CapsuleError::Digest, _) => Refusal::of(Reason::Payload),
-            _ => Refusal::of(Reason::Malformed),
-        })?;
-        if capsule.manifest.board != config.board {
-            return Err(Refusal::of(Reason::Board));
-        }
-        let model = Model::load(&capsule.payload)?;
+        found: &mut Option<Running>,
+    ) -> Result<(), Refusal> {
+        *found = None;
+        let capsule = vouched_for(bytes, authority, config)?;
+        Running::load(&capsule, place, config, workspace, with_golden, found)
+    }
+
+    /// Finds the parts of a capsule that somebody has vouched for.
+    ///
+    /// Apart, as what comes before it: each takes kilobytes of stack, and together they would need them at once.
+    #[inline(never)]
+    fn load(
+        capsule: &Capsule<'_>,
+        place: Place,
+        config: &Config,
+        workspace: &mut Workspace<'_>,
+        with_golden: bool,
+        found: &mut Option<Running>,
+    ) -> Result<(), Refusal> {
+        let mut parts = Model::take_apart(&capsule.payload);
+        let model = parts.as_mut().map_err(|refusal| *refusal)?;
+        model.settle(&capsule.payload)?;
         model.fits(&config.sensor, workspace)?;
         if with_golden {
             model.check_golden(workspace)?;
         }
+        Running::find(capsule, place, model, found);
+        Ok(())
+    }
+
+    /// What a step needs to know of a model that has been checked.
+    #[inline(never)]
+    fn find(capsule: &Capsule<'_>, place: Place, model: &Model<'_>, found: &mut Option<Running>) {
         let range = |id| match capsule.payload.section_range(id) {
             Some(range) => range.start + capsule.payload_offset..range.end + capsule.payload_offset,
             None => 0..0,
         };
-        Ok(Running {
+        *found = Some(Running {
             place,
             model: capsule.model(),
             manifest: capsule.manifest_digest,
@@ -102,13 +116,13 @@ impl Running {
                 program: range(SectionId::Program),
                 scaler: range(SectionId::Scaler),
             },
-            labels: label_shape(&model),
+            labels: label_shape(model),
             names: range(SectionId::Labels),
             golden: range(SectionId::Golden),
             prior: range(SectionId::Prior),
             embedding: range(SectionId::Embedding),
-            baseline: model.baseline,
-        })
+            baseline: model.baseline.clone(),
+        });
     }
 
     /// The channel that the monitor watches the model's answers in, if there is one.
@@ -164,6 +178,32 @@ impl Parts {
             program: Program::load(capsule.get(self.program.clone())?).ok()?,
             decision: self.decision,
         })
+    }
+}
+
+/// The capsule in these bytes, if somebody vouches for it and it is for this board.
+#[inline(never)]
+fn vouched_for<'c>(
+    bytes: &'c [u8],
+    authority: Authority<'_>,
+    config: &Config,
+) -> Result<Capsule<'c>, Refusal> {
+    let verified = Unverified::parse(bytes).and_then(|capsule| match authority {
+        Authority::Release(keys, _) => capsule.verify(keys),
+        Authority::Installed => capsule.verify_payload(),
+    });
+    let capsule = verified.map_err(|error| match (error, authority) {
+        (CapsuleError::Signature, Authority::Release(_, detail)) => Refusal {
+            reason: Reason::Signature,
+            detail,
+        },
+        (CapsuleError::Digest, _) => Refusal::of(Reason::Payload),
+        _ => Refusal::of(Reason::Malformed),
+    })?;
+    if capsule.manifest.board == config.board {
+        Ok(capsule)
+    } else {
+        Err(Refusal::of(Reason::Board))
     }
 }
 

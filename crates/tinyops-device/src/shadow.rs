@@ -298,6 +298,7 @@ impl<F: Flash, M: Memory> Agent<F, M> {
 
     /// Takes the candidate up that waits in its slot: at a boot, when it is offered again, and when the key set has
     /// changed. Its golden vectors came out right when it was fetched.
+    #[inline(never)]
     pub(crate) fn resume_shadow(&mut self) {
         self.shadow = None;
         let Some((place, _)) = self.slots.record().shadow() else {
@@ -310,10 +311,13 @@ impl<F: Flash, M: Memory> Agent<F, M> {
             self.slots.capsule(place).len() as u32,
             self.slots.digest_prefix(place).unwrap_or_default(),
         );
-        let checked = self
-            .check_new(place, bytes, digest, false)
-            .and_then(|candidate| self.candidate(&candidate, bytes));
-        match checked {
+        let mut found = None;
+        let checked = self.check_new(place, bytes, digest, false, &mut found);
+        let candidate = checked.and_then(|()| match &found {
+            Some(candidate) => self.candidate(candidate, bytes),
+            None => Ok(None),
+        });
+        match candidate {
             Ok(shadow) => self.shadow = shadow,
             Err(refusal) => self.end_shadow(place, refusal),
         }

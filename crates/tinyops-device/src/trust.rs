@@ -154,6 +154,7 @@ impl Inbox {
 
 impl<F: Flash, M: Memory> Agent<F, M> {
     /// Takes a part of a key set, and the key set when it is whole.
+    #[inline(never)]
     pub(crate) fn key_set_part(&mut self, part: &KeySetPart<'_>) {
         let taken = match self.inbox.take(part) {
             Ok(false) => return,
@@ -176,6 +177,7 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         }
     }
 
+    #[inline(never)]
     fn take_key_set(&mut self) -> Result<(), Refusal> {
         let signed = SignedKeySet::parse(self.inbox.whole());
         let set = signed

@@ -17,6 +17,7 @@ use crate::shadow::Shadow;
 
 impl<F: Flash, M: Memory> Agent<F, M> {
     /// The next thing to do, if there is one.
+    #[inline(never)]
     pub(crate) fn next_action(&mut self, now_ms: u64) -> Action<'_> {
         if self.shadow.as_mut().is_some_and(Shadow::ask) {
             return Action::Rescore;
@@ -130,6 +131,7 @@ impl<F: Flash, M: Memory> Agent<F, M> {
         }
     }
 
+    #[inline(never)]
     fn compose_report(&mut self, now_ms: u64) -> Result<usize, FrameError> {
         self.reported_at_ms = now_ms;
         if self.config.privacy.terms().is_some() {

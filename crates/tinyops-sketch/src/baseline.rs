@@ -319,6 +319,17 @@ impl Baseline {
     /// # Errors
     /// [`BaselineError`], never a panic.
     pub fn decode(bytes: &[u8]) -> Result<Baseline, BaselineError> {
+        let mut baseline = Baseline::default();
+        baseline.read(bytes)?;
+        Ok(baseline)
+    }
+
+    /// Becomes what [`Baseline::decode`] would answer, where it lies: a copy of it is a kilobyte of a device's stack.
+    ///
+    /// # Errors
+    /// As [`Baseline::decode`]; it is no baseline then.
+    #[inline(never)]
+    pub fn read(&mut self, bytes: &[u8]) -> Result<(), BaselineError> {
         let mut reader = Reader(bytes);
         let [version, channel_count, class_count, flags] =
             reader.array().ok_or(BaselineError::Length)?;
@@ -329,32 +340,38 @@ impl Baseline {
         };
         let (channel_count, class_count) = (usize::from(channel_count), usize::from(class_count));
         let window_count = reader.u32().ok_or(BaselineError::Length)?;
-        let mut baseline = Baseline::empty(window_count);
-        let channels = baseline
+        *self = Baseline::empty(window_count);
+        let channels = self
             .channels
             .get_mut(..channel_count)
             .ok_or(BaselineError::Channels)?;
         for channel in channels.iter_mut() {
             *channel = read_channel(&mut reader, version).ok_or(BaselineError::Length)?;
         }
-        baseline.channel_count = channel_count;
-        let class_prior = baseline
+        self.channel_count = channel_count;
+        let class_prior = self
             .class_prior
             .get_mut(..class_count)
             .ok_or(BaselineError::Classes)?;
         for share in class_prior.iter_mut() {
             *share = reader.f32().ok_or(BaselineError::Length)?;
         }
-        baseline.class_count = class_count;
+        self.class_count = class_count;
         if has_calibration {
             let calibration = read_calibration(&mut reader).ok_or(BaselineError::Length)?;
-            baseline.calibration = Some(calibration);
+            self.calibration = Some(calibration);
         }
         if !reader.0.is_empty() {
             return Err(BaselineError::Length);
         }
-        baseline.settle()?;
-        Ok(baseline)
+        self.settle()
+    }
+}
+
+impl Default for Baseline {
+    /// Watches nothing.
+    fn default() -> Baseline {
+        Baseline::empty(0)
     }
 }
 

@@ -233,6 +233,7 @@ impl Voice {
     }
 
     /// `model ID STATE OPERATIONS STACK`, where it is news.
+    #[inline(never)]
     fn say_state(&mut self, agent: &mut Agent<AgentFlash, Ram>) {
         let state = (agent.model(), agent.is_on_trial(), agent.is_holding());
         if self.said == Some(state) {
@@ -254,6 +255,7 @@ impl Voice {
     }
 
     /// `window MODEL KIND BITS FLAG OWN NAME`: floats by their bits, since what writes decimals would take flash.
+    #[inline(never)]
     fn say_prediction(&mut self, agent: &Agent<AgentFlash, Ram>, prediction: &Prediction) {
         let (model, own) = (prediction.model, u8::from(prediction.is_own_head));
         match prediction.answer {

@@ -31,6 +31,17 @@ pub fn enrolled(
             Err(_) => Err("the flash cannot be erased"),
         };
     }
+    ask(factory, keys, image, board)
+}
+
+/// Asks until it is somebody; apart, since one that is has no use for the buffers.
+#[inline(never)]
+fn ask(
+    factory: &Factory<'_>,
+    keys: &KeySet,
+    image: &mut Image,
+    board: &mut Board,
+) -> Result<Enrolled, &'static str> {
     loop {
         let (secret, request, request_len) = match asked(image) {
             Some(asked) => asked,
@@ -84,6 +95,7 @@ fn asked(image: &Image) -> Option<(EnrolmentSecret, [u8; REQUEST_BYTES_MAX], usi
 }
 
 /// Makes a key pair and a request, and keeps both before anything is sent.
+#[inline(never)]
 fn make_request(
     factory: &Factory<'_>,
     keys: &KeySet,

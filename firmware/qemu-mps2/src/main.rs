@@ -24,7 +24,8 @@ use core::panic::PanicInfo;
 use cortex_m_rt::entry;
 use qemu_machine::{host, memory, mps2, stop};
 use tinyops_device::{Agent, BlockSource, Config, Event, Privacy, Reporting, Sensor as Measures};
-use tinyops_wire::provision::{CHANNELS_MAX, Record};
+use tinyops_wire::KeySet;
+use tinyops_wire::provision::{CHANNELS_MAX, Factory, Record};
 use tinyops_wire::sensor::Channel;
 use tinyops_wire::serial::{BODY_BYTES_MAX, Decoder, OVERHEAD, line_bytes_max};
 use tinyops_wire::summary::Format;
@@ -81,17 +82,11 @@ fn wake(
     board: &mut Board,
     channels: &'static mut [Channel<'static>; CHANNELS_MAX],
 ) -> Result<(Config, AgentFlash), &'static str> {
-    let mut line = [0; 512];
-    let words = host::command_line(&mut line).ok_or("nothing says where its flash is")?;
-    let words = Words::read(words).ok_or("nothing says where its flash is")?;
-    board.set_hangs(words.hangs);
-    let (factory, mut image) = Image::open(words.flash, words.faults)?;
+    let (factory, mut image) = open_flash(board)?;
     let Ok(Record::Factory(factory)) = Record::decode(factory) else {
         return Err("the factory has written nothing");
     };
-    let keys = factory
-        .keys()
-        .map_err(|_| "the factory's key set is none")?;
+    let keys = keys_of(&factory)?;
     let enrolled = identity::enrolled(&factory, &keys, &mut image, board)?;
     board.say(format_args!("device {}", enrolled.device));
     // Where the factory says nothing of them there are none, and any capsule's will do.
@@ -129,6 +124,22 @@ fn wake(
         trial_windows: 4,
     };
     Ok((config, AgentFlash::new(image)))
+}
+
+/// The flash that the command line names, and what the factory wrote into it.
+#[inline(never)]
+fn open_flash(board: &mut Board) -> Result<(&'static [u8], Image), &'static str> {
+    let mut line = [0; 512];
+    let words = host::command_line(&mut line).ok_or("nothing says where its flash is")?;
+    let words = Words::read(words).ok_or("nothing says where its flash is")?;
+    board.set_hangs(words.hangs);
+    Image::open(words.flash, words.faults)
+}
+
+/// The keys that the factory gave; apart, so that what reads them leaves the stack again.
+#[inline(never)]
+fn keys_of(factory: &Factory<'_>) -> Result<KeySet, &'static str> {
+    factory.keys().map_err(|_| "the factory's key set is none")
 }
 
 /// Does what events ask for, and sleeps in between.
