@@ -227,7 +227,7 @@ fn the_board_gives_the_bytes_of_the_host() {
         );
     }
     let little = Memory {
-        ram_bytes: 12 * 1024,
+        ram_bytes: 8 * 1024,
         ..NANO_33
     };
     if let Some(answer) = run(&firmware, m4f(), &payload, little) {
