@@ -20,14 +20,17 @@ const HEADER_BYTES: usize = 16;
 /// A distance over features, read in place.
 #[derive(Clone, Copy, Debug)]
 pub struct Distance<'a> {
-    kind: Kind,
+    kind: DistanceKind,
     feature_count: usize,
     numbers: &'a [[u8; 4]],
 }
 
+/// What the features are measured against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub enum DistanceKind {
+    /// Centres with their radii.
     KMeans,
+    /// A mean and the inverse of its covariance.
     Mahalanobis,
 }
 
@@ -53,8 +56,8 @@ impl<'a> Distance<'a> {
             .split_first_chunk::<HEADER_BYTES>()
             .ok_or(DistanceError)?;
         let kind = match header[6] {
-            0 => Kind::KMeans,
-            1 => Kind::Mahalanobis,
+            0 => DistanceKind::KMeans,
+            1 => DistanceKind::Mahalanobis,
             _ => return Err(DistanceError),
         };
         let word = |at: usize| u64::from(crate::record::read_u32(header, at));
@@ -64,8 +67,8 @@ impl<'a> Distance<'a> {
             && header[7] == 0
             && features > 0;
         let count = match kind {
-            Kind::KMeans if centres > 0 => centres.checked_mul(features + 1),
-            Kind::Mahalanobis if centres == 1 => features
+            DistanceKind::KMeans if centres > 0 => centres.checked_mul(features + 1),
+            DistanceKind::Mahalanobis if centres == 1 => features
                 .checked_mul(features + 1)
                 .map(|twice| features + twice / 2),
             _ => None,
@@ -81,6 +84,12 @@ impl<'a> Distance<'a> {
             feature_count: features as usize,
             numbers,
         })
+    }
+
+    /// What it measures against.
+    #[must_use]
+    pub fn kind(&self) -> DistanceKind {
+        self.kind
     }
 
     /// How many features it takes.
@@ -103,8 +112,8 @@ impl<'a> Distance<'a> {
             "a distance takes its own count of features"
         );
         match self.kind {
-            Kind::KMeans => self.k_means(features),
-            Kind::Mahalanobis => self.mahalanobis(features),
+            DistanceKind::KMeans => self.k_means(features),
+            DistanceKind::Mahalanobis => self.mahalanobis(features),
         }
     }
 

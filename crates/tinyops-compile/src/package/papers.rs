@@ -1,6 +1,7 @@
 //! What is in every package beside sources: manifest, bill of materials, licences, what changed.
 
 use serde_json::{Value, json};
+use tinyops_nn::distance::DistanceKind;
 use tinyops_nn::{Plan, Program, TensorView};
 use tinyops_wire::{Digest, base64};
 
@@ -222,20 +223,16 @@ fn manifest(ecosystem: Ecosystem, made: &Made<'_>) -> Value {
     })
 }
 
-/// What the distance is called in project files, by its kind as its header has it.
-fn distance_kind(program: &[u8]) -> &'static str {
-    match program.get(6) {
-        Some(0) => "k_means",
-        _ => "mahalanobis",
-    }
-}
-
 /// What features are measured against, where that is the model.
 fn distance(contents: &Contents<'_>) -> Option<Value> {
     match &contents.program {
         Program::Plan(_) => None,
         Program::Distance(distance) => Some(json!({
-            "kind": distance_kind(contents.program_bytes),
+            // As project files call it.
+            "kind": match distance.kind() {
+                DistanceKind::KMeans => "k_means",
+                DistanceKind::Mahalanobis => "mahalanobis",
+            },
             "features": distance.feature_count(),
         })),
     }
