@@ -259,7 +259,8 @@ impl Site {
         loop {
             let shown = self.place.check(&["keys", "show", "--json"], 0).json();
             let devices = shown["devices"].as_array().unwrap();
-            if devices.iter().all(|held| held["key_set"] == number) {
+            let holds = |held: &Value| held["key_set"] == number;
+            if !devices.is_empty() && devices.iter().all(holds) {
                 return;
             }
             assert!(begun.elapsed() < PATIENCE, "{shown:#}");
