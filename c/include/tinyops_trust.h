@@ -121,8 +121,8 @@ typedef struct tinyops_asking {
   uint8_t request[TINYOPS_REQUEST_BYTES_MAX];
 } tinyops_asking;
 
-/* Reads the record at the start of flash, from bytes that may be anything: versions 1 and 2. False if it is torn or none, of
- * another kind, or not to be understood. */
+/* Reads the record at the start of flash, from bytes that may be anything; a factory's in versions 1 and 2.
+ * False if it is torn or none, of another kind, or not to be understood. */
 bool tinyops_factory_read(tinyops_factory *factory, const uint8_t *flash, size_t len);
 bool tinyops_asking_read(tinyops_asking *asking, const uint8_t *flash, size_t len);
 bool tinyops_enrolled_read(tinyops_enrolled *enrolled, const uint8_t *flash, size_t len);
